@@ -1,0 +1,61 @@
+"""The Amplitude Experiment Management API, over ``requests`` and ``tenacity``.
+
+There is no Airflow in this room, so it works in a notebook as well::
+
+    from airflow_provider_ampexp.client import ManagementClient
+
+    with ManagementClient("ampex_...", region="eu") as client:
+        for flag in client.flags.list():
+            print(flag["key"], flag.get("rolloutPercentage"))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp.client.errors import (
+    AccessDeniedError,
+    AmbiguousKeyError,
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidInputError,
+    InvalidRequestError,
+    ManagementApiError,
+    NoAnswerError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    UncertainWriteError,
+    UnexpectedResponseError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.management import ManagementClient
+
+__all__ = [
+    "AccessDeniedError",
+    "AmbiguousKeyError",
+    "AuthenticationError",
+    "ConnectionFailedError",
+    "InvalidInputError",
+    "InvalidRequestError",
+    "ManagementApiError",
+    "ManagementClient",
+    "NoAnswerError",
+    "NotFoundError",
+    "RateLimitError",
+    "ServerError",
+    "UncertainWriteError",
+    "UnexpectedResponseError",
+    "UnsupportedError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # `requests` and `tenacity` load with the first client: errors and checks are wanted while DAG files are parsed.
+    if name == "ManagementClient":
+        from airflow_provider_ampexp.client.management import ManagementClient
+
+        return ManagementClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

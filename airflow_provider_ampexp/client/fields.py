@@ -1,0 +1,157 @@
+"""The fields of the API, in its own spelling.
+
+What is read keeps every field, known here or not: these types name the ones that the contract describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+
+class Condition(TypedDict):
+    """Contract: *conditions*."""
+
+    type: str
+    prop: str
+    op: str
+    values: Sequence[str]
+
+
+class TargetSegment(TypedDict, total=False):
+    """Contract: *targetSegments*. ``percentage`` is the segment's own rollout percentage, 0 to 100."""
+
+    name: str
+    conditions: Sequence[Condition]
+    percentage: int
+    bucketingKey: str
+    rolloutWeights: Mapping[str, int]
+
+
+class VariantFields(TypedDict, total=False):
+    """Contract: *Create variant*, *Edit variant*. ``payload`` is any JSON element."""
+
+    key: str
+    name: str
+    description: str
+    payload: Json
+    rolloutWeight: int
+
+
+class EditFields(TypedDict, total=False):
+    """Contract: *Edit*; the last five are known of the live service only."""
+
+    name: str
+    description: str
+    bucketingKey: str
+    bucketingSalt: str
+    bucketingUnit: str
+    evaluationMode: str
+    rolloutPercentage: int
+    enabled: bool
+    archive: bool
+    experimentType: str
+    stickyBucketing: bool
+    startDate: str
+    endDate: str | None
+    exposureEvent: Mapping[str, Json] | None
+    targetSegments: Sequence[TargetSegment]
+    tags: Sequence[str]
+    decision: str
+    decisionReason: str
+    rolledOutVariant: str | None
+
+
+class CreateFields(TypedDict, total=False):
+    """Contract: *Create*. ``projectId`` and ``key`` are required."""
+
+    projectId: str
+    key: str
+    name: str
+    description: str
+    variants: Sequence[VariantFields]
+    bucketingKey: str
+    rolloutWeights: Mapping[str, int]
+    targetSegments: Sequence[TargetSegment]
+    deployments: Sequence[str]
+    evaluationMode: str
+    experimentType: str
+
+
+class Created(TypedDict):
+    """What a create answers."""
+
+    id: str
+    url: str
+
+
+class FlagConfig(TypedDict, total=False):
+    """A flag or an experiment as it is read. Any field but ``id`` may be missing, and others appear."""
+
+    id: str
+    projectId: str
+    key: str
+    name: str
+    description: str
+    enabled: bool
+    deleted: bool
+    evaluationMode: str
+    bucketingKey: str
+    bucketingSalt: str
+    bucketingUnit: str
+    variants: list[VariantFields]
+    rolloutPercentage: int
+    rolloutWeights: dict[str, int]
+    targetSegments: list[TargetSegment]
+    deployments: list[str]
+    tags: list[str]
+    createdBy: Any
+    createdAt: str
+    lastModifiedBy: Any
+    lastModifiedAt: str
+    # experiments only
+    state: str
+    decision: str | None
+    decisionReason: str | None
+    rolledOutVariant: str | None
+    stickyBucketing: bool
+    startDate: str | None
+    endDate: str | None
+    experimentType: str
+
+
+class Version(TypedDict, total=False):
+    """One entry of the version history: who made it, when, and the whole configuration from then on."""
+
+    version: int
+    createdAt: str
+    createdBy: Any
+    flagConfig: FlagConfig
+
+
+class Deployment(TypedDict, total=False):
+    """A deployment as it is read."""
+
+    id: str
+    projectId: str
+    label: str
+    key: str
+    type: str
+    deleted: bool
+
+
+class DeploymentCreateFields(TypedDict):
+    """Contract: *Create deployment*. ``type`` is ``client`` or ``server``."""
+
+    projectId: str
+    label: str
+    type: str
+
+
+class DeploymentEditFields(TypedDict, total=False):
+    """Contract: *Edit deployment*."""
+
+    label: str
+    archive: bool

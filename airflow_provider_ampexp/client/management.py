@@ -1,0 +1,94 @@
+"""The door to the Management API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.bearer import BearerKey
+from airflow_provider_ampexp.client.deployments import DeploymentEndpoints
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.flags import FlagEndpoints
+from airflow_provider_ampexp.client.transport import Transport
+
+if TYPE_CHECKING:
+    import requests
+
+
+class ManagementClient:
+    """A client of the Amplitude Experiment Management API, version 1.
+
+    :param api_key: a management key (``ampex_...``); it appears in no log, message, ``repr`` or traceback
+    :param region: ``us`` or ``eu``: where the organisation's data lives
+    :param base_url: overrides the region; https only, save on loopback
+    :param timeout: seconds to wait for a connection, and again for an answer
+    :param retry_for: seconds from the first attempt of a call within which it may be repeated; 0 for never
+    :param session: a ``requests.Session`` of your own, which you close yourself
+    :raises InvalidInputError: when one of these is wrong; it names which
+
+    What is repeated and what is not, ``docs/client.md`` tells.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        region: str = "us",
+        base_url: str | None = None,
+        timeout: float = 30.0,
+        retry_for: float = 120.0,
+        session: requests.Session | None = None,
+    ) -> None:
+        bearer, problem = BearerKey(api_key), checks.key_problem(api_key)
+        address, wrong = base_url or None, checks.base_url_problem(base_url) if base_url else None
+        # A traceback may show local variables: it must find neither the key nor a password that stands in an address.
+        del api_key, base_url
+        if problem is not None:
+            raise InvalidInputError("api_key", problem)
+        if wrong is not None:
+            address = None
+            raise InvalidInputError("base_url", wrong)
+        home = checks.region(region)
+        self._transport = Transport(
+            bearer,
+            base_url=address.rstrip("/") if address else home,
+            timeout=checks.timeout("timeout", timeout),
+            retry_for=checks.seconds("retry_for", retry_for),
+            session=session,
+        )
+        self.flags = FlagEndpoints(self._transport, "flags")
+        self.experiments = FlagEndpoints(self._transport, "experiments")
+        self.deployments = DeploymentEndpoints(self._transport)
+
+    @property
+    def base_url(self) -> str:
+        """The address of the service."""
+        return self._transport.base_url
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for a connection, and again for an answer."""
+        return self._transport.timeout
+
+    @property
+    def date(self) -> datetime | None:
+        """The time on the service's own clock, never ahead of it; ``None`` before the first answer."""
+        return self._transport.clock.now()
+
+    def close(self) -> None:
+        """Close the connections, unless the session was given."""
+        self._transport.close()
+
+    def __enter__(self) -> ManagementClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        made = hasattr(self, "_transport")  # a traceback may show one that could not be made
+        return f"<ManagementClient of {self.base_url}>" if made else "<ManagementClient>"

@@ -1,0 +1,277 @@
+"""One call to the service: the key, the connection, what is repeated and what is not.
+
+What decides whether a failed call may be sent again is what is known of it:
+
+* a 429 was not carried out: always repeated, when the service says so;
+* what was never sent was not carried out: always repeated;
+* a timeout, a cut connection or a 5xx leaves it open: repeated only where twice is the same as once (``Repeat``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+import tenacity
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.bearer import BearerKey
+from airflow_provider_ampexp.client.clock import ServiceClock, parse_date
+from airflow_provider_ampexp.client.errors import (
+    BY_STATUS,
+    ConnectionFailedError,
+    ManagementApiError,
+    NoAnswerError,
+    RateLimitError,
+    ServerError,
+    UncertainWriteError,
+    UnexpectedResponseError,
+)
+from airflow_provider_ampexp.client.unanswered import NoAnswer
+
+_E = TypeVar("_E", bound=ManagementApiError)
+_DETAIL_LENGTH = 500
+
+
+class Repeat(enum.Enum):
+    """Whether a call may be sent again when nobody knows whether it was carried out."""
+
+    SAFE = "twice is the same as once"
+    GONE_IS_DONE = "as SAFE, and a 404 on the repeat says that the first one did it"
+    ONCE = "twice is not once: the caller must read"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that says yes."""
+
+    method: str
+    path: str
+    status: int
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        :raises UnexpectedResponseError: when it is not
+        """
+        with contextlib.suppress(ValueError):
+            return json.loads(self.body)
+        raise self.unexpected("The body is not JSON")
+
+    def unexpected(self, problem: str) -> UnexpectedResponseError:
+        """The error that says in what the answer is not what the contract says."""
+        return UnexpectedResponseError(self.method, self.path, f"{problem}: {self.body[:200]!r}", self.status)
+
+
+class Transport:
+    """Sends calls over one kept-alive session.
+
+    :param retry_for: seconds after the first attempt within which a call may be repeated; 0 means never
+    """
+
+    def __init__(
+        self, bearer: BearerKey, *, base_url: str, timeout: float, retry_for: float, session: requests.Session | None
+    ) -> None:
+        self.bearer = bearer
+        self._base_url = base_url
+        self._timeout = timeout
+        self._retry_for = retry_for
+        self._session = session or requests.Session()
+        self._owns_session = session is None
+        if session is None and checks.is_loopback(urlsplit(base_url).hostname or ""):
+            # A proxy of the environment is never the way to this very machine, and would see the key.
+            self._session.trust_env = False
+        self.clock = ServiceClock()
+
+    @property
+    def base_url(self) -> str:
+        return self._base_url
+
+    @property
+    def timeout(self) -> float:
+        return self._timeout
+
+    def close(self) -> None:
+        if self._owns_session:
+            self._session.close()
+
+    def call(
+        self,
+        method: str,
+        route: str,
+        names: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        repeat: Repeat = Repeat.SAFE,
+    ) -> Answer:
+        """Send one call, and again where that is right.
+
+        :param route: the path after ``/api/1``, such as ``/flags/{id}``
+        :param names: the ids and keys that stand in it
+        """
+        found = {field: quote(checks.path_name(field, value), safe="") for field, value in (names or {}).items()}
+        path = "/api/1" + route.format(**found)
+        call = _Call(self, method, path, query, body, repeat)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(call.may_be_repeated),
+            wait=_wait,
+            stop=tenacity.stop_before_delay(self._retry_for),
+            reraise=True,
+        )
+        try:
+            return retrying(call.attempt)
+        except ManagementApiError as error:
+            last = error
+        raise call.judged(last)
+
+    def send(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
+    ) -> requests.Response | NoAnswer:
+        """Send once. What ``requests`` raises holds the request with its key, so it is told in our own words."""
+        try:
+            response = self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                json=body,
+                headers={"Accept": "application/json"},
+                auth=self.bearer,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            no_answer = NoAnswer.of(error, self._timeout)
+            return replace(no_answer, why=self.bearer.redact(no_answer.why.encode()).decode()[:_DETAIL_LENGTH])
+        except BaseException as interruption:
+            # A task's timeout, say. Below here there are frames that hold the header, and a traceback may show them.
+            raise interruption.with_traceback(None) from None
+        self.clock.heard(parse_date(response.headers.get("Date")))
+        return response
+
+    def detail(self, response: requests.Response) -> str:
+        """What an error's body says: JSON, text, HTML or nothing, shortened and without the key."""
+        said: Any = self.bearer.redact(response.content).decode(errors="replace").strip()
+        try:
+            parsed = json.loads(said)
+        except ValueError:
+            parsed = None
+        if isinstance(parsed, dict):
+            said = next((parsed[name] for name in ("error", "message", "detail") if parsed.get(name)), said)
+        text = said if isinstance(said, str) else json.dumps(said)
+        if text.lstrip().startswith("<"):
+            text = "(an HTML page)"
+        return text[:_DETAIL_LENGTH]
+
+
+class _Call:
+    """One call with all its attempts. An attempt raises; ``may_be_repeated`` judges what it raised."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        repeat: Repeat,
+    ) -> None:
+        self._transport = transport
+        self._method = method
+        self._path = path
+        self._query = query
+        self._body = body
+        self._repeat = repeat
+        self._maybe_applied = False
+        self._hopeless = False
+
+    def attempt(self) -> Answer:
+        answer = self._transport.send(self._method, self._path, self._query, self._body)
+        if isinstance(answer, NoAnswer):
+            raise self._without_answer(answer)
+        if 200 <= answer.status_code < 300:
+            return self._answer(answer.status_code, answer.content)
+        if answer.status_code == 404 and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
+            return self._answer(answer.status_code, b"")
+        raise self._refused(answer)
+
+    def judged(self, last: ManagementApiError) -> ManagementApiError:
+        """What the call as a whole has come to. A refusal tells nothing of an earlier attempt that was left open."""
+        if not self._maybe_applied or isinstance(last, UncertainWriteError):
+            return last
+        return UncertainWriteError(self._method, self._path, f"Its last attempt: {last}", last.status)
+
+    def _answer(self, status: int, body: bytes) -> Answer:
+        return Answer(self._method, self._path, status, self._transport.bearer.redact(body))
+
+    def may_be_repeated(self, error: BaseException) -> bool:
+        if isinstance(error, RateLimitError):
+            return True
+        if isinstance(error, ConnectionFailedError):
+            return not self._hopeless
+        if isinstance(error, UncertainWriteError):
+            return self._repeat is not Repeat.ONCE
+        return isinstance(error, ServerError | NoAnswerError)
+
+    def _without_answer(self, answer: NoAnswer) -> ManagementApiError:
+        self._hopeless = answer.hopeless
+        if answer.never_sent:
+            return self._error(ConnectionFailedError, answer.why)
+        if self._method == "GET":
+            return self._error(NoAnswerError, answer.why)
+        self._maybe_applied = True
+        return self._error(UncertainWriteError, answer.why)
+
+    def _refused(self, response: requests.Response) -> ManagementApiError:
+        status, detail = response.status_code, self._transport.detail(response)
+        if status >= 500 and self._method != "GET":
+            self._maybe_applied = True
+            error = self._error(UncertainWriteError, detail, status)
+            # After its own 500 the service is done with the call; after a gateway's 502, 503 or 504 it may not be.
+            error.maybe_in_flight = status != 500
+            return error
+        if status >= 500:
+            return self._error(ServerError, detail, status)
+        if 300 <= status < 400:
+            return self._error(UnexpectedResponseError, "A redirect, which is not followed.", status)
+        refusal = self._error(BY_STATUS.get(status, UnexpectedResponseError), detail, status)
+        if isinstance(refusal, RateLimitError):
+            refusal.retry_after = _retry_after(response)
+        return refusal
+
+    def _error(self, kind: type[_E], detail: str, status: int | None = None) -> _E:
+        return kind(self._method, self._path, detail, status)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, RateLimitError) else None
+    if asked:
+        # Many tasks may have been told the same second: they come back one after the other.
+        return asked + random.uniform(0, min(1.0, asked))
+    return _BACKOFF(state)
+
+
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=30)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds to wait, from seconds or a date, on the service's own clock where it tells the time."""
+    value = response.headers.get("Retry-After", "").strip()
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        until = parse_date(value)
+    if until is None:
+        return None
+    now = parse_date(response.headers.get("Date")) or datetime.now(timezone.utc)
+    return max(0.0, (until - now).total_seconds())
