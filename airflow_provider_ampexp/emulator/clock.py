@@ -1,0 +1,50 @@
+"""The emulator's own clock, which tests may move."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from email.utils import formatdate
+
+
+class Clock:
+    """The machine's time plus an offset. The ``Date`` header, versions and the day's limit follow it."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock; negative seconds move it back."""
+        self.offset += seconds
+
+    def stamp(self) -> str:
+        """Now, as the contract writes it: ``2023-07-29T03:32:49.594Z``."""
+        return iso(datetime.fromtimestamp(self.now(), timezone.utc))
+
+    def day(self) -> str:
+        """Today in UTC, as the contract writes ``startDate``: ``2023-07-29``."""
+        return self.stamp()[:10]
+
+    def http_date(self) -> str:
+        """Now, as a ``Date`` header."""
+        return formatdate(self.now(), usegmt=True)
+
+    def seconds_to_midnight(self) -> int:
+        """Whole seconds until the day ends in UTC, at least 1."""
+        return max(1, 86400 - int(self.now()) % 86400)
+
+
+def iso(moment: datetime) -> str:
+    """A moment in UTC with milliseconds and ``Z``."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> datetime:
+    """Read an ISO 8601 date or date and time; without a zone it is UTC. Raises ``ValueError``."""
+    # Python 3.10 knows neither "Z" nor fractions of any other length than 3 or 6: `T10:26:00.9Z` is refused there.
+    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

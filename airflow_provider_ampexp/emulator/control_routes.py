@@ -1,0 +1,216 @@
+"""The control routes under ``/_emulator/``: how a test or a person steers the emulator. They need no key."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.responses import PlainTextResponse, Response
+
+from airflow_provider_ampexp.emulator import inclusions, people, versions, world
+from airflow_provider_ampexp.emulator.api_routes import RawBody
+from airflow_provider_ampexp.emulator.approvals import Hold
+from airflow_provider_ampexp.emulator.faults import Fault
+from airflow_provider_ampexp.emulator.help_page import HELP
+from airflow_provider_ampexp.emulator.objects import Kind
+from airflow_provider_ampexp.emulator.people import PersonEdit
+from airflow_provider_ampexp.emulator.problems import Refusal, bad_request
+from airflow_provider_ampexp.emulator.routing import ObjectId, VariantKey
+from airflow_provider_ampexp.emulator.service import Service
+from airflow_provider_ampexp.emulator.settings import Settings
+from airflow_provider_ampexp.emulator.wire import json_response, parse_object
+
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+class _HoldBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    hold: Hold
+
+
+class _ApproveBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    by: str = "Olga"
+
+
+class _ClockBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    advance: float | None = None
+    offset: float | None = None
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _read(model: type[_Model], raw: bytes) -> _Model:
+    """The body as this model, or a 400. An empty body is an empty object here."""
+    try:
+        return model.model_validate(parse_object(raw or b"{}"))
+    except ValidationError as error:
+        raise bad_request(_first_problem(error)) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    item = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+
+
+async def _loopback_only(request: Request) -> None:
+    if request.client is None or request.client.host not in _LOOPBACK:
+        raise Refusal(403, "The emulator is controlled from its own machine only.")
+
+
+def control_routes(service: Service) -> APIRouter:
+    """All control routes."""
+    router = APIRouter(prefix="/_emulator", dependencies=[Depends(_loopback_only)])
+    _add_world_routes(router, service)
+    _add_request_routes(router, service)
+    _add_fault_routes(router, service)
+    _add_people_routes(router, service)
+    _add_reading_routes(router, service)
+    return router
+
+
+def _done() -> Response:
+    return json_response({"ok": True})
+
+
+def _add_world_routes(router: APIRouter, service: Service) -> None:
+    @router.get("/")
+    async def show_help() -> Response:
+        return PlainTextResponse(HELP)
+
+    @router.post("/reset")
+    async def reset() -> Response:
+        world.reset(service)
+        return _done()
+
+    @router.post("/load")
+    async def load(raw: RawBody) -> Response:
+        given = _read(world.World, raw)
+        try:
+            return json_response(world.load(service, given))
+        except ValidationError as error:
+            raise bad_request(_first_problem(error)) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise bad_request(f"This world cannot be loaded: {type(error).__name__} {error}") from None
+
+    @router.get("/dump")
+    async def dump() -> Response:
+        return json_response(world.dump(service))
+
+    @router.post("/clock")
+    async def clock(raw: RawBody) -> Response:
+        given = _read(_ClockBody, raw)
+        with service.lock:
+            if given.offset is not None:
+                service.clock.offset = given.offset
+            service.clock.advance(given.advance or 0)
+            return json_response({"now": service.clock.stamp(), "offset": service.clock.offset})
+
+    @router.post("/settings")
+    async def change_settings(raw: RawBody) -> Response:
+        changes = parse_object(raw)
+        with service.lock:
+            try:
+                service.settings = Settings.model_validate({**service.settings.model_dump(), **changes})
+            except ValidationError as error:
+                raise bad_request(_first_problem(error)) from None
+            return json_response(service.settings.model_dump())
+
+    @router.get("/settings")
+    async def show_settings() -> Response:
+        return json_response(service.settings.model_dump())
+
+
+def _add_request_routes(router: APIRouter, service: Service) -> None:
+    @router.get("/requests")
+    async def counts() -> Response:
+        return json_response(service.log.counts())
+
+    @router.get("/requests/log")
+    async def log() -> Response:
+        return json_response(service.log.entries)
+
+    @router.delete("/requests")
+    @router.delete("/requests/log")
+    async def forget() -> Response:
+        service.log.clear()
+        return _done()
+
+
+def _add_fault_routes(router: APIRouter, service: Service) -> None:
+    @router.post("/faults")
+    async def add_fault(raw: RawBody) -> Response:
+        fault = _read(Fault, raw)
+        with service.lock:
+            return json_response({"id": service.faults.add(fault, service.known_routes)})
+
+    @router.get("/faults")
+    async def list_faults() -> Response:
+        return json_response(service.faults.views())
+
+    @router.delete("/faults")
+    async def clear_faults() -> Response:
+        service.faults.clear()
+        return _done()
+
+    @router.delete("/faults/{id}")
+    async def remove_fault(fault_id: ObjectId) -> Response:
+        service.faults.remove(fault_id)
+        return _done()
+
+
+def _add_people_routes(router: APIRouter, service: Service) -> None:
+    @router.post("/edit")
+    async def edit(raw: RawBody) -> Response:
+        people.carry_out(service, _read(PersonEdit, raw))
+        return _done()
+
+    @router.post("/edit-before-write")
+    async def edit_before_write(raw: RawBody) -> Response:
+        given = _read(PersonEdit, raw)
+        with service.lock:
+            people.rehearse(service, given)
+            service.before_write.append(given)
+        return _done()
+
+    @router.post("/approvals")
+    async def hold(raw: RawBody) -> Response:
+        service.approvals.hold = _read(_HoldBody, raw).hold
+        return _done()
+
+    @router.get("/approvals")
+    async def pending() -> Response:
+        return json_response(service.approvals.views())
+
+    @router.post("/approvals/{id}/approve")
+    async def approve(pending_id: ObjectId, raw: RawBody) -> Response:
+        by = _read(_ApproveBody, raw).by
+        with service.lock:
+            change = service.approvals.take(pending_id)
+            service.apply(change.thing, by, change.work)
+        return _done()
+
+    @router.post("/approvals/{id}/reject")
+    async def reject(pending_id: ObjectId) -> Response:
+        with service.lock:
+            service.approvals.take(pending_id)
+        return _done()
+
+
+def _add_reading_routes(router: APIRouter, service: Service) -> None:
+    """Reads that count as no request, need no key and are touched by no setting or fault."""
+
+    @router.get("/{kind}/{id}")
+    async def show(kind: Kind, object_id: ObjectId) -> Response:
+        return json_response(service.find(kind, object_id).view())
+
+    @router.get("/{kind}/{id}/versions")
+    async def show_versions(kind: Kind, object_id: ObjectId) -> Response:
+        return json_response(versions.newest_first(service.find(kind, object_id), Settings()))
+
+    @router.get("/{kind}/{id}/variants/{variantKey}/users")
+    async def show_inclusions(kind: Kind, object_id: ObjectId, key: VariantKey) -> Response:
+        return json_response(inclusions.of(service.find(kind, object_id).content, key))

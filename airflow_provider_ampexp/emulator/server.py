@@ -1,0 +1,97 @@
+"""The server: the application under uvicorn, in a thread or in the foreground."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+
+import uvicorn
+
+from airflow_provider_ampexp.emulator.app import create_app
+from airflow_provider_ampexp.emulator.connections import Connections
+from airflow_provider_ampexp.emulator.service import Service
+from airflow_provider_ampexp.emulator.world import DEMO_KEY, reset
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """A uvicorn server of the emulator."""
+    connections = Connections()
+    config = uvicorn.Config(
+        create_app(service, connections),
+        # Cutting a connection needs this very protocol, and a loop that all platforms have.
+        http=connections.protocol(),
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        # The Date header is the application's, for it follows the emulator's clock.
+        date_header=False,
+        server_header=False,
+        # The peer's true address is needed, for its connection is found by it.
+        proxy_headers=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound already, so that its port is known before the server runs."""
+    # The protocol is named, for asyncio turns Nagle's algorithm off (40 ms a request) on sockets only that name it.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+class EmulatorServer:
+    """The emulator in a background thread, on 127.0.0.1. A context manager."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.service = Service()
+        reset(self.service)
+        self.api_key = DEMO_KEY
+        self._wanted_port = port
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self.base_url = ""
+
+    def start(self) -> EmulatorServer:
+        """Start, and return when requests are answered."""
+        bound = listen("127.0.0.1", self._wanted_port)
+        self.base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        self.service.stopping = False
+        server = self._server = make_server(self.service)
+        self._thread = threading.Thread(target=server.run, args=([bound],), name="amplitude-emulator", daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + 30
+        while not server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("The emulator did not start.")
+            time.sleep(0.005)
+        return self
+
+    def stop(self) -> None:
+        """Stop, and return when the port is free."""
+        if self._server is not None and self._thread is not None:
+            # Requests that are slow on purpose must not hold the server up.
+            self.service.stopping = True
+            self._server.should_exit = True
+            self._thread.join(timeout=10)
+        self._server = self._thread = None
+
+    def __enter__(self) -> EmulatorServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
