@@ -1,0 +1,39 @@
+"""Why a flag could not be brought to the state that is wanted."""
+
+from __future__ import annotations
+
+
+class EnsureError(Exception):
+    """The flag is not as it should be. The message says what is now so in Amplitude, and what to do."""
+
+
+class TargetNotFoundError(EnsureError):
+    """There is no such flag or experiment. Nothing was changed."""
+
+
+class AlreadyExistsError(EnsureError):
+    """It exists, and ``if_exists="fail"`` says that it should not. Nothing was changed."""
+
+
+class ArchivedError(EnsureError):
+    """The flag or experiment is archived, so that the change would reach nobody. Nothing was changed."""
+
+
+class WrongStateError(EnsureError):
+    """What is asked for does not fit what stands in Amplitude (no such segment, a variant too many)."""
+
+
+class NotAppliedError(EnsureError):
+    """The service accepted a change and does not show it; most likely it waits for somebody's approval."""
+
+
+class OverwrittenError(EnsureError):
+    """A change overwrote one that somebody else had made a moment before. Theirs was put back."""
+
+
+class UnsettledError(EnsureError):
+    """The answers to a change were lost again and again, and reading does not show it either."""
+
+
+class MissingFieldError(EnsureError):
+    """The service does not show a field without which nothing can be decided."""

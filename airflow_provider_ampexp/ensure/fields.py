@@ -1,0 +1,164 @@
+"""Bring the fields of a flag or experiment to wanted values (contract: *Edit*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainWriteError
+from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json
+from airflow_provider_ampexp.ensure.errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
+from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.settle import comes_to_show
+from airflow_provider_ampexp.ensure.target import Target, url_of
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+# Without these nothing can be decided about who sees the feature, so they must show. Other fields that the service
+# does not show (it never shows exposureEvent) are written, and it is said that they could not be confirmed.
+_MUST_SHOW = ("enabled", "rolloutPercentage", "archive", "targetSegments")
+_REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
+
+
+def ensure_fields(client: ManagementClient, target: Target, wanted: EditFields) -> Outcome:
+    """Bring the named fields to the wanted values and leave all others as they are.
+
+    1 request when it is already so, 3 when not. ``before`` and ``after`` hold the fields that were to be changed.
+
+    :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
+    """
+    checked = cast("EditFields", checks.flag_fields(wanted))
+    return bring_to(client, target, target.read(client), checked)
+
+
+def bring_to(
+    client: ManagementClient,
+    target: Target,
+    config: FlagConfig,
+    wanted: EditFields,
+    *,
+    read: Callable[[], FlagConfig] | None = None,
+) -> Outcome:
+    """The same for who has just read the flag.
+
+    :param config: what it is now
+    :param read: reads it back; by its id if not given
+    """
+    wrong = differing(config, wanted)
+    before = shown(config, wanted)
+    if not wrong:
+        return Outcome(config["id"], config.get("key"), False, before, before, url_of(client, config))
+    if config.get("deleted") and "archive" not in wanted and any(name in wrong for name in _REACHES_USERS):
+        raise ArchivedError(
+            f"{_capital(target)} is archived, so nobody would get {wrong}. Nothing was changed. Restore it first."
+        )
+    endpoints = target.endpoints(client)
+    lost: UncertainWriteError | None = None
+    try:
+        endpoints.edit(config["id"], cast("EditFields", wrong))
+    except UncertainWriteError as error:
+        lost = error
+    now = config
+
+    def applied() -> bool:
+        nonlocal now
+        now = read() if read else endpoints.get(config["id"])
+        return not _confirmable(differing(now, wrong), now)
+
+    if not comes_to_show(client, applied):
+        raise _not_shown(client, target, wrong, now, lost)
+    unseen = sorted(differing(now, wrong))
+    _must_show(target, unseen)
+    notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.",) if unseen else ()
+    return Outcome(config["id"], config.get("key"), True, before, shown(now, wanted), url_of(client, config), notes)
+
+
+def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The wanted fields that are not so, those that the service does not show among them."""
+    is_now = shown(config, wanted)
+    return {name: value for name, value in wanted.items() if name not in is_now or not _same(name, is_now[name], value)}
+
+
+def shown(config: FlagConfig, names: Mapping[str, Any]) -> dict[str, Json]:
+    """What the service shows of the named fields. What it calls ``archive`` when writing is ``deleted`` when read."""
+    read = cast("dict[str, Json]", config)
+    is_now = {name: read[name] for name in names if name in read}
+    if "archive" in names:
+        is_now["archive"] = bool(read.get("deleted", False))
+    return is_now
+
+
+def _confirmable(wrong: dict[str, Any], config: FlagConfig) -> dict[str, Any]:
+    return {name: value for name, value in wrong.items() if name in shown(config, wrong)}
+
+
+def _must_show(target: Target, unseen: list[str]) -> None:
+    missing = [name for name in unseen if name in _MUST_SHOW]
+    if missing:
+        raise MissingFieldError(
+            f"{_capital(target)}: the change was accepted, but Amplitude does not show {', '.join(missing)}, so it is "
+            "unknown what users get now. Look at it in Amplitude."
+        )
+
+
+def _not_shown(
+    client: ManagementClient, target: Target, wrong: dict[str, Any], now: FlagConfig, lost: UncertainWriteError | None
+) -> NotAppliedError | UnsettledError:
+    still = shown(now, differing(now, wrong))
+    newest = _newest_version(client, target, now["id"])
+    if lost is not None:
+        return UnsettledError(
+            f"{_capital(target)} was to be brought to {wrong}; it shows {still}. {newest}"
+            f"Every attempt went unanswered; run this again when Amplitude is well. Last: {lost}"
+        )
+    return NotAppliedError(
+        f"{_capital(target)} was to be brought to {wrong}. Amplitude accepted that, but shows {still}. {newest}"
+        "Most likely the change waits for an approval: approve it in Amplitude, then run this again."
+    )
+
+
+def _newest_version(client: ManagementClient, target: Target, id: str) -> str:
+    try:
+        newest = target.endpoints(client).versions(id)[0]
+    except (ManagementApiError, IndexError):
+        return ""
+    return f"Its newest version is {newest.get('version')}, by {newest.get('createdBy')} at {newest.get('createdAt')}. "
+
+
+def _same(name: str, is_now: Any, wanted: Any) -> bool:
+    if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
+        return sorted(map(str, is_now)) == sorted(map(str, wanted))
+    if name in ("startDate", "endDate") and is_now and wanted:
+        return _same_moment(str(is_now), str(wanted))
+    if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
+        # The service may add fields to a segment; those that were asked for must be there.
+        return len(is_now) == len(wanted) and all(
+            {key: one.get(key) for key in asked} == dict(asked) for one, asked in zip(is_now, wanted, strict=True)
+        )
+    return bool(is_now == wanted)
+
+
+def _same_moment(is_now: str, wanted: str) -> bool:
+    """Amplitude takes a moment and shows a day (contract: *Get details*, *Edit*), which is that of UTC."""
+    known, asked = _moment(is_now), _moment(wanted)
+    if known is None or asked is None:
+        return is_now == wanted
+    if "T" not in is_now or "T" not in wanted:
+        return known.date() == asked.date()
+    return known == asked
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _capital(target: Target) -> str:
+    text = str(target)
+    return text[0].upper() + text[1:]

@@ -1,0 +1,69 @@
+"""Bring the rollout percentage of a flag, or of one target segment, to a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment
+from airflow_provider_ampexp.ensure.errors import WrongStateError
+from airflow_provider_ampexp.ensure.fields import bring_to
+from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.target import Target
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+def ensure_percentage(
+    client: ManagementClient, target: Target, percentage: int, *, segment: str | None = None
+) -> Outcome:
+    """Bring the percentage to a value; 1 request when it is already so, 3 when not.
+
+    :param percentage: 0 to 100, whole
+    :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
+        they were read, since the service replaces the whole list.
+
+    Without ``segment`` it governs the users whom no target segment captured.
+    """
+    checks.percentage("percentage", percentage)
+    config = target.read(client)
+    outcome = bring_to(client, target, config, percentage_fields(config, percentage, segment))
+    if segment is None:
+        return outcome
+    was = find_segment(config, segment).get("percentage")
+    return replace(
+        outcome,
+        before={"segment": segment, "percentage": was},
+        after={"segment": segment, "percentage": percentage},
+    )
+
+
+def percentage_fields(config: FlagConfig, percentage: int, segment: str | None) -> EditFields:
+    """The fields to edit so that the flag, or the segment, has this percentage."""
+    if segment is None:
+        return {"rolloutPercentage": percentage}
+    wanted = find_segment(config, segment)
+    return {
+        "targetSegments": [
+            cast("TargetSegment", {**one, "percentage": percentage}) if one is wanted else one
+            for one in config.get("targetSegments", [])
+        ]
+    }
+
+
+def find_segment(config: FlagConfig, name: str) -> TargetSegment:
+    """The one target segment of that name.
+
+    :raises WrongStateError: when there is none, or more than one
+    """
+    segments = config.get("targetSegments") or []
+    found = [one for one in segments if one.get("name") == name]
+    if len(found) != 1:
+        known = ", ".join(repr(one.get("name")) for one in segments) or "none"
+        raise WrongStateError(
+            f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
+            "Nothing was changed."
+        )
+    return found[0]

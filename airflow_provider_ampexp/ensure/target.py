@@ -1,0 +1,119 @@
+"""Which flag or experiment is meant: by its key in a project, or by its id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
+from airflow_provider_ampexp.client.fields import FlagConfig
+from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.flags import FlagEndpoints, Kind
+
+
+@dataclass(frozen=True)
+class Target:
+    """A flag or an experiment. Exactly one of ``key`` and ``id`` is set."""
+
+    kind: Kind
+    key: str | None = None
+    id: str | None = None
+    project_id: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        flag_key: str | None = None,
+        flag_id: str | None = None,
+        experiment_key: str | None = None,
+        experiment_id: str | None = None,
+        project_id: str | None = None,
+    ) -> Target:
+        """Make a target from the arguments that operators and sensors share.
+
+        :raises InvalidInputError: unless exactly one of the first four is given
+        """
+        ways = {
+            "flag_key": flag_key,
+            "flag_id": flag_id,
+            "experiment_key": experiment_key,
+            "experiment_id": experiment_id,
+        }
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) != 1:
+            raise InvalidInputError(
+                "/".join(given or ways), f"name exactly one of {', '.join(ways)}; {len(given) or 'none'} given"
+            )
+        (way,) = given
+        value = ways[way]
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidInputError(way, f"{value!r} is not a text with something in it")
+        kind: Kind = "flags" if way.startswith("flag") else "experiments"
+        return cls(
+            kind=kind,
+            key=value if way.endswith("_key") else None,
+            id=value if way.endswith("_id") else None,
+            project_id=project_id or None,
+        )
+
+    def __str__(self) -> str:
+        noun = "flag" if self.kind == "flags" else "experiment"
+        if self.key is None:
+            return f"{noun} {self.id}"
+        return f"{noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
+
+    def endpoints(self, client: ManagementClient) -> FlagEndpoints:
+        """The calls for this kind of object."""
+        return client.flags if self.kind == "flags" else client.experiments
+
+    def read(self, client: ManagementClient) -> FlagConfig:
+        """Read it, archived or not: one request.
+
+        :raises TargetNotFoundError: when there is none
+        """
+        endpoints = self.endpoints(client)
+        if self.key is not None:
+            found = endpoints.find(self.key, project_id=self.project_id)
+            if found is None:
+                raise TargetNotFoundError(
+                    f"There is no {self}. Nothing was changed. "
+                    "Check the key, the project_id and the connection's region."
+                )
+            return found
+        try:
+            return endpoints.get(str(self.id))
+        except NotFoundError:
+            pass
+        raise TargetNotFoundError(f"There is no {self}. Nothing was changed. Check the id and the connection's region.")
+
+    def identify(self, client: ManagementClient) -> Identity:
+        """Find the id: no request when it is known, one when the key is."""
+        if self.id is not None:
+            return Identity(self.id, None, self.project_id)
+        return Identity.of(self.read(client))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known of a target before it is read further."""
+
+    id: str
+    key: str | None
+    project_id: str | None
+
+    @classmethod
+    def of(cls, config: FlagConfig) -> Identity:
+        return cls(config["id"], config.get("key"), config.get("projectId"))
+
+    def url(self, client: ManagementClient) -> str:
+        """The page of it in Amplitude, in the form of the contract's *Create*; empty when the project is unknown."""
+        return f"{client.base_url}/amplitude/{self.project_id}/config/{self.id}" if self.project_id else ""
+
+
+def url_of(client: ManagementClient, config: FlagConfig) -> str:
+    """The page of a flag or experiment in Amplitude."""
+    return Identity.of(config).url(client)

@@ -1,0 +1,195 @@
+"""Bring the variants of a flag or experiment to a state (contract: *Create variant* to *Remove variant*)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
+from airflow_provider_ampexp.client.fields import Json, VariantFields
+from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, NotAppliedError, WrongStateError
+from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure.target import Identity, Target
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+IfExists = Literal["skip", "update", "fail"]
+
+
+def ensure_variant(
+    client: ManagementClient, target: Target, fields: VariantFields, *, if_exists: IfExists = "skip"
+) -> Outcome:
+    """Make sure that there is a variant with this key.
+
+    :param if_exists: ``skip`` leaves one that exists as it is, ``update`` brings it to ``fields``, ``fail`` refuses
+    """
+    checks.variant_fields(fields)
+    key = checks.name("key", fields.get("key"))
+    identity = target.identify(client)
+    existing = _read(client, target, identity, key)
+    if existing is not None:
+        if if_exists == "fail":
+            raise AlreadyExistsError(f"Variant {key!r} of {target} exists already. Nothing was changed.")
+        if if_exists == "update":
+            return _bring_to(client, target, identity, existing, fields)
+        return _outcome(client, identity, existing, existing, fields)
+
+    endpoints = target.endpoints(client)
+    write_once(
+        client,
+        f"Creating variant {key!r} of {target}",
+        lambda: endpoints.create_variant(identity.id, fields),
+        lambda: _read(client, target, identity, key) is not None,
+    )
+    return _read_back(client, target, identity, None, fields)
+
+
+def ensure_variant_fields(client: ManagementClient, target: Target, variant: str, fields: VariantFields) -> Outcome:
+    """Bring the named fields of a variant to the wanted values. Naming another ``key`` renames it."""
+    checks.variant_fields(fields)
+    identity = target.identify(client)
+    new_key = fields.get("key", variant)
+    variants = _read_all(client, target, identity)
+    existing = variants.get(variant)
+    if new_key != variant:
+        if existing is not None and new_key in variants:
+            raise AlreadyExistsError(f"{target} has a variant {new_key!r} already. Nothing was changed.")
+        existing = existing or variants.get(new_key)  # renamed by an earlier run
+    if existing is None:
+        raise WrongStateError(f"{target} has no variant {variant!r}. Nothing was changed.")
+    return _bring_to(client, target, identity, existing, fields)
+
+
+def ensure_no_variant(client: ManagementClient, target: Target, variant: str) -> Outcome:
+    """Make sure that there is no variant with this key."""
+    identity = target.identify(client)
+    existing = _read(client, target, identity, variant)
+    if existing is not None:
+        target.endpoints(client).remove_variant(identity.id, variant)
+        if not comes_to_show(client, lambda: _read(client, target, identity, variant) is None):
+            raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
+    before = cast("Json", existing)
+    return Outcome(identity.id, identity.key, existing is not None, before, None, identity.url(client))
+
+
+def ensure_weights(client: ManagementClient, target: Target, weights: Mapping[str, float]) -> Outcome:
+    """Bring the weights of the named variants to the wanted values, through the variants, as the contract has it.
+
+    Variants that are not named keep theirs. Weights are raised before others are lowered, so that the sum is never
+    nothing on the way.
+
+    :raises WrongStateError: when a variant does not exist or the sum would be 0
+    """
+    if not weights:
+        raise InvalidInputError("weights", "names no variant")
+    for key, value in weights.items():
+        checks.weight(f"weights.{key}", value)
+    identity = target.identify(client)
+    endpoints = target.endpoints(client)
+    before = {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+    unknown = sorted(set(weights) - set(before))
+    if unknown:
+        raise WrongStateError(f"{target} has no variant {unknown} (it has {sorted(before)}). Nothing was changed.")
+    wanted = {**before, **weights}
+    if not any(wanted.values()):
+        raise WrongStateError(
+            f"The weights of {target} would all be 0: nobody would get a variant. Nothing was changed."
+        )
+    wrong = {key: value for key, value in weights.items() if before[key] != value}
+    after = before
+    if wrong:
+        done: list[str] = []
+        for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
+            with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
+                endpoints.edit_variant(identity.id, key, cast("VariantFields", {"rolloutWeight": value}))
+            done.append(key)
+
+        def applied() -> bool:
+            nonlocal after
+            after = {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+            return all(after.get(key) == value for key, value in wrong.items())
+
+        if not comes_to_show(client, applied):
+            raise _held(f"The weights of {target} were to be {wrong}", f"and shows {after}")
+    return Outcome(identity.id, identity.key, bool(wrong), before, after, identity.url(client))
+
+
+def _bring_to(
+    client: ManagementClient, target: Target, identity: Identity, existing: VariantFields, fields: VariantFields
+) -> Outcome:
+    wrong = _differing(existing, fields)
+    if not wrong:
+        return _outcome(client, identity, existing, existing, fields)
+    endpoints = target.endpoints(client)
+    key = existing["key"]
+    write_once(
+        client,
+        f"Editing variant {key!r} of {target}",
+        lambda: endpoints.edit_variant(identity.id, key, wrong),
+        lambda: _shows(_read(client, target, identity, wrong.get("key", key)), wrong),
+    )
+    return _read_back(client, target, identity, existing, {"key": key, **fields})
+
+
+def _read_back(
+    client: ManagementClient, target: Target, identity: Identity, before: VariantFields | None, fields: VariantFields
+) -> Outcome:
+    now: VariantFields | None = None
+
+    def applied() -> bool:
+        nonlocal now
+        now = _read(client, target, identity, fields["key"])
+        return _shows(now, fields)
+
+    if not comes_to_show(client, applied):
+        raise _held(f"Variant {fields['key']!r} of {target} was to be {dict(fields)}", f"and shows {now}")
+    return _outcome(client, identity, before, now, fields)
+
+
+def _read(client: ManagementClient, target: Target, identity: Identity, key: str) -> VariantFields | None:
+    return _read_all(client, target, identity).get(key)
+
+
+def _read_all(client: ManagementClient, target: Target, identity: Identity) -> dict[str, VariantFields]:
+    # The list: a 404 on one variant would not tell a missing variant from a missing flag.
+    try:
+        variants = target.endpoints(client).variants(identity.id)
+    except NotFoundError:
+        raise WrongStateError(f"There is no {target}. Nothing was changed.") from None
+    return {str(one.get("key")): one for one in variants}
+
+
+def _differing(existing: VariantFields, wanted: VariantFields) -> VariantFields:
+    now = cast("dict[str, Any]", existing)
+    return cast("VariantFields", {name: value for name, value in wanted.items() if now.get(name, ...) != value})
+
+
+def _shows(existing: VariantFields | None, wanted: VariantFields) -> bool:
+    return existing is not None and not _differing(existing, wanted)
+
+
+def _outcome(
+    client: ManagementClient,
+    identity: Identity,
+    before: VariantFields | None,
+    after: VariantFields | None,
+    named: VariantFields,
+) -> Outcome:
+    was, now = (_only(one, named) for one in (before, after))
+    return Outcome(identity.id, identity.key, was != now, was, now, identity.url(client))
+
+
+def _only(existing: VariantFields | None, named: VariantFields) -> Json:
+    if existing is None:
+        return None
+    return {name: value for name, value in cast("dict[str, Json]", existing).items() if name == "key" or name in named}
+
+
+def _held(wanted: str, instead: str) -> NotAppliedError:
+    return NotAppliedError(
+        f"{wanted}. Amplitude accepted that, {instead}. Most likely the change waits for an approval: approve it in "
+        "Amplitude, then run this again."
+    )

@@ -1,0 +1,203 @@
+"""What each function brings about, says of it and costs; and that run twice it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import (
+    AlreadyExistsError,
+    Outcome,
+    Target,
+    ensure_deployment,
+    ensure_exists,
+    ensure_weights,
+)
+
+from .trial import tells_what_is_so
+from .world import IDS, IOS, KEYS, KINDS, OLD_IOS, PROJECT, WEB, by_id, by_key, name_of, seed, state
+from .writes import CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT, ON_A_FLAG, ON_INCLUSIONS, WRITES, Write
+
+WAYS = pytest.mark.parametrize("way", [by_key, by_id], ids=["by-key", "by-id"])
+BOTH_KINDS = pytest.mark.parametrize("kind", KINDS)
+Way = Callable[[Kind], Target]
+
+
+def methods(emulator: Emulator) -> list[str]:
+    return [entry["method"] for entry in emulator.request_log()]
+
+
+@BOTH_KINDS
+@WAYS
+@pytest.mark.parametrize("write", WRITES, ids=str)
+def test_it_is_brought_about_and_run_twice_writes_nothing(
+    emulator: Emulator, client: ManagementClient, write: Write, way: Way, kind: Kind
+) -> None:
+    before = state(emulator)
+    wanted = write.wanted(before, kind)
+
+    first = write.run(client, way(kind))
+    assert state(emulator) == wanted
+    assert first.changed
+    after = write.after
+    if write is CREATE and kind == "experiments":
+        after = {**after, "state": "planning"}
+    if write is CREATE_DEPLOYMENT:
+        after = {**after, "id": first.id}
+    assert (first.before, first.after, first.notes) == (write.before, after, ())
+    assert len(methods(emulator)) == write.requests[way is by_id]
+
+    emulator.clear_requests()
+    second = write.run(client, way(kind))
+    assert not second.changed
+    if write in ON_INCLUSIONS:
+        count = write.after["count"]
+        assert (second.before, second.after) == ({"count": count}, {"count": count, "added": 0, "removed": 0})
+    else:
+        assert second.before == second.after == first.after
+    assert (second.id, second.key, second.url) == (first.id, first.key, first.url)
+    assert methods(emulator) == ["GET"] * write.unchanged_requests[way is by_id]
+    assert state(emulator) == wanted
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
+    page = f"{emulator.base_url}/amplitude/{PROJECT}/config/{IDS[kind]}"
+    by_its_key = write.run(client, by_key(kind))
+    assert (by_its_key.id, by_its_key.key, by_its_key.url) == (IDS[kind], KEYS[kind], page)
+    assert by_its_key.as_xcom() == {
+        "id": IDS[kind],
+        "key": KEYS[kind],
+        "changed": True,
+        "before": by_its_key.before,
+        "after": by_its_key.after,
+        "url": page,
+    }
+    read_whole = write.requests == (3, 3)
+    by_its_id = write.run(client, by_id(kind))
+    assert (by_its_id.id, by_its_id.key) == (IDS[kind], KEYS[kind] if read_whole else None)
+    assert by_its_id.url == (page if read_whole else "")
+    assert write.run(client, Target(kind, id=IDS[kind], project_id=PROJECT)).url == page
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ignore_filters": True, "page_size_cap": 1, "numeric_cursor": True, "write_body": "{}"},
+        {"ignore_filters": True, "bare_arrays": True, "numeric_ids": True, "version_gaps": True},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+@pytest.mark.parametrize("write", WRITES, ids=str)
+def test_other_ways_of_the_service_change_nothing(
+    emulator: Emulator, client: ManagementClient, write: Write, settings: dict[str, object]
+) -> None:
+    emulator.settings(**settings)
+    before = state(emulator)
+    assert write.run(client, by_key("flags")).changed
+    assert state(emulator) == write.wanted(before, "flags")
+    assert not write.run(client, by_key("flags")).changed
+
+
+def test_the_weights_are_never_all_zero_on_the_way(emulator: Emulator, client: ManagementClient) -> None:
+    variants = [{"key": key} for key in "abc"]
+    flag = emulator.create_flag("swap", variants=variants, rolloutWeights={"a": 1, "b": 0, "c": 0})
+    assert ensure_weights(client, Target("flags", id=flag["id"]), {"a": 0, "b": 0, "c": 1}).changed
+    history = [one["flagConfig"]["rolloutWeights"] for one in emulator.versions("flags", flag["id"])]
+    assert history == [{"a": 0, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 0}]
+
+
+def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fields: object) -> Outcome:
+    return ensure_exists(
+        client,
+        kind,
+        {"projectId": PROJECT, "key": KEYS[kind], **fields},  # type: ignore[typeddict-item]
+        if_exists=if_exists,  # type: ignore[arg-type]
+    )
+
+
+@BOTH_KINDS
+def test_one_that_exists_is_skipped(emulator: Emulator, client: ManagementClient, kind: Kind) -> None:
+    there = state(emulator)
+    outcome = exists(client, "skip", kind, name="Another name")
+    assert (outcome.changed, outcome.id, outcome.key) == (False, IDS[kind], KEYS[kind])
+    assert state(emulator) == there
+    assert methods(emulator) == ["GET"]
+
+
+@BOTH_KINDS
+def test_one_that_exists_is_refused_by_fail(emulator: Emulator, client: ManagementClient, kind: Kind) -> None:
+    there = state(emulator)
+    with pytest.raises(AlreadyExistsError, match=rf"'{KEYS[kind]}'.*{IDS[kind]}.*Nothing was changed"):
+        exists(client, "fail", kind)
+    assert state(emulator) == there
+
+
+@BOTH_KINDS
+def test_one_that_exists_is_updated_and_nothing_of_it_removed(
+    emulator: Emulator, client: ManagementClient, kind: Kind
+) -> None:
+    wanted = {
+        "name": "Another name",
+        "variants": [{"key": "treatment", "payload": "x"}, {"key": "new"}],
+        "rolloutWeights": {"treatment": 2, "new": 1},
+        "deployments": [IOS],
+    }
+    before = state(emulator)[name_of(kind)]
+    assert exists(client, "update", kind, **wanted).changed
+    after = state(emulator)[name_of(kind)]
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"name", "variants", "rolloutWeights", "deployments", "versions"}
+    assert after["name"] == "Another name"
+    assert [one["key"] for one in after["variants"]] == ["control", "treatment", "old", "new"]
+    assert after["variants"][1] == {"key": "treatment", "name": "Treatment", "payload": "x"}
+    assert after["rolloutWeights"] == {"control": 1, "treatment": 2, "old": 0, "new": 1}
+    assert after["deployments"] == [WEB, IOS]
+    emulator.clear_requests()
+    assert not exists(client, "update", kind, **wanted).changed
+    assert set(methods(emulator)) == {"GET"}
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_update_that_fails_half_way_does_not_deny_the_first_half(
+    emulator: Emulator, client: ManagementClient, status: int
+) -> None:
+    wanted = {"name": "Another name", "variants": [{"key": "new"}], "rolloutWeights": {"new": 1}, "deployments": [IOS]}
+    before = state(emulator)
+    for number in range(30):
+        emulator.reset()
+        seed(emulator)
+        emulator.fault("status", status=status, skip=number)
+        try:
+            assert exists(client, "update", **wanted).changed
+        except Exception as error:
+            told = tells_what_is_so(error, before, state(emulator))
+            if not told:
+                pytest.fail(f"request {number}: {error}")
+        if not emulator.faults()[0]["struck"]:
+            break
+    assert number > 10
+
+
+@pytest.mark.parametrize(
+    ("if_exists", "changed"), [("skip", False), ("update", True)], ids=["left archived", "restored"]
+)
+def test_an_archived_deployment(emulator: Emulator, client: ManagementClient, if_exists: str, changed: bool) -> None:
+    outcome = ensure_deployment(
+        client,
+        {"projectId": PROJECT, "label": "old-ios", "type": "server"},
+        if_exists=if_exists,  # type: ignore[arg-type]
+    )
+    assert (outcome.id, outcome.key, outcome.changed) == (OLD_IOS, "old-ios", changed)
+    assert ((PROJECT, "old-ios", False) in state(emulator)["deployments"]) is changed
+
+
+def test_a_deployments_key_is_not_told(client: ManagementClient) -> None:
+    for write in (CREATE_DEPLOYMENT, EDIT_DEPLOYMENT):
+        told = write.run(client, by_id("flags"))
+        assert "key" not in {**(told.before or {}), **told.after}  # type: ignore[dict-item]

@@ -1,0 +1,103 @@
+"""Every kind of change under every fault, at every call of it.
+
+Either the change is there afterwards, exactly once and with nobody else's things touched, or an error says what is so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from airflow_provider_ampexp.emulator.server import EmulatorServer
+from airflow_provider_ampexp.ensure import Outcome
+
+from .faults import (
+    LOST_AFTER,
+    ON_A_LATER_WRITE,
+    ON_A_WRITE,
+    ON_THE_FIRST_READ,
+    ON_THE_ONLY_CALL,
+    ON_THE_READ_BACK,
+    VERY_SLOW,
+)
+from .trial import Case, Happened, InProcess, carry_out, tells_what_is_so
+from .world import seed, state
+from .writes import (
+    CLEAR,
+    CREATE_DEPLOYMENT,
+    EDIT_DEPLOYMENT,
+    EXACTLY,
+    EXCLUDE,
+    REMOVE_VARIANT,
+    UNASSIGN,
+    WEIGHTS,
+    WRITES,
+)
+
+# Has a test of its own in test_late_work.py: how far it waits before creating a second one is a matter of milliseconds.
+APART = {(CREATE_DEPLOYMENT, VERY_SLOW)}
+CASES = [
+    *(Case(write, fault, "the-write") for write in WRITES for fault in ON_A_WRITE if (write, fault) not in APART),
+    *(Case(write, fault, "a-later-write") for write in (WEIGHTS, EXCLUDE, EXACTLY) for fault in ON_A_LATER_WRITE),
+    *(Case(write, fault, "the-first-read") for write in WRITES for fault in ON_THE_FIRST_READ),
+    *(Case(write, fault, "the-read-back") for write in WRITES for fault in ON_THE_READ_BACK),
+    *(Case(write, fault, "the-only-call") for write in WRITES for fault in ON_THE_ONLY_CALL),
+]
+
+
+def marks(case: Case) -> list[pytest.MarkDecorator]:
+    """What is wrong with it at present."""
+    not_read = (WEIGHTS, REMOVE_VARIANT, CLEAR, UNASSIGN, EDIT_DEPLOYMENT)
+    if case.fault is LOST_AFTER and case.write in not_read:
+        return [pytest.mark.xfail(strict=True, reason="says that it is unknown, where one read would tell")]
+    return []
+
+
+_AT_ONCE = 8  # most cases wait most of the time, so they are carried out side by side, each with an emulator of its own
+
+Trials = dict[Case, "Future[Happened]"]
+
+
+@pytest.fixture(scope="module")
+def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
+    """All cases that were selected, under way."""
+    selected = [
+        item.callspec.params["case"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "trials" in item.fixturenames
+    ]
+    own = threading.local()
+    with ExitStack() as stack:
+        servers = [stack.enter_context(EmulatorServer()) for _ in range(min(_AT_ONCE, len(selected)))]
+
+        emulator = InProcess(servers[0])
+        seed(emulator)
+        before = state(emulator)
+
+        def begin() -> None:
+            own.emulator = InProcess(servers.pop())
+
+        with ThreadPoolExecutor(len(servers), initializer=begin) as pool:
+            yield {case: pool.submit(lambda case=case: carry_out(own.emulator, case, before)) for case in selected}
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=marks(case), id=str(case)) for case in CASES])
+def test_it_is_so_exactly_once_or_an_error_says_what_is_so(case: Case, trials: Trials) -> None:
+    happened = trials[case].result()
+    assert happened.struck >= 1
+    if happened.error is None:
+        assert happened.after == happened.wanted
+        assert happened.outcome is not None
+        assert happened.outcome.changed
+    else:
+        assert not case.fault.settles
+        assert tells_what_is_so(happened.error, happened.before, happened.after), str(happened.error)
+        # The fault is over, and the task is run once more.
+        assert isinstance(happened.second, Outcome)
+        assert happened.second.changed is (happened.after != happened.wanted)
+        assert happened.at_last == happened.wanted

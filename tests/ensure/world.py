@@ -1,0 +1,133 @@
+"""The world that all tests begin with, and how it is read and compared.
+
+A flag and an experiment stand in project 100001, in use: with segments, variants, inclusions (one person twice) and a
+deployment. Their twins with the same keys stand in project 100002, and must never change.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import Target
+
+PROJECT, OTHER_PROJECT = "100001", "100002"
+KINDS: tuple[Kind, ...] = ("flags", "experiments")
+KEYS = {"flags": "checkout", "experiments": "pricing"}
+IDS = {"flags": "700001", "experiments": "700002"}
+TWIN_IDS = {"flags": "700003", "experiments": "700004"}
+WEB, IOS, OLD_IOS = "600001", "600002", "600003"  # deployments; the last one is archived
+INCLUDED = ["anna", "böb/1", "anna", "d e?", "emil"]
+SEGMENTS = [
+    {
+        "name": "Beta",
+        "conditions": [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}],
+        "percentage": 5,
+        "bucketingKey": "user_id",
+        "rolloutWeights": {"control": 1, "treatment": 2},
+    },
+    {
+        "name": "Staff",
+        "conditions": [{"type": "property", "prop": "email", "op": "contains", "values": ["@acme.example"]}],
+        "percentage": 100,
+        "bucketingKey": "amplitude_id",
+        "rolloutWeights": {"treatment": 1},
+    },
+]
+
+State = dict[str, Any]
+
+_COMPARED = (
+    "name",
+    "description",
+    "enabled",
+    "deleted",
+    "bucketingKey",
+    "evaluationMode",
+    "variants",
+    "rolloutPercentage",
+    "rolloutWeights",
+    "targetSegments",
+    "tags",
+    "startDate",
+    "endDate",
+    "exposureEvent",
+)
+
+
+def seed(emulator: Emulator) -> None:
+    """Put the world into an emulator that is at its beginning."""
+    standing = {
+        "description": "The new way",
+        "enabled": True,
+        "rolloutPercentage": 10,
+        "variants": [
+            {"key": "control"},
+            {"key": "treatment", "name": "Treatment", "payload": {"colour": "grün"}},
+            {"key": "old"},
+        ],
+        "rolloutWeights": {"control": 1, "treatment": 1, "old": 0},
+        "targetSegments": SEGMENTS,
+        "tags": ["release", "web"],
+        "deployments": [WEB],
+        "inclusions": {"treatment": INCLUDED, "control": ["carol"]},
+    }
+    twin = {**standing, "projectId": OTHER_PROJECT, "deployments": []}
+    world: dict[str, Any] = {
+        "deployments": [
+            {"id": WEB, "label": "web", "key": "client-web"},
+            {"id": IOS, "label": "ios", "key": "server-ios"},
+            {"id": OLD_IOS, "label": "old-ios", "key": "server-old-ios", "deleted": True},
+        ]
+    }
+    for kind in KINDS:
+        world[kind] = [
+            {"id": TWIN_IDS[kind], "key": KEYS[kind], **twin},
+            {"id": IDS[kind], "key": KEYS[kind], **standing},
+        ]
+    emulator.load(world)
+
+
+def a_client(emulator: Emulator, *, timeout: float = 0.4, retry_for: float = 3.0, **more: Any) -> ManagementClient:
+    return ManagementClient(emulator.api_key, base_url=emulator.base_url, timeout=timeout, retry_for=retry_for, **more)
+
+
+def by_key(kind: Kind) -> Target:
+    return Target(kind, key=KEYS[kind], project_id=PROJECT)
+
+
+def by_id(kind: Kind) -> Target:
+    return Target(kind, id=IDS[kind])
+
+
+def state(emulator: Emulator) -> State:
+    """Everything that a write could change, without ids of new things, salts and stamps; inclusions in any order."""
+    dump = emulator.dump()
+    found: State = {
+        "deployments": sorted((one["projectId"], one["label"], one["deleted"]) for one in dump["deployments"])
+    }
+    for kind in KINDS:
+        for thing in dump[kind]:
+            compared = {name: thing[name] for name in _COMPARED if name in thing}
+            compared["deployments"] = sorted(thing["deployments"])
+            compared["inclusions"] = {key: sorted(users) for key, users in thing["inclusions"].items() if users}
+            compared["versions"] = len(thing["history"])
+            found[name_of(kind, thing["projectId"], thing["key"])] = compared
+    return found
+
+
+def name_of(kind: Kind, project_id: str = PROJECT, key: str | None = None) -> str:
+    return f"{kind}/{project_id}/{key or KEYS[kind]}"
+
+
+def wait_for_late_work(emulator: Emulator) -> None:
+    """Until the emulator has finished every request, those too whose caller went away."""
+    deadline = time.monotonic() + 5
+    while any(
+        entry["status"] is None and not str(entry["fault"]).startswith("cut") for entry in emulator.request_log()
+    ):
+        assert time.monotonic() < deadline, "the emulator is still at work"
+        time.sleep(0.02)

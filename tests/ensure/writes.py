@@ -1,0 +1,362 @@
+"""Every kind of change that ``ensure`` makes: how it is asked for, what it must bring about, what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.ensure import (
+    Outcome,
+    Target,
+    ensure_assigned,
+    ensure_deployment,
+    ensure_deployment_fields,
+    ensure_exactly_included,
+    ensure_exists,
+    ensure_fields,
+    ensure_included,
+    ensure_no_variant,
+    ensure_nobody_included,
+    ensure_not_assigned,
+    ensure_not_included,
+    ensure_percentage,
+    ensure_variant,
+    ensure_variant_fields,
+    ensure_weights,
+)
+
+from .world import INCLUDED, IOS, PROJECT, WEB, State, name_of
+
+# What a change does to the flag or experiment as `world.state` shows it.
+Effect = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Write:
+    """One kind of change.
+
+    :param requests: by key and by id, when there is something to change
+    :param unchanged_requests: the same, when there is not
+    :param before: what the outcome says that it was
+    :param after: what the outcome says that it is
+    :param versions: how many versions it leaves
+    :param held: whether an organisation may hold it back for approval (the emulator holds no creations)
+    """
+
+    name: str
+    run: Callable[[ManagementClient, Target], Outcome]
+    effect: Effect
+    requests: tuple[int, int]
+    unchanged_requests: tuple[int, int]
+    before: Any
+    after: Any
+    versions: int = 1
+    held: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def wanted(self, before: State, kind: Kind) -> State:
+        """What the world must be afterwards."""
+        name = name_of(kind)
+        thing = {
+            **before[name],
+            "inclusions": dict(before[name]["inclusions"]),
+            "rolloutWeights": dict(before[name]["rolloutWeights"]),
+            "variants": [dict(one) for one in before[name]["variants"]],
+            "targetSegments": [
+                {**one, "rolloutWeights": dict(one["rolloutWeights"])} for one in before[name]["targetSegments"]
+            ],
+        }
+        self.effect(thing)
+        thing["versions"] += self.versions
+        return {**before, name: thing}
+
+
+@dataclass(frozen=True, eq=False)
+class Creation(Write):
+    """The creation of a flag or experiment. The one that stands is left alone."""
+
+    def wanted(self, before: State, kind: Kind) -> State:
+        return {**before, name_of(kind, key="new-feature"): _new(kind)}
+
+
+@dataclass(frozen=True, eq=False)
+class DeploymentWrite(Write):
+    """A change of the project's deployments."""
+
+    def wanted(self, before: State, kind: Kind) -> State:
+        world = {"deployments": list(before["deployments"])}
+        self.effect(world)
+        return {**before, "deployments": sorted(world["deployments"])}
+
+
+def _new(kind: Kind) -> dict[str, Any]:
+    keys = ["on"] if kind == "flags" else ["control", "treatment"]
+    dates = {} if kind == "flags" else {"startDate": None, "endDate": None}
+    return {
+        "name": "New feature",
+        "description": "",
+        "enabled": False,
+        "deleted": False,
+        "bucketingKey": "amplitude_id",
+        "evaluationMode": "remote",
+        "variants": [{"key": key} for key in keys],
+        "rolloutPercentage": 0,
+        "rolloutWeights": dict.fromkeys(keys, 1),
+        "targetSegments": [],
+        "tags": [],
+        "exposureEvent": None,
+        "deployments": [],
+        "inclusions": {},
+        "versions": 1,
+        **dates,
+    }
+
+
+def _set(**fields: Any) -> Effect:
+    return lambda thing: thing.update(fields)
+
+
+def _beta_to_50(thing: dict[str, Any]) -> None:
+    thing["targetSegments"][0]["percentage"] = 50
+
+
+def _new_weights(thing: dict[str, Any]) -> None:
+    thing["rolloutWeights"].update(treatment=0, old=3)
+
+
+def _blue(thing: dict[str, Any]) -> None:
+    thing["variants"].append({"key": "blue/2", "payload": [1, None]})
+    thing["rolloutWeights"]["blue/2"] = 2
+
+
+def _edited_variant(thing: dict[str, Any]) -> None:
+    thing["variants"][1]["payload"] = {"colour": "rot"}
+    thing["rolloutWeights"]["treatment"] = 4
+
+
+def _renamed(thing: dict[str, Any]) -> None:
+    thing["variants"][1]["key"] = "treat ment/2"
+    for weights in (thing["rolloutWeights"], *(one["rolloutWeights"] for one in thing["targetSegments"])):
+        weights["treat ment/2"] = weights.pop("treatment")
+    thing["inclusions"]["treat ment/2"] = thing["inclusions"].pop("treatment")
+
+
+def _without_old(thing: dict[str, Any]) -> None:
+    del thing["variants"][2]
+    del thing["rolloutWeights"]["old"]
+
+
+def _included(*users: str) -> Effect:
+    return lambda thing: thing["inclusions"].update(treatment=sorted(users))
+
+
+def _nobody(thing: dict[str, Any]) -> None:
+    del thing["inclusions"]["treatment"]
+
+
+def _new_deployment(world: dict[str, Any]) -> None:
+    world["deployments"].append((PROJECT, "kiosk", False))
+
+
+def _edited_deployment(world: dict[str, Any]) -> None:
+    world["deployments"].remove((PROJECT, "ios", False))
+    world["deployments"].append((PROJECT, "iphone", True))
+
+
+def _deployment(label: str, deleted: bool, id: str = IOS) -> dict[str, Any]:
+    return {"id": id, "projectId": PROJECT, "label": label, "deleted": deleted}
+
+
+CREATE = Creation(
+    "create",
+    lambda client, target: ensure_exists(
+        client, target.kind, {"projectId": PROJECT, "key": "new-feature", "name": "New feature"}
+    ),
+    lambda thing: None,
+    (3, 3),
+    (1, 1),
+    None,
+    {"enabled": False, "rolloutPercentage": 0},
+    held=False,
+)
+FIELDS = Write(
+    "edit-fields",
+    lambda client, target: ensure_fields(client, target, {"description": "Zeile 1\nZeile 2 ✓", "enabled": False}),
+    _set(description="Zeile 1\nZeile 2 ✓", enabled=False),
+    (3, 3),
+    (1, 1),
+    {"description": "The new way", "enabled": True},
+    {"description": "Zeile 1\nZeile 2 ✓", "enabled": False},
+)
+PERCENTAGE = Write(
+    "percentage",
+    lambda client, target: ensure_percentage(client, target, 25),
+    _set(rolloutPercentage=25),
+    (3, 3),
+    (1, 1),
+    {"rolloutPercentage": 10},
+    {"rolloutPercentage": 25},
+)
+SEGMENT = Write(
+    "segment-percentage",
+    lambda client, target: ensure_percentage(client, target, 50, segment="Beta"),
+    _beta_to_50,
+    (3, 3),
+    (1, 1),
+    {"segment": "Beta", "percentage": 5},
+    {"segment": "Beta", "percentage": 50},
+)
+WEIGHTS = Write(
+    "weights",
+    lambda client, target: ensure_weights(client, target, {"treatment": 0, "old": 3}),
+    _new_weights,
+    (5, 4),
+    (2, 1),
+    {"control": 1, "treatment": 1, "old": 0},
+    {"control": 1, "treatment": 0, "old": 3},
+    versions=2,
+)
+CREATE_VARIANT = Write(
+    "create-variant",
+    lambda client, target: ensure_variant(client, target, {"key": "blue/2", "payload": [1, None], "rolloutWeight": 2}),
+    _blue,
+    (4, 3),
+    (2, 1),
+    None,
+    {"key": "blue/2", "payload": [1, None], "rolloutWeight": 2},
+)
+EDIT_VARIANT = Write(
+    "edit-variant",
+    lambda client, target: ensure_variant_fields(
+        client, target, "treatment", {"payload": {"colour": "rot"}, "rolloutWeight": 4}
+    ),
+    _edited_variant,
+    (4, 3),
+    (2, 1),
+    {"key": "treatment", "payload": {"colour": "grün"}, "rolloutWeight": 1},
+    {"key": "treatment", "payload": {"colour": "rot"}, "rolloutWeight": 4},
+)
+RENAME_VARIANT = Write(
+    "rename-variant",
+    lambda client, target: ensure_variant_fields(client, target, "treatment", {"key": "treat ment/2"}),
+    _renamed,
+    (4, 3),
+    (2, 1),
+    {"key": "treatment"},
+    {"key": "treat ment/2"},
+)
+REMOVE_VARIANT = Write(
+    "remove-variant",
+    lambda client, target: ensure_no_variant(client, target, "old"),
+    _without_old,
+    (4, 3),
+    (2, 1),
+    {"key": "old", "name": "", "description": "", "payload": {}, "rolloutWeight": 0},
+    None,
+)
+INCLUDE = Write(
+    "include",
+    lambda client, target: ensure_included(client, target, "treatment", ["fay %/?#", "anna", "günther", "fay %/?#"]),
+    _included(*INCLUDED, "fay %/?#", "günther"),
+    (4, 3),
+    (2, 1),
+    {"count": 5},
+    {"count": 7, "added": 2, "removed": 0},
+    versions=0,
+)
+EXCLUDE = Write(
+    "exclude",
+    lambda client, target: ensure_not_included(client, target, "treatment", ["anna", "d e?", "nobody"]),
+    _included("böb/1", "emil"),
+    (6, 5),
+    (2, 1),
+    {"count": 5},
+    {"count": 2, "added": 0, "removed": 3},
+    versions=0,
+)
+EXACTLY = Write(
+    "exactly",
+    lambda client, target: ensure_exactly_included(client, target, "treatment", ["emil", "fay", "anna", "emil"]),
+    _included("anna", "anna", "emil", "fay"),
+    (6, 5),
+    (2, 1),
+    {"count": 5},
+    {"count": 4, "added": 1, "removed": 2},
+    versions=0,
+)
+CLEAR = Write(
+    "clear",
+    lambda client, target: ensure_nobody_included(client, target, "treatment"),
+    _nobody,
+    (4, 3),
+    (2, 1),
+    {"count": 5},
+    {"count": 0, "added": 0, "removed": 5},
+    versions=0,
+)
+ASSIGN = Write(
+    "assign",
+    lambda client, target: ensure_assigned(client, target, [IOS, WEB]),
+    _set(deployments=[WEB, IOS]),
+    (4, 3),
+    (2, 1),
+    [WEB],
+    [WEB, IOS],
+)
+UNASSIGN = Write(
+    "unassign",
+    lambda client, target: ensure_not_assigned(client, target, WEB),
+    _set(deployments=[]),
+    (4, 3),
+    (2, 1),
+    [WEB],
+    [],
+)
+# The two below cost one read more than would be needed: the read that confirms could serve as the outcome.
+CREATE_DEPLOYMENT = DeploymentWrite(
+    "create-deployment",
+    lambda client, target: ensure_deployment(client, {"projectId": PROJECT, "label": "kiosk", "type": "client"}),
+    _new_deployment,
+    (4, 4),
+    (1, 1),
+    None,
+    _deployment("kiosk", False, "700005"),
+    held=False,
+)
+EDIT_DEPLOYMENT = DeploymentWrite(
+    "edit-deployment",
+    lambda client, target: ensure_deployment_fields(client, IOS, {"label": "iphone", "archive": True}),
+    _edited_deployment,
+    (4, 4),
+    (1, 1),
+    _deployment("ios", False),
+    _deployment("iphone", True),
+    held=False,
+)
+
+WRITES = (
+    CREATE,
+    FIELDS,
+    PERCENTAGE,
+    SEGMENT,
+    WEIGHTS,
+    CREATE_VARIANT,
+    EDIT_VARIANT,
+    RENAME_VARIANT,
+    REMOVE_VARIANT,
+    INCLUDE,
+    EXCLUDE,
+    EXACTLY,
+    CLEAR,
+    ASSIGN,
+    UNASSIGN,
+    CREATE_DEPLOYMENT,
+    EDIT_DEPLOYMENT,
+)
+ON_A_FLAG = tuple(write for write in WRITES if write not in (CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT))
+ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, CLEAR)
