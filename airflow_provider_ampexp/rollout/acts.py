@@ -1,0 +1,59 @@
+"""The acts that a rollout can decide on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from airflow_provider_ampexp.rollout.history import Position
+from airflow_provider_ampexp.rollout.plan import PlannedStage
+
+
+@dataclass(frozen=True)
+class Raise:
+    """Set this stage, and enable the flag where it is not."""
+
+    stage: PlannedStage
+    why: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Look again at this moment of the service's clock, or when the flag changes."""
+
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """Ask the guardrails."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Take the flag down to this position, and end for good; ``None`` leaves it where it is."""
+
+    to: Position | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing is left to do."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End for good and touch nothing."""
+
+    cause: Literal["archived", "disabled", "drift", "rolled back"]
+    why: str
+
+
+Act: TypeAlias = Raise | Wait | Check | RollBack | Done | Stop

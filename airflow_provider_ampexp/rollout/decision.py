@@ -1,0 +1,180 @@
+"""The whole rule of a rollout: from what was seen to the one next act.
+
+``decide`` is a pure function. It asks its rules in order, and the first one that has something to say decides. Whoever
+carries the act out looks at the flag again and asks again; nothing else moves a rollout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from airflow_provider_ampexp.rollout.acts import Act, Check, Done, Raise, RollBack, Stop, Wait
+from airflow_provider_ampexp.rollout.consequence import joined
+from airflow_provider_ampexp.rollout.history import Seen, changes, newest_change
+from airflow_provider_ampexp.rollout.memory import Memory
+from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
+from airflow_provider_ampexp.rollout.view import View
+
+# A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
+_REMIND = timedelta(hours=12)
+
+
+def decide(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> Act:
+    """Decide the one next act.
+
+    :param seen: the flag and its history, just read
+    :param memory: what this run knows besides; brought up to date by the caller with ``memory.looked`` afterwards
+    :param now: the service's clock
+    """
+    view = View(plan, seen, memory, now)
+    for rule in _RULES:
+        act = rule(view)
+        if act is not None:
+            return act
+    raise AssertionError("the last rule always decides")
+
+
+def _stop_when_archived(view: View) -> Act | None:
+    if not view.seen.archived:
+        return None
+    return Stop("archived", "the flag is archived, so that it reaches nobody")
+
+
+def _stop_at_what_happened_unseen(view: View) -> Act | None:
+    """Whoever takes over a run must neither begin again what it has taken down, nor undo what somebody else did."""
+    if not view.is_first_look or view.memory.run_began is None:
+        return None
+    for change in changes(view.seen.history, view.memory.run_began):
+        if view.was_ours(change):
+            continue
+        if change.lowers:
+            return Stop(
+                "rolled back", f"since this run began, the flag was lowered {change}; a retry does not undo that"
+            )
+        if change.raises and view.plan.on_drift == "stop":
+            return Stop("drift", f"since this run began, the flag was changed {change}")
+    return None
+
+
+def _stop_when_changed_by_someone(view: View) -> Act | None:
+    if not view.moved:
+        return None
+    change = newest_change(view.seen.history)
+    if view.is_our_own_twin(change):
+        return None
+    who = str(change) if change and change.after == view.seen.position else f"to {view.seen.position}"
+    why = f"somebody changed the flag meanwhile: it was changed {who}"
+    if not view.seen.position.enabled:
+        return Stop("disabled", f"{why}{_failed_before(view)}")
+    if view.plan.on_drift == "stop":
+        return Stop("drift", f"{why}{_failed_before(view)}")
+    return None
+
+
+def _stop_when_disabled(view: View) -> Act | None:
+    if view.seen.position.enabled or view.plan.enable:
+        return None
+    return Stop("disabled", "the flag is disabled, and this rollout is told not to enable it")
+
+
+def _roll_back_when_failed(view: View) -> Act | None:
+    return RollBack(view.rollback_target, view.said) if view.acts == "roll back" else None
+
+
+def _check_first_on_a_retry(view: View) -> Act | None:
+    """The attempt before may have died between a failed check and its rollback."""
+    if not (view.is_checked and view.memory.is_retry and view.memory.checked_at is None):
+        return None
+    return Check("an automatic retry asks the guardrails before it goes on")
+
+
+def _done_when_beyond_the_last_stage(view: View) -> Act | None:
+    if view.next_stage is not None or view.stage is not None:
+        return None
+    return Done("it is beyond the last stage")
+
+
+def _check_when_due(view: View) -> Act | None:
+    if not view.is_checked or view.may_go_on or view.now < view.check_is_due:
+        return None
+    return Check("a check is due during the soak" if view.is_soaking else "the stage has soaked")
+
+
+def _wait_while_soaking(view: View) -> Act | None:
+    if not view.is_soaking:
+        return None
+    return Wait(_or_check(view, view.soak_ends), f"{_next(view)} not before {_utc(view.soak_ends)}: it is soaking")
+
+
+def _wait_while_not_passed(view: View) -> Act | None:
+    if view.may_go_on:
+        return None
+    return Wait(view.check_is_due, f"{_next(view)} not before the guardrails pass ({view.said}); asked again then")
+
+
+def _done_after_the_last_stage(view: View) -> Act | None:
+    if view.next_stage is not None:
+        return None
+    return Done("the last stage is reached, and has soaked if it had to")
+
+
+def _wait_while_held(view: View) -> Act | None:
+    if not view.is_held:
+        return None
+    why = f"{_next(view)} not while the flag has the tag {view.plan.hold_tag!r}: a person holds it"
+    return Wait(_or_check(view, view.now + _REMIND), why)
+
+
+def _wait_for_the_window(view: View) -> Act | None:
+    window = view.plan.window
+    if window is None or window.is_open(view.now):
+        return None
+    opens = window.next_open(view.now)
+    return Wait(_or_check(view, opens), f"{_next(view)} not before the window opens, {window.shown(opens)}")
+
+
+def _raise(view: View) -> Act | None:
+    stage = view.next_stage
+    assert stage is not None
+    if view.stage is None:
+        return Raise(stage, f"the next stage is {stage.percentage} %")
+    return Raise(stage, f"to {stage.percentage} %, since it has soaked from {_utc(view.began)} on")
+
+
+_RULES: tuple[Callable[[View], Act | None], ...] = (
+    _stop_when_archived,
+    _stop_at_what_happened_unseen,
+    _stop_when_changed_by_someone,
+    _stop_when_disabled,
+    _roll_back_when_failed,
+    _check_first_on_a_retry,
+    _done_when_beyond_the_last_stage,
+    _check_when_due,
+    _wait_while_soaking,
+    _wait_while_not_passed,
+    _done_after_the_last_stage,
+    _wait_while_held,
+    _wait_for_the_window,
+    _raise,
+)
+
+
+def _failed_before(view: View) -> str:
+    """What the guardrails had said where it stood before, for whoever reads why it stopped."""
+    acts, said = joined(view.before.streaks)
+    return f"; the guardrails had failed ({said})" if acts == "roll back" else ""
+
+
+def _or_check(view: View, until: datetime) -> datetime:
+    """Guardrails are asked on, whatever is waited for."""
+    return min(until, view.check_is_due) if view.is_checked else until
+
+
+def _next(view: View) -> str:
+    stage: PlannedStage | None = view.next_stage
+    return f"{stage.percentage} % comes next," if stage else "it ends here,"
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

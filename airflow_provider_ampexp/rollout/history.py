@@ -1,0 +1,154 @@
+"""What the version history of a flag tells: where it stood, since when, and who moved it.
+
+Any field of a version may be missing. What is not known is ``None`` here and is never taken for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ampexp.client.fields import FlagConfig, Version
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a flag stands."""
+
+    percentage: float
+    enabled: bool
+
+    @property
+    def exposure(self) -> float:
+        """Who gets the feature, in percent: a disabled flag gives it to nobody."""
+        return self.percentage if self.enabled else 0
+
+    def __str__(self) -> str:
+        return f"{self.percentage:g} %" if self.enabled else f"{self.percentage:g} % (disabled)"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A flag as it was looked at, with its history, newest first."""
+
+    position: Position
+    archived: bool = False
+    history: tuple[Entry, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def newest_version(self) -> int:
+        """The number of the newest version; 0 when the history is empty."""
+        return self.history[0].version if self.history else 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version. ``position`` is ``None`` where the version does not show it."""
+
+    version: int
+    at: datetime | None
+    by: str
+    position: Position | None
+    archived: bool | None = None
+
+    def __str__(self) -> str:
+        return f"version {self.version} by {self.by} at {_moment(self.at)}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one position to another, and the version that made it."""
+
+    before: Position
+    after: Position
+    entry: Entry
+
+    @property
+    def lowers(self) -> bool:
+        return self.after.exposure < self.before.exposure
+
+    @property
+    def raises(self) -> bool:
+        return self.after.exposure > self.before.exposure
+
+    def __str__(self) -> str:
+        return f"from {self.before} to {self.after} by {self.entry.by} at {_moment(self.entry.at)}"
+
+
+def position_of(config: FlagConfig, segment: str | None) -> Position | None:
+    """Where a configuration stands; ``None`` when it does not say."""
+    percentage: Any = config.get("rolloutPercentage")
+    if segment is not None:
+        named = [one for one in config.get("targetSegments") or [] if one.get("name") == segment]
+        percentage = named[0].get("percentage", 0) if len(named) == 1 else None
+    enabled = config.get("enabled")
+    if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
+        return None
+    return Position(percentage, enabled)
+
+
+def read_history(versions: Iterable[Version], segment: str | None = None) -> tuple[Entry, ...]:
+    """Read versions into entries, newest first. Numbers may have gaps."""
+    entries = [
+        Entry(
+            version=int(one.get("version") or 0),
+            at=_parse(one.get("createdAt")),
+            by=str(one.get("createdBy") or "somebody"),
+            position=position_of(one.get("flagConfig") or {}, segment),
+            archived=(one.get("flagConfig") or {}).get("deleted"),
+        )
+        for one in versions
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.version, reverse=True))
+
+
+def since(seen: Seen) -> Entry | None:
+    """Where the present position began: the oldest of the newest unbroken run of versions that have it.
+
+    ``None`` when the history is too thin to tell: it is empty, or its newest version does not show the position or
+    shows another one than was seen.
+    """
+    began = None
+    for entry in seen.history:
+        if entry.position != seen.position:
+            break
+        began = entry
+    return began if began is not None and began.at is not None else None
+
+
+def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterator[Change]:
+    """Yield the changes of position, oldest first; with ``after`` only those made then or later.
+
+    A version that does not show its position is passed over: the next one that does is compared with the one before.
+    One that does not show its time counts as late, so that nothing is overlooked.
+    """
+    before: Position | None = None
+    for entry in reversed(history):
+        if entry.position is None:
+            continue
+        if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
+            yield Change(before, entry.position, entry)
+        before = entry.position
+
+
+def newest_change(history: tuple[Entry, ...]) -> Change | None:
+    """The last change of position that the history tells of."""
+    *_, newest = (None, *changes(history))
+    return newest
+
+
+def _parse(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _moment(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "an unknown time"

@@ -1,0 +1,148 @@
+"""What one run of a rollout knows that the flag itself does not show.
+
+It is kept small and is never needed to be safe: after a crash it begins anew from the flag and its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ampexp.rollout.consequence import Streak
+from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
+from airflow_provider_ampexp.rollout.plan import RolloutPlan
+
+_LONGEST_RECORD = 200
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered from one look to the next.
+
+    :param run_began: when this run, or its last clearing by a person, began, on the service's clock; what the history
+        tells since then must be this run's own doing. ``None`` where nothing was done yet: on a first attempt.
+    :param is_retry: whether Airflow made this attempt by itself, after another one died
+    :param start: where the flag stood before this rollout; ``None`` until it was looked at
+    :param left_at: where this attempt saw or left the flag last; ``None`` until it was looked at
+    :param wrote: whether this attempt itself brought it there
+    :param hand: by which name the service knows this rollout's changes; ``None`` until one was seen
+    :param seen_first: when the present position was seen first, for a history too thin to tell since when it holds
+    :param streaks: what the guardrails said at this stage
+    :param checked_at: when they were asked last
+    :param record: what was done and measured so far, for an audit
+    """
+
+    run_began: datetime | None = None
+    is_retry: bool = False
+    start: Position | None = None
+    left_at: Position | None = None
+    wrote: bool = False
+    hand: str | None = None
+    seen_first: datetime | None = None
+    streaks: tuple[Streak, ...] = ()
+    checked_at: datetime | None = None
+    record: tuple[dict[str, Any], ...] = ()
+
+    def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
+        """What is remembered after a look that found nothing against going on."""
+        fresh = self if self.left_at == seen.position else self._at_another_position()
+        return replace(
+            fresh,
+            start=self.start or start_of_run(plan, seen, self.run_began),
+            left_at=seen.position,
+            hand=self.hand or self._hand_of(plan, seen),
+            seen_first=fresh.seen_first or now,
+        )
+
+    def raised(self, before: Position, after: Position, now: datetime) -> Memory:
+        """What is remembered after this attempt has set a stage, and has read it back."""
+        moved = replace(self._at_another_position(), left_at=after, wrote=True, seen_first=now)
+        return moved.recorded("raise", now, {"from": before.percentage, "to": after.percentage})
+
+    def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
+        """What is remembered after the guardrails have answered."""
+        told = tuple(streaks)
+        memory = replace(self, streaks=told, checked_at=now)
+        at = self.left_at.percentage if self.left_at else None
+        for one in told:
+            memory = memory.recorded(
+                "check",
+                now,
+                {"stage": at, "name": one.name, "verdict": one.verdict, "value": one.value, "why": one.why},
+            )
+        return memory
+
+    def recorded(self, what: str, at: datetime, more: dict[str, Any]) -> Memory:
+        """The same with one more line in the record. The oldest checks are given up when it grows too long."""
+        record = (*self.record, {"at": at.isoformat(timespec="seconds"), "what": what, **more})
+        if len(record) > _LONGEST_RECORD:
+            oldest = next((place for place, one in enumerate(record) if one["what"] == "check"), 0)
+            record = record[:oldest] + record[oldest + 1 :]
+        return replace(self, record=record)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for a deferral."""
+        return {
+            "run_began": self.run_began.isoformat() if self.run_began else None,
+            "is_retry": self.is_retry,
+            "start": [self.start.percentage, self.start.enabled] if self.start else None,
+            "left_at": [self.left_at.percentage, self.left_at.enabled] if self.left_at else None,
+            "wrote": self.wrote,
+            "hand": self.hand,
+            "seen_first": self.seen_first.isoformat() if self.seen_first else None,
+            "streaks": [one.as_json() for one in self.streaks],
+            "checked_at": self.checked_at.isoformat() if self.checked_at else None,
+            "record": list(self.record),
+        }
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Memory:
+        """The same again."""
+        return cls(
+            run_began=_moment(told["run_began"]),
+            is_retry=told["is_retry"],
+            start=Position(*told["start"]) if told["start"] else None,
+            left_at=Position(*told["left_at"]) if told["left_at"] else None,
+            wrote=told["wrote"],
+            hand=told["hand"],
+            seen_first=_moment(told["seen_first"]),
+            streaks=tuple(Streak.from_json(one) for one in told["streaks"]),
+            checked_at=_moment(told["checked_at"]),
+            record=tuple(told["record"]),
+        )
+
+    def _at_another_position(self) -> Memory:
+        """What outlives a change of position: not what was said about the one before."""
+        return replace(self, left_at=None, wrote=False, seen_first=None, streaks=(), checked_at=None)
+
+    def _hand_of(self, plan: RolloutPlan, seen: Seen) -> str | None:
+        """Whoever set the stage that this attempt knows it set, or made this run's first planned raise."""
+        if self.wrote and self.left_at == seen.position:
+            set_by = since(seen)
+            return set_by.by if set_by else None
+        first = first_planned_raise(plan, seen, self.run_began)
+        return first.entry.by if first else None
+
+
+def is_planned(plan: RolloutPlan, change: Change) -> bool:
+    """Whether a change is one that this rollout would make: a raise to one of its stages."""
+    return change.raises and plan.stage_at(change.after.percentage) is not None
+
+
+def first_planned_raise(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Change | None:
+    """The first change since the run began that this rollout would have made."""
+    if run_began is None:
+        return None
+    return next((one for one in changes(seen.history, run_began) if is_planned(plan, one)), None)
+
+
+def start_of_run(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Position:
+    """Where the flag stood before this run raised it first."""
+    first = first_planned_raise(plan, seen, run_began)
+    return first.before if first else seen.position
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

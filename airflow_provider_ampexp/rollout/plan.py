@@ -1,0 +1,187 @@
+"""What a rollout is meant to be: stages, how long each soaks, and what happens when it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.rollout.window import ChangeWindow
+
+RollbackTo: TypeAlias = Literal["start", "previous", "off", "hold"] | int
+OnDrift: TypeAlias = Literal["stop", "adopt"]
+Soak: TypeAlias = timedelta | int | float | str
+
+_RECHECK = timedelta(minutes=5)
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_SPAN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*([dhms])\s*)+", re.IGNORECASE)
+_SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a rollout.
+
+    :param percentage: who gets the feature, 0 to 100, whole
+    :param soak: how long to stay before the next stage: a ``timedelta``, seconds, or a text such as ``"2h 30m"``. When
+        it is left out, the rollout's own ``soak`` holds, save for the last stage, which then does not soak.
+    """
+
+    percentage: int
+    soak: Soak | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "percentage", checks.percentage("percentage", self.percentage))
+        if self.soak is not None:
+            object.__setattr__(self, "soak", duration("soak", self.soak))
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage whose soak is settled."""
+
+    percentage: int
+    soak: timedelta
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """Stages, strictly rising, and the rules that hold on the way.
+
+    :param stages: at least one
+    :param segment: the target segment that is ramped; ``None`` for the users whom no segment captured
+    :param rollback: where a failed check takes it: ``"start"`` (what it was before this rollout), ``"previous"`` (one
+        stage down), a percentage, ``"off"`` (0 and the flag disabled) or ``"hold"`` (leave it)
+    :param on_drift: when somebody else changes the flag meanwhile: ``"stop"``, or ``"adopt"`` to go on from there.
+        Somebody's disabling or archiving it stops the rollout either way.
+    :param enable: whether a disabled flag is enabled with the first stage
+    :param checked: whether there are guardrails
+    :param check_every: how often they are asked during a soak; ``None`` for at its end only
+    :param window: when the percentage may be raised; ``None`` for at any time. A rollback waits for nothing.
+    :param hold_tag: while the flag carries this tag nothing is raised; so a person holds a rollout from Amplitude
+    :param only: the one stage that is carried out, where each stage is a task of its own; ``None`` for all of them
+    """
+
+    stages: tuple[PlannedStage, ...]
+    segment: str | None = None
+    rollback: RollbackTo = "start"
+    on_drift: OnDrift = "stop"
+    enable: bool = True
+    checked: bool = False
+    check_every: timedelta | None = None
+    window: ChangeWindow | None = None
+    hold_tag: str = "rollout-hold"
+    only: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InvalidInputError("stages", "there is none")
+        percentages = [stage.percentage for stage in self.stages]
+        if any(later <= earlier for earlier, later in pairwise(percentages)):
+            raise InvalidInputError("stages", f"must rise from one to the next, and are {percentages}")
+        if isinstance(self.rollback, bool) or self.rollback not in ("start", "previous", "off", "hold"):
+            if not isinstance(self.rollback, int):
+                raise InvalidInputError(
+                    "rollback", f"{self.rollback!r} is not 'start', 'previous', 'off', 'hold' or a percentage"
+                )
+            checks.percentage("rollback", self.rollback)
+        if self.on_drift not in ("stop", "adopt"):
+            raise InvalidInputError("on_drift", f"{self.on_drift!r} is neither 'stop' nor 'adopt'")
+        if self.check_every is not None and self.check_every <= timedelta(0):
+            raise InvalidInputError("check_every", "must be more than nothing")
+        if self.only is not None and self.only not in percentages:
+            raise InvalidInputError("only", f"{self.only} is none of the stages {percentages}")
+
+    @property
+    def recheck(self) -> timedelta:
+        """How long an answer of the guardrails holds, past the soak: then they are asked again."""
+        return self.check_every or _RECHECK
+
+    @property
+    def own_stages(self) -> tuple[PlannedStage, ...]:
+        """The stages that are carried out here."""
+        return tuple(stage for stage in self.stages if self.only in (None, stage.percentage))
+
+    def stage_at(self, percentage: float) -> PlannedStage | None:
+        """The stage of exactly this percentage."""
+        return next((stage for stage in self.stages if stage.percentage == percentage), None)
+
+    def next_above(self, percentage: float) -> PlannedStage | None:
+        """The lowest stage above this percentage."""
+        return next((stage for stage in self.stages if stage.percentage > percentage), None)
+
+    def highest_below(self, percentage: float) -> PlannedStage | None:
+        """The highest stage below this percentage."""
+        return next((stage for stage in reversed(self.stages) if stage.percentage < percentage), None)
+
+
+def planned_stages(stages: object, soak: Soak | None = None) -> tuple[PlannedStage, ...]:
+    """Read stages in any of the forms in which a DAG may give them.
+
+    :param stages: percentages, ``Stage`` objects or mappings with ``percentage`` and ``soak``; or a text of JSON or of
+        percentages with commas (what a template renders to)
+    :param soak: for all stages that name none, save the last
+    :raises InvalidInputError: which names the stage
+    """
+    each = None if soak is None or soak == "" else duration("soak", soak)
+    listed = _listed(stages)
+    last = len(listed) - 1
+    return tuple(_stage(one, place, each if place != last else None) for place, one in enumerate(listed))
+
+
+def duration(field: str, value: object) -> timedelta:
+    """A length of time: a ``timedelta``, seconds, or a text such as ``"90"``, ``"30m"`` or ``"1d 12h"``."""
+    span = _duration(value)
+    if span is None:
+        raise InvalidInputError(field, f"{value!r} is not a length of time such as timedelta(hours=2), 7200 or '2h'")
+    if span < timedelta(0):
+        raise InvalidInputError(field, f"{value!r} is less than nothing")
+    return span
+
+
+def _duration(value: object) -> timedelta | None:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and _SPAN.fullmatch(value):
+        parts = _SPAN_PART.findall(value)
+        return sum((timedelta(**{_UNITS[unit.lower()]: float(number)}) for number, unit in parts), timedelta())
+    try:
+        return timedelta(seconds=float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _listed(stages: object) -> list[Any]:
+    if isinstance(stages, str):
+        text = stages.strip()
+        try:
+            stages = json.loads(text if text.startswith("[") else f"[{text}]")
+        except ValueError:
+            raise InvalidInputError("stages", f"{text!r} is neither a list of percentages nor JSON") from None
+    if isinstance(stages, Mapping) or not isinstance(stages, Iterable):
+        raise InvalidInputError("stages", f"a list is wanted, not {type(stages).__name__}")
+    return list(stages)
+
+
+def _stage(one: object, place: int, soak: timedelta | None) -> PlannedStage:
+    field = f"stages[{place}]"
+    percentage, own = one, None
+    if isinstance(one, Stage):
+        percentage, own = one.percentage, one.soak
+    elif isinstance(one, Mapping):
+        if "percentage" not in one or set(one) - {"percentage", "soak"}:
+            raise InvalidInputError(field, f"has 'percentage' and 'soak', not {sorted(map(str, one))}")
+        percentage, own = one["percentage"], one.get("soak")
+    if isinstance(percentage, str) and percentage.strip().isdigit():
+        percentage = int(percentage)
+    if own is not None:
+        soak = duration(f"{field}.soak", own)
+    return PlannedStage(checks.percentage(field, percentage), soak or timedelta(0))

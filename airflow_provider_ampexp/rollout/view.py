@@ -1,0 +1,130 @@
+"""What the rules of a rollout look at. The names are the conditions that they decide by."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_provider_ampexp.rollout.consequence import joined
+from airflow_provider_ampexp.rollout.history import Change, Position, Seen, since
+from airflow_provider_ampexp.rollout.memory import Memory, first_planned_raise, is_planned
+from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
+
+
+class View:
+    """A plan, a flag as it was just seen, and what is remembered, at one moment of the service's clock."""
+
+    def __init__(self, plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> None:
+        self.plan = plan
+        self.seen = seen
+        self.now = now
+        self.before = memory
+        self.memory = memory.looked(plan, seen, now)
+        self.is_first_look = memory.left_at is None
+        self.moved = not self.is_first_look and memory.left_at != seen.position
+        self.acts, self.said = joined(self.memory.streaks)
+
+    # where it stands
+
+    @property
+    def percentage(self) -> float:
+        """A disabled flag gives the feature to nobody: it stands before the first stage, whatever it says."""
+        return self.seen.position.percentage if self.seen.position.enabled else -1
+
+    @property
+    def stage(self) -> PlannedStage | None:
+        """The stage that it stands on."""
+        return next((one for one in self.plan.own_stages if one.percentage == self.percentage), None)
+
+    @property
+    def next_stage(self) -> PlannedStage | None:
+        """The stage to be set next."""
+        return next((one for one in self.plan.own_stages if one.percentage > self.percentage), None)
+
+    @property
+    def began(self) -> datetime:
+        """Since when the present position holds; where the history is too thin, since it was seen first."""
+        entry = since(self.seen)
+        return (entry.at if entry else None) or self.memory.seen_first or self.now
+
+    # how long it has soaked
+
+    @property
+    def soak_ends(self) -> datetime:
+        return self.began + self.stage.soak if self.stage else self.now
+
+    @property
+    def is_soaking(self) -> bool:
+        return self.stage is not None and bool(self.stage.soak) and self.now < self.soak_ends
+
+    # what the guardrails say
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether guardrails are asked where it stands: before its first stage there is nothing to measure."""
+        return self.plan.checked and self.stage is not None
+
+    @property
+    def check_is_due(self) -> datetime:
+        """When the guardrails are to be asked next."""
+        last = self.memory.checked_at
+        if last is None or (self.acts == "go" and last < self.soak_ends):
+            every = self.plan.check_every
+            return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
+        return last + self.plan.recheck
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
+        if not self.is_checked:
+            return True
+        last = self.memory.checked_at
+        return last is not None and self.acts == "go" and self.soak_ends <= last and self.now < self.check_is_due
+
+    # who moved it
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a person holds it, by its tag."""
+        return self.plan.hold_tag in self.seen.tags
+
+    def is_our_own_twin(self, change: Change | None) -> bool:
+        """Whether another attempt of this very task, which may live on after a crash, took the next step."""
+        left_at = self.before.left_at
+        if change is None or left_at is None or self.before.hand is None:
+            return False
+        step = self.plan.next_above(left_at.percentage if left_at.enabled else -1)
+        return (
+            change.before == left_at
+            and change.after == self.seen.position
+            and step is not None
+            and step.percentage == change.after.percentage
+            and change.entry.by == self.before.hand
+        )
+
+    def was_ours(self, change: Change) -> bool:
+        """Whether a change since the run began is its own: a planned raise, or what its earlier tasks prepared."""
+        first = first_planned_raise(self.plan, self.seen, self.memory.run_began)
+        if first is None or change.entry.by != first.entry.by:
+            return False
+        return change.entry.version < first.entry.version or is_planned(self.plan, change)
+
+    # where a rollback takes it
+
+    @property
+    def rollback_target(self) -> Position | None:
+        """Never above where it stands; ``None`` leaves it there."""
+        present = self.seen.position
+        start = self.memory.start or present
+        rollback = self.plan.rollback
+        if rollback == "hold":
+            return None
+        if rollback == "off":
+            wanted = Position(0, enabled=False)
+        elif rollback == "start":
+            wanted = start
+        elif rollback == "previous":
+            below = self.plan.highest_below(present.percentage)
+            wanted = Position(below.percentage, enabled=True) if below else start
+        else:
+            wanted = Position(rollback, enabled=True)
+        return wanted if wanted.exposure < present.exposure else None

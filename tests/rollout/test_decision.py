@@ -1,0 +1,428 @@
+"""The rule of a rollout, case by case: what was seen, and the one next act."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.rollout import (
+    Act,
+    ChangeWindow,
+    Check,
+    Consequence,
+    Done,
+    Memory,
+    Position,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Seen,
+    Stop,
+    Streak,
+    Wait,
+    decide,
+    planned_stages,
+)
+from airflow_provider_ampexp.rollout.history import Entry
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR))
+CHECKED = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), checked=True)
+
+
+def on(percentage: float) -> Position:
+    return Position(percentage, enabled=True)
+
+
+def off(percentage: float) -> Position:
+    return Position(percentage, enabled=False)
+
+
+def flag(*steps: tuple[float, Position] | tuple[float, Position, str], archived: bool = False) -> Seen:
+    """A flag that came to be in these steps: hours after T0, position, by whom."""
+    entries = [
+        Entry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1], archived)  # type: ignore[misc]
+        for number, step in enumerate(steps, 1)
+    ]
+    return Seen(steps[-1][1], archived, tuple(reversed(entries)))
+
+
+def at(hours: float) -> datetime:
+    return T0 + HOUR * hours
+
+
+def look(plan: RolloutPlan, seen: Seen, hours: float, memory: Memory | None = None) -> Act:
+    return decide(plan, seen, memory or Memory(), at(hours))
+
+
+def remembered(plan: RolloutPlan, seen: Seen, hours: float, memory: Memory | None = None) -> Memory:
+    return (memory or Memory()).looked(plan, seen, at(hours))
+
+
+def until(act: Act) -> datetime:
+    assert isinstance(act, Wait), act
+    return act.until
+
+
+def raised_to(act: Act) -> int:
+    assert isinstance(act, Raise), act
+    return act.stage.percentage
+
+
+# where it stands at the start
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [(off(0), 1), (on(0), 1), (off(50), 1), (on(3), 5), (on(5.5), 25), (on(26), 100)],
+)
+def test_before_or_between_stages_the_next_above_is_set(position: Position, expected: int) -> None:
+    assert raised_to(look(PLAN, flag((0, position)), 0)) == expected
+
+
+def test_on_a_stage_it_soaks_and_then_goes_on_from_there() -> None:
+    seen = flag((0, off(0)), (1, on(5)))
+    assert until(look(PLAN, seen, 1.5)) == at(2)
+    assert raised_to(look(PLAN, seen, 2)) == 25
+
+
+def test_beyond_the_last_stage_nothing_is_left_to_do() -> None:
+    plan = RolloutPlan(planned_stages([1, 5]))
+    assert isinstance(look(plan, flag((0, on(50))), 0), Done)
+
+
+def test_the_last_stage_soaks_only_when_it_says_so() -> None:
+    seen = flag((0, on(100)))
+    assert isinstance(look(PLAN, seen, 0), Done)
+    own = RolloutPlan(planned_stages([1, {"percentage": 100, "soak": "1h"}]))
+    assert isinstance(look(own, seen, 0.5), Wait)
+    assert isinstance(look(own, seen, 1), Done)
+
+
+def test_a_disabled_flag_is_left_when_it_must_not_be_enabled() -> None:
+    act = look(RolloutPlan(planned_stages([1]), enable=False), flag((0, off(0))), 0)
+    assert isinstance(act, Stop)
+    assert act.cause == "disabled"
+
+
+def test_an_archived_flag_stops() -> None:
+    act = look(PLAN, flag((0, on(1)), archived=True), 0)
+    assert isinstance(act, Stop)
+    assert act.cause == "archived"
+
+
+# since when it soaks
+
+
+def test_a_soak_counts_from_when_the_percentage_began_not_from_the_last_edit() -> None:
+    seen = flag((0, on(1)), (1, on(5)), (1.9, on(5), "Maria"))  # Maria changed the description
+    assert raised_to(look(PLAN, seen, 2)) == 25
+
+
+def test_a_soak_begins_anew_when_the_flag_was_off_in_between() -> None:
+    seen = flag((0, on(5)), (0.5, off(5)), (0.6, on(5)))
+    assert until(look(PLAN, seen, 1)) == at(1.6)
+
+
+def test_with_a_history_too_thin_to_tell_the_soak_begins_when_it_was_seen_first() -> None:
+    thin = Seen(on(5))
+    memory = remembered(PLAN, thin, 10)
+    assert until(look(PLAN, thin, 10.5, memory)) == at(11)
+    assert raised_to(look(PLAN, thin, 11, memory)) == 25
+
+
+def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None:
+    known = flag((0, on(5)), (1, on(5)))
+    hidden = Entry(2, at(0.5), "Airflow", None)
+    seen = Seen(on(5), history=(known.history[0], hidden, known.history[1]))
+    assert until(look(PLAN, seen, 1.5)) == at(2)
+
+
+# somebody else
+
+
+def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
+    memory = remembered(PLAN, flag((0, on(5))), 0.1)
+    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, memory)
+    assert act == Stop(
+        "drift", "somebody changed the flag meanwhile: it was changed from 5 % to 50 % by Maria at 2026-03-01 12:30:00Z"
+    )
+
+
+def test_adopt_goes_on_from_there() -> None:
+    plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), on_drift="adopt")
+    memory = remembered(plan, flag((0, on(5))), 0.1)
+    assert raised_to(look(plan, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, memory)) == 100
+
+
+def test_a_person_who_disables_the_flag_is_never_overruled() -> None:
+    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), on_drift="adopt")
+    memory = remembered(plan, flag((0, on(1))), 0.1)
+    act = look(plan, flag((0, on(1)), (0.5, off(1), "Maria")), 0.6, memory)
+    assert isinstance(act, Stop)
+    assert act.cause == "disabled"
+
+
+def test_the_other_attempt_of_the_same_task_is_not_somebody_else() -> None:
+    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(PLAN, flag((0, on(0)), (1, on(1))), at(1))
+    assert memory.hand == "Airflow"
+    twin = flag((0, on(0)), (1, on(1)), (2, on(5)))
+    assert until(look(PLAN, twin, 2.1, memory)) == at(3)
+    maria = flag((0, on(0)), (1, on(1)), (2, on(5), "Maria"))
+    assert isinstance(look(PLAN, maria, 2.1, memory), Stop)
+
+
+# an automatic retry
+
+
+def test_a_retry_does_not_undo_a_rollback() -> None:
+    seen = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)))
+    act = look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Stop)
+    assert act.cause == "rolled back"
+    assert "from 5 % to 0 % by Airflow" in act.why
+
+
+def test_a_run_that_a_person_cleared_begins_anew() -> None:
+    seen = flag((0, on(0)), (1, on(5)), (2.5, on(0)))
+    assert raised_to(look(PLAN, seen, 3)) == 1
+
+
+def test_a_retry_resumes_the_soak() -> None:
+    seen = flag((0, on(0)), (1, on(1)), (2, on(5)))
+    assert until(look(PLAN, seen, 2.5, Memory(run_began=at(0.5), is_retry=True))) == at(3)
+
+
+def test_a_retry_stops_at_what_a_person_changed_while_nobody_looked() -> None:
+    seen = flag((0, on(0)), (1, on(1)), (2, on(50), "Maria"))
+    act = look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Stop)
+    assert "by Maria" in act.why
+
+
+def test_what_the_runs_earlier_tasks_prepared_is_its_own() -> None:
+    prepared = flag((0, on(100)), (1, on(0)), (1.1, on(3)), (1.2, on(5)))
+    assert isinstance(look(PLAN, prepared, 1.5, Memory(run_began=at(0.5), is_retry=True)), Wait)
+
+
+# guardrails
+
+
+def said(memory: Memory, verdict: str, hours: float, why: str = "", **consequence: object) -> Memory:
+    """The memory after the one guardrail has answered."""
+    before = memory.streaks[0] if memory.streaks else Streak("errors", Consequence(**consequence))  # type: ignore[arg-type]
+    return memory.judged([before.counted(verdict, why, None, at(hours))], at(hours))  # type: ignore[arg-type]
+
+
+def test_guardrails_are_asked_when_the_soak_ends() -> None:
+    seen = flag((0, on(5)))
+    assert isinstance(look(CHECKED, seen, 0.9), Wait)
+    assert isinstance(look(CHECKED, seen, 1), Check)
+
+
+def test_before_its_first_stage_there_is_nothing_to_measure() -> None:
+    assert raised_to(look(CHECKED, flag((0, off(0))), 1)) == 1
+
+
+def test_a_pass_after_the_soak_goes_on() -> None:
+    seen = flag((0, on(5)))
+    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert raised_to(look(CHECKED, seen, 1, memory)) == 25
+
+
+def test_a_pass_during_the_soak_does_not_end_it() -> None:
+    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=24))
+    seen = flag((0, on(5)))
+    assert until(look(plan, seen, 0.1)) == at(0.4)
+    memory = remembered(plan, seen, 0.4)
+    assert isinstance(look(plan, seen, 0.4, memory), Check)
+    memory = said(memory, "pass", 0.4)
+    assert until(look(plan, seen, 0.5, memory)) == at(0.8)
+    memory = said(memory, "pass", 0.8)
+    assert isinstance(look(plan, seen, 1, memory), Check)
+
+
+def test_no_raise_rests_on_an_old_answer() -> None:
+    seen = flag((0, on(5)))
+    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert raised_to(look(CHECKED, seen, 1.08, memory)) == 25
+    assert isinstance(look(CHECKED, seen, 1.09, memory), Check)
+
+
+def test_a_fail_rolls_back_at_once() -> None:
+    seen = flag((0, on(0)), (1, on(5)))
+    memory = said(Memory(start=on(0), left_at=on(5)), "fail", 1.5, "3 % > 1 %")
+    act = look(CHECKED, seen, 1.5, memory)
+    assert isinstance(act, RollBack)
+    assert act.to == on(0)
+    assert "3 % > 1 %" in act.why
+
+
+def test_a_fail_below_its_limit_waits_and_is_asked_again() -> None:
+    seen = flag((0, on(5)))
+    memory = said(remembered(CHECKED, seen, 1), "fail", 1, failure_limit=2)
+    assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5)
+    assert isinstance(look(CHECKED, seen, 1, said(memory, "fail", 1.1)), RollBack)
+
+
+@pytest.mark.parametrize("verdict", ["inconclusive", "error"])
+def test_neither_fail_nor_pass_lengthens_the_soak_and_counts_as_a_fail_at_its_limit(verdict: str) -> None:
+    seen = flag((0, on(5)))
+    memory = remembered(CHECKED, seen, 1)
+    for turn in range(4):
+        memory = said(memory, verdict, 1, "no data")
+        assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5), turn
+        assert isinstance(look(CHECKED, seen, 1.09, memory), Check)
+    assert isinstance(look(CHECKED, seen, 1, said(memory, verdict, 1)), RollBack)
+
+
+def test_a_hold_stops_raising_and_lets_go_when_it_recovers() -> None:
+    seen = flag((0, on(5)))
+    memory = said(remembered(CHECKED, seen, 1), "fail", 1, "latency", effect="hold")
+    for _ in range(20):
+        memory = said(memory, "fail", 1)
+        assert isinstance(look(CHECKED, seen, 1, memory), Wait)
+    assert raised_to(look(CHECKED, seen, 1, said(memory, "pass", 1))) == 25
+
+
+def test_a_dry_run_never_acts() -> None:
+    seen = flag((0, on(5)))
+    memory = said(remembered(CHECKED, seen, 1), "fail", 1, dry_run=True)
+    assert raised_to(look(CHECKED, seen, 1, memory)) == 25
+
+
+def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
+    seen = flag((0, on(0)), (1, on(5)))
+    assert isinstance(look(CHECKED, seen, 1.1, Memory(run_began=at(0.5), is_retry=True)), Check)
+
+
+@pytest.mark.parametrize(
+    ("rollback", "expected"),
+    [("start", off(2)), ("previous", on(5)), (3, on(3)), (50, None), ("off", off(0)), ("hold", None)],
+)
+def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Position | None) -> None:
+    plan = RolloutPlan(planned_stages([1, 5, 25]), rollback=rollback, checked=True)  # type: ignore[arg-type]
+    memory = said(Memory(start=off(2), left_at=on(25)), "fail", 1, "no")
+    act = look(plan, flag((0, on(25))), 1, memory)
+    assert isinstance(act, RollBack)
+    assert act.to == expected
+
+
+def test_a_failed_check_and_a_persons_change_are_both_told() -> None:
+    memory = said(remembered(CHECKED, flag((0, on(5))), 1), "fail", 1, "errors 3 %")
+    act = look(CHECKED, flag((0, on(5)), (1, on(7), "Maria")), 1, memory)
+    assert isinstance(act, Stop)
+    assert "by Maria" in act.why
+    assert "errors 3 %" in act.why
+
+
+# windows, and persons who hold it
+
+NIGHTLY = ChangeWindow(days="Mon-Sun", start="02:00", end="04:00", timezone="UTC")
+
+
+def test_outside_its_window_nothing_is_raised_and_guardrails_go_on() -> None:
+    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, window=NIGHTLY)
+    seen = flag((0, on(5)))
+    memory = said(remembered(plan, seen, 1), "pass", 1)
+    act = look(plan, seen, 1, memory)
+    assert until(act) == at(1) + timedelta(minutes=5)  # the next check
+    assert isinstance(act, Wait)
+    assert "window" in act.why
+    assert isinstance(look(plan, seen, 1.1, memory), Check)
+    failed = said(memory, "fail", 1.1)
+    assert isinstance(look(plan, seen, 1.1, failed), RollBack)  # a rollback waits for nothing
+    memory = said(remembered(plan, seen, 14), "pass", 14)
+    assert raised_to(look(plan, seen, 14, memory)) == 25
+
+
+def test_without_guardrails_it_waits_until_the_window_opens() -> None:
+    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), window=NIGHTLY)
+    assert until(look(plan, flag((0, on(5))), 1)) == at(14)
+    assert until(look(plan, flag((0, off(0))), 0)) == at(14)
+
+
+def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
+    seen = replace(flag((0, on(5))), tags=("team-a", "rollout-hold"))
+    act = look(PLAN, seen, 1)
+    assert isinstance(act, Wait)
+    assert "rollout-hold" in act.why
+    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5)
+    assert isinstance(look(CHECKED, seen, 1, said(memory, "fail", 1)), RollBack)
+
+
+# one stage of several, each a task of its own
+
+
+@pytest.mark.parametrize(
+    ("position", "hours", "expected"),
+    [(on(1), 0.1, 5), (off(0), 0.1, 5), (on(5), 0.1, "wait"), (on(5), 1, "done"), (on(25), 0, "done")],
+)
+def test_a_stage_of_its_own_raises_only_to_itself(position: Position, hours: float, expected: object) -> None:
+    plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=5)
+    act = look(plan, flag((0, position)), hours)
+    outcomes = {Wait: "wait", Done: "done"}
+    assert (raised_to(act) if isinstance(act, Raise) else outcomes[type(act)]) == expected
+
+
+# memory
+
+
+def test_memory_survives_its_deferral() -> None:
+    memory = said(Memory(at(0), True, on(0), on(5.5), True, "Airflow", at(1)), "inconclusive", 2, "why")
+    assert memory.record[-1]["verdict"] == "inconclusive"
+    assert Memory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+    assert Memory.from_json(Memory().as_json()) == Memory()
+
+
+def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
+    memory = Memory().raised(on(0), on(1), at(0))
+    for _ in range(500):
+        memory = said(memory, "pass", 1)
+    assert len(memory.record) == 200
+    assert memory.record[0]["what"] == "raise"
+
+
+# plans
+
+
+@pytest.mark.parametrize(
+    ("stages", "names"),
+    [
+        ([], "stages"),
+        ([5, 5], "stages"),
+        ([25, 5], "stages"),
+        ([101], "stages[0]"),
+        ([1, 2.5], "stages[1]"),
+        ([1, "x"], "stages[1]"),
+        ("1, x", "stages"),
+        ({"percentage": 1}, "stages"),
+        ([{"percent": 1}], "stages[0]"),
+        ([{"percentage": 1, "soak": "soon"}], "stages[0].soak"),
+        ([{"percentage": 1, "soak": -1}], "stages[0].soak"),
+    ],
+)
+def test_a_bad_plan_is_refused_with_the_place(stages: object, names: str) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        RolloutPlan(planned_stages(stages))
+    assert refusal.value.field == names
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("1, 5, 100", [(1, 60), (5, 60), (100, 0)]),
+        ("[1, 5]", [(1, 60), (5, 0)]),
+        ('[{"percentage": 1, "soak": "2h 30m"}, 5]', [(1, 9000), (5, 0)]),
+        ([1, {"percentage": "5", "soak": "90"}], [(1, 60), (5, 90)]),
+    ],
+)
+def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tuple[int, int]]) -> None:
+    planned = planned_stages(stages, soak="1m")
+    assert [(one.percentage, int(one.soak.total_seconds())) for one in planned] == expected
