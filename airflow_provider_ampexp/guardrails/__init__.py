@@ -1,0 +1,20 @@
+"""Checks that look at the world before a rollout goes on: pass, fail, inconclusive, or the error they ended with."""
+
+from __future__ import annotations
+
+from airflow_provider_ampexp.guardrails.callable import CallableGuardrail, as_guardrail, as_guardrails
+from airflow_provider_ampexp.guardrails.guardrail import Answer, Guardrail, Moment, ask
+from airflow_provider_ampexp.guardrails.sample_ratio import SampleRatioGuardrail
+from airflow_provider_ampexp.guardrails.sql import SqlGuardrail
+
+__all__ = [
+    "Answer",
+    "CallableGuardrail",
+    "Guardrail",
+    "Moment",
+    "SampleRatioGuardrail",
+    "SqlGuardrail",
+    "as_guardrail",
+    "as_guardrails",
+    "ask",
+]

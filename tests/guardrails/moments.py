@@ -1,0 +1,23 @@
+"""A moment to ask a guardrail at."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_ampexp.guardrails import Moment
+
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+def moment(hours: float = 1, **changed: Any) -> Moment:
+    """Some hours after the stage began."""
+    known: dict[str, Any] = {
+        "flag_key": "new-checkout",
+        "percentage": 5.0,
+        "stage_started_at": BEGAN,
+        "now": BEGAN + timedelta(hours=hours),
+        "variant": "treatment",
+        "weights": {"control": 50, "treatment": 50},
+    }
+    return Moment(**{**known, **changed})
