@@ -1,0 +1,130 @@
+"""``AmplitudeExperimentHook``: the Management API of Amplitude Experiment with the key of an Airflow connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from itertools import islice
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_ampexp.client.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidInputError,
+    ManagementApiError,
+)
+from airflow_provider_ampexp.hooks.connection import ConnectionFields
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+_TEST_TIMEOUT = 10.0
+_TEST_RETRY_FOR = 3.0
+_TEST_LOOKS_AT = 1000  # the first page
+
+
+class AmplitudeExperimentHook(BaseHook):
+    """Gives a :class:`~airflow_provider_ampexp.client.ManagementClient` for an Airflow connection.
+
+    The connection is of the type ``amplitude_experiment``. Its password is a management API key (``ampex_...``); its
+    extras are ``region`` (``us``, the default, or ``eu``), ``project_id`` (the project of flags that a task names by
+    key), ``base_url`` (overrides the region; https only, save on loopback), ``timeout`` (seconds to wait for one
+    answer, default 30) and ``retry_for`` (seconds for which a call may be repeated, default 120).
+
+    The connection is looked up when it is first needed, not in the constructor::
+
+        with AmplitudeExperimentHook() as hook:
+            for flag in hook.client.flags.list(project_id=hook.project_id):
+                ...
+
+    :param amplitude_conn_id: the connection's id
+    """
+
+    conn_name_attr = "amplitude_conn_id"
+    default_conn_name = "amplitude_experiment_default"
+    conn_type = "amplitude_experiment"
+    hook_name = "Amplitude Experiment"
+
+    def __init__(self, amplitude_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.amplitude_conn_id = amplitude_conn_id
+        self._client: ManagementClient | None = None
+
+    @cached_property
+    def fields(self) -> ConnectionFields:
+        """What the connection says.
+
+        :raises InvalidInputError: names the field that is wrong and the connection, never the key
+        """
+        return ConnectionFields.of(self.get_connection(self.amplitude_conn_id))
+
+    @property
+    def client(self) -> ManagementClient:
+        """The client, made when first asked for; the same one each time, until :meth:`close`."""
+        if self._client is None:
+            self._client = self.fields.connect()
+        return self._client
+
+    @property
+    def project_id(self) -> str | None:
+        """The connection's project, for tasks that name none of their own."""
+        return self.fields.project_id
+
+    def get_conn(self) -> ManagementClient:
+        """Return :attr:`client`, under the name that Airflow's hooks have for it."""
+        return self.client
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> AmplitudeExperimentHook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the first page of deployments (contract: *List deployments*) and say in one sentence how it went."""
+        try:
+            fields = self.fields
+            with fields.connect(timeout=min(fields.timeout, _TEST_TIMEOUT), retry_for=_TEST_RETRY_FOR) as client:
+                try:
+                    found = list(islice(client.deployments.list(), _TEST_LOOKS_AT))
+                except ManagementApiError as error:
+                    return False, _what_is_wrong(fields, client.base_url, error)
+                return True, _what_works(fields, client.base_url, [str(one.get("projectId")) for one in found])
+        except InvalidInputError as error:
+            return False, str(error)
+
+
+def _what_works(fields: ConnectionFields, base_url: str, projects: list[str]) -> str:
+    found = f"{_count(projects, 'deployment')} in {_count(set(projects), 'project')}"
+    seen = f"{base_url} accepts the key, which sees {found}"
+    if fields.project_id is not None and fields.project_id not in projects:
+        return f"{seen}, none of them in project {fields.project_id} of this connection."
+    return f"{seen}."
+
+
+def _count(found: Collection[str], noun: str) -> str:
+    return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
+
+
+def _what_is_wrong(fields: ConnectionFields, base_url: str, error: ManagementApiError) -> str:
+    if isinstance(error, AuthenticationError):
+        other = "eu" if fields.region == "us" else "us"
+        region = "" if fields.base_url else f", or belongs to the other region (set region to {other!r})"
+        return f"{base_url} does not accept the key (401): it is mistyped, was revoked{region}."
+    if isinstance(error, AccessDeniedError):
+        return f"{base_url} knows the key, but the key has no access (403): give it access to the project."
+    if isinstance(error, ConnectionFailedError):
+        return f"There is no way to {base_url} (name, network, proxy or certificate): {error.detail}"
+    return f"{base_url} does not answer as the Management API does: {error}"

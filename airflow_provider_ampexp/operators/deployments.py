@@ -1,0 +1,167 @@
+"""Deployments, and which flags and experiments are assigned to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.fields import DeploymentCreateFields, DeploymentEditFields
+from airflow_provider_ampexp.ensure import (
+    Outcome,
+    Target,
+    ensure_assigned,
+    ensure_deployment,
+    ensure_deployment_fields,
+    ensure_not_assigned,
+)
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.ensure import IfExists
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+__all__ = [
+    "AmplitudeAddDeploymentsOperator",
+    "AmplitudeCreateDeploymentOperator",
+    "AmplitudeEditDeploymentOperator",
+    "AmplitudeRemoveDeploymentOperator",
+]
+
+# The argument is `label`, the attribute is not: a task has a `label` of its own, which the graph shows.
+_if_exists = arguments.one_of("skip", "update", "fail")
+
+
+class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
+    """Make sure that the project has a deployment with this label (contract: *Create deployment*).
+
+    All arguments are templated. ``key`` of the result is the label.
+
+    :param label: letters, digits, ``_`` and ``-``
+    :param deployment_type: ``client`` or ``server``
+    :param project_id: the project; that of the connection if not given
+    :param if_exists: ``skip`` (default) leaves a deployment with this label as it is; ``update`` restores an archived
+        one; ``fail`` fails the task
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeChangeOperator.template_fields,
+        "deployment_label",
+        "deployment_type",
+        "if_exists",
+    )
+    what = "create"
+
+    def __init__(self, *, label: str, deployment_type: str, if_exists: IfExists | str = "skip", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment_label = label
+        self.deployment_type = deployment_type
+        self.if_exists = if_exists
+        arguments.check_literal("label", label, checks.label)
+        arguments.check_literal("deployment_type", deployment_type, checks.deployment_type)
+        arguments.check_literal("if_exists", if_exists, _if_exists)
+
+    def described(self) -> str:
+        """Which deployment, in words."""
+        return f"deployment {self.deployment_label!r}"
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Create it, or do with an existing one as ``if_exists`` says."""
+        fields: DeploymentCreateFields = {
+            "projectId": self.required_project_of(hook),
+            "label": checks.label("label", self.deployment_label),
+            "type": checks.deployment_type("deployment_type", self.deployment_type),
+        }
+        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        return ensure_deployment(hook.client, fields, if_exists=if_exists)
+
+
+class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
+    """Rename, archive or restore a deployment (contract: *Edit deployment*).
+
+    All arguments are templated.
+
+    :param deployment_id: the id of the deployment
+    :param label: the new label, if it is to have another
+    :param archive: ``True`` archives it, ``False`` restores it, ``None`` (default) leaves it
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeChangeOperator.template_fields,
+        "deployment_id",
+        "deployment_label",
+        "archive",
+    )
+    what = "edit"
+
+    def __init__(
+        self, *, deployment_id: str, label: str | None = None, archive: bool | str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deployment_id = deployment_id
+        self.deployment_label = label
+        self.archive = archive
+        if label is None and archive is None:
+            raise InvalidInputError("label/archive", "nothing to change is named")
+        arguments.check_literal("deployment_id", deployment_id, arguments.text)
+        arguments.check_literal("label", label, arguments.optional(checks.label))
+        arguments.check_literal("archive", archive, arguments.optional(arguments.switch))
+
+    def described(self) -> str:
+        """Which deployment, in words."""
+        return f"deployment {self.deployment_id}"
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Bring the deployment to the given values."""
+        fields: DeploymentEditFields = {}
+        if self.deployment_label is not None:
+            fields["label"] = checks.label("label", self.deployment_label)
+        if self.archive is not None:
+            fields["archive"] = arguments.switch("archive", self.archive)
+        return ensure_deployment_fields(hook.client, arguments.text("deployment_id", self.deployment_id), fields)
+
+
+class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
+    """Make sure that a flag or experiment is assigned to these deployments, among others.
+
+    Contract: *Create flag or experiment deployment*. Takes the arguments of
+    :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param deployment_ids: the ids of the deployments (templated)
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "deployment_ids")
+    what = "add deployments to"
+
+    def __init__(self, *, deployment_ids: Sequence[str] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment_ids = deployment_ids
+        arguments.check_literal("deployment_ids", deployment_ids, arguments.texts)
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Assign it to those that are missing."""
+        return ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
+
+
+class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
+    """Make sure that a flag or experiment is not assigned to this deployment (contract: *Remove deployment*).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param deployment_id: the id of the deployment (templated)
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "deployment_id")
+    what = "remove a deployment from"
+
+    def __init__(self, *, deployment_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment_id = deployment_id
+        arguments.check_literal("deployment_id", deployment_id, arguments.text)
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Take it off the deployment."""
+        return ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))

@@ -1,0 +1,114 @@
+"""Who gets a variant whatever the rollout: the inclusions (users or devices) of a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp.ensure import (
+    Outcome,
+    Target,
+    ensure_exactly_included,
+    ensure_included,
+    ensure_nobody_included,
+    ensure_not_included,
+)
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+__all__ = [
+    "AmplitudeAddInclusionsOperator",
+    "AmplitudeClearInclusionsOperator",
+    "AmplitudeRemoveInclusionsOperator",
+    "AmplitudeSetInclusionsOperator",
+]
+
+
+class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
+    """Make sure that nobody is included (contract: *Remove all users from variant*).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param variant: the key of the variant (templated)
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant")
+    what = "clear the inclusions of"
+
+    def __init__(self, *, variant: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variant = variant
+        arguments.check_literal("variant", variant, arguments.text)
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Remove everybody."""
+        return ensure_nobody_included(client, target, arguments.text("variant", self.variant))
+
+
+class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
+    """What the operators for a list of users have in common."""
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "users")
+
+    def __init__(self, *, variant: str, users: Sequence[str] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variant = variant
+        self.users = users
+        arguments.check_literal("variant", variant, arguments.text)
+        arguments.check_literal("users", users, arguments.texts)
+
+    def _variant_and_users(self) -> tuple[str, list[str]]:
+        return arguments.text("variant", self.variant), arguments.texts("users", self.users)
+
+
+class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
+    """Make sure that these users or devices get the variant (contract: *Add users to variant*). Others stay.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param variant: the key of the variant (templated)
+    :param users: user or device ids (templated). A variant has 2,000 at most.
+    """
+
+    what = "add inclusions to"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Add who is missing."""
+        return ensure_included(client, target, *self._variant_and_users())
+
+
+class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
+    """Make sure that none of these users or devices is included (contract: *Remove users from variant*). Others stay.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param variant: the key of the variant (templated)
+    :param users: user or device ids (templated)
+
+    The service removes by place in the list, one request for each.
+    """
+
+    what = "remove inclusions from"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Remove who is there."""
+        return ensure_not_included(client, target, *self._variant_and_users())
+
+
+class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
+    """Make sure that exactly these users or devices are included: adds who is missing and removes all others.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param variant: the key of the variant (templated)
+    :param users: user or device ids (templated), 2,000 at most. An empty list removes everybody.
+    """
+
+    what = "set the inclusions of"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Add who is missing, remove who is too many."""
+        return ensure_exactly_included(client, target, *self._variant_and_users())

@@ -1,0 +1,200 @@
+"""Reading: one flag or experiment, or all of them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.fields import FlagConfig
+from airflow_provider_ampexp.ensure import url_of
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.errors import doing
+from airflow_provider_ampexp.operators.link import show_link
+from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_ampexp.client.flags import FlagEndpoints
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+__all__ = ["AmplitudeGetOperator", "AmplitudeListOperator"]
+
+_INCLUDES = ("versions", "variants", "deployments", "inclusions")
+_kind = arguments.one_of("flags", "experiments", "deployments")
+
+
+class AmplitudeGetOperator(AmplitudeTargetOperator):
+    """Read one flag or experiment and return it as it is, or the named fields of it (contract: *Get details*).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param fields: the fields to return, such as ``["key", "rolloutPercentage"]``; all if not given (templated)
+    :param include: what else to read, under the key ``included`` of the result: any of ``versions``, ``variants``,
+        ``deployments``, ``inclusions`` (templated). One request for each, and for inclusions one for each variant.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetOperator.template_fields, "fields", "include")
+
+    def __init__(
+        self, *, fields: Sequence[str] | str | None = None, include: Sequence[str] | str = (), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.fields = fields
+        self.include = include
+        arguments.check_literal("fields", fields, arguments.optional(arguments.texts))
+        arguments.check_literal("include", include, _includes)
+
+    def execute(self, context: Context) -> dict[str, object]:
+        """Read it.
+
+        :raises AirflowFailException: when there is none, or no retry can mend what went wrong
+        :raises AmplitudeTaskError: when a retry may
+        """
+        with doing(f"read {self.described()}"), self.hook() as hook:
+            fields = arguments.optional(arguments.texts)("fields", self.fields)
+            include = _includes("include", self.include)
+            target = self.target(self.project_of(hook))
+            config = target.read(hook.client)
+            show_link(context, url_of(hook.client, config))
+            result = _chosen(config, fields)
+            if include:
+                endpoints = target.endpoints(hook.client)
+                result["included"] = {name: _included(endpoints, config, name) for name in include}
+        return result
+
+
+class ListXCom(TypedDict):
+    """What :class:`AmplitudeListOperator` returns when it writes a file."""
+
+    path: str
+    count: int
+
+
+class AmplitudeListOperator(AmplitudeOperator):
+    """List flags, experiments or deployments, newest first (contract: *List*, *List deployments*).
+
+    It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
+    Arguments are templated, but ``max_items``.
+
+    :param kind: ``flags``, ``experiments`` or ``deployments``
+    :param key: only those with exactly this key (not for deployments)
+    :param project_id: only those of this project; if not given, of all projects that the key can see
+    :param include_archived: archived ones, too; default ``False``
+    :param fields: the fields to return of each, such as ``["id", "key"]``; all if not given
+    :param path: the file to write, as ``ObjectStoragePath`` takes it (``s3://conn_id@bucket/flags.jsonl``, ``file://``).
+        It is replaced as a whole when all is written; after a failure the old one is still there.
+    :param max_items: how many may go to XCom; more fail the task. Default 1,000.
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeOperator.template_fields,
+        "kind",
+        "key",
+        "include_archived",
+        "fields",
+        "path",
+    )
+
+    def __init__(
+        self,
+        *,
+        kind: str = "flags",
+        key: str | None = None,
+        include_archived: bool | str = False,
+        fields: Sequence[str] | str | None = None,
+        path: str | None = None,
+        max_items: int = 1000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.key = key
+        self.include_archived = include_archived
+        self.fields = fields
+        self.path = path
+        self.max_items = max_items
+        arguments.check_literal("kind", kind, _kind)
+        arguments.check_literal("key", key, arguments.optional(arguments.text))
+        arguments.check_literal("include_archived", include_archived, arguments.switch)
+        arguments.check_literal("fields", fields, arguments.optional(arguments.texts))
+        arguments.check_literal("path", path, arguments.optional(arguments.text))
+
+    def execute(self, context: Context) -> list[dict[str, object]] | ListXCom:
+        """List them.
+
+        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or no retry can mend what
+            went wrong
+        :raises AmplitudeTaskError: when a retry may
+        """
+        with doing(f"list {self.kind}"), self.hook() as hook:
+            fields = arguments.optional(arguments.texts)("fields", self.fields)
+            items = (_chosen(item, fields) for item in self._items(hook))
+            if self.path is not None:
+                return self._write(items, arguments.text("path", self.path))
+            found = list(islice(items, self.max_items + 1))
+            if len(found) > self.max_items:
+                raise InvalidInputError(
+                    "max_items", f"there are more than {self.max_items}: name a path to write them to a file"
+                )
+            self.log.info("Found %d %s.", len(found), self.kind)
+            return found
+
+    def _items(self, hook: AmplitudeExperimentHook) -> Iterator[Mapping[str, object]]:
+        kind = _kind("kind", self.kind)
+        key = arguments.optional(arguments.text)("key", self.key)
+        project_id = arguments.optional(arguments.text)("project_id", self.project_id)
+        archived = arguments.switch("include_archived", self.include_archived)
+        if kind == "deployments":
+            if key is not None:
+                raise InvalidInputError("key", "deployments are not found by key; name fields and look through them")
+            for one in hook.client.deployments.list():
+                if project_id in (None, one.get("projectId")) and (archived or not one.get("deleted")):
+                    yield one
+            return
+        endpoints = hook.client.flags if kind == "flags" else hook.client.experiments
+        yield from endpoints.list(key=key, project_id=project_id, include_archived=archived)
+
+    def _write(self, items: Iterator[dict[str, object]], path: str) -> ListXCom:
+        from airflow.sdk import ObjectStoragePath
+
+        target = ObjectStoragePath(path)
+        # An object store shows a file when it is closed, also when that was because of an error. So it gets its own
+        # name only when it is whole.
+        unfinished: ObjectStoragePath = target.parent / f".{target.name}.{uuid.uuid4().hex}.unfinished"
+        count = 0
+        try:
+            with unfinished.open("wb") as file:  # type: ignore[no-untyped-call]
+                for item in items:
+                    file.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
+                    count += 1
+            unfinished.replace(target)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self.log.info("Wrote %d %s to %s.", count, self.kind, path)
+        return {"path": path, "count": count}
+
+
+def _includes(field: str, value: object) -> list[str]:
+    read = arguments.one_of(*_INCLUDES)
+    return [read(field, one) for one in arguments.texts(field, value)]
+
+
+def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[str, object]:
+    return dict(item) if fields is None else {name: item.get(name) for name in fields}
+
+
+def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object:
+    id = config["id"]
+    if name == "versions":
+        return endpoints.versions(id)
+    if name == "variants":
+        return endpoints.variants(id)
+    if name == "deployments":
+        return endpoints.deployments(id)
+    return {one["key"]: endpoints.inclusions(id, one["key"]) for one in config.get("variants", [])}

@@ -1,0 +1,247 @@
+"""The life of a flag or experiment: create, edit, enable, disable, archive, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_provider_ampexp.client.fields import CreateFields, EditFields, TargetSegment, VariantFields
+from airflow_provider_ampexp.ensure import Outcome, Target, ensure_exists, ensure_fields
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.ensure import IfExists
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+__all__ = [
+    "AmplitudeArchiveOperator",
+    "AmplitudeCreateExperimentOperator",
+    "AmplitudeCreateFlagOperator",
+    "AmplitudeDisableOperator",
+    "AmplitudeEditOperator",
+    "AmplitudeEnableOperator",
+    "AmplitudeRestoreOperator",
+]
+
+_if_exists = arguments.one_of("skip", "update", "fail")
+
+
+class _AmplitudeCreateOperator(AmplitudeChangeOperator):
+    """What creating a flag and creating an experiment have in common."""
+
+    template_fields: Sequence[str] = (
+        *AmplitudeChangeOperator.template_fields,
+        "name",
+        "description",
+        "variants",
+        "rollout_weights",
+        "target_segments",
+        "deployments",
+        "evaluation_mode",
+        "bucketing_key",
+        "if_exists",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "variants": "json",
+        "rollout_weights": "json",
+        "target_segments": "json",
+    }
+    kind: ClassVar[Kind]
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        variants: Sequence[VariantFields] | str | None = None,
+        rollout_weights: Mapping[str, int] | str | None = None,
+        target_segments: Sequence[TargetSegment] | str | None = None,
+        deployments: Sequence[str] | str | None = None,
+        evaluation_mode: str | None = None,
+        bucketing_key: str | None = None,
+        if_exists: IfExists | str = "skip",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.description = description
+        self.variants = variants
+        self.rollout_weights = rollout_weights
+        self.target_segments = target_segments
+        self.deployments = deployments
+        self.evaluation_mode = evaluation_mode
+        self.bucketing_key = bucketing_key
+        self.if_exists = if_exists
+        for argument, (_, read) in _CREATE_ARGUMENTS.items():
+            arguments.check_literal(argument, getattr(self, argument), arguments.optional(read))
+        arguments.check_literal("if_exists", if_exists, _if_exists)
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Create it, or do with an existing one as ``if_exists`` says."""
+        fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
+        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        return ensure_exists(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            field: read(argument, getattr(self, argument))
+            for argument, (field, read) in _CREATE_ARGUMENTS.items()
+            if getattr(self, argument) is not None
+        }
+
+
+_CREATE_ARGUMENTS = {
+    "name": ("name", arguments.words),
+    "description": ("description", arguments.words),
+    "variants": ("variants", arguments.variants),
+    "rollout_weights": ("rolloutWeights", arguments.weights),
+    "target_segments": ("targetSegments", arguments.segments),
+    "deployments": ("deployments", arguments.texts),
+    "evaluation_mode": ("evaluationMode", arguments.words),
+    "bucketing_key": ("bucketingKey", arguments.words),
+}
+
+
+class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
+    """Make sure that the project has a flag with this key (contract: *Create*).
+
+    All arguments are templated. A new flag is off, at 0 %, until another task says otherwise.
+
+    :param flag_key: the key
+    :param project_id: the project; that of the connection if not given
+    :param name: the name; the service takes the key if not given
+    :param description: the description
+    :param variants: such as ``[{"key": "on", "payload": {"color": "red"}}]``
+    :param rollout_weights: such as ``{"on": 1}``
+    :param target_segments: in the API's spelling
+    :param deployments: the ids of the deployments to assign it to
+    :param evaluation_mode: ``remote`` or ``local``
+    :param bucketing_key: the user property to bucket users by
+    :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
+        given here, adds variants and deployments and removes none; ``fail`` fails the task
+    """
+
+    template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "flag_key")
+    what = "create"
+    kind = "flags"
+
+    def __init__(self, *, flag_key: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flag_key = flag_key
+        arguments.check_literal("flag_key", flag_key, arguments.text)
+
+    def described(self) -> str:
+        """Which flag, in words."""
+        return f"flag {self.flag_key!r}"
+
+    def _fields(self) -> dict[str, object]:
+        return {"key": arguments.text("flag_key", self.flag_key), **super()._fields()}
+
+
+class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
+    """Make sure that the project has an experiment with this key (contract: *Create*).
+
+    All arguments are templated. They are those of :class:`AmplitudeCreateFlagOperator`, and two more:
+
+    :param experiment_key: the key, in the place of ``flag_key``
+    :param experiment_type: ``hypothesis-testing``, ``no-harm``, or what else the service knows
+    """
+
+    template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "experiment_key", "experiment_type")
+    what = "create"
+    kind = "experiments"
+
+    def __init__(self, *, experiment_key: str, experiment_type: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.experiment_key = experiment_key
+        self.experiment_type = experiment_type
+        arguments.check_literal("experiment_key", experiment_key, arguments.text)
+        arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.words))
+
+    def described(self) -> str:
+        """Which experiment, in words."""
+        return f"experiment {self.experiment_key!r}"
+
+    def _fields(self) -> dict[str, object]:
+        fields = {"key": arguments.text("experiment_key", self.experiment_key), **super()._fields()}
+        if self.experiment_type is not None:
+            fields["experimentType"] = arguments.words("experiment_type", self.experiment_type)
+        return fields
+
+
+class AmplitudeEditOperator(AmplitudeTargetChangeOperator):
+    """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
+        ``targetSegments`` and ``tags`` replace the whole list.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "fields")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
+    what = "edit"
+
+    def __init__(self, *, fields: EditFields | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fields = fields
+        arguments.check_literal("fields", fields, arguments.edit_fields)
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Bring the fields to their values."""
+        return ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
+
+
+class AmplitudeEnableOperator(AmplitudeTargetChangeOperator):
+    """Switch a flag or experiment on (contract: *Edit*, ``enabled``). Who gets it, its percentages say.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    """
+
+    what = "enable"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Switch it on."""
+        return ensure_fields(client, target, {"enabled": True})
+
+
+class AmplitudeDisableOperator(AmplitudeTargetChangeOperator):
+    """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    """
+
+    what = "disable"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Switch it off."""
+        return ensure_fields(client, target, {"enabled": False})
+
+
+class AmplitudeArchiveOperator(AmplitudeTargetChangeOperator):
+    """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    """
+
+    what = "archive"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Archive it."""
+        return ensure_fields(client, target, {"archive": True})
+
+
+class AmplitudeRestoreOperator(AmplitudeTargetChangeOperator):
+    """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    """
+
+    what = "restore"
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Restore it."""
+        return ensure_fields(client, target, {"archive": False})

@@ -1,0 +1,302 @@
+"""``AmplitudeRampRolloutOperator``: take a flag from nothing to everybody, stage by stage, with a soak after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
+from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrail
+from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
+from airflow_provider_ampexp.operators import arguments, attempts
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing, may_pass
+from airflow_provider_ampexp.operators.link import show_link
+from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
+from airflow_provider_ampexp.rollout import (
+    Act,
+    ChangeWindow,
+    Check,
+    Memory,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Stage,
+    Stop,
+    Streak,
+    Wait,
+    decide,
+    planned_stages,
+)
+from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak, duration
+from airflow_provider_ampexp.triggers.soak import SoakWatch
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
+# begun a moment later than was thought.
+_SHORT_WAIT = 2.0
+
+
+class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
+    """Raise the rollout percentage stage by stage, soaking after each, and roll back when a check fails.
+
+    It holds a worker only while it writes or checks; a soak is spent in the triggerer. Where the rollout stands and
+    since when is read from the flag and its version history, on the service's own clock: a killed worker, a cleared
+    task or a restarted scheduler finds its place again, and no soak is cut short or begun anew. It never lowers the
+    percentage but in a rollback, and stops when somebody changes the flag meanwhile.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
+        with soaks of their own, or a text of either (templated)
+    :param soak: how long to stay at each stage but the last: a ``timedelta``, seconds, or a text such as ``"2h"``
+        (templated)
+    :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
+    :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise
+        waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
+    :param check_every: how often the guardrails are asked during a soak; if not given, only at its end. No raise rests
+        on an answer older than this (5 minutes if not given). (templated)
+    :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow` outside of which nothing is raised. A
+        rollback waits for nothing.
+    :param rollback: where a failed check takes the flag: ``"start"`` (what it was before this rollout),
+        ``"previous"`` (one stage down), a percentage, ``"off"`` (0 and disabled) or ``"hold"`` (leave it) (templated)
+    :param on_drift: when somebody else changes the flag meanwhile, ``"stop"`` and touch nothing, or ``"adopt"`` and go
+        on from there (templated)
+    :param hold_tag: while the flag carries this tag nothing is raised, and guardrails go on: so a person holds a
+        rollout from Amplitude. Taking the tag away lets it go on. (templated)
+    :param enable: enable a disabled flag together with the first stage
+    :param poll_interval: seconds between two looks at the flag during a soak
+    :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
+
+    :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
+
+    It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
+    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also when it failed.
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeTargetOperator.template_fields,
+        "stages",
+        "soak",
+        "segment",
+        "check_every",
+        "rollback",
+        "on_drift",
+        "hold_tag",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
+    ui_color = "#cfe8d5"
+
+    def __init__(
+        self,
+        *,
+        stages: Sequence[int | Stage | Mapping[str, Any]] | str,
+        soak: Soak | None = None,
+        segment: str | None = None,
+        guardrails: Iterable[Guardrail | CheckFunction] = (),
+        check_every: Soak | None = None,
+        window: ChangeWindow | None = None,
+        rollback: RollbackTo | str = "start",
+        on_drift: OnDrift | str = "stop",
+        hold_tag: str = "rollout-hold",
+        enable: bool = True,
+        poll_interval: float = 60.0,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stages = stages
+        self.soak = soak
+        self.segment = segment
+        self.guardrails = [as_guardrail(one) for one in guardrails]
+        self.check_every = check_every
+        self.window = window
+        self.rollback = rollback
+        self.on_drift = on_drift
+        self.hold_tag = hold_tag
+        self.enable = enable
+        self.poll_interval = poll_interval
+        self.deferrable = deferrable
+        names = [one.name for one in self.guardrails]
+        if len(set(names)) < len(names):
+            raise InvalidInputError(
+                "guardrails", f"two have the same name, among {', '.join(names)}; give each its own"
+            )
+        if poll_interval <= 0:
+            raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
+        if all(map(arguments.is_literal, (stages, soak, segment, check_every, rollback, on_drift, hold_tag))):
+            self.plan()
+
+    def plan(self) -> RolloutPlan:
+        """The plan, once the arguments are rendered.
+
+        :raises InvalidInputError: names the argument that is wrong
+        """
+        rollback = int(self.rollback) if str(self.rollback).isdigit() else self.rollback
+        check_every = None if self.check_every in (None, "") else duration("check_every", self.check_every)
+        return RolloutPlan(
+            stages=planned_stages(self.stages, self.soak),
+            segment=arguments.optional(arguments.text)("segment", self.segment or None),
+            rollback=cast("RollbackTo", rollback),
+            on_drift=cast("OnDrift", self.on_drift),
+            enable=self.enable,
+            checked=bool(self.guardrails),
+            check_every=check_every,
+            window=self.window,
+            hold_tag=arguments.text("hold_tag", self.hold_tag),
+        )
+
+    def execute(self, context: Context) -> OutcomeXCom:
+        """Begin, or begin again after a crash: the flag tells where it stands."""
+        with doing(f"ramp {self.described()}"), self.hook() as hook:
+            plan = self.plan()
+            target = self.target(self.project_of(hook))
+            flag = RollingFlag.find(hook.client, target, plan.segment)
+            show_link(context, url_of(hook.client, flag.config))
+            is_retry = attempts.is_automatic_retry(context, self.retries)
+            memory = Memory(run_began=self.run_began(context, flag.now, is_retry), is_retry=is_retry)
+            return self._reconcile(context, plan, flag, memory)
+
+    def run_began(self, context: Context, service_now: datetime, is_retry: bool) -> datetime | None:
+        """Since when what the flag's history tells must be this run's own doing; ``None`` where nothing was done."""
+        return attempts.run_began(context, service_now) if is_retry else None
+
+    def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> OutcomeXCom:
+        """Go on after a wait. What is remembered besides the flag comes back with the event."""
+        said: Mapping[str, Any] = event or {}
+        status, why = said.get("status"), said.get("why")
+        if status == "error":
+            raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
+        if status not in ("due", "changed"):
+            raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
+        with doing(f"ramp {self.described()}"), self.hook() as hook:
+            plan = self.plan()
+            watch = SoakWatch.from_plain(said["watch"])
+            flag = RollingFlag(hook.client, Target(watch.kind, id=watch.id), plan.segment)
+            flag.look(archived=bool(said.get("archived")))
+            return self._reconcile(context, plan, flag, Memory.from_json(said["memory"]))
+
+    def _reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
+        while True:
+            act = decide(plan, flag.seen, memory, flag.now)
+            memory = memory.looked(plan, flag.seen, flag.now)
+            since = f"{flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
+            self.log.info("%s: %s since %s. %s: %s.", self.described(), flag.seen.position, since, _named(act), act.why)
+            if isinstance(act, Raise):
+                before = flag.seen.position
+                flag.raise_to(act.stage.percentage)
+                memory = memory.raised(before, flag.seen.position, flag.now)
+            elif isinstance(act, Check):
+                memory = self._ask(context, flag, memory)
+                flag.look(archived=flag.seen.archived)
+            elif isinstance(act, Wait):
+                self._wait(plan, flag, act, memory)
+            elif isinstance(act, RollBack):
+                self._roll_back(context, flag, act, memory)
+            elif isinstance(act, Stop):
+                _keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
+                raise AirflowFailException(
+                    f"The rollout of {self.described()} has stopped and left the flag as it is, at "
+                    f"{flag.seen.position}: {act.why}. Clear this task to begin anew from there."
+                )
+            else:
+                return self._outcome(context, flag, memory)
+
+    def _ask(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        moment = Moment(
+            flag_key=str(flag.config.get("key")),
+            percentage=flag.seen.position.percentage,
+            stage_started_at=flag.since(memory),
+            now=flag.now,
+            segment=flag.segment,
+            weights=flag.weights,
+            context=cast("Mapping[str, Any]", context),
+        )
+        known = {streak.name: streak for streak in memory.streaks}
+        streaks = []
+        for guardrail, answer in ask(self.guardrails, moment):
+            streak = known.get(guardrail.name) or Streak(guardrail.name, guardrail.consequence)
+            streak = streak.counted(answer.verdict, answer.why, answer.value, flag.now, answer.effect)
+            self.log.info("Guardrail at %s: %s", flag.seen.position, streak)
+            streaks.append(streak)
+        return memory.judged(streaks, flag.now)
+
+    def _wait(self, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
+        tag = plan.hold_tag
+        watch = SoakWatch(
+            flag.target.kind, flag.id, flag.segment, flag.seen.position, act.until, tag, tag in flag.seen.tags
+        )
+        if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
+            self._defer(watch, memory)
+        while (event := watch.look(flag.client)) is None:
+            time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
+        flag.look(archived=event["archived"])
+
+    def _defer(self, watch: SoakWatch, memory: Memory) -> NoReturn:
+        from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
+
+        self.defer(
+            trigger=AmplitudeSoakTrigger(
+                amplitude_conn_id=str(self.amplitude_conn_id),
+                watch=watch.as_plain(),
+                poll_interval=self.poll_interval,
+                memory=memory.as_json(),
+            ),
+            method_name="resume",
+        )
+
+    def _roll_back(self, context: Context, flag: RollingFlag, act: RollBack, memory: Memory) -> NoReturn:
+        before = flag.seen.position
+        if act.to is None:
+            _keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
+            raise AirflowFailException(
+                f"The rollout of {self.described()} has failed: {act.why}. It was left at {before}: users still get it."
+            )
+        try:
+            flag.lower_to(act.to)
+        except Exception as error:
+            kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+            raise kind(
+                f"ROLLBACK NOT CONFIRMED. The rollout of {self.described()} has failed ({act.why}) and was to go back "
+                f"from {before} to {act.to}. As far as is known USERS STILL GET IT at {before}: look at it in "
+                f"Amplitude now. {error}"
+            ) from None
+        moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
+        _keep_record(context, memory.recorded("rollback", flag.now, moved))
+        raise AirflowFailException(
+            f"Rolled back {self.described()} from {before} to {act.to}, and confirmed it by reading: {act.why}. "
+            "No retry follows; clear this task to begin anew."
+        )
+
+    def _outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        for note in flag.notes:
+            self.log.warning("%s", note)
+        _keep_record(context, memory)
+        start, end = memory.start or flag.seen.position, flag.seen.position
+        return {
+            "id": flag.id,
+            "key": flag.config.get("key"),
+            "changed": start != end,
+            "before": start.percentage,
+            "after": end.percentage,
+            "url": url_of(flag.client, flag.config),
+        }
+
+
+def _named(act: Act) -> str:
+    names = {Raise: "Raising", Wait: "Waiting", Check: "Checking", RollBack: "Rolling back", Stop: "Stopping"}
+    return names.get(type(act), "Done")
+
+
+def _keep_record(context: Context, memory: Memory) -> None:
+    """Put the record where an audit finds it. Outside of a task there is nowhere to put it."""
+    if (ti := context.get("ti")) is not None:
+        ti.xcom_push(key="rollout", value=list(memory.record))

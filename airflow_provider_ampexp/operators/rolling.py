@@ -1,0 +1,162 @@
+"""A flag while it is being rolled out: how it is looked at, raised and lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, cast
+
+from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment, Version
+from airflow_provider_ampexp.ensure.errors import MissingFieldError, OverwrittenError
+from airflow_provider_ampexp.ensure.fields import bring_to
+from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
+from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
+from airflow_provider_ampexp.rollout.history import since
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+class RollingFlag:
+    """A flag or experiment under a rollout, as it was looked at last: ``seen``, and ``now`` on the service's clock."""
+
+    def __init__(self, client: ManagementClient, target: Target, segment: str | None) -> None:
+        self.client = client
+        self.target = target
+        self.segment = segment
+        self.config: FlagConfig = {}
+        self.seen: Seen
+        self.notes: list[str] = []
+        self._versions: list[Version] = []
+
+    @classmethod
+    def find(cls, client: ManagementClient, target: Target, segment: str | None) -> RollingFlag:
+        """Look for the first time: 2 requests."""
+        config = target.read(client)
+        flag = cls(client, Target(target.kind, id=config["id"]), segment)
+        flag._see(config, flag._read_versions(), archived=bool(config.get("deleted")))
+        return flag
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.target.id)
+
+    @property
+    def now(self) -> datetime:
+        """The service's clock; this machine's if the service does not tell the time."""
+        return self.client.date or datetime.now(timezone.utc)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """How those who get it are shared out among its variants."""
+        named: FlagConfig | TargetSegment = self.config
+        if self.segment is not None:
+            named = find_segment(self.config, self.segment)
+        return named.get("rolloutWeights") or {}
+
+    def since(self, memory: Memory) -> datetime:
+        """Since when it stands where it stands."""
+        entry = since(self.seen)
+        return (entry.at if entry else None) or memory.seen_first or self.now
+
+    def look(self, *, archived: bool = False) -> None:
+        """Look again: 1 request, since the newest version holds the whole flag; 2 where it leaves out what is needed.
+
+        :param archived: what was seen of that last, for a version that does not tell
+        """
+        versions = self._read_versions()
+        config = versions[0].get("flagConfig") or {} if versions else {}
+        if position_of(config, self.segment) is None or "tags" not in config:
+            config = self.target.read(self.client)
+        self._see(config, versions, archived=bool(config.get("deleted", archived)))
+
+    def raise_to(self, percentage: int) -> None:
+        """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
+
+        There is no way to write only if nobody else has. So it is looked up afterwards whether somebody changed what
+        was written between our look and our write; what they had set is put back.
+
+        :raises OverwrittenError: when that was the very percentage or switch
+        """
+        looked_at, version = self.config, self.seen.newest_version
+        self._bring_to({**percentage_fields(self.config, percentage, self.segment), "enabled": True})
+        theirs = self._overwritten(looked_at, version, Position(percentage, enabled=True))
+        if theirs is not None:
+            self._put_back(looked_at, theirs, percentage)
+
+    def lower_to(self, position: Position) -> None:
+        """Roll back, and read it back.
+
+        Where the flag is to be disabled it may have stood at a higher percentage before. That is restored once the flag
+        is known to be off, so that nothing is raised while somebody could still get it.
+        """
+        percentage = min(position.percentage, self.seen.position.percentage)
+        self._bring_to({**self._fields(percentage), "enabled": position.enabled})
+        if percentage != position.percentage:
+            self._bring_to(self._fields(position.percentage))
+
+    def _overwritten(self, looked_at: FlagConfig, newest: int, wrote: Position) -> Version | None:
+        """The last version between our look and our write that changed what we wrote."""
+        new = sorted((one for one in self._versions if _number(one) > newest), key=_number)
+        theirs = None
+        for one in new:
+            config = one.get("flagConfig") or {}
+            if position_of(config, self.segment) == wrote:
+                return theirs
+            if any(config.get(name) != looked_at.get(name) for name in self._written if name in config):
+                theirs = one
+        return None
+
+    def _put_back(self, looked_at: FlagConfig, theirs: Version, percentage: int) -> None:
+        config, who = theirs.get("flagConfig") or {}, theirs.get("createdBy")
+        if position_of(config, self.segment) == position_of(looked_at, self.segment):
+            # They left alone what is ramped: their other segments come back, and the stage stands.
+            self._bring_to(percentage_fields(config, percentage, self.segment))
+            self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
+            return
+        had = position_of(config, self.segment)
+        self._bring_to(cast("EditFields", {name: value for name, value in config.items() if name in self._written}))
+        raise OverwrittenError(
+            f"{who} changed {self.target} to {had} at the very moment at which it was to be raised to {percentage} % "
+            f"(version {theirs.get('version')}, {theirs.get('createdAt')}). That was put back; the rollout has stopped."
+        )
+
+    @property
+    def _written(self) -> tuple[str, ...]:
+        return ("enabled", "targetSegments" if self.segment is not None else "rolloutPercentage")
+
+    def _fields(self, percentage: float) -> EditFields:
+        return percentage_fields(self.config, cast("int", percentage), self.segment)
+
+    def _bring_to(self, wanted: EditFields) -> None:
+        def read() -> FlagConfig:
+            self.look(archived=self.seen.archived)
+            return self.config
+
+        bring_to(self.client, self.target, self.config, wanted, read=read)
+
+    def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
+        self.config = cast("FlagConfig", {**config, "id": self.id})
+        self._versions = versions
+        tags = tuple(str(tag) for tag in config.get("tags") or ())
+        self.seen = Seen(self._position(config), archived, read_history(versions, self.segment), tags)
+
+    def _read_versions(self) -> list[Version]:
+        versions = self.target.endpoints(self.client).versions(self.id)
+        return sorted(versions, key=_number, reverse=True)
+
+    def _position(self, config: FlagConfig) -> Position:
+        if self.segment is not None:
+            find_segment(config, self.segment)
+        position = position_of(config, self.segment)
+        if position is None:
+            raise MissingFieldError(
+                f"Amplitude does not show whether {self.target} is enabled, or its percentage. Nothing was changed."
+            )
+        return position
+
+
+def _number(version: Version) -> int:
+    return int(version.get("version") or 0)

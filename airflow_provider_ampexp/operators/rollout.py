@@ -1,0 +1,65 @@
+"""How much of a flag or experiment users get: percentages and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+__all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "AmplitudeSetWeightsOperator"]
+
+
+class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
+    """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage``; for a segment ``targetSegments``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
+    :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
+        percentage of the users whom no target segment captured. Other segments are sent back as they were.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "percentage", "segment")
+    what = "set the rollout percentage of"
+
+    def __init__(self, *, percentage: int | str, segment: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.percentage = percentage
+        self.segment = segment
+        arguments.check_literal("percentage", percentage, arguments.percentage)
+        arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Set the percentage."""
+        percentage = arguments.percentage("percentage", self.percentage)
+        segment = arguments.optional(arguments.text)("segment", self.segment)
+        return ensure_percentage(client, target, percentage, segment=segment)
+
+
+class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
+    """Set how those who get a variant are shared out among the variants (contract: *Edit variant*, ``rolloutWeight``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+
+    :param weights: such as ``{"control": 1, "treatment": 3}`` (templated). Variants that are not named keep theirs.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "weights")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"weights": "json"}
+    what = "set the weights of"
+
+    def __init__(self, *, weights: Mapping[str, float] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weights = weights
+        arguments.check_literal("weights", weights, arguments.weights)
+
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Set the weights."""
+        return ensure_weights(client, target, arguments.weights("weights", self.weights))

@@ -1,0 +1,71 @@
+"""What Airflow's ``ProvidersManager`` reads about this provider.
+
+It is read before Airflow's configuration is loaded, so nothing of Airflow may be imported here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_ampexp import __version__
+
+_OPERATORS = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory")
+_SENSORS = ("experiment", "rollout")
+_TRIGGERS = ("watch", "rollout")
+_INTEGRATION = "Amplitude Experiment"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, as ``provider_info.schema.json`` of Airflow describes it."""
+    package = "airflow_provider_ampexp"
+    return {
+        "package-name": "airflow-provider-ampexp",
+        "name": _INTEGRATION,
+        "description": "Release features by schedule with Amplitude Experiment.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://amplitude.com/docs/apis/experiment/experiment-management-api",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{package}.hooks.ampexp"]}],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{package}.operators.{name}" for name in _OPERATORS]}
+        ],
+        "sensors": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{package}.sensors.{name}" for name in _SENSORS]}
+        ],
+        "triggers": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{package}.triggers.{name}" for name in _TRIGGERS]}
+        ],
+        "extra-links": [f"{package}.operators.link.AmplitudeLink"],
+        "connection-types": [
+            {
+                "connection-type": "amplitude_experiment",
+                "hook-class-name": f"{package}.hooks.ampexp.AmplitudeExperimentHook",
+                "hook-name": _INTEGRATION,
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "port"],
+                    "relabeling": {"password": "Management API key"},
+                    "placeholders": {"password": "ampex_..."},
+                },
+                "conn-fields": _connection_fields(),
+            }
+        ],
+    }
+
+
+def _connection_fields() -> dict[str, Any]:
+    def field(label: str, description: str, type_: str | list[str] = "string", **schema: Any) -> dict[str, Any]:
+        kinds = [type_, "null"] if isinstance(type_, str) else type_
+        return {"label": label, "description": description, "schema": {"type": kinds, **schema}}
+
+    return {
+        "region": field("Region", "Where the organisation's data lives: us or eu.", enum=["us", "eu"], default="us"),
+        "project_id": field("Project ID", "The project of flags that a task names by key. A task can name its own."),
+        "base_url": field("Base URL", "Overrides the region. https only, save on loopback (the local emulator)."),
+        "timeout": field("Timeout", "Seconds to wait for one answer. Default 30.", "number"),
+        "retry_for": field("Retry for", "Seconds for which a call may be retried. Default 120.", "number"),
+    }

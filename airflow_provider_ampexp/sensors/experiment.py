@@ -1,0 +1,47 @@
+"""Waiting for an experiment's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.sensors.conditions import StateIs
+from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
+
+__all__ = ["AmplitudeExperimentStateSensor"]
+
+
+class AmplitudeExperimentStateSensor(AmplitudeSensor):
+    """Wait until an experiment is in one of some states (contract: *Get details*, ``state``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, with ``experiment_key`` or
+    ``experiment_id``, and:
+
+    :param states: the states to wait for, such as ``["decision-made"]`` (templated). The service documents
+        ``planning``, ``running`` and ``decision-made``; others may exist and are taken as they come.
+    :param failed_states: states that end the wait with a failure (templated)
+
+    It returns ``{"id", "key", "state", "decision", "url"}``.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "states", "failed_states")
+
+    def __init__(self, *, states: Sequence[str] | str, failed_states: Sequence[str] | str = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.states = states
+        self.failed_states = failed_states
+        arguments.check_literal("states", states, _some)
+        arguments.check_literal("failed_states", failed_states, arguments.texts)
+
+    def condition(self) -> StateIs:
+        """The states, as they are waited for."""
+        return StateIs(_some("states", self.states), arguments.texts("failed_states", self.failed_states))
+
+
+def _some(field: str, value: object) -> list[str]:
+    found = arguments.texts(field, value)
+    if not found:
+        raise InvalidInputError(field, "names no state")
+    return found

@@ -1,0 +1,23 @@
+"""One look at what is waited for: one request, and what it means for the wait."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure.target import Target, url_of
+from airflow_provider_ampexp.sensors.conditions import Condition, Verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+def look(client: ManagementClient, target: Target, condition: Condition) -> Verdict:
+    """Read the flag or experiment and judge it. One that does not exist can never be as wanted."""
+    try:
+        config = target.read(client)
+    except TargetNotFoundError:
+        return Verdict("never", f"there is no {target}")
+    verdict = condition.judge(config)
+    return replace(verdict, seen={**verdict.seen, "url": url_of(client, config)})

@@ -1,0 +1,61 @@
+"""Waiting for a rollout: a percentage, or being switched on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.sensors.conditions import EnabledIs, RolledOut
+from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
+
+__all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
+
+
+class AmplitudeRolloutSensor(AmplitudeSensor):
+    """Wait until a flag or experiment is enabled and rolled out far enough (contract: *Get details*).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, and:
+
+    :param at_least: the percentage to wait for, 0 to 100, whole (templated). A disabled flag reaches nobody, so it
+        counts as 0 whatever its percentage says.
+    :param segment: the name of a target segment whose own percentage is meant (templated)
+
+    It returns ``{"id", "key", "percentage", "enabled", "url"}``.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "at_least", "segment")
+
+    def __init__(self, *, at_least: int | str, segment: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.at_least = at_least
+        self.segment = segment
+        arguments.check_literal("at_least", at_least, arguments.percentage)
+        arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+
+    def condition(self) -> RolledOut:
+        """The percentage, as it is waited for."""
+        segment = arguments.optional(arguments.text)("segment", self.segment)
+        return RolledOut(arguments.percentage("at_least", self.at_least), segment)
+
+
+class AmplitudeEnabledSensor(AmplitudeSensor):
+    """Wait until a flag or experiment is switched on, or off (contract: *Get details*, ``enabled``).
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, and:
+
+    :param enabled: ``True`` (default) waits for on, ``False`` for off (templated)
+
+    It returns ``{"id", "key", "enabled", "url"}``.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "enabled")
+
+    def __init__(self, *, enabled: bool | str = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.enabled = enabled
+        arguments.check_literal("enabled", enabled, arguments.switch)
+
+    def condition(self) -> EnabledIs:
+        """On or off, as it is waited for."""
+        return EnabledIs(arguments.switch("enabled", self.enabled))

@@ -1,0 +1,80 @@
+"""What is looked at while a stage soaks: has the time come, or has somebody moved the flag?
+
+There is no Airflow here: the trigger asks this, and so does a task that waits on its worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+
+from airflow_provider_ampexp.ensure import Target
+from airflow_provider_ampexp.rollout import Position, position_of
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+class SoakEvent(TypedDict):
+    """Why the wait is over."""
+
+    status: Literal["due", "changed", "error"]
+    archived: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class SoakWatch:
+    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock."""
+
+    kind: Literal["flags", "experiments"]
+    id: str
+    segment: str | None
+    position: Position
+    until: datetime
+    hold_tag: str = ""
+    is_held: bool = False
+
+    def look(self, client: ManagementClient) -> SoakEvent | None:
+        """Read the flag once. ``None`` says to go on waiting."""
+        config = Target(self.kind, id=self.id).read(client)
+        archived = bool(config.get("deleted"))
+        now = position_of(config, self.segment)
+        if archived or (now is not None and now != self.position):
+            return {"status": "changed", "archived": archived, "why": f"it stands at {now} now"}
+        if "tags" in config and (self.hold_tag in config["tags"]) is not self.is_held:
+            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
+        if self.seconds_left(client) <= 0:
+            return {"status": "due", "archived": archived, "why": "the time has come"}
+        return None
+
+    def seconds_left(self, client: ManagementClient) -> float:
+        """How long to wait, by the service's clock as its newest answer told it; by this machine's before that."""
+        return (self.until - (client.date or datetime.now(timezone.utc))).total_seconds()
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values, for a trigger's arguments."""
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "segment": self.segment,
+            "percentage": self.position.percentage,
+            "enabled": self.position.enabled,
+            "until": self.until.isoformat(),
+            "hold_tag": self.hold_tag,
+            "is_held": self.is_held,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> SoakWatch:
+        """The watch that :meth:`as_plain` wrote."""
+        return cls(
+            kind=cast("Literal['flags', 'experiments']", plain["kind"]),
+            id=plain["id"],
+            segment=plain["segment"],
+            position=Position(plain["percentage"], plain["enabled"]),
+            until=datetime.fromisoformat(plain["until"]),
+            hold_tag=plain["hold_tag"],
+            is_held=plain["is_held"],
+        )

@@ -1,0 +1,45 @@
+"""Runs a DAG for real, in this process: Airflow's own task runner, rendering, XCom, deferral and database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG
+
+
+class Run:
+    """A run that has ended."""
+
+    def __init__(self, dag: DAG) -> None:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        folder = str(dag_folder())
+        bag = DagBag(dag_folder=folder, bundle_path=dag_folder(), bundle_name="dags-folder")
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        self._run = dag.test()
+        self.succeeded = str(self._run.state) == "success"
+        tis = self._run.get_task_instances()
+        self.states = {
+            one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]": str(one.state) for one in tis
+        }
+        self.tries = {one.task_id: one.try_number for one in tis}
+
+    def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """What a task pushed, ``None`` if it pushed nothing."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            query = XComModel.get_many(
+                run_id=self._run.run_id, dag_ids=self._run.dag_id, task_ids=task_id, key=key, map_indexes=map_index
+            )
+            found = session.execute(query.with_only_columns(XComModel.value)).first()
+            return None if found is None else XComModel.deserialize_value(found)
+
+
+def dag_folder() -> Any:
+    import os
+    from pathlib import Path
+
+    return Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])

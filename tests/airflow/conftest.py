@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tenacity
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client import transport
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
+
+_COUNT = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Airflow's tables, in the home that `tests/conftest.py` made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Airflow's own, while it loads
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.sdk.execution_time import supervisor
+        from airflow.utils import db
+
+        db.initdb()
+        DagBundlesManager().sync_bundles_to_db()
+        supervisor.in_process_api_server()
+
+
+@pytest.fixture(autouse=True)
+def short_backoff() -> Iterator[None]:
+    """Between attempts the client waits milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "_BACKOFF", tenacity.wait_random_exponential(multiplier=0.01, max=0.05))
+        yield
+
+
+@pytest.fixture
+def emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:  # noqa: F811
+    """An emulator, and the default connection to it."""
+    monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT", amplitude_emulator.connection_json)
+    return amplitude_emulator
+
+
+@pytest.fixture
+def impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The same, with a connection that gives every answer one second and repeats nothing."""
+    connection = json.loads(emulator.connection_json)
+    connection["extra"] |= {"timeout": 1, "retry_for": 0}
+    monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT", json.dumps(connection))
+    return emulator
+
+
+@pytest.fixture
+def dag_id() -> str:
+    return f"dag_{next(_COUNT)}"
+
+
+@pytest.fixture
+def run(airflow_database: None) -> Any:
+    """Runs a DAG."""
+    return Run

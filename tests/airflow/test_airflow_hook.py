@@ -1,0 +1,178 @@
+"""From an Airflow connection to a client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from airflow.sdk import DAG, Connection
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.hooks import ampexp
+from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+from airflow_provider_ampexp.operators.inventory import AmplitudeListOperator
+
+KEY = "ampex_secret_of_the_test"
+
+
+def hook_of(monkeypatch: pytest.MonkeyPatch, password: Any = KEY, **extra: Any) -> AmplitudeExperimentHook:
+    connection = {"conn_type": "amplitude_experiment", "password": password, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps(connection))
+    return AmplitudeExperimentHook("acme")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"region": "eu", "project_id": "123", "timeout": 5, "retry_for": 7.5},
+        {"region": " EU ", "project_id": 123, "timeout": "5", "retry_for": "7.5", "base_url": ""},
+        {"region": "eu", "project_id": " 123 ", "timeout": 5.0, "retry_for": "7.5", "base_url": None, "other": [1]},
+    ],
+)
+def test_fields_come_in_several_spellings(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
+    fields = hook_of(monkeypatch, **extra).fields
+    assert (fields.region, fields.project_id, fields.timeout, fields.retry_for) == ("eu", "123", 5.0, 7.5)
+    assert fields.base_url is None
+    assert fields.key == KEY
+    assert KEY not in repr(fields)
+    with AmplitudeExperimentHook("acme") as hook:
+        assert hook.client.base_url == "https://experiment.eu.amplitude.com"
+        assert hook.get_conn() is hook.client
+        assert KEY not in repr(hook.client)
+
+
+def test_what_is_not_said_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for extra in ({}, {"region": "", "project_id": "", "timeout": "", "retry_for": None}):
+        hook = hook_of(monkeypatch, **extra)
+        fields = hook.fields
+        assert (fields.region, fields.project_id, fields.timeout, fields.retry_for) == ("us", None, 30.0, 120.0)
+        assert hook.project_id is None
+
+
+@pytest.mark.parametrize(
+    ("password", "extra", "named"),
+    [
+        (None, {}, "password"),
+        ("", {}, "password"),
+        ("server-abc", {}, "password: this is a deployment key"),
+        (f"{KEY} x", {}, "password"),
+        (KEY, {"region": "de"}, "region"),
+        (KEY, {"region": 1.5}, "region"),
+        (KEY, {"project_id": ["1"]}, "project_id"),
+        (KEY, {"base_url": "http://amplitude.example"}, "base_url"),
+        (KEY, {"base_url": "amplitude"}, "base_url"),
+        (KEY, {"timeout": "soon"}, "timeout"),
+        (KEY, {"timeout": -1}, "timeout"),
+        (KEY, {"retry_for": True}, "retry_for"),
+    ],
+)
+def test_wrong_fields_are_named_with_the_connection_and_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, password: Any, extra: dict[str, Any], named: str
+) -> None:
+    hook = hook_of(monkeypatch, password, **extra)
+    with pytest.raises(InvalidInputError) as caught:
+        _ = hook.client
+    assert str(caught.value).startswith(named)
+    assert "'acme'" in str(caught.value)
+    assert KEY not in str(caught.value)
+    ok, said = hook.test_connection()
+    assert not ok
+    assert said == str(caught.value)
+
+
+def test_an_extra_that_is_not_json_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Connection(conn_id="acme", conn_type="amplitude_experiment", password=KEY, extra="{'region': 'eu'}")
+    monkeypatch.setattr(AmplitudeExperimentHook, "get_connection", lambda hook, conn_id: broken)
+    with pytest.raises(InvalidInputError, match="extra: not a JSON object"):
+        _ = AmplitudeExperimentHook("acme").client
+
+
+def test_the_connection_is_looked_up_late_and_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    AmplitudeExperimentHook("nowhere")  # nothing is looked up yet
+    with AmplitudeExperimentHook() as hook:
+        client = hook.client
+        monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
+        assert hook.client is client
+        assert hook.project_id == emulator.project_id
+        assert list(client.flags.list()) == []
+
+
+def test_json_uri_and_the_database(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
+    monkeypatch.setenv("AIRFLOW_CONN_BY_JSON", emulator.connection_json)
+    extra = urlencode({"project_id": 100001, "timeout": 3, "base_url": emulator.base_url})
+    uri = f"amplitude-experiment://:{emulator.api_key}@/?{extra}"
+    monkeypatch.setenv("AIRFLOW_CONN_BY_URI", uri)
+    extra = json.dumps({"base_url": emulator.base_url, "project_id": 100001, "timeout": "3"})
+    command = ["airflow", "connections", "add", "in_database", "--conn-type", "amplitude_experiment"]
+    command += ["--conn-password", emulator.api_key, "--conn-extra", extra]
+    added = subprocess.run(
+        [str(Path(sys.executable).with_name("airflow")), *command[1:]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        check=False,
+    )
+    assert added.returncode == 0, added.stderr
+    for conn_id in ("by_json", "by_uri"):
+        with AmplitudeExperimentHook(conn_id) as hook:
+            assert hook.project_id == "100001"
+            assert hook.test_connection()[0], conn_id
+    emulator.clear_requests()
+    with DAG(dag_id) as dag:
+        AmplitudeListOperator(task_id="list", amplitude_conn_id="in_database", project_id="100001")
+    assert run(dag).succeeded  # the task asked the API server, which has the database
+    assert emulator.requests()["total"] == 1
+
+
+def test_test_connection_says_what_works(emulator: Emulator) -> None:
+    emulator.clear_requests()
+    ok, said = AmplitudeExperimentHook().test_connection()
+    assert ok
+    assert said == f"{emulator.base_url} accepts the key, which sees 2 deployments in 1 project."
+    assert emulator.requests()["total"] == 1
+
+
+def test_test_connection_says_what_is_wrong(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(password: str = emulator.api_key, **extra: Any) -> str:
+        hook = hook_of(monkeypatch, password, **{"base_url": emulator.base_url, **extra})
+        ok, sentence = hook.test_connection()
+        assert not ok
+        assert password not in sentence
+        assert "\n" not in sentence
+        return sentence
+
+    monkeypatch.setattr(ampexp, "_TEST_RETRY_FOR", 0.1)
+    assert "does not accept the key (401)" in said("ampex_wrong")
+    emulator.fault("status", status=403)
+    assert "the key has no access (403)" in said()
+    emulator.fault("html", times=None, status=200)
+    assert "does not answer as the Management API does" in said()
+    emulator.clear_faults()
+    emulator.fault("status", times=None, status=503)
+    assert "does not answer" in said()
+    assert "There is no way to http://127.0.0.1:9" in said(base_url="http://127.0.0.1:9")
+    assert "https" in said(base_url="http://amplitude.example")
+    sees = hook_of(monkeypatch, emulator.api_key, base_url=emulator.base_url, project_id="100002")
+    emulator.clear_faults()
+    assert sees.test_connection()[1].endswith("none of them in project 100002 of this connection.")
+
+
+def test_a_refused_key_may_be_of_the_other_region(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_ampexp.client import checks
+
+    monkeypatch.setitem(checks.REGIONS, "us", emulator.base_url)
+    ok, said = hook_of(monkeypatch, "ampex_of_the_eu").test_connection()
+    assert not ok
+    assert said.endswith("belongs to the other region (set region to 'eu').")

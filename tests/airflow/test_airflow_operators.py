@@ -1,0 +1,387 @@
+"""Every operator, as a task that Airflow runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain, task
+from airflow.sdk.exceptions import AirflowFailException
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator
+from airflow_provider_ampexp.operators.deployments import (
+    AmplitudeAddDeploymentsOperator,
+    AmplitudeCreateDeploymentOperator,
+    AmplitudeEditDeploymentOperator,
+    AmplitudeRemoveDeploymentOperator,
+)
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
+from airflow_provider_ampexp.operators.inclusions import (
+    AmplitudeAddInclusionsOperator,
+    AmplitudeClearInclusionsOperator,
+    AmplitudeRemoveInclusionsOperator,
+    AmplitudeSetInclusionsOperator,
+)
+from airflow_provider_ampexp.operators.lifecycle import (
+    AmplitudeArchiveOperator,
+    AmplitudeCreateExperimentOperator,
+    AmplitudeCreateFlagOperator,
+    AmplitudeDisableOperator,
+    AmplitudeEditOperator,
+    AmplitudeEnableOperator,
+    AmplitudeRestoreOperator,
+)
+from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator, AmplitudeSetWeightsOperator
+from airflow_provider_ampexp.operators.variants import (
+    AmplitudeCreateVariantOperator,
+    AmplitudeEditVariantOperator,
+    AmplitudeRemoveVariantOperator,
+)
+
+Runner = Callable[[DAG], Run]
+
+WEB_APP = "{{ ti.xcom_pull(task_ids='AmplitudeCreateDeploymentOperator')['id'] }}"
+CHECKOUT = {"flag_key": "checkout"}
+ON = {"flag_key": "checkout", "variant": "on"}
+
+# Each stands on what those before it have done. The numbers are the requests of a first run, and of a second one that
+# finds nothing to do. By key; by id it is one less where the flag itself need not be read.
+STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
+    (
+        AmplitudeCreateFlagOperator,
+        {
+            **CHECKOUT,
+            "name": "Checkout",
+            "description": "The new\ncheckout ☕",
+            "variants": [{"key": "on", "payload": {"color": "red"}}, {"key": "off"}],
+            "rollout_weights": {"on": 1, "off": 1},
+            "target_segments": [
+                {
+                    "name": "Beta",
+                    "conditions": [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}],
+                    "percentage": 0,
+                    "bucketingKey": "amplitude_id",
+                    "rolloutWeights": {"on": 1},
+                }
+            ],
+            "evaluation_mode": "remote",
+            "bucketing_key": "amplitude_id",
+        },
+        3,
+        1,
+    ),
+    (
+        AmplitudeCreateExperimentOperator,
+        {
+            "experiment_key": "button",
+            "variants": [{"key": "control"}, {"key": "treatment"}],
+            "experiment_type": "no-harm",
+        },
+        3,
+        1,
+    ),
+    (AmplitudeEditOperator, {**CHECKOUT, "fields": {"name": "Checkout 2", "tags": ["web"]}}, 3, 1),
+    (AmplitudeEnableOperator, CHECKOUT, 3, 1),
+    (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 3, 1),
+    (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 4, 2),
+    (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
+    (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 5, 2),
+    (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 4, 2),
+    (AmplitudeClearInclusionsOperator, ON, 4, 2),
+    (
+        AmplitudeCreateVariantOperator,
+        {**CHECKOUT, "variant": "blue", "name": "Blue", "payload": [1, None], "rollout_weight": "2"},
+        4,
+        2,
+    ),
+    (AmplitudeEditVariantOperator, {**CHECKOUT, "variant": "blue", "fields": {"payload": "x"}}, 4, 2),
+    (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 4, 2),
+    (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 4, 1),
+    (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
+    (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
+    (AmplitudeRemoveDeploymentOperator, {**CHECKOUT, "deployment_id": WEB_APP}, 4, 2),
+    (AmplitudeDisableOperator, CHECKOUT, 3, 1),
+    (AmplitudeArchiveOperator, CHECKOUT, 3, 1),
+    (AmplitudeRestoreOperator, CHECKOUT, 3, 1),
+]
+
+
+def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    requests: dict[str, int] = {}
+
+    def before(context: Any) -> None:
+        emulator.clear_requests()
+
+    def after(context: Any, result: Any) -> None:
+        requests[context["ti"].task_id] = emulator.requests()["total"]
+
+    with DAG(dag_id) as dag:
+        chain(
+            *(
+                operator(task_id=f"{operator.__name__}{again}", pre_execute=before, post_execute=after, **arguments)
+                for operator, arguments, _, _ in STEPS
+                for again in ("", "_again")
+            )
+        )
+    ran = run(dag)
+
+    assert ran.succeeded, {name: state for name, state in ran.states.items() if state != "success"}
+    names = [operator.__name__ for operator, *_ in STEPS]
+    outcomes = {name: ran.xcom(name) for name in ran.states}
+    assert all(set(one) == {"id", "key", "changed", "before", "after", "url"} for one in outcomes.values())
+    assert [outcomes[name]["changed"] for name in names] == [True] * len(names)
+    assert [outcomes[f"{name}_again"]["changed"] for name in names] == [False] * len(names)
+    assert {name: (requests[name], requests[f"{name}_again"]) for name in names} == {
+        operator.__name__: (first, second) for operator, _, first, second in STEPS
+    }
+    # and it is so in Amplitude, by other eyes than ours
+    flag = emulator.flag(outcomes["AmplitudeCreateFlagOperator"]["id"])
+    experiment = emulator.experiment(outcomes["AmplitudeCreateExperimentOperator"]["id"])
+    assert (flag["key"], flag["name"], flag["description"]) == ("checkout", "Checkout 2", "The new\ncheckout ☕")
+    assert (flag["tags"], flag["enabled"], flag["deleted"], flag["deployments"]) == (["web"], False, False, [])
+    assert flag["targetSegments"][0]["percentage"] == 50
+    assert [one["key"] for one in flag["variants"]] == ["on", "off"]
+    assert flag["variants"][0]["payload"] == {"color": "red"}
+    assert experiment["rolloutWeights"] == {"control": 1, "treatment": 3}
+    assert experiment["experimentType"] == "no-harm"
+    assert emulator.inclusions("flags", flag["id"], "on") == []
+    assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
+    assert outcomes["AmplitudeEnableOperator"]["after"] == {"enabled": True}
+
+
+def test_every_operator_of_the_package_is_among_them() -> None:
+    found = set()
+    pending = [AmplitudeChangeOperator]
+    while pending:
+        one = pending.pop()
+        pending += one.__subclasses__()
+        if not one.__abstractmethods__ and not one.__name__.startswith("_"):
+            found.add(one)
+    found = {one for one in found if one.__module__.startswith("airflow_provider_ampexp.")}
+    assert {operator for operator, *_ in STEPS} == found
+
+
+def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag = emulator.create_flag("search", enabled=True, variants=[{"key": "on"}])
+    others = [emulator.create_flag(f"market_{name}", variants=[{"key": "on"}]) for name in ("de", "fr")]
+    experiment = emulator.create_experiment("button", variants=[{"key": "control"}, {"key": "treatment"}])
+
+    with DAG(
+        dag_id, params={"percentage": 5, "flag": flag["id"], "users": ["ana", "bob"], "weights": {"control": 3}}
+    ) as dag:
+
+        @task
+        def percentage() -> int:
+            return 10
+
+        @task
+        def markets() -> list[dict[str, Any]]:
+            return [{"flag_key": "market_de", "percentage": 1}, {"flag_key": "market_fr", "percentage": "2"}]
+
+        by_id = AmplitudeSetRolloutOperator(
+            task_id="by_id", flag_id="{{ params.flag }}", percentage="{{ params.percentage }}"
+        )
+        from_task = AmplitudeSetRolloutOperator(task_id="from_task", flag_id=flag["id"], percentage=percentage())
+        mapped = AmplitudeSetRolloutOperator.partial(task_id="mapped").expand_kwargs(markets())
+        enabled = AmplitudeEnableOperator.partial(task_id="enabled", project_id=emulator.project_id).expand(
+            flag_key=["market_de", "market_fr"]
+        )
+        inclusions = AmplitudeAddInclusionsOperator(
+            task_id="users", flag_key="search", variant="on", users="{{ params.users }}"
+        )
+        weights = AmplitudeSetWeightsOperator(
+            task_id="weights", experiment_id=experiment["id"], weights="{{ params.weights }}"
+        )
+        edit = AmplitudeEditOperator(
+            task_id="edit",
+            experiment_key="button",
+            fields={"rolloutPercentage": "{{ params.percentage }}", "enabled": "{{ params.percentage > 1 }}"},
+        )
+        chain(by_id, from_task, [mapped, enabled], inclusions, weights, edit)
+    ran = run(dag)
+
+    assert ran.succeeded, ran.states
+    assert ran.xcom("by_id")["after"] == {"rolloutPercentage": 5}
+    assert ran.xcom("from_task")["after"] == {"rolloutPercentage": 10}
+    assert [emulator.flag(one["id"])["rolloutPercentage"] for one in others] == [1, 2]
+    assert [emulator.flag(one["id"])["enabled"] for one in others] == [True, True]
+    assert ran.xcom("mapped", map_index=1)["key"] == "market_fr"
+    assert ran.xcom("mapped", key="amplitude_url", map_index=1).endswith(f"/config/{others[1]['id']}")
+    assert emulator.inclusions("flags", flag["id"], "on") == ["ana", "bob"]
+    now = emulator.experiment(experiment["id"])
+    assert now["rolloutWeights"] == {"control": 3, "treatment": 1}
+    assert (now["rolloutPercentage"], now["enabled"]) == (5, True)
+
+
+def test_native_rendering(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag = emulator.create_flag("2024", variants=[{"key": "on"}])  # a key that native rendering makes a number
+    params = {"key": "2024", "id": flag["id"], "percentage": 30, "users": ["ana"], "none": None}
+    with DAG(dag_id, params=params, render_template_as_native_obj=True) as dag:
+        AmplitudeSetRolloutOperator(
+            task_id="rollout",
+            flag_key="{{ params.key }}",
+            percentage="{{ params.percentage }}",
+            segment="{{ params.none }}",
+        ) >> AmplitudeAddInclusionsOperator(
+            task_id="users", flag_id="{{ params.id }}", variant="on", users="{{ params.users }}"
+        )
+    ran = run(dag)
+
+    assert ran.succeeded, ran.states
+    assert emulator.flag(flag["id"])["rolloutPercentage"] == 30
+    assert emulator.inclusions("flags", flag["id"], "on") == ["ana"]
+
+
+def test_default_args_name_the_connection_and_the_flag(
+    run: Runner, emulator: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", emulator.connection_json)
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    with DAG(dag_id, default_args={"amplitude_conn_id": "web", "flag_key": "search"}) as dag:
+        enable = AmplitudeEnableOperator(task_id="enable")
+        mapped = AmplitudeSetRolloutOperator.partial(task_id="mapped").expand(percentage=[7])
+        enable >> mapped
+    ran = run(dag)
+
+    assert ran.succeeded, ran.states
+    assert emulator.flag(flag["id"])["enabled"] is True
+    assert emulator.flag(flag["id"])["rolloutPercentage"] == 7
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "named"),
+    [
+        (AmplitudeEnableOperator, {}, "flag_key"),
+        (AmplitudeEnableOperator, {"flag_key": "a", "flag_id": "1"}, "flag_key/flag_id"),
+        (AmplitudeEnableOperator, {"flag_key": "{{ params.a }}", "experiment_key": "b"}, "flag_key/experiment_key"),
+        (AmplitudeEnableOperator, {"flag_key": " "}, "flag_key"),
+        (AmplitudeEnableOperator, {"flag_key": ["a"]}, "flag_key"),
+        (AmplitudeEnableOperator, {"flag_key": "a", "project_id": ""}, "project_id"),
+        (AmplitudeEnableOperator, {"flag_key": "a", "amplitude_conn_id": ""}, "amplitude_conn_id"),
+        (AmplitudeSetRolloutOperator, {"flag_key": "a", "percentage": 101}, "percentage"),
+        (AmplitudeSetRolloutOperator, {"flag_key": "a", "percentage": 0.5}, "percentage"),
+        (AmplitudeSetRolloutOperator, {"flag_key": "a", "percentage": "ten"}, "percentage"),
+        (AmplitudeSetRolloutOperator, {"flag_key": "a", "percentage": True}, "percentage"),
+        (AmplitudeSetRolloutOperator, {"flag_key": "a", "percentage": 1, "segment": ""}, "segment"),
+        (AmplitudeSetWeightsOperator, {"flag_key": "a", "weights": {"on": -1}}, "weights.on"),
+        (AmplitudeSetWeightsOperator, {"flag_key": "a", "weights": [1]}, "weights"),
+        (AmplitudeAddInclusionsOperator, {**ON, "users": "ana"}, "users"),
+        (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", None]}, "users[1]"),
+        (AmplitudeEditOperator, {"flag_key": "a", "fields": {"rolloutPercentage": 101}}, "rolloutPercentage"),
+        (AmplitudeEditOperator, {"flag_key": "a", "fields": {"enabled": "maybe"}}, "enabled"),
+        (AmplitudeEditOperator, {"flag_key": "a", "fields": {}}, "fields"),
+        (AmplitudeCreateFlagOperator, {"flag_key": ""}, "flag_key"),
+        (AmplitudeCreateFlagOperator, {"flag_key": "a", "if_exists": "replace"}, "if_exists"),
+        (AmplitudeCreateFlagOperator, {"flag_key": "a", "variants": [{"key": ""}]}, "variants[0].key"),
+        (AmplitudeCreateFlagOperator, {"flag_key": "a", "deployments": "12"}, "deployments"),
+        (AmplitudeCreateVariantOperator, {**ON, "payload": float("nan")}, "payload"),
+        (AmplitudeCreateVariantOperator, {**ON, "rollout_weight": "much"}, "rollout_weight"),
+        (AmplitudeCreateDeploymentOperator, {"label": "a b", "deployment_type": "client"}, "label"),
+        (AmplitudeCreateDeploymentOperator, {"label": "a", "deployment_type": "web"}, "deployment_type"),
+        (AmplitudeEditDeploymentOperator, {"deployment_id": "1"}, "label/archive"),
+    ],
+)
+def test_wrong_arguments_are_refused_while_the_dag_is_parsed(
+    operator: type, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(named)):
+        operator(task_id="wrong", **arguments)
+
+
+def test_wrong_arguments_that_only_show_when_rendered(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    emulator.create_flag("search", variants=[{"key": "on"}])
+    emulator.clear_requests()
+    with DAG(
+        dag_id, params={"nothing": "", "much": "101"}, default_args={"retries": 1, "retry_delay": timedelta(0)}
+    ) as dag:
+        AmplitudeSetRolloutOperator(task_id="much", flag_key="search", percentage="{{ params.much }}")
+        AmplitudeSetRolloutOperator(task_id="nothing", flag_key="{{ params.nothing }}", percentage=1)
+        AmplitudeEnableOperator(task_id="blank", flag_key="search", project_id="{{ params.nothing }}")
+        AmplitudeEnableOperator.partial(task_id="two", flag_key="search", retries=0).expand(flag_id=["1"])
+    ran = run(dag)
+
+    # For good: there is a retry, and Airflow did not take it.
+    assert ran.states == {"much": "failed", "nothing": "failed", "blank": "failed", "two[0]": "failed"}
+    assert set(ran.tries.values()) == {1}
+    assert emulator.requests()["total"] == 0
+    operator = AmplitudeSetRolloutOperator(task_id="much", flag_key="search", percentage="{{ 101 }}")
+    operator.percentage = "101"
+    with pytest.raises(AirflowFailException, match="percentage: 101 is outside 0 to 100"):
+        operator.execute({})
+
+
+def test_errors_say_what_was_being_done_and_whether_a_retry_helps(impatient: Emulator) -> None:
+    emulator = impatient
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    emulator.create_flag("search", projectId="100002", variants=[{"key": "on"}])
+    operator = AmplitudeSetRolloutOperator(task_id="rollout", flag_id=flag["id"], percentage=10)
+
+    def refused(kind: type[Exception], one: Any = operator) -> str:
+        with pytest.raises(kind) as caught:
+            one.execute({})
+        assert type(caught.value) is kind
+        assert "ampex_" not in str(caught.value)
+        emulator.clear_faults()
+        return str(caught.value)
+
+    for status in (400, 401, 403, 405):
+        emulator.fault("status", times=None, status=status)
+        said = refused(AirflowFailException)
+        assert said.startswith(f"Could not set the rollout percentage of flag {flag['id']!r}.")
+        assert f"({status})" in said
+    for status in (429, 500, 503):
+        emulator.fault("status", times=None, status=status, headers={"Retry-After": "1"})
+        assert f"({status})" in refused(AmplitudeTaskError)
+    emulator.hold("all")
+    said = refused(AirflowFailException)
+    assert "waits for an approval" in said
+    emulator.hold("none")
+    missing = AmplitudeEnableOperator(task_id="missing", flag_key="serach")
+    assert "There is no flag 'serach'" in refused(AirflowFailException, missing)
+    unnamed = AmplitudeEnableOperator(task_id="unnamed", flag_id=flag["id"], amplitude_conn_id="nowhere")
+    assert "nowhere" in refused(AirflowFailException, unnamed)
+    create = AmplitudeCreateFlagOperator(task_id="create", flag_key="search", if_exists="fail")
+    assert refused(AirflowFailException, create).startswith("Could not create flag 'search'.")
+
+
+def test_a_key_in_two_projects_is_ambiguous_without_the_project(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = emulator.create_flag("search", variants=[{"key": "on"}])
+    other = emulator.create_flag("search", projectId="100002", variants=[{"key": "on"}])
+    everywhere = {"conn_type": "amplitude_experiment", "password": emulator.api_key}
+    everywhere["extra"] = json.dumps({"base_url": emulator.base_url})
+    monkeypatch.setenv("AIRFLOW_CONN_EVERYWHERE", json.dumps(everywhere))
+
+    with pytest.raises(AirflowFailException, match="name the project_id"):
+        AmplitudeEnableOperator(task_id="a", flag_key="search", amplitude_conn_id="everywhere").execute({})
+    AmplitudeEnableOperator(
+        task_id="b", flag_key="search", amplitude_conn_id="everywhere", project_id="100002"
+    ).execute({})
+    assert (emulator.flag(one["id"])["enabled"], emulator.flag(other["id"])["enabled"]) == (False, True)
+    AmplitudeEnableOperator(task_id="c", flag_key="search").execute({})  # the connection names the project
+    assert emulator.flag(one["id"])["enabled"] is True
+    with pytest.raises(AirflowFailException, match="project_id: name it here or in the connection 'everywhere'"):
+        AmplitudeCreateFlagOperator(task_id="d", flag_key="new", amplitude_conn_id="everywhere").execute({})
+
+
+def test_what_may_pass_is_retried_by_airflow(run: Runner, impatient: Emulator, dag_id: str) -> None:
+    flag = impatient.create_flag("search", variants=[{"key": "on"}])
+    impatient.fault("status", status=503, route="GET /api/1/flags/{id}")
+    with DAG(dag_id) as dag:
+        AmplitudeSetRolloutOperator(
+            task_id="rollout", flag_id=flag["id"], percentage=10, retries=1, retry_delay=timedelta(0)
+        )
+    ran = run(dag)
+
+    assert ran.succeeded
+    assert ran.tries == {"rollout": 2}
+    assert impatient.flag(flag["id"])["rolloutPercentage"] == 10

@@ -1,0 +1,278 @@
+"""Every sensor, in every mode: what ends the wait ends it alike whether the task pokes, reschedules or is deferred."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
+from airflow_provider_ampexp.sensors import watch
+from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
+from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
+
+Runner = Callable[[DAG], Run]
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+KINDS: dict[str, dict[str, Any]] = {"plain": {}, "soft": {"soft_fail": True}, "never": {"never_fail": True}}
+QUICK: dict[str, Any] = {"poll_interval": 0.1, "timeout": 0.3}
+
+
+def all_modes(kind: type, name: str, **arguments: Any) -> None:
+    for mode, how in MODES.items():
+        kind(task_id=f"{name}_{mode}", **{**QUICK, **how, **arguments})
+
+
+def test_what_is_so_already_ends_the_wait_with_one_request(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    emulator.create_flag(
+        "search",
+        enabled=True,
+        rolloutPercentage=25,
+        variants=[{"key": "on"}],
+        targetSegments=[{"name": "Beta", "conditions": [], "percentage": 80, "rolloutWeights": {"on": 1}}],
+    )
+    emulator.create_experiment("button", state="decision-made", decision="rollout", variants=[{"key": "on"}])
+    emulator.clear_requests()
+    with DAG(dag_id, params={"states": ["decision-made"], "off": False}) as dag:
+        all_modes(AmplitudeRolloutSensor, "rollout", flag_key="search", at_least="25")
+        all_modes(AmplitudeRolloutSensor, "segment", flag_key="search", at_least=80, segment="Beta")
+        all_modes(AmplitudeEnabledSensor, "enabled", flag_key="search")
+        all_modes(AmplitudeEnabledSensor, "off", experiment_key="button", enabled="{{ params.off }}")
+        all_modes(AmplitudeExperimentStateSensor, "state", experiment_key="button", states="{{ params.states }}")
+    ran = run(dag)
+
+    assert ran.succeeded, ran.states
+    assert emulator.requests()["total"] == len(ran.states)
+    seen = [ran.xcom(f"rollout_{mode}") for mode in MODES]
+    assert {**seen[0], "id": "", "url": ""} == {"id": "", "url": "", "key": "search", "percentage": 25, "enabled": True}
+    assert seen == [seen[0]] * 3
+    assert ran.xcom("segment_deferred")["percentage"] == 80
+    state = ran.xcom("state_deferred")
+    assert (state["state"], state["decision"]) == ("decision-made", "rollout")
+    assert ran.xcom("state_poke", key="amplitude_url") == state["url"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_comes_true_while_waiting(run: Runner, emulator: Emulator, dag_id: str, mode: str) -> None:
+    flag = emulator.create_flag("search", enabled=True, variants=[{"key": "on"}])
+    emulator.clear_requests()
+
+    def maria() -> None:
+        while emulator.requests()["total"] < 2:
+            time.sleep(0.02)
+        emulator.edit("flags", flag["id"], rolloutPercentage=50)
+
+    person = threading.Thread(target=maria)
+    person.start()
+    with DAG(dag_id) as dag:
+        AmplitudeRolloutSensor(
+            task_id="wait", flag_key="search", at_least=50, poll_interval=0.1, timeout=30, **MODES[mode]
+        )
+    ran = run(dag)
+    person.join()
+
+    assert ran.succeeded, ran.states
+    assert ran.xcom("wait")["percentage"] == 50
+    assert ran.xcom("wait")["id"] == flag["id"]
+    assert ran.xcom("wait", key="amplitude_url").endswith(flag["id"])
+    assert emulator.requests()["total"] >= 3
+    assert {one["method"] for one in emulator.request_log()} == {"GET"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_never_comes_true_ends_alike_in_all_modes(run: Runner, emulator: Emulator, dag_id: str, kind: str) -> None:
+    """From the first look: archived, gone, a failed state, no access; and time that runs out."""
+    variants = [{"key": "on"}]
+    emulator.create_flag("archived", enabled=True, deleted=True, rolloutPercentage=100, variants=variants)
+    emulator.create_flag("slow", enabled=True, rolloutPercentage=1, variants=variants)
+    emulator.create_experiment("failed", state="planning", variants=variants)
+    with DAG(dag_id, default_args={"retries": 1, "retry_delay": timedelta(0), **KINDS[kind]}) as dag:
+        all_modes(AmplitudeRolloutSensor, "archived", flag_key="archived", at_least=10)
+        all_modes(AmplitudeEnabledSensor, "gone", flag_id="999")
+        all_modes(
+            AmplitudeExperimentStateSensor,
+            "failed",
+            experiment_key="failed",
+            states=["running"],
+            failed_states=["planning"],
+        )
+        all_modes(AmplitudeRolloutSensor, "slow", flag_key="slow", at_least=10)
+        all_modes(AmplitudeRolloutSensor, "no_segment", flag_key="slow", at_least=10, segment="Nobody")
+    ran = run(dag)
+
+    wanted = "failed" if kind == "plain" else "skipped"
+    assert ran.states == dict.fromkeys(ran.states, wanted)
+    assert set(ran.tries.values()) == {1}  # for good
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_becomes_impossible_while_waiting_ends_alike_in_all_modes(
+    run: Runner, emulator: Emulator, dag_id: str, kind: str
+) -> None:
+    with DAG(dag_id, default_args={"retries": 1, "retry_delay": timedelta(0), **KINDS[kind]}) as dag:
+        for mode, how in MODES.items():
+            flag = emulator.create_flag(mode, enabled=True, variants=[{"key": "on"}])
+            AmplitudeRolloutSensor(
+                task_id=mode,
+                flag_id=flag["id"],
+                at_least=10,
+                poll_interval=0.1,
+                timeout=30,
+                pre_execute=lambda context, id=flag["id"]: archive_after_one_look(emulator, id),
+                **how,
+            )
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(MODES, "failed" if kind == "plain" else "skipped")
+    assert set(ran.tries.values()) == {1}
+
+
+def archive_after_one_look(emulator: Emulator, id: str) -> None:
+    def maria() -> None:
+        while not any(one["path"].endswith(id) for one in emulator.request_log()):
+            time.sleep(0.02)
+        emulator.edit("flags", id, archive=True)
+
+    if not any(one["path"].endswith(id) for one in emulator.request_log()):
+        threading.Thread(target=maria).start()
+
+
+@pytest.mark.parametrize(
+    ("event", "plain", "soft", "never"),
+    [
+        ({"status": "never", "why": "x", "seen": {}}, AirflowFailException, AirflowSkipException, AirflowSkipException),
+        ({"status": "timeout", "why": "x"}, AirflowSensorTimeout, AirflowSkipException, AirflowSkipException),
+        (
+            {"status": "error", "why": "x", "may_pass": False},
+            AirflowFailException,
+            AirflowSkipException,
+            AirflowSkipException,
+        ),
+        (
+            {"status": "error", "why": "x", "may_pass": True},
+            AmplitudeTaskError,
+            AmplitudeTaskError,
+            AirflowSkipException,
+        ),
+        ({"status": "surprise"}, AmplitudeTaskError, AmplitudeTaskError, AirflowSkipException),
+        (None, AmplitudeTaskError, AmplitudeTaskError, AirflowSkipException),
+    ],
+)
+def test_the_events_of_the_trigger(event: Any, plain: type, soft: type, never: type) -> None:
+    for arguments, wanted in (({}, plain), ({"soft_fail": True}, soft), ({"never_fail": True}, never)):
+        sensor = AmplitudeEnabledSensor(task_id="s", flag_key="a", deferrable=True, **arguments)
+        with pytest.raises(wanted) as caught:
+            sensor.resume_execution("resume", {"event": event}, {})
+        assert type(caught.value) is wanted
+    if event is None or event["status"] == "surprise":
+        with pytest.raises(AmplitudeTaskError, match="does not know"):
+            AmplitudeEnabledSensor(task_id="s", flag_key="a").resume({}, event)
+
+
+def test_polls_that_fail_for_now_are_ridden_out_up_to_a_limit(
+    impatient: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = impatient.create_flag("search", variants=[{"key": "on"}])
+    arguments: dict[str, Any] = {"flag_id": flag["id"], "poll_interval": 0.01, "timeout": 60}
+    impatient.fault("status", times=watch.FAILURES - 1, status=503)
+    assert AmplitudeEnabledSensor(task_id="a", enabled=False, **arguments).execute({})["enabled"] is False
+    impatient.fault("cut_before", times=watch.FAILURES)
+    with pytest.raises(AmplitudeTaskError, match="Could not look at flag"):
+        AmplitudeEnabledSensor(task_id="b", enabled=False, soft_fail=True, **arguments).execute({})
+    impatient.fault("status", times=watch.FAILURES + 5, status=429)
+    with pytest.raises(AirflowSkipException):
+        AmplitudeEnabledSensor(task_id="c", enabled=False, never_fail=True, **arguments).execute({})
+    impatient.clear_faults()
+    # Nothing was waited for yet when the first look fails: Airflow's retries are there for it.
+    impatient.fault("status", status=503)
+    with pytest.raises(AmplitudeTaskError):
+        AmplitudeEnabledSensor(task_id="d", enabled=False, deferrable=True, **arguments).execute({})
+    impatient.fault("status", status=401)
+    with pytest.raises(AirflowFailException, match="key"):
+        AmplitudeEnabledSensor(task_id="e", enabled=False, **arguments).execute({})
+
+
+def test_an_unknown_state_is_told_once_and_waited_for(emulator: Emulator) -> None:
+    experiment = emulator.create_experiment("button", state="pondering", variants=[{"key": "on"}])
+    sensor = AmplitudeExperimentStateSensor(
+        task_id="s", experiment_id=experiment["id"], states=["running"], poll_interval=0.05, timeout=0.3
+    )
+    with (
+        structlog.testing.capture_logs() as told,
+        pytest.raises(AirflowSensorTimeout, match="its state is 'pondering'"),
+    ):
+        sensor.execute({})
+    assert len([line for line in told if "not a state that this provider knows" in line["event"]]) == 1
+    found = AmplitudeExperimentStateSensor(task_id="t", experiment_id=experiment["id"], states=["pondering"])
+    assert found.execute({})["state"] == "pondering"
+
+
+def test_disabled_counts_as_nothing(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", enabled=False, rolloutPercentage=100, variants=[{"key": "on"}])
+    sensor = AmplitudeRolloutSensor(task_id="s", flag_id=flag["id"], at_least=1, poll_interval=0.05, timeout=0.1)
+    with pytest.raises(AirflowSensorTimeout, match="it is disabled, at 100 %"):
+        sensor.execute({})
+
+
+def test_archived_is_judged_by_what_is_waited_for(emulator: Emulator) -> None:
+    off = emulator.create_flag("off", enabled=False, deleted=True, variants=[{"key": "on"}])
+    done = emulator.create_experiment("done", state="decision-made", deleted=True, variants=[{"key": "on"}])
+    assert AmplitudeEnabledSensor(task_id="a", flag_id=off["id"], enabled=False).execute({})["enabled"] is False
+    sensor = AmplitudeExperimentStateSensor(task_id="b", experiment_id=done["id"], states=["decision-made"])
+    assert sensor.execute({})["state"] == "decision-made"
+    with pytest.raises(AirflowFailException, match=r"can never come true: experiment .*archived"):
+        AmplitudeExperimentStateSensor(task_id="c", experiment_id=done["id"], states=["running"]).execute({})
+
+
+def test_how_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AmplitudeEnabledSensor(task_id="a", flag_key="a").poll_interval == 60
+    assert AmplitudeEnabledSensor(task_id="b", flag_key="a", poke_interval=5).poll_interval == 5
+    assert AmplitudeEnabledSensor(task_id="c", flag_key="a", poke_interval=5, poll_interval=7).poke_interval == 7
+    assert AmplitudeEnabledSensor(task_id="d", flag_key="a").deferrable is False
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    assert AmplitudeEnabledSensor(task_id="e", flag_key="a").deferrable is True
+    assert AmplitudeEnabledSensor(task_id="f", flag_key="a", deferrable=False).deferrable is False
+
+
+def test_deferred_it_waits_for_the_id_and_airflow_ends_it_when_nobody_does(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    before = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        AmplitudeEnabledSensor(task_id="a", flag_key="search", deferrable=True, timeout=100).execute({})
+    _, arguments = deferred.value.trigger.serialize()
+    assert (arguments["kind"], arguments["id"]) == ("flags", flag["id"])
+    assert before + 100 <= arguments["deadline"] <= time.time() + 100
+    assert deferred.value.timeout > timedelta(seconds=100)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "arguments", "named"),
+    [
+        (AmplitudeRolloutSensor, {"flag_key": "a", "at_least": 101}, "at_least"),
+        (AmplitudeRolloutSensor, {"at_least": 1}, "flag_key"),
+        (AmplitudeEnabledSensor, {"flag_key": "a", "enabled": "maybe"}, "enabled"),
+        (AmplitudeExperimentStateSensor, {"experiment_key": "a", "states": []}, "states"),
+        (AmplitudeExperimentStateSensor, {"experiment_key": "a", "states": "running"}, "states"),
+    ],
+)
+def test_wrong_arguments_are_refused_while_the_dag_is_parsed(sensor: type, arguments: Any, named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        sensor(task_id="wrong", **arguments)

@@ -1,0 +1,170 @@
+"""The trigger of the sensors, alone in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.sensors.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
+from airflow_provider_ampexp.triggers import watch
+from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+
+CONDITIONS = [StateIs(["running"], ["decision-made"]), RolledOut(25, "Beta"), RolledOut(25), EnabledIs(True)]
+
+
+def trigger(id: str, **changes: Any) -> AmplitudeWatchTrigger:
+    arguments: dict[str, Any] = {
+        "amplitude_conn_id": "amplitude_experiment_default",
+        "kind": "flags",
+        "id": id,
+        "condition": as_plain(EnabledIs(True)),
+        "poll_interval": 0.05,
+        "deadline": time.time() + 30,
+        "failures": 3,
+    }
+    return AmplitudeWatchTrigger(**{**arguments, **changes})
+
+
+def events(one: AmplitudeWatchTrigger) -> list[dict[str, Any]]:
+    async def collect() -> list[dict[str, Any]]:
+        return [event.payload async for event in one.run()]
+
+    return asyncio.run(collect())
+
+
+@pytest.fixture
+def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_LONGEST_BACKOFF", 0.01)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=repr)
+def test_its_arguments_are_plain_and_make_it_again(emulator: Emulator, condition: Any) -> None:
+    one = trigger("1", condition=as_plain(condition))
+    path, arguments = one.serialize()
+    assert path == f"{AmplitudeWatchTrigger.__module__}.{AmplitudeWatchTrigger.__name__}"
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert AmplitudeWatchTrigger(**arguments).serialize() == (path, arguments)
+    assert from_plain(arguments["condition"]) == condition
+    assert emulator.api_key not in repr(one) + json.dumps(arguments)
+
+
+def test_it_looks_until_it_is_so_over_one_connection_and_only_reads(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    emulator.clear_requests()
+    made: list[Any] = []
+    connect = watch.AmplitudeExperimentHook.fields.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        watch.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
+    )
+    person = threading.Timer(0.4, lambda: emulator.edit("flags", flag["id"], enabled=True))
+    person.start()
+    (event,) = events(trigger(flag["id"]))
+    person.join()
+
+    assert (event["status"], event["why"]) == ("met", "it is enabled")
+    assert event["seen"]["id"] == flag["id"]
+    log = emulator.request_log()
+    assert 3 <= len(log) <= 12  # 0.4 s at 0.05 s, 0.1 s at least
+    assert {(one["method"], one["route"]) for one in log} == {("GET", "/api/1/flags/{id}")} or {
+        one["method"] for one in log
+    } == {"GET"}
+    assert len(made) == 1  # the connection is looked up once
+
+
+def test_it_ends_when_it_can_never_be_so(emulator: Emulator) -> None:
+    archived = emulator.create_flag("search", deleted=True, variants=[{"key": "on"}])
+    assert events(trigger(archived["id"]))[0]["status"] == "never"
+    (gone,) = events(trigger("999"))
+    assert (gone["status"], gone["why"], gone["seen"]) == ("never", "there is no flag 999", {})
+
+
+def test_it_ends_by_its_own_deadline_after_a_last_look(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    started = time.monotonic()
+    assert events(trigger(flag["id"], deadline=time.time() + 0.3, poll_interval=60)) == [
+        {"status": "timeout", "why": "it is disabled"}
+    ]
+    assert 0.3 <= time.monotonic() - started < 3
+    emulator.clear_requests()
+    # Taken up by another triggerer after its time: it looks before it gives up.
+    assert events(trigger(flag["id"], deadline=time.time() - 60))[0]["status"] == "timeout"
+    assert emulator.requests()["total"] == 1
+    emulator.edit("flags", flag["id"], enabled=True)
+    assert events(trigger(flag["id"], deadline=time.time() - 60))[0]["status"] == "met"
+
+
+@pytest.mark.usefixtures("quick_backoff")
+def test_it_rides_out_what_may_pass_up_to_its_limit(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", enabled=True, variants=[{"key": "on"}])
+    for kind in ({"kind": "status", "status": 503}, {"kind": "cut_before"}, {"kind": "garbage"}, {"kind": "html"}):
+        emulator.clear_requests()
+        emulator.fault(times=2, **kind)
+        assert events(trigger(flag["id"]))[0]["status"] == "met", kind
+        assert emulator.requests()["total"] == 3  # each look asks once: the next look is the retry
+        emulator.fault(times=3, **kind)
+        (event,) = events(trigger(flag["id"]))
+        assert (event["status"], event["may_pass"]) == ("error", True), kind
+        assert "3 polls in a row failed" in event["why"]
+    emulator.fault("status", times=8, status=503)
+    assert events(trigger(flag["id"], failures=None))[0]["status"] == "met"
+
+
+@pytest.mark.usefixtures("quick_backoff")
+def test_failures_count_in_a_row(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    for skip in (0, 3, 6):
+        emulator.fault("status", times=2, skip=skip // 3, status=503)
+    assert events(trigger(flag["id"], deadline=time.time() + 1.5))[0]["status"] == "timeout"
+
+
+def test_it_waits_as_long_as_a_429_says(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", enabled=True, variants=[{"key": "on"}])
+    emulator.fault("status", status=429, headers={"Retry-After": "3"})
+    started = time.monotonic()
+    assert events(trigger(flag["id"]))[0]["status"] == "met"
+    assert time.monotonic() - started >= 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_it_gives_up_at_once_when_no_waiting_helps(emulator: Emulator, status: int) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    emulator.fault("status", times=None, status=status)
+    emulator.clear_requests()
+    (event,) = events(trigger(flag["id"]))
+    assert (event["status"], event["may_pass"]) == ("error", False)
+    assert f"({status})" in event["why"]
+    assert emulator.api_key not in event["why"]
+    assert emulator.requests()["total"] == 1
+
+
+def test_it_never_raises(emulator: Emulator) -> None:
+    (unknown,) = events(trigger("1", condition={"name": "moon_is_full"}))
+    assert (unknown["status"], unknown["may_pass"]) == ("error", True)
+    (nowhere,) = events(trigger("1", amplitude_conn_id="nowhere"))
+    assert (nowhere["status"], nowhere["may_pass"]) == ("error", False)
+    assert "nowhere" in nowhere["why"]
+
+
+def test_it_lets_the_event_loop_go_on(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", enabled=True, variants=[{"key": "on"}])
+    emulator.fault("slow", seconds=0.5)
+
+    async def both() -> tuple[Any, int]:
+        ticks = 0
+        wait = asyncio.ensure_future(anext(trigger(flag["id"]).run()))
+        while not wait.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return wait.result().payload, ticks
+
+    event, ticks = asyncio.run(both())
+    assert event["status"] == "met"
+    assert ticks >= 10
