@@ -1,0 +1,92 @@
+"""An experiment from its creation to its end: start it, wait for the decision, roll out the winner.
+
+People decide in Amplitude; this DAG waits for them for up to 90 days, without holding a worker. A decision to roll back
+ends it: what follows is skipped.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param, task
+
+from airflow_provider_ampexp.operators.deployments import (
+    AmplitudeAddDeploymentsOperator,
+    AmplitudeCreateDeploymentOperator,
+)
+from airflow_provider_ampexp.operators.inventory import AmplitudeGetOperator
+from airflow_provider_ampexp.operators.lifecycle import AmplitudeCreateExperimentOperator, AmplitudeEditOperator
+from airflow_provider_ampexp.operators.rollout import AmplitudeSetWeightsOperator
+from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
+
+EXPERIMENT = "{{ params.experiment_key }}"
+
+with DAG(
+    dag_id="experiment_lifecycle",
+    schedule=None,
+    catchup=False,
+    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    render_template_as_native_obj=True,
+    params={
+        "experiment_key": Param("checkout-button", type="string", title="Experiment key"),
+        "percentage": Param(20, type="integer", minimum=1, maximum=100, title="Who takes part (%)"),
+        "poll_interval": Param(300, type="integer", minimum=1, title="Seconds between two looks"),
+    },
+    doc_md=__doc__,
+    tags=["amplitude", "experiment"],
+) as dag:
+    create = AmplitudeCreateExperimentOperator(
+        task_id="create",
+        experiment_key=EXPERIMENT,
+        variants=[{"key": "control"}, {"key": "treatment"}],
+        rollout_weights={"control": 1, "treatment": 1},
+        experiment_type="hypothesis-testing",
+    )
+    deployments = [
+        AmplitudeCreateDeploymentOperator(task_id=f"deployment_{kind}", label=f"shop-{kind}", deployment_type=kind)
+        for kind in ("client", "server")
+    ]
+    assign = AmplitudeAddDeploymentsOperator(
+        task_id="assign",
+        experiment_key=EXPERIMENT,
+        deployment_ids=["{{ ti.xcom_pull('%s')['id'] }}" % one.task_id for one in deployments],  # noqa: UP031
+    )
+    start = AmplitudeEditOperator(
+        task_id="start",
+        experiment_key=EXPERIMENT,
+        fields={"rolloutPercentage": "{{ params.percentage }}", "enabled": True},
+    )
+    running = AmplitudeExperimentStateSensor(
+        task_id="running", experiment_key=EXPERIMENT, states=["running"], poll_interval=5, deferrable=True
+    )
+    decided = AmplitudeExperimentStateSensor(
+        task_id="decided",
+        experiment_key=EXPERIMENT,
+        states=["decision-made"],
+        poll_interval=30,
+        timeout=timedelta(days=90),
+        deferrable=True,
+    )
+    result = AmplitudeGetOperator(
+        task_id="result", experiment_key=EXPERIMENT, fields=["decision", "rolledOutVariant", "variants"]
+    )
+
+    @task.short_circuit
+    def winner_takes_all(result: dict) -> dict | bool:
+        """Give the winner all the weight; end here when the decision is another one."""
+        winner = result.get("rolledOutVariant")
+        if result.get("decision") != "rollout" or not winner:
+            return False
+        return {variant["key"]: int(variant["key"] == winner) for variant in result["variants"]}
+
+    weights = winner_takes_all(result.output)
+    share = AmplitudeSetWeightsOperator(task_id="share", experiment_key=EXPERIMENT, weights=weights)
+    roll_out = AmplitudeEditOperator(
+        task_id="roll_out",
+        experiment_key=EXPERIMENT,
+        # What Amplitude itself calls "roll out": everybody, the winner, and nobody sticks to what they had.
+        fields={"rolloutPercentage": 100, "stickyBucketing": False},
+    )
+
+    create >> deployments >> assign >> start >> running >> decided >> result
+    weights >> share >> roll_out

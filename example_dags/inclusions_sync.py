@@ -1,0 +1,48 @@
+"""Every night, the testers of a file get the feature, and nobody else is included.
+
+The file has one user or device id a line; empty lines and lines that begin with ``#`` are left out. It can lie wherever
+``ObjectStoragePath`` reaches: a folder, S3, GCS.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+from airflow.sdk import DAG, ObjectStoragePath, Param, task
+
+from airflow_provider_ampexp.operators.inclusions import AmplitudeSetInclusionsOperator
+
+TESTERS = f"file://{os.path.dirname(os.path.abspath(__file__))}/testers.txt"
+
+with DAG(
+    dag_id="inclusions_sync",
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,  # two at once would each undo the other's list
+    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    params={
+        "flag_key": Param("new-checkout", type="string", title="Flag key"),
+        "variant": Param("on", type="string", title="Variant"),
+        "testers": Param(TESTERS, type="string", title="File with the testers"),
+    },
+    doc_md=__doc__,
+    tags=["amplitude", "inclusions"],
+) as dag:
+
+    @task
+    def testers(path: str) -> list[str]:
+        """Read the ids. An empty file is refused: it would take the feature from every tester."""
+        lines = [line.strip() for line in ObjectStoragePath(path).read_text().splitlines()]
+        users = [line for line in lines if line and not line.startswith("#")]
+        if not users:
+            raise ValueError(f"{path} names nobody; to remove everybody, use AmplitudeClearInclusionsOperator")
+        return users
+
+    AmplitudeSetInclusionsOperator(
+        task_id="sync",
+        flag_key="{{ params.flag_key }}",
+        variant="{{ params.variant }}",
+        users=testers("{{ params.testers }}"),
+    )
