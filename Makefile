@@ -43,7 +43,7 @@ types: setup
 	$(VENV)/bin/mypy
 
 unit: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Resolve anew what the environment installs. Review the difference before it is committed.
 lock: setup

@@ -47,6 +47,7 @@ def ensure_deployment(
             f"Creating deployment {label!r} of project {project_id}",
             lambda: client.deployments.create(fields),
             lambda: find() is not None,
+            a_second_counts=True,
         )
         if not comes_to_show(client, lambda: find() is not None):
             raise NotAppliedError(f"Deployment {label!r} was created, and Amplitude does not show it. Look there.")
@@ -85,7 +86,12 @@ def ensure_deployment_fields(client: ManagementClient, deployment_id: str, field
     before = read()
     if not differs(before):
         return _outcome(deployment_id, before.get("label"), before, before)
-    client.deployments.edit(deployment_id, fields)
+    write_once(
+        client,
+        f"Editing deployment {deployment_id}",
+        lambda: client.deployments.edit(deployment_id, fields),
+        lambda: not differs(read()),
+    )
     if not comes_to_show(client, lambda: not differs(read())):
         raise NotAppliedError(
             f"Deployment {deployment_id} was to be {dict(fields)}. Amplitude accepted that, and shows {read()}."
@@ -127,7 +133,12 @@ def _assignments(client: ManagementClient, target: Target, *, add: Iterable[str]
             lambda: not missing(),
         )
     if to_remove:
-        endpoints.remove_deployment(identity.id, remove)
+        write_once(
+            client,
+            f"Taking {target} from the deployment {remove}",
+            lambda: endpoints.remove_deployment(identity.id, remove),
+            lambda: remove not in read(),
+        )
     after = before
     if to_add or to_remove:
 

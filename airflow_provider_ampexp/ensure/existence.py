@@ -77,8 +77,8 @@ def _take(
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"]))
         if fields.get("deployments"):
             done.append(ensure_assigned(client, by_id, fields["deployments"]))
-    changed = any(one.changed for one in done)
-    now = by_id.read(client) if changed else existing
+        changed = any(one.changed for one in done)
+        now = by_id.read(client) if changed else existing
     notes = tuple(note for one in done for note in one.notes)
     return Outcome(existing["id"], target.key, changed, _told(existing), _told(now), url_of(client, existing), notes)
 

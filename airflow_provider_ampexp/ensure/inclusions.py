@@ -15,7 +15,7 @@ from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError, UncertainWriteError
 from airflow_provider_ampexp.ensure.errors import NotAppliedError, UnsettledError, WrongStateError
 from airflow_provider_ampexp.ensure.outcome import Outcome
-from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent
+from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
 from airflow_provider_ampexp.ensure.target import Target
 
 if TYPE_CHECKING:
@@ -102,7 +102,12 @@ class _Inclusions:
 
     def clear(self) -> Outcome:
         if self._before:
-            self._endpoints.remove_all_inclusions(self._identity.id, self._variant)
+            write_once(
+                self._client,
+                f"{self._what()}: removing them all",
+                lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
+                lambda: not self._read(),
+            )
             if not comes_to_show(self._client, lambda: not self._read()):
                 raise self._not_applied(self._before)
         return self._outcome([])
@@ -116,7 +121,10 @@ class _Inclusions:
             now = None
         if now is None:
             raise WrongStateError(f"There is no {self._target}, or it has no variant {self._variant!r}.")
-        # Whoever was ever seen there and is not to go must be there at the end.
+        # Whoever was seen there since our first removal, and is not to go, must be there at the end. Who vanished
+        # before it was removed by a person.
+        if not self._removed:
+            self._bystanders.clear()
         self._bystanders |= Counter(user for user in now if not self._goes(user) and user not in self._wanted)
         return now
 
@@ -136,7 +144,6 @@ class _Inclusions:
 
     def _missing(self, now: list[str]) -> list[str]:
         present = Counter(now)
-        # Where nobody was removed by us, whoever vanished was removed by a person.
         vanished = list((self._bystanders - present).elements()) if self._removed else []
         return [user for user in self._wanted if user not in present] + vanished
 
@@ -146,13 +153,12 @@ class _Inclusions:
         left = list(now)
         for place in self._places_to_clear(now):
             user = left[place]
-            self._removed = True
             try:
                 self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
             except NotFoundError:
                 return False  # the list became shorter: somebody else removed people
             except UncertainWriteError as error:
-                self._sent = True
+                self._sent = self._removed = True
                 count = left.count(user)
                 if not comes_to_show(
                     self._client,
@@ -161,7 +167,7 @@ class _Inclusions:
                 ):
                     self._loose_end = error.maybe_in_flight
                 return False
-            self._sent = True
+            self._sent = self._removed = True
             del left[place]
         return True
 

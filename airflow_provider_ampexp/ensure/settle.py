@@ -16,12 +16,21 @@ _ATTEMPTS = 4
 _LONGEST_PATIENCE = 30.0
 
 
-def write_once(client: ManagementClient, doing: str, write: Callable[[], object], applied: Callable[[], bool]) -> None:
-    """Carry out a change that must not happen twice.
+def write_once(
+    client: ManagementClient,
+    doing: str,
+    write: Callable[[], object],
+    applied: Callable[[], bool],
+    *,
+    a_second_counts: bool = False,
+) -> None:
+    """Carry out a change, reading what became of it wherever its answer is lost.
 
     :param doing: what is being done to which flag, for the error
     :param write: sends the change
     :param applied: reads whether the change is there
+    :param a_second_counts: whether the service would take the same once more as another one (a label need not be
+        unique): then nothing is sent again that may still be under way
 
     :raises UnsettledError: when its answers were lost time and again and reading never showed it
     """
@@ -38,8 +47,14 @@ def write_once(client: ManagementClient, doing: str, write: Callable[[], object]
             refused = error
         if lost is None and refused is not None:
             raise refused
-        if comes_to_show(client, applied, wait=lost is not None and lost.maybe_in_flight):
+        in_flight = lost is not None and lost.maybe_in_flight
+        if comes_to_show(client, applied, wait=in_flight):
             return
+        if a_second_counts and in_flight:
+            raise UnsettledError(
+                f"{doing}: no answer came, and reading does not show it. It may still be applied late, and is not sent "
+                f"again, since it would then be there twice. Run this again in a while: it looks first. Last: {lost}"
+            )
         if refused is not None:
             raise UnsettledError(
                 f"{doing}: a first call got no answer and may still be applied; its repeat was refused. {refused}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_ampexp.client import checks
@@ -68,7 +69,13 @@ def ensure_no_variant(client: ManagementClient, target: Target, variant: str) ->
     identity = target.identify(client)
     existing = _read(client, target, identity, variant)
     if existing is not None:
-        target.endpoints(client).remove_variant(identity.id, variant)
+        endpoints = target.endpoints(client)
+        write_once(
+            client,
+            f"Removing variant {variant!r} of {target}",
+            lambda: endpoints.remove_variant(identity.id, variant),
+            lambda: _read(client, target, identity, variant) is None,
+        )
         if not comes_to_show(client, lambda: _read(client, target, identity, variant) is None):
             raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
     before = cast("Json", existing)
@@ -89,7 +96,11 @@ def ensure_weights(client: ManagementClient, target: Target, weights: Mapping[st
         checks.weight(f"weights.{key}", value)
     identity = target.identify(client)
     endpoints = target.endpoints(client)
-    before = {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+
+    def read() -> dict[str, float]:
+        return {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+
+    before = read()
     unknown = sorted(set(weights) - set(before))
     if unknown:
         raise WrongStateError(f"{target} has no variant {unknown} (it has {sorted(before)}). Nothing was changed.")
@@ -104,12 +115,17 @@ def ensure_weights(client: ManagementClient, target: Target, weights: Mapping[st
         done: list[str] = []
         for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
             with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
-                endpoints.edit_variant(identity.id, key, cast("VariantFields", {"rolloutWeight": value}))
+                write_once(
+                    client,
+                    f"Setting the weight of variant {key!r} of {target}",
+                    partial(endpoints.edit_variant, identity.id, key, cast("VariantFields", {"rolloutWeight": value})),
+                    lambda key=key, value=value: read().get(key) == value,  # type: ignore[misc]
+                )
             done.append(key)
 
         def applied() -> bool:
             nonlocal after
-            after = {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+            after = read()
             return all(after.get(key) == value for key, value in wrong.items())
 
         if not comes_to_show(client, applied):

@@ -25,7 +25,6 @@ TIMEOUT = 0.2
 LATE = 0.9  # a timeout and the patience after it end before 0.6
 
 
-@pytest.mark.xfail(strict=True, reason="sent again after one wait, and the service takes the same label twice")
 def test_a_deployment_is_not_created_twice(emulator: Emulator) -> None:
     wanted = CREATE_DEPLOYMENT.wanted(state(emulator), "flags")
     emulator.fault("slow", seconds=LATE, methods=["POST"])

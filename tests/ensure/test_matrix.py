@@ -16,7 +16,6 @@ from airflow_provider_ampexp.emulator.server import EmulatorServer
 from airflow_provider_ampexp.ensure import Outcome
 
 from .faults import (
-    LOST_AFTER,
     ON_A_LATER_WRITE,
     ON_A_WRITE,
     ON_THE_FIRST_READ,
@@ -27,13 +26,9 @@ from .faults import (
 from .trial import Case, Happened, InProcess, carry_out, tells_what_is_so
 from .world import seed, state
 from .writes import (
-    CLEAR,
     CREATE_DEPLOYMENT,
-    EDIT_DEPLOYMENT,
     EXACTLY,
     EXCLUDE,
-    REMOVE_VARIANT,
-    UNASSIGN,
     WEIGHTS,
     WRITES,
 )
@@ -47,14 +42,6 @@ CASES = [
     *(Case(write, fault, "the-read-back") for write in WRITES for fault in ON_THE_READ_BACK),
     *(Case(write, fault, "the-only-call") for write in WRITES for fault in ON_THE_ONLY_CALL),
 ]
-
-
-def marks(case: Case) -> list[pytest.MarkDecorator]:
-    """What is wrong with it at present."""
-    not_read = (WEIGHTS, REMOVE_VARIANT, CLEAR, UNASSIGN, EDIT_DEPLOYMENT)
-    if case.fault is LOST_AFTER and case.write in not_read:
-        return [pytest.mark.xfail(strict=True, reason="says that it is unknown, where one read would tell")]
-    return []
 
 
 _AT_ONCE = 8  # most cases wait most of the time, so they are carried out side by side, each with an emulator of its own
@@ -86,7 +73,7 @@ def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
             pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=marks(case), id=str(case)) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=str(case)) for case in CASES])
 def test_it_is_so_exactly_once_or_an_error_says_what_is_so(case: Case, trials: Trials) -> None:
     happened = trials[case].result()
     assert happened.struck >= 1
@@ -95,7 +82,8 @@ def test_it_is_so_exactly_once_or_an_error_says_what_is_so(case: Case, trials: T
         assert happened.outcome is not None
         assert happened.outcome.changed
     else:
-        assert not case.fault.settles
+        # Labels are not unique: a deployment whose creation may yet arrive is not created a second time.
+        assert not case.fault.settles or case.write is CREATE_DEPLOYMENT
         assert tells_what_is_so(happened.error, happened.before, happened.after), str(happened.error)
         # The fault is over, and the task is run once more.
         assert isinstance(happened.second, Outcome)
