@@ -52,7 +52,7 @@ class Done:
 class Stop:
     """End for good and touch nothing."""
 
-    cause: Literal["archived", "disabled", "drift", "rolled back"]
+    cause: Literal["archived", "disabled", "drift", "rolled back", "behind", "rejected", "no answer"]
     why: str
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from airflow_provider_ampexp.rollout.acts import Act, Check, Done, Raise, RollBack, Stop, Wait
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Seen, changes, newest_change
 from airflow_provider_ampexp.rollout.memory import Memory
-from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
+from airflow_provider_ampexp.rollout.plan import RolloutPlan
 from airflow_provider_ampexp.rollout.view import View
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
@@ -78,6 +79,11 @@ def _stop_when_disabled(view: View) -> Act | None:
     return Stop("disabled", "the flag is disabled, and this rollout is told not to enable it")
 
 
+def _finish_a_rollback(view: View) -> Act | None:
+    """An attempt decided on it and died. What the guardrails say by now does not matter."""
+    return RollBack(view.rollback_target, view.memory.failed) if view.memory.failed else None
+
+
 def _roll_back_when_failed(view: View) -> Act | None:
     return RollBack(view.rollback_target, view.said) if view.acts == "roll back" else None
 
@@ -89,10 +95,45 @@ def _check_first_on_a_retry(view: View) -> Act | None:
     return Check("an automatic retry asks the guardrails before it goes on")
 
 
-def _done_when_beyond_the_last_stage(view: View) -> Act | None:
-    if view.next_stage is not None or view.stage is not None:
+def _end_when_not_approved(view: View) -> Act | None:
+    approval, response, due = view.plan.approval, view.memory.response, view.answer_is_due
+    if approval is None:
         return None
-    return Done("it is beyond the last stage")
+    cause: Literal["rejected", "no answer"]
+    if response is not None and not response.approved:
+        cause, then, why = "rejected", approval.on_reject, f"{response.by} rejected {approval.before} %"
+    elif response is None and due is not None and view.now >= due:
+        cause, then = "no answer", approval.on_no_answer
+        why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
+    else:
+        return None
+    return RollBack(view.rollback_target, why) if then == "rollback" else Stop(cause, why)
+
+
+def _done_when_approved(view: View) -> Act | None:
+    if view.plan.approval is None:
+        return None
+    if view.percentage >= view.plan.approval.before:
+        return Done(f"{view.plan.approval.before} % is reached already, and needs no approval any more")
+    if view.memory.response is None:
+        return None
+    return Done(f"{view.memory.response.by} approved {view.plan.approval.before} %")
+
+
+def _done_when_beyond_the_last_stage(view: View) -> Act | None:
+    if view.plan.approval is not None or view.next_stage is not None or view.is_own_stage:
+        return None
+    return Done("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
+
+
+def _stop_when_behind(view: View) -> Act | None:
+    """Where stages are tasks of their own, none of them sets a stage over the head of another one."""
+    before = view.stage_before
+    if view.plan.only is None or before is None or view.percentage >= before.percentage:
+        return None
+    return Stop(
+        "behind", f"{before.percentage} % comes before this stage. Clear the task of that stage, or an earlier one"
+    )
 
 
 def _check_when_due(view: View) -> Act | None:
@@ -111,6 +152,15 @@ def _wait_while_not_passed(view: View) -> Act | None:
     if view.may_go_on:
         return None
     return Wait(view.check_is_due, f"{_next(view)} not before the guardrails pass ({view.said}); asked again then")
+
+
+def _wait_while_not_answered(view: View) -> Act | None:
+    approval = view.plan.approval
+    if approval is None or view.is_answered:
+        return None
+    until = _or_check(view, view.now + _REMIND)
+    due = view.answer_is_due
+    return Wait(min(until, due) if due else until, f"{_next(view)} not before somebody approves it")
 
 
 def _done_after_the_last_stage(view: View) -> Act | None:
@@ -147,12 +197,17 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _stop_at_what_happened_unseen,
     _stop_when_changed_by_someone,
     _stop_when_disabled,
+    _finish_a_rollback,
     _roll_back_when_failed,
+    _end_when_not_approved,
+    _done_when_approved,
     _check_first_on_a_retry,
     _done_when_beyond_the_last_stage,
+    _stop_when_behind,
     _check_when_due,
     _wait_while_soaking,
     _wait_while_not_passed,
+    _wait_while_not_answered,
     _done_after_the_last_stage,
     _wait_while_held,
     _wait_for_the_window,
@@ -172,8 +227,9 @@ def _or_check(view: View, until: datetime) -> datetime:
 
 
 def _next(view: View) -> str:
-    stage: PlannedStage | None = view.next_stage
-    return f"{stage.percentage} % comes next," if stage else "it ends here,"
+    approval, stage = view.plan.approval, view.next_stage
+    after = approval.before if approval else stage.percentage if stage else None
+    return "it ends here," if after is None else f"{after} % comes next,"
 
 
 def _utc(moment: datetime) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_ampexp.rollout.approval import Response
 from airflow_provider_ampexp.rollout.consequence import Streak
 from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
@@ -31,6 +32,9 @@ class Memory:
     :param seen_first: when the present position was seen first, for a history too thin to tell since when it holds
     :param streaks: what the guardrails said at this stage
     :param checked_at: when they were asked last
+    :param failed: why it is to be rolled back, as an attempt decided that died before it was done; ``None`` if none did
+    :param asked_at: when somebody was asked for an approval
+    :param response: what they answered
     :param record: what was done and measured so far, for an audit
     """
 
@@ -43,6 +47,9 @@ class Memory:
     seen_first: datetime | None = None
     streaks: tuple[Streak, ...] = ()
     checked_at: datetime | None = None
+    failed: str | None = None
+    asked_at: datetime | None = None
+    response: Response | None = None
     record: tuple[dict[str, Any], ...] = ()
 
     def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
@@ -94,6 +101,8 @@ class Memory:
             "seen_first": self.seen_first.isoformat() if self.seen_first else None,
             "streaks": [one.as_json() for one in self.streaks],
             "checked_at": self.checked_at.isoformat() if self.checked_at else None,
+            "failed": self.failed,
+            "asked_at": self.asked_at.isoformat() if self.asked_at else None,
             "record": list(self.record),
         }
 
@@ -110,6 +119,8 @@ class Memory:
             seen_first=_moment(told["seen_first"]),
             streaks=tuple(Streak.from_json(one) for one in told["streaks"]),
             checked_at=_moment(told["checked_at"]),
+            failed=told["failed"],
+            asked_at=_moment(told["asked_at"]),
             record=tuple(told["record"]),
         )
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.rollout.approval import Approval
 from airflow_provider_ampexp.rollout.window import ChangeWindow
 
 RollbackTo: TypeAlias = Literal["start", "previous", "off", "hold"] | int
@@ -66,6 +67,7 @@ class RolloutPlan:
     :param window: when the percentage may be raised; ``None`` for at any time. A rollback waits for nothing.
     :param hold_tag: while the flag carries this tag nothing is raised; so a person holds a rollout from Amplitude
     :param only: the one stage that is carried out, where each stage is a task of its own; ``None`` for all of them
+    :param approval: the approval that is awaited, where that is a task of its own. Nothing is raised then.
     """
 
     stages: tuple[PlannedStage, ...]
@@ -78,6 +80,7 @@ class RolloutPlan:
     window: ChangeWindow | None = None
     hold_tag: str = "rollout-hold"
     only: int | None = None
+    approval: Approval | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -97,6 +100,8 @@ class RolloutPlan:
             raise InvalidInputError("check_every", "must be more than nothing")
         if self.only is not None and self.only not in percentages:
             raise InvalidInputError("only", f"{self.only} is none of the stages {percentages}")
+        if self.approval is not None and self.approval.before not in percentages:
+            raise InvalidInputError("approve_before", f"{self.approval.before} is none of the stages {percentages}")
 
     @property
     def recheck(self) -> timedelta:
@@ -106,6 +111,8 @@ class RolloutPlan:
     @property
     def own_stages(self) -> tuple[PlannedStage, ...]:
         """The stages that are carried out here."""
+        if self.approval is not None:
+            return ()
         return tuple(stage for stage in self.stages if self.only in (None, stage.percentage))
 
     def stage_at(self, percentage: float) -> PlannedStage | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Change, Position, Seen, since
@@ -33,7 +33,12 @@ class View:
     @property
     def stage(self) -> PlannedStage | None:
         """The stage that it stands on."""
-        return next((one for one in self.plan.own_stages if one.percentage == self.percentage), None)
+        return self.plan.stage_at(self.percentage)
+
+    @property
+    def is_own_stage(self) -> bool:
+        """Whether it is one that is carried out here."""
+        return self.stage in self.plan.own_stages
 
     @property
     def next_stage(self) -> PlannedStage | None:
@@ -46,22 +51,33 @@ class View:
         entry = since(self.seen)
         return (entry.at if entry else None) or self.memory.seen_first or self.now
 
+    @property
+    def stage_before(self) -> PlannedStage | None:
+        """The stage that comes before the next one: where stages are tasks of their own, another one's."""
+        return self.plan.highest_below(self.next_stage.percentage) if self.next_stage else None
+
     # how long it has soaked
 
     @property
+    def soak(self) -> timedelta:
+        """What another task's stage soaks is that task's to see to."""
+        return self.stage.soak if self.stage and self.is_own_stage else timedelta(0)
+
+    @property
     def soak_ends(self) -> datetime:
-        return self.began + self.stage.soak if self.stage else self.now
+        return self.began + self.soak
 
     @property
     def is_soaking(self) -> bool:
-        return self.stage is not None and bool(self.stage.soak) and self.now < self.soak_ends
+        return bool(self.soak) and self.now < self.soak_ends
 
     # what the guardrails say
 
     @property
     def is_checked(self) -> bool:
         """Whether guardrails are asked where it stands: before its first stage there is nothing to measure."""
-        return self.plan.checked and self.stage is not None
+        is_done = self.next_stage is None and self.plan.approval is None
+        return self.plan.checked and self.stage is not None and (self.is_own_stage or not is_done)
 
     @property
     def check_is_due(self) -> datetime:
@@ -79,6 +95,20 @@ class View:
             return True
         last = self.memory.checked_at
         return last is not None and self.acts == "go" and self.soak_ends <= last and self.now < self.check_is_due
+
+    # who has to approve
+
+    @property
+    def is_answered(self) -> bool:
+        return self.plan.approval is None or self.memory.response is not None
+
+    @property
+    def answer_is_due(self) -> datetime | None:
+        """When nobody's answering counts as no answer."""
+        approval, asked_at = self.plan.approval, self.memory.asked_at
+        if approval is None or approval.timeout is None or asked_at is None:
+            return None
+        return asked_at + approval.timeout
 
     # who moved it
 

@@ -362,12 +362,12 @@ def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
 
 @pytest.mark.parametrize(
     ("position", "hours", "expected"),
-    [(on(1), 0.1, 5), (off(0), 0.1, 5), (on(5), 0.1, "wait"), (on(5), 1, "done"), (on(25), 0, "done")],
+    [(on(1), 0.1, 5), (off(0), 0.1, "stop"), (on(5), 0.1, "wait"), (on(5), 1, "done"), (on(25), 0, "done")],
 )
 def test_a_stage_of_its_own_raises_only_to_itself(position: Position, hours: float, expected: object) -> None:
     plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=5)
     act = look(plan, flag((0, position)), hours)
-    outcomes = {Wait: "wait", Done: "done"}
+    outcomes = {Wait: "wait", Done: "done", Stop: "stop"}
     assert (raised_to(act) if isinstance(act, Raise) else outcomes[type(act)]) == expected
 
 

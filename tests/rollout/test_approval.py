@@ -1,0 +1,153 @@
+"""A stage that somebody has to approve: what is decided while the answer is awaited."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.rollout import (
+    Act,
+    Check,
+    Done,
+    Memory,
+    Position,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Seen,
+    Stop,
+    Wait,
+    decide,
+    planned_stages,
+)
+from airflow_provider_ampexp.rollout.approval import Approval, Response
+from airflow_provider_ampexp.rollout.consequence import Consequence, Streak
+from airflow_provider_ampexp.rollout.history import Entry
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+STAGES = planned_stages([1, 5, 25, 100], soak="1h")
+DAY = timedelta(days=1)
+
+
+def flag(*percentages: int) -> Seen:
+    """Raised by us an hour apart, the last time two hours ago."""
+    entries = [
+        Entry(number + 1, NOW - timedelta(hours=1 + len(percentages) - number), "Airflow", Position(one, one > 0))
+        for number, one in enumerate(percentages)
+    ]
+    return Seen(Position(percentages[-1], percentages[-1] > 0), history=tuple(reversed(entries)))
+
+
+def waiting(on_reject: str = "rollback", on_no_answer: str = "hold", *, checked: bool = False) -> RolloutPlan:
+    approval = Approval(25, DAY, on_reject, on_no_answer)  # type: ignore[arg-type]
+    return RolloutPlan(STAGES, checked=checked, approval=approval)
+
+
+def look(plan: RolloutPlan, seen: Seen, memory: Memory, later: timedelta = timedelta(0)) -> Act:
+    return decide(plan, seen, memory, NOW + later)
+
+
+def asked(plan: RolloutPlan, seen: Seen) -> Memory:
+    memory = Memory(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
+    return replace(memory, asked_at=NOW)
+
+
+def said(memory: Memory, verdict: str, at: datetime = NOW) -> Memory:
+    return memory.judged([Streak("errors", Consequence()).counted(verdict, "", None, at)], at)  # type: ignore[arg-type]
+
+
+def test_nothing_is_raised_before_somebody_approves() -> None:
+    plan, seen = waiting(), flag(0, 1, 5)
+    act = look(plan, seen, asked(plan, seen))
+    assert isinstance(act, Wait)
+    assert act.why == "25 % comes next, not before somebody approves it"
+    assert act.until == NOW + timedelta(hours=12)
+    assert look(plan, seen, asked(plan, seen), timedelta(hours=20)).until == NOW + DAY  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("on_reject", "expected"), [("rollback", RollBack(Position(0, False), "")), ("hold", Stop("rejected", ""))]
+)
+def test_a_rejection(on_reject: str, expected: Act) -> None:
+    plan, seen = waiting(on_reject), flag(0, 1, 5)
+    memory = replace(asked(plan, seen), response=Response(False, "eve"))
+    assert look(plan, seen, memory) == replace(expected, why="eve rejected 25 %")
+
+
+@pytest.mark.parametrize(
+    ("on_no_answer", "expected"), [("rollback", RollBack(Position(0, False), "")), ("hold", Stop("no answer", ""))]
+)
+def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected: Act) -> None:
+    plan, seen = waiting("rollback" if on_no_answer == "hold" else "hold", on_no_answer), flag(0, 1, 5)
+    why = "nobody answered within 1 day, 0:00:00 whether to go to 25 %"
+    assert look(plan, seen, asked(plan, seen), DAY) == replace(expected, why=why)
+    assert isinstance(look(plan, seen, asked(plan, seen), DAY - timedelta(seconds=1)), Wait)
+
+
+def test_an_approval_ends_the_waiting_and_raises_nothing_here() -> None:
+    plan, seen = waiting(), flag(0, 1, 5)
+    memory = replace(asked(plan, seen), response=Response(True, "eve"))
+    assert look(plan, seen, memory) == Done("eve approved 25 %")
+
+
+def test_what_is_reached_already_needs_none() -> None:
+    plan, seen = waiting(), flag(0, 1, 5, 25)
+    assert isinstance(look(plan, seen, asked(plan, seen)), Done)
+
+
+def test_guardrails_go_on_while_it_waits_and_a_fail_ends_the_waiting() -> None:
+    plan, seen = waiting(checked=True), flag(0, 1, 5)
+    fresh = asked(plan, seen)
+    assert isinstance(look(plan, seen, fresh), Check)
+    passed = said(fresh, "pass")
+    act = look(plan, seen, passed)
+    assert isinstance(act, Wait)
+    assert act.until == NOW + plan.recheck
+    assert isinstance(look(plan, seen, passed, plan.recheck), Check)
+    assert look(plan, seen, said(passed, "fail")).to == Position(0, False)  # type: ignore[union-attr]
+    # Also when somebody approved meanwhile.
+    approved = replace(said(passed, "fail"), response=Response(True, "eve"))
+    assert isinstance(look(plan, seen, approved), RollBack)
+
+
+def test_a_stage_of_its_own_asks_the_guardrails_before_it_raises() -> None:
+    plan, seen = RolloutPlan(STAGES, checked=True, only=25), flag(0, 1, 5)
+    memory = Memory(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
+    assert isinstance(look(plan, seen, memory), Check)
+    assert isinstance(look(plan, seen, said(memory, "pass")), Raise)
+    assert isinstance(look(plan, seen, said(memory, "fail")), RollBack)
+    # What is behind it asks nobody any more.
+    assert isinstance(look(replace(plan, only=1), seen, memory), Done)
+
+
+@pytest.mark.parametrize("percentages", [(0,), (0, 1)])
+def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...]) -> None:
+    plan, seen = RolloutPlan(STAGES, only=25), flag(*percentages)
+    act = look(plan, seen, Memory(run_began=NOW - timedelta(hours=10)))
+    assert isinstance(act, Stop)
+    assert act.cause == "behind"
+    assert "5 % comes before" in act.why
+
+
+def test_a_rollback_that_an_attempt_left_undone_is_finished_first() -> None:
+    plan, seen = RolloutPlan(STAGES, checked=True), flag(0, 1, 5)
+    memory = Memory(run_began=NOW - timedelta(hours=10), is_retry=True, failed="errors (fail 1 of 1)")
+    assert look(plan, seen, memory) == RollBack(Position(0, False), "errors (fail 1 of 1)")
+    assert isinstance(look(plan, flag(0, 1, 5, 0), memory), Stop)  # it was done after all
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("on_reject", lambda: Approval(25, on_reject="stop")),
+        ("on_no_answer", lambda: Approval(25, on_no_answer="")),
+        ("approval_timeout", lambda: Approval(25, timedelta(0))),
+        ("approve_before", lambda: RolloutPlan(STAGES, approval=Approval(50))),
+    ],
+)
+def test_what_is_refused(name: str, make: object) -> None:
+    with pytest.raises(InvalidInputError, match=name):
+        make()  # type: ignore[operator]
