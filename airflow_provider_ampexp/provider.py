@@ -9,9 +9,19 @@ from typing import Any
 
 from airflow_provider_ampexp import __version__
 
-_OPERATORS = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory")
+_OPERATORS = (
+    "lifecycle",
+    "rollout",
+    "stage",
+    "approval",
+    "rollback",
+    "inclusions",
+    "variants",
+    "deployments",
+    "inventory",
+)
 _SENSORS = ("experiment", "rollout")
-_TRIGGERS = ("watch", "rollout")
+_TRIGGERS = ("watch", "rollout", "approval")
 _INTEGRATION = "Amplitude Experiment"
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _SLACK = timedelta(seconds=2)
+_FAILED = "amplitude_rollback"
 
 
 def is_automatic_retry(context: Context, retries: int | None) -> bool:
@@ -22,6 +23,25 @@ def is_automatic_retry(context: Context, retries: int | None) -> bool:
         return False
     first = (ti.max_tries or 0) - (retries or 0) + 1
     return bool(ti.try_number > max(1, first))
+
+
+def keep_failed(context: Context, why: str) -> None:
+    """Remember that this attempt is about to roll back, in case that it dies before that is done.
+
+    Airflow 3.3 keeps it. Where it is lost, the next attempt asks the guardrails again before it goes on.
+    """
+    if (store := context.get("task_state_store")) is not None:
+        store.set(_FAILED, why)
+
+
+def failed_before(context: Context) -> str | None:
+    """Why an earlier attempt was about to roll back.
+
+    Only for an automatic retry: some ways of clearing a task keep this, and who clears a task wants it to begin anew.
+    """
+    store = context.get("task_state_store")
+    why = store.get(_FAILED) if store is not None else None
+    return why if isinstance(why, str) else None
 
 
 def run_began(context: Context, service_now: datetime) -> datetime | None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrail
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
 from airflow_provider_ampexp.operators import arguments, attempts
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing, may_pass
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
+from airflow_provider_ampexp.operators.lowering import lower
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -37,6 +37,8 @@ from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak, dura
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.sdk import Context
 
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
@@ -160,13 +162,18 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             target = self.target(self.project_of(hook))
             flag = RollingFlag.find(hook.client, target, plan.segment)
             show_link(context, url_of(hook.client, flag.config))
-            is_retry = attempts.is_automatic_retry(context, self.retries)
-            memory = Memory(run_began=self.run_began(context, flag.now, is_retry), is_retry=is_retry)
-            return self._reconcile(context, plan, flag, memory)
+            return self.reconcile(context, plan, flag, self.first_memory(context, flag.now))
 
-    def run_began(self, context: Context, service_now: datetime, is_retry: bool) -> datetime | None:
-        """Since when what the flag's history tells must be this run's own doing; ``None`` where nothing was done."""
-        return attempts.run_began(context, service_now) if is_retry else None
+    def first_memory(self, context: Context, service_now: datetime) -> Memory:
+        """What an attempt knows before its first look."""
+        is_retry = attempts.is_automatic_retry(context, self.retries)
+        began = attempts.run_began(context, service_now) if is_retry or self.follows_another_task else None
+        return Memory(began, is_retry, failed=attempts.failed_before(context) if is_retry else None)
+
+    @property
+    def follows_another_task(self) -> bool:
+        """Whether a task before this one began the rollout, so that the first attempt, too, minds what happened."""
+        return False
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> OutcomeXCom:
         """Go on after a wait. What is remembered besides the flag comes back with the event."""
@@ -181,9 +188,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             watch = SoakWatch.from_plain(said["watch"])
             flag = RollingFlag(hook.client, Target(watch.kind, id=watch.id), plan.segment)
             flag.look(archived=bool(said.get("archived")))
-            return self._reconcile(context, plan, flag, Memory.from_json(said["memory"]))
+            return self.reconcile(context, plan, flag, self.memory_of(said))
 
-    def _reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+    def memory_of(self, said: Mapping[str, Any]) -> Memory:
+        """What was remembered over a wait."""
+        return Memory.from_json(said["memory"])
+
+    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
         """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
         while True:
             act = decide(plan, flag.seen, memory, flag.now)
@@ -198,17 +209,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 memory = self._ask(context, flag, memory)
                 flag.look(archived=flag.seen.archived)
             elif isinstance(act, Wait):
-                self._wait(plan, flag, act, memory)
+                self.wait(context, plan, flag, act, memory)
             elif isinstance(act, RollBack):
                 self._roll_back(context, flag, act, memory)
             elif isinstance(act, Stop):
-                _keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
-                raise AirflowFailException(
-                    f"The rollout of {self.described()} has stopped and left the flag as it is, at "
-                    f"{flag.seen.position}: {act.why}. Clear this task to begin anew from there."
-                )
+                self._stop(context, flag, act, memory)
             else:
-                return self._outcome(context, flag, memory)
+                return self.outcome(context, flag, memory)
 
     def _ask(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
         moment = Moment(
@@ -229,18 +236,20 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             streaks.append(streak)
         return memory.judged(streaks, flag.now)
 
-    def _wait(self, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
+    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
+        """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
         tag = plan.hold_tag
         watch = SoakWatch(
             flag.target.kind, flag.id, flag.segment, flag.seen.position, act.until, tag, tag in flag.seen.tags
         )
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
-            self._defer(watch, memory)
+            self.defer_until(context, watch, memory)
         while (event := watch.look(flag.client)) is None:
             time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
         flag.look(archived=event["archived"])
 
-    def _defer(self, watch: SoakWatch, memory: Memory) -> NoReturn:
+    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
+        """Free the worker until the trigger says that the wait is over."""
         from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
         self.defer(
@@ -253,33 +262,33 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             method_name="resume",
         )
 
+    def _stop(self, context: Context, flag: RollingFlag, act: Stop, memory: Memory) -> NoReturn:
+        keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
+        stopped = f"The rollout of {self.described()} has stopped and left the flag as it is, at {flag.seen.position}"
+        if act.cause in ("rejected", "no answer"):
+            raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
+        raise AirflowFailException(f"{stopped}: {act.why}. Clear this task to begin anew from there.")
+
     def _roll_back(self, context: Context, flag: RollingFlag, act: RollBack, memory: Memory) -> NoReturn:
         before = flag.seen.position
         if act.to is None:
-            _keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
+            keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
             raise AirflowFailException(
                 f"The rollout of {self.described()} has failed: {act.why}. It was left at {before}: users still get it."
             )
-        try:
-            flag.lower_to(act.to)
-        except Exception as error:
-            kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
-            raise kind(
-                f"ROLLBACK NOT CONFIRMED. The rollout of {self.described()} has failed ({act.why}) and was to go back "
-                f"from {before} to {act.to}. As far as is known USERS STILL GET IT at {before}: look at it in "
-                f"Amplitude now. {error}"
-            ) from None
+        lower(context, flag, act.to, act.why, self.described())
         moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
-        _keep_record(context, memory.recorded("rollback", flag.now, moved))
+        keep_record(context, memory.recorded("rollback", flag.now, moved))
         raise AirflowFailException(
             f"Rolled back {self.described()} from {before} to {act.to}, and confirmed it by reading: {act.why}. "
             "No retry follows; clear this task to begin anew."
         )
 
-    def _outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+    def outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Where it began and where it stands, and the record."""
         for note in flag.notes:
             self.log.warning("%s", note)
-        _keep_record(context, memory)
+        keep_record(context, memory)
         start, end = memory.start or flag.seen.position, flag.seen.position
         return {
             "id": flag.id,
@@ -296,7 +305,7 @@ def _named(act: Act) -> str:
     return names.get(type(act), "Done")
 
 
-def _keep_record(context: Context, memory: Memory) -> None:
+def keep_record(context: Context, memory: Memory) -> None:
     """Put the record where an audit finds it. Outside of a task there is nowhere to put it."""
     if (ti := context.get("ti")) is not None:
         ti.xcom_push(key="rollout", value=list(memory.record))

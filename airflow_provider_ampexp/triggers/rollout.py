@@ -72,7 +72,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         while True:
             pause = self.poll_interval
             try:
-                event = await asyncio.to_thread(self._look, watch)
+                event = await self.poll(watch)
             except Exception as error:
                 if not may_pass(error):
                     return {"status": "error", "archived": False, "why": str(error)}
@@ -81,9 +81,13 @@ class AmplitudeSoakTrigger(BaseTrigger):
             else:
                 if event is not None:
                     return event
-                assert self._client is not None
-                pause = min(pause, watch.seconds_left(self._client))
+                if self._client is not None:
+                    pause = min(pause, watch.seconds_left(self._client))
             await asyncio.sleep(max(pause, _SHORTEST_SLEEP))
+
+    async def poll(self, watch: SoakWatch) -> SoakEvent | None:
+        """Look once."""
+        return await asyncio.to_thread(self._look, watch)
 
     def _look(self, watch: SoakWatch) -> SoakEvent | None:
         # In a thread: the connection may be looked up here, and HTTP may block.

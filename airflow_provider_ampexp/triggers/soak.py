@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
+from typing_extensions import NotRequired
+
 from airflow_provider_ampexp.ensure import Target
 from airflow_provider_ampexp.rollout import Position, position_of
 
@@ -22,6 +24,8 @@ class SoakEvent(TypedDict):
     status: Literal["due", "changed", "error"]
     archived: bool
     why: str
+    chosen_options: NotRequired[list[str]]
+    responded_by_user: NotRequired[dict[str, str] | None]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""Carrying out a rollback: lower, read it back, and say loudly when that cannot be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, may_pass
+from airflow_provider_ampexp.rollout import Position
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.operators.rolling import RollingFlag
+
+
+def lower(context: Context, flag: RollingFlag, to: Position, why: str, described: str) -> None:
+    """Take the flag down to ``to``, and confirm it by reading.
+
+    :param why: what failed; a next attempt finds it, should this one die on the way
+    :param described: which flag, in words
+    :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
+    :raises AirflowFailException: when it is not confirmed, and a person has to act
+    """
+    before = flag.seen.position
+    attempts.keep_failed(context, why)
+    try:
+        flag.lower_to(to)
+    except Exception as error:
+        kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+        raise kind(
+            f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and was to go back from {before} "
+            f"to {to}. As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now. {error}"
+        ) from None

@@ -1,0 +1,71 @@
+"""``AmplitudeRollbackOperator``: takes a flag back when a task of its rollout failed, by itself or by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_ampexp.ensure import OutcomeXCom
+from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators.lowering import lower
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan
+from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow.sdk import Context
+
+_FAILED = ("failed", "upstream_failed")
+
+
+class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
+    """Take the flag back to where its rollout says, when a task before this one failed.
+
+    The last task of :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout`, as a teardown: it runs
+    however the stages ended, and is skipped where there is nothing to take back: nothing failed, nothing was raised in
+    this run, or a person changed the flag meanwhile, which is left as it is. Where a stage rolled back by itself, it
+    confirms that.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.ramp.AmplitudeRampRolloutOperator`, so that it
+    knows the whole rollout; it raises nothing.
+    """
+
+    ui_color = "#f8d7d0"
+
+    def first_memory(self, context: Context, service_now: datetime) -> Memory:
+        """Everything since the run began counts."""
+        return Memory(attempts.run_began(context, service_now))
+
+    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Look at what failed and at the flag, and take it back once."""
+        failed = self._failed_tasks(context)
+        if not failed:
+            raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
+        act = decide_aftermath(plan, flag.seen, memory, flag.now, f"failed: {', '.join(failed)}")
+        memory = memory.looked(plan, flag.seen, flag.now)
+        before = flag.seen.position
+        if isinstance(act, RollBack) and act.to is not None:
+            lower(context, flag, act.to, act.why, self.described())
+            self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, flag.seen.position, act.why)
+            moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
+            memory = memory.recorded("rollback", flag.now, moved)
+        elif isinstance(act, Done):
+            self.log.info("%s stands at %s: %s.", self.described(), before, act.why)
+        else:
+            self._leave(flag, act.why)
+        outcome = self.outcome(context, flag, memory)
+        return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
+
+    def _leave(self, flag: RollingFlag, why: str) -> NoReturn:
+        raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
+
+    def _failed_tasks(self, context: Context) -> list[str]:
+        ti = context.get("ti")
+        if ti is None:
+            return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id])
+        return [task for task, state in states.get(ti.run_id, {}).items() if state in _FAILED]

@@ -1,0 +1,84 @@
+"""A rollout as a group of tasks, one a stage, so that the grid shows where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TaskGroup
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.operators import arguments
+from airflow_provider_ampexp.operators.approval import AmplitudeApprovalOperator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.rollback import AmplitudeRollbackOperator
+from airflow_provider_ampexp.operators.stage import AmplitudeStageOperator
+from airflow_provider_ampexp.rollout import Stage, planned_stages
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.rollout.approval import OnRefusal
+    from airflow_provider_ampexp.rollout.plan import Soak
+
+
+def staged_rollout(
+    group_id: str = "rollout",
+    *,
+    stages: Sequence[int | Stage | Mapping[str, Any]],
+    soak: Soak | None = None,
+    approve_before: Collection[int] = (),
+    approvers: Sequence[str] | str = (),
+    approval_timeout: Soak | None = None,
+    on_reject: OnRefusal = "rollback",
+    on_no_answer: OnRefusal = "hold",
+    **rollout: Any,
+) -> TaskGroup:
+    """Make a group of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
+
+    ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``: each stage sets its percentage, soaks and is
+    checked; ``rollback`` runs when one of them failed, was rejected or was marked as failed by hand, and is skipped
+    otherwise. Marking a soaking stage as success promotes it.
+
+    :param group_id: the name of the group
+    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. No template: each is a task.
+    :param soak: how long to stay at each stage but the last (templated)
+    :param approve_before: the stages that somebody has to approve first, as percentages. The guardrails are asked on
+        while an approval is awaited.
+    :param approvers: ids of the Airflow users who may approve; if not given, whoever may edit the DAG run
+    :param approval_timeout: how long an answer is awaited; for as long as it takes if not given
+    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and skip the stages that follow
+    :param on_no_answer: likewise, when the time is over
+    :param rollout: the flag, ``guardrails``, ``window`` and whatever else the ramp takes; and arguments of every task,
+        such as ``retries``
+    :raises InvalidInputError: while the DAG is parsed; names what is wrong
+    """
+    if not arguments.is_literal(stages) or isinstance(stages, str):
+        raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
+    percentages = [stage.percentage for stage in planned_stages(stages)]
+    unknown = sorted(set(approve_before) - set(percentages))
+    if unknown:
+        raise InvalidInputError("approve_before", f"{unknown} are none of the stages {percentages}")
+    shared = {**rollout, "stages": stages, "soak": soak}
+    with TaskGroup(group_id) as group:
+        back = AmplitudeRollbackOperator(task_id="rollback", **shared).as_teardown()
+        last = None
+        for percentage in percentages:
+            tasks: list[AmplitudeRampRolloutOperator] = []
+            if percentage in approve_before:
+                tasks.append(
+                    AmplitudeApprovalOperator(
+                        task_id=f"approve_{percentage}",
+                        before=percentage,
+                        approvers=approvers,
+                        approval_timeout=approval_timeout,
+                        on_reject=on_reject,
+                        on_no_answer=on_no_answer,
+                        **shared,
+                    )
+                )
+            tasks.append(AmplitudeStageOperator(task_id=f"stage_{percentage}", percentage=percentage, **shared))
+            for task in tasks:
+                task >> back
+                if last is not None:
+                    last >> task
+                last = task
+    return group
