@@ -157,10 +157,10 @@ def _duration(value: object) -> timedelta | None:
         return value
     if isinstance(value, bool):
         return None
-    if isinstance(value, str) and _SPAN.fullmatch(value):
-        parts = _SPAN_PART.findall(value)
-        return sum((timedelta(**{_UNITS[unit.lower()]: float(number)}) for number, unit in parts), timedelta())
     try:
+        if isinstance(value, str) and _SPAN.fullmatch(value):
+            parts = _SPAN_PART.findall(value)
+            return sum((timedelta(**{_UNITS[unit.lower()]: float(number)}) for number, unit in parts), timedelta())
         return timedelta(seconds=float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
