@@ -1,0 +1,11 @@
+"""Rollouts as files: one YAML file says what a release is, and becomes a DAG.
+
+It loads pydantic and PyYAML, which come with Airflow, and nothing that talks to the network.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_ampexp.plans.dags import rollout_dags
+from airflow_provider_ampexp.plans.mistakes import Mistake, PlanFileError, PlanFileWarning
+
+__all__ = ["Mistake", "PlanFileError", "PlanFileWarning", "rollout_dags"]

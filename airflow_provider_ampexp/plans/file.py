@@ -1,0 +1,224 @@
+"""A rollout as a file says it: the operators' arguments in YAML, and the few of a DAG that a release needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
+from typing_extensions import Self
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.guardrails import as_guardrails
+from airflow_provider_ampexp.plans.fields import Fields, Id, Moment, Percentage, Span, Text, obey, or_else
+from airflow_provider_ampexp.plans.guardrails import AnyGuardrail
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
+from airflow_provider_ampexp.rollout.approval import Approval
+
+ARGUMENTS = {
+    "flag": "flag_key",
+    "flag_id": "flag_id",
+    "experiment": "experiment_key",
+    "experiment_id": "experiment_id",
+    "project_id": "project_id",
+    "connection": "amplitude_conn_id",
+    "stages": "stages",
+    "soak": "soak",
+    "segment": "segment",
+    "guardrails": "guardrails",
+    "check_every": "check_every",
+    "window": "window",
+    "rollback": "rollback",
+    "on_drift": "on_drift",
+    "hold_tag": "hold_tag",
+    "enable": "enable",
+    "poll_interval": "poll_interval",
+    "deferrable": "deferrable",
+    "approve_before": "approve_before",
+    "approvers": "approvers",
+    "approval_timeout": "approval_timeout",
+    "on_reject": "on_reject",
+    "on_no_answer": "on_no_answer",
+}
+"""Which field of a file is which argument of ``staged_rollout``."""
+
+_TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
+
+
+class StageFields(Fields):
+    """A stage with a soak of its own."""
+
+    percentage: Percentage = Field(description="Who gets the feature, in whole percent.")
+    soak: Span | None = Field(None, description="How long to stay here; if left out, the file's soak.")
+
+
+class WindowFields(Fields):
+    """When the percentage may be raised. Rollbacks happen at any time."""
+
+    _made: ChangeWindow = PrivateAttr()
+
+    days: Annotated[str | list[str], or_else("a day or days such as 'Mon-Thu'")] = Field(
+        description="On which it opens: Mon-Thu, or a list of such."
+    )
+    start: str = Field(description="The wall time at which it opens: 09:00.")
+    end: str = Field(description="The wall time at which it closes: 16:00. Before start it is that of the next day.")
+    timezone: str = Field(description="An IANA name: Europe/Berlin.")
+    except_dates: list[str] = Field([], description="Dates left out: 2026-12-24.")
+
+    @model_validator(mode="after")
+    def _make(self) -> Self:
+        def make() -> None:
+            self._made = ChangeWindow(self.days, self.start, self.end, self.timezone, self.except_dates)
+
+        obey(make)
+        return self
+
+    @property
+    def made(self) -> ChangeWindow:
+        """The window that the fields describe."""
+        return self._made
+
+
+def _form_of_stage(value: object) -> str:
+    return "stage" if isinstance(value, dict | StageFields) else "percentage"
+
+
+AnyStage = Annotated[
+    Annotated[Percentage, Tag("percentage")] | Annotated[StageFields, Tag("stage")], Discriminator(_form_of_stage)
+]
+
+
+class PlanFile(Fields):
+    """One rollout of one flag or experiment, which becomes one DAG."""
+
+    flag: Id | None = Field(None, description="The key of the flag.")
+    flag_id: Id | None = Field(None, description="In place of its key, the id of the flag.")
+    experiment: Id | None = Field(None, description="The key of the experiment.")
+    experiment_id: Id | None = Field(None, description="In place of its key, the experiment's id.")
+    project_id: Id | None = Field(None, description="Where a key is looked up; if left out, the connection's project.")
+    connection: Text = Field("amplitude_experiment_default", description="The Airflow connection to Amplitude.")
+
+    stages: Annotated[list[AnyStage], Field(min_length=1)] = Field(
+        description="Whole percentages, rising; or percentage and soak for each."
+    )
+    soak: Span | None = Field(
+        None, validate_default=False, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h."
+    )
+    segment: Text | None = Field(None, description="The target segment to ramp; if left out, whom no segment captures.")
+
+    guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout goes on.")
+    check_every: Span | None = Field(None, description="How often they are asked in a soak; if left out, at its end.")
+    window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
+
+    approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
+    approvers: list[Text] = Field([], description="Airflow users who may; if left out, whoever may run the DAG.")
+    approval_timeout: Span | None = Field(None, description="How long to wait for an answer; if left out, for ever.")
+    on_reject: Literal["hold", "rollback"] = Field("rollback", description="What follows when somebody says no.")
+    on_no_answer: Literal["hold", "rollback"] = Field("hold", description="What follows when the time is over.")
+
+    rollback: Annotated[
+        Literal["start", "previous", "off", "hold"] | Percentage,
+        or_else("'start', 'previous', 'off', 'hold' or a percentage"),
+    ] = Field("start", description="Where a failed check takes it: start, previous, off, hold or a percentage.")
+    on_drift: Literal["stop", "adopt"] = Field("stop", description="When somebody else changes the flag meanwhile.")
+    hold_tag: Text = Field("rollout-hold", description="While the flag carries this tag nothing is raised.")
+    enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
+    poll_interval: Span = Field(timedelta(minutes=1), description="How long between two looks at the flag in a soak.")
+    deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
+
+    dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
+        None, validate_default=False, description="The DAG; if left out, the file's name without its ending."
+    )
+    description: str | None = Field(None, description="One line for the list of DAGs.")
+    schedule: Text | None = Field(None, description="cron or @once; if left out, somebody starts it by hand.")
+    start_date: Moment | None = Field(None, description="The schedule begins here. Without a time zone it is UTC.")
+    owner: Text | None = Field(None, description="Whose tasks these are.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], description="The DAG's, in Airflow.")
+    retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often Airflow repeats a failed task.")
+    retry_delay: Span | None = Field(None, description="How long it waits before that.")
+    pool: Text | None = Field(None, description="The pool of its tasks.")
+
+    @field_validator("stages")
+    @classmethod
+    def _rise(cls, stages: list[int | StageFields]) -> list[int | StageFields]:
+        obey(lambda: RolloutPlan(planned_stages(_staged(stages))))
+        return stages
+
+    @model_validator(mode="after")
+    def _obey(self) -> Self:
+        obey(self._has_one_target, self._soaks, self.rollout_plan, self._approvals, self._guardrails)
+        return self
+
+    def target(self, project_id: str | None) -> Target:
+        """Which flag or experiment it is about.
+
+        :param project_id: where a key is looked up when the file does not say
+        """
+        named = {ARGUMENTS[name]: getattr(self, name) for name in _TARGETS}
+        return Target.of(**named, project_id=self.project_id or project_id)
+
+    def rollout_plan(self) -> RolloutPlan:
+        """The plan, as ``decide`` takes it."""
+        return RolloutPlan(
+            stages=planned_stages(_staged(self.stages), self.soak),
+            segment=self.segment,
+            rollback=self.rollback,
+            on_drift=self.on_drift,
+            enable=self.enable,
+            checked=bool(self.guardrails),
+            check_every=self.check_every,
+            window=self.window.made if self.window else None,
+            hold_tag=self.hold_tag,
+        )
+
+    def group_arguments(self) -> dict[str, Any]:
+        """The arguments of ``staged_rollout`` that the file gives; the others keep their defaults."""
+        made = {
+            "stages": _staged(self.stages),
+            "guardrails": [one.made for one in self.guardrails],
+            "window": self.window.made if self.window else None,
+            "poll_interval": self.poll_interval.total_seconds(),
+        }
+        given = {name: made.get(name, getattr(self, name)) for name in ARGUMENTS if name in self.model_fields_set}
+        return {ARGUMENTS[name]: value for name, value in given.items() if value is not None}
+
+    def dag_arguments(self) -> dict[str, Any]:
+        """The arguments of the ``DAG``. Two runs of one rollout at a time would be in each other's way."""
+        tasks = {name: getattr(self, name) for name in ("owner", "retries", "retry_delay", "pool")}
+        return {
+            "dag_id": self.dag_id,
+            "description": self.description,
+            "schedule": self.schedule,
+            "start_date": self.start_date,
+            "tags": self.tags,
+            "default_args": {name: value for name, value in tasks.items() if value is not None},
+            "catchup": False,
+            "max_active_runs": 1,
+        }
+
+    def _has_one_target(self) -> None:
+        given = [name for name in _TARGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            field, found = (given[1], " and ".join(given)) if given else ("", "none of them")
+            raise InvalidInputError(field, f"name exactly one of {', '.join(_TARGETS)}; it names {found}")
+
+    def _soaks(self) -> None:
+        """Leaving it out by mistake would give the feature to everybody at once, so that has to be said."""
+        if self.soak is None and any(getattr(stage, "soak", None) is None for stage in self.stages[:-1]):
+            raise InvalidInputError("soak", "is missing, for the stages that have none of their own; '0s' is none at all")
+
+    def _approvals(self) -> None:
+        for place, percentage in enumerate(self.approve_before):
+            approval = Approval(percentage, self.approval_timeout, self.on_reject, self.on_no_answer)
+            try:
+                RolloutPlan(planned_stages(_staged(self.stages)), approval=approval)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
+
+    def _guardrails(self) -> None:
+        as_guardrails(one.made for one in self.guardrails)
+
+
+def _staged(stages: list[int | StageFields]) -> list[int | Stage]:
+    return [one if isinstance(one, int) else Stage(one.percentage, one.soak) for one in stages]
