@@ -1,0 +1,246 @@
+"""What was observed of one rollout from outside, and how its version history reads.
+
+This is what ``tools/invariants.py`` judges. It asks nothing of the code that carries a rollout out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from airflow_provider_ampexp.rollout import RolloutPlan
+
+_NOTHING = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the guardrails said together, once.
+
+    :param at: when, on the service's clock
+    :param percentage: of what they said it
+    :param acts: what that asks for, by the limits of the plan: ``"roll back"`` is a fail that has its effect
+    :param attempt: which attempt asked, by its place in ``Observed.attempts``
+    :param kept: ``False`` where the attempt died before anybody else could know of it
+    """
+
+    at: datetime
+    percentage: float
+    acts: Literal["go", "wait", "hold", "roll back"]
+    attempt: int
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of the task, its deferrals included.
+
+    :param began: when it first saw the flag, on the service's clock
+    :param ended: when it ended
+    :param outcome: ``"lost"`` is a success that Airflow never heard of
+    :param said: the message that it ended with
+    :param by_person: whether a person began it: the first one, and the first one after each clearing
+    """
+
+    began: datetime
+    ended: datetime
+    outcome: Literal["success", "lost", "failed", "up_for_retry", "killed"]
+    said: str = ""
+    by_person: bool = False
+
+
+@dataclass(frozen=True)
+class Write:
+    """What is known of a version of ours besides itself.
+
+    :param attempt: which attempt wrote it, by its place in ``Observed.attempts``
+    :param basis: the number of the newest version that this attempt had seen when it sent it
+    """
+
+    attempt: int
+    basis: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One rollout, as it was seen from outside.
+
+    :param plan: what it was to be
+    :param versions: the service's true history, oldest first, each with ``version``, ``createdAt``, ``createdBy`` and
+        ``flagConfig``; what is older than the first attempt is where it started from
+    :param ours: the names by which the service knows the rollout's changes
+    :param attempts: the tries in the order in which they began
+    :param verdicts: in the order of time; ``None`` when nobody kept them, and then nothing is judged by them
+    :param writes: by the number of the version. One that is not in it is taken for that of the attempt that began last,
+        and what was there before it for known, save what somebody did within ``race``.
+    :param race: the time between a look and its write, within which an edit cannot be known
+    :param granularity: by how much the clocks that are compared may differ
+    :param in_flight: how long a write may be under way from its decision to its version
+    :param prompt_within: by how much a raise may be later than it could be, outside of ``excused``; ``None`` does not
+        judge that
+    :param excused: the times in which nothing could be raised, or nobody was there to do it
+    """
+
+    plan: RolloutPlan
+    versions: Sequence[Mapping[str, Any]]
+    ours: Collection[str]
+    attempts: Sequence[Attempt]
+    verdicts: Sequence[Verdict] | None = None
+    writes: Mapping[int, Write] = field(default_factory=dict)
+    race: timedelta = _NOTHING
+    granularity: timedelta = _NOTHING
+    in_flight: timedelta = _NOTHING
+    prompt_within: timedelta | None = None
+    excused: Sequence[tuple[datetime, datetime]] = ()
+
+    def run_of(self, attempt: int) -> int:
+        """The attempt with which a person began what this attempt belongs to."""
+        return max((place for place in range(attempt + 1) if self.attempts[place].by_person), default=0)
+
+    def runs(self) -> list[list[int]]:
+        """The attempts, by what a person began."""
+        begun = [place for place in range(len(self.attempts)) if self.run_of(place) == place]
+        return [[one for one in range(len(self.attempts)) if self.run_of(one) == place] for place in begun]
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where a flag stands. What is archived or disabled reaches nobody."""
+
+    percentage: float
+    enabled: bool
+    archived: bool = False
+
+    @property
+    def exposure(self) -> float:
+        return self.percentage if self.enabled and not self.archived else 0
+
+    @property
+    def reached(self) -> float:
+        """The percentage for comparing with stages: a flag that is off stands before the first, even if that is 0."""
+        return self.percentage if self.enabled and not self.archived else -1
+
+    def __str__(self) -> str:
+        return f"{self.percentage:g} %{'' if self.enabled else ' (disabled)'}{' (archived)' if self.archived else ''}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version. ``place`` is where it stands in the history, from 0 on."""
+
+    place: int
+    number: int
+    at: datetime
+    by: str
+    is_ours: bool
+    stand: Stand
+    config: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"version {self.number} ({self.stand}, by {self.by} at {self.at:%Y-%m-%d %H:%M:%S})"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A version of ours, and what whoever wrote it knew.
+
+    :param known: the newest version that it had seen
+    :param unseen: what came between that and the write: it was written over
+    """
+
+    entry: Entry
+    known: Entry
+    unseen: tuple[Entry, ...]
+    attempt: int
+
+    @property
+    def raises(self) -> bool:
+        return self.entry.stand.exposure > self.known.stand.exposure
+
+    @property
+    def lowers(self) -> bool:
+        return self.entry.stand.exposure < self.known.stand.exposure
+
+
+class History:
+    """The versions, read."""
+
+    def __init__(self, observed: Observed) -> None:
+        self.observed = observed
+        self.entries = [self._entry(place, version) for place, version in enumerate(observed.versions)]
+        self._places = {entry.number: entry.place for entry in self.entries}
+        began = observed.attempts[0].began if observed.attempts else None
+        self.changes = [
+            self._change(entry)
+            for entry in self.entries
+            if entry.is_ours and entry.place and (began is None or entry.at >= began)
+        ]
+
+    def since(self, entry: Entry) -> datetime:
+        """Since when it stands as in this version, without a break."""
+        began = entry
+        for earlier in reversed(self.entries[: entry.place]):
+            if earlier.stand != entry.stand:
+                break
+            began = earlier
+        return began.at
+
+    def stand_at(self, moment: datetime) -> Entry:
+        """The version that was there at a moment."""
+        return [entry for entry in self.entries if entry.at <= moment or entry.place == 0][-1]
+
+    def moves(self) -> Iterator[tuple[Entry, Entry]]:
+        """Each version that stands elsewhere than the one before it, after that one."""
+        for before, after in zip(self.entries, self.entries[1:], strict=False):
+            if before.stand != after.stand:
+                yield before, after
+
+    def overwritten(self, change: Change) -> Entry | None:
+        """The last version that moved the flag without its being seen, and that was written over by this change."""
+        before, moved = change.known, None
+        for entry in change.unseen:
+            if entry.stand != before.stand:
+                moved = entry
+            before = entry
+        return moved if moved is not None and moved.stand != change.entry.stand else None
+
+    def puts_back(self, change: Change) -> bool:
+        """Whether it restores what the same attempt had written over."""
+        for earlier in self.changes:
+            if earlier.entry.place >= change.entry.place:
+                return False
+            lost = self.overwritten(earlier) if earlier.attempt == change.attempt else None
+            if lost is not None and lost.stand == change.entry.stand:
+                return True
+        return False
+
+    def _entry(self, place: int, version: Mapping[str, Any]) -> Entry:
+        config = version["flagConfig"]
+        by = str(version["createdBy"])
+        at = datetime.fromisoformat(str(version["createdAt"]).replace("Z", "+00:00"))
+        stand = _stand(config, self.observed.plan.segment)
+        return Entry(place, int(version["version"]), at, by, by in self.observed.ours, stand, config)
+
+    def _change(self, entry: Entry) -> Change:
+        write = self.observed.writes.get(entry.number)
+        known = self.entries[self._places[write.basis] if write else self._known_place(entry)]
+        attempt = write.attempt if write else self._attempt_at(entry.at)
+        return Change(entry, known, tuple(self.entries[known.place + 1 : entry.place]), attempt)
+
+    def _known_place(self, entry: Entry) -> int:
+        place = entry.place - 1
+        while place and not self.entries[place].is_ours and self.entries[place].at > entry.at - self.observed.race:
+            place -= 1
+        return place
+
+    def _attempt_at(self, moment: datetime) -> int:
+        return max((place for place, one in enumerate(self.observed.attempts) if one.began <= moment), default=0)
+
+
+def _stand(config: Mapping[str, Any], segment: str | None) -> Stand:
+    percentage = config["rolloutPercentage"]
+    if segment is not None:
+        percentage = next((one["percentage"] for one in config["targetSegments"] if one["name"] == segment), 0)
+    return Stand(percentage, bool(config["enabled"]), bool(config.get("deleted", False)))
