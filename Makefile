@@ -9,13 +9,14 @@ PYTHON ?= python3
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test lint types unit ui lock clean
+.PHONY: help setup demo demo-rollback test lint types unit ui lock clean
 
 help:
-	@echo "make demo    watch a feature go from nothing to 100 % in a real Airflow"
-	@echo "make test    ruff, mypy --strict and pytest"
-	@echo "make ui      the emulator and 'airflow standalone' with the examples, to look at"
-	@echo "make setup   only the environment ($(VENV))"
+	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
+	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
+	@echo "make test           ruff, mypy --strict and pytest"
+	@echo "make ui             the emulator and 'airflow standalone' with the examples, to look at"
+	@echo "make setup          only the environment ($(VENV))"
 
 setup: $(VENV)/.installed
 
@@ -29,6 +30,9 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 
 demo: setup
 	@$(VENV)/bin/python -m tools.demo
+
+demo-rollback: setup
+	@$(VENV)/bin/python -m tools.demo_rollback
 
 ui: setup
 	@$(VENV)/bin/python -m tools.ui

@@ -1,0 +1,109 @@
+"""`make demo-rollback`: a release goes wrong, and takes itself back. A person can watch.
+
+Like `make demo`, with `guarded_rollout` and a scratch warehouse in SQLite. Each stage brings checkouts into it; from
+one stage on, those with the feature fail more often.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from airflow.version import version as airflow_version
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.emulator.server import EmulatorServer
+from tools.scratch import environment, migrate, run_dag
+from tools.timeline import Timeline, end_of
+
+FLAG = "new-checkout"
+STAGES = [1, 5, 25, 50, 100]
+BAD_FROM = 25
+SOAK = 4
+CHECKOUTS = 20_000  # at each stage, by everybody together
+FAILING = {"control": 2.0, "treatment": 2.0, "treatment, bad": 6.2}  # how many in a hundred
+
+
+def main() -> int:
+    print(f"Airflow {airflow_version} releases the feature {FLAG!r} with example_dags/guarded_rollout.py:")
+    print(
+        f"{' -> '.join(f'{stage} %' for stage in STAGES)}, "
+        f"with a soak of {SOAK} s at each stage (in real life: hours or days).\n"
+    )
+    print(
+        "Before each raise a guardrail asks the warehouse (here SQLite): do checkouts fail more often with the feature"
+    )
+    print(f"than without it? This feature has a bug that shows only at {BAD_FROM} %, and nobody is on call.")
+    print("Amplitude is played by the emulator of this package. Starting both ...\n", flush=True)
+    with EmulatorServer() as server, tempfile.TemporaryDirectory(prefix="ampexp-demo-") as home:
+        emulator = Emulator(server.base_url)
+        warehouse, log = Path(home) / "warehouse.db", Path(home) / "demo.log"
+        log.touch()
+        create(warehouse)
+        env = environment(Path(home), emulator.connection_json)
+        env["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(warehouse)})
+        migrate(env)
+        timeline = Timeline(emulator, FLAG, STAGES, log)
+
+        def watch() -> None:
+            for percentage in timeline.show_new():
+                if percentage:
+                    trade(warehouse, percentage)
+
+        began = time.monotonic()
+        conf = {"flag_key": FLAG, "stages": STAGES, "soak": f"{SOAK}s"}
+        returncode = run_dag(env, "guarded_rollout", conf, log, watch)
+        return verdict(emulator, timeline, returncode, time.monotonic() - began, log)
+
+
+def create(warehouse: Path) -> None:
+    """An empty warehouse."""
+    with sqlite3.connect(warehouse) as db:
+        db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
+
+
+def trade(warehouse: Path, percentage: int) -> None:
+    """What comes into the warehouse while so many have the feature."""
+    now = datetime.now(timezone.utc).isoformat(" ", "seconds")
+    treated = CHECKOUTS * percentage // 100
+    sizes = {"treatment": treated, "control": CHECKOUTS - treated}
+    with sqlite3.connect(warehouse) as db:
+        for variant, size in sizes.items():
+            is_bad = variant == "treatment" and percentage >= BAD_FROM
+            failing = round(size * FAILING[f"{variant}, bad" if is_bad else variant] / 100)
+            rows = ((FLAG, variant, now, int(one < failing)) for one in range(size))
+            db.executemany("insert into checkouts values (?, ?, ?, ?)", rows)
+
+
+def verdict(emulator: Emulator, timeline: Timeline, returncode: int, seconds: float, log: Path) -> int:
+    """Whether it rolled back as it should, in words."""
+    flag, last = timeline.flag, timeline.verdicts[-1] if timeline.verdicts else None
+    expected = [0, *(stage for stage in STAGES if stage <= BAD_FROM), 0]
+    if (
+        returncode == 0
+        or not (flag and last)
+        or timeline.reached != expected
+        or flag["enabled"]
+        or (last.verdict, last.percentage) != ("fail", BAD_FROM)
+    ):
+        print(f"\nFAILED: Airflow ended with {returncode}, users got {timeline.reached} %, and {FLAG!r} is {flag}.")
+        print(f"The last verdict: {last}. The end of Airflow's log:\n")
+        print(end_of(log))
+        return 1
+    spared = " and ".join(f"{stage} %" for stage in STAGES if stage > BAD_FROM)
+    print(f"""
+What happened   At {BAD_FROM} % the guardrail failed. The rollout took the flag back by itself and stopped.
+Why             {last.name}: {last.why}.
+Where it is     {FLAG!r} is off, as before the rollout: nobody gets it. {spared} never came.
+What now        The task `ramp` has failed with this reason, and does not retry. Mend the feature, then clear the task.
+What it took    {emulator.requests()["total"]} requests to Amplitude, {seconds:.0f} s, and no person.""")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
