@@ -1,0 +1,48 @@
+"""One DAG for each kind of rollout; one run of it is one rollout."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_ampexp.guardrails import CallableGuardrail
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.rollout import Stage
+from tools.chaos.kinds import KINDS, SOAK, STAGES, Kind
+
+
+def stages_of(kind: Kind) -> list[Stage]:
+    last = STAGES[-1]
+    return [Stage(one, SOAK if one != last or kind.last_soaks else None) for one in STAGES]
+
+
+for kind in KINDS.values():
+    with DAG(
+        dag_id=f"chaos-{kind.name}",
+        schedule=None,
+        max_active_runs=100,
+        params={"flag_key": ""},
+        # Every kill costs a try. How many there are is not what is tried here.
+        default_args={"retries": 200, "retry_delay": timedelta(seconds=1)},
+    ):
+        check = kind.check
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="{{ params.flag_key }}",
+            stages=stages_of(kind),
+            guardrails=[]
+            if check is None
+            else [
+                CallableGuardrail(
+                    check,
+                    "check",
+                    effect=check.effect,
+                    failure_limit=check.limit,
+                    inconclusive_limit=check.limit,
+                    error_limit=check.limit,
+                )
+            ],
+            poll_interval=1.0,
+            **kind.arguments,
+        )

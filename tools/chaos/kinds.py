@@ -1,0 +1,124 @@
+"""The kinds of rollouts that run under chaos: what each is told, what happens to it, and how it must end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+STAGES = [1, 5, 25, 100]
+SOAK = 4.0  # seconds
+SLOW = 7.0  # how long some guardrails need before they pass, which is longer than a soak
+
+Ending = Literal["complete", "rolled back", "stopped"]
+
+
+class Asked(Protocol):
+    """What a guardrail is told, as far as these look at it."""
+
+    percentage: float
+    stage_started_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Check:
+    """A guardrail without memory: every attempt of a task gets the same answer at the same moment.
+
+    :param bad: what it says while it does not pass
+    :param at: the only stage at which it ever does not pass; ``None`` for each
+    :param until: how long into a stage it does not pass; ``None`` for always
+    """
+
+    bad: Literal["fail", "inconclusive", "error"]
+    at: int | None = None
+    until: float | None = None
+    effect: Literal["rollback", "hold"] = "rollback"
+    limit: int = 1
+
+    def __call__(self, moment: Asked) -> bool | None:
+        if self.at not in (None, moment.percentage):
+            return True
+        if self.until is not None and (moment.now - moment.stage_started_at).total_seconds() >= self.until:
+            return True
+        if self.bad == "error":
+            raise RuntimeError("the warehouse does not answer")
+        return False if self.bad == "fail" else None
+
+    def is_fatal_at(self, percentage: float) -> bool:
+        """Whether a rollout that reaches this stage must be rolled back."""
+        return self.until is None and self.effect == "rollback" and self.at in (None, percentage)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of rollout.
+
+    :param arguments: of the operator, besides stages, soak and guardrails
+    :param check: its guardrail, if it has one
+    :param person: what Maria does to the flag at stage ``person_at``, as ``PATCH`` takes it
+    :param at_write: she does it at the very moment of this rollout's next write
+    :param hold: she puts the hold tag on at ``person_at``, and takes it away after so many seconds
+    :param ends: how it must end
+    :param final: where the flag must stand then, as percentage and enabled; ``None`` where the person left it
+    """
+
+    name: str
+    ends: Ending = "complete"
+    final: tuple[int, bool] | None = (100, True)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    last_soaks: bool = False
+    check: Check | None = None
+    person: dict[str, Any] | None = None
+    person_at: int = 5
+    at_write: bool = False
+    hold: float | None = None
+
+    @property
+    def segment(self) -> str | None:
+        return self.arguments.get("segment")
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("plain"),
+        Kind("segment", arguments={"segment": "Beta"}),
+        Kind("checked", last_soaks=True, arguments={"check_every": 3}, check=Check("fail", until=0)),
+        Kind("recovers", arguments={"check_every": 2}, check=Check("fail", until=SLOW, limit=1000)),
+        Kind("unsure", arguments={"check_every": 2}, check=Check("inconclusive", until=SLOW, limit=1000)),
+        Kind("breaks", arguments={"check_every": 2}, check=Check("error", at=25, until=SLOW, limit=1000)),
+        Kind("holds", arguments={"check_every": 2}, check=Check("fail", at=25, until=SLOW, effect="hold")),
+        Kind("fails", "rolled back", (0, False), check=Check("fail", at=25)),
+        Kind("fails-early", "rolled back", (0, False), {"check_every": 2}, check=Check("fail", at=5)),
+        Kind("fails-off", "rolled back", (0, False), {"rollback": "off"}, True, Check("fail", at=100)),
+        Kind("fails-previous", "rolled back", (5, True), {"rollback": "previous"}, check=Check("fail", at=25)),
+        Kind("fails-to-one", "rolled back", (1, True), {"rollback": 1, "segment": "Beta"}, check=Check("fail", at=25)),
+        Kind("lowered", "stopped", None, person={"rolloutPercentage": 3}),
+        Kind("raised", "stopped", None, person={"rolloutPercentage": 60}, person_at=25),
+        Kind("disabled", "stopped", None, person={"enabled": False}, person_at=25),
+        Kind("archived", "stopped", None, person={"archive": True}),
+        Kind("overwritten", "stopped", None, person={"enabled": False}, person_at=5, at_write=True),
+        Kind("described", person={"description": "Maria was here"}),
+        Kind("tagged", person={"tags": ["rollout-hold"]}, person_at=5, hold=10.0),
+    )
+}
+
+SEGMENT = {
+    "name": "Beta",
+    "conditions": [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}],
+    "percentage": 0,
+    "bucketingKey": "user_id",
+    "rolloutWeights": {"on": 1},
+}
+
+
+def flag_fields(kind: Kind) -> dict[str, Any]:
+    """What the flag is before the rollout: switched off, for nobody."""
+    return {
+        "enabled": False,
+        "rolloutPercentage": 0,
+        "variants": [{"key": "on"}],
+        "rolloutWeights": {"on": 1},
+        "targetSegments": [SEGMENT] if kind.segment else [],
+    }

@@ -1,0 +1,162 @@
+"""The processes of a real Airflow, each on its own: started, found, killed by their ids, started again.
+
+This process makes itself the one that orphans are handed to. So whatever it started stays below it, however often the
+ones in between are killed, and nothing else is ever touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tools.scratch import airflow
+
+_PR_SET_CHILD_SUBREAPER = 36
+# What Airflow calls a process that runs a task, and the one that watches over it (LocalExecutor's, Celery's).
+_TASK = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
+_SUPERVISOR = re.compile(r"airflow (?:worker -- LocalExecutor|supervisor): ([0-9a-f-]{36})")
+_IDLE = "airflow worker -- LocalExecutor: <idle>"
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A process at work on a task instance."""
+
+    process: psutil.Process
+    task_instance: str
+
+
+def adopt_orphans() -> None:
+    """Let processes whose parent is killed become children of this one."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "This system does not hand orphans to whoever wants them (Linux does).")
+
+
+class Processes:
+    """The parts of one Airflow. A context manager: at its end nothing of them is left."""
+
+    def __init__(self, parts: dict[str, list[str]], env: dict[str, str], logs: Path) -> None:
+        self._parts = parts
+        self._env = env
+        self._logs = logs
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._others: set[int] = set()
+
+    def __enter__(self) -> Processes:
+        self._others = {process.pid for process in psutil.Process().children()}
+        for part in self._parts:
+            self.start(part)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        mine = list(self._running.values())
+        for process in mine:
+            process.terminate()
+        psutil.wait_procs([psutil.Process(one.pid) for one in mine if one.poll() is None], timeout=3)
+        # Supervisors and tasks are in sessions of their own, so they are found as descendants.
+        for process in self._tree():
+            kill(process)
+        for one in mine:
+            one.wait()
+        self.reap()
+
+    def start(self, part: str) -> None:
+        """Start a part, again if it was killed."""
+        with (self._logs / f"{part}.log").open("ab") as log:
+            self._running[part] = subprocess.Popen(
+                airflow(*self._parts[part]),
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def has(self, part: str) -> bool:
+        """Whether there is such a part in this Airflow."""
+        return part in self._parts
+
+    def of(self, part: str) -> list[psutil.Process]:
+        """A part and all below it, the part itself first. Empty when it does not run."""
+        process = self._running[part]
+        if process.poll() is not None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            found = psutil.Process(process.pid)
+            return [found, *found.children(recursive=True)]
+        return []
+
+    def dead(self) -> list[str]:
+        """Parts that do not run."""
+        return [part for part, process in self._running.items() if process.poll() is not None]
+
+    def tasks(self) -> list[Busy]:
+        """Processes that run a task's code."""
+        return list(self._busy(_TASK))
+
+    def supervisors(self) -> list[Busy]:
+        """Processes that watch over one: LocalExecutor's busy workers, or those of a Celery worker."""
+        return list(self._busy(_SUPERVISOR))
+
+    def sweep(self) -> None:
+        """End idle workers whose scheduler was killed: nobody can give them work any more. Busy ones go on."""
+        self.reap()
+        for process in psutil.Process().children():
+            if _title(process) == _IDLE:
+                kill(process)
+
+    def reap(self) -> None:
+        """Let the kernel forget orphans that have ended."""
+        known = {process.pid for process in self._running.values()}
+        for process in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess, ChildProcessError):
+                if process.pid not in known and process.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(process.pid, os.WNOHANG)
+
+    def _busy(self, pattern: re.Pattern[str]) -> Iterator[Busy]:
+        for process in self._tree():
+            found = pattern.fullmatch(_title(process))
+            if found:
+                yield Busy(process, found[1])
+
+    def _tree(self) -> list[psutil.Process]:
+        """Airflow's parts and all that they started, what outlived its parents among it."""
+        roots = [one for one in psutil.Process().children() if one.pid not in self._others]
+        below = []
+        for root in roots:
+            with suppress(psutil.NoSuchProcess):
+                below += root.children(recursive=True)
+        return [*roots, *below]
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill -9. psutil makes sure that the id still means the same process."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def until(condition: object, seconds: float) -> bool:
+    """Wait for something that can be called to be true."""
+    assert callable(condition)
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if condition():
+            return True
+        time.sleep(0.3)
+    return False
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.Error:
+        return ""
