@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.plans.mistakes import Mistake, PlanFileError, PlanFileWarning
-from airflow_provider_ampexp.plans.reading import ReadPlan, read_folder
+from airflow_provider_ampexp.plans.reading import ReadPlan, read_plans
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def rollout_dags(folder: str | os.PathLike[str], **defaults: Any) -> dict[str, DAG]:
     """Make a DAG of each plan file in a folder, and of those in folders within it. Airflow finds them by itself.
 
-    A file with mistakes becomes no DAG but warnings, one for each mistake, with its line; the others load all the same::
+    A file with mistakes becomes no DAG but warnings, one for each mistake, with its line; the others load all the
+    same::
 
         from airflow_provider_ampexp.plans import rollout_dags
 
@@ -29,10 +30,11 @@ def rollout_dags(folder: str | os.PathLike[str], **defaults: Any) -> dict[str, D
     :param defaults: fields for the files that do not say them, such as ``connection="amplitude_eu"`` or ``soak="12h"``
     :returns: the DAGs by their ids
     :raises NotADirectoryError: when there is no such folder
+    :raises InvalidInputError: when a default is no field of a plan file
     """
     here = Path(sys._getframe(1).f_globals.get("__file__") or "").parent
     dags: dict[str, DAG] = {}
-    for read in read_folder(here / folder, defaults):
+    for read in read_plans([here / folder], defaults):
         try:
             if isinstance(read, PlanFileError):
                 raise read
@@ -62,12 +64,14 @@ def rollout_dag(read: ReadPlan) -> DAG:
         with DAG(**plan.dag_arguments(), doc_md=_document(read), auto_register=False) as dag:
             staged_rollout(**plan.group_arguments())
         _check_schedule(dag, plan.schedule)
-        dag.validate()
+        dag.validate()  # type: ignore[no-untyped-call]
     except InvalidInputError as error:
         raise read.refused(error) from None
     except Exception as error:
         # Whatever it is, it must not hide the other files.
-        raise PlanFileError([Mistake(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]) from error
+        raise PlanFileError(
+            [Mistake(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]
+        ) from error
     return dag
 
 
@@ -75,7 +79,9 @@ def _check_schedule(dag: DAG, schedule: str | None) -> None:
     try:
         dag.timetable.validate()
     except Exception as error:
-        raise InvalidInputError("schedule", f"{schedule!r} is neither cron nor a preset such as '@once': {error}") from None
+        raise InvalidInputError(
+            "schedule", f"{schedule!r} is neither cron nor a preset such as '@once': {error}"
+        ) from None
 
 
 def _document(read: ReadPlan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
@@ -43,7 +44,7 @@ ARGUMENTS = {
 }
 """Which field of a file is which argument of ``staged_rollout``."""
 
-_TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
+TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
 
 
 class StageFields(Fields):
@@ -147,7 +148,8 @@ class PlanFile(Fields):
 
     @model_validator(mode="after")
     def _obey(self) -> Self:
-        obey(self._has_one_target, self._soaks, self.rollout_plan, self._approvals, self._guardrails)
+        approvals = [partial(self._approve, *one) for one in enumerate(self.approve_before)]
+        obey(self._has_one_target, self._soaks, self.rollout_plan, self._guardrails, self._terms, *approvals)
         return self
 
     def target(self, project_id: str | None) -> Target:
@@ -155,7 +157,7 @@ class PlanFile(Fields):
 
         :param project_id: where a key is looked up when the file does not say
         """
-        named = {ARGUMENTS[name]: getattr(self, name) for name in _TARGETS}
+        named = {ARGUMENTS[name]: getattr(self, name) for name in TARGETS}
         return Target.of(**named, project_id=self.project_id or project_id)
 
     def rollout_plan(self) -> RolloutPlan:
@@ -198,23 +200,26 @@ class PlanFile(Fields):
         }
 
     def _has_one_target(self) -> None:
-        given = [name for name in _TARGETS if getattr(self, name) is not None]
+        given = [name for name in TARGETS if getattr(self, name) is not None]
         if len(given) != 1:
             field, found = (given[1], " and ".join(given)) if given else ("", "none of them")
-            raise InvalidInputError(field, f"name exactly one of {', '.join(_TARGETS)}; it names {found}")
+            raise InvalidInputError(field, f"name exactly one of {', '.join(TARGETS)}; it names {found}")
 
     def _soaks(self) -> None:
         """Leaving it out by mistake would give the feature to everybody at once, so that has to be said."""
         if self.soak is None and any(getattr(stage, "soak", None) is None for stage in self.stages[:-1]):
-            raise InvalidInputError("soak", "is missing, for the stages that have none of their own; '0s' is none at all")
+            raise InvalidInputError(
+                "soak", "is missing, for the stages that have none of their own; '0s' is none at all"
+            )
 
-    def _approvals(self) -> None:
-        for place, percentage in enumerate(self.approve_before):
-            approval = Approval(percentage, self.approval_timeout, self.on_reject, self.on_no_answer)
-            try:
-                RolloutPlan(planned_stages(_staged(self.stages)), approval=approval)
-            except InvalidInputError as error:
-                raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
+    def _terms(self) -> None:
+        Approval(0, self.approval_timeout, self.on_reject, self.on_no_answer)
+
+    def _approve(self, place: int, percentage: int) -> None:
+        try:
+            RolloutPlan(planned_stages(_staged(self.stages)), approval=Approval(percentage))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
 
     def _guardrails(self) -> None:
         as_guardrails(one.made for one in self.guardrails)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import reduce
 from typing import Annotated, Any, Literal
 
@@ -68,7 +67,9 @@ class SqlFields(_WarehouseFields):
     at_most: float | None = Field(None, description="The highest value that passes.")
     at_least: float | None = Field(None, description="The lowest value that passes.")
     baseline_sql: str | None = Field(None, description="A query for the value to compare with.")
-    at_most_of_baseline: float | None = Field(None, description="The highest that passes, as a multiple: 1.05 is 5 % more.")
+    at_most_of_baseline: float | None = Field(
+        None, description="The highest that passes, as a multiple: 1.05 is 5 % more."
+    )
     at_least_of_baseline: float | None = Field(None, description="The lowest that passes, likewise.")
     min_sample: float = Field(0, description="With fewer than this it is inconclusive.")
 
@@ -81,7 +82,9 @@ class SampleRatioFields(_WarehouseFields):
 
     kind: Literal["sample_ratio"]
     name: Text = Field("sample ratio", description="What logs call it.")
-    sql: str = Field(description="The query: a row for each variant, its key and how many different users were exposed.")
+    sql: str = Field(
+        description="The query: a row for each variant, its key and how many different users were exposed."
+    )
     alpha: float = Field(0.01, description="How likely a false alarm may be, over all looks of a stage.")
     min_per_variant: Limit = Field(8, description="It is inconclusive until each variant should have this many.")
 
@@ -105,7 +108,7 @@ class CallableFields(GuardrailFields):
 AnyGuardrail = Annotated[SqlFields | SampleRatioFields | CallableFields, Field(discriminator="kind")]
 
 
-def _function(named: str) -> Callable[..., Any]:
+def _function(named: str) -> Any:
     """Import it, so that a wrong name is found when the file is read and not when it is to be asked."""
     module, _, path = named.partition(":")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -65,8 +65,8 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan
     file = str(path)
     try:
         yaml = Yaml(path.read_bytes())
-    except YamlProblem as problem:
-        raise PlanFileError([Mistake(file, *one) for one in problem.found]) from None
+    except YamlProblem as error:
+        raise PlanFileError([Mistake(file, *one) for one in error.found]) from None
     except OSError as error:
         raise PlanFileError([Mistake(file, 1, "", f"cannot be read: {error.strerror}")]) from None
     if not isinstance(yaml.value, dict):
@@ -79,13 +79,17 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan
     return ReadPlan(file, plan, yaml)
 
 
-def read_folder(folder: Path, defaults: Mapping[str, Any] | None = None) -> list[ReadPlan | PlanFileError]:
-    """Read all files of a folder, by name, each for itself.
+def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[ReadPlan | PlanFileError]:
+    """Read files, and all files of folders, each for itself.
 
-    :raises NotADirectoryError: when it is none
+    :raises NotADirectoryError: when something is neither a file nor a folder
+    :raises InvalidInputError: when a default is no field
     """
+    for name in defaults or ():
+        if name not in PlanFile.model_fields:
+            raise InvalidInputError(name, _unknown(name, PlanFile))
     read: list[ReadPlan | PlanFileError] = []
-    for path in plan_files(folder):
+    for path in dict.fromkeys(file for one in paths for file in plan_files(one)):
         try:
             read.append(read_plan(path, defaults))
         except PlanFileError as error:
@@ -97,10 +101,12 @@ def read_folder(folder: Path, defaults: Mapping[str, Any] | None = None) -> list
 
 
 def plan_files(folder: Path) -> list[Path]:
-    """The files of a folder and of those within it, by name, but for hidden ones.
+    """The files of a folder and of those within it, by name, but for hidden ones; or the one file.
 
-    :raises NotADirectoryError: when it is none
+    :raises NotADirectoryError: when it is neither
     """
+    if folder.is_file():
+        return [folder]
     if not folder.is_dir():
         raise NotADirectoryError(f"there is no folder {str(folder)!r}")
     found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and path.is_file())
