@@ -1,4 +1,4 @@
-"""`python -m tools.chaos --seed 1`: kill a real Airflow's processes while it releases features, and judge what comes of it."""
+"""`python -m tools.chaos --seed 1`: kill a real Airflow's processes while it releases features."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
     from tools.chaos.processes import Processes, adopt_orphans, until
     from tools.chaos.report import report
     from tools.chaos.services import Postgres, Redis
+    from tools.chaos.witness import read
     from tools.scratch import migrate
 
     began = time.monotonic()
@@ -88,7 +89,13 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
             kills=arguments.kills,
         )
         is_over = controller.run(began + _LIMIT)
-        violations = judge(controller, emulator)
+        lines, tries = read(installation.witnessed), database.all_tries()
+        violations = [
+            f"{one}: {found}"
+            for one in controller.rollouts
+            for found in judge(one, emulator, tries.get(one.run_id, []), [x for x in lines if x.run_id == one.run_id])
+        ]
+        (scratch / "world.json").write_text(json.dumps(emulator.dump()))
         print("\n" + report(controller, violations, time.monotonic() - began), flush=True)
         if not is_over:
             print(f"It was not over after {_LIMIT / 60:.0f} minutes.")

@@ -20,6 +20,16 @@ class TaskInstance:
     run_state: str
 
 
+@dataclass(frozen=True)
+class Try:
+    """One try of a task, as Airflow tells it."""
+
+    number: int
+    state: str | None
+    started: datetime | None
+    ended: datetime | None
+
+
 class Database:
     """Read-only, one connection."""
 
@@ -45,6 +55,16 @@ class Database:
     def newest_job(self, kind: str) -> int:
         """The number of the newest ``SchedulerJob`` or ``TriggererJob``; 0 when there was none."""
         return int(self._rows("select coalesce(max(id), 0) from job where job_type = %s", kind)[0][0])
+
+    def all_tries(self) -> dict[str, list[Try]]:
+        """Every try of each run's task, oldest first."""
+        found: dict[str, list[Try]] = {}
+        for table in ("task_instance_history", "task_instance"):
+            for row in self._rows(
+                f"select run_id, try_number, state, start_date, end_date from {table} order by try_number"
+            ):
+                found.setdefault(row[0], []).append(Try(*row[1:]))
+        return found
 
     def tries(self) -> int:
         """How many tries there were of all tasks."""

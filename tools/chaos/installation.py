@@ -7,6 +7,7 @@ from pathlib import Path
 
 import requests
 
+from tools.chaos import witness
 from tools.chaos.services import Postgres, Redis, free_port
 from tools.scratch import ROOT, environment
 
@@ -37,10 +38,13 @@ class Installation:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         database = postgres.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
+        self.witnessed = home.with_name("witness.jsonl")
         self.env = {
             **environment(home, connection_json, DAGS),
             **_QUICK,
             "PYTHONPATH": str(ROOT),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS.with_name("plugins")),
+            witness.FILE: str(self.witnessed),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),

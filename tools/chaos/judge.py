@@ -1,25 +1,157 @@
-"""Whether each rollout ended as it must, and whether the invariants held at every moment before."""
+"""Whether each rollout ended as it must, and whether the invariants held at every moment before.
+
+It rests on the emulator's own version history and on what the witness in each task's process wrote down.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
 from airflow_provider_ampexp.emulator.control import Emulator
-from tools.chaos.controller import Controller, Rollout
+from airflow_provider_ampexp.rollout import RolloutPlan, Stage, planned_stages
+from tools.chaos.controller import Rollout
+from tools.chaos.database import Try
+from tools.chaos.kinds import STAGES, Kind
+from tools.chaos.witness import Line
+from tools.invariants import violations
+from tools.observed import Attempt, Observed, Verdict, Write
+
+# A client repeats a call for 20 s, and the last one may take 5 s to be carried out.
+_IN_FLIGHT = timedelta(seconds=26)
+_LATE = 6.0  # how long after it was sent a request may be carried out, in seconds
+# Noticing a death takes 10 s here, and others are waiting for the same two workers. A soak of 60 s that began anew
+# is later than that in most cases.
+_PROMPT = timedelta(seconds=45)
 
 
-def judge(controller: Controller, emulator: Emulator) -> list[str]:
-    """What was violated, by which rollout; empty when all is well."""
-    return [f"{one}: {found}" for one in controller.rollouts for found in _ending(one, emulator)]
+def judge(rollout: Rollout, emulator: Emulator, tries: Sequence[Try], lines: Sequence[Line]) -> list[str]:
+    """What was violated; empty when all is well.
+
+    :param tries: what Airflow tells of them
+    :param lines: what the witness told of them
+    """
+    versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
+    writes, unknown = _writes(versions, lines)
+    found = [*_ending(rollout, emulator.flag(rollout.flag_id)), *unknown]
+    if lines:
+        observed = Observed(
+            plan=plan_of(rollout.kind),
+            versions=versions,
+            ours=("Airflow",),
+            attempts=_attempts(tries, lines),
+            verdicts=_verdicts(lines),
+            writes=writes,
+            in_flight=_IN_FLIGHT,
+            prompt_within=_PROMPT,
+        )
+        found += violations(observed)
+    return found
 
 
-def _ending(one: Rollout, emulator: Emulator) -> list[str]:
-    flag = emulator.flag(one.flag_id)
-    percentage = flag["rolloutPercentage"]
-    if one.kind.segment:
-        percentage = flag["targetSegments"][0]["percentage"]
+def plan_of(kind: Kind) -> RolloutPlan:
+    """What the operator was told."""
+    stages = [Stage(percentage, soak) for percentage, soak in zip(STAGES, kind.soaks, strict=True)]
+    more = dict(kind.arguments)
+    if "check_every" in more:
+        more["check_every"] = timedelta(seconds=more["check_every"])
+    return RolloutPlan(planned_stages(stages), checked=kind.check is not None, **more)
+
+
+def _ending(rollout: Rollout, flag: dict[str, Any]) -> list[str]:
+    kind = rollout.kind
+    percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
     stands = (percentage, flag["enabled"])
-    wanted = "success" if one.kind.ends == "complete" else "failed"
-    if one.ended != wanted:
-        return [f"the run has ended as {one.ended}, and was to end as {wanted}; the flag stands at {stands}"]
-    if one.kind.final is not None and stands != one.kind.final:
-        return [f"the flag stands at {stands}, and was to stand at {one.kind.final}"]
-    return []
+    wanted = "success" if kind.ends == "complete" else "failed"
+    if rollout.ended != wanted:
+        return [f"the run has ended as {rollout.ended}, and was to end as {wanted}; the flag stands at {stands}"]
+    if kind.final is not None:
+        is_right = stands == kind.final
+    else:
+        left = {"deleted" if name == "archive" else name: value for name, value in (kind.person or {}).items()}
+        is_right = all(flag.get(name, False) == value for name, value in left.items())
+    return [] if is_right else [f"the flag stands at {stands}, and was to stand at {kind.final or kind.person}"]
+
+
+def _attempts(tries: Sequence[Try], lines: Sequence[Line]) -> list[Attempt]:
+    """The tries that came as far as to run, in the order in which they began."""
+    states = {one.number: one for one in tries}
+    last = max(states, default=0)
+    attempts = []
+    for number in sorted({line.try_number for line in lines}):
+        own = [line for line in lines if line.try_number == number]
+        ends = [line for line in own if line.what in ("success", "failed")]
+        told = states.get(number)
+        state = told.state if told else None
+        outcome: Any = "killed"
+        if ends and ends[-1].what == "success":
+            outcome = "success" if state == "success" else "lost"
+        elif number == last and state in ("success", "failed"):
+            outcome = state
+        elif ends:
+            outcome = "up_for_retry"
+        ended = _moment(own[-1].at)
+        if outcome in ("success", "failed") and told and told.ended:
+            ended = max(ended, told.ended)
+        said = str(ends[-1].more.get("said", "")) if ends else ""
+        attempts.append(Attempt(_moment(own[0].at), ended, outcome, said, by_person=number == 1))
+    return attempts
+
+
+def _places(lines: Sequence[Line]) -> dict[int, int]:
+    return {number: place for place, number in enumerate(sorted({line.try_number for line in lines}))}
+
+
+def _verdicts(lines: Sequence[Line]) -> list[Verdict]:
+    places = _places(lines)
+    return [
+        Verdict(
+            datetime.fromisoformat(line.more["now"]),
+            line.more["percentage"],
+            line.more["acts"],
+            places[line.try_number],
+        )
+        for line in lines
+        if line.what == "verdict"
+    ]
+
+
+def _writes(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> tuple[dict[int, Write], list[str]]:
+    """By which request of which try each version of ours was made, and what that process had seen before."""
+    places, found, unknown = _places(lines), {}, []
+    patches = [line for line in lines if line.what == "sent" and line.more["method"] == "PATCH"]
+    for version in versions:
+        if version["createdBy"] != "Airflow":
+            continue
+        made = datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")).timestamp() + 0.001
+        makers = [
+            line
+            for line in patches
+            if line.at <= made <= line.at + _LATE and _matches(line.more["body"], version["flagConfig"])
+        ]
+        if not makers:
+            unknown.append(f"nobody is known who wrote version {version['version']}")
+            continue
+        maker = makers[-1]
+        seen = [
+            int(line.more["newest"])
+            for line in lines
+            if line.pid == maker.pid and line.at <= maker.at and line.more.get("newest")
+        ]
+        found[int(version["version"])] = Write(places[maker.try_number], max(seen, default=1))
+    return found, unknown
+
+
+def _matches(body: dict[str, Any], config: dict[str, Any]) -> bool:
+    names = [name for name in ("enabled", "rolloutPercentage") if name in body]
+    segments = body.get("targetSegments")
+    if segments is not None:
+        here = [one["percentage"] for one in config["targetSegments"]]
+        if [one["percentage"] for one in segments] != here:
+            return False
+    return all(body[name] == config[name] for name in names)
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, timezone.utc)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-STAGES = [1, 5, 25, 100]
+from tools.chaos.witness import Witness
+
+STAGES = (1, 5, 25, 100)
 SOAK = 4.0  # seconds
+LONG = 60.0  # a soak in which many a kill falls: it shows whether one begins anew
 SLOW = 7.0  # how long some guardrails need before they pass, which is longer than a soak
+
+ALL_SOAK = (SOAK, SOAK, SOAK, SOAK)
 
 Ending = Literal["complete", "rolled back", "stopped"]
 
@@ -19,6 +25,7 @@ class Asked(Protocol):
     percentage: float
     stage_started_at: datetime
     now: datetime
+    context: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,17 +44,27 @@ class Check:
     limit: int = 1
 
     def __call__(self, moment: Asked) -> bool | None:
+        passes = self._passes(moment)
+        task_instance = moment.context["ti"]
+        Witness(task_instance.run_id, task_instance.try_number).tell(
+            "verdict", now=moment.now.isoformat(), percentage=moment.percentage, acts=self._acts(passes)
+        )
+        if not passes and self.bad == "error":
+            raise RuntimeError("the warehouse does not answer")
+        return True if passes else False if self.bad == "fail" else None
+
+    def _passes(self, moment: Asked) -> bool:
         if self.at not in (None, moment.percentage):
             return True
-        if self.until is not None and (moment.now - moment.stage_started_at).total_seconds() >= self.until:
-            return True
-        if self.bad == "error":
-            raise RuntimeError("the warehouse does not answer")
-        return False if self.bad == "fail" else None
+        return self.until is not None and (moment.now - moment.stage_started_at).total_seconds() >= self.until
 
-    def is_fatal_at(self, percentage: float) -> bool:
-        """Whether a rollout that reaches this stage must be rolled back."""
-        return self.until is None and self.effect == "rollback" and self.at in (None, percentage)
+    def _acts(self, passes: bool) -> str:
+        """What is to follow, by the limits that are given to the operator."""
+        if passes:
+            return "go"
+        if self.limit > 1:
+            return "wait"
+        return "roll back" if self.effect == "rollback" else "hold"
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,7 @@ class Kind:
     """One kind of rollout.
 
     :param arguments: of the operator, besides stages, soak and guardrails
+    :param soaks: in seconds, a stage each; ``None`` for the last is none
     :param check: its guardrail, if it has one
     :param person: what Maria does to the flag at stage ``person_at``, as ``PATCH`` takes it
     :param at_write: she does it at the very moment of this rollout's next write
@@ -67,7 +85,7 @@ class Kind:
     ends: Ending = "complete"
     final: tuple[int, bool] | None = (100, True)
     arguments: dict[str, Any] = field(default_factory=dict)
-    last_soaks: bool = False
+    soaks: tuple[float | None, ...] = (SOAK, SOAK, SOAK, None)
     check: Check | None = None
     person: dict[str, Any] | None = None
     person_at: int = 5
@@ -83,15 +101,16 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("plain"),
+        Kind("long", soaks=(SOAK, LONG, SOAK, None)),
         Kind("segment", arguments={"segment": "Beta"}),
-        Kind("checked", last_soaks=True, arguments={"check_every": 3}, check=Check("fail", until=0)),
+        Kind("checked", soaks=ALL_SOAK, arguments={"check_every": 3}, check=Check("fail", until=0)),
         Kind("recovers", arguments={"check_every": 2}, check=Check("fail", until=SLOW, limit=1000)),
         Kind("unsure", arguments={"check_every": 2}, check=Check("inconclusive", until=SLOW, limit=1000)),
         Kind("breaks", arguments={"check_every": 2}, check=Check("error", at=25, until=SLOW, limit=1000)),
         Kind("holds", arguments={"check_every": 2}, check=Check("fail", at=25, until=SLOW, effect="hold")),
         Kind("fails", "rolled back", (0, False), check=Check("fail", at=25)),
         Kind("fails-early", "rolled back", (0, False), {"check_every": 2}, check=Check("fail", at=5)),
-        Kind("fails-off", "rolled back", (0, False), {"rollback": "off"}, True, Check("fail", at=100)),
+        Kind("fails-off", "rolled back", (0, False), {"rollback": "off"}, ALL_SOAK, Check("fail", at=100)),
         Kind("fails-previous", "rolled back", (5, True), {"rollback": "previous"}, check=Check("fail", at=25)),
         Kind("fails-to-one", "rolled back", (1, True), {"rollback": 1, "segment": "Beta"}, check=Check("fail", at=25)),
         Kind("lowered", "stopped", None, person={"rolloutPercentage": 3}),
@@ -99,6 +118,7 @@ KINDS = {
         Kind("disabled", "stopped", None, person={"enabled": False}, person_at=25),
         Kind("archived", "stopped", None, person={"archive": True}),
         Kind("overwritten", "stopped", None, person={"enabled": False}, person_at=5, at_write=True),
+        Kind("adopted", arguments={"on_drift": "adopt"}, person={"rolloutPercentage": 40}, person_at=25),
         Kind("described", person={"description": "Maria was here"}),
         Kind("tagged", person={"tags": ["rollout-hold"]}, person_at=5, hold=10.0),
     )

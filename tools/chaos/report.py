@@ -23,7 +23,7 @@ def report(controller: Controller, violations: Sequence[str], seconds: float) ->
         f"violations  {len(violations)}",
         *(f"  {one}" for one in violations),
         "",
-        f"{'how long, in seconds':<28}{'detected: median':>18}{'worst':>8}{'recovered: median':>20}{'worst':>8}{'of':>6}",
+        f"{'seconds until':<28}{'detected: median':>18}{'worst':>8}{'recovered: median':>20}{'worst':>8}{'of':>6}",
         *(_row(sort, [one for one in kills if one.what == sort]) for sort in sorted(sorts)),
         "(of those kills that no other one followed before they were mended)",
     ]

@@ -9,13 +9,7 @@ from airflow.sdk import DAG
 from airflow_provider_ampexp.guardrails import CallableGuardrail
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
-from tools.chaos.kinds import KINDS, SOAK, STAGES, Kind
-
-
-def stages_of(kind: Kind) -> list[Stage]:
-    last = STAGES[-1]
-    return [Stage(one, SOAK if one != last or kind.last_soaks else None) for one in STAGES]
-
+from tools.chaos.kinds import KINDS, STAGES
 
 for kind in KINDS.values():
     with DAG(
@@ -30,7 +24,7 @@ for kind in KINDS.values():
         AmplitudeRampRolloutOperator(
             task_id="ramp",
             flag_key="{{ params.flag_key }}",
-            stages=stages_of(kind),
+            stages=[Stage(percentage, soak) for percentage, soak in zip(STAGES, kind.soaks, strict=True)],
             guardrails=[]
             if check is None
             else [
