@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -125,7 +124,7 @@ class PlanFile(Fields):
     on_drift: Literal["stop", "adopt"] = Field("stop", description="When somebody else changes the flag meanwhile.")
     hold_tag: Text = Field("rollout-hold", description="While the flag carries this tag nothing is raised.")
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
-    poll_interval: Span = Field(timedelta(minutes=1), description="How long between two looks at the flag in a soak.")
+    poll_interval: Span | None = Field(None, description="How long between two looks in a soak; 1m if left out.")
     deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
 
     dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
@@ -180,7 +179,7 @@ class PlanFile(Fields):
             "stages": _staged(self.stages),
             "guardrails": [one.made for one in self.guardrails],
             "window": self.window.made if self.window else None,
-            "poll_interval": self.poll_interval.total_seconds(),
+            "poll_interval": self.poll_interval.total_seconds() if self.poll_interval is not None else None,
         }
         given = {name: made.get(name, getattr(self, name)) for name in ARGUMENTS if name in self.model_fields_set}
         return {ARGUMENTS[name]: value for name, value in given.items() if value is not None}

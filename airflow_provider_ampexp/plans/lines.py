@@ -44,9 +44,8 @@ class Yaml:
             raise YamlProblem((line, "", f"not YAML: the character {chr(error.character)!r} is not allowed")) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise YamlProblem(
-                (mark.line + 1 if mark else 1, "", f"not YAML: {error.problem or error.context}")
-            ) from None
+            said = ", ".join(filter(None, (error.context, error.problem)))
+            raise YamlProblem((mark.line + 1 if mark else 1, "", f"not YAML: {said}")) from None
         except RecursionError:
             raise YamlProblem((1, "", "not YAML that can be read: it is nested too deep")) from None
 

@@ -27,8 +27,9 @@ class Mistake:
 
     @property
     def sentence(self) -> str:
-        """The field and what is wrong with it."""
-        return f"{self.field}: {self.problem}" if self.field else self.problem
+        """The field and what is wrong with it, in one line."""
+        problem = " ".join(self.problem.split())  # what an import raised may have several
+        return f"{self.field}: {problem}" if self.field else problem
 
     def __str__(self) -> str:
         """In the form that editors and CI systems make a link of: ``rollouts/checkout.yaml:7: stages: is missing``."""

@@ -64,7 +64,7 @@ def _next_act(plan: PlanFile, view: View, comes: int | None) -> Act:
 def _told(act: Act, plan: PlanFile, seen: Seen, comes: int | None) -> str:
     if isinstance(act, Raise):
         enabled = "" if seen.position.enabled else " and enabled"
-        return f"it would be set from {seen.position} to {act.stage.percentage} %{enabled} now: {act.why}"
+        return f"it would be set from {seen.position} to {act.stage.percentage} %{enabled} now"
     if isinstance(act, Check):
         names = ", ".join(one.made.name for one in plan.guardrails)
         then = f"; if they pass, {comes} % comes next" if comes is not None else ""

@@ -109,7 +109,7 @@ def plan_files(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise NotADirectoryError(f"there is no folder {str(folder)!r}")
-    found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and not path.is_dir())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
@@ -140,6 +140,8 @@ def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
             yield path, "is missing"
         elif kind == "extra_forbidden":
             yield path, _unknown(str(path[-1]), _MODELS.get(tag, PlanFile))
+        elif kind == "too_short":
+            yield path, "is empty"
         elif kind in _KINDS:
             in_quotes = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
             yield path, f"{shown(given)} is not {_KINDS[kind]}{in_quotes}"

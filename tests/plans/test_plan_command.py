@@ -1,0 +1,270 @@
+"""``python -m airflow_provider_ampexp.rollout``: what is printed, with which exit code, and what Amplitude is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.plans.command import main
+
+GOOD = "flag: new-checkout\nstages: [1, 25, 100]\nsoak: 12h\n"
+DEFAULT = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in a folder that has a folder of plans: its exit code, its output and its complaints."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "checkout.yaml").write_text(GOOD)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def write(name: str, text: str) -> None:
+    Path("rollouts", name).write_text(text)
+
+
+def conn_uri(emulator: Emulator, key: str = "ampex_demo") -> str:
+    address = quote(emulator.base_url, safe="")
+    return f"amplitude-experiment://:{key}@/?base_url={address}&project_id={emulator.project_id}&retry_for=0"
+
+
+def test_check_says_that_all_is_well(command: Command) -> None:
+    assert command("check", "rollouts") == (0, "1 file checked, no mistakes.\n", "")
+
+
+def test_check_tells_every_mistake_of_every_file(command: Command) -> None:
+    write("a.yaml", "flag: a\nstages: [1, 100]\nsoak: 12\n")
+    write("b.yaml", f"{GOOD}schedule: soon\n")
+    write("c.yaml", f"{GOOD}soak: 1h\n")
+    assert command("check", "rollouts") == (
+        1,
+        "rollouts/a.yaml:3: soak: 12 has no unit; write '12s', '12m', '12h' or '12d'\n"
+        "rollouts/b.yaml:4: schedule: 'soon' is neither cron nor a preset such as '@once': "
+        "Exactly 5, 6 or 7 columns has to be specified for iterator expression.\n"
+        "rollouts/c.yaml:4: soak: is given twice, in line 3 and here\n"
+        "3 mistakes in 3 of 4 files.\n",
+        "",
+    )
+    assert command("check", "rollouts/checkout.yaml", "rollouts/checkout.yaml")[:2] == (
+        0,
+        "1 file checked, no mistakes.\n",
+    )
+
+
+def test_check_takes_the_defaults_of_the_dag_file(command: Command) -> None:
+    write("checkout.yaml", "flag: a\nstages: [1, 100]\n")
+    assert command("check", "rollouts")[0] == 1
+    assert command("check", "rollouts", "--default", "soak=12h", "--default", "tags=[a, b]")[0] == 0
+    assert command("check", "rollouts", "--default", "sok=12h") == (
+        2,
+        "",
+        "--default sok: is not a field here; is 'soak' meant?\n",
+    )
+    assert command("check", "rollouts", "--default", "soak") == (2, "", "--default 'soak' is not like soak=12h\n")
+
+
+def test_nothing_to_look_at_is_no_success(command: Command) -> None:
+    Path("empty").mkdir()
+    assert command("check", "empty") == (2, "", "there are no *.yaml or *.yml files in empty\n")
+    assert command("plan", "rolouts") == (2, "", "there is no folder 'rolouts'\n")
+
+
+def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplitude_emulator: Emulator) -> None:
+    emulator = amplitude_emulator
+    uri = conn_uri(emulator)
+    flag = emulator.create_flag("new-checkout", variants=[{"key": "on"}], enabled=False, rolloutPercentage=0)
+    plans = {
+        "checkout.yaml": GOOD,
+        "guarded.yaml": f"{GOOD}guardrails: [{{kind: callable, function: 'operator:truth', name: errors}}]\n",
+        "approved.yaml": f"{GOOD}approve_before: [25]\napprovers: [ana, bob]\n",
+        "disabled.yaml": f"{GOOD}enable: false\n",
+    }
+    for name, text in plans.items():
+        write(name, text)
+
+    def said() -> dict[str, str]:
+        code, out, err = command("plan", "rollouts", "--conn-uri", uri)
+        assert (code, err) == (0, "")
+        *lines, last = out.splitlines()
+        assert last.startswith("4 files looked at, nothing was written; ")
+        found = {lines[place]: "\n".join(lines[place + 1 : place + 3]) for place in range(0, len(lines), 3)}
+        return {**found, "last": last.partition("; ")[2]}
+
+    def since() -> str:
+        return str(emulator.versions("flags", flag["id"])[0]["createdAt"]).replace("T", " ")[:19] + "Z"
+
+    stands = f"  now:  flag 'new-checkout' stands at 0 % (disabled) since {since()} (less than a minute)\n"
+    next_1 = "  next: it would be set from 0 % (disabled) to 1 % and enabled now"
+    assert said() == {
+        "rollouts/checkout.yaml": stands + next_1,
+        "rollouts/guarded.yaml": stands + next_1,
+        "rollouts/approved.yaml": stands + next_1,
+        "rollouts/disabled.yaml": stands + "  next: it would stop and write nothing: the flag is disabled, "
+        "and this rollout is told not to enable it",
+        "last": "3 would change a flag now.",
+    }
+
+    emulator.edit("flags", flag["id"], enabled=True, rolloutPercentage=1)
+    began = since()
+    emulator.advance(2 * 3600 + 5 * 60 + 20)
+    found = said()
+    stands = f"  now:  flag 'new-checkout' stands at 1 % since {began} (2 h 5 min)\n"
+    assert found.pop("last") == "0 would change a flag now."
+    for text in found.values():
+        assert text.startswith(f"{stands}  next: nothing is written now: 25 % comes next, not before ")
+        assert text.endswith(": it is soaking")
+
+    emulator.advance(24 * 3600)
+    stands = f"  now:  flag 'new-checkout' stands at 1 % since {began} (1 d 2 h)\n"
+    raised = "  next: it would be set from 1 % to 25 % now"
+    assert said() == {
+        "rollouts/checkout.yaml": stands + raised,
+        "rollouts/guarded.yaml": stands + "  next: the guardrails would be asked now (errors): the stage has soaked; "
+        "if they pass, 25 % comes next",
+        "rollouts/approved.yaml": stands + "  next: nothing is written now: 25 % comes next, not before somebody "
+        "approves it (ana, bob)",
+        "rollouts/disabled.yaml": stands + raised,
+        "last": "2 would change a flag now.",
+    }
+
+    emulator.edit("flags", flag["id"], rolloutPercentage=100)
+    done = said()
+    assert done["rollouts/approved.yaml"].endswith(
+        "\n  next: nothing is left to do: the last stage is reached, and has soaked if it had to"
+    )
+    methods = {one["method"] for one in emulator.request_log()}
+    assert methods == {"GET"}
+    assert emulator.requests()["total"] == 4 * 4 * 2  # two a file
+
+
+def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator: Emulator) -> None:
+    segment = {"name": "Beta", "percentage": 5, "conditions": [], "rolloutWeights": {}}
+    amplitude_emulator.create_experiment("search", enabled=True, rolloutPercentage=50, targetSegments=[segment])
+    write("checkout.yaml", "experiment: search\nsegment: Beta\nstages: [1, 25]\nsoak: 1d\n")
+    code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
+    assert code == 0
+    assert "  now:  segment 'Beta' of experiment 'search' stands at 5 % since " in out
+    assert "\n  next: it would be set from 5 % to 25 % now\n" in out
+
+
+def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulator) -> None:
+    amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=0)
+    closed = f"{GOOD}window: {{days: Mon-Sun, start: 09:00, end: 09:01, timezone: UTC}}\n"
+    write("checkout.yaml", closed)
+    now = amplitude_emulator.versions("flags", amplitude_emulator.dump()["flags"][0]["id"])[0]["createdAt"]
+    amplitude_emulator.advance(((9 - int(now[11:13])) % 24 + 2) * 3600)  # 11 o'clock, and some minutes
+    _, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
+    assert "  next: nothing is written now: 1 % comes next, not before the window opens, " in out
+    assert out.endswith("09:00 UTC (09:00 UTC)\n1 file looked at, nothing was written; 0 would change a flag now.\n")
+
+
+def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_emulator: Emulator) -> None:
+    amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=100)
+    write("a.yaml", "flag: a\n")
+    write("b.yaml", "flag: nowhere\nstages: [1]\n")
+    code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[:2] == ["rollouts/a.yaml:1: stages: is missing", "rollouts/b.yaml"]
+    assert lines[2].startswith("  cannot tell: There is no flag 'nowhere' of project 100001.")
+    assert lines[-2] == "  next: nothing is left to do: the last stage is reached, and has soaked if it had to"
+
+
+def test_connections_come_from_airflow_when_no_uri_is_given(
+    command: Command, amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=0)
+    write("eu.yaml", f"{GOOD}connection: amplitude_eu\n")
+    monkeypatch.setenv(DEFAULT, amplitude_emulator.connection_json)
+    code, out, _ = command("plan", "rollouts")
+    assert code == 1
+    assert (
+        "rollouts/eu.yaml\n  there is no connection 'amplitude_eu': give --conn-uri, or set AIRFLOW_CONN_AMPLITUDE_EU\n"
+        in out
+    )
+    assert out.count("stands at 0 %") == 1
+    monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EU", amplitude_emulator.connection_json)
+    assert command("plan", "rollouts")[0] == 0
+    assert command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator)) == (
+        2,
+        "",
+        "--conn-uri is one connection, and the files name amplitude_eu, amplitude_experiment_default; "
+        "set AIRFLOW_CONN_<ID> for each of them, or name the files of one\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ampex_s3cret",
+        "http://:ampex_s3cret@/",
+        "a://b://c://ampex_s3cret",
+        "amplitude-experiment://:ampex_s3cret@h:port/",
+    ],
+)
+def test_a_wrong_uri_is_not_shown(command: Command, uri: str) -> None:
+    code, out, err = command("plan", "rollouts", "--conn-uri", uri)
+    assert (code, out) == (2, "")
+    assert err == "--conn-uri is not like amplitude-experiment://:ampex_...@/?region=eu&project_id=217854\n"
+
+
+def test_the_key_is_not_shown(command: Command, amplitude_emulator: Emulator) -> None:
+    code, out, err = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator, key="ampex_s3cret"))
+    assert code == 1
+    assert "(401)" in out
+    assert "s3cret" not in out + err
+    code, out, err = command("plan", "rollouts", "--conn-uri", "amplitude-experiment://:client-s3cret@/")
+    assert code == 1
+    assert "  cannot tell: password: this is a deployment key" in out
+    assert "s3cret" not in out + err
+
+
+def test_from_outside(tmp_path: Path, amplitude_emulator: Emulator) -> None:
+    """As a person or a CI job calls it: nothing else is printed, and the exit code is that of the command."""
+    amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=0)
+    (tmp_path / "a.yaml").write_text(GOOD)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "airflow_provider_ampexp.rollout", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, DEFAULT: amplitude_emulator.connection_json},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("plan", ".")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("a.yaml\n  now:  flag 'new-checkout' stands at 0 % since ")
+    (tmp_path / "a.yaml").write_text("flag: a\n")
+    done = run("check", ".")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == "a.yaml:1: stages: is missing\n1 mistake in 1 of 1 file.\n"
+
+
+def test_the_room_of_rules_does_not_load_the_files() -> None:
+    code = (
+        "import sys, airflow_provider_ampexp.rollout; "
+        "print([name for name in sys.modules if name in ('yaml', 'pydantic') or '.plans' in name])"
+    )
+    done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []

@@ -1,0 +1,199 @@
+"""A folder of plan files as Airflow sees it: in a DagBag, as in the DAG processor and in a worker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GOOD = "flag: checkout\nstages: [1, 50, 100]\nsoak: 1h\n"
+BAD = "flag: search\nstages: [1, 100]\nsoak: 12\nrolback: off\n"
+WARNING = "airflow_provider_ampexp.plans.mistakes.PlanFileWarning"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A DAG file with its folder, which has one good plan."""
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "checkout.yaml").write_text(GOOD)
+    (tmp_path / "releases.py").write_text(
+        "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rollouts/')\n"
+    )
+    return tmp_path
+
+
+def bag(folder: Path) -> Any:
+    """The folder's DAGs. Airflow repeats the warnings for whoever listens; here that is nobody."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        with warnings.catch_warnings(record=True):
+            return DagBag(str(folder), bundle_path=folder, bundle_name="dags-folder")
+
+
+def warned(found: Any, folder: Path) -> list[str]:
+    return [line.replace(f"{folder}/", "") for lines in found.captured_warnings.values() for line in lines]
+
+
+def test_airflow_finds_the_dags_by_itself(folder: Path) -> None:
+    (folder / "rollouts" / "eu").mkdir()
+    (folder / "rollouts" / "eu" / "search.yml").write_text(f"{GOOD}approve_before: [50]\nowner: ana\ntags: [a]\n")
+    found = bag(folder)
+    assert (found.import_errors, warned(found, folder)) == ({}, [])
+    assert set(found.dags) == {"checkout", "search"}
+    assert {one.relative_fileloc for one in found.dags.values()} == {"releases.py"}
+    assert set(found.dags["checkout"].task_ids) == {
+        "rollout.rollback",
+        "rollout.stage_1",
+        "rollout.stage_50",
+        "rollout.stage_100",
+    }
+    search = found.dags["search"]
+    assert "rollout.approve_50" in search.task_ids
+    assert (search.tags, search.max_active_runs, search.catchup) == ({"a"}, 1, False)
+    assert {task.owner for task in search.tasks} == {"ana"}
+    assert f"~~~yaml\n{GOOD}" in found.dags["checkout"].doc_md
+
+
+def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
+    (folder / "rollouts" / "search.yaml").write_text(BAD)
+    (folder / "rollouts" / "zebra.yaml").write_text(GOOD)
+    found = bag(folder)
+    assert found.import_errors == {}
+    assert set(found.dags) == {"checkout", "zebra"}
+    assert warned(found, folder) == [
+        f"rollouts/search.yaml:3: {WARNING}: soak: 12 has no unit; write '12s', '12m', '12h' or '12d'",
+        f"rollouts/search.yaml:4: {WARNING}: rolback: is not a field here; is 'rollback' meant?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "schedule: every day\n",
+            "4: WARNING: schedule: 'every day' is neither cron nor a preset such as '@once': "
+            "Exactly 5, 6 or 7 columns has to be specified for iterator expression.",
+        ),
+        ("description: |\n  one\n  two\nschedule: '@daily'\n", None),
+    ],
+)
+def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, said: str | None) -> None:
+    """In a DAG file of one's own it would be an import error, and that hides all DAGs of the file."""
+    (folder / "rollouts" / "search.yaml").write_text(f"{GOOD}{more}")
+    found = bag(folder)
+    assert found.import_errors == {}
+    assert "checkout" in found.dags
+    assert ("search" in found.dags) == (said is None)
+    assert warned(found, folder) == ([f"rollouts/search.yaml:{said.replace('WARNING', WARNING)}"] if said else [])
+
+
+def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_ampexp.client.errors import InvalidInputError
+    from airflow_provider_ampexp.task_groups import rollout
+
+    whole = rollout.staged_rollout
+
+    def half(**arguments: Any) -> Any:
+        made = whole(**arguments)
+        if arguments["flag_key"] == "broken":
+            raise RuntimeError("something\nunheard of")
+        if arguments["flag_key"] == "refused":
+            raise InvalidInputError("amplitude_conn_id", "is refused")
+        return made
+
+    monkeypatch.setattr(rollout, "staged_rollout", half)
+    (folder / "rollouts" / "broken.yaml").write_text(GOOD.replace("checkout", "broken"))
+    (folder / "rollouts" / "refused.yaml").write_text(GOOD.replace("checkout", "refused") + "connection: a\n")
+    found = bag(folder)
+    assert (set(found.dags), found.import_errors) == ({"checkout"}, {})
+    assert warned(found, folder) == [
+        f"rollouts/broken.yaml:1: {WARNING}: Airflow refuses it: RuntimeError: something unheard of",
+        f"rollouts/refused.yaml:4: {WARNING}: connection: is refused",
+    ]
+
+
+def test_what_nobody_thought_of_hides_no_other_file_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = importlib.import_module("airflow_provider_ampexp.plans.reading")
+    whole = reading.read_plan
+
+    def broken(path: Path, defaults: Any) -> Any:
+        return whole(path, defaults) if path.stem == "checkout" else 1 / 0
+
+    monkeypatch.setattr(reading, "read_plan", broken)
+    (folder / "rollouts" / "a.yaml").write_text(GOOD)
+    found = bag(folder)
+    assert (set(found.dags), found.import_errors) == ({"checkout"}, {})
+    assert warned(found, folder) == [
+        f"rollouts/a.yaml:1: {WARNING}: cannot be read: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_a_mistake_in_the_dag_file_is_an_import_error(folder: Path) -> None:
+    (folder / "releases.py").write_text(
+        "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rolouts/')\n"
+    )
+    (error,) = bag(folder).import_errors.values()
+    assert f"NotADirectoryError: there is no folder '{folder}/rolouts'" in error
+    (folder / "releases.py").write_text(
+        "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rollouts/', sok='1h')\n"
+    )
+    (error,) = bag(folder).import_errors.values()
+    assert "InvalidInputError: sok: is not a field here; is 'soak' meant?" in error
+
+
+def test_the_dags_can_be_put_into_globals_too(folder: Path) -> None:
+    (folder / "releases.py").write_text(
+        "from airflow_provider_ampexp.plans import rollout_dags\n"
+        "globals().update(rollout_dags('rollouts/', tags=['release'], connection='amplitude_eu'))\n"
+    )
+    found = bag(folder)
+    assert found.import_errors == {}
+    assert {name: dag.tags for name, dag in found.dags.items()} == {"checkout": {"release"}}
+    assert found.dags["checkout"].get_task("rollout.stage_1").amplitude_conn_id == "amplitude_eu"
+
+
+def test_each_parse_reads_the_folder_anew_and_finds_the_same(folder: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def serialized() -> str:
+        dag = bag(folder).dags["checkout"]
+        return json.dumps(DagSerialization.to_dict(dag), sort_keys=True, default=str)
+
+    (folder / "rollouts" / "checkout.yaml").write_text(
+        (Path(__file__).parents[2] / "example_dags" / "rollouts" / "new-checkout.yaml").read_text()
+    )
+    assert serialized() == serialized()  # or else each parse would be a new version of the DAG
+    (folder / "rollouts" / "search.yaml").write_text(GOOD)
+    assert set(bag(folder).dags) == {"checkout", "search"}
+    (folder / "rollouts" / "checkout.yaml").unlink()
+    assert set(bag(folder).dags) == {"search"}
+
+
+def test_the_examples() -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    found = DagBag(str(Path(__file__).parents[2] / "example_dags" / "rollouts_from_files.py"))
+    assert (found.import_errors, found.captured_warnings) == ({}, {})
+    assert set(found.dags) == {"new-checkout", "search-ranking"}
+
+
+def test_parsing_loads_pydantic_and_yaml_but_not_requests(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(folder)!r})\n"
+        "import releases\n"
+        "names = ('pydantic', 'yaml', 'requests', 'fastapi', 'airflow.triggers.base')\n"
+        "print([name for name in names if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['pydantic', 'yaml']"

@@ -1,0 +1,539 @@
+"""What a plan file says, and what is said of one that is wrong: file, line, field and problem, as exact texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.plans.file import ARGUMENTS, PlanFile
+from airflow_provider_ampexp.plans.guardrails import CallableFields, SampleRatioFields, SqlFields
+from airflow_provider_ampexp.plans.mistakes import PlanFileError
+from airflow_provider_ampexp.plans.reading import read_plan, read_plans
+from airflow_provider_ampexp.rollout import ChangeWindow, Stage
+
+GOOD = "flag: checkout\nstages: [1, 100]\nsoak: 1h\n"
+
+
+def read(folder: Path, text: str | bytes, name: str = "plan.yaml", **defaults: Any) -> PlanFile:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_plan(path, defaults).plan
+
+
+def mistakes(folder: Path, text: str | bytes, **defaults: Any) -> list[str]:
+    with pytest.raises(PlanFileError) as refused:
+        read(folder, text, **defaults)
+    return [line.removeprefix(f"{folder}/") for line in str(refused.value).splitlines()]
+
+
+def is_fine(moment: object) -> bool:
+    """A check that a plan file names."""
+    return True
+
+
+not_a_function = 1
+
+SQL = """\
+    conn_id: warehouse
+    sql: select 1 where {{ percentage }} > 0
+    no_data: hold
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(b"", ["plan.yaml:1: is empty"], id="empty"),
+        pytest.param("# nothing\n", ["plan.yaml:1: is empty"], id="only a comment"),
+        pytest.param("- a\n", ["plan.yaml:1: fields with their values are wanted, not a list"], id="a list"),
+        pytest.param("checkout", ["plan.yaml:1: fields with their values are wanted, not 'checkout'"], id="a text"),
+        pytest.param(
+            "flag: a\nstages: [1, 2\nsoak: 1h\n",
+            ["plan.yaml:3: not YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"],
+            id="not YAML",
+        ),
+        pytest.param(
+            "flag: a\n\tsoak: 1h\n",
+            [
+                "plan.yaml:2: not YAML: while scanning for the next token, "
+                "found character '\\t' that cannot start any token"
+            ],
+            id="tab",
+        ),
+        pytest.param(b"flag: a\nsegment: \xff\n", ["plan.yaml:2: not UTF-8"], id="not UTF-8"),
+        pytest.param(
+            "flag: a\nsoak: \x07\n", ["plan.yaml:2: not YAML: the character '\\x07' is not allowed"], id="bell"
+        ),
+        pytest.param(
+            f"{GOOD}---\n{GOOD}",
+            ["plan.yaml:4: not YAML: expected a single document in the stream, but found another document"],
+            id="two documents",
+        ),
+        pytest.param(
+            "flag: !!python/object/apply:os.system [ls]\n",
+            [
+                "plan.yaml:1: not YAML: could not determine a constructor for the tag "
+                "'tag:yaml.org,2002:python/object/apply:os.system'"
+            ],
+            id="python",
+        ),
+        pytest.param("[" * 5000, ["plan.yaml:1: not YAML that can be read: it is nested too deep"], id="deep"),
+        pytest.param(
+            f"{GOOD}window:\n  days: Mon\n  end: '12:00'\n  days: Tue\nflag: b\n",
+            [
+                "plan.yaml:7: window.days: is given twice, in line 5 and here",
+                "plan.yaml:8: flag: is given twice, in line 1 and here",
+            ],
+            id="twice",
+        ),
+        pytest.param(f"{GOOD}404: x\n", ["plan.yaml:4: '404' is not the name of a field"], id="key"),
+        pytest.param(
+            "stages: [1, 100]\nsoak: 1h\n",
+            ["plan.yaml:1: name exactly one of flag, flag_id, experiment, experiment_id; it names none of them"],
+            id="no flag",
+        ),
+        pytest.param(
+            f"{GOOD}experiment: b\n",
+            [
+                "plan.yaml:4: experiment: name exactly one of flag, flag_id, experiment, experiment_id; "
+                "it names flag and experiment"
+            ],
+            id="two flags",
+        ),
+        pytest.param("flag: a\nsoak: 1h\n", ["plan.yaml:1: stages: is missing"], id="no stages"),
+        pytest.param("flag: a\nstages:\n", ["plan.yaml:2: stages: nothing is not a list"], id="null stages"),
+        pytest.param(
+            "flag: a\nstages: []\n",
+            ["plan.yaml:2: stages: is empty"],
+            id="empty stages",
+        ),
+        pytest.param("flag: a\nstages: 1, 5\n", ["plan.yaml:2: stages: '1, 5' is not a list"], id="stages as text"),
+        pytest.param(
+            "flag: a\nsoak: 1h\nstages:\n  - 1\n  - 12.5\n  - five\n  - 101\n  - -1\n",
+            [
+                "plan.yaml:5: stages[1]: 12.5 is not a whole number",
+                "plan.yaml:6: stages[2]: 'five' is not a whole number",
+                "plan.yaml:7: stages[3]: 101 should be less than or equal to 100",
+                "plan.yaml:8: stages[4]: -1 should be greater than or equal to 0",
+            ],
+            id="percentages",
+        ),
+        pytest.param(
+            "flag: a\nsoak: 1h\nstages: [5, 1]\n",
+            ["plan.yaml:3: stages: must rise from one to the next, and are [5, 1]"],
+            id="falling",
+        ),
+        pytest.param(
+            "flag: a\nstages:\n  - percentage: 1\n    soak: 90\n  - soak: 1h\n  - percentage: 5\n    soka: 1h\n",
+            [
+                "plan.yaml:4: stages[0].soak: 90 has no unit; write '90s', '90m', '90h' or '90d'",
+                "plan.yaml:5: stages[1].percentage: is missing",
+                "plan.yaml:7: stages[2].soka: is not a field here; is 'soak' meant?",
+            ],
+            id="stages of their own",
+        ),
+        pytest.param(
+            "flag: a\nstages: [1, 100]\n",
+            ["plan.yaml:1: soak: is missing, for the stages that have none of their own; '0s' is none at all"],
+            id="no soak",
+        ),
+        pytest.param(
+            "flag: a\nstages: [1, 100]\nsoak: 3 hours\n",
+            ["plan.yaml:3: soak: '3 hours' is not a length of time such as '30m', '2h' or '1d 12h'"],
+            id="soak",
+        ),
+        pytest.param(
+            "flag: a\nstages: [1, 100]\nsoak: 99999999999d\n",
+            ["plan.yaml:3: soak: '99999999999d' is not a length of time such as '30m', '2h' or '1d 12h'"],
+            id="endless",
+        ),
+        pytest.param(
+            f"{GOOD}sgment: Beta\n", ["plan.yaml:4: sgment: is not a field here; is 'segment' meant?"], id="misspelt"
+        ),
+        pytest.param(f"{GOOD}xyz: 1\n", ["plan.yaml:4: xyz: is not a field here"], id="unknown"),
+        pytest.param(f"{GOOD}segment: 5\n", ["plan.yaml:4: segment: 5 is not a text; put it in quotes"], id="number"),
+        pytest.param(f"{GOOD}segment: ' '\n", ["plan.yaml:4: segment: is empty"], id="blank"),
+        pytest.param(
+            f"{GOOD}segment: '{{{{ var.value.x }}}}'\n",
+            [
+                "plan.yaml:4: segment: '{{ var.value.x }}' is a template, and a plan file says what it means; "
+                "write such a rollout in Python"
+            ],
+            id="template",
+        ),
+        pytest.param(f"{GOOD}enable: yes\n", ["plan.yaml:4: enable: 'yes' is not true or false"], id="yes"),
+        pytest.param(
+            f"{GOOD}rollback: 12.5\n",
+            ["plan.yaml:4: rollback: 12.5 is not 'start', 'previous', 'off', 'hold' or a percentage"],
+            id="rollback",
+        ),
+        pytest.param(
+            f"{GOOD}on_drift: go\n", ["plan.yaml:4: on_drift: 'go' should be 'stop' or 'adopt'"], id="literal"
+        ),
+        pytest.param(
+            f"{GOOD}check_every: 0m\n", ["plan.yaml:4: check_every: must be more than nothing"], id="check_every"
+        ),
+        pytest.param(
+            f"{GOOD}approve_before: [100, 50]\napproval_timeout: 0s\n",
+            [
+                "plan.yaml:4: approve_before[1]: 50 is none of the stages [1, 100]",
+                "plan.yaml:5: approval_timeout: must be more than nothing",
+            ],
+            id="approvals",
+        ),
+        pytest.param(
+            f"{GOOD}window:\n  days: [Mon, Tusday]\n  start: 09:00\n  end: 9am\n  timezone: Europe/Berlin\n",
+            ["plan.yaml:7: window.end: '9am' is not a wall time of hours and minutes such as '09:00'"],
+            id="window",
+        ),
+        pytest.param(
+            f"{GOOD}window:\n  days: 5\n  start: 9\n  zone: UTC\n",
+            [
+                "plan.yaml:4: window.end: is missing",
+                "plan.yaml:4: window.timezone: is missing",
+                "plan.yaml:5: window.days: 5 is not a day or days such as 'Mon-Thu'",
+                "plan.yaml:6: window.start: 9 is not a text; put it in quotes",
+                "plan.yaml:7: window.zone: is not a field here; is 'timezone' meant?",
+            ],
+            id="window's fields",
+        ),
+        pytest.param(
+            f"{GOOD}window:\n  days: Mon\n  start: 09:00\n  end: 16:00\n  timezone: UTC\n  except_dates:\n"
+            "    - 2026-12-24\n    - 24.12.2026\n",
+            ["plan.yaml:11: window.except_dates[1]: '24.12.2026' is not a date such as '2026-12-24'"],
+            id="dates",
+        ),
+        pytest.param(
+            f"{GOOD}window:\n  days: Mon\n  start: 09:00\n  end: 16:00\n  timezone: UTC\n  soak: 1h\n",
+            ["plan.yaml:9: window.soak: is not a field here, but of the file itself; mind how far it is indented"],
+            id="indented",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: sql\n    name: a\n{SQL}  - kind: sqll\n  - name: b\n  - 5\n",
+            [
+                "plan.yaml:5: guardrails[0].at_most: there is no bound; "
+                "give at_most, at_least or one of the baseline's",
+                "plan.yaml:10: guardrails[1].kind: 'sqll' is not 'sql', 'sample_ratio' or 'callable'",
+                "plan.yaml:11: guardrails[2].kind: is missing; it is 'sql', 'sample_ratio' or 'callable'",
+                "plan.yaml:12: guardrails[3]: 5 is not a group of fields",
+            ],
+            id="kinds",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: sql\n    name: a\n    at_most: '1'\n    sql: select '{{{{ flag_key }}}}'\n",
+            [
+                "plan.yaml:5: guardrails[0].conn_id: is missing",
+                "plan.yaml:5: guardrails[0].no_data: is missing",
+                "plan.yaml:7: guardrails[0].at_most: '1' is not a number",
+            ],
+            id="sql's fields",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: sample_ratio\n{SQL}    alpha: 1.5\n    failure_limit: 0\n",
+            ["plan.yaml:10: guardrails[0].failure_limit: 0 should be greater than or equal to 1"],
+            id="limits",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: sample_ratio\n{SQL}    alpha: 1.5\n",
+            ["plan.yaml:9: guardrails[0].alpha: 1.5 is not a number between 0 and 1"],
+            id="a guardrail's own rule",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n" + f"  - kind: sql\n    name: a\n    at_most: 1\n{SQL}" * 2,
+            ["plan.yaml:4: guardrails: 2 of them are called 'a'; name them apart"],
+            id="names",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: callable\n    function: nix:check\n",
+            [
+                "plan.yaml:6: guardrails[0].function: cannot import 'nix' (is it on the PYTHONPATH?): "
+                "ModuleNotFoundError: No module named 'nix'"
+            ],
+            id="no module",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: callable\n    function: {__name__}:is_nix\n",
+            [f"plan.yaml:6: guardrails[0].function: the module '{__name__}' has no 'is_nix'"],
+            id="no function",
+        ),
+        pytest.param(
+            f"{GOOD}guardrails:\n  - kind: callable\n    function: {__name__}:not_a_function\n",
+            [f"plan.yaml:6: guardrails[0].function: '{__name__}:not_a_function' is not a function"],
+            id="not a function",
+        ),
+        pytest.param(
+            f"{GOOD}start_date: tomorrow\n",
+            [
+                "plan.yaml:4: start_date: 'tomorrow' is not a date such as '2026-03-02' or a moment such as "
+                "'2026-03-02T09:00+01:00'"
+            ],
+            id="start_date",
+        ),
+        pytest.param(
+            f"{GOOD}start_date: 2026-02-30\n",
+            [
+                "plan.yaml:4: start_date: '2026-02-30' is not a date such as '2026-03-02' or a moment such as "
+                "'2026-03-02T09:00+01:00'"
+            ],
+            id="no such day",
+        ),
+        pytest.param(
+            f"{GOOD}dag_id: new checkout\n",
+            [r"plan.yaml:4: dag_id: 'new checkout' should match pattern '^[\w.-]+$'"],
+            id="dag_id",
+        ),
+    ],
+)
+def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, text: str | bytes, said: list[str]) -> None:
+    assert mistakes(tmp_path, text) == said
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere")
+    (read,) = read_plans([tmp_path])
+    assert str(read) == f"{tmp_path}/gone.yaml:1: cannot be read: No such file or directory"
+
+
+def test_it_is_read_as_editors_read_it(tmp_path: Path) -> None:
+    """By YAML 1.2: in 1.1, off is false, 09:00 is refused or a number, 010 is 8, and 1e-2 and 2026-12-24 no texts."""
+    plan = read(
+        tmp_path,
+        f"flag: off\nproject_id: 0100\nstages: [010, 100]\nsoak: 1h\nrollback: off\n"
+        f"window: {{days: Mon, start: 09:00, end: 22:00, timezone: UTC, except_dates: [2026-12-24]}}\n"
+        f"guardrails:\n  - kind: sql\n    name: on\n    at_most: 1e-2\n    at_least: -.5\n{SQL}",
+    )
+    assert (plan.flag, plan.project_id, plan.stages, plan.rollback) == ("off", "100", [10, 100], "off")
+    assert plan.group_arguments()["window"] == ChangeWindow("Mon", "09:00", "22:00", "UTC", ["2026-12-24"])
+    (guardrail,) = plan.group_arguments()["guardrails"]
+    assert (guardrail.name, guardrail.at_most, guardrail.at_least) == ("on", 0.01, -0.5)
+
+
+def test_fields_can_be_merged_and_their_lines_are_told(tmp_path: Path) -> None:
+    text = (
+        f"{GOOD}guardrails:\n  - &errors\n    kind: sql\n    name: errors\n    at_most: 1\n{SQL}"
+        "  - <<: *errors\n    name: more errors\n    at_most: {}\n"
+    )
+    one, two = read(tmp_path, text.replace("{}", "2")).group_arguments()["guardrails"]
+    assert (one.name, one.at_most, two.name, two.at_most) == ("errors", 1, "more errors", 2)
+    assert mistakes(tmp_path, text.replace("{}", "x")) == ["plan.yaml:14: guardrails[1].at_most: 'x' is not a number"]
+    assert mistakes(tmp_path, text.replace("at_most: 1", "at_most: y").replace("\n    at_most: {}", "")) == [
+        "plan.yaml:8: guardrails[0].at_most: 'y' is not a number",
+        "plan.yaml:8: guardrails[1].at_most: 'y' is not a number",
+    ]
+
+
+def test_an_alias_cannot_make_it_endless(tmp_path: Path) -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    said = mistakes(tmp_path, f"{bomb}{GOOD}segment: *i\n")
+    assert said[-1] == "plan.yaml:13: segment: a list is not a text"
+    assert max(map(len, said)) < 200
+    assert mistakes(tmp_path, f"{GOOD}segment: &own [*own]\n") == ["plan.yaml:4: segment: a list is not a text"]
+    assert mistakes(tmp_path, f"{GOOD}segment: 5\nhold_tag: {'{{'}{'x' * 1000}\n")[0].count("x") < 100
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = "stages: [1, x]\nsoak: 5\nwindow: {days: Foo, start: 09:00, end: 16:00, timezone: UTC}\nrollback: up\n"
+    assert [one.split(": ")[1] for one in mistakes(tmp_path, text)] == ["stages[1]", "soak", "window.days", "rollback"]
+
+
+# Field, what a file says, and what the operators get.
+SAID: dict[str, tuple[str, object]] = {
+    "flag": ("checkout", "checkout"),
+    "flag_id": ("848345", "848345"),
+    "experiment": ("'404'", "404"),
+    "experiment_id": ("848345", "848345"),
+    "project_id": ("217854", "217854"),
+    "connection": ("amplitude_eu", "amplitude_eu"),
+    "stages": ("[1, {percentage: 25, soak: 30m}, {percentage: 50}, 100]", [1, Stage(25, "30m"), Stage(50), 100]),
+    "soak": ("1d 12h", timedelta(days=1, hours=12)),
+    "segment": ("Beta", "Beta"),
+    "guardrails": (
+        "[{kind: sql, name: errors, conn_id: w, sql: select 1, no_data: hold, at_most: 1}]",
+        [SqlGuardrail("w", "select 1", name="errors", no_data="hold", at_most=1)],
+    ),
+    "check_every": ("15m", timedelta(minutes=15)),
+    "window": (
+        "{days: Mon-Thu, start: 09:00, end: 16:00, timezone: Europe/Berlin, except_dates: [2026-12-24]}",
+        ChangeWindow("Mon-Thu", "09:00", "16:00", "Europe/Berlin", ["2026-12-24"]),
+    ),
+    "rollback": ("5", 5),
+    "on_drift": ("adopt", "adopt"),
+    "hold_tag": ("please-wait", "please-wait"),
+    "enable": ("false", False),
+    "poll_interval": ("1m 30s", 90.0),
+    "deferrable": ("false", False),
+    "approve_before": ("[50, 100]", [50, 100]),
+    "approvers": ("[ana, bob]", ["ana", "bob"]),
+    "approval_timeout": ("2d", timedelta(days=2)),
+    "on_reject": ("hold", "hold"),
+    "on_no_answer": ("rollback", "rollback"),
+}
+
+
+@pytest.mark.parametrize("field", ARGUMENTS)
+def test_what_a_file_says_is_what_the_group_gets(tmp_path: Path, field: str) -> None:
+    text, expected = SAID[field]
+    least = {"flag": "checkout", "stages": "[1, 50, 100]", "soak": "1h"}
+    if field in ("flag_id", "experiment", "experiment_id"):
+        del least["flag"]
+    plan = read(tmp_path, "".join(f"{name}: {value}\n" for name, value in {**least, field: text}.items()))
+    arguments = plan.group_arguments()
+    assert arguments[ARGUMENTS[field]] == expected
+    assert set(arguments) == {ARGUMENTS[name] for name in {*least, field}}  # the others keep their own defaults
+
+
+def test_every_argument_of_the_group_is_a_field() -> None:
+    from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+    from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
+    from airflow_provider_ampexp.task_groups.rollout import staged_rollout
+
+    takers = (
+        staged_rollout,
+        AmplitudeRampRolloutOperator.__init__,
+        AmplitudeTargetOperator.__init__,
+        AmplitudeOperator.__init__,
+    )
+    taken = {
+        name
+        for taker in takers
+        for name, one in inspect.signature(inspect.unwrap(taker)).parameters.items()
+        if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD) and name not in ("self", "group_id")
+    }
+    assert set(ARGUMENTS.values()) == taken
+
+
+@pytest.mark.parametrize(("model", "guardrail"), [(SqlFields, SqlGuardrail), (SampleRatioFields, SampleRatioGuardrail)])
+def test_every_argument_of_a_guardrail_is_a_field(model: Any, guardrail: Any) -> None:
+    fields = {one.name: one for one in dataclasses.fields(guardrail)}
+    assert set(model.model_fields) == {"kind", *fields}
+    for name, one in model.model_fields.items():
+        if name not in ("kind", "no_data_grace"):
+            default = None if one.is_required() else one.default
+            own = fields[name].default
+            assert default == (None if own is dataclasses.MISSING else own), name
+            assert one.is_required() == (own is dataclasses.MISSING), name
+
+
+def test_every_argument_of_a_function_is_a_field(tmp_path: Path) -> None:
+    assert set(CallableFields.model_fields) == {"kind", *inspect.signature(CallableGuardrail).parameters}
+    text = (
+        f"{GOOD}guardrails:\n  - kind: callable\n    function: {__name__}:is_fine\n"
+        f"  - kind: callable\n    function: {__name__}:is_fine\n    name: b\n"
+        "    effect: hold\n    dry_run: true\n    failure_limit: 2\n"
+    )
+    guardrails: list[Guardrail] = read(tmp_path, text).group_arguments()["guardrails"]
+    one, two = guardrails
+    assert (one.name, one.consequence.effect, one.consequence.failure_limit) == ("is_fine", "rollback", 1)
+    assert (two.name, two.consequence.effect, two.consequence.failure_limit) == ("b", "hold", 2)
+    assert two.consequence.dry_run
+
+
+def test_the_dag_that_a_file_describes(tmp_path: Path) -> None:
+    plan = read(tmp_path, GOOD, name="new-checkout.yaml")
+    assert plan.dag_arguments() == {
+        "dag_id": "new-checkout",
+        "description": None,
+        "schedule": None,
+        "start_date": None,
+        "tags": [],
+        "default_args": {},
+        "catchup": False,
+        "max_active_runs": 1,
+    }
+    plan = read(
+        tmp_path,
+        f"{GOOD}dag_id: release\ndescription: New\nschedule: '@once'\nstart_date: 2026-03-02T09:00+01:00\ntags: [a]\n"
+        "owner: ana\nretries: 2\nretry_delay: 5m\npool: amplitude\n",
+    )
+    assert plan.dag_arguments() == {
+        "dag_id": "release",
+        "description": "New",
+        "schedule": "@once",
+        "start_date": datetime(2026, 3, 2, 8, tzinfo=timezone.utc),
+        "tags": ["a"],
+        "default_args": {"owner": "ana", "retries": 2, "retry_delay": timedelta(minutes=5), "pool": "amplitude"},
+        "catchup": False,
+        "max_active_runs": 1,
+    }
+    assert read(tmp_path, f"{GOOD}start_date: 2026-03-02\n").start_date == datetime(2026, 3, 2, tzinfo=timezone.utc)
+    in_utc = read(tmp_path, f"{GOOD}start_date: 2026-03-02T09:00:30Z\n").start_date
+    assert in_utc == datetime(2026, 3, 2, 9, 0, 30, tzinfo=timezone.utc)
+
+
+def test_defaults_hold_where_a_file_says_nothing(tmp_path: Path) -> None:
+    text = "flag: checkout\nstages: [1, 100]\n"
+    plan = read(tmp_path, text, soak=timedelta(hours=2), connection="amplitude_eu")
+    assert (plan.soak, plan.connection) == (timedelta(hours=2), "amplitude_eu")
+    assert read(tmp_path, GOOD, soak="2h").soak == timedelta(hours=1)
+    assert mistakes(tmp_path, text, soak="nix")[0].startswith("plan.yaml:1: soak: 'nix' is not a length of time")
+    with pytest.raises(InvalidInputError, match=r"^sok: is not a field here; is 'soak' meant\?$"):
+        read_plans([tmp_path], {"sok": "1h"})
+
+
+def test_of_two_files_for_one_dag_neither_is_read(tmp_path: Path) -> None:
+    (tmp_path / "eu").mkdir()
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(f"{GOOD}dag_id: a\n")
+    (tmp_path / "eu" / "c.yml").write_text(GOOD)
+    (tmp_path / ".hidden.yaml").write_text("x")
+    (tmp_path / "notes.txt").write_text("x")
+    one, two, three = read_plans([tmp_path])
+    assert (
+        str(one)
+        == f"{tmp_path}/a.yaml:1: dag_id: 'a' is also that of {tmp_path}/b.yaml, and neither is loaded; name them apart"
+    )
+    assert (
+        str(two)
+        == f"{tmp_path}/b.yaml:4: dag_id: 'a' is also that of {tmp_path}/a.yaml, and neither is loaded; name them apart"
+    )
+    assert not isinstance(three, PlanFileError)
+    assert three.plan.dag_id == "c"
+
+
+WHOLE = Path(__file__).parents[2] / "example_dags" / "rollouts" / "new-checkout.yaml"
+LINES = WHOLE.read_text().splitlines()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(LINES) - 1),
+            st.sampled_from(["drop", "again", "indent", "null", "alias"])
+            | st.text("abc0123:-[]{}&*!|'\"\t% ", max_size=8),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_whatever_is_written_there_the_mistakes_have_lines(tmp_path: Path, edits: list[tuple[int, str]]) -> None:
+    lines = list(LINES)
+    for place, edit in edits:
+        name, colon, _ = lines[place].partition(":")
+        lines[place] = {
+            "drop": "",
+            "again": f"{lines[place]}\n{lines[place]}",
+            "indent": f"  {lines[place]}",
+            "null": f"{name}:",
+            "alias": f"{name}: &x [*x]",
+        }.get(edit, f"{name}{colon} {edit}")
+    text = "\n".join(lines)
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    (done,) = read_plans([path])
+    for one in done.mistakes if isinstance(done, PlanFileError) else ():
+        assert 1 <= one.line <= text.count("\n") + 1
+        assert one.problem
+        assert not one.problem.startswith("cannot be read")  # what nobody thought of
+        assert "\n" not in str(one)
