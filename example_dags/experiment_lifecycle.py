@@ -30,7 +30,6 @@ with DAG(
     params={
         "experiment_key": Param("checkout-button", type="string", title="Experiment key"),
         "percentage": Param(20, type="integer", minimum=1, maximum=100, title="Who takes part (%)"),
-        "poll_interval": Param(300, type="integer", minimum=1, title="Seconds between two looks"),
     },
     doc_md=__doc__,
     tags=["amplitude", "experiment"],

@@ -1,0 +1,252 @@
+"""Every example parses without anything, and does what it says when it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.emulator.server import EmulatorServer
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+
+PARSE = """
+import json, os, sys, warnings
+warnings.simplefilter("ignore")  # Airflow's own, while it loads
+from airflow.dag_processing.dagbag import DagBag
+before = set(sys.modules)
+warnings.simplefilter("always")
+bag = DagBag(sys.argv[1])
+print(json.dumps({
+    "files": sorted({os.path.basename(dag.fileloc) for dag in bag.dags.values()}),
+    "errors": bag.import_errors,
+    "warnings": bag.captured_warnings,
+    "loaded": sorted(set(sys.modules) - before),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed() -> dict[str, Any]:
+    """What a process of its own, which knows no connection, finds in the folder."""
+    done = subprocess.run([sys.executable, "-c", PARSE, str(EXAMPLES)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def two_regions(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Emulator, Emulator]]:
+    """The US and the EU, and the connections to them."""
+    with EmulatorServer() as server:
+        europe = Emulator(server.base_url)
+        monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_US", emulator.connection_json)
+        monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EU", europe.connection_json)
+        yield emulator, europe
+
+
+def example(name: str) -> DAG:
+    """A fresh one, since a test may change it."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dag: DAG = module.dag
+    return dag
+
+
+def stands(emulator: Emulator, key: str) -> tuple[bool, int]:
+    """Whether it is enabled, and its percentage."""
+    flag = one(emulator, "flags", key)
+    return flag["enabled"], flag["rolloutPercentage"]
+
+
+def one(emulator: Emulator, kind: str, key: str) -> dict[str, Any]:
+    found = [thing for thing in emulator.dump()[kind] if thing["key"] == key]
+    assert len(found) == 1
+    return found[0]
+
+
+def exposures(emulator: Emulator, key: str) -> list[int]:
+    """What users got, one after the other."""
+    told: list[int] = []
+    for version in reversed(emulator.versions("flags", one(emulator, "flags", key)["id"])):
+        config = version["flagConfig"]
+        now = config["rolloutPercentage"] if config["enabled"] else 0
+        if not told or told[-1] != now:
+            told.append(now)
+    return told
+
+
+def test_each_file_parses_without_a_connection(parsed: dict[str, Any]) -> None:
+    assert parsed["files"] == sorted(path.name for path in EXAMPLES.glob("*.py"))
+    assert parsed["errors"] == {}
+
+
+def test_parsing_warns_of_nothing(parsed: dict[str, Any]) -> None:
+    assert parsed["warnings"] == {}
+
+
+def test_parsing_loads_nothing_heavy(parsed: dict[str, Any]) -> None:
+    assert "airflow_provider_ampexp.operators.ramp" in parsed["loaded"]
+    heavy = {"requests", "airflow.triggers.base", "airflow_provider_ampexp.client.management", "sqlite3"}
+    assert heavy & set(parsed["loaded"]) == set()
+
+
+def test_staged_rollout(emulator: Emulator, run: Any) -> None:
+    ran = run(example("staged_rollout"), {"flag_key": "search", "soak": "1s", "qa_users": ["ann", "bob"]})
+    assert ran.succeeded
+    assert stands(emulator, "search") == (True, 100)
+    assert exposures(emulator, "search") == [0, 1, 5, 25, 100]
+    assert one(emulator, "flags", "search")["inclusions"] == {"on": ["ann", "bob"]}
+
+
+class Decision:
+    """Somebody who looks at an experiment when it runs, and decides once it is waited for."""
+
+    def __init__(self, emulator: Emulator, key: str, **fields: Any) -> None:
+        self._emulator, self._key, self._fields = emulator, key, fields
+        self._thread = threading.Thread(target=self._decide, daemon=True)
+        self.waited_for = False
+
+    def __enter__(self) -> Decision:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(timeout=10)
+
+    def _decide(self) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not self.waited_for:
+            running = [one for one in self._emulator.dump()["experiments"] if one["state"] == "running"]
+            log = [entry["method"] for entry in self._emulator.request_log()]
+            # three looks in a row, nothing written in between: it is the trigger's turn
+            self.waited_for = bool(running) and len(log) > 5 and log[-5:] == ["GET"] * 5
+            time.sleep(0.02)
+        for one in self._emulator.dump()["experiments"]:
+            self._emulator.edit("experiments", one["id"], **self._fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends_at", "weights"),
+    [
+        ({"decision": "rollout", "rolledOutVariant": "treatment"}, 100, {"control": 0, "treatment": 1}),
+        ({"decision": "rollback"}, 20, {"control": 1, "treatment": 1}),
+    ],
+    ids=["rolled out", "rolled back"],
+)
+def test_experiment_lifecycle(
+    emulator: Emulator, run: Any, fields: dict[str, Any], ends_at: int, weights: dict[str, int]
+) -> None:
+    dag = example("experiment_lifecycle")
+    dag.get_task("decided").poke_interval = 0.1
+    with Decision(emulator, "button", **fields) as decision:
+        ran = run(dag, {"experiment_key": "button"})
+    assert decision.waited_for
+    assert ran.succeeded
+    ended = one(emulator, "experiments", "button")
+    assert (ended["state"], ended["rolloutPercentage"]) == ("decision-made", ends_at)
+    assert ended["rolloutWeights"] == weights
+    assert len(ended["deployments"]) == 2
+    assert {state for task_id, state in ran.states.items() if task_id in ("share", "roll_out")} == {
+        "success" if fields["decision"] == "rollout" else "skipped"
+    }
+
+
+def test_inclusions_sync(emulator: Emulator, run: Any) -> None:
+    emulator.create_flag("new-checkout", inclusions={"on": ["qa@example.com", "gone@example.com"]})
+    assert run(example("inclusions_sync")).succeeded
+    included = one(emulator, "flags", "new-checkout")["inclusions"]["on"]
+    assert sorted(included) == ["ana@example.com", "bob@example.com", "qa@example.com"]
+
+
+def test_inclusions_sync_refuses_an_empty_list(emulator: Emulator, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "testers.txt").write_text("# nobody\n\n")
+    emulator.create_flag("new-checkout", inclusions={"on": ["ann"]})
+    ran = run(example("inclusions_sync"), {"testers": f"file://{tmp_path}/testers.txt"})
+    assert ran.states == {"testers": "failed", "sync": "upstream_failed"}
+    assert one(emulator, "flags", "new-checkout")["inclusions"] == {"on": ["ann"]}
+
+
+def test_kill_switch(emulator: Emulator, run: Any) -> None:
+    for key in ("a", "b", "c", "left"):
+        emulator.create_flag(key, enabled=key != "b", rolloutPercentage=50)
+    ran = run(example("kill_switch"), {"flag_keys": ["a", "b", "c", "a"]})
+    assert ran.succeeded
+    assert ran.states == {"flags": "success", "disable[0]": "success", "disable[1]": "success", "disable[2]": "success"}
+    assert [stands(emulator, key)[0] for key in ("a", "b", "c", "left")] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("failing", "told"), [(62, [0, 1, 0]), (20, [0, 1, 100])], ids=["worse than the control", "as good"]
+)
+def test_guarded_rollout(
+    emulator: Emulator, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, told: list[int]
+) -> None:
+    warehouse = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
+    with sqlite3.connect(warehouse) as db:
+        db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
+        for variant, at, bad in (("treatment", "2099-01-01", failing), ("control", "2026-01-01", 20)):
+            rows = [("search", variant, at, int(number < bad)) for number in range(1000)]
+            db.executemany("insert into checkouts values (?, ?, ?, ?)", rows)
+    ran = run(example("guarded_rollout"), {"flag_key": "search", "stages": [1, 100], "soak": "1s"})
+    assert ran.succeeded == (told[-1] == 100)
+    assert exposures(emulator, "search") == told
+    verdicts = [(entry["stage"], entry["verdict"]) for entry in ran.xcom("ramp", "rollout") if "verdict" in entry]
+    assert verdicts == ([(1, "fail")] if told[-1] == 0 else [(1, "pass"), (100, "pass")])
+
+
+KEYS = ("checkout-backend", "checkout-api", "checkout-web")
+
+
+def changes(regions: tuple[Emulator, Emulator]) -> list[tuple[str, str, int]]:
+    """Each change of what users get, in both regions, in the order in which they came: region, flag, percentage."""
+    found = []
+    for name, emulator in zip(("us", "eu"), regions, strict=True):
+        for flag in emulator.dump()["flags"]:
+            last = 0
+            for version in reversed(emulator.versions("flags", flag["id"])):
+                config = version["flagConfig"]
+                now = config["rolloutPercentage"] if config["enabled"] else 0
+                if now != last:
+                    found.append((version["createdAt"], name, flag["key"], now))
+                last = now
+    return [(region, key, now) for _, region, key, now in sorted(found)]
+
+
+def test_coordinated_release(two_regions: tuple[Emulator, Emulator], run: Any) -> None:
+    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    assert ran.succeeded
+    assert changes(two_regions) == [(region, key, at) for region in ("us", "eu") for key in KEYS for at in (50, 100)]
+    assert {state for task_id, state in ran.states.items() if task_id.startswith("roll_back_")} == {"skipped"}
+
+
+def test_coordinated_release_goes_back_in_reverse_order(two_regions: tuple[Emulator, Emulator], run: Any) -> None:
+    _, europe = two_regions
+    # In the EU the backend is raised twice; then somebody takes the key's right to write, and gives it back.
+    europe.fault("status", status=403, route="PATCH /api/1/flags/{id}", skip=3)
+    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    assert not ran.succeeded
+    assert ran.states["eu.api[0]"] == "failed"
+    assert ran.states["eu.frontend[0]"] == "upstream_failed"
+    told = changes(two_regions)[6:]
+    assert told[:3] == [("eu", "checkout-backend", 50), ("eu", "checkout-backend", 100), ("eu", "checkout-api", 50)]
+    # Tier by tier; both regions of a tier at the same time, and where it never was on there is nothing to do.
+    assert told[3:4] == [("us", "checkout-web", 0)]
+    assert set(told[4:6]) == {("us", "checkout-api", 0), ("eu", "checkout-api", 0)}
+    assert set(told[6:]) == {("us", "checkout-backend", 0), ("eu", "checkout-backend", 0)}
+    assert len(told) == 8
