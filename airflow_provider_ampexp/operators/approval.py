@@ -12,7 +12,7 @@ from airflow_provider_ampexp.ensure import OutcomeXCom, url_of
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.rolling import RollingFlag
-from airflow_provider_ampexp.rollout import Memory, RolloutPlan, Wait
+from airflow_provider_ampexp.rollout import Memory, RolloutPlan
 from airflow_provider_ampexp.rollout.approval import Approval, OnRefusal, Response
 from airflow_provider_ampexp.rollout.plan import Soak, duration
 from airflow_provider_ampexp.triggers.soak import SoakWatch
@@ -114,13 +114,6 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         user = said.get("responded_by_user") or {}
         return replace(memory, response=Response(list(chosen) == [APPROVE], str(user.get("name") or "somebody")))
 
-    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
-        """Ask, the first time; then wait."""
-        if memory.asked_at is None:
-            self._ask_for_approval(context, flag, memory)
-            memory = replace(memory, asked_at=flag.now)
-        super().wait(context, plan, flag, act, memory)
-
     def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
         """Wait in the triggerer, which looks for the answer too."""
         from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
@@ -137,7 +130,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             kwargs=plain,
         )
 
-    def _ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> None:
+    def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        """Put the question under *Required Actions*."""
         from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
         if context.get("ti") is None:
@@ -151,9 +145,11 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             options=self._OPTIONS,
             subject=f"Go to {self.before} % with {self.described()}?",
             body=self._body(flag, memory),
+            params={},
             assigned_users=users,
         )
         self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
+        return replace(memory, asked_at=flag.now)
 
     def _body(self, flag: RollingFlag, memory: Memory) -> str:
         url = url_of(flag.client, flag.config)

@@ -20,6 +20,7 @@ from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
     Act,
+    AskForApproval,
     ChangeWindow,
     Check,
     Memory,
@@ -210,6 +211,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 flag.look(archived=flag.seen.archived)
             elif isinstance(act, Wait):
                 self.wait(context, plan, flag, act, memory)
+            elif isinstance(act, AskForApproval):
+                memory = self.ask_for_approval(context, flag, memory)
             elif isinstance(act, RollBack):
                 self._roll_back(context, flag, act, memory)
             elif isinstance(act, Stop):
@@ -262,6 +265,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             method_name="resume",
         )
 
+    def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        """Ask a person, where the plan has an approval; that is a task of its own."""
+        raise NotImplementedError
+
     def _stop(self, context: Context, flag: RollingFlag, act: Stop, memory: Memory) -> NoReturn:
         keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
         stopped = f"The rollout of {self.described()} has stopped and left the flag as it is, at {flag.seen.position}"
@@ -301,7 +308,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
 
 def _named(act: Act) -> str:
-    names = {Raise: "Raising", Wait: "Waiting", Check: "Checking", RollBack: "Rolling back", Stop: "Stopping"}
+    names = {
+        Raise: "Raising",
+        Wait: "Waiting",
+        Check: "Checking",
+        AskForApproval: "Asking",
+        RollBack: "Rolling back",
+        Stop: "Stopping",
+    }
     return names.get(type(act), "Done")
 
 

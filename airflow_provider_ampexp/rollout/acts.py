@@ -34,6 +34,13 @@ class Check:
 
 
 @dataclass(frozen=True)
+class AskForApproval:
+    """Ask a person, who has not been asked yet."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class RollBack:
     """Take the flag down to this position, and end for good; ``None`` leaves it where it is."""
 
@@ -56,4 +63,4 @@ class Stop:
     why: str
 
 
-Act: TypeAlias = Raise | Wait | Check | RollBack | Done | Stop
+Act: TypeAlias = Raise | Wait | Check | AskForApproval | RollBack | Done | Stop

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from airflow_provider_ampexp.rollout.acts import Act, Check, Done, Raise, RollBack, Stop, Wait
+from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Seen, changes, newest_change
 from airflow_provider_ampexp.rollout.memory import Memory
@@ -154,6 +154,13 @@ def _wait_while_not_passed(view: View) -> Act | None:
     return Wait(view.check_is_due, f"{_next(view)} not before the guardrails pass ({view.said}); asked again then")
 
 
+def _ask_for_approval(view: View) -> Act | None:
+    """Only now: nobody is asked to approve what has not soaked, or does not pass."""
+    if view.is_answered or view.memory.asked_at is not None:
+        return None
+    return AskForApproval(f"{_next(view)} and somebody has to approve it")
+
+
 def _wait_while_not_answered(view: View) -> Act | None:
     approval = view.plan.approval
     if approval is None or view.is_answered:
@@ -207,6 +214,7 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _check_when_due,
     _wait_while_soaking,
     _wait_while_not_passed,
+    _ask_for_approval,
     _wait_while_not_answered,
     _done_after_the_last_stage,
     _wait_while_held,

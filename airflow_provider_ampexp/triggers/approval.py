@@ -30,18 +30,26 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
 
     async def poll(self, watch: SoakWatch) -> SoakEvent | None:
         """Look for the answer, then at the flag."""
-        from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+        return await self._answer() or await super().poll(watch)
+
+    async def _answer(self) -> SoakEvent | None:
+        from airflow.sdk.execution_time import hitl
         from asgiref.sync import sync_to_async
 
-        # Not `asyncio.to_thread`: Airflow's own way to its API wants the thread of its event loop.
-        answer = await sync_to_async(get_hitl_detail_content_detail)(ti_id=UUID(self.ti_id))
-        if answer.response_received and answer.chosen_options:
-            user = answer.responded_by_user
-            return {
-                "status": "changed",
-                "archived": False,
-                "why": "somebody answered",
-                "chosen_options": list(answer.chosen_options),
-                "responded_by_user": {"id": user.id, "name": user.name} if user else None,
-            }
-        return await super().poll(watch)
+        try:
+            # Not `asyncio.to_thread`: Airflow's own way to its API wants the thread of its event loop.
+            answer = await sync_to_async(hitl.get_hitl_detail_content_detail)(ti_id=UUID(self.ti_id))
+        except Exception as error:
+            # The flag is watched on. Where Airflow resumes the task by itself nothing is lost.
+            self.log.warning("Airflow did not say whether somebody answered: %s: %s", type(error).__name__, error)
+            return None
+        if not (answer.response_received and answer.chosen_options):
+            return None
+        user = answer.responded_by_user
+        return {
+            "status": "changed",
+            "archived": False,
+            "why": "somebody answered",
+            "chosen_options": list(answer.chosen_options),
+            "responded_by_user": {"id": user.id, "name": user.name} if user else None,
+        }

@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.rollout import (
     Act,
+    AskForApproval,
     Check,
     Done,
     Memory,
@@ -57,6 +58,17 @@ def asked(plan: RolloutPlan, seen: Seen) -> Memory:
 
 def said(memory: Memory, verdict: str, at: datetime = NOW) -> Memory:
     return memory.judged([Streak("errors", Consequence()).counted(verdict, "", None, at)], at)  # type: ignore[arg-type]
+
+
+def test_a_person_is_asked_once_and_not_before_the_guardrails_pass() -> None:
+    plan, seen = waiting(), flag(0, 1, 5)
+    fresh = replace(asked(plan, seen), asked_at=None)
+    assert isinstance(look(plan, seen, fresh), AskForApproval)
+    assert isinstance(look(plan, seen, asked(plan, seen)), Wait)
+    checked = waiting(checked=True)
+    assert isinstance(look(checked, seen, fresh), Check)
+    assert isinstance(look(checked, seen, said(fresh, "inconclusive")), Wait)
+    assert isinstance(look(checked, seen, said(fresh, "pass")), AskForApproval)
 
 
 def test_nothing_is_raised_before_somebody_approves() -> None:

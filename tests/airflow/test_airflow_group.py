@@ -1,0 +1,288 @@
+"""`staged_rollout`: the same rollout as a group, one task a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import Answer
+from airflow_provider_ampexp.guardrails.guardrail import Moment
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
+
+QUICK: dict[str, Any] = {"flag_key": "search", "poll_interval": 0.3}
+
+
+def flag(emulator: Emulator, **fields: Any) -> str:
+    return str(emulator.create_flag("search", **{"variants": [{"key": "on"}], **fields})["id"])
+
+
+def history(emulator: Emulator, flag_id: str) -> list[tuple[int, str]]:
+    """What users got, and by whom, from the first version on."""
+    found = []
+    for version in reversed(emulator.versions("flags", flag_id)):
+        config = version["flagConfig"]
+        found.append((config["rolloutPercentage"] if config["enabled"] else 0, version["createdBy"]))
+    return found
+
+
+def exposures(emulator: Emulator, flag_id: str) -> list[int]:
+    return [percentage for percentage, _ in history(emulator, flag_id)]
+
+
+def states(run: Run) -> dict[str, str]:
+    return {name.removeprefix("rollout."): state for name, state in run.states.items()}
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[[str], list[Any]]:
+    """Lets a person answer with an option as soon as they are asked; returns what they were asked.
+
+    The process of `dag.test` has no way to Airflow's API for answers, so the database is asked in its place.
+    """
+    from airflow.models.hitl import HITLDetail
+    from airflow.sdk.execution_time import hitl
+    from airflow.sdk.timezone import utcnow
+    from airflow.utils.session import create_session
+
+    asked: list[Any] = []
+    options: list[str] = []
+
+    def look(ti_id: Any) -> Any:
+        with create_session() as session:
+            row = session.get(HITLDetail, ti_id)
+            assert row is not None
+            if not asked:
+                asked.append({"subject": row.subject, "body": row.body, "users": row.assigned_users})
+            elif options:  # at the second look
+                row.responded_at, row.chosen_options = utcnow(), options
+                row.responded_by, row.params_input = {"id": "eve", "name": "eve"}, {}
+            user = SimpleNamespace(**row.responded_by) if row.responded_by else None
+            return SimpleNamespace(
+                response_received=row.responded_at is not None,
+                chosen_options=row.chosen_options,
+                responded_by_user=user,
+            )
+
+    def answer(option: str) -> list[Any]:
+        options.append(option)
+        return asked
+
+    monkeypatch.setattr(hitl, "get_hitl_detail_content_detail", look)
+    return answer
+
+
+def test_one_task_a_stage(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
+    flag_id = flag(emulator)
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25, 100])
+    done = run(dag)
+    assert done.succeeded
+    assert states(done) == {"stage_1": "success", "stage_25": "success", "stage_100": "success", "rollback": "skipped"}
+    assert exposures(emulator, flag_id) == [0, 1, 25, 100]
+
+
+def test_a_failed_check_rolls_back_and_fails_the_run(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str
+) -> None:
+    flag_id = flag(emulator)
+
+    def errors(moment: Moment) -> Answer:
+        return Answer("fail" if moment.percentage == 25 else "pass", "9 % of the requests fail", 0.09)
+
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25, 100], guardrails=[errors])
+    done = run(dag)
+    assert not done.succeeded
+    assert states(done) == {
+        "stage_1": "success",
+        "stage_25": "failed",
+        "stage_100": "upstream_failed",
+        "rollback": "success",
+    }
+    assert exposures(emulator, flag_id) == [0, 1, 25, 0]
+    result = done.xcom("rollout.rollback")
+    assert (result["changed"], result["after"]) == (False, 0)  # the stage itself had done it
+
+
+def test_the_rollback_takes_down_what_a_failed_task_left(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str
+) -> None:
+    """As when somebody marks a stage as failed by hand: it cannot roll back itself any more."""
+    from airflow.sdk import task
+
+    flag_id = flag(emulator)
+    with DAG(dag_id) as dag:
+        group = staged_rollout(**QUICK, stages=[1, 25], rollback="off")
+
+        @task
+        def break_down() -> None:
+            raise RuntimeError
+
+        broken = break_down()
+        (
+            dag.get_task("rollout.stage_1")
+            >> broken
+            >> [dag.get_task("rollout.stage_25"), dag.get_task("rollout.rollback")]
+        )
+    assert group.group_id == "rollout"
+    done = run(dag)
+    assert states(done)["rollback"] == "success"
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+    result = done.xcom("rollout.rollback")
+    assert (result["changed"], result["before"], result["after"]) == (True, 1, 0)
+    assert [one["what"] for one in done.xcom("rollout.rollback", "rollout")] == ["rollback"]
+    assert not done.succeeded
+
+
+def test_what_a_person_did_is_left_as_it_is(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
+    from airflow.sdk import task
+
+    flag_id = flag(emulator)
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25])
+
+        @task
+        def maria() -> None:
+            emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=10)
+
+        dag.get_task("rollout.stage_1") >> maria() >> dag.get_task("rollout.stage_25")
+    done = run(dag)
+    assert not done.succeeded
+    assert states(done)["stage_25"] == "failed"
+    assert states(done)["rollback"] == "skipped"
+    assert exposures(emulator, flag_id) == [0, 1, 10]
+
+
+@pytest.mark.parametrize(
+    ("option", "choice", "expected", "ends"),
+    [
+        (
+            "Approve",
+            {},
+            {"approve_25": "success", "stage_25": "success", "rollback": "skipped"},
+            [0, 1, 25],
+        ),
+        (
+            "Reject",
+            {},
+            {"approve_25": "failed", "stage_25": "upstream_failed", "rollback": "success"},
+            [0, 1, 0],
+        ),
+        (
+            "Reject",
+            {"on_reject": "hold"},
+            {"approve_25": "skipped", "stage_25": "skipped", "rollback": "skipped"},
+            [0, 1],
+        ),
+    ],
+    ids=["approved", "rejected", "rejected and held"],
+)
+def test_somebody_answers(
+    run: Callable[[DAG], Run],
+    emulator: Emulator,
+    dag_id: str,
+    people: Callable[[str], list[Any]],
+    option: str,
+    choice: dict[str, Any],
+    expected: dict[str, str],
+    ends: list[int],
+) -> None:
+    flag_id = flag(emulator)
+    with DAG(dag_id) as dag:
+        staged_rollout(
+            **QUICK,
+            stages=[1, 25],
+            approve_before={25},
+            approvers=["eve"],
+            guardrails=[lambda moment: Answer("pass", "all is well")],
+            **choice,
+        )
+    asked = people(option)
+    done = run(dag)
+    assert states(done) == {"stage_1": "success", **expected}
+    assert exposures(emulator, flag_id) == ends
+    (question,) = asked
+    assert question["subject"] == "Go to 25 % with flag 'search'?"
+    assert question["users"] == [{"id": "eve", "name": "eve"}]
+    assert "It stands at **1 %**" in question["body"]
+    assert "all is well" in question["body"]
+
+
+def test_nobody_answers(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, people: Callable[[str], list[Any]]
+) -> None:
+    flag_id = flag(emulator)
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approval_timeout=3, on_no_answer="rollback")
+    done = run(dag)
+    assert states(done)["approve_25"] == "failed"
+    assert done.xcom("rollout.approve_25", "rollout")[-1]["why"].startswith("nobody answered within 0:00:03")
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+
+
+def test_a_check_that_fails_while_a_person_sleeps_ends_the_waiting(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, people: Callable[[str], list[Any]]
+) -> None:
+    flag_id = flag(emulator)
+    checks = []
+
+    def errors(moment: Moment) -> Answer:
+        if moment.context["ti"].task_id == "rollout.approve_25":
+            checks.append(moment.percentage)
+        return Answer("fail" if len(checks) == 2 else "pass")
+
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, guardrails=[errors], check_every=3)
+    done = run(dag)
+    assert states(done)["approve_25"] == "failed"
+    assert states(done)["stage_25"] == "upstream_failed"
+    assert checks == [1, 1]
+    assert done.xcom("rollout.approve_25", "rollout")[-1]["what"] == "rollback"
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+
+
+def test_a_stage_goes_over_nobodys_head(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
+    """As when only a later stage is cleared after a rollback."""
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=0)
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25])
+        dag.get_task("rollout.stage_1").execute = lambda context: None  # type: ignore[method-assign]
+    done = run(dag)
+    assert states(done)["stage_25"] == "failed"
+    assert exposures(emulator, flag_id) == [0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"stages": "{{ params.stages }}"}, "stages"),
+        ({"approve_before": {50}}, "approve_before"),
+        ({"approve_before": {25}, "on_reject": "stop"}, "on_reject"),
+        ({"approve_before": {25}, "approval_timeout": "soon"}, "approval_timeout"),
+        ({"rollback": "up"}, "rollback"),
+        ({"flag_id": "1"}, "flag_id"),
+    ],
+)
+def test_what_is_wrong_is_refused_while_the_dag_is_parsed(wrong: dict[str, Any], names: str) -> None:
+    with DAG("wrong"), pytest.raises(InvalidInputError, match=names):
+        staged_rollout(**{**QUICK, "stages": [1, 25], **wrong})
+
+
+def test_what_comes_after_the_group_waits_for_its_last_stage() -> None:
+    from airflow.sdk import task
+
+    with DAG("after") as dag:
+
+        @task
+        def celebrate() -> None: ...
+
+        staged_rollout(**QUICK, stages=[1, 25]) >> celebrate()
+    assert dag.get_task("celebrate").upstream_task_ids == {"rollout.stage_25"}
+    assert dag.get_task("rollout.rollback").is_teardown
