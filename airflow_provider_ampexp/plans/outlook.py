@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.plans.file import PlanFile
-from airflow_provider_ampexp.rollout import Act, Check, Memory, Raise, Seen, Stop, Wait, decide
+from airflow_provider_ampexp.rollout import Act, AskForApproval, Check, Done, Memory, Raise, Seen, Stop, Wait, decide
 from airflow_provider_ampexp.rollout.approval import Approval
 from airflow_provider_ampexp.rollout.view import View
 
@@ -69,12 +69,14 @@ def _told(act: Act, plan: PlanFile, seen: Seen, comes: int | None) -> str:
         names = ", ".join(one.made.name for one in plan.guardrails)
         then = f"; if they pass, {comes} % comes next" if comes is not None else ""
         return f"the guardrails would be asked now ({names}): {act.why}{then}"
-    if isinstance(act, Wait):
-        who = f" ({', '.join(plan.approvers)})" if plan.approvers and "approves" in act.why else ""
-        return f"nothing is written now: {act.why}{who}"
-    return (
-        f"it would stop and write nothing: {act.why}" if isinstance(act, Stop) else f"nothing is left to do: {act.why}"
-    )
+    if isinstance(act, AskForApproval):
+        who = ", ".join(plan.approvers) or "anybody who may edit the run"
+        return f"an approval would be asked for now ({who}): {act.why}"
+    if isinstance(act, Done):
+        return f"nothing is left to do: {act.why}"
+    if isinstance(act, Stop):
+        return f"it would stop and write nothing: {act.why}"
+    return f"nothing is written now: {act.why}"
 
 
 def _span(length: timedelta) -> str:

@@ -139,8 +139,8 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
         "rollouts/checkout.yaml": stands + raised,
         "rollouts/guarded.yaml": stands + "  next: the guardrails would be asked now (errors): the stage has soaked; "
         "if they pass, 25 % comes next",
-        "rollouts/approved.yaml": stands + "  next: nothing is written now: 25 % comes next, not before somebody "
-        "approves it (ana, bob)",
+        "rollouts/approved.yaml": stands + "  next: an approval would be asked for now (ana, bob): 25 % comes next, "
+        "and somebody has to approve it",
         "rollouts/disabled.yaml": stands + raised,
         "last": "2 would change a flag now.",
     }
