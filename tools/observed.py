@@ -99,6 +99,18 @@ class Observed:
         """The attempt with which a person began what this attempt belongs to."""
         return max((place for place in range(attempt + 1) if self.attempts[place].by_person), default=0)
 
+    def told(self) -> str:
+        """All of it in the order of time, for whoever reads a violation."""
+        lines = [(entry.at, str(entry)) for entry in History(self).entries]
+        lines += [
+            (one.at, f"attempt {one.attempt} asked at {one.percentage}: {one.acts}") for one in self.verdicts or ()
+        ]
+        for place, attempt in enumerate(self.attempts):
+            person = ", begun by a person" if attempt.by_person else ""
+            lines.append((attempt.began, f"attempt {place} saw it first{person}"))
+            lines.append((attempt.ended, f"attempt {place} ended: {attempt.outcome}: {attempt.said}"))
+        return "\n".join(f"{at:%d %H:%M:%S.%f} {what}" for at, what in sorted(lines, key=lambda line: line[0]))
+
     def runs(self) -> list[list[int]]:
         """The attempts, by what a person began."""
         begun = [place for place in range(len(self.attempts)) if self.run_of(place) == place]

@@ -1,0 +1,337 @@
+"""Airflow in the story: tries, deferrals, deaths and clearings of the one task, as its scheduler handles them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_provider_ampexp.guardrails import Moment
+from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
+from tests.proof.story import Story
+from tests.proof.virtual import Actor, Killed, Timeline
+from tools.observed import Attempt, Verdict
+
+_QUEUE = 2.0  # seconds until a worker or a triggerer takes something up
+_RETRY_DELAY = 60.0
+_TRIGGERER_BACK = 20.0
+_SENTINEL = {"AmplitudeRampRolloutOperator__sentinel": ExecutorSafeguard.sentinel_value}
+
+State = Literal["scheduled", "running", "deferred", "up_for_retry", "success", "failed"]
+
+
+class Store:
+    """Airflow's memory of a task, which outlives its tries."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.writers: set[int] = set()
+        self.timeline: Timeline
+
+    def get(self, key: str) -> Any:
+        return self.kept.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self.kept[key] = value
+        actor = self.timeline.actor
+        assert actor is not None
+        assert actor.attempt is not None
+        self.writers.add(actor.attempt)
+
+
+@dataclass
+class Try:
+    """One try, while it goes on."""
+
+    number: int
+    max_tries: int
+    by_person: bool
+    started: datetime
+    run_start: datetime
+    ended: datetime | None = None
+    outcome: str = "killed"
+    said: str = ""
+    actor: Actor | None = None
+    row: list[str] = field(default_factory=list)
+    row_at: object = None
+
+
+class Airflow:
+    """Its scheduler, its workers and its triggerer, for the one task of the one run."""
+
+    def __init__(self, story: Story, timeline: Timeline) -> None:
+        self.story = story
+        self.timeline = timeline
+        self.state: State = "scheduled"
+        self.tries: list[Try] = []
+        self.max_tries = story.retries
+        self.store = Store()
+        self.store.timeline = timeline
+        self.verdicts: list[Verdict] = []
+        self.deaths: list[datetime] = []
+        self.steps = 0
+        self._run_start = self._scheduler_clock()
+        for seconds in story.clears:
+            timeline.at(seconds, self._clear)
+        self._schedule(_QUEUE, by_person=True)
+
+    # -- the scheduler ----------------------------------------------------------------------------------------------
+
+    def _scheduler_clock(self) -> datetime:
+        return self.timeline.now + timedelta(seconds=self.story.scheduler_skew)
+
+    def _schedule(self, delay: float, *, by_person: bool = False) -> None:
+        self.state = "scheduled"
+        place = len(self.tries)
+
+        def begin() -> None:
+            if len(self.tries) == place and self.state == "scheduled":
+                self.state = "running"
+                self.tries.append(Try(place + 1, self.max_tries, by_person, self.timeline.now, self._run_start))
+                self._process(place, "execute", None)
+
+        self.timeline.after(delay, begin)
+
+    def _clear(self) -> None:
+        """A person clears the task: where it runs, it is ended and tried again; where not, it begins anew."""
+        if not self.tries or self.state == "scheduled":
+            return
+        current = self.tries[-1]
+        if not self.story.clear_keeps_state:
+            self.store.kept.clear()
+        if self.state == "running":
+            if current.actor is not None:
+                current.actor.kill()
+            self._end(len(self.tries) - 1, "killed", "")
+            self._schedule(_QUEUE)
+            return
+        if self.state in ("success", "failed") and not self.story.run_goes_on:
+            self._run_start = self._scheduler_clock()
+        if self.state == "deferred":
+            self._end(len(self.tries) - 1, "killed", "")
+        self.max_tries = current.number + self.story.retries
+        self._schedule(_QUEUE, by_person=True)
+
+    def _died(self, place: int, after: float) -> None:
+        """A process did not come back: it is tried again, as often as that may be."""
+
+        def notice() -> None:
+            if place == len(self.tries) - 1 and self.state in ("running", "deferred"):
+                self._retry(place)
+
+        self.timeline.after(after, notice)
+
+    def _retry(self, place: int) -> None:
+        if self.tries[place].number > self.max_tries:
+            self.state = "failed"
+        else:
+            self.state = "up_for_retry"
+            number = len(self.tries)
+            self.timeline.after(
+                _RETRY_DELAY,
+                lambda: self._schedule(0) if (len(self.tries), self.state) == (number, "up_for_retry") else None,
+            )
+
+    def _end(self, place: int, outcome: str, said: str) -> None:
+        one = self.tries[place]
+        if one.ended is None:
+            one.ended, one.outcome, one.said = self.timeline.now, outcome, said
+
+    def _is_current(self, place: int, state: State) -> bool:
+        return place == len(self.tries) - 1 and self.state == state and self.tries[place].ended is None
+
+    # -- workers ----------------------------------------------------------------------------------------------------
+
+    def _process(self, place: int, method: str, event: Any) -> None:
+        """A worker's process for a try. An orphan's end interests nobody."""
+        one = self.tries[place]
+
+        def work() -> None:
+            result = self._attempt(place, method, event)
+            if isinstance(result, Killed):
+                self._end(place, "killed", "")
+                return
+            self._ended(place, result)
+
+        skews = self.story.skews
+        one.actor = self.timeline.begin(work, skew=skews[place % len(skews)], attempt=place)
+
+    def _attempt(self, place: int, method: str, event: Any) -> object:
+        """What it returns or raises."""
+        operator = self.story.operator(lambda moment: self._check(place, moment))
+        context = self._context(place, operator)
+        try:
+            if method == "execute":
+                result: object = operator.execute(context, **_SENTINEL)
+            else:
+                result = getattr(operator, method)(context, event)
+        except Killed as death:
+            return death
+        except TaskDeferred as deferred:
+            result = deferred
+        except Exception as error:
+            result = error
+        try:
+            self.step()  # Airflow is told
+        except Killed as death:
+            if isinstance(result, dict):
+                self._end(place, "lost", "")
+            return death
+        return result
+
+    def _ended(self, place: int, result: object) -> None:
+        if not self._is_current(place, "running"):
+            self._end(place, "killed", "")
+        elif isinstance(result, TaskDeferred):
+            self.state = "deferred"
+            path, arguments = result.trigger.serialize()
+            assert path.endswith(AmplitudeSoakTrigger.__name__)
+            self._watch(place, result.method_name, json.loads(json.dumps(arguments)), _QUEUE)
+        elif isinstance(result, AirflowFailException):
+            self.state = "failed"
+            self._end(place, "failed", str(result))
+        elif isinstance(result, Exception):
+            self._retry(place)
+            self._end(place, "up_for_retry", f"{type(result).__name__}: {result}")
+        else:
+            self.state = "success"
+            self._end(place, "success", str(result))
+
+    def _context(self, place: int, operator: Any) -> Any:
+        one = self.tries[place]
+        pushed: dict[str, Any] = {}
+        ti = SimpleNamespace(
+            try_number=one.number,
+            max_tries=one.max_tries,
+            task=operator,
+            xcom_push=lambda key, value: pushed.update({key: json.loads(json.dumps(value))}),
+        )
+        context = {"ti": ti, "dag_run": SimpleNamespace(start_date=one.run_start)}
+        return {**context, "task_state_store": self.store} if self.story.has_state else context
+
+    def _check(self, place: int, moment: Moment) -> Any:
+        """The guardrail looks at the world."""
+        answered = self.step()
+        self.timeline.sleep(self.story.check_takes)
+        said = self.story.verdict_at(self.timeline.seconds)
+        one = self.tries[place]
+        at = (moment.percentage, moment.stage_started_at)
+        one.row = [*(one.row if one.row_at == at else []), said]
+        one.row_at = at
+        self.verdicts.append(Verdict(self.timeline.now, moment.percentage, self._acts(one.row), place))
+        answered()
+        if said == "error":
+            raise RuntimeError("the warehouse is down")
+        return {"pass": True, "fail": False, "inconclusive": None}[said]
+
+    def _acts(self, row: list[str]) -> Any:
+        last = row[-1]
+        count = next((turn for turn, one in enumerate(reversed(row)) if one != last), len(row))
+        if last == "pass":
+            return "go"
+        limit = self.story.failure_limit if last == "fail" else self.story.inconclusive_limit
+        if count < limit:
+            return "wait"
+        return "roll back" if self.story.effect == "rollback" else "hold"
+
+    # -- the triggerer ----------------------------------------------------------------------------------------------
+
+    def _watch(self, place: int, method: str, arguments: dict[str, Any], after: float) -> None:
+        def work() -> None:
+            trigger = AmplitudeSoakTrigger(**json.loads(json.dumps(arguments)))
+            try:
+                event = _only_event(trigger)
+                self.step()
+            except Killed:
+                self._watch(place, method, arguments, _TRIGGERER_BACK)
+                return
+            if self._is_current(place, "deferred"):
+                self.state = "running"
+                payload = json.loads(json.dumps(event))
+                self.timeline.after(_QUEUE, lambda: self._resumed(place, method, payload))
+
+        def begin() -> None:
+            if self._is_current(place, "deferred"):
+                self.timeline.begin(work)
+
+        self.timeline.after(after, begin)
+
+    def _resumed(self, place: int, method: str, payload: Any) -> None:
+        if self._is_current(place, "running"):
+            self._process(place, method, payload)
+
+    # -- deaths -----------------------------------------------------------------------------------------------------
+
+    def step(self) -> Callable[[], None]:
+        """One step further: the story may let whoever acts die here, before it, or after it when this is called."""
+        self.steps += 1
+        crash = self.story.crashes.get(self.steps)
+        actor = self.timeline.actor
+        assert actor is not None
+        if crash is None:
+            return lambda: None
+        self.deaths.append(self.timeline.now)
+        if actor.attempt is not None:
+            self._died(actor.attempt, crash.noticed_after)
+        if crash.lives_on and actor.attempt is not None:
+            self.timeline.after(crash.lives_on, actor.kill)
+        elif not crash.answered:
+            raise Killed
+        else:
+            return _die
+        return lambda: None
+
+    # -- what was observed ------------------------------------------------------------------------------------------
+
+    def is_kept(self, verdict: Verdict) -> bool:
+        """Whether whoever comes next can know of a verdict."""
+        ended_by_itself = self.tries[verdict.attempt].outcome in ("success", "lost", "failed")
+        return ended_by_itself or verdict.attempt in self.store.writers
+
+    def quiet(self, first_seen: dict[int, datetime]) -> list[tuple[datetime, datetime]]:
+        """When nobody was there to go on: after a death or an end, until the next one looked."""
+        back = timedelta(seconds=_TRIGGERER_BACK + 2 * _QUEUE)
+        looks = sorted(first_seen.values())
+        ends = [one.ended for one in self.tries if one.ended is not None]
+        return [
+            (moment, max(moment + back, next((look for look in looks if look > moment), moment)))
+            for moment in (*self.deaths, *ends)
+        ]
+
+    def attempts(self, first_seen: dict[int, datetime]) -> list[Attempt]:
+        """The tries as they were seen from outside."""
+        return [
+            Attempt(
+                first_seen.get(place, one.started),
+                one.ended or self.timeline.now,
+                one.outcome,  # type: ignore[arg-type]
+                one.said,
+                one.by_person,
+            )
+            for place, one in enumerate(self.tries)
+        ]
+
+
+def _die() -> None:
+    raise Killed
+
+
+def _only_event(trigger: AmplitudeSoakTrigger) -> Any:
+    """Run a trigger to its one event. It awaits nothing but the timeline, which switches by itself."""
+
+    async def first() -> Any:
+        async for event in trigger.run():
+            return event.payload
+
+    running = first()
+    try:
+        running.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise AssertionError("it awaits something else than the timeline")

@@ -1,0 +1,164 @@
+"""Which stories there are: any plan, and anything that may happen to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from airflow_provider_ampexp.rollout import ChangeWindow
+from tests.proof.story import Crash, Edit, Fault, Story
+
+_SOAKS = (0.0, 1.0, 45.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+_MINUTES = 60.0
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """Any story. Nothing happens in the simplest ones."""
+    plan = draw(_plans())
+    segment = plan["segment"]
+    length = sum(soak for _, soak in plan["stages"]) + 30 * _MINUTES
+    times = _times(length)
+    steps = st.integers(1, 60)
+    return Story(
+        **plan,
+        verdicts=draw(st.none() | _verdicts(times)),
+        start=draw(_starts(plan["stages"])),
+        steps_faults=draw(_few(steps, _faults())),
+        outages=draw(_rarely(st.tuples(times, st.sampled_from([5.0, 90.0, 1000.0]), _faults()))),
+        edits=draw(_rarely(st.tuples(times, _edits(segment)))),
+        racing=draw(_few(steps, _edits(segment))),
+        crashes=draw(_few(steps, _crashes(), most=4)),
+        clears=draw(_rarely(times.map(lambda seconds: 1.5 * seconds))),
+        clear_keeps_state=draw(st.booleans()),
+        run_goes_on=draw(st.booleans()),
+        has_state=draw(st.booleans()),
+        approvals=draw(_approvals(times)),
+        omit=draw(_omitted()),
+        omit_one_of=draw(st.integers(1, 3)),
+        version_gaps=draw(st.booleans()),
+        skews=draw(st.lists(_skews(), min_size=1, max_size=3).map(tuple)),
+        scheduler_skew=draw(_skews()),
+    )
+
+
+@st.composite
+def _plans(draw: st.DrawFn) -> dict[str, Any]:
+    percentages = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True).map(sorted))
+    stages = tuple((percentage, draw(st.sampled_from(_SOAKS))) for percentage in percentages)
+    longest = max(soak for _, soak in stages)
+    polls = draw(st.sampled_from([0.05, 0.25, 1.5])) * longest
+    every = draw(st.sampled_from([None, 0.1, 0.4, 2.0]))
+    return {
+        "stages": stages,
+        "segment": draw(st.sampled_from([None, None, "Beta"])),
+        "rollback": draw(st.sampled_from(["start", "previous", "off", "hold", 0, 3])),
+        "on_drift": draw(st.sampled_from(["stop", "stop", "adopt"])),
+        "enable": draw(st.sampled_from([True, True, True, False])),
+        "window": draw(st.sampled_from([None, None, None, *_WINDOWS])),
+        "check_every": None if every is None else max(30.0, every * longest),
+        "check_takes": draw(st.sampled_from([0.0, 1.0, 20.0])),
+        "effect": draw(st.sampled_from(["rollback", "rollback", "hold"])),
+        "failure_limit": draw(st.integers(1, 2)),
+        "inconclusive_limit": draw(st.integers(1, 3)),
+        "poll_interval": max(30.0, polls),
+        "deferrable": draw(st.sampled_from([True, True, False])),
+        "retries": draw(st.integers(0, 4)),
+    }
+
+
+_WINDOWS = (
+    ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC"),
+    ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin"),
+)
+
+
+def _starts(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[tuple[float, bool]]:
+    some = st.sampled_from([0, 0, 0, *(percentage for percentage, _ in stages), 2, 50, 100])
+    return st.tuples(some, st.booleans())
+
+
+def _times(length: float) -> st.SearchStrategy[float]:
+    """Any time, and more often one at the very beginning."""
+    early = st.integers(0, 200).map(lambda tenths: tenths / 10)
+    return early | st.integers(0, 1200).map(lambda share: length * share / 1000)
+
+
+def _verdicts(times: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[tuple[float, str], ...]]:
+    said = st.sampled_from(["pass", "pass", "fail", "inconclusive", "error"])
+    return st.lists(st.tuples(times, said), max_size=4).map(lambda found: tuple(sorted(found)))
+
+
+def _faults() -> st.SearchStrategy[Fault]:
+    plain = st.sampled_from(["refused", "cut before", "cut after", "cut body", "garbage"]).map(Fault)
+    slow = st.builds(
+        Fault, st.sampled_from(["slow", "timeout", "late"]), seconds=st.sampled_from([0.5, 3.0, 12.0, 25.0])
+    )
+    refusals = st.builds(
+        Fault,
+        st.just("status"),
+        st.sampled_from([400, 401, 403, 404, 429, 429, 500, 502, 503]),
+        retry_after=st.sampled_from([None, 1, 30]),
+    )
+    return plain | slow | refusals | st.builds(Fault, st.just("spoilt"), st.sampled_from([500, 502, 504]))
+
+
+def _edits(segment: str | None) -> st.SearchStrategy[Edit]:
+    percentages = st.sampled_from([0, 1, 5, 25, 50, 100, 2.5])
+    ramped = (
+        percentages.map(lambda one: Edit({"rolloutPercentage": one}))
+        if segment is None
+        else percentages.map(lambda one: Edit({"percentage": one}, segment))
+    )
+    others = (
+        percentages.map(lambda one: Edit({"percentage": one}, "Staff"))
+        if segment is not None
+        else percentages.map(lambda one: Edit({"percentage": one}, "Beta"))
+    )
+    switches = st.sampled_from(
+        [Edit({"enabled": False}), Edit({"enabled": True}), Edit({"archive": True}), Edit({"archive": False})]
+    )
+    words = st.sampled_from(
+        [
+            Edit({"description": "by Maria"}),
+            Edit({"tags": ["rollout-hold"]}),
+            Edit({"tags": ["mine"]}),
+            Edit({"tags": []}),
+        ]
+    )
+    return ramped | ramped | switches | others | words
+
+
+def _crashes() -> st.SearchStrategy[Crash]:
+    return st.builds(
+        Crash,
+        answered=st.booleans(),
+        noticed_after=st.sampled_from([1.0, 10.0, 300.0]),
+        lives_on=st.sampled_from([0.0, 0.0, 0.0, 8.0, 200.0]),
+    )
+
+
+def _approvals(times: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:
+    one = st.tuples(times, times, st.sampled_from(["all", "percentages", "segments"]), st.booleans()).map(
+        lambda found: (min(found[:2]), max(found[:2]), *found[2:])
+    )
+    return st.just(()) | st.just(()) | st.just(()) | one.map(lambda found: (found,))
+
+
+def _omitted() -> st.SearchStrategy[tuple[str, ...]]:
+    names = ["rolloutPercentage", "enabled", "targetSegments", "tags", "deleted", "createdAt"]
+    some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True).map(tuple)
+    return st.just(()) | st.just(()) | some
+
+
+def _skews() -> st.SearchStrategy[float]:
+    return st.sampled_from([0.0, 300.0, -300.0, 17.0])
+
+
+def _few(keys: st.SearchStrategy[int], values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
+    return st.just({}) | st.dictionaries(keys, values, max_size=most)
+
+
+def _rarely(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.just(()) | st.lists(values, max_size=3).map(tuple)

@@ -1,0 +1,105 @@
+"""Lets a story happen, with the provider's own code, and tells what was observed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import requests
+
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
+from tests.proof.airflow import Airflow
+from tests.proof.story import Story
+from tests.proof.virtual import BEGIN, Timeline, TooLong, told_by
+from tests.proof.world import US, World
+from tools.observed import Observed
+
+_SILENCE = logging.getLogger("tests.proof")
+_SILENCE.setLevel(logging.CRITICAL)
+_IN_FLIGHT = timedelta(seconds=400)
+_CONNECTION = {
+    "conn_type": "amplitude_experiment",
+    "password": "ampex_demo",
+    "extra": {"base_url": "http://127.0.0.1:9", "timeout": 30, "retry_for": 120},
+}
+
+
+def tell(story: Story) -> Observed:
+    """What is observed when this happens."""
+    timeline = Timeline()
+    with told_by(timeline):
+        airflow = Airflow(story, timeline)
+
+        def step() -> tuple[int, Callable[[], None]]:
+            answered = airflow.step()
+            return airflow.steps, answered
+
+        world = World(story, timeline, step)
+        with _the_only_way(world), suppress(TooLong):
+            timeline.run()
+    plan = story.operator(lambda moment: True).plan()
+    attempts = airflow.attempts(world.first_seen)
+    return Observed(
+        plan=plan,
+        versions=world.versions,
+        ours={US},
+        attempts=attempts,
+        verdicts=[replace(one, kept=airflow.is_kept(one)) for one in airflow.verdicts],
+        writes=world.writes,
+        granularity=timedelta(milliseconds=1),
+        in_flight=_IN_FLIGHT,
+        prompt_within=None if story.is_thin else timedelta(seconds=90 + 3 * story.check_takes),
+        excused=[
+            *world.trouble,
+            *airflow.quiet(world.first_seen),
+            *_held(plan, world.versions, timeline.now, story.poll_interval),
+            *_closed(plan, timeline.now),
+            *((one.at, one.at + plan.recheck) for one in airflow.verdicts if one.acts != "go"),
+        ],
+    )
+
+
+def _held(
+    plan: RolloutPlan, versions: list[dict[str, Any]], end: datetime, poll: float
+) -> Iterator[tuple[datetime, datetime]]:
+    """When a person held it by its tag."""
+    moments = [datetime.fromisoformat(one["createdAt"].replace("Z", "+00:00")) for one in versions]
+    for version, since, until in zip(versions, moments, [*moments[1:], end], strict=True):
+        if plan.hold_tag in version["flagConfig"]["tags"]:
+            yield since, until + timedelta(seconds=poll)
+
+
+def _closed(plan: RolloutPlan, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """When the window was closed."""
+    at = BEGIN
+    while plan.window is not None and at < end:
+        opens = plan.window.next_open(at)
+        yield at, opens
+        at = plan.window.closes(opens) or end
+
+
+@contextmanager
+def _the_only_way(world: World) -> Iterator[None]:
+    """All that ``requests`` sends arrives here, and the connection is known."""
+
+    def send(
+        adapter: object, request: requests.PreparedRequest, *, timeout: float, **more: object
+    ) -> requests.Response:
+        return world.send(request, timeout)
+
+    with (
+        mock.patch.object(AmplitudeRampRolloutOperator, "log", _SILENCE),
+        mock.patch.object(AmplitudeSoakTrigger, "log", _SILENCE),
+        mock.patch.object(requests.adapters.HTTPAdapter, "send", send),
+        mock.patch.dict(os.environ, {"AIRFLOW_CONN_PROOF": json.dumps(_CONNECTION)}),
+    ):
+        yield

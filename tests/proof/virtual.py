@@ -1,0 +1,160 @@
+"""Time that passes only when everybody waits: a rollout of days takes milliseconds.
+
+Who acts (a task's process, a trigger) is an actor, a greenlet that runs until it sleeps; then whoever is due next goes
+on. So two attempts at once take turns at each request, and the same story is told in the same way each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as real
+import functools
+import heapq
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import greenlet
+import tenacity.nap
+
+BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
+
+
+class Killed(BaseException):
+    """What a process dies of. Nothing catches it but who looks whether it died."""
+
+
+class TooLong(Exception):
+    """The story does not end."""
+
+
+class Actor:
+    """Somebody who acts in time, with a clock that may be wrong."""
+
+    def __init__(self, timeline: Timeline, work: Callable[[], object], skew: float, attempt: int | None) -> None:
+        self.skew = skew
+        self.attempt = attempt
+        self.sleeps = 0
+        self._timeline = timeline
+        self._greenlet = greenlet.greenlet(work, parent=timeline.hub)
+        self._greenlet.actor = self  # type: ignore[attr-defined]
+
+    def go_on(self) -> None:
+        self._greenlet.switch()
+
+    def kill(self) -> None:
+        """End it wherever it is. Called by nobody who acts, only at a moment of the timeline."""
+        if not self._greenlet.dead:
+            self._greenlet.throw(Killed)
+
+
+class Timeline:
+    """The one true time, which is the service's, and what happens in it."""
+
+    def __init__(self, longest: int = 5_000) -> None:
+        self.seconds = 0.0
+        self.hub = greenlet.getcurrent()
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._count = 0
+        self._longest = longest
+
+    @property
+    def now(self) -> real.datetime:
+        return BEGIN + real.timedelta(seconds=self.seconds)
+
+    @property
+    def actor(self) -> Actor | None:
+        """Who acts now."""
+        found: Actor | None = getattr(greenlet.getcurrent(), "actor", None)
+        return found
+
+    def at(self, seconds: float, call: Callable[[], object]) -> None:
+        """Let something happen at a moment."""
+        self._count += 1
+        heapq.heappush(self._due, (max(seconds, self.seconds), self._count, call))
+
+    def after(self, seconds: float, call: Callable[[], object]) -> None:
+        self.at(self.seconds + seconds, call)
+
+    def begin(self, work: Callable[[], object], *, skew: float = 0.0, attempt: int | None = None) -> Actor:
+        """Let somebody begin to act."""
+        actor = Actor(self, work, skew, attempt)
+        self.at(self.seconds, actor.go_on)
+        return actor
+
+    def sleep(self, seconds: float) -> None:
+        """Let whoever acts wait."""
+        actor = self.actor
+        assert actor is not None
+        actor.sleeps += 1
+        turn = actor.sleeps
+
+        def wake() -> None:
+            if actor.sleeps == turn:  # else it was killed
+                actor.go_on()
+
+        self.after(seconds, wake)
+        self.hub.switch()
+        actor.sleeps += 1
+
+    def run(self) -> None:
+        """Until nothing is left to happen."""
+        while self._due:
+            if self._count > self._longest:
+                raise TooLong
+            self.seconds, _, call = heapq.heappop(self._due)
+            call()
+
+
+@contextmanager
+def told_by(timeline: Timeline) -> Iterator[None]:
+    """Let this be the time that the provider, its emulator and its libraries look at and sleep in."""
+
+    class Moment(real.datetime):
+        @classmethod
+        def now(cls, tz: real.tzinfo | None = None) -> Any:
+            skew = timeline.actor.skew if timeline.actor else 0.0
+            return (timeline.now + real.timedelta(seconds=skew)).astimezone(tz)
+
+    async def sleep(seconds: float) -> None:
+        timeline.sleep(seconds)
+
+    async def to_thread(function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    clock = SimpleNamespace(
+        time=lambda: timeline.now.timestamp(), monotonic=lambda: timeline.seconds, sleep=timeline.sleep
+    )
+    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread)
+    new = {time: clock, asyncio: loop, real.datetime: Moment}
+    places = [(module, name, one) for old, one in new.items() for module, name in _looks_at(old)]
+    with _instead([*places, (tenacity, "time", clock), (tenacity.nap, "time", clock)]):
+        yield
+
+
+@contextmanager
+def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = [(module, name, getattr(module, name)) for module, name, _ in places]
+    for module, name, new in places:
+        setattr(module, name, new)
+    try:
+        yield
+    finally:
+        for module, name, old in before:
+            setattr(module, name, old)
+
+
+@functools.cache
+def _looks_at(old: Any) -> list[tuple[Any, str]]:
+    """Where the provider has this module, or where it asks this class what time it is."""
+    return [
+        (module, name)
+        for module_name, module in list(sys.modules.items())
+        if module_name.startswith("airflow_provider_ampexp.")
+        for name, value in vars(module).items()
+        if value is old and (old is not real.datetime or "datetime.now(" in inspect.getsource(module))
+    ]

@@ -1,0 +1,222 @@
+"""The service in the story: the emulator's own state and rules, reached through ``requests`` without a socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from airflow_provider_ampexp.emulator import versions, world
+from airflow_provider_ampexp.emulator.clock import Clock
+from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
+from airflow_provider_ampexp.emulator.problems import Refusal
+from airflow_provider_ampexp.emulator.service import Service
+from tests.proof.story import Edit, Fault, Story
+from tests.proof.virtual import BEGIN, Timeline
+from tools.observed import Write
+
+FLAG = "1"
+US = "Airflow"
+_WAY = 0.1  # seconds from here to the service, and back
+_PATIENCE = 400.0  # after a fault the client may try again for as long as this
+
+
+class _Clock(Clock):
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
+        self._timeline = timeline
+
+    def now(self) -> float:
+        return self._timeline.now.timestamp()
+
+
+class World:
+    """The service with its one flag, and who may do what to it when.
+
+    ``writes`` and ``trouble`` are what no history shows: who wrote which version knowing what, and when it was unwell.
+    """
+
+    def __init__(self, story: Story, timeline: Timeline, step: Callable[[], tuple[int, Callable[[], None]]]) -> None:
+        self.story = story
+        self.timeline = timeline
+        self.writes: dict[int, Write] = {}
+        self.trouble: list[tuple[datetime, datetime]] = []
+        self.first_seen: dict[int, datetime] = {}
+        self._known: dict[int, int] = {}
+        self._step = step
+        self.service = Service()
+        world.reset(self.service)
+        self.service.clock = _Clock(timeline)
+        self.service.settings.version_gaps = story.version_gaps
+        world.load(self.service, world.World(flags=[self._flag()]))
+        self._arrange()
+
+    @property
+    def versions(self) -> list[dict[str, Any]]:
+        """The true history, oldest first."""
+        return self.service.find("flags", FLAG).versions
+
+    def edit(self, edit: Edit) -> None:
+        """Maria edits. What became impossible meanwhile is left undone."""
+        fields = dict(edit.fields)
+        if edit.segment is not None:
+            now = self.service.find("flags", FLAG).config["targetSegments"]
+            fields["targetSegments"] = [{**one, **fields} if one["name"] == edit.segment else one for one in now]
+            fields = {"targetSegments": fields["targetSegments"]}
+        carry_out(self.service, PersonEdit(kind="flags", id=FLAG, by="Maria", fields=fields))
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def send(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
+        """In place of what ``requests`` sends with."""
+        number, maybe_die_answered = self._step()
+        fault = self.story.steps_faults.get(number) or self._outage()
+        if fault is not None:
+            now = self.timeline.now
+            self.trouble.append((now - timedelta(seconds=1), now + timedelta(seconds=_PATIENCE + fault.seconds)))
+        self.timeline.sleep(_WAY)
+        if request.method == "PATCH" and number in self.story.racing:
+            self.edit(self.story.racing[number])
+        basis = self._known.get(self._attempt, 0)
+        response = self._carried_out(request, fault, timeout, basis)
+        maybe_die_answered()
+        self.timeline.sleep(_WAY)
+        newest = int(response.headers.get("X-Newest", 0))
+        if response.status_code == 200 and request.method == "GET" and newest:
+            self._known[self._attempt] = newest
+            self.first_seen.setdefault(self._attempt, self.timeline.now)
+        return response
+
+    @property
+    def _attempt(self) -> int:
+        actor = self.timeline.actor
+        return -1 if actor is None or actor.attempt is None else actor.attempt
+
+    def _outage(self) -> Fault | None:
+        for since, length, fault in self.story.outages:
+            if since <= self.timeline.seconds < since + length:
+                return fault
+        return None
+
+    def _carried_out(
+        self, request: requests.PreparedRequest, fault: Fault | None, timeout: float, basis: int
+    ) -> requests.Response:
+        attempt = self._attempt
+
+        def work() -> requests.Response:
+            return self._worked_on(request, attempt, basis)
+
+        if fault is None:
+            return work()
+        kind = fault.kind
+        if kind == "refused":
+            reason = NewConnectionError(None, "refused")  # type: ignore[arg-type]
+            raise requests.ConnectionError(MaxRetryError(None, "/", reason))  # type: ignore[arg-type]
+        if kind == "status":
+            return self._answer(request, fault.status, b'{"error": "the story says so"}', fault)
+        if kind == "cut before":
+            raise requests.ConnectionError("the connection was cut")
+        if kind == "slow":
+            self.timeline.sleep(min(fault.seconds, timeout - 1))
+            return work()
+        if kind == "late":
+            self.timeline.after(timeout + fault.seconds, work)
+        else:
+            work()
+        if kind in ("timeout", "late"):
+            self.timeline.sleep(timeout)
+            raise requests.ReadTimeout("no answer in time")
+        if kind == "cut after":
+            raise requests.ConnectionError("the connection was cut")
+        if kind == "cut body":
+            raise requests.exceptions.ChunkedEncodingError("half an answer")
+        if kind == "garbage":
+            return self._answer(request, 200, b'{"flags": [', fault)
+        return self._answer(request, fault.status, b"<html>", fault)
+
+    def _worked_on(self, request: requests.PreparedRequest, attempt: int, basis: int) -> requests.Response:
+        newest = self.versions[-1]["version"]
+        try:
+            body = self._body(request)
+        except Refusal as refusal:
+            return self._answer(request, refusal.status, json.dumps({"error": refusal.error}).encode(), None)
+        for version in self.versions:
+            if version["version"] > newest:
+                self.writes[version["version"]] = Write(attempt, basis)
+        response = self._answer(request, 200, body, None)
+        response.headers["X-Newest"] = str(newest if attempt >= 0 else 0)
+        return response
+
+    def _body(self, request: requests.PreparedRequest) -> bytes:
+        url = urlsplit(str(request.url))
+        caller = self.service.admit(request.headers.get("Authorization"))
+        if request.method == "PATCH":
+            raw = request.body if isinstance(request.body, bytes) else str(request.body).encode()
+            self.service.edit(caller, "flags", FLAG, raw)
+            return b"OK"
+        if url.path == "/api/1/flags":
+            query = {name: one[0] for name, one in parse_qs(url.query).items()}
+            return json.dumps({"flags": self.service.list_objects(caller, "flags", query)}).encode()
+        thing = self.service.get(caller, "flags", FLAG)
+        if url.path == f"/api/1/flags/{FLAG}/versions":
+            return json.dumps(
+                [self._shown(one) for one in versions.newest_first(thing, self.service.settings)]
+            ).encode()
+        assert url.path == f"/api/1/flags/{FLAG}", url.path
+        return json.dumps(thing.view()).encode()
+
+    def _shown(self, version: dict[str, Any]) -> dict[str, Any]:
+        if not self.story.omit or version["version"] % self.story.omit_one_of:
+            return version
+        config = {name: one for name, one in version["flagConfig"].items() if name not in self.story.omit}
+        return {name: one for name, one in version.items() if name not in self.story.omit} | {"flagConfig": config}
+
+    def _answer(
+        self, request: requests.PreparedRequest, status: int, body: bytes, fault: Fault | None
+    ) -> requests.Response:
+        response = requests.Response()
+        response.status_code = status
+        response._content = body
+        response.url = str(request.url)
+        response.request = request
+        response.headers["Date"] = self.service.clock.http_date()
+        if fault is not None and fault.retry_after is not None:
+            response.headers["Retry-After"] = str(fault.retry_after)
+        return response
+
+    # -- what was arranged ------------------------------------------------------------------------------------------
+
+    def _flag(self) -> dict[str, Any]:
+        percentage, enabled = self.story.start
+        ramped = self.story.segment
+        segments = [
+            {"name": name, "percentage": percentage if name == ramped else 30, "conditions": []}
+            for name in ("Staff", "Beta")
+        ]
+        return {
+            "id": FLAG,
+            "key": "checkout",
+            "enabled": enabled,
+            "rolloutPercentage": percentage if ramped is None else 40,
+            "targetSegments": segments,
+            "createdAt": (BEGIN - timedelta(days=3)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+
+    def _arrange(self) -> None:
+        for seconds, edit in self.story.edits:
+            self.timeline.at(seconds, lambda edit=edit: self.edit(edit))
+        for since, until, hold, is_given in self.story.approvals:
+            self.timeline.at(since, lambda hold=hold: setattr(self.service.approvals, "hold", hold))
+            self.timeline.at(until, lambda is_given=is_given: self._answer_approvals(is_given))
+
+    def _answer_approvals(self, is_given: bool) -> None:
+        self.service.approvals.hold = "none"
+        for pending in self.service.approvals.views():
+            taken = self.service.approvals.take(pending["id"])
+            if is_given:
+                self.service.apply(taken.thing, "Olga", taken.work)
