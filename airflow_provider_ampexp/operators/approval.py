@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -15,10 +15,11 @@ from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import Memory, RolloutPlan
 from airflow_provider_ampexp.rollout.approval import Approval, OnRefusal, Response
 from airflow_provider_ampexp.rollout.plan import Soak, duration
-from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
 APPROVE, REJECT = "Approve", "Reject"
 
@@ -94,41 +95,25 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         memory: dict[str, Any] | None = None,
     ) -> OutcomeXCom:
         """Go on after a wait; or with the answer, which Airflow 3.3 gives to the waiting task itself."""
-        said = {**(event or {})}
-        if "chosen_options" not in said:
-            return super().resume(context, said)
-        said = {"status": "changed", "watch": watch, "memory": memory, **said}
-        if said["watch"] is None or said["memory"] is None:
-            raise AirflowFailException(
-                f"Somebody answered ({said['chosen_options']}), but Airflow lost what {self.described()} was waiting "
-                "with. Clear this task to be asked again."
-            )
-        return super().resume(context, said)
+        said = event or {}
+        if "chosen_options" in said:
+            said = {"status": "changed", **said}
+        return super().resume(context, said, watch, memory)
 
-    def memory_of(self, said: Mapping[str, Any]) -> Memory:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
         """What is remembered, and what was answered."""
-        memory = super().memory_of(said)
         chosen = said.get("chosen_options")
         if chosen is None:
-            return memory
+            return Memory.from_json(memory)
         user = said.get("responded_by_user") or {}
-        return replace(memory, response=Response(list(chosen) == [APPROVE], str(user.get("name") or "somebody")))
+        response = Response(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
+        return replace(Memory.from_json(memory), response=response)
 
-    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
-        """Wait in the triggerer, which looks for the answer too."""
+    def trigger_class(self) -> type[AmplitudeSoakTrigger]:
+        """The trigger that waits, and looks for the answer too."""
         from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
 
-        plain = {"watch": watch.as_plain(), "memory": memory.as_json()}
-        self.defer(
-            trigger=AmplitudeApprovalTrigger(
-                amplitude_conn_id=str(self.amplitude_conn_id),
-                poll_interval=self.poll_interval,
-                ti_id=str(context["ti"].id),
-                **plain,
-            ),
-            method_name="resume",
-            kwargs=plain,
-        )
+        return AmplitudeApprovalTrigger
 
     def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
         """Put the question under *Required Actions*."""

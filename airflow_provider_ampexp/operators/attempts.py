@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_SLACK = timedelta(seconds=2)
+_CLOCKS_DIFFER = timedelta(minutes=5)
 _FAILED = "amplitude_rollback"
 
 
@@ -19,10 +20,12 @@ def is_automatic_retry(context: Context, retries: int | None) -> bool:
     allows ``retries`` more tries than were made so far.
     """
     ti = context.get("ti")
-    if ti is None:
-        return False
-    first = (ti.max_tries or 0) - (retries or 0) + 1
-    return bool(ti.try_number > max(1, first))
+    return ti is not None and bool(ti.try_number > _first_try(ti, retries))
+
+
+def _first_try(ti: Any, retries: int | None) -> int:
+    """The number of the try that a person began."""
+    return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
 
 
 def keep_failed(context: Context, why: str) -> None:
@@ -30,27 +33,36 @@ def keep_failed(context: Context, why: str) -> None:
 
     Airflow 3.3 keeps it. Where it is lost, the next attempt asks the guardrails again before it goes on.
     """
-    if (store := context.get("task_state_store")) is not None:
-        store.set(_FAILED, why)
+    store, ti = context.get("task_state_store"), context.get("ti")
+    if store is None or ti is None:
+        return
+    with contextlib.suppress(Exception):  # that Airflow cannot be reached keeps nobody from rolling back
+        store.set(_FAILED, {"since_try": _first_try(ti, ti.task.retries), "why": why})
 
 
 def failed_before(context: Context) -> str | None:
     """Why an earlier attempt was about to roll back.
 
-    Only for an automatic retry: some ways of clearing a task keep this, and who clears a task wants it to begin anew.
+    Some ways of clearing a task keep this, and who clears a task wants it to begin anew: what was kept before does not
+    count.
     """
-    store = context.get("task_state_store")
-    why = store.get(_FAILED) if store is not None else None
-    return why if isinstance(why, str) else None
+    store, ti = context.get("task_state_store"), context.get("ti")
+    kept = store.get(_FAILED) if store is not None else None
+    if ti is None or not isinstance(kept, dict) or kept.get("since_try") != _first_try(ti, ti.task.retries):
+        return None
+    return str(kept.get("why"))
 
 
 def run_began(context: Context, service_now: datetime) -> datetime | None:
-    """When the DAG run began, on the service's clock: this machine's may be wrong by minutes.
+    """When the DAG run began, on the service's clock, or up to some minutes earlier.
 
-    Airflow sets it anew when a finished run is cleared.
+    Airflow sets it anew when a finished run is cleared. It goes by the clock of the scheduler's machine, and nobody
+    knows how far that is off; nor this one's, save where it is ahead of the service's. What happened a little before
+    the run is then taken for its own, so that a retry may stop for nothing. The other way round it would go on after a
+    rollback.
     """
     run = context.get("dag_run")
     if run is None or run.start_date is None:
         return None
     behind = service_now - datetime.now(timezone.utc)
-    return run.start_date + behind - _SLACK
+    return run.start_date + min(behind, timedelta(0)) - _CLOCKS_DIFFER

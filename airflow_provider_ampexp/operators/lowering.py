@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
 def lower(context: Context, flag: RollingFlag, to: Position, why: str, described: str) -> None:
     """Take the flag down to ``to``, and confirm it by reading.
 
+    Takes what :func:`about_to_lower` takes, and raises what that does.
+    """
+    with about_to_lower(context, flag, to, why, described):
+        flag.lower_to(to)
+
+
+@contextmanager
+def about_to_lower(
+    context: Context, flag: RollingFlag, to: Position | None, why: str, described: str
+) -> Iterator[None]:
+    """From the moment on in which a rollback is decided, every error says that it is not confirmed.
+
+    :param to: where it goes; ``None`` where the flag is to be left as it is
     :param why: what failed; a next attempt finds it, should this one die on the way
     :param described: which flag, in words
     :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
@@ -27,10 +42,11 @@ def lower(context: Context, flag: RollingFlag, to: Position, why: str, described
     before = flag.seen.position
     attempts.keep_failed(context, why)
     try:
-        flag.lower_to(to)
+        yield
     except Exception as error:
         kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+        wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
         raise kind(
-            f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and was to go back from {before} "
-            f"to {to}. As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now. {error}"
+            f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
+            f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now. {error}"
         ) from None

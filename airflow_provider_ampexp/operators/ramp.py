@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -15,7 +16,7 @@ from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
 from airflow_provider_ampexp.operators import arguments, attempts
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
-from airflow_provider_ampexp.operators.lowering import lower
+from airflow_provider_ampexp.operators.lowering import about_to_lower, lower
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.sdk import Context
+
+    from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
 # begun a moment later than was thought.
@@ -158,7 +161,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def execute(self, context: Context) -> OutcomeXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
-        with doing(f"ramp {self.described()}"), self.hook() as hook:
+        with doing(self._purpose(context)), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
             flag = RollingFlag.find(hook.client, target, plan.segment)
@@ -169,31 +172,61 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         """What an attempt knows before its first look."""
         is_retry = attempts.is_automatic_retry(context, self.retries)
         began = attempts.run_began(context, service_now) if is_retry or self.follows_another_task else None
-        return Memory(began, is_retry, failed=attempts.failed_before(context) if is_retry else None)
+        return Memory(began, is_retry, failed=attempts.failed_before(context))
+
+    def _purpose(self, context: Context) -> str:
+        """What this attempt is about to do, for its errors."""
+        failed = attempts.failed_before(context)
+        if failed is None:
+            return f"ramp {self.described()}"
+        return (
+            f"finish the rollback of {self.described()}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: as "
+            "far as is known USERS STILL GET IT, look at it in Amplitude now"
+        )
 
     @property
     def follows_another_task(self) -> bool:
         """Whether a task before this one began the rollout, so that the first attempt, too, minds what happened."""
         return False
 
-    def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> OutcomeXCom:
-        """Go on after a wait. What is remembered besides the flag comes back with the event."""
-        said: Mapping[str, Any] = event or {}
+    def resume(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        watch: dict[str, Any] | None = None,
+        memory: dict[str, Any] | None = None,
+    ) -> OutcomeXCom:
+        """Go on after a wait.
+
+        :param event: why the wait is over. What is remembered besides the flag is in it, too: ``dag.test()`` and
+            ``airflow dags test`` lose the two arguments that follow.
+        :param watch: what was waited for
+        :param memory: what is remembered besides the flag
+        """
+        said = self._meant_for_this_task(context, event or {})
         status, why = said.get("status"), said.get("why")
+        watch, memory = watch or said.get("watch"), memory or said.get("memory")
         if status == "error":
             raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
-        if status not in ("due", "changed"):
+        if status not in ("due", "changed") or watch is None or memory is None:
             raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
         with doing(f"ramp {self.described()}"), self.hook() as hook:
             plan = self.plan()
-            watch = SoakWatch.from_plain(said["watch"])
-            flag = RollingFlag(hook.client, Target(watch.kind, id=watch.id), plan.segment)
+            watched = SoakWatch.from_plain(watch)
+            flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
             flag.look(archived=bool(said.get("archived")))
-            return self.reconcile(context, plan, flag, self.memory_of(said))
+            return self.reconcile(context, plan, flag, self.remembered(memory, said))
 
-    def memory_of(self, said: Mapping[str, Any]) -> Memory:
-        """What was remembered over a wait."""
-        return Memory.from_json(said["memory"])
+    def _meant_for_this_task(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was meant for another task only wakes this one: SQLite gives a trigger's id to the next one."""
+        ti = context.get("ti")
+        if ti is None or event.get("ti_id") in (None, str(ti.id)):
+            return event
+        return {"status": "changed"}
+
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+        """What is remembered over a wait, and what the event says besides."""
+        return Memory.from_json(memory)
 
     def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
         """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
@@ -208,7 +241,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 memory = memory.raised(before, flag.seen.position, flag.now)
             elif isinstance(act, Check):
                 memory = self._ask(context, flag, memory)
-                flag.look(archived=flag.seen.archived)
+                self._look_again(context, plan, flag, memory)
             elif isinstance(act, Wait):
                 self.wait(context, plan, flag, act, memory)
             elif isinstance(act, AskForApproval):
@@ -239,6 +272,15 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             streaks.append(streak)
         return memory.judged(streaks, flag.now)
 
+    def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
+        """Guardrails take their time, and somebody may have moved the flag meanwhile."""
+        act = decide(plan, flag.seen, memory, flag.now)
+        about_to: AbstractContextManager[None] = nullcontext()
+        if isinstance(act, RollBack):
+            about_to = about_to_lower(context, flag, act.to, act.why, self.described())
+        with about_to:
+            flag.look(archived=flag.seen.archived)
+
     def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
         tag = plan.hold_tag
@@ -253,17 +295,21 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
         """Free the worker until the trigger says that the wait is over."""
+        ti = context.get("ti")
+        plain = {"watch": watch.as_plain(), "memory": memory.as_json()}
+        trigger = self.trigger_class()(
+            amplitude_conn_id=str(self.amplitude_conn_id),
+            poll_interval=self.poll_interval,
+            ti_id=None if ti is None else str(ti.id),
+            **plain,
+        )
+        self.defer(trigger=trigger, method_name="resume", kwargs=plain)
+
+    def trigger_class(self) -> type[AmplitudeSoakTrigger]:
+        """The trigger that waits. It is loaded here, since that takes longer than the parsing of a DAG should."""
         from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
-        self.defer(
-            trigger=AmplitudeSoakTrigger(
-                amplitude_conn_id=str(self.amplitude_conn_id),
-                watch=watch.as_plain(),
-                poll_interval=self.poll_interval,
-                memory=memory.as_json(),
-            ),
-            method_name="resume",
-        )
+        return AmplitudeSoakTrigger
 
     def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
         """Ask a person, where the plan has an approval; that is a task of its own."""

@@ -75,14 +75,23 @@ class RollingFlag:
     def raise_to(self, percentage: int) -> None:
         """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
 
+        A disabled flag that says more than the stage is lowered first, 2 requests more: where percentages wait for an
+        approval and the switch does not, one write of both would let everybody in.
+
         There is no way to write only if nobody else has. So it is looked up afterwards whether somebody changed what
         was written between our look and our write; what they had set is put back.
 
         :raises OverwrittenError: when that was the very percentage or switch
         """
+        if not self.seen.position.enabled and self.seen.position.percentage > percentage:
+            self._set(percentage, {})
+        self._set(percentage, {"enabled": True})
+
+    def _set(self, percentage: int, switch: EditFields) -> None:
         looked_at, version = self.config, self.seen.newest_version
-        self._bring_to({**percentage_fields(self.config, percentage, self.segment), "enabled": True})
-        theirs = self._overwritten(looked_at, version, Position(percentage, enabled=True))
+        self._bring_to({**percentage_fields(self.config, percentage, self.segment), **switch})
+        enabled = switch.get("enabled", self.seen.position.enabled)
+        theirs = self._overwritten(looked_at, version, Position(percentage, enabled))
         if theirs is not None:
             self._put_back(looked_at, theirs, percentage)
 

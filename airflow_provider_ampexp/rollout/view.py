@@ -132,11 +132,12 @@ class View:
         )
 
     def was_ours(self, change: Change) -> bool:
-        """Whether a change since the run began is its own: a planned raise, or what its earlier tasks prepared."""
+        """Whether a change since the run began is its own planned raise, or led to where it first raised from."""
         first = first_planned_raise(self.plan, self.seen, self.memory.run_began)
-        if first is None or change.entry.by != first.entry.by:
+        if first is None:
             return False
-        return change.entry.version < first.entry.version or is_planned(self.plan, change)
+        is_own = change.entry.by == first.entry.by and is_planned(self.plan, change)
+        return is_own or change.entry.version < first.entry.version
 
     # where a rollback takes it
 

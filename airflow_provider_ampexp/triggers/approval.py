@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
@@ -10,29 +9,17 @@ from airflow_provider_ampexp.triggers.soak import SoakEvent, SoakWatch
 
 
 class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
-    """Watches a flag, and whether somebody answered.
+    """Watches a flag, and whether somebody answered what the task asked. It only reads."""
 
-    Airflow 3.3 resumes the task itself when the answer comes; before that, and when it came while the task was on a
-    worker, this finds it. It only reads.
-
-    :param ti_id: the id of the task instance that asked
-    """
-
-    def __init__(self, *, ti_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.ti_id = ti_id
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again: plain JSON values."""
-        _, arguments = super().serialize()
-        arguments["ti_id"] = self.ti_id
-        return ("airflow_provider_ampexp.triggers.approval.AmplitudeApprovalTrigger", arguments)
+    _looked = False
 
     async def poll(self, watch: SoakWatch) -> SoakEvent | None:
         """Look for the answer, then at the flag."""
         return await self._answer() or await super().poll(watch)
 
     async def _answer(self) -> SoakEvent | None:
+        if self.ti_id is None or (self._looked and _airflow_resumes_the_task_itself()):
+            return None
         from airflow.sdk.execution_time import hitl
         from asgiref.sync import sync_to_async
 
@@ -43,6 +30,7 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
             # The flag is watched on. Where Airflow resumes the task by itself nothing is lost.
             self.log.warning("Airflow did not say whether somebody answered: %s: %s", type(error).__name__, error)
             return None
+        self._looked = True
         if not (answer.response_received and answer.chosen_options):
             return None
         user = answer.responded_by_user
@@ -53,3 +41,10 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
             "chosen_options": list(answer.chosen_options),
             "responded_by_user": {"id": user.id, "name": user.name} if user else None,
         }
+
+
+def _airflow_resumes_the_task_itself() -> bool:
+    """Since 3.3, when the answer comes. Only one that came while the task was on a worker is missed by that."""
+    from airflow.sdk import exceptions
+
+    return hasattr(exceptions, "TaskAwaitingInput")

@@ -31,29 +31,39 @@ class AmplitudeSoakTrigger(BaseTrigger):
     :param watch: what is watched, as :meth:`SoakWatch.as_plain` writes it
     :param poll_interval: seconds between two looks
     :param memory: what the task remembers. The trigger gives it back in its event as ``memory``, beside the watch as
-        ``watch``: the ``kwargs`` of a deferral would be the place for it, but ``dag.test()`` and ``airflow dags test``
-        lose those.
+        ``watch``: the ``kwargs`` of a deferral are the place for it, but ``dag.test()`` and ``airflow dags test`` lose
+        those.
+    :param ti_id: the id of the task instance that waits, which is in the event, too: SQLite gives a trigger's id to the
+        next one, so that an event can reach another task
     """
 
     def __init__(
-        self, *, amplitude_conn_id: str, watch: dict[str, Any], poll_interval: float, memory: dict[str, Any]
+        self,
+        *,
+        amplitude_conn_id: str,
+        watch: dict[str, Any],
+        poll_interval: float,
+        memory: dict[str, Any],
+        ti_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.amplitude_conn_id = amplitude_conn_id
         self.watch = watch
         self.poll_interval = poll_interval
         self.memory = memory
+        self.ti_id = ti_id
         self._client: ManagementClient | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again: plain JSON values."""
         return (
-            "airflow_provider_ampexp.triggers.rollout.AmplitudeSoakTrigger",
+            f"{type(self).__module__}.{type(self).__name__}",
             {
                 "amplitude_conn_id": self.amplitude_conn_id,
                 "watch": self.watch,
                 "poll_interval": self.poll_interval,
                 "memory": self.memory,
+                "ti_id": self.ti_id,
             },
         )
 
@@ -66,7 +76,8 @@ class AmplitudeSoakTrigger(BaseTrigger):
         finally:
             if self._client is not None:
                 self._client.close()
-        yield TriggerEvent({**event, "watch": self.watch, "memory": self.memory})  # type: ignore[no-untyped-call]
+        said = {**event, "watch": self.watch, "memory": self.memory, "ti_id": self.ti_id}
+        yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
     async def _until_over(self, watch: SoakWatch) -> SoakEvent:
         while True:

@@ -60,7 +60,7 @@ def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[
             assert row is not None
             if not asked:
                 asked.append({"subject": row.subject, "body": row.body, "users": row.assigned_users})
-            elif options:  # at the second look
+            if options:
                 row.responded_at, row.chosen_options = utcnow(), options
                 row.responded_by, row.params_input = {"id": "eve", "name": "eve"}, {}
             user = SimpleNamespace(**row.responded_by) if row.responded_by else None
