@@ -25,6 +25,7 @@ from airflow_provider_ampexp.rollout import (
     ChangeWindow,
     Check,
     Memory,
+    Position,
     Raise,
     RollBack,
     RolloutPlan,
@@ -238,7 +239,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             if isinstance(act, Raise):
                 before = flag.seen.position
                 flag.raise_to(act.stage.percentage)
-                memory = memory.raised(before, flag.seen.position, flag.now)
+                # Not what is seen now: who disables the flag right after the write is somebody else.
+                memory = memory.raised(before, Position(act.stage.percentage, enabled=True), flag.now)
             elif isinstance(act, Check):
                 memory = self._ask(context, flag, memory)
                 self._look_again(context, plan, flag, memory)

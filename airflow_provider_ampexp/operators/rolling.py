@@ -107,12 +107,17 @@ class RollingFlag:
             self._bring_to(self._fields(position.percentage))
 
     def _overwritten(self, looked_at: FlagConfig, newest: int, wrote: Position) -> Version | None:
-        """The last version between our look and our write that changed what we wrote."""
+        """The last version between our look and our write that changed what we wrote.
+
+        Only what differed was sent, so a flag that somebody has disabled meanwhile is not enabled by our write.
+        """
+        was = position_of(looked_at, self.segment)
         new = sorted((one for one in self._versions if _number(one) > newest), key=_number)
         theirs = None
         for one in new:
             config = one.get("flagConfig") or {}
-            if position_of(config, self.segment) == wrote:
+            now = position_of(config, self.segment)
+            if now == wrote or (was and was.enabled and now and now.percentage == wrote.percentage):
                 return theirs
             if any(config.get(name) != looked_at.get(name) for name in self._written if name in config):
                 theirs = one

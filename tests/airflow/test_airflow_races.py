@@ -1,0 +1,55 @@
+"""A person acts at the very moment at which a ramp writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+
+
+def ramp(emulator: Emulator) -> tuple[AmplitudeRampRolloutOperator, str]:
+    """A ramp that is about to go from 5 % to 25 %, and the flag's id."""
+    flag = emulator.create_flag("search", enabled=True, rolloutPercentage=5, variants=[{"key": "on"}])
+    operator = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", stages=[1, 5, 25, 100], soak=0)
+    return operator, flag["id"]
+
+
+def exposed(emulator: Emulator, flag_id: str) -> list[tuple[str, Any, Any]]:
+    """Who took it where, oldest first, from the second version on."""
+    versions = reversed(emulator.versions("flags", flag_id)[:-1])
+    return [
+        (one["createdBy"], one["flagConfig"]["rolloutPercentage"], one["flagConfig"]["enabled"]) for one in versions
+    ]
+
+
+def test_who_disables_the_flag_between_look_and_write_has_the_last_word(emulator: Emulator) -> None:
+    operator, flag_id = ramp(emulator)
+    emulator.edit_before_write("flags", flag_id, by="Maria", enabled=False)
+
+    with pytest.raises(AirflowFailException, match=r"Maria changed flag .* put back; the rollout has stopped"):
+        operator.execute({})
+    # Our write was under way already. It enabled nothing, and what Maria had left is put back.
+    assert exposed(emulator, flag_id) == [("Maria", 5, False), ("Airflow", 25, False), ("Airflow", 5, False)]
+
+
+def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(emulator: Emulator) -> None:
+    operator, flag_id = ramp(emulator)
+    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
+
+    def maria() -> None:
+        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
+            time.sleep(0.01)
+        emulator.edit("flags", flag_id, by="Maria", enabled=False)
+
+    thread = threading.Thread(target=maria)
+    thread.start()
+    with pytest.raises(AirflowFailException, match=r"somebody changed the flag meanwhile: .* by Maria"):
+        operator.execute({})
+    thread.join()
+    assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 25, False)]
