@@ -180,6 +180,11 @@ def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_e
     amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=100)
     write("a.yaml", "flag: a\n")
     write("b.yaml", "flag: nowhere\nstages: [1]\n")
+    assert command("plan", "rollouts/a.yaml") == (
+        1,
+        "rollouts/a.yaml:1: stages: is missing\n1 file looked at, nothing was written; 0 would change a flag now.\n",
+        "",
+    )
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 1
     lines = out.splitlines()
