@@ -17,7 +17,8 @@ class Kill(ABC):
 
     :param detected: seconds until Airflow knew; ``None`` when it has not yet
     :param recovered: seconds until somebody else had taken the work up
-    :param is_clean: whether no other kill came in between, so that the seconds mean something
+    :param is_clean: whether nobody who had to notice or to mend it was killed meanwhile, so that the seconds mean
+        something
     """
 
     what: str
@@ -34,6 +35,11 @@ class Kill(ABC):
             self.detected = passed
         if recovered and self.recovered is None:
             self.recovered = passed
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        """Whose kill holds its recovery up."""
+        return ("scheduler", "scheduler and its workers")
 
     @abstractmethod
     def look(self, database: Database, tasks: dict[str, TaskInstance]) -> tuple[bool, bool]:
@@ -61,6 +67,10 @@ class TriggererKill(Kill):
 
     job: int
     triggers: frozenset[int]
+
+    @property
+    def helpers(self) -> tuple[str, ...]:
+        return ("triggerer",)
 
     def look(self, database: Database, tasks: dict[str, TaskInstance]) -> tuple[bool, bool]:
         owners = [owner for id, owner in database.triggers().items() if id in self.triggers]
@@ -113,7 +123,8 @@ class Killer:
             done = self._kill_scheduler(tasks, with_workers=sort != "scheduler")
         if done is not None:
             for other in self.kills:
-                other.is_clean = other.is_clean and other.recovered is not None
+                if other.recovered is None and done.what in other.helpers:
+                    other.is_clean = False
             self.kills.append(done)
         return done
 

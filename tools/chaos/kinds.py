@@ -12,6 +12,7 @@ from tools.chaos.witness import Witness
 STAGES = (1, 5, 25, 100)
 SOAK = 4.0  # seconds
 LONG = 60.0  # a soak in which many a kill falls: it shows whether one begins anew
+PASSES = -60.0  # before the stage began: always
 SLOW = 7.0  # how long some guardrails need before they pass, which is longer than a soak
 
 ALL_SOAK = (SOAK, SOAK, SOAK, SOAK)
@@ -103,7 +104,7 @@ KINDS = {
         Kind("plain"),
         Kind("long", soaks=(SOAK, LONG, SOAK, None)),
         Kind("segment", arguments={"segment": "Beta"}),
-        Kind("checked", soaks=ALL_SOAK, arguments={"check_every": 3}, check=Check("fail", until=0)),
+        Kind("checked", soaks=ALL_SOAK, arguments={"check_every": 3}, check=Check("fail", until=PASSES)),
         Kind("recovers", arguments={"check_every": 2}, check=Check("fail", until=SLOW, limit=1000)),
         Kind("unsure", arguments={"check_every": 2}, check=Check("inconclusive", until=SLOW, limit=1000)),
         Kind("breaks", arguments={"check_every": 2}, check=Check("error", at=25, until=SLOW, limit=1000)),
@@ -117,7 +118,8 @@ KINDS = {
         Kind("raised", "stopped", None, person={"rolloutPercentage": 60}, person_at=25),
         Kind("disabled", "stopped", None, person={"enabled": False}, person_at=25),
         Kind("archived", "stopped", None, person={"archive": True}),
-        Kind("overwritten", "stopped", None, person={"enabled": False}, person_at=5, at_write=True),
+        Kind("disabled-at-write", "stopped", None, person={"enabled": False}, at_write=True),
+        Kind("lowered-at-write", "stopped", None, person={"rolloutPercentage": 2}, at_write=True),
         Kind("adopted", arguments={"on_drift": "adopt"}, person={"rolloutPercentage": 40}, person_at=25),
         Kind("described", person={"description": "Maria was here"}),
         Kind("tagged", person={"tags": ["rollout-hold"]}, person_at=5, hold=10.0),

@@ -25,7 +25,7 @@ def report(controller: Controller, violations: Sequence[str], seconds: float) ->
         "",
         f"{'seconds until':<28}{'detected: median':>18}{'worst':>8}{'recovered: median':>20}{'worst':>8}{'of':>6}",
         *(_row(sort, [one for one in kills if one.what == sort]) for sort in sorted(sorts)),
-        "(of those kills that no other one followed before they were mended)",
+        "(of those kills whose recovery no other kill held up)",
     ]
     return "\n".join(lines)
 
