@@ -181,8 +181,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         if failed is None:
             return f"ramp {self.described()}"
         return (
-            f"finish the rollback of {self.described()}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: as "
-            "far as is known USERS STILL GET IT, look at it in Amplitude now"
+            f"finish the rollback of {self.described()}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: "
+            "as far as is known USERS STILL GET IT, look at it in Amplitude now"
         )
 
     @property
