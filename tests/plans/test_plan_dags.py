@@ -197,3 +197,18 @@ def test_parsing_loads_pydantic_and_yaml_but_not_requests(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['pydantic', 'yaml']"
+
+
+def test_who_wants_an_import_error_can_have_one(folder: Path) -> None:
+    (folder / "rollouts" / "search.yaml").write_text(BAD)
+    (folder / "releases.py").write_text(
+        "import warnings\n"
+        "from airflow_provider_ampexp.plans import PlanFileWarning, rollout_dags\n"
+        "with warnings.catch_warnings():\n"
+        "    warnings.simplefilter('error', PlanFileWarning)\n"
+        "    rollout_dags('rollouts/')\n"
+    )
+    found = bag(folder)
+    (error,) = found.import_errors.values()
+    assert "PlanFileWarning: soak: 12 has no unit" in error
+    assert set(found.dags) == set()
