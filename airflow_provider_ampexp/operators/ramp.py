@@ -240,7 +240,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 before = flag.seen.position
                 flag.raise_to(act.stage.percentage)
                 # Not what is seen now: who disables the flag right after the write is somebody else.
-                memory = memory.raised(before, Position(act.stage.percentage, enabled=True), flag.now)
+                memory = memory.raised(before, Position(act.stage.percentage, enabled=True), flag.seen, flag.now)
             elif isinstance(act, Check):
                 memory = self._ask(context, flag, memory)
                 self._look_again(context, plan, flag, memory)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
 from airflow_provider_ampexp.rollout.consequence import joined
-from airflow_provider_ampexp.rollout.history import Seen, changes, newest_change
+from airflow_provider_ampexp.rollout.history import Seen, changes
 from airflow_provider_ampexp.rollout.memory import Memory
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
 from airflow_provider_ampexp.rollout.view import View
@@ -59,14 +59,11 @@ def _stop_at_what_happened_unseen(view: View) -> Act | None:
 
 
 def _stop_when_changed_by_someone(view: View) -> Act | None:
-    if not view.moved:
+    if not view.is_moved:
         return None
-    change = newest_change(view.seen.history)
-    if view.is_our_own_twin(change):
-        return None
-    who = str(change) if change and change.after == view.seen.position else f"to {view.seen.position}"
+    who = ", then ".join(map(str, view.moves)) or f"to {view.seen.position}"
     why = f"somebody changed the flag meanwhile: it was changed {who}"
-    if not view.seen.position.enabled:
+    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.moves))):
         return Stop("disabled", f"{why}{_failed_before(view)}")
     if view.plan.on_drift == "stop":
         return Stop("drift", f"{why}{_failed_before(view)}")

@@ -52,7 +52,6 @@ class Entry:
     at: datetime | None
     by: str
     position: Position | None
-    archived: bool | None = None
 
     def __str__(self) -> str:
         return f"version {self.version} by {self.by} at {_moment(self.at)}"
@@ -79,7 +78,7 @@ class Change:
 
 
 def position_of(config: FlagConfig, segment: str | None) -> Position | None:
-    """Where a configuration stands; ``None`` when it does not say."""
+    """Where a configuration stands; ``None`` when it does not say. What is archived is as good as disabled."""
     percentage: Any = config.get("rolloutPercentage")
     if segment is not None:
         named = [one for one in config.get("targetSegments") or [] if one.get("name") == segment]
@@ -87,7 +86,7 @@ def position_of(config: FlagConfig, segment: str | None) -> Position | None:
     enabled = config.get("enabled")
     if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
         return None
-    return Position(percentage, enabled)
+    return Position(percentage, enabled and not config.get("deleted"))
 
 
 def read_history(versions: Iterable[Version], segment: str | None = None) -> tuple[Entry, ...]:
@@ -98,7 +97,6 @@ def read_history(versions: Iterable[Version], segment: str | None = None) -> tup
             at=_parse(one.get("createdAt")),
             by=str(one.get("createdBy") or "somebody"),
             position=position_of(one.get("flagConfig") or {}, segment),
-            archived=(one.get("flagConfig") or {}).get("deleted"),
         )
         for one in versions
     ]
@@ -132,12 +130,6 @@ def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterat
         if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
             yield Change(before, entry.position, entry)
         before = entry.position
-
-
-def newest_change(history: tuple[Entry, ...]) -> Change | None:
-    """The last change of position that the history tells of."""
-    *_, newest = (None, *changes(history))
-    return newest
 
 
 def _parse(value: object) -> datetime | None:

@@ -27,6 +27,7 @@ class Memory:
     :param is_retry: whether Airflow made this attempt by itself, after another one died
     :param start: where the flag stood before this rollout; ``None`` until it was looked at
     :param left_at: where this attempt saw or left the flag last; ``None`` until it was looked at
+    :param version: the newest version then; ``None`` until it was looked at
     :param wrote: whether this attempt itself brought it there
     :param hand: by which name the service knows this rollout's changes; ``None`` until one was seen
     :param seen_first: when the present position was seen first, for a history too thin to tell since when it holds
@@ -42,6 +43,7 @@ class Memory:
     is_retry: bool = False
     start: Position | None = None
     left_at: Position | None = None
+    version: int | None = None
     wrote: bool = False
     hand: str | None = None
     seen_first: datetime | None = None
@@ -59,13 +61,19 @@ class Memory:
             fresh,
             start=self.start or start_of_run(plan, seen, self.run_began),
             left_at=seen.position,
+            version=seen.newest_version,
             hand=self.hand or self._hand_of(plan, seen),
             seen_first=fresh.seen_first or now,
         )
 
-    def raised(self, before: Position, after: Position, now: datetime) -> Memory:
-        """What is remembered after this attempt has set a stage, and has read it back."""
-        moved = replace(self._at_another_position(), left_at=after, wrote=True, seen_first=now)
+    def raised(self, before: Position, after: Position, seen: Seen, now: datetime) -> Memory:
+        """What is remembered after this attempt has set a stage, and has read it back.
+
+        :param seen: what it read then. Somebody may have moved the flag after the write: that is still to be judged.
+        """
+        new = (one for one in reversed(seen.history) if one.version > (self.version or 0))
+        version = next((one.version for one in new if one.position == after), seen.newest_version)
+        moved = replace(self._at_another_position(), left_at=after, version=version, wrote=True, seen_first=now)
         return moved.recorded("raise", now, {"from": before.percentage, "to": after.percentage})
 
     def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
@@ -96,6 +104,7 @@ class Memory:
             "is_retry": self.is_retry,
             "start": [self.start.percentage, self.start.enabled] if self.start else None,
             "left_at": [self.left_at.percentage, self.left_at.enabled] if self.left_at else None,
+            "version": self.version,
             "wrote": self.wrote,
             "hand": self.hand,
             "seen_first": self.seen_first.isoformat() if self.seen_first else None,
@@ -114,6 +123,7 @@ class Memory:
             is_retry=told["is_retry"],
             start=Position(*told["start"]) if told["start"] else None,
             left_at=Position(*told["left_at"]) if told["left_at"] else None,
+            version=told.get("version"),
             wrote=told["wrote"],
             hand=told["hand"],
             seen_first=_moment(told["seen_first"]),
@@ -126,7 +136,7 @@ class Memory:
 
     def _at_another_position(self) -> Memory:
         """What outlives a change of position: not what was said about the one before."""
-        return replace(self, left_at=None, wrote=False, seen_first=None, streaks=(), checked_at=None)
+        return replace(self, left_at=None, version=None, wrote=False, seen_first=None, streaks=(), checked_at=None)
 
     def _hand_of(self, plan: RolloutPlan, seen: Seen) -> str | None:
         """Whoever set the stage that this attempt knows it set, or made this run's first planned raise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_provider_ampexp.rollout.consequence import joined
-from airflow_provider_ampexp.rollout.history import Change, Position, Seen, since
+from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
 from airflow_provider_ampexp.rollout.memory import Memory, first_planned_raise, is_planned
 from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
 
@@ -20,7 +20,6 @@ class View:
         self.before = memory
         self.memory = memory.looked(plan, seen, now)
         self.is_first_look = memory.left_at is None
-        self.moved = not self.is_first_look and memory.left_at != seen.position
         self.acts, self.said = joined(self.memory.streaks)
 
     # where it stands
@@ -117,19 +116,27 @@ class View:
         """Whether a person holds it, by its tag."""
         return self.plan.hold_tag in self.seen.tags
 
-    def is_our_own_twin(self, change: Change | None) -> bool:
-        """Whether another attempt of this very task, which may live on after a crash, took the next step."""
-        left_at = self.before.left_at
-        if change is None or left_at is None or self.before.hand is None:
+    @property
+    def is_moved(self) -> bool:
+        """Whether somebody else moved the flag since the last look, be it there and back."""
+        if self.is_first_look:
             return False
-        step = self.plan.next_above(left_at.percentage if left_at.enabled else -1)
-        return (
-            change.before == left_at
-            and change.after == self.seen.position
-            and step is not None
-            and step.percentage == change.after.percentage
-            and change.entry.by == self.before.hand
-        )
+        is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
+        return bool(self.moves) or (self.seen.position != self.before.left_at and not is_explained)
+
+    @property
+    def moves(self) -> list[Change]:
+        """What somebody else changed since the last look, oldest first, as far as the history tells."""
+        return [change for change in self._since_last_look if not self._is_our_own_twin(change)]
+
+    @property
+    def _since_last_look(self) -> list[Change]:
+        version = self.before.version
+        return [one for one in changes(self.seen.history) if version is not None and one.entry.version > version]
+
+    def _is_our_own_twin(self, change: Change) -> bool:
+        """Whether another attempt of this very task, which may live on after a crash, took a step."""
+        return change.entry.by == self.before.hand and is_planned(self.plan, change)
 
     def was_ours(self, change: Change) -> bool:
         """Whether a change since the run began is its own planned raise, or led to where it first raised from."""

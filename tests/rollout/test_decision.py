@@ -46,7 +46,7 @@ def off(percentage: float) -> Position:
 def flag(*steps: tuple[float, Position] | tuple[float, Position, str], archived: bool = False) -> Seen:
     """A flag that came to be in these steps: hours after T0, position, by whom."""
     entries = [
-        Entry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1], archived)  # type: ignore[misc]
+        Entry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1])  # type: ignore[misc]
         for number, step in enumerate(steps, 1)
     ]
     return Seen(steps[-1][1], archived, tuple(reversed(entries)))
@@ -152,6 +152,14 @@ def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
     assert act == Stop(
         "drift", "somebody changed the flag meanwhile: it was changed from 5 % to 50 % by Maria at 2026-03-01 12:30:00Z"
     )
+
+
+def test_a_change_there_and_back_between_two_looks_stops_it_too() -> None:
+    memory = remembered(PLAN, flag((0, on(5))), 0.1)
+    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria"), (0.6, on(5), "Maria")), 0.7, memory)
+    assert isinstance(act, Stop)
+    assert "from 5 % to 50 % by Maria" in act.why
+    assert "from 50 % to 5 % by Maria" in act.why
 
 
 def test_adopt_goes_on_from_there() -> None:
@@ -375,14 +383,14 @@ def test_a_stage_of_its_own_raises_only_to_itself(position: Position, hours: flo
 
 
 def test_memory_survives_its_deferral() -> None:
-    memory = said(Memory(at(0), True, on(0), on(5.5), True, "Airflow", at(1)), "inconclusive", 2, "why")
+    memory = said(Memory(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
     assert memory.record[-1]["verdict"] == "inconclusive"
     assert Memory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
     assert Memory.from_json(Memory().as_json()) == Memory()
 
 
 def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
-    memory = Memory().raised(on(0), on(1), at(0))
+    memory = Memory().raised(on(0), on(1), flag((0, on(0)), (0, on(1))), at(0))
     for _ in range(500):
         memory = said(memory, "pass", 1)
     assert len(memory.record) == 200
