@@ -102,9 +102,7 @@ class PlanFile(Fields):
     stages: Annotated[list[AnyStage], Field(min_length=1)] = Field(
         description="Whole percentages, rising; or percentage and soak for each."
     )
-    soak: Span | None = Field(
-        None, validate_default=False, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h."
-    )
+    soak: Span | None = Field(None, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h.")
     segment: Text | None = Field(None, description="The target segment to ramp; if left out, whom no segment captures.")
 
     guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout goes on.")
@@ -112,7 +110,7 @@ class PlanFile(Fields):
     window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
 
     approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
-    approvers: list[Text] = Field([], description="Airflow users who may; if left out, whoever may run the DAG.")
+    approvers: list[Text] = Field([], description="Airflow users who may; if left out, whoever may edit the run.")
     approval_timeout: Span | None = Field(None, description="How long to wait for an answer; if left out, for ever.")
     on_reject: Literal["hold", "rollback"] = Field("rollback", description="What follows when somebody says no.")
     on_no_answer: Literal["hold", "rollback"] = Field("hold", description="What follows when the time is over.")
@@ -128,7 +126,7 @@ class PlanFile(Fields):
     deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
 
     dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
-        None, validate_default=False, description="The DAG; if left out, the file's name without its ending."
+        None, description="The DAG; if left out, the file's name without its ending."
     )
     description: str | None = Field(None, description="One line for the list of DAGs.")
     schedule: Text | None = Field(None, description="cron or @once; if left out, somebody starts it by hand.")

@@ -73,7 +73,8 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan
         problem = "is empty" if yaml.value is None else f"fields with their values are wanted, not {shown(yaml.value)}"
         raise PlanFileError([Mistake(file, 1, "", problem)])
     try:
-        plan = PlanFile.model_validate({"dag_id": path.stem, **(defaults or {}), **yaml.value})
+        said = {**(defaults or {}), **yaml.value}
+        plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
     except ValidationError as error:
         raise PlanFileError([_mistake(file, yaml, *one) for one in _told(error)]) from None
     return ReadPlan(file, plan, yaml)
