@@ -15,7 +15,7 @@ help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
 	@echo "make test           ruff, mypy --strict and pytest"
-	@echo "make ui             the emulator and 'airflow standalone' with the examples, to look at"
+	@echo "make ui             the emulator and an Airflow with the examples, to look at"
 	@echo "make setup          only the environment ($(VENV))"
 
 setup: $(VENV)/.installed

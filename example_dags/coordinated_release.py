@@ -28,6 +28,7 @@ with DAG(
     schedule=None,
     catchup=False,
     max_active_runs=1,
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=30)},
     render_template_as_native_obj=True,
     params={
         "stages": Param([5, 25, 100], type="array", title="Stages (%)"),
@@ -68,8 +69,7 @@ with DAG(
         roll_back = AmplitudeDisableOperator.partial(
             task_id=f"roll_back_{tier}",
             trigger_rule="one_failed" if after is ramps else "all_success",
-            retries=5,
-            retry_delay=timedelta(seconds=30),
+            retries=10,  # what is on without what it depends on is worth some patience
         ).expand_kwargs(
             [{"amplitude_conn_id": region, "flag_key": flag} for region in REGIONS.values() for flag in flags]
         )

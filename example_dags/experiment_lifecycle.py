@@ -25,7 +25,7 @@ with DAG(
     dag_id="experiment_lifecycle",
     schedule=None,
     catchup=False,
-    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    default_args={"amplitude_conn_id": "amplitude_experiment_default", "retries": 3},
     render_template_as_native_obj=True,
     params={
         "experiment_key": Param("checkout-button", type="string", title="Experiment key"),

@@ -10,6 +10,8 @@ so on. It needs a table `checkouts (flag, variant, at, failed)`: one row a check
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from airflow_provider_ampexp.guardrails import SqlGuardrail
@@ -31,7 +33,11 @@ with DAG(
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    default_args={
+        "amplitude_conn_id": "amplitude_experiment_default",
+        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins anew
+        "retry_delay": timedelta(seconds=30),
+    },
     render_template_as_native_obj=True,
     params={
         "flag_key": Param("new-checkout", type="string", title="Flag key"),

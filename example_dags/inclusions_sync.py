@@ -10,6 +10,7 @@ import os
 from datetime import datetime
 
 from airflow.sdk import DAG, ObjectStoragePath, Param, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.operators.inclusions import AmplitudeSetInclusionsOperator
 
@@ -20,8 +21,9 @@ with DAG(
     schedule="0 2 * * *",
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    is_paused_upon_creation=True,  # it acts by itself every night, so let somebody begin it on purpose
     max_active_runs=1,  # two at once would each undo the other's list
-    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    default_args={"amplitude_conn_id": "amplitude_experiment_default", "retries": 3},
     params={
         "flag_key": Param("new-checkout", type="string", title="Flag key"),
         "variant": Param("on", type="string", title="Variant"),
@@ -37,7 +39,9 @@ with DAG(
         lines = [line.strip() for line in ObjectStoragePath(path).read_text().splitlines()]
         users = [line for line in lines if line and not line.startswith("#")]
         if not users:
-            raise ValueError(f"{path} names nobody; to remove everybody, use AmplitudeClearInclusionsOperator")
+            raise AirflowFailException(
+                f"{path} names nobody; to remove everybody, use AmplitudeClearInclusionsOperator"
+            )
         return users
 
     AmplitudeSetInclusionsOperator(

@@ -6,6 +6,8 @@ other values for another flag, or set a schedule for a release at a certain hour
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from airflow_provider_ampexp.operators.inclusions import AmplitudeAddInclusionsOperator
@@ -18,7 +20,11 @@ with DAG(
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    default_args={"amplitude_conn_id": "amplitude_experiment_default"},
+    default_args={
+        "amplitude_conn_id": "amplitude_experiment_default",
+        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins anew
+        "retry_delay": timedelta(seconds=30),
+    },
     # With native rendering a template gives the list or number itself, not its text.
     render_template_as_native_obj=True,
     params={

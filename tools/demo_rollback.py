@@ -6,12 +6,9 @@ one stage on, those with the feature fail more often.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 from airflow.version import version as airflow_version
@@ -20,13 +17,11 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 from tools.scratch import environment, migrate, run_dag
 from tools.timeline import Timeline, end_of
+from tools.warehouse import BAD_FROM, Warehouse
 
 FLAG = "new-checkout"
 STAGES = [1, 5, 25, 50, 100]
-BAD_FROM = 25
 SOAK = 4
-CHECKOUTS = 20_000  # at each stage, by everybody together
-FAILING = {"control": 2.0, "treatment": 2.0, "treatment, bad": 6.2}  # how many in a hundred
 
 
 def main() -> int:
@@ -42,42 +37,22 @@ def main() -> int:
     print("Amplitude is played by the emulator of this package. Starting both ...\n", flush=True)
     with EmulatorServer() as server, tempfile.TemporaryDirectory(prefix="ampexp-demo-") as home:
         emulator = Emulator(server.base_url)
-        warehouse, log = Path(home) / "warehouse.db", Path(home) / "demo.log"
+        warehouse, log = Warehouse(Path(home) / "warehouse.db"), Path(home) / "demo.log"
         log.touch()
-        create(warehouse)
         env = environment(Path(home), emulator.connection_json)
-        env["AIRFLOW_CONN_WAREHOUSE"] = json.dumps({"conn_type": "sqlite", "host": str(warehouse)})
+        env["AIRFLOW_CONN_WAREHOUSE"] = warehouse.connection_json
         migrate(env)
         timeline = Timeline(emulator, FLAG, STAGES, log)
 
         def watch() -> None:
             for percentage in timeline.show_new():
                 if percentage:
-                    trade(warehouse, percentage)
+                    warehouse.trade(FLAG, percentage)
 
         began = time.monotonic()
         conf = {"flag_key": FLAG, "stages": STAGES, "soak": f"{SOAK}s"}
         returncode = run_dag(env, "guarded_rollout", conf, log, watch)
         return verdict(emulator, timeline, returncode, time.monotonic() - began, log)
-
-
-def create(warehouse: Path) -> None:
-    """An empty warehouse."""
-    with sqlite3.connect(warehouse) as db:
-        db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
-
-
-def trade(warehouse: Path, percentage: int) -> None:
-    """What comes into the warehouse while so many have the feature."""
-    now = datetime.now(timezone.utc).isoformat(" ", "seconds")
-    treated = CHECKOUTS * percentage // 100
-    sizes = {"treatment": treated, "control": CHECKOUTS - treated}
-    with sqlite3.connect(warehouse) as db:
-        for variant, size in sizes.items():
-            is_bad = variant == "treatment" and percentage >= BAD_FROM
-            failing = round(size * FAILING[f"{variant}, bad" if is_bad else variant] / 100)
-            rows = ((FLAG, variant, now, int(one < failing)) for one in range(size))
-            db.executemany("insert into checkouts values (?, ?, ?, ?)", rows)
 
 
 def verdict(emulator: Emulator, timeline: Timeline, returncode: int, seconds: float, log: Path) -> int:

@@ -1,0 +1,37 @@
+"""A scratch warehouse in SQLite, as `guarded_rollout` asks it: checkouts that fail more often from one stage on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime, timezone
+from pathlib import Path
+
+BAD_FROM = 25  # per cent
+_CHECKOUTS = 20_000  # at each stage, by everybody together
+_FAILING, _FAILING_WHEN_BAD = 2.0, 6.2  # how many in a hundred
+
+
+class Warehouse:
+    """It holds what the demos write into it, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with sqlite3.connect(path) as db:
+            db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
+
+    @property
+    def connection_json(self) -> str:
+        """An Airflow connection to it."""
+        return json.dumps({"conn_type": "sqlite", "host": str(self._path)})
+
+    def trade(self, flag: str, percentage: int) -> None:
+        """What comes in while so many have the feature."""
+        now = datetime.now(timezone.utc).isoformat(" ", "seconds")
+        treated = _CHECKOUTS * percentage // 100
+        bad = _FAILING_WHEN_BAD if percentage >= BAD_FROM else _FAILING
+        with sqlite3.connect(self._path) as db:
+            for variant, size, failing in (("treatment", treated, bad), ("control", _CHECKOUTS - treated, _FAILING)):
+                failed = round(size * failing / 100)
+                rows = ((flag, variant, now, int(one < failed)) for one in range(size))
+                db.executemany("insert into checkouts values (?, ?, ?, ?)", rows)
