@@ -43,10 +43,10 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace, scratch: Path) -> bool:
     """One run. Returns whether everything ended as it must."""
-    from tools.chaos.controller import Controller
+    from tools.chaos.controller import Controller, Rollout
     from tools.chaos.database import Database
     from tools.chaos.installation import CONNECTION_EXTRAS, Installation
-    from tools.chaos.judge import judge
+    from tools.chaos.judge import asked, judge
     from tools.chaos.kinds import KINDS
     from tools.chaos.processes import Processes, adopt_orphans, until
     from tools.chaos.report import report
@@ -89,12 +89,14 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
             kills=arguments.kills,
         )
         is_over = controller.run(began + _LIMIT)
-        lines, tries = read(installation.witnessed), database.all_tries()
-        violations = [
-            f"{one}: {found}"
-            for one in controller.rollouts
-            for found in judge(one, emulator, tries.get(one.run_id, []), [x for x in lines if x.run_id == one.run_id])
-        ]
+        lines, tries, requests = read(installation.witnessed), database.all_tries(), asked(emulator)
+
+        def judged(one: Rollout) -> list[str]:
+            own = [line for line in lines if line.run_id == one.run_id]
+            return judge(one, emulator, tries.get(one.run_id, []), own, requests.get(one.flag_id, []))
+
+        violations = [f"{one}: {found}" for one in controller.rollouts for found in judged(one)]
+        (scratch / "kills.json").write_text(json.dumps([one.told() for one in controller.killer.kills]))
         (scratch / "world.json").write_text(json.dumps(emulator.dump()))
         print("\n" + report(controller, violations, time.monotonic() - began), flush=True)
         if not is_over:

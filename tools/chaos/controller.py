@@ -32,7 +32,7 @@ _FAULTS = (
     {"kind": "cut_after", "rate": 0.015},
     {"kind": "cut_after", "rate": 0.1, "methods": ["PATCH"]},
     {"kind": "cut_body", "rate": 0.01},
-    {"kind": "garbage", "rate": 0.005},
+    {"kind": "garbage", "rate": 0.005, "methods": ["GET"]},
     {"kind": "slow", "rate": 0.01, "seconds": 5.0},  # longer than the client waits: done late
     {"kind": "slow_after", "rate": 0.01, "seconds": 5.0},
 )

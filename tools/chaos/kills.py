@@ -36,6 +36,11 @@ class Kill(ABC):
         if recovered and self.recovered is None:
             self.recovered = passed
 
+    def told(self) -> dict[str, object]:
+        """For a person who looks into what happened."""
+        at = time.time() - (time.monotonic() - self.at)
+        return {"at": at, "what": self.what, "detected": self.detected, "recovered": self.recovered}
+
     @property
     def helpers(self) -> tuple[str, ...]:
         """Whose kill holds its recovery up."""
