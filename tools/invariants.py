@@ -31,12 +31,15 @@ def violations(observed: Observed) -> list[str]:
 def exposure_is_earned(observed: Observed, history: History) -> Found:
     """Exposure is never above the highest stage whose predecessors all passed: only the next stage is ever set.
 
+    Where the percentage waits for an approval and the switch does not, the flag is enabled at what it said before.
+
     Leaving a stage rests on a pass that the same attempt got at that stage, after its whole soak and not too long ago.
     """
     for change in _raises(history):
         stand, known = change.entry.stand, change.known.stand
         expected = observed.plan.next_above(known.reached)
-        if expected is None or stand.percentage != expected.percentage:
+        allowed = set() if expected is None else {expected.percentage, min(known.percentage, expected.percentage)}
+        if stand.percentage not in allowed:
             yield f"the next stage after {known} is {expected and expected.percentage} %", change.entry
         if observed.plan.checked and observed.verdicts is not None and observed.plan.stage_at(known.reached):
             problem = _rests_on(observed, history, change)
@@ -89,9 +92,14 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
 
 def nothing_is_written_after_a_persons_edit(observed: Observed, history: History) -> Found:
     """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
-    stops any rollout."""
+    stops any rollout.
+
+    Until a run has written anything, each of its attempts begins from where it finds the flag.
+    """
     for change in history.changes:
-        began = observed.attempts[observed.run_of(change.attempt)].began
+        run = observed.run_of(change.attempt)
+        written = (one.entry.at for one in history.changes if observed.run_of(one.attempt) == run)
+        began = min(observed.attempts[change.attempt].began, *written)
         for before, after in history.moves():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             was_seen = after.place <= change.known.place and after.at > began

@@ -73,7 +73,8 @@ class Observed:
     :param ours: the names by which the service knows the rollout's changes
     :param attempts: the tries in the order in which they began
     :param verdicts: in the order of time; ``None`` when nobody kept them, and then nothing is judged by them
-    :param writes: by the number of the version. One that is not in it is taken for that of the attempt that began last,
+    :param writes: by the number of the version; what is in it is ours, whoever approved it. What is not is taken for that
+        of the attempt that began last,
         and what was there before it for known, save what somebody did within ``race``.
     :param race: the time between a look and its write, within which an edit cannot be known
     :param granularity: by how much the clocks that are compared may differ
@@ -173,7 +174,9 @@ class Change:
 
     @property
     def lowers(self) -> bool:
-        return self.entry.stand.exposure < self.known.stand.exposure
+        """Whether it takes the feature from users: not so where somebody else had lowered it as far unseen."""
+        before = self.unseen[-1] if self.unseen else self.known
+        return self.entry.stand.exposure < min(self.known.stand.exposure, before.stand.exposure)
 
 
 class History:
@@ -233,7 +236,9 @@ class History:
         by = str(version["createdBy"])
         at = datetime.fromisoformat(str(version["createdAt"]).replace("Z", "+00:00"))
         stand = _stand(config, self.observed.plan.segment)
-        return Entry(place, int(version["version"]), at, by, by in self.observed.ours, stand, config)
+        number = int(version["version"])
+        is_ours = by in self.observed.ours or number in self.observed.writes
+        return Entry(place, number, at, by, is_ours, stand, config)
 
     def _change(self, entry: Entry) -> Change:
         write = self.observed.writes.get(entry.number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -40,14 +41,18 @@ def ensure_percentage(
     )
 
 
-def percentage_fields(config: FlagConfig, percentage: int, segment: str | None) -> EditFields:
-    """The fields to edit so that the flag, or the segment, has this percentage."""
+def percentage_fields(config: FlagConfig, percentage: float, segment: str | None) -> EditFields:
+    """The fields to edit so that the flag, or the segment, has this percentage.
+
+    A fraction, here or in another segment, is something that a person set in Amplitude. It is sent as the next whole
+    one, which lets in the same users.
+    """
     if segment is None:
-        return {"rolloutPercentage": percentage}
+        return {"rolloutPercentage": math.ceil(percentage)}
     wanted = find_segment(config, segment)
     return {
         "targetSegments": [
-            cast("TargetSegment", {**one, "percentage": percentage}) if one is wanted else one
+            cast("TargetSegment", {**one, "percentage": math.ceil(percentage if one is wanted else one["percentage"])})
             for one in config.get("targetSegments", [])
         ]
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment, Version
-from airflow_provider_ampexp.ensure.errors import MissingFieldError, OverwrittenError
-from airflow_provider_ampexp.ensure.fields import bring_to
+from airflow_provider_ampexp.ensure.errors import EnsureError, MissingFieldError, OverwrittenError
+from airflow_provider_ampexp.ensure.fields import bring_to, differing
 from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
@@ -35,7 +36,7 @@ class RollingFlag:
         """Look for the first time: 2 requests."""
         config = target.read(client)
         flag = cls(client, Target(target.kind, id=config["id"]), segment)
-        flag._see(config, flag._read_versions(), archived=bool(config.get("deleted")))
+        flag.look(archived=bool(config.get("deleted")))
         return flag
 
     @property
@@ -62,14 +63,17 @@ class RollingFlag:
         return (entry.at if entry else None) or memory.seen_first or self.now
 
     def look(self, *, archived: bool = False) -> None:
-        """Look again: 1 request, since the newest version holds the whole flag; 2 where it leaves out what is needed.
+        """Look again: 1 request, since the newest version holds the whole flag; 3 where it leaves out what is needed.
 
         :param archived: what was seen of that last, for a version that does not tell
         """
         versions = self._read_versions()
         config = versions[0].get("flagConfig") or {} if versions else {}
-        if position_of(config, self.segment) is None or "tags" not in config:
-            config = self.target.read(self.client)
+        while position_of(config, self.segment) is None or "tags" not in config:
+            newest, config = versions[:1], self.target.read(self.client)
+            versions = self._read_versions()
+            if versions[:1] == newest:  # else it may have been changed between the two
+                break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
 
     def raise_to(self, percentage: int) -> None:
@@ -89,9 +93,9 @@ class RollingFlag:
 
     def _set(self, percentage: int, switch: EditFields) -> None:
         looked_at, version = self.config, self.seen.newest_version
-        self._bring_to({**percentage_fields(self.config, percentage, self.segment), **switch})
-        enabled = switch.get("enabled", self.seen.position.enabled)
-        theirs = self._overwritten(looked_at, version, Position(percentage, enabled))
+        wanted: EditFields = {**percentage_fields(self.config, percentage, self.segment), **switch}
+        self._bring_to(wanted)
+        theirs = self._overwritten(looked_at, version, differing(looked_at, wanted))
         if theirs is not None:
             self._put_back(looked_at, theirs, percentage)
 
@@ -106,43 +110,42 @@ class RollingFlag:
         if percentage != position.percentage:
             self._bring_to(self._fields(position.percentage))
 
-    def _overwritten(self, looked_at: FlagConfig, newest: int, wrote: Position) -> Version | None:
-        """The last version between our look and our write that changed what we wrote.
-
-        Only what differed was sent, so a flag that somebody has disabled meanwhile is not enabled by our write.
-        """
-        was = position_of(looked_at, self.segment)
-        new = sorted((one for one in self._versions if _number(one) > newest), key=_number)
+    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> Version | None:
+        """The last version between our look and our write that moved the flag, or changed the segments."""
         theirs = None
-        for one in new:
+        for one in sorted((one for one in self._versions if _number(one) > newest), key=_number):
             config = one.get("flagConfig") or {}
-            now = position_of(config, self.segment)
-            if now == wrote or (was and was.enabled and now and now.percentage == wrote.percentage):
+            if not any(name in config for name in differing(config, sent)):
                 return theirs
-            if any(config.get(name) != looked_at.get(name) for name in self._written if name in config):
+            if any(config.get(name) != looked_at.get(name) for name in self._matters if name in config):
                 theirs = one
         return None
 
     def _put_back(self, looked_at: FlagConfig, theirs: Version, percentage: int) -> None:
         config, who = theirs.get("flagConfig") or {}, theirs.get("createdBy")
-        if position_of(config, self.segment) == position_of(looked_at, self.segment):
+        had = position_of(config, self.segment)
+        if had == position_of(looked_at, self.segment):
             # They left alone what is ramped: their other segments come back, and the stage stands.
             self._bring_to(percentage_fields(config, percentage, self.segment))
             self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
             return
-        had = position_of(config, self.segment)
-        self._bring_to(cast("EditFields", {name: value for name, value in config.items() if name in self._written}))
+        done = "That was put back"
+        try:
+            fields = percentage_fields(config, had.percentage, self.segment) if had else {}
+            self._bring_to({**fields, "enabled": bool(config.get("enabled"))})
+        except (EnsureError, ManagementApiError) as error:
+            done = f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
         raise OverwrittenError(
             f"{who} changed {self.target} to {had} at the very moment at which it was to be raised to {percentage} % "
-            f"(version {theirs.get('version')}, {theirs.get('createdAt')}). That was put back; the rollout has stopped."
+            f"(version {theirs.get('version')}, {theirs.get('createdAt')}). {done}; the rollout has stopped."
         )
 
     @property
-    def _written(self) -> tuple[str, ...]:
-        return ("enabled", "targetSegments" if self.segment is not None else "rolloutPercentage")
+    def _matters(self) -> tuple[str, ...]:
+        return ("enabled", "deleted", "targetSegments" if self.segment is not None else "rolloutPercentage")
 
     def _fields(self, percentage: float) -> EditFields:
-        return percentage_fields(self.config, cast("int", percentage), self.segment)
+        return percentage_fields(self.config, percentage, self.segment)
 
     def _bring_to(self, wanted: EditFields) -> None:
         def read() -> FlagConfig:
@@ -155,7 +158,8 @@ class RollingFlag:
         self.config = cast("FlagConfig", {**config, "id": self.id})
         self._versions = versions
         tags = tuple(str(tag) for tag in config.get("tags") or ())
-        self.seen = Seen(self._position(config), archived, read_history(versions, self.segment), tags)
+        position = self._position(config)
+        self.seen = Seen(position, archived, read_history(versions, self.segment, position), tags)
 
     def _read_versions(self) -> list[Version]:
         versions = self.target.endpoints(self.client).versions(self.id)

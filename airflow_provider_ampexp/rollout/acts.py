@@ -59,7 +59,7 @@ class Done:
 class Stop:
     """End for good and touch nothing."""
 
-    cause: Literal["archived", "disabled", "drift", "rolled back", "behind", "rejected", "no answer"]
+    cause: Literal["archived", "disabled", "drift", "rolled back", "unknown", "behind", "rejected", "no answer"]
     why: str
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
 from airflow_provider_ampexp.rollout.consequence import joined
-from airflow_provider_ampexp.rollout.history import Seen, changes
+from airflow_provider_ampexp.rollout.history import Seen, changes, made_since
 from airflow_provider_ampexp.rollout.memory import Memory
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
 from airflow_provider_ampexp.rollout.view import View
@@ -56,6 +56,16 @@ def _stop_at_what_happened_unseen(view: View) -> Act | None:
         if change.raises and view.plan.on_drift == "stop":
             return Stop("drift", f"since this run began, the flag was changed {change}")
     return None
+
+
+def _stop_at_what_nobody_can_tell(view: View) -> Act | None:
+    """Any version that does not show where the flag stood may be a rollback, or somebody's change."""
+    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
+        return None
+    hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
+    if hidden is None:
+        return None
+    return Stop("unknown", f"{hidden} does not show where the flag stood, so nobody can tell what a retry would undo")
 
 
 def _stop_when_changed_by_someone(view: View) -> Act | None:
@@ -199,6 +209,7 @@ def _raise(view: View) -> Act | None:
 _RULES: tuple[Callable[[View], Act | None], ...] = (
     _stop_when_archived,
     _stop_at_what_happened_unseen,
+    _stop_at_what_nobody_can_tell,
     _stop_when_changed_by_someone,
     _stop_when_disabled,
     _finish_a_rollback,

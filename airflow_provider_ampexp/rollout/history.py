@@ -6,7 +6,7 @@ Any field of a version may be missing. What is not known is ``None`` here and is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,8 @@ class Change:
 
     @property
     def lowers(self) -> bool:
-        return self.after.exposure < self.before.exposure
+        """Whether it takes the feature from users, or disables the flag."""
+        return self.after.exposure < self.before.exposure or (self.before.enabled and not self.after.enabled)
 
     @property
     def raises(self) -> bool:
@@ -89,8 +90,13 @@ def position_of(config: FlagConfig, segment: str | None) -> Position | None:
     return Position(percentage, enabled and not config.get("deleted"))
 
 
-def read_history(versions: Iterable[Version], segment: str | None = None) -> tuple[Entry, ...]:
-    """Read versions into entries, newest first. Numbers may have gaps."""
+def read_history(
+    versions: Iterable[Version], segment: str | None = None, present: Position | None = None
+) -> tuple[Entry, ...]:
+    """Read versions into entries, newest first. Numbers may have gaps.
+
+    :param present: where the flag stands, and so its newest version, should that not show it
+    """
     entries = [
         Entry(
             version=int(one.get("version") or 0),
@@ -100,21 +106,24 @@ def read_history(versions: Iterable[Version], segment: str | None = None) -> tup
         )
         for one in versions
     ]
-    return tuple(sorted(entries, key=lambda entry: entry.version, reverse=True))
+    entries.sort(key=lambda entry: entry.version, reverse=True)
+    if entries and entries[0].position is None:
+        entries[0] = replace(entries[0], position=present)
+    return tuple(entries)
 
 
 def since(seen: Seen) -> Entry | None:
     """Where the present position began: the oldest of the newest unbroken run of versions that have it.
 
-    ``None`` when the history is too thin to tell: it is empty, or its newest version does not show the position or
-    shows another one than was seen.
+    One that does not show its time is left out, which makes the run shorter, never longer. ``None`` when the history is
+    too thin to tell: it is empty, or its newest version shows another position than was seen.
     """
     began = None
     for entry in seen.history:
         if entry.position != seen.position:
             break
-        began = entry
-    return began if began is not None and began.at is not None else None
+        began = entry if entry.at is not None else began
+    return began
 
 
 def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterator[Change]:
@@ -130,6 +139,15 @@ def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterat
         if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
             yield Change(before, entry.position, entry)
         before = entry.position
+
+
+def made_since(history: tuple[Entry, ...], moment: datetime) -> tuple[Entry, ...]:
+    """The versions made at a moment or later, and the one before them, if they are any; newest first.
+
+    One that does not show its time counts as late, so that nothing is overlooked.
+    """
+    late = [place for place, entry in enumerate(history) if entry.at is None or entry.at >= moment]
+    return history[: late[-1] + 2] if late else ()
 
 
 def _parse(value: object) -> datetime | None:

@@ -27,19 +27,22 @@ State = Literal["scheduled", "running", "deferred", "up_for_retry", "success", "
 
 
 class Store:
-    """Airflow's memory of a task, which outlives its tries."""
+    """Airflow's memory of a task, which outlives its tries. It may be down."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline: Timeline, *, is_down: bool) -> None:
         self.kept: dict[str, Any] = {}
         self.writers: set[int] = set()
-        self.timeline: Timeline
+        self._timeline = timeline
+        self._is_down = is_down
 
     def get(self, key: str) -> Any:
         return self.kept.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        self.kept[key] = value
-        actor = self.timeline.actor
+        if self._is_down:
+            raise RuntimeError("Airflow cannot be reached")
+        self.kept[key] = json.loads(json.dumps(value))
+        actor = self._timeline.actor
         assert actor is not None
         assert actor.attempt is not None
         self.writers.add(actor.attempt)
@@ -71,8 +74,7 @@ class Airflow:
         self.state: State = "scheduled"
         self.tries: list[Try] = []
         self.max_tries = story.retries
-        self.store = Store()
-        self.store.timeline = timeline
+        self.store = Store(timeline, is_down=story.state == "down")
         self.verdicts: list[Verdict] = []
         self.deaths: list[datetime] = []
         self.steps = 0
@@ -94,7 +96,7 @@ class Airflow:
             if len(self.tries) == place and self.state == "scheduled":
                 self.state = "running"
                 self.tries.append(Try(place + 1, self.max_tries, by_person, self.timeline.now, self._run_start))
-                self._process(place, "execute", None)
+                self._process(place, "execute", _SENTINEL)
 
         self.timeline.after(delay, begin)
 
@@ -148,12 +150,12 @@ class Airflow:
 
     # -- workers ----------------------------------------------------------------------------------------------------
 
-    def _process(self, place: int, method: str, event: Any) -> None:
+    def _process(self, place: int, method: str, given: dict[str, Any]) -> None:
         """A worker's process for a try. An orphan's end interests nobody."""
         one = self.tries[place]
 
         def work() -> None:
-            result = self._attempt(place, method, event)
+            result = self._attempt(place, method, given)
             if isinstance(result, Killed):
                 self._end(place, "killed", "")
                 return
@@ -162,15 +164,12 @@ class Airflow:
         skews = self.story.skews
         one.actor = self.timeline.begin(work, skew=skews[place % len(skews)], attempt=place)
 
-    def _attempt(self, place: int, method: str, event: Any) -> object:
+    def _attempt(self, place: int, method: str, given: dict[str, Any]) -> object:
         """What it returns or raises."""
         operator = self.story.operator(lambda moment: self._check(place, moment))
         context = self._context(place, operator)
         try:
-            if method == "execute":
-                result: object = operator.execute(context, **_SENTINEL)
-            else:
-                result = getattr(operator, method)(context, event)
+            result: object = getattr(operator, method)(context, **given)
         except Killed as death:
             return death
         except TaskDeferred as deferred:
@@ -192,7 +191,9 @@ class Airflow:
             self.state = "deferred"
             path, arguments = result.trigger.serialize()
             assert path.endswith(AmplitudeSoakTrigger.__name__)
-            self._watch(place, result.method_name, json.loads(json.dumps(arguments)), _QUEUE)
+            kwargs = (result.kwargs or {}) if self.story.keeps_kwargs else {}
+            plain = json.loads(json.dumps([arguments, kwargs]))
+            self._watch(place, result.method_name, *plain, _QUEUE)
         elif isinstance(result, AirflowFailException):
             self.state = "failed"
             self._end(place, "failed", str(result))
@@ -207,13 +208,14 @@ class Airflow:
         one = self.tries[place]
         pushed: dict[str, Any] = {}
         ti = SimpleNamespace(
+            id=f"try-{one.number}",
             try_number=one.number,
             max_tries=one.max_tries,
             task=operator,
             xcom_push=lambda key, value: pushed.update({key: json.loads(json.dumps(value))}),
         )
         context = {"ti": ti, "dag_run": SimpleNamespace(start_date=one.run_start)}
-        return {**context, "task_state_store": self.store} if self.story.has_state else context
+        return context if self.story.state == "none" else {**context, "task_state_store": self.store}
 
     def _check(self, place: int, moment: Moment) -> Any:
         """The guardrail looks at the world."""
@@ -242,19 +244,19 @@ class Airflow:
 
     # -- the triggerer ----------------------------------------------------------------------------------------------
 
-    def _watch(self, place: int, method: str, arguments: dict[str, Any], after: float) -> None:
+    def _watch(self, place: int, method: str, arguments: dict[str, Any], kwargs: dict[str, Any], after: float) -> None:
         def work() -> None:
             trigger = AmplitudeSoakTrigger(**json.loads(json.dumps(arguments)))
             try:
                 event = _only_event(trigger)
                 self.step()
             except Killed:
-                self._watch(place, method, arguments, _TRIGGERER_BACK)
+                self._watch(place, method, arguments, kwargs, _TRIGGERER_BACK)
                 return
             if self._is_current(place, "deferred"):
                 self.state = "running"
-                payload = json.loads(json.dumps(event))
-                self.timeline.after(_QUEUE, lambda: self._resumed(place, method, payload))
+                given = {"event": json.loads(json.dumps(event)), **kwargs}
+                self.timeline.after(_QUEUE, lambda: self._resumed(place, method, given))
 
         def begin() -> None:
             if self._is_current(place, "deferred"):
@@ -262,9 +264,9 @@ class Airflow:
 
         self.timeline.after(after, begin)
 
-    def _resumed(self, place: int, method: str, payload: Any) -> None:
+    def _resumed(self, place: int, method: str, given: dict[str, Any]) -> None:
         if self._is_current(place, "running"):
-            self._process(place, method, payload)
+            self._process(place, method, given)
 
     # -- deaths -----------------------------------------------------------------------------------------------------
 

@@ -65,6 +65,8 @@ class Story:
     :param verdicts: what the guardrail says from a time on; ``None`` when there is none
     :param outages: from, for how long, and how the service misbehaves
     :param approvals: from when to when changes need an approval, and whether it is given then
+    :param state: whether Airflow has a memory for tasks
+    :param keeps_kwargs: whether a deferral's own arguments come back; not so with ``airflow dags test``
     :param omit: which fields the versions leave out: all of them, or one of so many
     :param skews: by how much the clock of each attempt's worker is ahead
     """
@@ -93,7 +95,8 @@ class Story:
     clears: tuple[float, ...] = ()
     clear_keeps_state: bool = False
     run_goes_on: bool = False
-    has_state: bool = True
+    state: Literal["kept", "none", "down"] = "kept"
+    keeps_kwargs: bool = True
     approvals: tuple[tuple[float, float, Literal["all", "percentages", "segments"], bool], ...] = ()
     omit: tuple[str, ...] = ()
     omit_one_of: int = 1

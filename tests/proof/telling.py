@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,11 +39,7 @@ def tell(story: Story) -> Observed:
     with told_by(timeline):
         airflow = Airflow(story, timeline)
 
-        def step() -> tuple[int, Callable[[], None]]:
-            answered = airflow.step()
-            return airflow.steps, answered
-
-        world = World(story, timeline, step)
+        world = World(story, timeline, airflow)
         with _the_only_way(world), suppress(TooLong):
             timeline.run()
     plan = story.operator(lambda moment: True).plan()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +15,7 @@ from airflow_provider_ampexp.emulator.clock import Clock
 from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
 from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.service import Service
+from tests.proof.airflow import Airflow
 from tests.proof.story import Edit, Fault, Story
 from tests.proof.virtual import BEGIN, Timeline
 from tools.observed import Write
@@ -41,14 +41,15 @@ class World:
     ``writes`` and ``trouble`` are what no history shows: who wrote which version knowing what, and when it was unwell.
     """
 
-    def __init__(self, story: Story, timeline: Timeline, step: Callable[[], tuple[int, Callable[[], None]]]) -> None:
+    def __init__(self, story: Story, timeline: Timeline, airflow: Airflow) -> None:
         self.story = story
         self.timeline = timeline
         self.writes: dict[int, Write] = {}
         self.trouble: list[tuple[datetime, datetime]] = []
         self.first_seen: dict[int, datetime] = {}
         self._known: dict[int, int] = {}
-        self._step = step
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._airflow = airflow
         self.service = Service()
         world.reset(self.service)
         self.service.clock = _Clock(timeline)
@@ -74,11 +75,11 @@ class World:
 
     def send(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
         """In place of what ``requests`` sends with."""
-        number, maybe_die_answered = self._step()
+        maybe_die_answered = self._airflow.step()
+        number = self._airflow.steps
         fault = self.story.steps_faults.get(number) or self._outage()
         if fault is not None:
-            now = self.timeline.now
-            self.trouble.append((now - timedelta(seconds=1), now + timedelta(seconds=_PATIENCE + fault.seconds)))
+            self._note_trouble(_PATIENCE + fault.seconds + self.story.poll_interval)
         self.timeline.sleep(_WAY)
         if request.method == "PATCH" and number in self.story.racing:
             self.edit(self.story.racing[number])
@@ -91,6 +92,10 @@ class World:
             self._known[self._attempt] = newest
             self.first_seen.setdefault(self._attempt, self.timeline.now)
         return response
+
+    def _note_trouble(self, seconds: float) -> None:
+        now = self.timeline.now
+        self.trouble.append((now - timedelta(seconds=1), now + timedelta(seconds=seconds)))
 
     @property
     def _attempt(self) -> int:
@@ -140,17 +145,26 @@ class World:
         return self._answer(request, fault.status, b"<html>", fault)
 
     def _worked_on(self, request: requests.PreparedRequest, attempt: int, basis: int) -> requests.Response:
-        newest = self.versions[-1]["version"]
+        newest = self._newest
         try:
             body = self._body(request)
         except Refusal as refusal:
             return self._answer(request, refusal.status, json.dumps({"error": refusal.error}).encode(), None)
-        for version in self.versions:
-            if version["version"] > newest:
-                self.writes[version["version"]] = Write(attempt, basis)
+        self._note_writes(newest, attempt, basis)
+        for pending in self.service.approvals.views():
+            self._asked.setdefault(pending["id"], (attempt, basis))
         response = self._answer(request, 200, body, None)
         response.headers["X-Newest"] = str(newest if attempt >= 0 else 0)
         return response
+
+    @property
+    def _newest(self) -> int:
+        return int(self.versions[-1]["version"])
+
+    def _note_writes(self, newest: int, attempt: int, basis: int) -> None:
+        for version in self.versions:
+            if version["version"] > newest:
+                self.writes[version["version"]] = Write(attempt, basis)
 
     def _body(self, request: requests.PreparedRequest) -> bytes:
         url = urlsplit(str(request.url))
@@ -215,8 +229,13 @@ class World:
             self.timeline.at(until, lambda is_given=is_given: self._answer_approvals(is_given))
 
     def _answer_approvals(self, is_given: bool) -> None:
+        """Olga answers. What its attempt still waits for is that one's doing; after that it is hers."""
         self.service.approvals.hold = "none"
         for pending in self.service.approvals.views():
             taken = self.service.approvals.take(pending["id"])
+            newest = self._newest
             if is_given:
                 self.service.apply(taken.thing, "Olga", taken.work)
+            attempt, basis = self._asked[pending["id"]]
+            if self._airflow.tries[attempt].ended is None:
+                self._note_writes(newest, attempt, basis)

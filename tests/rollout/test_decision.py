@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.fields import Version
 from airflow_provider_ampexp.rollout import (
     Act,
     ChangeWindow,
@@ -26,6 +27,7 @@ from airflow_provider_ampexp.rollout import (
     Wait,
     decide,
     planned_stages,
+    read_history,
 )
 from airflow_provider_ampexp.rollout.history import Entry
 
@@ -136,6 +138,15 @@ def test_with_a_history_too_thin_to_tell_the_soak_begins_when_it_was_seen_first(
     assert raised_to(look(PLAN, thin, 11, memory)) == 25
 
 
+def test_the_newest_version_shows_what_is_so_now_whatever_it_leaves_out() -> None:
+    versions: list[Version] = [
+        {"version": 2, "createdAt": "2026-03-01T12:30:00.000Z", "flagConfig": {"enabled": True}},
+        {"version": 1, "createdAt": "2026-03-01T12:00:00.000Z", "flagConfig": {"rolloutPercentage": 5}},
+    ]
+    seen = Seen(on(25), history=read_history(versions, present=on(25)))
+    assert until(look(PLAN, seen, 1)) == at(1.5)
+
+
 def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None:
     known = flag((0, on(5)), (1, on(5)))
     hidden = Entry(2, at(0.5), "Airflow", None)
@@ -211,6 +222,20 @@ def test_a_retry_stops_at_what_a_person_changed_while_nobody_looked() -> None:
     act = look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True))
     assert isinstance(act, Stop)
     assert "by Maria" in act.why
+
+
+def test_a_retry_stops_where_the_history_does_not_tell_what_happened() -> None:
+    known = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(5)))
+    hidden = Seen(on(5), history=(known.history[0], replace(known.history[1], position=None), *known.history[2:]))
+    act = look(PLAN, hidden, 2.6, Memory(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Stop)
+    assert "version 3 by Airflow" in act.why
+    assert isinstance(look(PLAN, hidden, 2.6, Memory(run_began=at(2.6), is_retry=True)), Wait)  # older than the run
+
+
+def test_disabling_is_lowering_even_where_nobody_got_it() -> None:
+    seen = flag((0, off(0)), (1, on(0)), (2, off(0), "Maria"))
+    assert isinstance(look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True)), Stop)
 
 
 def test_what_the_runs_earlier_tasks_prepared_is_its_own() -> None:
