@@ -17,6 +17,7 @@ from airflow_provider_ampexp.operators import arguments, attempts
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower, lower
+from airflow_provider_ampexp.operators.plan_shown import show_plan
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -167,6 +168,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             target = self.target(self.project_of(hook))
             flag = RollingFlag.find(hook.client, target, plan.segment)
             show_link(context, url_of(hook.client, flag.config))
+            show_plan(context, plan, flag, hook.amplitude_conn_id)
             return self.reconcile(context, plan, flag, self.first_memory(context, flag.now))
 
     def first_memory(self, context: Context, service_now: datetime) -> Memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -127,6 +127,33 @@ class RolloutPlan:
         """The highest stage below this percentage."""
         return next((stage for stage in reversed(self.stages) if stage.percentage < percentage), None)
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for whoever shows it. Lengths of time are in seconds."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "stages": [[one.percentage, one.soak.total_seconds()] for one in self.stages],
+            "check_every": _seconds(self.check_every),
+            "window": None if self.window is None else _as_json(self.window),
+            "approval": None
+            if self.approval is None
+            else {**asdict(self.approval), "timeout": _seconds(self.approval.timeout)},
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> RolloutPlan:
+        """The same again. What a later version says besides is passed over.
+
+        :raises InvalidInputError: when it is no plan
+        """
+        known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
+        known["stages"] = tuple(PlannedStage(each, timedelta(seconds=soak)) for each, soak in told["stages"])
+        known["check_every"] = _span_of(told.get("check_every"))
+        if (window := told.get("window")) is not None:
+            known["window"] = ChangeWindow(**window)
+        if (approval := told.get("approval")) is not None:
+            known["approval"] = Approval(**{**approval, "timeout": _span_of(approval["timeout"])})
+        return cls(**known)
+
 
 def planned_stages(stages: object, soak: Soak | None = None) -> tuple[PlannedStage, ...]:
     """Read stages in any of the forms in which a DAG may give them.
@@ -150,6 +177,18 @@ def duration(field: str, value: object) -> timedelta:
     if span < timedelta(0):
         raise InvalidInputError(field, f"{value!r} is less than nothing")
     return span
+
+
+def _as_json(window: ChangeWindow) -> dict[str, Any]:
+    return {**asdict(window), "days": list(window.days), "except_dates": [str(day) for day in window.except_dates]}
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
+def _span_of(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _duration(value: object) -> timedelta | None:
