@@ -64,7 +64,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
         with soaks of their own, or a text of either (templated)
-    :param soak: how long to stay at each stage but the last: a ``timedelta``, seconds, or a text such as ``"2h"``
+    :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
+        itself: a ``timedelta``, seconds, or a text such as ``"2h"``
         (templated)
     :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
     :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise

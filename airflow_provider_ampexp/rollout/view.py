@@ -74,9 +74,18 @@ class View:
 
     @property
     def is_checked(self) -> bool:
-        """Whether guardrails are asked where it stands: before its first stage there is nothing to measure."""
+        """Whether guardrails are asked where it stands: before its first stage there is nothing to measure.
+
+        Nor is there at once after the last raise. Whoever wants a last stage to be checked lets it soak.
+        """
         is_done = self.next_stage is None and self.plan.approval is None
-        return self.plan.checked and self.stage is not None and (self.is_own_stage or not is_done)
+        if self.stage is None or (is_done and (not self.is_own_stage or self.ends_without_soak)):
+            return False
+        return self.plan.checked
+
+    @property
+    def ends_without_soak(self) -> bool:
+        return self.stage == self.plan.stages[-1] and not self.soak
 
     @property
     def check_is_due(self) -> datetime:

@@ -144,6 +144,17 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
     assert "5 % comes before" in act.why
 
 
+def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:
+    """At once after the raise there is nothing to measure, and a check that cannot tell would take it down again."""
+    seen = flag(0, 1, 5, 25, 100)
+    memory = Memory().looked(RolloutPlan(STAGES, checked=True), seen, NOW)
+    assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, memory), Done)
+    soaking = RolloutPlan(planned_stages([1, {"percentage": 100, "soak": "1h"}]), checked=True)
+    assert isinstance(look(soaking, seen, memory), Check)
+    # A stage in the midst is, soak or not: more users follow.
+    assert isinstance(look(RolloutPlan(planned_stages([1, 5]), checked=True), flag(0, 1), Memory()), Check)
+
+
 def test_a_rollback_that_an_attempt_left_undone_is_finished_first() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True), flag(0, 1, 5)
     memory = Memory(run_began=NOW - timedelta(hours=10), is_retry=True, failed="errors (fail 1 of 1)")
