@@ -10,6 +10,7 @@ from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.bearer import BearerKey
 from airflow_provider_ampexp.client.deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.feed import VersionsFeed
 from airflow_provider_ampexp.client.flags import FlagEndpoints
 from airflow_provider_ampexp.client.transport import Transport
 
@@ -61,6 +62,7 @@ class ManagementClient:
         self.flags = FlagEndpoints(self._transport, "flags")
         self.experiments = FlagEndpoints(self._transport, "experiments")
         self.deployments = DeploymentEndpoints(self._transport)
+        self.feed = VersionsFeed(self._transport)
 
     @property
     def base_url(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_ampexp.client.transport import Transport
@@ -15,12 +15,27 @@ PAGE_SIZE = 1000  # what the contract allows at most
 _PAGES_REMEMBERED = 10
 
 
-def pages(transport: Transport, name: str, query: Mapping[str, str]) -> Iterator[list[dict[str, Any]]]:
+def id_of(item: dict[str, Any]) -> Hashable:
+    """What tells flags, experiments and deployments apart."""
+    return str(item.get("id"))
+
+
+def version_of(item: dict[str, Any]) -> Hashable:
+    """What tells versions apart: they have no ids of their own."""
+    config = item.get("flagConfig")
+    return (str(config.get("id")) if isinstance(config, dict) else None, item.get("version"))
+
+
+def pages(
+    transport: Transport, name: str, query: Mapping[str, str], identity: Callable[[dict[str, Any]], Hashable] = id_of
+) -> Iterator[list[dict[str, Any]]]:
     """Yield page after page of ``GET /{name}``, each item once.
+
+    :param identity: what tells items apart; their ids if not given
 
     Ends when ``nextCursor`` is absent, null or empty, or was seen before.
     """
-    seen: deque[set[str]] = deque(maxlen=_PAGES_REMEMBERED)
+    seen: deque[set[Hashable]] = deque(maxlen=_PAGES_REMEMBERED)
     cursors: set[str] = set()
     cursor = ""
     while True:
@@ -30,7 +45,7 @@ def pages(transport: Transport, name: str, query: Mapping[str, str]) -> Iterator
         items = found if isinstance(found, list) else found.get(name) if isinstance(found, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise answer.unexpected(f"A list of {name} was expected")
-        ids = [str(item.get("id")) for item in items]
+        ids = [identity(item) for item in items]
         yield [item for item, id in zip(items, ids, strict=True) if not any(id in page for page in seen)]
         following = found.get("nextCursor") if isinstance(found, dict) else None
         cursor = "" if following is None else str(following)
