@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment, Version
@@ -17,6 +17,13 @@ from airflow_provider_ampexp.rollout.history import since
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+
+
+class _Lost(NamedTuple):
+    """A version that was written over, and whether somebody had moved the flag with it, or just before."""
+
+    version: Version
+    moved: bool
 
 
 class RollingFlag:
@@ -95,9 +102,9 @@ class RollingFlag:
         looked_at, version = self.config, self.seen.newest_version
         wanted: EditFields = {**percentage_fields(self.config, percentage, self.segment), **switch}
         self._bring_to(wanted)
-        theirs = self._overwritten(looked_at, version, differing(looked_at, wanted))
-        if theirs is not None:
-            self._put_back(looked_at, theirs, percentage)
+        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
+        if lost is not None:
+            self._put_back(lost, percentage)
 
     def lower_to(self, position: Position) -> None:
         """Roll back, and read it back.
@@ -110,21 +117,28 @@ class RollingFlag:
         if percentage != position.percentage:
             self._bring_to(self._fields(position.percentage))
 
-    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> Version | None:
-        """The last version between our look and our write that moved the flag, or changed the segments."""
-        theirs = None
+    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:
+        """The last version that moved the flag, or changed the segments, and that our write came after.
+
+        That may be after a version of ours, too: the client repeats a write whose answer was lost.
+        """
+        theirs = lost = None
+        was: FlagConfig = looked_at
         for one in sorted((one for one in self._versions if _number(one) > newest), key=_number):
             config = one.get("flagConfig") or {}
             if not any(name in config for name in differing(config, sent)):
-                return theirs
-            if any(config.get(name) != looked_at.get(name) for name in self._matters if name in config):
-                theirs = one
-        return None
+                theirs, lost = None, theirs or lost
+            elif any(config.get(name) != was.get(name) for name in self._matters if name in config):
+                moved = position_of(config, self.segment) != position_of(was, self.segment)
+                theirs = _Lost(one, moved or (theirs is not None and theirs.moved))
+            was = config
+        return lost
 
-    def _put_back(self, looked_at: FlagConfig, theirs: Version, percentage: int) -> None:
+    def _put_back(self, lost: _Lost, percentage: int) -> None:
+        theirs = lost.version
         config, who = theirs.get("flagConfig") or {}, theirs.get("createdBy")
         had = position_of(config, self.segment)
-        if had == position_of(looked_at, self.segment):
+        if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
             self._bring_to(percentage_fields(config, percentage, self.segment))
             self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_ampexp.client import transport
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 
@@ -53,3 +54,22 @@ def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(
         operator.execute({})
     thread.join()
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 25, False)]
+
+
+@pytest.mark.parametrize("hers", [2, 5])
+def test_who_changes_it_before_a_lost_write_is_repeated_has_the_last_word(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, hers: int
+) -> None:
+    """``5`` is where it stood before: she has taken the raise back."""
+    operator, flag_id = ramp(emulator)
+    emulator.fault("cut_after", route="PATCH /api/1/flags/{id}")
+
+    def while_the_client_waits(_: object) -> float:
+        emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=hers)
+        return 0.0
+
+    monkeypatch.setattr(transport, "_BACKOFF", while_the_client_waits)
+    with pytest.raises(AirflowFailException, match=rf"Maria changed .* to {hers} % .* That was put back; the rollout"):
+        operator.execute({})
+    ours = [("Airflow", 25, True), ("Maria", hers, True), ("Airflow", 25, True), ("Airflow", hers, True)]
+    assert exposed(emulator, flag_id) == ours
