@@ -126,12 +126,13 @@ class RollingFlag:
         was: FlagConfig = looked_at
         for one in sorted((one for one in self._versions if _number(one) > newest), key=_number):
             config = one.get("flagConfig") or {}
+            now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
             if not any(name in config for name in differing(config, sent)):
                 theirs, lost = None, theirs or lost
-            elif any(config.get(name) != was.get(name) for name in self._matters if name in config):
-                moved = position_of(config, self.segment) != position_of(was, self.segment)
+            elif any(now.get(name) != was.get(name) for name in self._matters):
+                moved = position_of(now, self.segment) != position_of(was, self.segment)
                 theirs = _Lost(one, moved or (theirs is not None and theirs.moved))
-            was = config
+            was = now
         return lost
 
     def _put_back(self, lost: _Lost, percentage: int) -> None:
