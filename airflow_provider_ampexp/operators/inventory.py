@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,9 +14,10 @@ from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
+from airflow_provider_ampexp.operators.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Context
 
     from airflow_provider_ampexp.client.flags import FlagEndpoints
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
@@ -160,22 +160,11 @@ class AmplitudeListOperator(AmplitudeOperator):
         yield from endpoints.list(key=key, project_id=project_id, include_archived=archived)
 
     def _write(self, items: Iterator[dict[str, object]], path: str) -> ListXCom:
-        from airflow.sdk import ObjectStoragePath
-
-        target = ObjectStoragePath(path)
-        # An object store shows a file when it is closed, also when that was because of an error. So it gets its own
-        # name only when it is whole.
-        unfinished: ObjectStoragePath = target.parent / f".{target.name}.{uuid.uuid4().hex}.unfinished"
         count = 0
-        try:
-            with unfinished.open("wb") as file:  # type: ignore[no-untyped-call]
-                for item in items:
-                    file.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
-                    count += 1
-            unfinished.replace(target)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            for item in items:
+                file.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
+                count += 1
         self.log.info("Wrote %d %s to %s.", count, self.kind, path)
         return {"path": path, "count": count}
 
