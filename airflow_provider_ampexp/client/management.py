@@ -79,6 +79,14 @@ class ManagementClient:
         """The time on the service's own clock, never ahead of it; ``None`` before the first answer."""
         return self._transport.clock.now()
 
+    @property
+    def seconds_in_flight(self) -> float:
+        """How long a write that got no answer in time may still be carried out; 0 when there is none.
+
+        It counts the timeout once more, 30 s at most. A write of something else is better sent after that.
+        """
+        return self._transport.seconds_in_flight
+
     def close(self) -> None:
         """Close the connections, unless the session was given."""
         self._transport.close()

@@ -13,6 +13,7 @@ import contextlib
 import enum
 import json
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -39,6 +40,8 @@ from airflow_provider_ampexp.client.unanswered import NoAnswer
 
 _E = TypeVar("_E", bound=ManagementApiError)
 _DETAIL_LENGTH = 500
+LONGEST_PATIENCE = 30.0
+"""Seconds that a write without an answer is given to be carried out after all, at most."""
 
 
 class Repeat(enum.Enum):
@@ -91,6 +94,7 @@ class Transport:
             # A proxy of the environment is never the way to this very machine, and would see the key.
             self._session.trust_env = False
         self.clock = ServiceClock()
+        self._late_until = 0.0
 
     @property
     def base_url(self) -> str:
@@ -99,6 +103,15 @@ class Transport:
     @property
     def timeout(self) -> float:
         return self._timeout
+
+    @property
+    def seconds_in_flight(self) -> float:
+        """How long a write that got no answer in time may still be carried out, as far as one can tell."""
+        return max(0.0, self._late_until - time.monotonic())
+
+    def may_come_late(self) -> None:
+        """A write got no answer in time. It is given the same time again, as whoever settles it does."""
+        self._late_until = time.monotonic() + min(self._timeout, LONGEST_PATIENCE)
 
     def close(self) -> None:
         if self._owns_session:
@@ -229,6 +242,8 @@ class _Call:
         if self._method == "GET":
             return self._error(NoAnswerError, answer.why)
         self._maybe_applied = True
+        if answer.timed_out:
+            self._transport.may_come_late()
         return self._error(UncertainWriteError, answer.why)
 
     def _refused(self, response: requests.Response) -> ManagementApiError:

@@ -21,18 +21,20 @@ class NoAnswer:
     :param never_sent: whether it failed before any of it was sent
     :param hopeless: whether no waiting mends it
     :param why: what happened
+    :param timed_out: whether it was sent and only took too long, so that it may still be carried out
     """
 
     never_sent: bool
     hopeless: bool
     why: str
+    timed_out: bool = False
 
     @classmethod
     def of(cls, error: requests.RequestException, timeout: float) -> NoAnswer:
         """Judge what ``requests`` raised."""
         never_sent = _never_sent(error)
         if isinstance(error, requests.Timeout) and not never_sent:
-            return cls(never_sent, False, f"No answer within {timeout:g} s.")
+            return cls(never_sent, False, f"No answer within {timeout:g} s.", timed_out=True)
         cause = error.args[0] if error.args else error
         cause = getattr(cause, "reason", None) or cause
         return cls(never_sent, _hopeless(error), f"{type(cause).__name__}: {cause}")

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainWriteError
+from airflow_provider_ampexp.client.transport import LONGEST_PATIENCE
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError, UnsettledError, WrongStateError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
 _ATTEMPTS = 4
-_LONGEST_PATIENCE = 30.0
 
 
 def write_once(
@@ -106,7 +106,7 @@ def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], wait: 
         return True
     if not wait:
         return False
-    patience = min(client.timeout, _LONGEST_PATIENCE)
+    patience = min(client.timeout, LONGEST_PATIENCE)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda shown: not shown),
         wait=tenacity.wait_exponential(multiplier=patience / 8, max=5),

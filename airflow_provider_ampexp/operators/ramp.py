@@ -26,7 +26,6 @@ from airflow_provider_ampexp.rollout import (
     ChangeWindow,
     Check,
     Memory,
-    Position,
     Raise,
     RollBack,
     RolloutPlan,
@@ -241,9 +240,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             self.log.info("%s: %s since %s. %s: %s.", self.described(), flag.seen.position, since, _named(act), act.why)
             if isinstance(act, Raise):
                 before = flag.seen.position
-                flag.raise_to(act.stage.percentage)
-                # Not what is seen now: who disables the flag right after the write is somebody else.
-                memory = memory.raised(before, Position(act.stage.percentage, enabled=True), flag.seen, flag.now)
+                # What was set, not what is seen now: who disables the flag right after the write is somebody else.
+                memory = memory.raised(before, flag.raise_to(act.stage.percentage), flag.seen, flag.now)
             elif isinstance(act, Check):
                 memory = self._ask(context, flag, memory)
                 self._look_again(context, plan, flag, memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -83,28 +84,30 @@ class RollingFlag:
                 break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
 
-    def raise_to(self, percentage: int) -> None:
+    def raise_to(self, percentage: int) -> Position:
         """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
 
-        A disabled flag that says more than the stage is lowered first, 2 requests more: where percentages wait for an
-        approval and the switch does not, one write of both would let everybody in.
+        A disabled flag that says more than the stage is lowered first, and not yet enabled: where percentages wait for
+        an approval and the switch does not, one write of both would let everybody in.
 
         There is no way to write only if nobody else has. So it is looked up afterwards whether somebody changed what
         was written between our look and our write; what they had set is put back.
 
+        :returns: what was set
         :raises OverwrittenError: when that was the very percentage or switch
         """
-        if not self.seen.position.enabled and self.seen.position.percentage > percentage:
-            self._set(percentage, {})
-        self._set(percentage, {"enabled": True})
-
-    def _set(self, percentage: int, switch: EditFields) -> None:
-        looked_at, version = self.config, self.seen.newest_version
-        wanted: EditFields = {**percentage_fields(self.config, percentage, self.segment), **switch}
+        looked_at, version, stood = self.config, self.seen.newest_version, self.seen.position
+        enabled = stood.enabled or stood.percentage <= percentage
+        wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
         self._bring_to(wanted)
         lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
         if lost is not None:
             self._put_back(lost, percentage)
+        if (seconds := self.client.seconds_in_flight) > 0:
+            # What got no answer in time may be carried out late. It must not come after the next write.
+            time.sleep(seconds)
+            self.look(archived=self.seen.archived)
+        return Position(percentage, enabled)
 
     def lower_to(self, position: Position) -> None:
         """Roll back, and read it back.
