@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainWriteError
-from airflow_provider_ampexp.client.transport import LONGEST_PATIENCE
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError, UnsettledError, WrongStateError
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Itera
 
 def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], wait: bool) -> bool:
     import tenacity
+
+    from airflow_provider_ampexp.client.transport import LONGEST_PATIENCE
 
     if applied():
         return True
