@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from math import ceil
 
 from tools.observed import Change, Entry, History, Observed, Stand, Verdict
 
@@ -31,14 +32,17 @@ def violations(observed: Observed) -> list[str]:
 def exposure_is_earned(observed: Observed, history: History) -> Found:
     """Exposure is never above the highest stage whose predecessors all passed: only the next stage is ever set.
 
-    Where the percentage waits for an approval and the switch does not, the flag is enabled at what it said before.
+    Where the percentage waits for an approval and the switch does not, the flag is enabled at what it said before;
+    where somebody sets a percentage right before the flag is enabled, it is enabled at that.
 
     Leaving a stage rests on a pass that the same attempt got at that stage, after its whole soak and not too long ago.
     """
     for change in _raises(history):
         stand, known = change.entry.stand, change.known.stand
         expected = observed.plan.next_above(known.reached)
-        allowed = set() if expected is None else {expected.percentage, min(known.percentage, expected.percentage)}
+        allowed = {entry.stand.percentage for entry in change.unseen}
+        if expected is not None:
+            allowed |= {expected.percentage, min(known.percentage, expected.percentage)}
         if stand.percentage not in allowed:
             yield f"the next stage after {known} is {expected and expected.percentage} %", change.entry
         if observed.plan.checked and observed.verdicts is not None and observed.plan.stage_at(known.reached):
@@ -109,14 +113,15 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
 
 
 def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
-    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise."""
+    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise, or the
+    history did not show it."""
     for change in history.changes:
         lost = history.overwritten(change)
         attempt = observed.attempts[change.attempt]
-        if lost is None or attempt.outcome == "killed":
+        if lost is None or attempt.outcome == "killed" or {lost.number, change.entry.number} & set(observed.hidden):
             continue
         later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= attempt.ended]
-        if any(one.stand == lost.stand or not one.is_ours for one in later) or "not put back" in attempt.said:
+        if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
             continue
         yield f"{lost} was written over", change.entry
 
@@ -289,6 +294,8 @@ def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, unti
 
 
 def _others(observed: Observed, entry: Entry) -> list[object]:
-    """The segments as they are, save the one percentage that is ramped."""
-    ramped = observed.plan.segment
-    return [{**one, "percentage": None} if one.get("name") == ramped else one for one in entry.config["targetSegments"]]
+    """The segments as they are to users, save the one percentage that is ramped."""
+    return [
+        {**one, "percentage": None if one["name"] == observed.plan.segment else ceil(one["percentage"])}
+        for one in entry.config["targetSegments"]
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Literal
 
 from airflow_provider_ampexp.rollout import RolloutPlan
@@ -73,9 +74,10 @@ class Observed:
     :param ours: the names by which the service knows the rollout's changes
     :param attempts: the tries in the order in which they began
     :param verdicts: in the order of time; ``None`` when nobody kept them, and then nothing is judged by them
-    :param writes: by the number of the version; what is in it is ours, whoever approved it. What is not is taken for that
-        of the attempt that began last,
-        and what was there before it for known, save what somebody did within ``race``.
+    :param writes: by the number of the version; what is in it is ours, whoever approved it. One of ours that is not in
+        it is taken for that of the attempt that began last, and what was there before it for known, save what somebody
+        did within ``race``.
+    :param hidden: the numbers of versions that the service does not show in full
     :param race: the time between a look and its write, within which an edit cannot be known
     :param granularity: by how much the clocks that are compared may differ
     :param in_flight: how long a write may be under way from its decision to its version
@@ -90,6 +92,7 @@ class Observed:
     attempts: Sequence[Attempt]
     verdicts: Sequence[Verdict] | None = None
     writes: Mapping[int, Write] = field(default_factory=dict)
+    hidden: Collection[int] = ()
     race: timedelta = _NOTHING
     granularity: timedelta = _NOTHING
     in_flight: timedelta = _NOTHING
@@ -260,4 +263,5 @@ def _stand(config: Mapping[str, Any], segment: str | None) -> Stand:
     percentage = config["rolloutPercentage"]
     if segment is not None:
         percentage = next((one["percentage"] for one in config["targetSegments"] if one["name"] == segment), 0)
-    return Stand(percentage, bool(config["enabled"]), bool(config.get("deleted", False)))
+    # A fraction lets in the same users as the next whole percentage.
+    return Stand(ceil(percentage), bool(config["enabled"]), bool(config.get("deleted", False)))

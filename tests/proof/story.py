@@ -114,6 +114,10 @@ class Story:
         """Whether the history does not tell all that one needs."""
         return bool(set(self.omit) & {"rolloutPercentage", "enabled", "targetSegments", "createdAt"})
 
+    def hides(self, version: int) -> bool:
+        """Whether the fields to omit are left out of this version."""
+        return bool(self.omit) and version % self.omit_one_of == 0
+
     def verdict_at(self, seconds: float) -> str:
         """What the guardrail says at a time."""
         said = "pass"

@@ -21,7 +21,7 @@ from tests.proof.airflow import Airflow
 from tests.proof.story import Story
 from tests.proof.virtual import BEGIN, Timeline, TooLong, told_by
 from tests.proof.world import US, World
-from tools.observed import Observed
+from tools.observed import Observed, Verdict
 
 _SILENCE = logging.getLogger("tests.proof")
 _SILENCE.setLevel(logging.CRITICAL)
@@ -51,6 +51,7 @@ def tell(story: Story) -> Observed:
         attempts=attempts,
         verdicts=[replace(one, kept=airflow.is_kept(one)) for one in airflow.verdicts],
         writes=world.writes,
+        hidden=[version["version"] for version in world.versions if story.hides(version["version"])],
         granularity=timedelta(milliseconds=1),
         in_flight=_IN_FLIGHT,
         prompt_within=None if story.is_thin else timedelta(seconds=90 + 3 * story.check_takes),
@@ -59,9 +60,17 @@ def tell(story: Story) -> Observed:
             *airflow.quiet(world.first_seen),
             *_held(plan, world.versions, timeline.now, story.poll_interval),
             *_closed(plan, timeline.now),
-            *((one.at, one.at + plan.recheck) for one in airflow.verdicts if one.acts != "go"),
+            *_not_passed(plan, airflow.verdicts),
         ],
     )
+
+
+def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[datetime, datetime]]:
+    """When the guardrails did not pass: until they were asked again."""
+    for place, one in enumerate(verdicts):
+        if one.acts != "go":
+            later = (next_one.at for next_one in verdicts[place + 1 :])
+            yield one.at, next(later, one.at) + plan.recheck
 
 
 def _held(

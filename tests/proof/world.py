@@ -185,7 +185,7 @@ class World:
         return json.dumps(thing.view()).encode()
 
     def _shown(self, version: dict[str, Any]) -> dict[str, Any]:
-        if not self.story.omit or version["version"] % self.story.omit_one_of:
+        if not self.story.hides(version["version"]):
             return version
         config = {name: one for name, one in version["flagConfig"].items() if name not in self.story.omit}
         return {name: one for name, one in version.items() if name not in self.story.omit} | {"flagConfig": config}
