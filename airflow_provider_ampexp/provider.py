@@ -19,6 +19,7 @@ _OPERATORS = (
     "variants",
     "deployments",
     "inventory",
+    "export",
 )
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("watch", "rollout", "approval")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from airflow.sdk import DAG
@@ -10,14 +11,14 @@ from airflow.sdk import DAG
 class Run:
     """A run that has ended."""
 
-    def __init__(self, dag: DAG, conf: dict[str, Any] | None = None) -> None:
+    def __init__(self, dag: DAG, conf: dict[str, Any] | None = None, logical_date: datetime | None = None) -> None:
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
         folder = str(dag_folder())
         bag = DagBag(dag_folder=folder, bundle_path=dag_folder(), bundle_name="dags-folder")
         bag.bag_dag(dag)
         sync_bag_to_db(bag, "dags-folder", None)
-        self._run = dag.test(run_conf=conf)
+        self._run = dag.test(run_conf=conf, logical_date=logical_date)
         self.succeeded = str(self._run.state) == "success"
         tis = self._run.get_task_instances()
         self.states = {
