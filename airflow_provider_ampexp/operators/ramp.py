@@ -18,6 +18,7 @@ from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower, lower
 from airflow_provider_ampexp.operators.plan_shown import show_plan
+from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -239,12 +240,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             since = f"{flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
             self.log.info("%s: %s since %s. %s: %s.", self.described(), flag.seen.position, since, _named(act), act.why)
             if isinstance(act, Raise):
-                before = flag.seen.position
-                # What was set, not what is seen now: who disables the flag right after the write is somebody else.
-                memory = memory.raised(before, flag.raise_to(act.stage.percentage), flag.seen, flag.now)
+                memory = self._raise(context, flag, act, memory)
             elif isinstance(act, Check):
                 memory = self._ask(context, flag, memory)
-                self._look_again(context, plan, flag, memory)
+                with kept_if_it_fails(context, flag, memory):
+                    self._look_again(context, plan, flag, memory)
             elif isinstance(act, Wait):
                 self.wait(context, plan, flag, act, memory)
             elif isinstance(act, AskForApproval):
@@ -255,6 +255,18 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 self._stop(context, flag, act, memory)
             else:
                 return self.outcome(context, flag, memory)
+
+    def _raise(self, context: Context, flag: RollingFlag, act: Raise, memory: Memory) -> Memory:
+        before = flag.seen.position
+        with kept_if_it_fails(context, flag, memory):
+            # What was set, not what is seen now: who disables the flag right after the write is somebody else.
+            after = flag.raise_to(act.stage.percentage)
+        memory = memory.raised(before, after, flag.seen, flag.now)
+        for note in flag.notes:
+            self.log.warning("%s", note)
+            memory = memory.recorded("note", flag.now, {"why": note})
+        flag.notes.clear()
+        return memory
 
     def _ask(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
         moment = Moment(
@@ -332,7 +344,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             raise AirflowFailException(
                 f"The rollout of {self.described()} has failed: {act.why}. It was left at {before}: users still get it."
             )
-        lower(context, flag, act.to, act.why, self.described())
+        with kept_if_it_fails(context, flag, memory):
+            lower(context, flag, act.to, act.why, self.described())
         moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
         keep_record(context, memory.recorded("rollback", flag.now, moved))
         raise AirflowFailException(
@@ -342,8 +355,6 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
         """Where it began and where it stands, and the record."""
-        for note in flag.notes:
-            self.log.warning("%s", note)
         keep_record(context, memory)
         start, end = memory.start or flag.seen.position, flag.seen.position
         return {
@@ -366,9 +377,3 @@ def _named(act: Act) -> str:
         Stop: "Stopping",
     }
     return names.get(type(act), "Done")
-
-
-def keep_record(context: Context, memory: Memory) -> None:
-    """Put the record where an audit finds it. Outside of a task there is nowhere to put it."""
-    if (ti := context.get("ti")) is not None:
-        ti.xcom_push(key="rollout", value=list(memory.record))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime, timezone
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 
 MOST_SOAKS = 40
-MOST_POLLS = 60
+LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine
 PLAN: dict[str, Any] = {"stages": [1, 25, 100], "soak": "1h", "poll_interval": 0.1}
 ON: list[dict[str, Any]] = [{"key": "on"}]
 
@@ -63,6 +63,21 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
+class Failures:
+    """Why tasks failed."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, BaseException] = {}
+        self.callback = {"on_failure_callback": self._note}
+
+    def said(self, task_id: str) -> str:
+        """What the error said that a task failed with."""
+        return str(self._errors[task_id])
+
+    def _note(self, context: Any) -> None:
+        self._errors[context["ti"].task_id] = context["exception"]
+
+
 class Soaks:
     """Takes the triggerer's place in `dag.test`: what happens while a task is deferred, and what its trigger asks.
 
@@ -86,6 +101,11 @@ class Soaks:
         until = datetime.fromisoformat(self.watches[-1]["until"])
         self._emulator.advance(max(0, (until - self.now()).total_seconds()) + 1)
 
+    @staticmethod
+    def hours_after(moment: datetime, hours: int) -> str:
+        """As a watch says it."""
+        return (moment + timedelta(hours=hours)).isoformat()
+
     def now(self) -> datetime:
         """The service's clock, to the second."""
         with requests.Session() as session:
@@ -99,14 +119,14 @@ class Soaks:
             pytest.fail(f"It is deferred for ever: {self.watches[-1]}")
         happens = self._happens.pop(0) if self._happens else None
         (happens or self.end)()
-        before, poll, polls = len(self._emulator.request_log()), trigger.poll, itertools.count(1)
-
-        def limited(watch: Any) -> Any:
-            if next(polls) > MOST_POLLS:
-                pytest.fail(f"It waits for ever: {self.watches[-1]}")
-            return poll(watch)
-
-        trigger.poll = limited
+        before, trigger.run = len(self._emulator.request_log()), _limited(trigger.run)
         event = self._run_trigger(trigger, task)
         self.requests += [one["route"] for one in self._emulator.request_log()[before:]]
         return event
+
+
+def _limited(run: Callable[[], AsyncIterator[Any]]) -> Callable[[], AsyncIterator[Any]]:
+    async def limited() -> AsyncIterator[Any]:
+        yield await asyncio.wait_for(anext(run()), LONGEST_SOAK)
+
+    return limited

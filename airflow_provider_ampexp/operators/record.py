@@ -1,0 +1,30 @@
+"""The record of a rollout: what was done and measured, where an audit finds it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.operators.rolling import RollingFlag
+    from airflow_provider_ampexp.rollout import Memory
+
+
+def keep_record(context: Context, memory: Memory) -> None:
+    """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it."""
+    if (ti := context.get("ti")) is not None:
+        ti.xcom_push(key="rollout", value=list(memory.record))
+
+
+@contextlib.contextmanager
+def kept_if_it_fails(context: Context, flag: RollingFlag, memory: Memory) -> Iterator[None]:
+    """Keep it also when what is done here fails, with the error as its last line."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(Exception):  # what failed first is what has to be told
+            keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
+        raise

@@ -1,0 +1,231 @@
+"""A rollout and the people who change its flag in Amplitude meanwhile: they are right, and are told apart from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow_runs import Run
+from ramps import PLAN, Failures, Soaks, began, exposures, flag, history, told, writes
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+
+Runner = Callable[..., Run]
+
+
+@pytest.fixture
+def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
+    return Soaks(emulator, monkeypatch)
+
+
+def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    edits: dict[str, dict[str, Any]] = {
+        "raised": {"rolloutPercentage": 50},
+        "lowered": {"rolloutPercentage": 10},
+        "disabled": {"enabled": False},
+        "archived": {"archive": True},
+    }
+    ids = {key: flag(emulator, key, enabled=True, rolloutPercentage=25) for key in edits}
+    broken = Failures()
+    with DAG(dag_id, default_args={"retries": 3, "trigger_rule": "all_done", **broken.callback}) as dag:
+        chain(*[AmplitudeRampRolloutOperator(task_id=key, flag_key=key, **PLAN) for key in edits])
+    for key, fields in edits.items():
+        soaks.will(lambda key=key, fields=fields: emulator.edit("flags", ids[key], by="Maria", **fields))
+    emulator.clear_requests()
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(edits, "failed")
+    assert ran.tries == dict.fromkeys(edits, 1)
+    assert writes(emulator) == 0
+    causes = {key: ran.xcom(key, key="rollout")[-1]["cause"] for key in edits}
+    assert causes == {"raised": "drift", "lowered": "drift", "disabled": "disabled", "archived": "archived"}
+    after = {"raised": "50 %", "lowered": "10 %", "disabled": "25 % (disabled)"}
+    for key, shown in after.items():
+        when = f"{began(emulator, ids[key])[-1]:%Y-%m-%d %H:%M:%SZ}"
+        assert f"it was changed from 25 % to {shown} by Maria at {when}" in broken.said(key)
+        assert f"left the flag as it is, at {shown}:" in broken.said(key)
+        assert "Clear this task to begin anew" in broken.said(key)
+    assert "archived" in broken.said("archived")
+
+
+def test_there_and_back_between_two_looks_is_a_change_too(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=25)
+
+    def there_and_back() -> None:
+        emulator.edit("flags", flag_id, rolloutPercentage=90)
+        emulator.edit("flags", flag_id, rolloutPercentage=25)
+        soaks.end()
+
+    soaks.will(None, there_and_back)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, "stages": [25, 50, 100]})
+    ran = run(dag)
+
+    assert exposures(emulator, flag_id)[:2] == [25, 50]
+    assert ran.states == {"ramp": "failed"}
+    assert exposures(emulator, flag_id) == [25, 50, 90, 25]
+
+
+def test_adopted_it_goes_on_from_where_they_left_it(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
+    edits: dict[str, dict[str, Any]] = {
+        "raised": {"rolloutPercentage": 50},
+        "to_a_stage": {"rolloutPercentage": 75},
+        "lowered": {"rolloutPercentage": 10},
+        "disabled": {"enabled": False},
+    }
+    ids = {key: flag(emulator, key) for key in edits}
+    plan: dict[str, Any] = {**PLAN, "stages": [25, 75, 100], "on_drift": "adopt"}
+    with DAG(dag_id, default_args={"trigger_rule": "all_done"}) as dag:
+        chain(*[AmplitudeRampRolloutOperator(task_id=key, flag_key=key, **plan) for key in edits])
+
+    def maria(key: str) -> Callable[[], None]:
+        return lambda: emulator.edit("flags", ids[key], **edits[key])
+
+    soaks.will(maria("raised"), None)  # 50 lies between two stages, so it goes to 75 at once; that soaks
+    soaks.will(maria("to_a_stage"), None)  # 75 soaks in full, from when she set it
+    soaks.will(maria("lowered"), None, None)
+    soaks.will(maria("disabled"))
+    ran = run(dag)
+
+    assert ran.states == {"raised": "success", "to_a_stage": "success", "lowered": "success", "disabled": "failed"}
+    assert {key: exposures(emulator, one) for key, one in ids.items()} == {
+        "raised": [0, 25, 50, 75, 100],
+        "to_a_stage": [0, 25, 75, 100],
+        "lowered": [0, 25, 10, 25, 75, 100],
+        "disabled": [0, 25, 0],
+    }
+    her_75 = began(emulator, ids["to_a_stage"])[2]
+    (soak,) = [one for one in soaks.watches if one["id"] == ids["to_a_stage"] and one["percentage"] == 75]
+    assert soak["until"] == soaks.hours_after(her_75, 1)
+
+
+def test_a_tag_holds_it_and_lets_it_go(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
+    flag_id = flag(emulator)
+    looked: list[Any] = []
+
+    def tags(*names: str) -> Callable[[], None]:
+        return lambda: emulator.edit("flags", flag_id, by="Maria", tags=list(names))
+
+    def while_held() -> None:
+        looked.append(exposures(emulator, flag_id)[-1])
+        soaks.end()
+
+    # Held in the middle of the soak; that ends; half a day goes by; the tag is taken away.
+    soaks.will(tags("rollout-hold", "beta"), None, while_held, tags("beta"))
+    asked: list[float] = []
+
+    def check(moment: Any) -> bool:
+        asked.append(moment.percentage)
+        return True
+
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[check], **PLAN)
+    ran = run(dag)
+
+    assert ran.succeeded
+    assert looked == [1]
+    assert [watch["is_held"] for watch in soaks.watches] == [False, True, True, True, False]
+    assert history(emulator, flag_id) == [
+        (0, "Seed"),
+        (1, "Airflow"),
+        (1, "Maria"),
+        (1, "Maria"),
+        (25, "Airflow"),
+        (100, "Airflow"),
+    ]
+    assert asked == [1, 1, 25]  # guardrails go on while it is held
+
+
+def segments(**percentages: int) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "conditions": [], "percentage": one, "rolloutWeights": {"on": 1}, "bucketingKey": "user_id"}
+        for name, one in percentages.items()
+    ]
+
+
+def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag_id = flag(emulator, enabled=True, targetSegments=segments(Staff=50, Beta=1))
+    lines = told(monkeypatch)
+
+    def maria_is_quick() -> None:
+        emulator.edit_before_write("flags", flag_id, by="Maria", targetSegments=segments(Staff=80, Beta=1, New=3))
+        soaks.end()
+
+    soaks.will(maria_is_quick)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "success"}
+    seen = [
+        {one["name"]: one["percentage"] for one in version["flagConfig"]["targetSegments"]}
+        for version in reversed(emulator.versions("flags", flag_id))
+    ]
+    assert seen == [
+        {"Staff": 50, "Beta": 1},
+        {"Staff": 80, "Beta": 1, "New": 3},  # hers
+        {"Staff": 50, "Beta": 25},  # overwritten by the raise
+        {"Staff": 80, "Beta": 25, "New": 3},  # put back
+        {"Staff": 80, "Beta": 100, "New": 3},
+    ]
+    notes = [line for line in lines if "Maria edited the segments at the very moment of the raise" in line]
+    assert len(notes) == 1
+    assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["raise", "note", "raise"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "edit", "shown", "left"),
+    [
+        ({"rolloutPercentage": 1}, {"rolloutPercentage": 60}, "60 %", {"rolloutPercentage": 60}),
+        ({"rolloutPercentage": 1}, {"enabled": False}, "1 % (disabled)", {"rolloutPercentage": 1, "enabled": False}),
+        (
+            {"targetSegments": segments(Staff=50, Beta=1)},
+            {"targetSegments": segments(Staff=51, Beta=2)},
+            "2 %",
+            {"targetSegments": segments(Staff=51, Beta=2)},
+        ),
+    ],
+    ids=["percentage", "switch", "segment"],
+)
+def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
+    run: Runner,
+    emulator: Emulator,
+    dag_id: str,
+    soaks: Soaks,
+    fields: dict[str, Any],
+    edit: dict[str, Any],
+    shown: str,
+    left: dict[str, Any],
+) -> None:
+    flag_id = flag(emulator, enabled=True, **fields)
+
+    def maria_is_quick() -> None:
+        emulator.edit_before_write("flags", flag_id, by="Maria", **edit)
+        soaks.end()
+
+    soaks.will(maria_is_quick)
+    broken = Failures()
+    segment = "Beta" if "targetSegments" in fields else None
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp", flag_key="search", segment=segment, retries=3, **broken.callback, **PLAN
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
+    now = emulator.flag(flag_id)
+    assert {name: now[name] for name in left} == left
+    hers = next(one for one in emulator.versions("flags", flag_id) if one["createdBy"] == "Maria")
+    assert f"Maria changed flag {flag_id} to {shown} at the very moment" in broken.said("ramp")
+    assert f"(version {hers['version']}, {hers['createdAt']})" in broken.said("ramp")
+    assert "That was put back; the rollout has stopped" in broken.said("ramp")
+    assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["error"]
