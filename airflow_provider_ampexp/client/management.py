@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.bearer import BearerKey
+from airflow_provider_ampexp.client.counts import RequestCounts
 from airflow_provider_ampexp.client.deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.client.feed import VersionsFeed
@@ -78,6 +79,11 @@ class ManagementClient:
     def date(self) -> datetime | None:
         """The time on the service's own clock, never ahead of it; ``None`` before the first answer."""
         return self._transport.clock.now()
+
+    @property
+    def requests(self) -> RequestCounts:
+        """How many requests this client has sent, by route and outcome."""
+        return self._transport.counts
 
     @property
     def seconds_in_flight(self) -> float:

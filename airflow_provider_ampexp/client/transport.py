@@ -26,6 +26,7 @@ import tenacity
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.bearer import BearerKey
 from airflow_provider_ampexp.client.clock import ServiceClock, parse_date
+from airflow_provider_ampexp.client.counts import Outcome, RequestCounts
 from airflow_provider_ampexp.client.errors import (
     BY_STATUS,
     ConnectionFailedError,
@@ -95,6 +96,7 @@ class Transport:
             self._session.trust_env = False
         self.clock = ServiceClock()
         self._late_until = 0.0
+        self.counts = RequestCounts()
 
     @property
     def base_url(self) -> str:
@@ -134,10 +136,11 @@ class Transport:
         """
         found = {field: quote(checks.path_name(field, value), safe="") for field, value in (names or {}).items()}
         path = "/api/1" + route.format(**found)
-        call = _Call(self, method, path, query, body, repeat)
+        call = _Call(self, method, path, "/api/1" + route, query, body, repeat)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(call.may_be_repeated),
             wait=_wait,
+            before_sleep=self._count_wait,
             stop=tenacity.stop_before_delay(self._retry_for),
             reraise=True,
         )
@@ -146,6 +149,11 @@ class Transport:
         except ManagementApiError as error:
             last = error
         raise call.judged(last)
+
+    def _count_wait(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimitError) and state.next_action is not None:
+            self.counts.waited_for_429(state.next_action.sleep)
 
     def send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
@@ -194,6 +202,7 @@ class _Call:
         transport: Transport,
         method: str,
         path: str,
+        route: str,
         query: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
         repeat: Repeat,
@@ -201,14 +210,17 @@ class _Call:
         self._transport = transport
         self._method = method
         self._path = path
+        self._route = route
         self._query = query
         self._body = body
         self._repeat = repeat
         self._maybe_applied = False
         self._hopeless = False
+        self._is_repeat = False
 
     def attempt(self) -> Answer:
         answer = self._transport.send(self._method, self._path, self._query, self._body)
+        self._count(answer)
         if isinstance(answer, NoAnswer):
             raise self._without_answer(answer)
         if 200 <= answer.status_code < 300:
@@ -216,6 +228,14 @@ class _Call:
         if answer.status_code == 404 and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
             return self._answer(answer.status_code, b"")
         raise self._refused(answer)
+
+    def _count(self, answer: requests.Response | NoAnswer) -> None:
+        if isinstance(answer, NoAnswer):
+            outcome: Outcome = "not sent" if answer.never_sent else "no answer"
+        else:
+            outcome = answer.status_code
+        self._transport.counts.sent(self._method, self._route, outcome, is_repeat=self._is_repeat)
+        self._is_repeat = True
 
     def judged(self, last: ManagementApiError) -> ManagementApiError:
         """What the call as a whole has come to. A refusal tells nothing of an earlier attempt that was left open."""

@@ -11,6 +11,7 @@ from airflow_provider_ampexp.sensors.conditions import Condition, Verdict
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.fields import FlagConfig
 
 
 def look(client: ManagementClient, target: Target, condition: Condition) -> Verdict:
@@ -19,5 +20,10 @@ def look(client: ManagementClient, target: Target, condition: Condition) -> Verd
         config = target.read(client)
     except TargetNotFoundError:
         return Verdict("never", f"there is no {target}")
+    return seen(client, condition, config)
+
+
+def seen(client: ManagementClient, condition: Condition, config: FlagConfig) -> Verdict:
+    """Judge what was read."""
     verdict = condition.judge(config)
     return replace(verdict, seen={**verdict.seen, "url": url_of(client, config)})

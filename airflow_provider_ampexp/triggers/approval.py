@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
-from airflow_provider_ampexp.triggers.soak import SoakEvent, SoakWatch
+from airflow_provider_ampexp.triggers.shared_watch import Event
 
 
 class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
@@ -13,11 +14,27 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
 
     _looked = False
 
-    async def poll(self, watch: SoakWatch) -> SoakEvent | None:
-        """Look for the answer, then at the flag."""
-        return await self._answer() or await super().poll(watch)
+    async def until_over(self) -> Event:
+        """Wait for the answer, or for what ends a soak."""
+        answer = await self._answer()
+        if answer is not None:
+            return answer
+        both = [asyncio.ensure_future(one) for one in (super().until_over(), self._until_answered())]
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            return next(one for one in both if one in done).result()
+        finally:
+            for one in both:
+                one.cancel()
 
-    async def _answer(self) -> SoakEvent | None:
+    async def _until_answered(self) -> Event:
+        while True:
+            await asyncio.sleep(self.poll_interval)
+            answer = await self._answer()
+            if answer is not None:
+                return answer
+
+    async def _answer(self) -> Event | None:
         if self.ti_id is None or (self._looked and _airflow_resumes_the_task_itself()):
             return None
         from airflow.sdk.execution_time import hitl

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.errors import may_pass
-from airflow_provider_ampexp.triggers.soak import SoakEvent, SoakWatch
+from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
+from airflow_provider_ampexp.triggers.soak import SoakWatch, service_now
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-
-_SHORTEST_SLEEP = 0.2
+    from airflow_provider_ampexp.client.fields import FlagConfig
 
 
 class AmplitudeSoakTrigger(BaseTrigger):
     """Watches a flag until a moment of the service's clock, or until somebody moves it.
 
     It only reads: a triggerer that was restarted runs its triggers again from the beginning, and one that wrote would
-    write twice. What comes next is the worker's to do. It ends with one event, a
+    write twice. All that wait for flags of one connection look together, so that a thousand soaks cost the requests of
+    one. What comes next is the worker's to do. It ends with one event, a
     :class:`~airflow_provider_ampexp.triggers.soak.SoakEvent` and what the task needs to go on, and never raises, since
-    Airflow would not call the task again then. A poll that fails for a reason that may pass is tried again for as long
+    Airflow would not call the task again then. A look that fails for a reason that may pass is tried again for as long
     as the soak lasts and after: an outage of Amplitude ends no rollout.
 
     :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
     :param watch: what is watched, as :meth:`SoakWatch.as_plain` writes it
-    :param poll_interval: seconds between two looks
+    :param poll_interval: seconds between two looks, at most
     :param memory: what the task remembers. The trigger gives it back in its event as ``memory``, beside the watch as
         ``watch``: the ``kwargs`` of a deferral are the place for it, but ``dag.test()`` and ``airflow dags test`` lose
         those.
@@ -52,7 +52,6 @@ class AmplitudeSoakTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.memory = memory
         self.ti_id = ti_id
-        self._client: ManagementClient | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again: plain JSON values."""
@@ -70,38 +69,38 @@ class AmplitudeSoakTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell why the wait is over."""
         try:
-            event = await self._until_over(SoakWatch.from_plain(self.watch))
+            event = await self.until_over()
         except Exception as error:
             event = {"status": "error", "archived": False, "why": f"{type(error).__name__}: {error}"}
-        finally:
-            if self._client is not None:
-                self._client.close()
         said = {**event, "watch": self.watch, "memory": self.memory, "ti_id": self.ti_id}
         yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
-    async def _until_over(self, watch: SoakWatch) -> SoakEvent:
-        while True:
-            pause = self.poll_interval
-            try:
-                event = await self.poll(watch)
-            except Exception as error:
-                if not may_pass(error):
-                    return {"status": "error", "archived": False, "why": str(error)}
-                self.log.warning("Poll failed, which may pass: %s", error)
-                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
-            else:
-                if event is not None:
-                    return event
-                if self._client is not None:
-                    pause = min(pause, watch.seconds_left(self._client))
-            await asyncio.sleep(max(pause, _SHORTEST_SLEEP))
+    async def until_over(self) -> Event:
+        """Wait for the time, or for somebody to move the flag."""
+        return await wait_with_others(self.amplitude_conn_id, _Soak(self))
 
-    async def poll(self, watch: SoakWatch) -> SoakEvent | None:
-        """Look once."""
-        return await asyncio.to_thread(self._look, watch)
 
-    def _look(self, watch: SoakWatch) -> SoakEvent | None:
-        # In a thread: the connection may be looked up here, and HTTP may block.
-        if self._client is None:
-            self._client = AmplitudeExperimentHook(self.amplitude_conn_id).fields.connect(retry_for=0)
-        return watch.look(self._client)
+class _Soak:
+    """Waits with the others of its connection."""
+
+    def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
+        self._watch = SoakWatch.from_plain(trigger.watch)
+        self.kind, self.id, self.interval = self._watch.kind, self._watch.id, trigger.poll_interval
+        self._log = trigger.log
+        self._is_failing = False
+
+    def seconds_left(self, now: datetime) -> float:
+        return (self._watch.until - now).total_seconds()
+
+    def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
+        self._is_failing = False
+        event = self._watch.judge(config, service_now(client))
+        return cast("Event | None", event)
+
+    def failed(self, error: Exception) -> Event | None:
+        if not may_pass(error):
+            return {"status": "error", "archived": False, "why": str(error)}
+        if not self._is_failing:
+            self._log.warning("A look failed, which may pass: %s", error)
+        self._is_failing = True
+        return None

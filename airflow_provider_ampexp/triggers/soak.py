@@ -16,6 +16,7 @@ from airflow_provider_ampexp.rollout import Position, position_of
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.fields import FlagConfig
 
 
 class SoakEvent(TypedDict):
@@ -42,20 +43,23 @@ class SoakWatch:
 
     def look(self, client: ManagementClient) -> SoakEvent | None:
         """Read the flag once. ``None`` says to go on waiting."""
-        config = Target(self.kind, id=self.id).read(client)
+        return self.judge(Target(self.kind, id=self.id).read(client), service_now(client))
+
+    def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
+        """What the flag, as it was read, means for the wait."""
         archived = bool(config.get("deleted"))
-        now = position_of(config, self.segment)
-        if archived or (now is not None and now != self.position):
-            return {"status": "changed", "archived": archived, "why": f"it stands at {now} now"}
+        stands = position_of(config, self.segment)
+        if archived or (stands is not None and stands != self.position):
+            return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
         if "tags" in config and (self.hold_tag in config["tags"]) is not self.is_held:
             return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
-        if self.seconds_left(client) <= 0:
+        if self.until <= now:
             return {"status": "due", "archived": archived, "why": "the time has come"}
         return None
 
     def seconds_left(self, client: ManagementClient) -> float:
-        """How long to wait, by the service's clock as its newest answer told it; by this machine's before that."""
-        return (self.until - (client.date or datetime.now(timezone.utc))).total_seconds()
+        """How long to wait."""
+        return (self.until - service_now(client)).total_seconds()
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values, for a trigger's arguments."""
@@ -82,3 +86,8 @@ class SoakWatch:
             hold_tag=plain["hold_tag"],
             is_held=plain["is_held"],
         )
+
+
+def service_now(client: ManagementClient) -> datetime:
+    """The service's clock, as its newest answer told it; this machine's before that."""
+    return client.date or datetime.now(timezone.utc)

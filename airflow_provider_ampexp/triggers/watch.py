@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.errors import may_pass
-from airflow_provider_ampexp.sensors.conditions import Condition, Verdict, from_plain
-from airflow_provider_ampexp.sensors.look import look
+from airflow_provider_ampexp.sensors.conditions import from_plain
+from airflow_provider_ampexp.sensors.look import seen
+from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.fields import FlagConfig
     from airflow_provider_ampexp.client.flags import Kind
 
-_SHORTEST_SLEEP = 0.1
-_LONGEST_BACKOFF = 60.0
+_LAST_LOOK_TAKES = 60.0  # seconds after the deadline within which a last look may come back
 
 
 class AmplitudeWatchTrigger(BaseTrigger):
     """Looks at a flag or experiment until it is as wanted, can never be, or time is over.
 
-    It only reads and remembers nothing, so a restarted triggerer takes it up where it was. It ends with one event::
+    It only reads and remembers nothing, so a restarted triggerer takes it up where it was. All that wait for flags of
+    one connection look together, so that a thousand waits cost the requests of one. It ends with one event::
 
         {"status": "met", "why": ..., "seen": {...}}
         {"status": "never", "why": ..., "seen": {...}}
@@ -39,7 +42,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
     :param kind: ``flags`` or ``experiments``
     :param id: the id
     :param condition: what is waited for, as :func:`~airflow_provider_ampexp.sensors.conditions.as_plain` writes it
-    :param poll_interval: seconds between two looks
+    :param poll_interval: seconds between two looks, at most
     :param deadline: when to give up, in seconds since 1970
     :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
     """
@@ -63,7 +66,6 @@ class AmplitudeWatchTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.failures = failures
-        self._client: ManagementClient | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again: plain JSON values."""
@@ -83,50 +85,64 @@ class AmplitudeWatchTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how it ended."""
         try:
-            event = await self._watch()
+            event = await self._until_over()
         except Exception as error:
             event = {"status": "error", "may_pass": True, "why": f"{type(error).__name__}: {error}"}
-        finally:
-            if self._client is not None:
-                self._client.close()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _watch(self) -> dict[str, Any]:
-        condition = from_plain(self.condition)
-        failed = 0
-        last = "nothing"
-        while True:
-            pause = self.poll_interval
-            try:
-                verdict = await asyncio.to_thread(self._look, condition)
-            except Exception as error:
-                if not may_pass(error):
-                    return {"status": "error", "may_pass": False, "why": str(error)}
-                failed += 1
-                self.log.warning("Poll failed, which may pass (%d in a row): %s", failed, error)
-                if self.failures is not None and failed >= self.failures:
-                    return {
-                        "status": "error",
-                        "may_pass": True,
-                        "why": f"{failed} polls in a row failed. Last: {error}",
-                    }
-                asked = getattr(error, "retry_after", None) or 0.0
-                pause = max(pause, asked, min(2.0**failed, _LONGEST_BACKOFF))
-            else:
-                failed = 0
-                if verdict.status != "waiting":
-                    return {"status": verdict.status, "why": verdict.why, "seen": dict(verdict.seen)}
-                if verdict.why != last:
-                    self.log.info("%s %s: %s.", self.kind, self.id, verdict.why)
-                last = verdict.why
-            left = self.deadline - time.time()
-            if left <= 0:
-                return {"status": "timeout", "why": last}
-            await asyncio.sleep(max(min(pause, left), _SHORTEST_SLEEP))
+    async def _until_over(self) -> Event:
+        wait = _Wait(self)
+        # Rounds may be slow, or held up for hours by a 429.
+        at_most = max(self.deadline - time.time(), 0) + _LAST_LOOK_TAKES
+        try:
+            return await asyncio.wait_for(wait_with_others(self.amplitude_conn_id, wait), at_most)
+        except asyncio.TimeoutError:
+            return wait.timed_out()
 
-    def _look(self, condition: Condition) -> Verdict:
-        """Look once. Runs in a thread, where the connection may be looked up and HTTP may block."""
-        if self._client is None:
-            # No retries inside of a call: the next look is the retry, and a thread that sleeps is one that others miss.
-            self._client = AmplitudeExperimentHook(self.amplitude_conn_id).fields.connect(retry_for=0)
-        return look(self._client, Target(self.kind, id=self.id), condition)
+
+class _Wait:
+    """Waits with the others of its connection."""
+
+    def __init__(self, trigger: AmplitudeWatchTrigger) -> None:
+        self.kind, self.id, self.interval = trigger.kind, trigger.id, trigger.poll_interval
+        self._condition = from_plain(trigger.condition)
+        self._deadline = trigger.deadline
+        self._limit = trigger.failures
+        self._failures = 0
+        self._last = "nothing"
+        self._log = trigger.log
+
+    def seconds_left(self, now: datetime) -> float:
+        return self._deadline - time.time()
+
+    def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
+        try:
+            verdict = seen(client, self._condition, config)
+        except Exception as error:
+            return self.failed(error)
+        self._failures = 0
+        if verdict.status != "waiting":
+            return {"status": verdict.status, "why": verdict.why, "seen": dict(verdict.seen)}
+        if verdict.why != self._last:
+            self._log.info("%s %s: %s.", self.kind, self.id, verdict.why)
+        self._last = verdict.why
+        return self._at_the_end()
+
+    def failed(self, error: Exception) -> Event | None:
+        if isinstance(error, TargetNotFoundError):
+            return {"status": "never", "why": f"there is no {Target(self.kind, id=self.id)}", "seen": {}}
+        if not may_pass(error):
+            return {"status": "error", "may_pass": False, "why": str(error)}
+        self._failures += 1
+        if self._failures == 1:
+            self._log.warning("A look failed, which may pass: %s", error)
+        if self._failures == self._limit:
+            why = f"{self._failures} looks in a row failed. Last: {error}"
+            return {"status": "error", "may_pass": True, "why": why}
+        return self._at_the_end()
+
+    def timed_out(self) -> Event:
+        return {"status": "timeout", "why": self._last}
+
+    def _at_the_end(self) -> Event | None:
+        return self.timed_out() if self._deadline <= time.time() else None

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.sensors.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.triggers import watch
+from airflow_provider_ampexp.triggers import shared_watch
 from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
 CONDITIONS = [StateIs(["running"], ["decision-made"]), RolledOut(25, "Beta"), RolledOut(25), EnabledIs(True)]
@@ -40,7 +40,7 @@ def events(one: AmplitudeWatchTrigger) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr(shared_watch, "_LONGEST_BACKOFF", 0.01)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=repr)
@@ -60,9 +60,9 @@ def test_it_looks_until_it_is_so_over_one_connection_and_only_reads(
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.clear_requests()
     made: list[Any] = []
-    connect = watch.AmplitudeExperimentHook.fields.func  # type: ignore[attr-defined]
+    connect = shared_watch.AmplitudeExperimentHook.fields.func  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        watch.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
+        shared_watch.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
     )
     person = threading.Timer(0.4, lambda: emulator.edit("flags", flag["id"], enabled=True))
     person.start()
@@ -112,7 +112,7 @@ def test_it_rides_out_what_may_pass_up_to_its_limit(emulator: Emulator) -> None:
         emulator.fault(times=3, **kind)
         (event,) = events(trigger(flag["id"]))
         assert (event["status"], event["may_pass"]) == ("error", True), kind
-        assert "3 polls in a row failed" in event["why"]
+        assert "3 looks in a row failed" in event["why"]
     emulator.fault("status", times=8, status=503)
     assert events(trigger(flag["id"], failures=None))[0]["status"] == "met"
 

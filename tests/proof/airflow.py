@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_provider_ampexp.guardrails import Moment
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 from tests.proof.story import Story
-from tests.proof.virtual import Actor, Killed, Timeline
+from tests.proof.virtual import Actor, EventLoop, Killed, Timeline
 from tools.observed import Attempt, Verdict
 
 _QUEUE = 2.0  # seconds until a worker or a triggerer takes something up
@@ -247,8 +247,9 @@ class Airflow:
     def _watch(self, place: int, method: str, arguments: dict[str, Any], kwargs: dict[str, Any], after: float) -> None:
         def work() -> None:
             trigger = AmplitudeSoakTrigger(**json.loads(json.dumps(arguments)))
+            assert self.timeline.actor is not None
             try:
-                event = _only_event(trigger)
+                event = _only_event(trigger, self.timeline.actor.event_loop)
                 self.step()
             except Killed:
                 self._watch(place, method, arguments, kwargs, _TRIGGERER_BACK)
@@ -324,8 +325,8 @@ def _die() -> None:
     raise Killed
 
 
-def _only_event(trigger: AmplitudeSoakTrigger) -> Any:
-    """Run a trigger to its one event. It awaits nothing but the timeline, which switches by itself."""
+def _only_event(trigger: AmplitudeSoakTrigger, loop: EventLoop) -> Any:
+    """Run a trigger to its one event, in an event loop of its own."""
 
     async def first() -> Any:
         async for event in trigger.run():
@@ -333,7 +334,7 @@ def _only_event(trigger: AmplitudeSoakTrigger) -> Any:
 
     running = first()
     try:
-        running.send(None)
+        while True:
+            loop.run_until(running.send(None))
     except StopIteration as ended:
         return ended.value
-    raise AssertionError("it awaits something else than the timeline")

@@ -13,8 +13,8 @@ import heapq
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Actor:
         self.skew = skew
         self.attempt = attempt
         self.sleeps = 0
+        self.event_loop = EventLoop(timeline)
         self._timeline = timeline
         self._greenlet = greenlet.greenlet(work, parent=timeline.hub)
         self._greenlet.actor = self  # type: ignore[attr-defined]
@@ -50,6 +51,49 @@ class Actor:
         """End it wherever it is. Called by nobody who acts, only at a moment of the timeline."""
         if not self._greenlet.dead:
             self._greenlet.throw(Killed)
+
+
+class EventLoop:
+    """The event loop of a triggerer, as far as the watch of one trigger needs it."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._timers: list[asyncio.TimerHandle] = []
+        self._tasks: list[Coroutine[Any, Any, None]] = []
+
+    def time(self) -> float:
+        return self._timeline.seconds
+
+    def get_debug(self) -> bool:
+        return False
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+
+    def create_task(self, task: Coroutine[Any, Any, None]) -> object:
+        self._tasks.append(task)
+        return task
+
+    def call_at(self, when: float, callback: Callable[[], object], *, context: Any = None) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, (), self)  # type: ignore[arg-type]
+        self._timers.append(timer)
+        return timer
+
+    def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
+        pass
+
+    def run_until(self, future: asyncio.Future[Any]) -> None:
+        """Let what is planned happen. Nothing of it awaits anything but the timeline, which switches by itself."""
+        while not future.done():
+            timer = min((one for one in self._timers if not one.cancelled()), key=asyncio.TimerHandle.when)
+            self._timers.remove(timer)
+            if timer.when() > self.time():
+                self._timeline.sleep(timer.when() - self.time())
+            timer._run()
+            while self._tasks:
+                with suppress(StopIteration):
+                    self._tasks.pop().send(None)
+                    raise AssertionError("it awaits something else than the timeline")
 
 
 class Timeline:
@@ -129,7 +173,12 @@ def told_by(timeline: Timeline) -> Iterator[None]:
     clock = SimpleNamespace(
         time=lambda: timeline.now.timestamp(), monotonic=lambda: timeline.seconds, sleep=timeline.sleep
     )
-    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread)
+
+    def get_running_loop() -> EventLoop:
+        assert timeline.actor is not None
+        return timeline.actor.event_loop
+
+    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, get_running_loop=get_running_loop)
     new = {time: clock, asyncio: loop, real.datetime: Moment}
     places = [(module, name, one) for old, one in new.items() for module, name in _looks_at(old)]
     with _instead([*places, (tenacity, "time", clock), (tenacity.nap, "time", clock)]):
