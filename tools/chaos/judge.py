@@ -41,13 +41,14 @@ def judge(
     """
     versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
     writes, unknown = _writes(versions, lines)
-    found = [*_ending(rollout, emulator.flag(rollout.flag_id)), *unknown]
-    if lines:
+    attempts = _attempts(tries, lines)
+    found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown]
+    if attempts:
         observed = Observed(
             plan=plan_of(rollout.kind),
             versions=versions,
             ours=("Airflow",),
-            attempts=_attempts(tries, lines),
+            attempts=attempts,
             verdicts=_verdicts(lines),
             writes=writes,
             in_flight=_IN_FLIGHT,
@@ -67,14 +68,16 @@ def plan_of(kind: Kind) -> RolloutPlan:
     return RolloutPlan(planned_stages(stages), checked=kind.check is not None, **more)
 
 
-def _ending(rollout: Rollout, flag: dict[str, Any]) -> list[str]:
+def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:
     kind = rollout.kind
+    # With on_drift="adopt", too, it stops where a person's change was written over, and puts that back.
+    was_a_race = kind.person is not None and any("at the very moment" in one.said for one in attempts)
     percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
     stands = (percentage, flag["enabled"])
-    wanted = "success" if kind.ends == "complete" else "failed"
+    wanted = "success" if kind.ends == "complete" and not was_a_race else "failed"
     if rollout.ended != wanted:
         return [f"the run has ended as {rollout.ended}, and was to end as {wanted}; the flag stands at {stands}"]
-    if kind.final is not None:
+    if kind.final is not None and not was_a_race:
         is_right = stands == kind.final
     else:
         left = {"deleted" if name == "archive" else name: value for name, value in (kind.person or {}).items()}
