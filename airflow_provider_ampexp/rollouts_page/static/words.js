@@ -1,0 +1,66 @@
+// Elements, moments and percentages in words. Text is only ever set as text, so a name cannot become markup.
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (key === "style") Object.assign(made.style, value);
+    else made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((one) => one !== null && one !== undefined && one !== false));
+  return made;
+}
+
+export const percent = (value) => (typeof value === "number" ? `${+value.toFixed(2)} %` : "unknown");
+
+export function moment(text) {
+  if (!text || Number.isNaN(Date.parse(text))) return "an unknown time";
+  const iso = new Date(text).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;
+}
+
+export function span(seconds) {
+  const parts = [["d", 86400], ["h", 3600], ["min", 60]];
+  let left = Math.max(0, Math.round(seconds));
+  if (left < 60) return `${left} s`;
+  const said = [];
+  for (const [unit, size] of parts) {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    if (count) said.push(`${count} ${unit}`);
+    if (said.length === 2 || (said.length === 1 && unit === "min")) break;
+  }
+  return said.join(" ");
+}
+
+export const between = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
+export const ago = (text, now) => (text ? `${span(between(text, now))} ago` : "");
+
+export function until(text, now) {
+  const seconds = between(now, text);
+  return seconds <= 0 ? "now" : `in ${span(seconds)}`;
+}
+
+export const when = (text, shown) =>
+  element("time", { datetime: text ?? "", title: text ? moment(text) : "" }, shown ?? moment(text));
+
+export const reasons = {
+  soaking: "soaking",
+  check: "waits for a guardrail",
+  approval: "waits for an approval",
+  hold: "held by a person",
+  window: "outside its window",
+  working: "at work",
+  moved: "changed by somebody",
+};
+
+export const marks = {
+  pass: { shape: "up", says: "guardrail passed" },
+  fail: { shape: "cross", says: "guardrail failed" },
+  inconclusive: { shape: "diamond", says: "guardrail could not tell" },
+  error: { shape: "diamond", says: "guardrail raised an error" },
+  rollback: { shape: "down", says: "rolled back" },
+  hold: { shape: "square", says: "failed, left as it is" },
+  stop: { shape: "square", says: "stopped" },
+};
