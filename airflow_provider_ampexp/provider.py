@@ -51,6 +51,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": _INTEGRATION, "python-modules": [f"{package}.triggers.{name}" for name in _TRIGGERS]}
         ],
+        "asset-uris": [{"schemes": ["amplitude-experiment"], "handler": f"{package}.assets.sanitize_uri"}],
         "extra-links": [f"{package}.operators.link.AmplitudeLink"],
         "connection-types": [
             {

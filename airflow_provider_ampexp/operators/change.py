@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_provider_ampexp.operators.asset_events import tell_assets
 from airflow_provider_ampexp.operators.errors import doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.flags import Kind
     from airflow_provider_ampexp.ensure import Outcome, OutcomeXCom, Target
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
@@ -38,6 +40,8 @@ class AmplitudeChangeOperator(AmplitudeOperator):
         """
         with doing(f"{self.what} {self.described()}"), self.hook() as hook:
             outcome = self.carry_out(hook)
+            if (kind := self.changed_kind()) is not None:
+                tell_assets(self, context, hook, kind, outcome.as_xcom())
         self._say(outcome)
         show_link(context, outcome.url)
         return outcome.as_xcom()
@@ -49,6 +53,10 @@ class AmplitudeChangeOperator(AmplitudeOperator):
     @abstractmethod
     def described(self) -> str:
         """To what it is done, in words."""
+
+    def changed_kind(self) -> Kind | None:
+        """Whether a flag or an experiment is changed; ``None`` when it is neither."""
+        return None
 
     def _say(self, outcome: Outcome) -> None:
         if outcome.changed:
@@ -78,6 +86,10 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
     def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
         """Find out which flag or experiment is meant, and change it."""
         return self.change(hook.client, self.target(self.project_of(hook)))
+
+    def changed_kind(self) -> Kind | None:
+        """As its target is named."""
+        return self.target(None).kind
 
     @abstractmethod
     def change(self, client: ManagementClient, target: Target) -> Outcome:

@@ -85,6 +85,10 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
         return ensure_exists(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
+    def changed_kind(self) -> Kind:
+        """What it creates."""
+        return self.kind
+
     def _fields(self) -> dict[str, object]:
         return {
             field: read(argument, getattr(self, argument))

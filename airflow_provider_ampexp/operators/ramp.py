@@ -14,6 +14,7 @@ from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrail
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
 from airflow_provider_ampexp.operators import arguments, attempts
+from airflow_provider_ampexp.operators.asset_events import tell_assets
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower, lower
@@ -170,7 +171,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag = RollingFlag.find(hook.client, target, plan.segment)
             show_link(context, url_of(hook.client, flag.config))
             show_plan(context, plan, flag, hook.amplitude_conn_id)
-            return self.reconcile(context, plan, flag, self.first_memory(context, flag.now))
+            outcome = self.reconcile(context, plan, flag, self.first_memory(context, flag.now))
+            tell_assets(self, context, hook, flag.target.kind, outcome)
+            return outcome
 
     def first_memory(self, context: Context, service_now: datetime) -> Memory:
         """What an attempt knows before its first look."""
@@ -219,7 +222,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             watched = SoakWatch.from_plain(watch)
             flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
             flag.look(archived=bool(said.get("archived")))
-            return self.reconcile(context, plan, flag, self.remembered(memory, said))
+            outcome = self.reconcile(context, plan, flag, self.remembered(memory, said))
+            tell_assets(self, context, hook, flag.target.kind, outcome)
+            return outcome
 
     def _meant_for_this_task(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """What was meant for another task only wakes this one: SQLite gives a trigger's id to the next one."""

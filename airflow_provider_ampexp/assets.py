@@ -1,0 +1,76 @@
+"""Flags and experiments as Airflow assets: ``amplitude-experiment://<region>/<project>/flags/<key>``.
+
+A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
+did not. An ``AssetWatcher`` with an
+:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one whoever changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from airflow.sdk import Asset, AssetWatcher
+
+    from airflow_provider_ampexp.client.flags import Kind
+
+SCHEME = "amplitude-experiment"
+_KINDS = ("flags", "experiments")
+
+
+def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()) -> Asset:
+    """The asset of a flag.
+
+    :param flag_key: the flag's key
+    :param project_id: the id of its project
+    :param region: ``us`` (default) or ``eu``, as in the connection
+    :param watchers: who tells of changes; see :class:`airflow.sdk.AssetWatcher`
+    """
+    return _asset("flags", flag_key, project_id, region, watchers)
+
+
+def experiment_asset(
+    experiment_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()
+) -> Asset:
+    """The asset of an experiment. The arguments are those of :func:`flag_asset`."""
+    return _asset("experiments", experiment_key, project_id, region, watchers)
+
+
+def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> str:
+    """The URI of a flag or experiment. Whatever a key holds besides letters, digits and ``-._~`` is percent-encoded.
+
+    :raises InvalidInputError: names what is wrong
+    """
+    checks.region(region)
+    names = [checks.name("project_id", project_id), kind, checks.name("key", key)]
+    return f"{SCHEME}://{region}/" + "/".join(quote(str(one), safe="") for one in names)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Bring a URI of this scheme to its one form; Airflow asks this for every asset (``asset-uris``).
+
+    :raises ValueError: when it is none of a flag or experiment
+    """
+    parts = uri.path.split("/")[1:]
+    if len(parts) != 3 or parts[1] not in _KINDS or not all(parts) or uri.query:
+        raise ValueError(f"{uri.geturl()!r} is not {SCHEME}://<region>/<project>/flags/<key>, or experiments/<key>")
+    region = uri.netloc.lower()
+    try:
+        checks.region(region)
+    except InvalidInputError as error:
+        raise ValueError(f"{uri.geturl()!r}: {error}") from None
+    path = "/".join(quote(unquote(part), safe="") for part in parts)
+    return uri._replace(netloc=region, path=f"/{path}")
+
+
+def _asset(kind: Kind, key: str, project_id: str, region: str, watchers: Sequence[AssetWatcher]) -> Asset:
+    from airflow.sdk import Asset
+
+    return Asset(asset_uri(kind, key, project_id=project_id, region=region), group=SCHEME, watchers=list(watchers))
