@@ -133,7 +133,7 @@ class RollingFlag:
             if not any(name in config for name in differing(config, sent)):
                 theirs, lost = None, theirs or lost
             elif any(now.get(name) != was.get(name) for name in self._matters):
-                moved = any(position_of(now, self.segment) != position_of(was, self.segment) for _ in (0,))
+                moved = position_of(now, self.segment) != position_of(was, self.segment)
                 moved = moved or now.get("deleted") != was.get("deleted")
                 theirs = _Lost(one, moved or (theirs is not None and theirs.moved))
             was = now
