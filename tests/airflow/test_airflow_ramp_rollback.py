@@ -1,0 +1,170 @@
+"""Rollbacks in real tasks: where they take the flag, that they are confirmed, and what is said when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow_runs import Run
+from ramps import PLAN, Failures, Soaks, exposures, flag, history, writes
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import Answer, Moment
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+
+Runner = Callable[..., Run]
+
+
+@pytest.fixture
+def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
+    return Soaks(emulator, monkeypatch)
+
+
+def errors(moment: Moment) -> Answer:
+    return Answer("fail" if moment.percentage >= 25 else "pass", "9 % of the requests fail", 0.09)
+
+
+def test_every_target_is_confirmed_and_no_retry_follows(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    targets: dict[str, tuple[Any, str, list[int]]] = {
+        "start": ("start", "to 3 %", [3, 5, 25, 3]),
+        "previous": ("previous", "to 5 %", [3, 5, 25, 5]),
+        "percentage": (2, "to 2 %", [3, 5, 25, 2]),
+        "off": ("off", "to 0 % (disabled)", [3, 5, 25, 0]),
+        "hold": ("hold", "", [3, 5, 25]),
+        "higher": (80, "", [3, 5, 25]),
+    }
+    ids = {key: flag(emulator, key, enabled=True, rolloutPercentage=3) for key in targets}
+    broken = Failures()
+    plan: dict[str, Any] = {**PLAN, "stages": [5, 25, 100], "guardrails": [errors]}
+    with DAG(dag_id, default_args={"retries": 3, "trigger_rule": "all_done", **broken.callback}) as dag:
+        chain(
+            *[
+                AmplitudeRampRolloutOperator(task_id=key, flag_key=key, rollback=to, **plan)
+                for key, (to, *_) in targets.items()
+            ]
+        )
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(targets, "failed")
+    assert ran.tries == dict.fromkeys(targets, 1)
+    for key, (_, shown, wanted) in targets.items():
+        assert history(emulator, ids[key]) == [(3, "Seed"), *[(one, "Airflow") for one in wanted[1:]]], key
+        assert "errors (fail 1 of 1, value 0.09): 9 % of the requests fail" in broken.said(key)
+        last = ran.xcom(key, key="rollout")[-1]
+        if shown:
+            assert f"from 25 % {shown}, and confirmed it by reading" in broken.said(key)
+            assert (last["what"], last["from"], last["to"]) == ("rollback", 25, wanted[-1])
+        else:
+            assert "It was left at 25 %: users still get it" in broken.said(key)
+            assert (last["what"], last["at"]) == ("hold", 25)
+    # Each is read back: nothing is taken for done because it was answered with OK.
+    for one in ids.values():
+        asked = [entry["method"] for entry in emulator.request_log() if entry["path"].startswith(f"/api/1/flags/{one}")]
+        assert asked[-1] == "GET"
+    assert emulator.flag(ids["off"])["enabled"] is False
+
+
+def test_back_to_a_flag_that_was_off_at_a_higher_percentage(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    """It is off before it says 80 % again: at no moment does anybody get more."""
+    flag_id = flag(emulator, rolloutPercentage=80)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[errors], **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "failed"}
+    assert max(exposures(emulator, flag_id)) == 25
+    now = emulator.flag(flag_id)
+    assert (now["enabled"], now["rolloutPercentage"]) == (False, 80)
+
+
+def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
+    def segments(beta: int) -> list[dict[str, Any]]:
+        same = {"conditions": [], "rolloutWeights": {"on": 1}, "bucketingKey": "user_id"}
+        return [{"name": "Staff", "percentage": 100, **same}, {"name": "Beta", "percentage": beta, **same}]
+
+    def create(key: str) -> str:
+        return flag(emulator, key, enabled=True, rolloutPercentage=7, targetSegments=segments(0))
+
+    to_start, off = create("to_start"), create("off")
+    plan: dict[str, Any] = {**PLAN, "segment": "Beta", "guardrails": [errors]}
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="to_start", flag_key="to_start", **plan)
+        AmplitudeRampRolloutOperator(task_id="off", flag_key="off", rollback="off", **plan)
+    ran = run(dag)
+
+    assert ran.states == {"to_start": "failed", "off": "failed"}
+    seen = [one["flagConfig"]["targetSegments"] for one in reversed(emulator.versions("flags", to_start))]
+    assert seen == [segments(one) for one in (0, 1, 25, 0)]
+    kept = emulator.flag(to_start)
+    assert (kept["enabled"], kept["rolloutPercentage"]) == (True, 7)
+    disabled = emulator.flag(off)  # what Amplitude itself calls roll back: the whole flag
+    assert (disabled["enabled"], disabled["targetSegments"]) == (False, segments(0))
+
+
+def test_one_that_waits_for_an_approval_says_what_users_still_get(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=1)
+    broken = Failures()
+
+    def approvals() -> None:
+        emulator.hold("percentages")
+        soaks.end()
+
+    soaks.will(None, approvals)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp", flag_key="search", guardrails=[errors], retries=3, **broken.callback, **PLAN
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
+    assert exposures(emulator, flag_id) == [1, 25]
+    said = broken.said("ramp")
+    assert "ROLLBACK NOT CONFIRMED" in said
+    assert "9 % of the requests fail" in said
+    assert "was to go back from 25 % to 1 %" in said
+    assert "USERS STILL GET IT at 25 %: look at it in Amplitude now" in said
+    assert "waits for an approval" in said
+    assert len(emulator.pending()) == 1
+    record = ran.xcom("ramp", key="rollout")
+    assert [one["what"] for one in record] == ["check", "raise", "check", "error"]
+    assert "ROLLBACK NOT CONFIRMED" in record[-1]["why"]
+
+
+def test_one_that_amplitude_does_not_answer_is_finished_by_the_retry(
+    run: Runner, impatient: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag_id = flag(impatient, enabled=True, rolloutPercentage=1)
+    soaks, said = Soaks(impatient, monkeypatch), []
+
+    def outage() -> None:
+        impatient.fault("status", status=503, route="PATCH /api/1/flags/{id}")
+        soaks.end()
+
+    soaks.will(None, outage)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[errors],
+            retries=1,
+            retry_delay=0,
+            on_retry_callback=lambda context: said.append(str(context["exception"])),
+            rollback=0,
+            **PLAN,
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
+    assert len(said) == 1
+    assert "ROLLBACK NOT CONFIRMED" in said[0]
+    assert "USERS STILL GET IT at 25 %" in said[0]
+    assert exposures(impatient, flag_id) == [1, 25, 0]
+    assert writes(impatient) == 3
