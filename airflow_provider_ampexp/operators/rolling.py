@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 
 class _Lost(NamedTuple):
-    """A version that was written over, and whether somebody had moved the flag with it, or just before."""
+    """A version that was written over, and whether somebody had moved the flag with it, or just before.
+
+    :param config: the flag then. What the version does not show is as it was before.
+    """
 
     version: Version
+    config: FlagConfig
     moved: bool
 
 
@@ -115,9 +119,16 @@ class RollingFlag:
         Where the flag is to be disabled it may have stood at a higher percentage before. That is restored once the flag
         is known to be off, so that nothing is raised while somebody could still get it.
         """
+        looked_at, version = self.config, self.seen.newest_version
         percentage = min(position.percentage, self.seen.position.percentage)
-        self._bring_to({**self._fields(percentage), "enabled": position.enabled})
-        if percentage != position.percentage:
+        wanted: EditFields = {**self._fields(percentage), "enabled": position.enabled}
+        self._bring_to(wanted)
+        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
+        had = position_of(lost.config, self.segment) if lost is not None else None
+        if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
+            self._bring_to(self._fields_of(lost.config))
+            self.notes.append(f"{lost.version.get('createdBy')} had lowered it further, to {had}; that was put back.")
+        elif percentage != position.percentage:
             self._bring_to(self._fields(position.percentage))
 
     def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:
@@ -135,14 +146,13 @@ class RollingFlag:
             elif any(now.get(name) != was.get(name) for name in self._matters):
                 moved = position_of(now, self.segment) != position_of(was, self.segment)
                 moved = moved or now.get("deleted") != was.get("deleted")
-                theirs = _Lost(one, moved or (theirs is not None and theirs.moved))
+                theirs = _Lost(one, now, moved or (theirs is not None and theirs.moved))
             was = now
         return lost
 
     def _put_back(self, lost: _Lost, percentage: int) -> None:
-        theirs = lost.version
-        config, who = theirs.get("flagConfig") or {}, theirs.get("createdBy")
-        had = position_of(config, self.segment)
+        theirs, config = lost.version, lost.config
+        who, had = theirs.get("createdBy"), position_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
             self._bring_to(percentage_fields(config, percentage, self.segment))
@@ -150,8 +160,7 @@ class RollingFlag:
             return
         done = "That was put back"
         try:
-            fields = percentage_fields(config, had.percentage, self.segment) if had else {}
-            self._bring_to({**fields, "enabled": bool(config.get("enabled"))})
+            self._bring_to(self._fields_of(config))
         except (EnsureError, ManagementApiError) as error:
             done = f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
         raise OverwrittenError(
@@ -162,6 +171,12 @@ class RollingFlag:
     @property
     def _matters(self) -> tuple[str, ...]:
         return ("enabled", "deleted", "targetSegments" if self.segment is not None else "rolloutPercentage")
+
+    def _fields_of(self, config: FlagConfig) -> EditFields:
+        """What to write for the flag to stand as in this configuration."""
+        position = position_of(config, self.segment)
+        fields = percentage_fields(config, position.percentage, self.segment) if position else {}
+        return {**fields, "enabled": bool(config.get("enabled"))}
 
     def _fields(self, percentage: float) -> EditFields:
         return percentage_fields(self.config, percentage, self.segment)
