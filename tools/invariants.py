@@ -98,7 +98,8 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
     """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
     stops any rollout.
 
-    Until a run has written anything, each of its attempts begins from where it finds the flag.
+    Until a run has written anything, each of its attempts begins from where it finds the flag. What the history does
+    not show can only be seen while it lasts.
     """
     for change in history.changes:
         run = observed.run_of(change.attempt)
@@ -106,15 +107,19 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         began = min(observed.attempts[change.attempt].began, *written)
         for before, after in history.moves():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
-            was_seen = after.place <= change.known.place and after.at > began
+            is_shown = after.number not in observed.hidden or after.stand == change.known.stand
+            was_seen = after.place <= change.known.place and after.at > began and is_shown
             if was_seen and stops and not after.is_ours and not history.puts_back(change):
                 yield f"written after {after}", change.entry
                 break
 
 
 def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
-    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise, or the
-    history did not show it."""
+    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise.
+
+    Not so where the history does not show it, where somebody does it again while it is put back, and where a rollback
+    has gone as low.
+    """
     for change in history.changes:
         lost = history.overwritten(change)
         attempt = observed.attempts[change.attempt]
@@ -122,6 +127,8 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
             continue
         later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= attempt.ended]
         if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
+            continue
+        if history.puts_back(change) or (change.lowers and change.entry.stand.exposure <= lost.stand.exposure):
             continue
         yield f"{lost} was written over", change.entry
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_ampexp.guardrails import Moment
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
-from tests.proof.story import Story
+from tests.proof.story import Point, Story
 from tests.proof.virtual import Actor, EventLoop, Killed, Timeline
 from tools.observed import Attempt, Verdict
 
@@ -23,6 +23,7 @@ _RETRY_DELAY = 60.0
 _TRIGGERER_BACK = 20.0
 _SENTINEL = {"AmplitudeRampRolloutOperator__sentinel": ExecutorSafeguard.sentinel_value}
 
+_T = TypeVar("_T")
 State = Literal["scheduled", "running", "deferred", "up_for_retry", "success", "failed"]
 
 
@@ -78,6 +79,7 @@ class Airflow:
         self.verdicts: list[Verdict] = []
         self.deaths: list[datetime] = []
         self.steps = 0
+        self.writes = 0
         self._run_start = self._scheduler_clock()
         for seconds in story.clears:
             timeline.at(seconds, self._clear)
@@ -271,10 +273,11 @@ class Airflow:
 
     # -- deaths -----------------------------------------------------------------------------------------------------
 
-    def step(self) -> Callable[[], None]:
+    def step(self, *, writes: bool = False) -> Callable[[], None]:
         """One step further: the story may let whoever acts die here, before it, or after it when this is called."""
         self.steps += 1
-        crash = self.story.crashes.get(self.steps)
+        self.writes += writes
+        crash = self.planned(self.story.crashes, writes=writes)
         actor = self.timeline.actor
         assert actor is not None
         if crash is None:
@@ -289,6 +292,11 @@ class Airflow:
         else:
             return _die
         return lambda: None
+
+    def planned(self, points: Mapping[Point, _T], *, writes: bool = False) -> _T | None:
+        """What the story plans for this step."""
+        found = points.get(("step", self.steps))
+        return points.get(("write", self.writes), found) if writes else found
 
     # -- what was observed ------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,18 +19,17 @@ def stories(draw: st.DrawFn) -> Story:
     """Any story. Nothing happens in the simplest ones."""
     plan = draw(_plans())
     segment = plan["segment"]
-    length = sum(soak for _, soak in plan["stages"]) + 30 * _MINUTES
-    times = _times(length)
-    steps = st.integers(1, 60)
+    times = _times(plan["stages"])
+    points = st.tuples(st.just("step"), st.integers(1, 50)) | st.tuples(st.just("write"), st.integers(1, 6))
     return Story(
         **plan,
         verdicts=draw(st.none() | _verdicts(times)),
         start=draw(_starts(plan["stages"])),
-        steps_faults=draw(_few(steps, _faults())),
+        faults=draw(_few(points, _faults())),
         outages=draw(_rarely(st.tuples(times, st.sampled_from([5.0, 90.0, 1000.0]), _faults()))),
         edits=draw(_rarely(st.tuples(times, _edits(segment)))),
-        racing=draw(_few(steps, _edits(segment))),
-        crashes=draw(_few(steps, _crashes(), most=4)),
+        racing=draw(_few(points, _edits(segment))),
+        crashes=draw(_few(points, _crashes(), most=4)),
         clears=draw(_rarely(times.map(lambda seconds: 1.5 * seconds))),
         clear_keeps_state=draw(st.booleans()),
         run_goes_on=draw(st.booleans()),
@@ -49,7 +49,7 @@ def _plans(draw: st.DrawFn) -> dict[str, Any]:
     percentages = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True).map(sorted))
     stages = tuple((percentage, draw(st.sampled_from(_SOAKS))) for percentage in percentages)
     longest = max(soak for _, soak in stages)
-    polls = draw(st.sampled_from([0.05, 0.25, 1.5])) * longest
+    polls = draw(st.sampled_from([0.2, 0.5, 1.5])) * longest
     every = draw(st.sampled_from([None, 0.1, 0.4, 2.0]))
     return {
         "stages": stages,
@@ -80,10 +80,13 @@ def _starts(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[tuple[fl
     return st.tuples(some, st.booleans())
 
 
-def _times(length: float) -> st.SearchStrategy[float]:
-    """Any time, and more often one at the very beginning."""
-    early = st.integers(0, 200).map(lambda tenths: tenths / 10)
-    return early | st.integers(0, 1200).map(lambda share: length * share / 1000)
+def _times(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[float]:
+    """Any time, and more often one about which a stage begins or ends."""
+    ends = [0.0, *accumulate(soak for _, soak in stages)]
+    later = st.integers(-50, 250).map(lambda tenths: tenths / 10)
+    about = st.builds(lambda end, more: max(0.0, end + more), st.sampled_from(ends), later)
+    length = ends[-1] + 30 * _MINUTES
+    return about | st.integers(0, 1200).map(lambda share: length * share / 1000)
 
 
 def _verdicts(times: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[tuple[float, str], ...]]:
@@ -157,7 +160,7 @@ def _skews() -> st.SearchStrategy[float]:
     return st.sampled_from([0.0, 300.0, -300.0, 17.0])
 
 
-def _few(keys: st.SearchStrategy[int], values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
+def _few(keys: st.SearchStrategy[Any], values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
     return st.just({}) | st.dictionaries(keys, values, max_size=most)
 
 

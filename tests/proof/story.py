@@ -25,6 +25,10 @@ FaultKind = Literal[
 ]
 
 
+Point = tuple[Literal["step", "write"], int]
+"""The so many-th step of the story, or its so many-th request that writes."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong with one request."""
@@ -63,6 +67,8 @@ class Story:
 
     :param stages: percentage and soak in seconds
     :param verdicts: what the guardrail says from a time on; ``None`` when there is none
+    :param faults: what goes wrong with which request
+    :param racing: what a person does while a request that writes is under way
     :param outages: from, for how long, and how the service misbehaves
     :param approvals: from when to when changes need an approval, and whether it is given then
     :param state: whether Airflow has a memory for tasks
@@ -87,11 +93,11 @@ class Story:
     deferrable: bool = True
     retries: int = 3
     start: tuple[float, bool] = (0, False)
-    steps_faults: Mapping[int, Fault] = field(default_factory=dict)
+    faults: Mapping[Point, Fault] = field(default_factory=dict)
     outages: tuple[tuple[float, float, Fault], ...] = ()
     edits: tuple[tuple[float, Edit], ...] = ()
-    racing: Mapping[int, Edit] = field(default_factory=dict)
-    crashes: Mapping[int, Crash] = field(default_factory=dict)
+    racing: Mapping[Point, Edit] = field(default_factory=dict)
+    crashes: Mapping[Point, Crash] = field(default_factory=dict)
     clears: tuple[float, ...] = ()
     clear_keeps_state: bool = False
     run_goes_on: bool = False

@@ -99,7 +99,7 @@ class EventLoop:
 class Timeline:
     """The one true time, which is the service's, and what happens in it."""
 
-    def __init__(self, longest: int = 5_000) -> None:
+    def __init__(self, longest: int = 2_500) -> None:
         self.seconds = 0.0
         self.hub = greenlet.getcurrent()
         self._due: list[tuple[float, int, Callable[[], object]]] = []

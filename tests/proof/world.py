@@ -75,14 +75,15 @@ class World:
 
     def send(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
         """In place of what ``requests`` sends with."""
-        maybe_die_answered = self._airflow.step()
-        number = self._airflow.steps
-        fault = self.story.steps_faults.get(number) or self._outage()
+        airflow, writes = self._airflow, request.method == "PATCH"
+        maybe_die_answered = airflow.step(writes=writes)
+        racing = airflow.planned(self.story.racing, writes=True) if writes else None
+        fault = airflow.planned(self.story.faults, writes=writes) or self._outage()
         if fault is not None:
             self._note_trouble(_PATIENCE + fault.seconds + self.story.poll_interval)
         self.timeline.sleep(_WAY)
-        if request.method == "PATCH" and number in self.story.racing:
-            self.edit(self.story.racing[number])
+        if racing is not None:
+            self.edit(racing)
         basis = self._known.get(self._attempt, 0)
         response = self._carried_out(request, fault, timeout, basis)
         maybe_die_answered()
