@@ -22,7 +22,7 @@ _OPERATORS = (
     "export",
 )
 _SENSORS = ("experiment", "rollout")
-_TRIGGERS = ("watch", "rollout", "approval")
+_TRIGGERS = ("watch", "rollout", "approval", "flag_changed")
 _INTEGRATION = "Amplitude Experiment"
 
 

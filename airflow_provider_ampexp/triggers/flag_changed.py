@@ -1,0 +1,226 @@
+"""Starts a DAG when a flag changes, whoever changed it: the trigger of an ``AssetWatcher``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+from airflow_provider_ampexp.rollout.changes_table import CREATED, Row, rows_of
+from airflow_provider_ampexp.triggers.rounds import Round, look_again_and_again
+from airflow_provider_ampexp.triggers.told import read_told, write_told
+from airflow_provider_ampexp.triggers.told_listener import TOLD
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.fields import FlagConfig, Json, Version
+
+FIELDS = ("rolloutPercentage", "enabled", "deleted", "state", "decision")
+_SURELY_STORED_AFTER = 10.0
+
+
+class AmplitudeFlagChangedTrigger(BaseEventTrigger):
+    """Fires once for each version of a flag or experiment that changes one of some fields.
+
+    Nothing is told of what was before its first look, and nothing after it is missed, also while the triggerer is
+    down: the version history is read from where it was told. Its event is::
+
+        {"kind": "flags", "id": "848347", "key": "search", "project_id": "100001", "version": 7,
+         "at": "2026-03-01T13:40:00.000Z", "by": "Maria",
+         "changes": {"rolloutPercentage": {"from": 25, "to": 100}}}
+
+    In a DAG it is ``context["triggering_asset_events"][asset][0].extra["payload"]``. All watchers of a connection that
+    watch the same kind at the same ``poll_interval`` share one poll, 1 request for each 1,000 flags; a flag that
+    changed costs 1 more. Airflow 3.2 has no shared poll: there it is 1 request for each watcher.
+
+    Exactly one of the first four arguments says what is watched.
+
+    :param flag_key: the key of a flag
+    :param flag_id: the id of a flag
+    :param experiment_key: the key of an experiment
+    :param experiment_id: the id of an experiment
+    :param project_id: the project in which a key is looked up; that of the connection if not given
+    :param amplitude_conn_id: the connection
+    :param fields: which fields count, in the API's spelling, or a part of one as a path (``rolloutWeights.on``,
+        ``targetSegments[Beta].percentage``); the percentage, the switch, the archive, the state and the decision if
+        not given
+    :param to: only changes that bring a field to this value, such as ``{"rolloutPercentage": 100}``; ``fields`` are
+        these then
+    :param poll_interval: seconds between two looks; default 30
+    :raises InvalidInputError: while the DAG is parsed, when one of these is wrong
+    """
+
+    def __init__(
+        self,
+        *,
+        flag_key: str | None = None,
+        flag_id: str | None = None,
+        experiment_key: str | None = None,
+        experiment_id: str | None = None,
+        project_id: str | None = None,
+        amplitude_conn_id: str = AmplitudeExperimentHook.default_conn_name,
+        fields: Sequence[str] | None = None,
+        to: Mapping[str, Json] | None = None,
+        poll_interval: float = 30.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        ways = {
+            "flag_key": flag_key,
+            "flag_id": flag_id,
+            "experiment_key": experiment_key,
+            "experiment_id": experiment_id,
+        }
+        self.target = Target.of(**ways, project_id=project_id)
+        if to and fields:
+            raise InvalidInputError("fields", "name fields or to, not both")
+        if isinstance(fields, str) or (fields is not None and not fields):
+            raise InvalidInputError("fields", f"{fields!r} is not a list of fields")
+        if poll_interval <= 0:
+            raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
+        self.amplitude_conn_id = amplitude_conn_id
+        self.fields = list(to or fields or FIELDS)
+        self.to = dict(to or {})
+        self.poll_interval = poll_interval
+        self._ways = {way: value for way, value in ways.items() if value is not None}
+        self._seen: FlagConfig | None = None
+        self._told: int | None = None
+        self._told_at: float | None = None
+        self._complained: str | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger again: plain JSON values."""
+        return (
+            "airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger",
+            {
+                **self._ways,
+                "project_id": self.target.project_id,
+                "amplitude_conn_id": self.amplitude_conn_id,
+                **({"to": self.to} if self.to else {"fields": self.fields}),
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    @property
+    def key(self) -> str:
+        """Under which Airflow keeps what was told: another target or other fields are another watch."""
+        what = [self._ways, self.target.project_id, self.amplitude_conn_id, sorted(self.fields), self.to]
+        text = json.dumps(what, sort_keys=True)
+        return f"amplitude_experiment_told_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Who shares a poll: watchers of one connection, kind and interval."""
+        return "amplitude-experiment", self.amplitude_conn_id, self.target.kind, self.poll_interval
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Round]:
+        """Look at all flags or experiments of a connection, again and again."""
+        one = cls(**kwargs)
+        async for found in look_again_and_again(one.amplitude_conn_id, one.target.kind, one.poll_interval):
+            yield found
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Round]) -> AsyncIterator[TriggerEvent]:
+        """Tell what changed of this one, from all that the shared poll has seen."""
+        async for found in shared_stream:
+            async for event in self._news(found):
+                yield event
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The same with a poll of its own, where Airflow has no shared one."""
+        own = look_again_and_again(self.amplitude_conn_id, self.target.kind, self.poll_interval, only=self.target)
+        async for event in self.filter_shared_stream(own):
+            yield event
+
+    async def _news(self, found: Round) -> AsyncIterator[TriggerEvent]:
+        """Never raises: Airflow would start the trigger again at once, and again."""
+        try:
+            await self._keep_told()
+            config = found.config_of(self.target)
+            if config == self._seen:
+                return
+            versions = await asyncio.to_thread(self._history, config["id"])
+            news = await self._not_yet_told(config["id"], versions)
+        except Exception as error:
+            self._complain(error)
+            return
+        for event in news:
+            self._told, self._told_at = int(event["version"]), time.monotonic()
+            yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        if self._is_told_by(versions, config):
+            self._seen = config
+        self._complained = None
+
+    async def _not_yet_told(self, id: str, versions: list[Version]) -> list[dict[str, Any]]:
+        newest = max((int(one.get("version") or 0) for one in versions), default=0)
+        # Another triggerer may have told it meanwhile.
+        kept = await read_told(self, self.key)
+        if kept is None and self._told is None:
+            await write_told(self, self.key, newest)
+            self._told = newest
+        self._told = max(self._told or 0, kept or 0)
+        rows = [row for row in rows_of(self.target.kind, id, versions) if self._counts(row)]
+        return [
+            self._event(version, list(made))
+            for version, made in groupby(rows, key=lambda row: row["version"])
+            if version > self._told
+        ]
+
+    def _is_told_by(self, versions: list[Version], config: FlagConfig) -> bool:
+        """Whether the history is as new as what was seen; else it is read again in the next round."""
+        newest = max(versions, key=lambda one: int(one.get("version") or 0), default=None)
+        told: Mapping[str, Any] = (newest or {}).get("flagConfig") or {}
+        names = [name for name in config if any(field.startswith(name) for field in self.fields)]
+        return all(told[name] == cast("Mapping[str, Any]", config)[name] for name in names if name in told)
+
+    def _counts(self, row: Row) -> bool:
+        field = row["field"]
+        if self.to:
+            return field in self.to and row["to"] == self.to[field]
+        return field != CREATED and any(field == one or field.startswith((f"{one}.", f"{one}[")) for one in self.fields)
+
+    def _event(self, version: int, rows: list[Row]) -> dict[str, Any]:
+        first = rows[0]
+        return {
+            "kind": first["kind"],
+            "id": first["id"],
+            "key": first["key"],
+            "project_id": first["project_id"],
+            "version": version,
+            "at": first["at"],
+            "by": first["by"],
+            "changes": {row["field"]: {"from": row["from"], "to": row["to"]} for row in rows},
+            TOLD: self.key,
+        }
+
+    async def _keep_told(self) -> None:
+        """Keep it where no listener did, once Airflow has surely stored the events."""
+        if self._told is None or self._told_at is None or time.monotonic() - self._told_at < _SURELY_STORED_AFTER:
+            return
+        kept = await read_told(self, self.key)
+        if kept is None or kept < self._told:
+            self.log.warning(
+                "The plugin amplitude_experiment_watcher is not loaded. When the triggerer is killed at the wrong "
+                "moment, a change of %s is told twice.",
+                self.target,
+            )
+            await write_told(self, self.key, self._told)
+        self._told_at = None
+
+    def _history(self, id: str) -> list[Version]:
+        fields = AmplitudeExperimentHook(self.amplitude_conn_id).fields
+        with fields.connect(retry_for=0) as client:
+            return self.target.endpoints(client).versions(id)
+
+    def _complain(self, error: Exception) -> None:
+        """Say it once, and not in every round."""
+        text = f"{type(error).__name__}: {error}"
+        if text != self._complained:
+            self.log.error("Could not look for changes of %s, and goes on trying. %s", self.target, text)
+        self._complained = text

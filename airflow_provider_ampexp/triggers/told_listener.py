@@ -1,0 +1,67 @@
+"""The plugin that keeps what a watcher has told, together with the event that tells it.
+
+Airflow calls the listener in the process and the transaction in which it stores an event of a trigger. What is written
+here in that session is stored with the event, or neither is. Nothing else is done for any other event.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from airflow.listeners.types import AssetEvent
+    from sqlalchemy.orm import Session
+
+TOLD = "told"
+"""In the payload of an event: the key under which its version is kept."""
+
+
+@hookimpl
+def on_asset_event_emitted(asset_event: AssetEvent) -> None:
+    """Keep the version that an event of ours tells."""
+    extra: Any = asset_event.extra or {}
+    payload = extra.get("payload")
+    if not extra.get("from_trigger") or not isinstance(payload, dict) or TOLD not in payload:
+        return
+    from airflow import settings
+
+    # The session of this thread, in which the event was just written and is not yet stored. It is not asked for by
+    # `create_session`, which would store it now.
+    scoped: Any = settings.Session
+    session: Session = scoped()
+    if session.in_transaction():
+        _keep(session, asset_event, str(payload[TOLD]), int(payload["version"]))
+
+
+def _keep(session: Session, asset_event: AssetEvent, key: str, version: int) -> None:
+    try:
+        from airflow._shared.state import AssetScope, AssetStateStoreWriterKind
+        from airflow.state import get_state_backend
+        from airflow.state.metastore import MetastoreBackend
+    except ImportError:  # Airflow 3.2
+        from airflow.models.variable import Variable
+
+        Variable.set(key, str(version), session=session)
+        return
+    from airflow.models.asset import AssetModel
+    from sqlalchemy import select
+
+    backend = get_state_backend()
+    if isinstance(backend, MetastoreBackend):  # any other one has no part in the transaction
+        asset = asset_event.asset
+        found = select(AssetModel.id).where(AssetModel.name == asset.name, AssetModel.uri == asset.uri)
+        scope = AssetScope(asset_id=session.scalar(found))
+        kind = AssetStateStoreWriterKind.WATCHER
+        backend.set_asset_state_store(scope, key, json.dumps(version), kind=kind, session=session)
+
+
+class AmplitudeWatcherPlugin(AirflowPlugin):
+    """Loaded by the entry point ``airflow.plugins``, in every process of Airflow."""
+
+    name = "amplitude_experiment_watcher"
+    listeners = [sys.modules[__name__]]  # noqa: RUF012
