@@ -90,7 +90,7 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
         if observed.verdicts is not None and not fails:
             yield "nothing had failed", change.entry
         targets = _targets(observed, history, run, change.known)
-        if not any(_reaches(change.entry.stand, target) for target in targets):
+        if not change.unseen and not any(_reaches(change.entry.stand, target) for target in targets):
             yield f"a rollback goes to {' or '.join(map(str, targets))}", change.entry
 
 
@@ -121,14 +121,14 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
     has gone as low.
     """
     for change in history.changes:
-        lost = history.overwritten(change)
+        lost, known = history.overwritten(change), change.known.stand
         attempt = observed.attempts[change.attempt]
         if lost is None or attempt.outcome == "killed" or {lost.number, change.entry.number} & set(observed.hidden):
             continue
         later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= attempt.ended]
         if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
             continue
-        if history.puts_back(change) or (change.lowers and change.entry.stand.exposure <= lost.stand.exposure):
+        if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
             continue
         yield f"{lost} was written over", change.entry
 
@@ -148,7 +148,7 @@ def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> 
             yield f"the guardrails failed at {fail.at}, and the task ended well", ended
         elif not any(words in said.said for words in _SAYS_SO):
             targets = _targets(observed, history, run[0], history.stand_at(fail.at))
-            if not any(_reaches(ended.stand, target) for target in targets):
+            if not any(target is not None and ended.stand.exposure <= target.exposure for target in targets):
                 yield f"the guardrails failed at {fail.at}, and the task says only {said.said!r}", ended
 
 

@@ -138,6 +138,11 @@ class Stand:
         """The percentage for comparing with stages: a flag that is off stands before the first, even if that is 0."""
         return self.percentage if self.enabled and not self.archived else -1
 
+    @property
+    def set_to(self) -> tuple[float, bool]:
+        """What of it a rollout writes."""
+        return self.percentage, self.enabled
+
     def __str__(self) -> str:
         return f"{self.percentage:g} %{'' if self.enabled else ' (disabled)'}{' (archived)' if self.archived else ''}"
 
@@ -230,7 +235,7 @@ class History:
             if earlier.entry.place >= change.entry.place:
                 return False
             lost = self.overwritten(earlier) if earlier.attempt == change.attempt else None
-            if lost is not None and lost.stand == change.entry.stand:
+            if lost is not None and lost.stand.set_to == change.entry.stand.set_to:
                 return True
         return False
 

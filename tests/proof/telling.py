@@ -61,6 +61,7 @@ def tell(story: Story) -> Observed:
             *_held(plan, world.versions, timeline.now, story.poll_interval),
             *_closed(plan, timeline.now),
             *_not_passed(plan, airflow.verdicts),
+            *_noticing(story, world.versions),
         ],
     )
 
@@ -73,11 +74,22 @@ def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[da
             yield one.at, next(later, one.at) + plan.recheck
 
 
+def _noticing(story: Story, versions: list[dict[str, Any]]) -> Iterator[tuple[datetime, datetime]]:
+    """Until somebody's edit is seen."""
+    for version in versions:
+        if version["createdBy"] != US:
+            yield _moment(version), _moment(version) + timedelta(seconds=story.poll_interval)
+
+
+def _moment(version: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00"))
+
+
 def _held(
     plan: RolloutPlan, versions: list[dict[str, Any]], end: datetime, poll: float
 ) -> Iterator[tuple[datetime, datetime]]:
     """When a person held it by its tag."""
-    moments = [datetime.fromisoformat(one["createdAt"].replace("Z", "+00:00")) for one in versions]
+    moments = [_moment(one) for one in versions]
     for version, since, until in zip(versions, moments, [*moments[1:], end], strict=True):
         if plan.hold_tag in version["flagConfig"]["tags"]:
             yield since, until + timedelta(seconds=poll)
