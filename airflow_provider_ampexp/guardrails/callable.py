@@ -83,6 +83,8 @@ def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
     :raises InvalidInputError: when one is neither a guardrail nor a function, or two have one name: they are
         remembered by it
     """
+    if not isinstance(given, Iterable):
+        raise InvalidInputError("guardrails", f"a list of them is wanted, not {given!r}")
     guardrails = [as_guardrail(one) for one in given]
     names = [one.name for one in guardrails]
     for name in names:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
-from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrail
+from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrails
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
 from airflow_provider_ampexp.operators import arguments, attempts
 from airflow_provider_ampexp.operators.asset_events import tell_assets
@@ -51,6 +52,16 @@ if TYPE_CHECKING:
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
 # begun a moment later than was thought.
 _SHORT_WAIT = 2.0
+
+_STANDS_IN: dict[str, Any] = {
+    "stages": (100,),
+    "soak": None,
+    "segment": None,
+    "check_every": None,
+    "rollback": "start",
+    "on_drift": "stop",
+    "hold_tag": "rollout-hold",
+}
 
 
 class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
@@ -125,7 +136,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.stages = stages
         self.soak = soak
         self.segment = segment
-        self.guardrails = [as_guardrail(one) for one in guardrails]
+        self.guardrails = as_guardrails(guardrails)
         self.check_every = check_every
         self.window = window
         self.rollback = rollback
@@ -134,33 +145,36 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.enable = enable
         self.poll_interval = poll_interval
         self.deferrable = deferrable
-        names = [one.name for one in self.guardrails]
-        if len(set(names)) < len(names):
-            raise InvalidInputError(
-                "guardrails", f"two have the same name, among {', '.join(names)}; give each its own"
-            )
+        checks.switch("deferrable", deferrable)
         if poll_interval <= 0:
             raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
-        if all(map(arguments.is_literal, (stages, soak, segment, check_every, rollback, on_drift, hold_tag))):
+        # What is only known when the task runs stands in as something right: now only the rest is checked.
+        known = {name: arguments.is_literal(getattr(self, name)) for name in _STANDS_IN}
+        if all(known.values()):
             self.plan()
+        else:
+            self._planned(**{name: getattr(self, name) for name in known if known[name]})
 
     def plan(self) -> RolloutPlan:
         """The plan, once the arguments are rendered.
 
         :raises InvalidInputError: names the argument that is wrong
         """
-        rollback = int(self.rollback) if str(self.rollback).isdigit() else self.rollback
-        check_every = None if self.check_every in (None, "") else duration("check_every", self.check_every)
+        return self._planned(**{name: getattr(self, name) for name in _STANDS_IN})
+
+    def _planned(self, **known: Any) -> RolloutPlan:
+        given = {**_STANDS_IN, **known}
+        rollback, check_every = given["rollback"], given["check_every"]
         return RolloutPlan(
-            stages=planned_stages(self.stages, self.soak),
-            segment=arguments.optional(arguments.text)("segment", self.segment or None),
-            rollback=cast("RollbackTo", rollback),
-            on_drift=cast("OnDrift", self.on_drift),
+            stages=planned_stages(given["stages"], given["soak"]),
+            segment=arguments.optional(arguments.text)("segment", given["segment"] or None),
+            rollback=int(rollback) if str(rollback).isdigit() else rollback,
+            on_drift=given["on_drift"],
             enable=self.enable,
             checked=bool(self.guardrails),
-            check_every=check_every,
+            check_every=None if check_every in (None, "") else duration("check_every", check_every),
             window=self.window,
-            hold_tag=arguments.text("hold_tag", self.hold_tag),
+            hold_tag=arguments.text("hold_tag", given["hold_tag"]),
         )
 
     def execute(self, context: Context) -> OutcomeXCom:

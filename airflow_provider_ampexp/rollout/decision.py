@@ -50,8 +50,9 @@ def _stop_at_what_happened_unseen(view: View) -> Act | None:
         if view.was_ours(change):
             continue
         if change.lowers:
+            why = f" ({view.memory.failed})" if view.memory.failed else ""
             return Stop(
-                "rolled back", f"since this run began, the flag was lowered {change}; a retry does not undo that"
+                "rolled back", f"since this run began, the flag was lowered {change}{why}; a retry does not undo that"
             )
         if change.raises and view.plan.on_drift == "stop":
             return Stop("drift", f"since this run began, the flag was changed {change}")

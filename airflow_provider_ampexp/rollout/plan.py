@@ -96,6 +96,9 @@ class RolloutPlan:
             checks.percentage("rollback", self.rollback)
         if self.on_drift not in ("stop", "adopt"):
             raise InvalidInputError("on_drift", f"{self.on_drift!r} is neither 'stop' nor 'adopt'")
+        checks.switch("enable", self.enable)
+        if self.window is not None and not isinstance(self.window, ChangeWindow):
+            raise InvalidInputError("window", f"{self.window!r} is not a ChangeWindow")
         if self.check_every is not None and self.check_every <= timedelta(0):
             raise InvalidInputError("check_every", "must be more than nothing")
         if self.only is not None and self.only not in percentages:

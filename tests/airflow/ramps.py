@@ -7,11 +7,14 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import requests
+from airflow.sdk import DAG
 from airflow.sdk.definitions import dag as dag_module
+from airflow_runs import Run
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -19,6 +22,8 @@ from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 MOST_SOAKS = 40
 LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine
 PLAN: dict[str, Any] = {"stages": [1, 25, 100], "soak": "1h", "poll_interval": 0.1}
+# Airflow 3.3 keeps what a task wants to find again after its death.
+HAS_TASK_STATE = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
 ON: list[dict[str, Any]] = [{"key": "on"}]
 
 
@@ -30,9 +35,9 @@ def flag(emulator: Emulator, key: str = "search", **fields: Any) -> str:
 def history(emulator: Emulator, object_id: str, kind: str = "flags") -> list[tuple[int, str]]:
     """What users got, and by whom, from the first version on."""
     found = []
-    for version in reversed(emulator.versions(kind, object_id)):
-        config = version["flagConfig"]
-        found.append((config["rolloutPercentage"] if config["enabled"] else 0, version["createdBy"]))
+    for one in reversed(emulator.versions(kind, object_id)):
+        config = one["flagConfig"]
+        found.append((config["rolloutPercentage"] if config["enabled"] else 0, one["createdBy"]))
     return found
 
 
@@ -87,6 +92,7 @@ class Soaks:
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
         self.watches: list[dict[str, Any]] = []
         self.requests: list[str] = []
+        self.is_soaking = False
         self._emulator = emulator
         self._happens: list[Callable[[], object] | None] = []
         self._run_trigger = dag_module._run_inline_trigger
@@ -120,9 +126,57 @@ class Soaks:
         happens = self._happens.pop(0) if self._happens else None
         (happens or self.end)()
         before, trigger.run = len(self._emulator.request_log()), _limited(trigger.run)
+        self.is_soaking = True
         event = self._run_trigger(trigger, task)
+        self.is_soaking = False
         self.requests += [one["route"] for one in self._emulator.request_log()[before:]]
         return event
+
+
+class Deaths:
+    """Kills a worker at one of its requests, before that is sent or when it was carried out. Triggers live on."""
+
+    def __init__(self, soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._soaks = soaks
+        self._left = 0
+        self._is_done_first = False
+        self._send = requests.Session.send
+        monkeypatch.setattr(requests.Session, "send", lambda *them, **how: self._sent(*them, **how))
+
+    def at(self, place: int, *, done: bool) -> None:
+        """Kill it at its next request but so many; 1 is the next one.
+
+        :param done: whether that request is carried out before
+        """
+        self._left, self._is_done_first = place, done
+
+    def _sent(self, session: requests.Session, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        if "/_emulator/" not in str(request.url) and not self._soaks.is_soaking and self._left > 0:
+            self._left -= 1
+            if self._left == 0:
+                if self._is_done_first:
+                    self._send(session, request, **how)
+                raise SystemExit("killed")
+        return self._send(session, request, **how)
+
+
+def clear(ran: Run, dag: DAG) -> dict[str, str]:
+    """A person clears a run of single tasks, and it runs again. Returns how they ended."""
+    from airflow.models.taskinstance import clear_task_instances
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        tis = ran._run.get_task_instances(session=session)
+        clear_task_instances(tis, session)
+        session.commit()
+        for ti in tis:
+            ti.try_number += 1
+            ti.state = "scheduled"
+        session.commit()
+        for ti in tis:
+            dag_module._run_task(ti=ti, task=dag.get_task(ti.task_id), run_triggerer=True)
+    with create_session() as session:
+        return {ti.task_id: str(ti.state) for ti in ran._run.get_task_instances(session=session)}
 
 
 def _limited(run: Callable[[], AsyncIterator[Any]]) -> Callable[[], AsyncIterator[Any]]:

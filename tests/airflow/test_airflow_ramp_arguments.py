@@ -1,0 +1,136 @@
+"""What is wrong about a ramp is refused while the DAG is parsed; what is a template, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow_runs import Run
+from ramps import PLAN, Failures, exposures, flag
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import CallableGuardrail, SqlGuardrail
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.rollout import ChangeWindow, Stage
+
+Runner = Callable[..., Run]
+
+
+def passes(moment: Any) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"flag_key": None}, "flag_key"),
+        ({"flag_id": "1"}, "flag_id"),
+        ({"amplitude_conn_id": ""}, "amplitude_conn_id"),
+        ({"stages": []}, "stages"),
+        ({"stages": [5, 1]}, "stages"),
+        ({"stages": [5, 5]}, "stages"),
+        ({"stages": [1, 101]}, r"stages\[1\]"),
+        ({"stages": [0.5, 1]}, r"stages\[0\]"),
+        ({"stages": [True, 2]}, r"stages\[0\]"),
+        ({"stages": 5}, "stages"),
+        ({"stages": "one, two"}, "stages"),
+        ({"stages": [{"percentage": 1, "sok": "1h"}]}, r"stages\[0\]"),
+        ({"stages": [{"percentage": 1, "soak": "soon"}]}, r"stages\[0\]\.soak"),
+        ({"soak": "soon"}, "soak"),
+        ({"soak": -1}, "soak"),
+        ({"segment": ["Beta"]}, "segment"),
+        ({"check_every": "often"}, "check_every"),
+        ({"check_every": 0}, "check_every"),
+        ({"rollback": "up"}, "rollback"),
+        ({"rollback": 101}, "rollback"),
+        ({"rollback": True}, "rollback"),
+        ({"on_drift": "ignore"}, "on_drift"),
+        ({"hold_tag": ""}, "hold_tag"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": -1}, "poll_interval"),
+        ({"guardrails": [passes, passes]}, "guardrails"),
+        ({"guardrails": ["errors"]}, "guardrails"),
+        ({"guardrails": passes}, "guardrails"),
+        ({"window": "Mon-Fri"}, "window"),
+        ({"enable": "yes"}, "enable"),
+        ({"deferrable": "yes"}, "deferrable"),
+    ],
+    ids=repr,
+)
+def test_it_is_refused_while_the_dag_is_parsed(wrong: dict[str, Any], named: str) -> None:
+    with DAG("wrong"), pytest.raises(InvalidInputError, match=rf"\b{named}"):
+        AmplitudeRampRolloutOperator(task_id="ramp", **{"flag_key": "search", **PLAN, **wrong})
+
+
+def test_a_template_beside_it_hides_nothing() -> None:
+    wrong: dict[str, Any] = {"rollback": "up", "on_drift": "ignore", "check_every": "often", "window": "Mon-Fri"}
+    for field, value in wrong.items():
+        given = {**PLAN, "stages": "{{ params.stages }}", field: value}
+        with DAG("wrong"), pytest.raises(InvalidInputError, match=rf"\b{field}"):
+            AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **given)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Stage(101), "percentage"),
+        (lambda: Stage(1, soak="soon"), "soak"),
+        (lambda: ChangeWindow(days="Mon-Someday", start="09:00", end="17:00", timezone="UTC"), "days"),
+        (lambda: CallableGuardrail(passes, failure_limit=0), "failure_limit"),
+        (lambda: CallableGuardrail(passes, effect="panic"), "effect"),  # type: ignore[arg-type]
+        (lambda: SqlGuardrail("warehouse", "SELECT 1", name="errors", no_data="hold"), "at_most"),
+    ],
+)
+def test_and_so_are_its_parts(make: Callable[[], object], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=rf"\b{named}"):
+        make()
+
+
+def test_a_template_that_renders_to_nonsense_names_the_field_and_asks_nothing(
+    run: Runner, emulator: Emulator, dag_id: str
+) -> None:
+    flag_id = flag(emulator)
+    emulator.clear_requests()
+    wrong: dict[str, dict[str, str]] = {
+        "stages": {"stages": "{{ params.stages }}"},
+        "soak": {"soak": "{{ params.soak }}"},
+        "rollback": {"rollback": "{{ params.word }}"},
+        "on_drift": {"on_drift": "{{ params.word }}"},
+        "check_every": {"check_every": "{{ params.soak }}"},
+        "flag_key": {"flag_key": "{{ '' }}"},
+    }
+    broken = Failures()
+    params = {"stages": [50, 20], "soak": "soon", "word": "nonsense"}
+    with DAG(dag_id, params=params, default_args={"retries": 2, "trigger_rule": "all_done", **broken.callback}) as dag:
+        chain(
+            *[
+                AmplitudeRampRolloutOperator(task_id=field, **{"flag_key": "search", **PLAN, **given})
+                for field, given in wrong.items()
+            ]
+        )
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(wrong, "failed")
+    assert ran.tries == dict.fromkeys(wrong, 1)
+    for field in wrong:
+        assert f"{field}:" in broken.said(field)
+    assert emulator.requests()["total"] == 0
+    assert exposures(emulator, flag_id) == [0]
+
+
+def test_a_flag_or_a_segment_that_is_not_there(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag_id = flag(emulator)
+    broken = Failures()
+    with DAG(dag_id, default_args={"retries": 2, **broken.callback}) as dag:
+        AmplitudeRampRolloutOperator(task_id="flag", flag_key="nobody", **PLAN)
+        AmplitudeRampRolloutOperator(task_id="segment", flag_key="search", segment="Nobody", **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"flag": "failed", "segment": "failed"}
+    assert set(ran.tries.values()) == {1}
+    assert "Could not ramp flag 'nobody'" in broken.said("flag")
+    assert "no target segments named 'Nobody'" in broken.said("segment")
+    assert exposures(emulator, flag_id) == [0]

@@ -1,0 +1,262 @@
+"""A rollout whose workers die, whose task is run again, and which is cleared: the flag tells where it stands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow_runs import Run
+from ramps import HAS_TASK_STATE, PLAN, Deaths, Failures, Soaks, began, clear, exposures, flag
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import Answer, Moment
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+
+Runner = Callable[..., Run]
+RETRIED: dict[str, Any] = {"retries": 2, "retry_delay": 0}
+
+
+@pytest.fixture
+def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
+    return Soaks(emulator, monkeypatch)
+
+
+@pytest.fixture
+def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
+    return Deaths(soaks, monkeypatch)
+
+
+def dying(deaths: Deaths, place: int, done: bool) -> Callable[[Any], None]:
+    """Before its first attempt, a task is told when to die."""
+    told: list[None] = []
+
+    def tell(context: Any) -> None:
+        if not told:
+            told.append(None)
+            deaths.at(place, done=done)
+
+    return tell
+
+
+# What a worker asks in a ramp of two stages: for the flag and its history, to raise it and how it then is; and after
+# the soak how it is, to raise it and how it then is.
+REQUESTS = 7
+
+
+def test_whenever_its_worker_dies_the_retry_takes_it_from_there(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
+) -> None:
+    """At each of its requests, before it is sent and after it is carried out: no stage twice, no soak begun anew."""
+    killed = {f"{place}_{done}": (place, done) for place in range(1, REQUESTS + 1) for done in (False, True)}
+    ids = {key: flag(emulator, key) for key in killed}
+    plan: dict[str, Any] = {**PLAN, "stages": [1, 25]}
+    with DAG(dag_id, default_args=RETRIED) as dag:
+        chain(
+            *[
+                AmplitudeRampRolloutOperator(task_id=key, flag_key=key, pre_execute=dying(deaths, place, done), **plan)
+                for key, (place, done) in killed.items()
+            ]
+        )
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(killed, "success")
+    assert ran.tries == dict.fromkeys(killed, 2)
+    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 25] for key in killed}
+    for key, one in ids.items():
+        result = ran.xcom(key)
+        assert (result["before"], result["after"], result["changed"]) == (0, 25, True), key
+        # However often it waits: until an hour after the first stage was set, whoever set it.
+        ends = {watch["until"] for watch in soaks.watches if watch["id"] == one}
+        assert ends == {soaks.hours_after(began(emulator, one)[1], 1)}, key
+
+
+def test_whenever_its_worker_dies_during_a_rollback_the_retry_ends_it_for_the_same_reason(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
+) -> None:
+    killed = {f"{place}_{done}": (place, done) for place in (6, 7, 8) for done in (False, True)}
+    ids = {key: flag(emulator, key) for key in killed}
+    broken = Failures()
+
+    def errors(moment: Moment) -> Answer:
+        return Answer("fail", "9 % of the requests fail")
+
+    with DAG(dag_id, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
+        chain(
+            *[
+                AmplitudeRampRolloutOperator(
+                    task_id=key, flag_key=key, pre_execute=dying(deaths, place, done), guardrails=[errors], **PLAN
+                )
+                for key, (place, done) in killed.items()
+            ]
+        )
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(killed, "failed")
+    assert ran.tries == dict.fromkeys(killed, 2)
+    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 0] for key in killed}
+    for key, one in ids.items():
+        log = [entry for entry in emulator.request_log() if entry["path"].endswith(f"flags/{one}")]
+        lowerings = [entry for entry in log if entry["method"] == "PATCH"][1:]
+        assert len(lowerings) == 1, key  # who finds it lowered writes nothing
+        assert emulator.flag(one)["enabled"] is False
+    for key in ("6_False", "6_True", "7_False"):
+        assert "and confirmed it by reading: errors (fail 1 of 1): 9 % of the requests fail" in broken.said(key)
+    for key in ("7_True", "8_False", "8_True"):
+        assert "the flag was lowered from 1 % to 0 % (disabled) by Airflow" in broken.said(key)
+        assert "a retry does not undo that" in broken.said(key)
+        assert ("9 % of the requests fail" in broken.said(key)) is HAS_TASK_STATE
+
+
+@pytest.mark.skipif(not HAS_TASK_STATE, reason="this Airflow does not keep what the dead attempt had decided")
+def test_a_retry_finishes_the_rollback_whatever_the_guardrails_say_by_then(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
+) -> None:
+    flag_id = flag(emulator)
+    answers = iter(["fail", "pass"])
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[lambda moment: Answer(next(answers))],  # type: ignore[arg-type]
+            pre_execute=dying(deaths, 6, False),
+            **RETRIED,
+            **PLAN,
+        )
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "failed"}
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+
+
+def test_a_retry_asks_the_guardrails_before_it_goes_on(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
+) -> None:
+    """It cannot know what the dead one knew. It died right after the first stage, so that nothing was asked yet."""
+    flag_id = flag(emulator)
+    asked: list[float] = []
+
+    def errors(moment: Moment) -> bool:
+        asked.append(moment.percentage)
+        return False
+
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[errors],
+            pre_execute=dying(deaths, 3, True),
+            **RETRIED,
+            **PLAN,
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
+    assert asked == [1]
+    assert soaks.watches == []  # not at the end of its soak
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+
+
+def test_who_clears_it_begins_anew(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
+    flag_id = flag(emulator)
+    answers = iter(["pass", "fail"])
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[lambda moment: Answer(next(answers, "pass"))],  # type: ignore[arg-type]
+            **RETRIED,
+            **PLAN,
+        )
+    ran = run(dag)
+    assert ran.states == {"ramp": "failed"}
+    assert exposures(emulator, flag_id) == [0, 1, 25, 0]
+
+    assert clear(ran, dag) == {"ramp": "success"}
+    assert exposures(emulator, flag_id) == [0, 1, 25, 0, 1, 25, 100]
+    result = ran.xcom("ramp")
+    assert (result["before"], result["after"]) == (0, 100)
+
+
+def test_an_attempt_that_lives_on_takes_no_stage_twice_and_is_no_stranger(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    """The scheduler took it for dead: while the one waits the other goes on, and once at the very same moment."""
+    flag_id = flag(emulator)
+    twin = AmplitudeRampRolloutOperator(task_id="twin", flag_key="search", **PLAN)
+
+    def twin_is_quicker() -> None:
+        soaks.end()
+        with pytest.raises(TaskDeferred):
+            twin.execute({})
+
+    def twin_at_the_same_moment() -> None:
+        emulator.edit_before_write("flags", flag_id, by="Airflow", rolloutPercentage=100)
+        soaks.end()
+
+    soaks.will(twin_is_quicker, twin_at_the_same_moment)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "success"}
+    assert exposures(emulator, flag_id) == [0, 1, 25, 100]
+    assert soaks.watches[1]["until"] == soaks.hours_after(began(emulator, flag_id)[2], 1)
+
+
+def test_two_attempts_at_once(emulator: Emulator) -> None:
+    flag_id = flag(emulator)
+    ended: list[str] = []
+
+    def attempt(name: str) -> None:
+        ramp = AmplitudeRampRolloutOperator(
+            task_id=name, flag_key="search", stages=[1, 25, 100], soak=1, poll_interval=0.1, deferrable=False
+        )
+        try:
+            ended.append(f"at {ramp.execute({})['after']}")
+        except AirflowFailException as error:
+            ended.append(str(error))
+
+    attempts = [threading.Thread(target=attempt, args=(name,)) for name in ("one", "other")]
+    for one in attempts:
+        one.start()
+    for one in attempts:
+        one.join()
+
+    assert exposures(emulator, flag_id) == [0, 1, 25, 100]
+    # One that never set anything itself takes the other for a stranger, and leaves the flag alone.
+    assert "at 100" in ended
+    assert all(one == "at 100" or "somebody changed the flag meanwhile" in one for one in ended)
+
+
+def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id = flag(emulator)
+    broken = Failures()
+    # An outage is ridden out; a key that was revoked is not.
+    soaks.will(
+        lambda: (emulator.fault("status", status=503, times=3), soaks.end()),
+        lambda: (emulator.fault("status", status=401), soaks.end()),
+    )
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **RETRIED, **broken.callback, **PLAN)
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
+    assert exposures(emulator, flag_id) == [0, 1, 25]
+    assert "Could not watch flag 'search' during its soak" in broken.said("ramp")
+    assert "It stays as it is" in broken.said("ramp")
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "surprise"}, {"status": "due"}])
+def test_an_event_that_it_does_not_know_is_an_error(emulator: Emulator, event: Any) -> None:
+    flag(emulator)
+    emulator.clear_requests()
+    with pytest.raises(AmplitudeTaskError, match="does not know"):
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN).resume({}, event)
+    assert emulator.requests()["total"] == 0
