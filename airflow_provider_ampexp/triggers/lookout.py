@@ -24,7 +24,6 @@ FlagId = tuple["Kind", str]
 
 _KINDS: tuple[Kind, ...] = ("flags", "experiments")
 _PAGE = 1000
-_FEED = "versions"
 _FEED_IS_TRUSTED_FOR = 600.0  # seconds: nobody promises that every change leaves a version
 _FEED_MAY_LAG = timedelta(seconds=10)
 
@@ -69,8 +68,9 @@ class Lookout:
 
     def __init__(self, client: ManagementClient) -> None:
         self.client = client
-        # What each way took last time; before that, the least that it can take.
-        self._requests: dict[str, float] = dict.fromkeys((*_KINDS, _FEED), 1)
+        # What each list took last time; before that, the least that it can take.
+        self._pages: dict[Kind, float] = dict.fromkeys(_KINDS, 1)
+        self._has_feed = True
         self._known: dict[FlagId, _Known] = {}
         self._told: set[tuple[str, str]] = set()
         self._failed: FlagId | None = None
@@ -102,14 +102,14 @@ class Lookout:
         self, sight: Sight, due: Set[FlagId], soon: Set[FlagId], watched: Set[FlagId], ending: Set[FlagId]
     ) -> None:
         vouched_for = {one for one in watched if one not in ending and self._is_fresh(one)}
-        if self._requests[_FEED] + self._fewest(due - vouched_for) < self._fewest(soon):
+        if self._has_feed and 1 + self._fewest(due - vouched_for) < self._fewest(soon):
             changed = self._changed(vouched_for)
             if changed is not None:
                 sight.unchanged = vouched_for - changed
                 due = soon = (due - vouched_for) | changed
         for kind in _KINDS:
             coming = {one for one in soon if one[0] == kind}
-            if self._requests[kind] < len(coming):
+            if self._pages[kind] < len(coming):
                 sight.configs |= self._listed(kind, coming, watched)
         left = [one for one in due if one not in sight.configs]
         # One whose reading always fails is the last one, so that the others are seen.
@@ -123,7 +123,7 @@ class Lookout:
         counts = dict.fromkeys(_KINDS, 0)
         for kind, _ in wanted:
             counts[kind] += 1
-        return sum(min(count, self._requests[kind]) for kind, count in counts.items())
+        return sum(min(count, self._pages[kind]) for kind, count in counts.items())
 
     def _is_fresh(self, one: FlagId) -> bool:
         """Whether the feed alone can tell what has become of it."""
@@ -164,25 +164,26 @@ class Lookout:
         except Exception as error:
             if _is_everybodys(error):
                 raise
-            self._requests[kind] = math.inf
+            self._pages[kind] = math.inf
             return {}
         used = self.client.requests.total - before
         stopped_early = bool(missing) and used >= len(wanted)
-        self._requests[kind] = 2 * used if stopped_early else used
+        self._pages[kind] = 2 * used if stopped_early else used
         return found
 
     def _changed(self, wanted: Set[FlagId]) -> set[FlagId] | None:
-        """Those of them that have a version which was not told before; ``None`` where the service has no feed."""
+        """Those of them that have a version which was not told before; ``None`` if the feed does not say."""
         since = min(until for one in wanted if (until := self._known[one].until)) - _FEED_MAY_LAG
-        before = self.client.requests.total
         try:
-            told = {_version_of(version) for version in self.client.feed.versions(since)}
+            told = {_version_of(version) for version in islice(self.client.feed.versions(since), _PAGE)}
         except Exception as error:
             if _is_everybodys(error) and not isinstance(error, UnexpectedResponseError):
                 raise
-            self._requests[_FEED] = math.inf
+            self._has_feed = False
             return None
-        self._requests[_FEED] = self.client.requests.total - before
+        if len(told) == _PAGE:
+            self._told = set()
+            return None  # so much has changed that a look at all of them is as good
         news, self._told = told - self._told, told
         return {(kind, id) for id, _ in news for kind in _KINDS} & wanted
 

@@ -262,8 +262,8 @@ class SharedWatch:
 
     def _go_on(self, seat: _Seat) -> None:
         seat.is_new = False
-        left = seat.waiter.seconds_left(self._service_now())
-        seat.due = self._began + max(min(seat.waiter.interval, left), _SHORTEST_PAUSE)
+        its_end = self._loop.time() + seat.waiter.seconds_left(self._service_now())
+        seat.due = max(min(self._began + seat.waiter.interval, its_end), self._began + _SHORTEST_PAUSE)
 
     def _slow_down(self, sight: Sight) -> None:
         """After a 429 as it asks; after rounds in which nothing was seen, twice as long each time."""
