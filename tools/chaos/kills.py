@@ -168,7 +168,8 @@ class Killer:
         for process in self._random.choice([processes, processes[:1]]):
             kill(process)
         self._restarts["triggerer"] = time.monotonic() + self._random.uniform(0.5, 3)
-        return TriggererKill(what="triggerer", job=job, triggers=triggers)
+        # One that had nothing yet leaves nothing to be taken up.
+        return TriggererKill(what="triggerer", job=job, triggers=triggers, is_clean=bool(triggers))
 
     def _kill_scheduler(self, tasks: dict[str, TaskInstance], *, with_workers: bool) -> Kill | None:
         processes = self._processes.of("scheduler")

@@ -104,8 +104,12 @@ class Processes:
         return list(self._busy(_TASK))
 
     def supervisors(self) -> list[Busy]:
-        """Processes that watch over one: LocalExecutor's busy workers, or those of a Celery worker."""
-        return list(self._busy(_SUPERVISOR))
+        """Processes that watch over one: LocalExecutor's busy workers, or those of a Celery worker.
+
+        Celery's keep the name of the last task instance when they are idle, so only those with a task below count.
+        """
+        parents = {_parent(one.process) for one in self.tasks()}
+        return [one for one in self._busy(_SUPERVISOR) if one.process.pid in parents]
 
     def sweep(self) -> None:
         """End idle workers whose scheduler was killed: nobody can give them work any more. Busy ones go on."""
@@ -160,3 +164,10 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline()).strip()
     except psutil.Error:
         return ""
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
