@@ -9,13 +9,15 @@ PYTHON ?= python3
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-rollback test lint types unit ui lock clean
+.PHONY: help setup demo demo-rollback test lint types unit ui docs bench lock clean
 
 help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
+	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
+	@echo "make docs           the documentation as a site, in site/"
 	@echo "make setup          only the environment ($(VENV))"
 
 setup: $(VENV)/.installed
@@ -37,6 +39,27 @@ demo-rollback: setup
 ui: setup
 	@$(VENV)/bin/python -m tools.ui
 
+# The peers and PostgreSQL's drivers are no part of the environment for work, so these have one of their own.
+bench: setup .venv-bench/.installed
+	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m benchmarks
+
+.venv-bench/.installed: pyproject.toml constraints/bench.txt
+	@echo "Making the environment .venv-bench ..."
+	@$(PYTHON) -m venv --clear .venv-bench
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --constraint constraints/bench.txt --editable '.[bench]'
+	@touch $@
+
+# Its own environment: the site is made from the sources, and nothing of what makes it belongs among the tests.
+docs: .venv-docs/.installed
+	@.venv-docs/bin/mkdocs build --strict --quiet
+	@echo "The site is in site/: open site/index.html."
+
+.venv-docs/.installed: pyproject.toml constraints/docs.txt
+	@echo "Making the environment .venv-docs ..."
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --constraint constraints/docs.txt 'mkdocs-material>=9.7' 'mkdocstrings[python]>=1.0'
+	@touch $@
+
 test: lint types unit
 
 lint: setup
@@ -55,6 +78,8 @@ lock: setup
 	  --no-annotate --no-header --output-file constraints/airflow-3.3.txt
 	printf 'apache-airflow==3.2.*\nfastapi<0.137\nsvcs<26\n' | $(VENV)/bin/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.10 --upgrade \
 	  --no-annotate --no-header --output-file constraints/airflow-3.2.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --extra bench --universal --python-version 3.10 --upgrade \
+	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/bench.txt
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

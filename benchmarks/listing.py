@@ -1,0 +1,112 @@
+"""Listing 100,000 flags, beside a bare loop over the pages; and how time and memory grow with the pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import requests
+
+from benchmarks.loopback import KEY, PAGE, Loopback
+from benchmarks.rounds import take_turns
+from benchmarks.row import Part, Row, table
+
+PAGES = (1, 10, 100)
+ROUNDS = 5
+CALLERS = ("a bare loop", "this client")
+
+
+def bare(base_url: str) -> int:
+    """What people write who have only requests."""
+    found, cursor = 0, None
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {KEY}"
+        while True:
+            query = {"limit": PAGE, "cursor": cursor} if cursor else {"limit": PAGE}
+            answer = session.get(f"{base_url}/api/1/flags", params=query, timeout=30)
+            answer.raise_for_status()
+            page = answer.json()
+            for _ in page["flags"]:
+                found += 1
+            cursor = page.get("nextCursor")
+            if not cursor:
+                return found
+
+
+def ours(base_url: str) -> int:
+    """The same with this client."""
+    from airflow_provider_ampexp.client import ManagementClient
+
+    with ManagementClient(KEY, base_url=base_url) as client:
+        return sum(1 for _ in client.flags.list())
+
+
+def measure() -> Part:
+    """Time in this process, memory in fresh ones."""
+    grown = []
+    peaks: dict[tuple[str, int], float] = {}
+    for pages in PAGES:
+        with Loopback(pages * PAGE) as server:
+            rounds = take_turns(
+                {"a bare loop": lambda: bare(server.base_url), "this client": lambda: ours(server.base_url)},  # noqa: B023
+                ROUNDS if pages >= 100 else 15,
+            )
+            for caller in CALLERS:
+                peaks[caller, pages] = _peak(caller, server.base_url)
+        ratio, told = rounds.ratio("this client", "a bare loop"), rounds.told("this client", "a bare loop")
+        grown.append(
+            (
+                pages,
+                told,
+                f"{rounds.median('this client') / pages * 1000:.1f}",
+                *(f"{peaks[caller, pages]:.1f}" for caller in CALLERS),
+            )
+        )
+    first, last = peaks["this client", PAGES[0]], peaks["this client", PAGES[-1]]
+    return Part(
+        "Listing",
+        [
+            Row(
+                "listing 100,000 flags (100 pages): time", "bare `requests` loop", "at most 1.15 x", told, ratio <= 1.15
+            ),
+            Row(
+                "listing 100,000 flags (100 pages): peak memory",
+                "the same for 1 page",
+                "of a few pages, flat in the number of pages",
+                f"{last:.1f} MB, {last / first:.2f} x that of one page "
+                f"(a bare loop: {peaks['a bare loop', PAGES[-1]] / peaks['a bare loop', PAGES[0]]:.2f} x)",
+                last <= 1.25 * first,
+            ),
+        ],
+        [
+            "Pages of 1,000 flags of 1 kB each. Memory is what a fresh process needs at its peak beyond what it had "
+            "before, all modules loaded. Flat means here: at most a quarter more for 100 pages than for one.",
+            table(
+                ["pages", "time beside a bare loop", "ms a page", "peak MB, a bare loop", "peak MB, this client"], grown
+            ),
+        ],
+    )
+
+
+def _peak(caller: str, base_url: str) -> float:
+    """Megabytes at the peak of a fresh process, beyond what it had before."""
+    command = [sys.executable, "-m", "benchmarks.listing", caller, base_url]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def _main(caller: str, base_url: str) -> None:
+    import resource
+
+    import psutil
+
+    import airflow_provider_ampexp.client  # noqa: F401
+
+    before = psutil.Process().memory_info().rss
+    (bare if caller == "a bare loop" else ours)(base_url)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

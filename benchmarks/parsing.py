@@ -1,0 +1,107 @@
+"""What the operators add to what a DAG file costs to parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from benchmarks.rounds import spread
+from benchmarks.row import Part, Row, table
+
+ROUNDS = 11
+
+# What any file of DAGs with operators, sensors and groups has loaded before.
+_SDK = """
+from airflow.sdk import DAG, BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, TaskGroup, conf, task
+from airflow.sdk.exceptions import AirflowFailException
+with DAG("bare"):
+    BaseOperator(task_id="one")
+"""
+
+_OURS = """
+from pathlib import Path
+import importlib, airflow_provider_ampexp
+root = Path(airflow_provider_ampexp.__file__).parent
+for room in ("operators", "sensors", "task_groups"):
+    for one in sorted((root / room).glob("*.py")):
+        importlib.import_module(f"airflow_provider_ampexp.{room}.{one.stem}" if one.stem != "__init__" else
+                                f"airflow_provider_ampexp.{room}")
+"""
+
+_HTTP = "from airflow.providers.http.operators.http import HttpOperator\n"
+
+_TASKS = """
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+with DAG("tasks"):
+    for number in range({count}):
+        AmplitudeRampRolloutOperator(task_id=f"ramp_{{number}}", flag_key="search", stages=[1, 5, 25, 100], soak="1h")
+"""
+_BARE_TASKS = """
+with DAG("tasks"):
+    for number in range({count}):
+        BaseOperator(task_id=f"task_{{number}}")
+"""
+
+_HEAVY = ("requests", "tenacity", "pydantic_core", "airflow.triggers.base", "airflow_provider_ampexp.client.transport")
+
+
+def measure() -> Part:
+    """Fresh processes, one after the other."""
+    files = {"ours": _OURS, "http": _HTTP}
+    for one in files.values():
+        _added(one)  # so that all is compiled
+    added: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(ROUNDS):
+        for name, one in files.items():
+            added[name].append(_added(one)["ms"])
+    ours, http = statistics.median(added["ours"]), statistics.median(added["http"])
+    grown = []
+    for count in (1, 10, 100):
+        mine = statistics.median(_added(_OURS, _TASKS.format(count=count))["ms"] for _ in range(3))
+        bare = statistics.median(_added(_OURS, _BARE_TASKS.format(count=count))["ms"] for _ in range(3))
+        grown.append((count, f"{mine:.1f}", f"{mine / count:.2f}", f"{bare / count:.2f}"))
+    loaded = _added(_OURS)["loaded"]
+    return Part(
+        "Parsing",
+        [
+            Row(
+                "adding to what a DAG file costs to parse, all operators imported",
+                "bare `airflow.sdk`; `HttpOperator`",
+                "at most 20 ms",
+                f"{ours:.0f} ms ({spread(added['ours'], 0)}), against {http:.0f} ms ({spread(added['http'], 0)}) "
+                f"of `HttpOperator`: {ours / http:.2f} x",
+                ours <= 20,
+            )
+        ],
+        [
+            f"{ROUNDS} fresh processes each, which have loaded `airflow.sdk` with its operators, sensors and groups "
+            "before. These are milliseconds of this machine. Of what a DAG file had better not load, it loads "
+            f"{', '.join(loaded) or 'nothing'}.",
+            table(["ramps in the file", "ms for making them", "ms each", "ms for a BaseOperator each"], grown),
+        ],
+    )
+
+
+_CHILD = """
+import sys, time, json
+exec(compile({before!r}, "before", "exec"))
+known = set(sys.modules)
+code = compile({measured!r}, "measured", "exec")
+began = time.perf_counter()
+exec(code)
+ms = (time.perf_counter() - began) * 1000
+print(json.dumps({{"ms": ms, "loaded": [one for one in {heavy!r} if one in sys.modules and one not in known]}}))
+"""
+
+
+def _added(first: str, then: str = "") -> dict:
+    """What a file adds to the bare one; with a second one, what that adds to both."""
+    before, measured = (_SDK + first, then) if then else (_SDK, first)
+    child = _CHILD.format(before=before, measured=measured, heavy=_HEAVY)
+    # Without compiled modules, importing would be mostly compiling.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", child], env=env, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
