@@ -101,7 +101,8 @@ def test_parsing_warns_of_nothing(parsed: dict[str, Any]) -> None:
 
 def test_parsing_loads_nothing_heavy(parsed: dict[str, Any]) -> None:
     assert "airflow_provider_ampexp.operators.ramp" in parsed["loaded"]
-    heavy = {"requests", "airflow.triggers.base", "airflow_provider_ampexp.client.management", "sqlite3"}
+    # `airflow.triggers.base` is what an `AssetWatcher` needs; that no operator loads it is tested elsewhere.
+    heavy = {"requests", "airflow_provider_ampexp.client.management", "sqlite3", "pyarrow"}
     assert heavy & set(parsed["loaded"]) == set()
 
 
