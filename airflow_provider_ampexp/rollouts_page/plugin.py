@@ -37,7 +37,6 @@ class AmplitudeRolloutsPlugin(AirflowPlugin):
             "name": "Rollouts",
             "href": f"{PATH}/",
             "destination": "nav",
-            "category": "browse",
             "url_route": "rollouts",
             "icon": f"{PATH}/static/icon.svg",
             "icon_dark_mode": f"{PATH}/static/icon-dark.svg",

@@ -111,8 +111,9 @@ def _rollout(rollout: Rollout, seen: Seen | None, now: datetime) -> dict[str, An
         "run_id": task.run_id,
         "task_id": task.task_id,
         "map_index": task.map_index,
-        "began": _moment(rollout.tasks[-1].began),
-        "ended": _moment(task.ended) if here.state != "under way" else None,
+        "began": _moment(rollout.began(seen) if seen else task.began),
+        "reached": rollout.reached,
+        "ended": _moment(rollout.ended) if here.state != "under way" else None,
     }
 
 

@@ -14,6 +14,7 @@ from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.client.flags import Kind
 from airflow_provider_ampexp.rollout import Act, Check, Memory, Position, RolloutPlan, Seen, Stop, Wait, decide
 from airflow_provider_ampexp.rollout.history import Entry, since
+from airflow_provider_ampexp.rollout.memory import first_planned_raise
 from airflow_provider_ampexp.rollout.view import View
 
 State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
@@ -22,6 +23,7 @@ Reason: TypeAlias = Literal["soaking", "check", "approval", "hold", "window", "w
 _GOES_ON = ("deferred", "running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting", "none")
 _RUN_GOES_ON = ("running", "queued")
 _AWAITS = "awaiting_input"
+_CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
 
 
@@ -91,6 +93,25 @@ class Rollout:
         return tuple(sorted((one for task in self.tasks for one in task.record), key=lambda one: str(one.get("at"))))
 
     @property
+    def ended(self) -> datetime | None:
+        """When, on the service's clock where the record tells."""
+        last = self.record[-1].get("at") if self.record else None
+        return datetime.fromisoformat(last) if isinstance(last, str) and self.ending else self.task.ended
+
+    def began(self, seen: Seen) -> datetime:
+        """When it raised first, as the history tells; where that does not, when its first task began."""
+        task = self.tasks[-1]
+        first = first_planned_raise(self.plan, seen, (self.task.run_began or task.began) - _CLOCKS_DIFFER)
+        return (first.entry.at if first else None) or task.began
+
+    @property
+    def reached(self) -> float | None:
+        """The highest percentage that it set; ``None`` where its record does not tell."""
+        told = [one.get("to", one.get("from")) for one in self.record if one.get("what") in ("raise", "rollback")]
+        told += [one.get("from") for one in self.record if one.get("what") == "rollback"]
+        return max((one for one in told if isinstance(one, int | float)), default=None)
+
+    @property
     def ending(self) -> Mapping[str, Any]:
         """The line of the record that says how it ended, if it ended otherwise than well."""
         return next((one for one in reversed(self.record) if one.get("what") in ("rollback", "stop", "hold")), {})
@@ -158,7 +179,10 @@ def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
     at = _stage(plan, seen.position)
     here = Standing(state, at, stages, began.at if began else None)
     if state != "under way":
-        return replace(here, why=str(rollout.ending.get("why") or ""))
+        unknown = (
+            f"its task has ended as {_in_words(rollout.task.state)}; its log says why" if state == "stopped" else ""
+        )
+        return replace(here, why=str(rollout.ending.get("why") or unknown))
     following = plan.next_above(seen.position.percentage if seen.position.enabled else -1)
     here = replace(here, next=following.percentage if following else None)
     if memory is None:

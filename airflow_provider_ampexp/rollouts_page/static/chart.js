@@ -14,7 +14,9 @@ export function chart(place, picture, marks, rollout, now, range) {
   const data = rows(picture, rollout, now);
   const start = range === "rollout" && rollout?.began ? startOfRollout(picture, rollout) : data[0][0];
   const last = Math.max(...data[0], rollout?.end ? seconds(rollout.end) : 0);
-  const margin = Math.max(60, (last - start) * 0.04);
+  const margin = Math.max(60, (last - start) * 0.06);
+  if (rollout?.end && data[2].at(-1) !== null) for (const [row, value] of [last + margin, null, data[2].at(-1)].entries()) data[row].push(value); // it stays there
+
   const shows = { picture, marks, rollout, now: seconds(now) };
   const axis = { stroke: () => colour("quiet"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const plot = new uPlot({
@@ -44,8 +46,8 @@ window.addEventListener("themechange", redraw);
 window.addEventListener("resize", () => drawn?.plot.setSize({ width: drawn.place.clientWidth, height: 340 }));
 
 function startOfRollout(picture, rollout) {
-  // Airflow's clock and Amplitude's may differ, so the first step from shortly before the rollout on counts.
-  const began = seconds(rollout.began) - 300;
+  // The version that the first raise made is a moment older than its line in the record.
+  const began = seconds(rollout.began) - 5;
   const steps = picture.steps.map((one) => seconds(one.at)).filter((at) => at >= began);
   return Math.min(...steps, seconds(rollout.since ?? rollout.began), seconds(picture.points.at(-1).at));
 }
@@ -161,9 +163,11 @@ function drawOver(u, { picture, marks, rollout, now }) {
     }
     for (const [percentage, at] of rollout?.ahead ?? []) {
       if (!at) break;
-      const from = x(Math.max(seconds(at), now + 1)) + 4 * ratio;
+      const at_ = x(Math.max(seconds(at), now + 1));
+      const align = at_ + 110 * ratio > left + width ? "right" : "left";
+      const from = at_ + (align === "right" ? -6 : 4) * ratio;
       const up = Math.max(y(percentage) - 8 * ratio, top + 12 * ratio);
-      if (free(`${percentage} % planned`, from, up, "left")) text(ctx, ratio, `${percentage} % planned`, from, up, "left", "quiet");
+      if (free(`${percentage} % planned`, from, up, align)) text(ctx, ratio, `${percentage} % planned`, from, up, align, "quiet");
     }
     for (const mark of marks) shape(ctx, ratio, known[mark.what]?.shape ?? "diamond", x(seconds(mark.at)), y(typeof mark.percentage === "number" ? mark.percentage : 0), mark.what);
   });

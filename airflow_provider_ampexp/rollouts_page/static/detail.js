@@ -67,13 +67,16 @@ function stages({ rollout, now }) {
   const at = new Map(rollout.ahead);
   const gone = rollout.state !== "under way" && rollout.state !== "done";
   return [element("ol", { class: "stages", "aria-label": "Stages of the plan" }, rollout.plan.map(([percentage, soak], place) => {
-    const state = gone ? "never" : place + 1 < reached || (rollout.state === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
+    const fell = gone && rollout.reached !== null;
+    const state = fell && percentage < rollout.reached ? "past" : fell && percentage === rollout.reached ? "failed" : gone ? "never" : place + 1 < reached || (rollout.state === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
     const length = soak ? `soaks ${span(soak)}` : "no soak";
     let below = length;
     if (state === "present" && rollout.since && soak) below = `${span(between(rollout.since, now))} of ${span(soak)}`;
     if (state === "ahead" && at.get(percentage)) below = `${until(at.get(percentage), now)} · ${length}`;
-    const told = { past: "✓ ", present: "● ", ahead: "", never: "" }[state];
-    const part = state === "present" && soak && rollout.since ? Math.min(100, (100 * between(rollout.since, now)) / soak) : state === "past" ? 100 : 0;
+    if (state === "failed") below = rollout.state === "rolled back" ? "rolled back from here" : "stopped here";
+    if (state === "never") below = "not reached";
+    const told = { past: "✓ ", present: "● ", ahead: "", never: "", failed: "✕ " }[state];
+    const part = state === "present" && soak && rollout.since ? Math.min(100, (100 * between(rollout.since, now)) / soak) : state === "past" || state === "failed" ? 100 : 0;
     return element("li", { class: state, "aria-current": state === "present" ? "step" : null },
       element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill", style: { width: `${part}%` } })),
       element("b", {}, `${told}${percentage} %`), element("span", { class: "under" }, below));

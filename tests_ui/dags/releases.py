@@ -1,0 +1,35 @@
+"""Two releases for the page to show: one that goes well, and one that its guardrail takes back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment
+from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
+
+
+def error_rate(moment: Moment) -> Answer:
+    is_bad = moment.flag_key == "instant-search" and moment.percentage >= 25
+    rate = 4.7 if is_bad else 1.1
+    limit = f"{rate} % of requests fail; 2 % may"
+    return Answer("fail" if is_bad else "pass", limit, rate)
+
+
+for flag_key in ("new-checkout", "instant-search"):
+    with DAG(
+        dag_id=f"release_{flag_key.replace('-', '_')}",
+        schedule=None,
+        catchup=False,
+        default_args={"retries": 2, "retry_delay": timedelta(seconds=1)},
+    ):
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key=flag_key,
+            stages=[1, 5, 25, 100],
+            soak="12h",
+            guardrails=[CallableGuardrail(error_rate, "error rate")],
+            check_every="4h",
+            poll_interval=1,
+        )
