@@ -58,7 +58,6 @@ def passes(moment: Any) -> bool:
         ({"enable": "yes"}, "enable"),
         ({"deferrable": "yes"}, "deferrable"),
     ],
-    ids=repr,
 )
 def test_it_is_refused_while_the_dag_is_parsed(wrong: dict[str, Any], named: str) -> None:
     with DAG("wrong"), pytest.raises(InvalidInputError, match=rf"\b{named}"):
