@@ -44,6 +44,11 @@ class Airflow:
         answer.raise_for_status()
         return str(answer.json()["access_token"])
 
+    def call_for_nothing(self, method: str, path: str) -> None:
+        self._http.request(
+            method, self.address + path, headers={"Authorization": f"Bearer {self.token('admin')}"}, timeout=30
+        ).raise_for_status()
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._http.request(
             method,

@@ -1,0 +1,205 @@
+"""Where a rollout stands, as the page tells it: from tasks, a flag and its versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.client.fields import FlagConfig, Version
+from airflow_provider_ampexp.rollout import ChangeWindow, Memory, Position, RolloutPlan, planned_stages
+from airflow_provider_ampexp.rollout.approval import Approval
+from airflow_provider_ampexp.rollouts_page.shown import line_of, page_of
+from airflow_provider_ampexp.rollouts_page.standing import RolloutTask, current, rollouts_of
+
+MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+NOW = MONDAY + 15 * HOUR
+PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], "12h"))
+
+
+def version(number: int, at: datetime, by: str = "Airflow", **config: Any) -> Version:
+    return {"version": number, "createdAt": at.isoformat(), "createdBy": by, "flagConfig": FlagConfig(**config)}
+
+
+def flag(percentage: int = 5, enabled: bool = True, **more: Any) -> dict[str, Any]:
+    return {"id": "1", "key": "new-checkout", "rolloutPercentage": percentage, "enabled": enabled, "tags": [], **more}
+
+
+VERSIONS = [
+    version(1, MONDAY - HOUR, "Maria", **flag(0, False)),
+    version(2, MONDAY, **flag(1)),
+    version(3, MONDAY + 12 * HOUR, **flag(5)),
+]
+MEMORY = Memory(
+    start=Position(0, False),
+    left_at=Position(5, True),
+    version=3,
+    wrote=True,
+    hand="Airflow",
+    seen_first=MONDAY + 12 * HOUR,
+    record=(
+        {"at": MONDAY.isoformat(), "what": "raise", "from": 0, "to": 1},
+        {"at": (MONDAY + 12 * HOUR).isoformat(), "what": "raise", "from": 1, "to": 5},
+    ),
+)
+
+
+def task(**changes: Any) -> RolloutTask:
+    waiting = RolloutTask(
+        amplitude_conn_id="acme",
+        kind="flags",
+        flag_id="1",
+        dag_id="release",
+        run_id="run",
+        task_id="ramp",
+        map_index=-1,
+        state="deferred",
+        run_state="running",
+        run_began=MONDAY - timedelta(minutes=1),
+        began=MONDAY,
+        ended=None,
+        plan=PLAN,
+        memory=MEMORY,
+        until=MONDAY + 24 * HOUR,
+        record=MEMORY.record,
+    )
+    return replace(waiting, **changes)
+
+
+def shown(*tasks: RolloutTask, config: dict[str, Any] | None = None, now: datetime = NOW) -> dict[str, Any]:
+    """What the list says of the rollout."""
+    rollouts = rollouts_of(tasks)[("acme", "flags", "1")]
+    told: dict[str, Any] = line_of("flags", FlagConfig(**(config or flag())), "", rollouts, now)["rollout"]
+    return told
+
+
+def detail(*tasks: RolloutTask, versions: list[Version] = VERSIONS, now: datetime = NOW) -> dict[str, Any]:
+    rollouts = rollouts_of(tasks).get(("acme", "flags", "1"), [])
+    return page_of("flags", "1", versions, "", rollouts, now)
+
+
+def test_it_soaks() -> None:
+    told = shown(task())
+    assert (told["state"], told["stage"], told["stages"], told["next"], told["reason"]) == (
+        "under way",
+        2,
+        4,
+        25,
+        "soaking",
+    )
+    assert told["since"] == (MONDAY + 12 * HOUR).isoformat()
+    assert told["when"] == (MONDAY + 24 * HOUR).isoformat()
+    assert told["why"].startswith("25 % comes next, not before 2026-03-03 10:00:00Z")
+    assert told["ahead"] == [
+        [25, (MONDAY + 24 * HOUR).isoformat()],
+        [100, (MONDAY + 36 * HOUR).isoformat()],
+    ]
+
+
+def test_the_list_and_the_detail_agree() -> None:
+    assert shown(task()) == detail(task())["rollout"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "config", "memory", "reason", "when"),
+    [
+        (replace(PLAN, checked=True), {}, {}, "check", None),
+        (PLAN, {"tags": ["rollout-hold"]}, {}, "hold", None),
+        (
+            replace(PLAN, window=ChangeWindow("Wed", "09:00", "17:00", "UTC")),
+            {},
+            {},
+            "window",
+            datetime(2026, 3, 4, 9, tzinfo=timezone.utc),
+        ),
+        (replace(PLAN, approval=Approval(25)), {}, {"asked_at": NOW}, "approval", None),
+        (PLAN, {"rolloutPercentage": 7}, {}, "moved", None),
+    ],
+)
+def test_why_not_now(
+    plan: RolloutPlan, config: dict[str, Any], memory: dict[str, Any], reason: str, when: datetime | None
+) -> None:
+    told = shown(task(plan=plan, memory=replace(MEMORY, **memory)), config=flag() | config, now=MONDAY + 25 * HOUR)
+    assert (told["reason"], told["when"]) == (reason, when.isoformat() if when else None)
+    assert told["why"]
+
+
+def test_a_window_moves_the_stages_ahead() -> None:
+    told = shown(task(plan=replace(PLAN, window=ChangeWindow("Tue-Thu", "09:00", "12:00", "UTC"))))
+    assert told["ahead"] == [[25, "2026-03-03T10:00:00+00:00"], [100, "2026-03-04T09:00:00+00:00"]]
+
+
+def test_while_its_task_works_nobody_knows_when() -> None:
+    told = shown(task(state="running", memory=None, record=()))
+    assert (told["state"], told["reason"], told["next"], told["when"]) == ("under way", "working", 25, None)
+
+
+def test_a_group_is_one_rollout() -> None:
+    """The stages of a group are tasks of their own: the one that goes on is shown, and the records are one."""
+    first = task(task_id="stage_1", state="success", memory=None, plan=replace(PLAN, only=1), record=MEMORY.record[:1])
+    second = task(task_id="stage_5", plan=replace(PLAN, only=5), began=MONDAY + HOUR, record=MEMORY.record[1:])
+    back = task(task_id="rollback", state="skipped", memory=None, record=(), began=MONDAY + 2 * HOUR)
+    assert (shown(first, second)["task_id"], shown(first, second)["reason"]) == ("stage_5", "soaking")
+    between = shown(first)
+    assert (between["state"], between["reason"]) == ("under way", "working")
+    ended = replace(second, state="success", memory=None, plan=replace(PLAN, only=100), run_state="success")
+    assert shown(first, ended, back)["state"] == "done"
+    assert shown(first, ended, back)["task_id"] == "stage_5"
+
+
+def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
+    back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "enabled": False, "why": "errors (fail)"}
+    check = {"at": NOW.isoformat(), "what": "check", "stage": 5, "name": "errors", "verdict": "fail", "why": "4 %"}
+    failed = task(state="failed", memory=None, record=(*MEMORY.record, check, back))
+    versions = [*VERSIONS, version(4, NOW, **flag(0, False))]
+    told = detail(failed, versions=versions, now=NOW + HOUR)
+    rollout = told["rollout"]
+    assert (rollout["state"], rollout["why"], rollout["reached"]) == ("rolled back", "errors (fail)", 5)
+    assert (rollout["next"], rollout["ahead"], rollout["ended"]) == (None, [], NOW.isoformat())
+    assert [(one["what"], one["percentage"]) for one in told["marks"]] == [("fail", 5), ("rollback", 5)]
+
+
+def test_a_task_that_left_no_record_is_no_mystery() -> None:
+    told = shown(task(state="failed", memory=None, record=()))
+    assert (told["state"], told["why"]) == ("stopped", "its task has ended as failed; its log says why")
+
+
+def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
+    newer = task(run_id="newer", began=NOW, state="failed", memory=None, record=())
+    found = current(rollouts_of([task(), newer])[("acme", "flags", "1")])
+    assert found is not None
+    assert found.task.run_id == "run"
+
+
+def test_the_picture() -> None:
+    off = [version(4, NOW, "Maria", **flag(5, False)), version(5, NOW + HOUR, "Maria", **flag(5))]
+    (picture,) = detail(versions=VERSIONS + off, now=NOW + 2 * HOUR)["pictures"]
+    assert [one["percentage"] for one in picture["points"]] == [0, 1, 5, 5, 5, 5]
+    assert picture["points"][-1]["at"] == (NOW + 2 * HOUR).isoformat()
+    assert picture["off"] == [
+        [(MONDAY - HOUR).isoformat(), MONDAY.isoformat()],
+        [NOW.isoformat(), (NOW + HOUR).isoformat()],
+    ]
+    assert [(one["by"], one["from"], one["to"]) for one in picture["steps"]][-2:] == [
+        ("Maria", "5 %", "5 % (disabled)"),
+        ("Maria", "5 % (disabled)", "5 %"),
+    ]
+
+
+def test_each_segment_has_a_picture_of_its_own() -> None:
+    beta = [{"name": "Beta", "percentage": 40}]
+    versions = [version(1, MONDAY, **flag(0, targetSegments=beta))]
+    pictures = detail(versions=versions)["pictures"]
+    assert [(one["segment"], one["points"][0]["percentage"]) for one in pictures] == [(None, 0), ("Beta", 40)]
+
+
+def test_a_flag_that_shows_nothing_is_shown() -> None:
+    """Any field may be missing."""
+    told = page_of("flags", "1", [{"version": 1}], "javascript:alert(1)", [], NOW)
+    assert (told["key"], told["enabled"], told["percentage"], told["url"]) == ("1", None, None, "")
+    assert told["pictures"][0]["points"] == []
+    bare = line_of("flags", {"id": "1"}, "", rollouts_of([task()])[("acme", "flags", "1")], NOW)
+    assert bare["rollout"]["why"] == "Amplitude does not show where it stands"

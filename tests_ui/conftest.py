@@ -1,0 +1,116 @@
+"""A real browser, a real Airflow and the emulator, for all tests of this folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, sync_playwright
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from tests_ui.world import PASSWORD, Airflow, airflow_beside, emulator_with_a_thousand_flags, release
+
+_PATIENCE = 60_000  # milliseconds; the machine may be slow
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    with emulator_with_a_thousand_flags() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Airflow, with one rollout in its third stage and one that was rolled back."""
+    with airflow_beside(emulator, tmp_path_factory.mktemp("airflow")) as airflow:
+        release(airflow, emulator)
+        yield airflow
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, which playwright drives."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def _logged_in(browser: Browser, airflow: Airflow, user: str) -> BrowserContext:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
+    context.set_default_timeout(_PATIENCE)
+    page = context.new_page()
+    page.goto(airflow.address)
+    page.locator("input[name=username]").fill(user)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Dags").first.wait_for()
+    page.close()
+    return context
+
+
+@pytest.fixture(scope="session")
+def admin(browser: Browser, airflow: Airflow) -> BrowserContext:
+    return _logged_in(browser, airflow, "admin")
+
+
+@pytest.fixture(scope="session")
+def viewer(browser: Browser, airflow: Airflow) -> BrowserContext:
+    return _logged_in(browser, airflow, "viewer")
+
+
+class Window:
+    """One page of the browser, with what went wrong in it and whom it asked."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.page: Page = context.new_page()
+        self.errors: list[str] = []
+        self.dialogs: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("console", lambda one: self.errors.append(one.text) if one.type == "error" else None)
+        self.page.on("pageerror", lambda one: self.errors.append(str(one)))
+        self.page.on("dialog", lambda one: (self.dialogs.append(one.message), one.dismiss()))
+        self.page.on("request", lambda one: self.hosts.add(one.url.split("/")[2]))
+
+    @property
+    def frame(self) -> FrameLocator:
+        return self.page.frame_locator("iframe")
+
+    def open(self, address: str) -> None:
+        """Airflow's page with ours in it."""
+        self.page.goto(f"{address}/plugin/rollouts")
+        self.frame.locator("tbody tr").first.wait_for()
+
+    def detail(self, key: str) -> None:
+        """From the list to the detail of a flag, drawn and counted."""
+        self.frame.get_by_role("searchbox").fill(key)
+        self.frame.get_by_role("link", name=key, exact=True).click()
+        self.frame.get_by_role("heading", name=key, level=1).wait_for()
+        self.frame.locator(".compare td, .compare .quiet").first.wait_for()
+        self.page.wait_for_load_state("networkidle")
+
+    def theme(self, name: str) -> None:
+        """As Airflow's own switch does it."""
+        self.page.evaluate("name => localStorage.setItem('theme', name)", name)
+        self.page.reload()
+        self.frame.locator(f"html[data-theme={name}]").first.wait_for()
+
+
+@pytest.fixture
+def window(admin: BrowserContext) -> Iterator[Window]:
+    """A page of somebody who may read connections. At its end nothing went wrong in it and no other host was asked."""
+    window = Window(admin)
+    yield window
+    window.page.close()
+    assert window.errors == []
+    assert window.dialogs == []
+    assert {host.partition(":")[0] for host in window.hosts} <= {"127.0.0.1"}
+    assert len(window.hosts) <= 1
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """Where the pictures of the documentation are."""
+    return Path(__file__).parents[1] / "docs" / "images"

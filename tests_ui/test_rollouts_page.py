@@ -1,0 +1,200 @@
+"""The Rollouts page in a real Chromium. It writes the pictures of the documentation, too: look at them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Window
+from playwright.sync_api import BrowserContext, expect
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from tests_ui.world import CONNECTION, EVIL, FLAGS, Airflow, flag_of
+
+THEMES = ("light", "dark")
+
+
+def test_it_is_in_the_navigation(window: Window, airflow: Airflow) -> None:
+    window.page.goto(airflow.address)
+    window.page.get_by_role("link", name="Rollouts").click()
+    expect(window.frame.get_by_role("heading", name="Rollouts", level=1)).to_be_visible()
+
+
+def test_a_viewer_sees_nothing(viewer: BrowserContext, airflow: Airflow) -> None:
+    window = Window(viewer)
+    window.page.goto(f"{airflow.address}/plugin/rollouts")
+    expect(window.frame.locator("body")).to_contain_text("Forbidden")
+    window.page.close()
+
+
+def test_a_thousand_flags_are_searched_filtered_and_sorted(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    status, rows = window.frame.get_by_role("status").first, window.frame.locator("tbody tr")
+    expect(status).to_contain_text(f"{FLAGS + 1} of {FLAGS + 1}")
+    # Only what somebody can see is made at once, so that a thousand are as quick as a hundred; scrolling makes more.
+    assert 100 <= rows.count() <= 200
+    window.frame.locator(".end").scroll_into_view_if_needed()
+    expect(rows.nth(250)).to_be_attached()
+    window.frame.get_by_role("searchbox").fill("billing 00")
+    expect(status).to_contain_text(re.compile(r"^1\d of"))
+    window.frame.get_by_role("searchbox").fill("")
+    window.frame.get_by_label("Kind").select_option("experiments")
+    expect(rows).to_have_count(1)
+    window.frame.get_by_label("Kind").select_option("")
+    window.frame.get_by_label("Under a rollout").select_option("going")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("Stage 3 of 4")
+    window.frame.get_by_label("Under a rollout").select_option("")
+    window.frame.get_by_role("button", name="Flag or experiment").click()
+    expect(rows.first).to_contain_text("<script>")
+    window.frame.get_by_role("button", name="Flag or experiment").click()
+    expect(rows.first).to_contain_text("search-")
+
+
+def test_it_is_usable_by_keyboard(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.frame.locator("main").focus()
+    window.page.keyboard.press("/")
+    window.page.keyboard.type("new-checkout")
+    expect(window.frame.locator("tbody tr")).to_have_count(1)
+    link = window.frame.get_by_role("link", name="new-checkout")
+    for _ in range(12):
+        window.page.keyboard.press("Tab")
+        if link.evaluate("link => link === document.activeElement"):
+            break
+    window.page.keyboard.press("Enter")
+    expect(window.frame.get_by_role("heading", name="new-checkout")).to_be_visible()
+
+
+def test_the_detail_of_a_rollout_tells_where_it_stands(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.detail("new-checkout")
+    stand = window.frame.get_by_label("Where it stands")
+    expect(stand).to_contain_text("25 % of users for 5 h")
+    expect(stand).to_contain_text(re.compile(r"Stage 3 of 4 · next: 100 % in 6 h \d+ min.* · soaking"))
+    stages = window.frame.get_by_label("Stages of the plan").get_by_role("listitem")
+    expect(stages).to_have_text([re.compile(r"✓ 1 %"), re.compile("✓ 5 %"), re.compile("● 25 %"), re.compile("100 %")])
+    chart = window.frame.get_by_role("img", name=re.compile("Percentage over time"))
+    expect(chart).to_have_attribute("aria-label", re.compile(r"to 25 % by Airflow.*planned: 100 %"))
+    expect(window.frame.locator(".key")).to_contain_text("guardrail passed")
+    expect(window.frame.get_by_label("Variants and segments")).to_contain_text("3")
+    history = window.frame.get_by_label("History")
+    expect(history).to_contain_text("rolloutPercentage 5 → 25")
+    expect(history.get_by_role("row").nth(1)).to_contain_text("Maria")  # who edited the description
+
+
+def test_the_detail_after_a_rollback_tells_why(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.detail("instant-search")
+    stand = window.frame.get_by_label("Where it stands")
+    expect(stand).to_contain_text("Off")
+    expect(stand).to_contain_text("The rollout was rolled back")
+    expect(stand).to_contain_text("4.7 % of requests fail; 2 % may")
+    expect(window.frame.get_by_label("Stages of the plan")).to_contain_text("rolled back from here")
+    compare = window.frame.get_by_label("Compare versions")
+    expect(compare.get_by_role("row")).to_have_count(3)
+    window.frame.get_by_label("First version").select_option("1")
+    expect(compare).to_contain_text("description")
+
+
+def test_a_picture_is_saved(window: Window, airflow: Airflow, tmp_path: Path) -> None:
+    window.open(airflow.address)
+    window.detail("instant-search")
+    with window.page.expect_download() as download:
+        window.frame.get_by_role("button", name="Save as picture").click()
+    assert download.value.suggested_filename == "instant-search.png"
+    download.value.save_as(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_links_lead_out_of_the_frame(window: Window, airflow: Airflow, admin: BrowserContext) -> None:
+    window.open(airflow.address)
+    window.detail("new-checkout")
+    link = window.frame.get_by_role("link", name="Open in Amplitude")
+    with admin.expect_page() as opened:
+        link.click()
+    assert "/amplitude/100001/config/" in opened.value.url
+    opened.value.close()
+    window.frame.get_by_role("link", name="Task ramp").click()
+    window.page.wait_for_url("**/dags/release_new_checkout/runs/*/tasks/ramp")
+    expect(window.page.get_by_text("ramp").first).to_be_visible()
+
+
+def test_what_a_flag_says_does_no_harm(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.detail(EVIL)
+    expect(window.frame.locator(".description")).to_contain_text("long long")
+    assert window.frame.locator("main script, main img").count() == 0
+    frame = window.page.locator("iframe").element_handle().content_frame()
+    assert frame is not None
+    assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing runs out of the page
+    # That no dialog came up is asserted when the window closes.
+
+
+def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, emulator: Emulator) -> None:
+    window.open(airflow.address)
+    for _ in range(5):
+        window.page.reload()
+        window.frame.locator("tbody tr").first.wait_for()
+    footer = window.frame.locator(f"footer [data-connection={CONNECTION}]")
+    expect(footer).to_contain_text("kept for 30 s")
+    of_page = [one for one in emulator.request_log() if one["path"] in ("/api/1/flags", "/api/1/experiments")]
+    # The rollouts' own tasks have each looked their flag up by its key.
+    lists = [one for one in of_page if "key=" not in str(one)]
+    assert int(footer.get_attribute("data-lists") or 0) == len(lists)
+
+
+def test_the_connection_form(window: Window, airflow: Airflow, emulator: Emulator, images: Path) -> None:
+    for theme in THEMES:
+        window.page.set_viewport_size({"width": 1200, "height": 1220})
+        window.page.goto(f"{airflow.address}/connections")
+        window.page.evaluate("name => localStorage.setItem('theme', name)", theme)
+        window.page.reload()
+        window.page.get_by_role("button", name="Add Connection").click()
+        form = window.page.get_by_role("dialog")
+        form.locator("input[name=connection_id]").fill(f"amplitude_{theme}")
+        form.get_by_role("combobox").first.click()
+        window.page.keyboard.type("Amplitude")
+        form.get_by_role("option", name="Amplitude Experiment").click()
+        form.locator("input[name=password]").fill(emulator.api_key)
+        form.get_by_role("button", name="Extra Fields", exact=True).click()
+        form.get_by_role("combobox").nth(1).click()  # the region is a choice
+        expect(form.get_by_role("option")).to_have_text(["us", "eu"])
+        form.get_by_role("option", name="eu").click()
+        for said in (
+            "Where the organisation",
+            "Seconds to wait for one answer",
+            "Seconds for which a call may be retried",
+        ):
+            expect(form).to_contain_text(said)
+        form.locator("[name=element_project_id]").fill("100001")
+        form.locator("[name=element_base_url]").fill(emulator.base_url)
+        form.locator("[name=element_timeout]").fill("20")
+        window.page.keyboard.press("Tab")
+        window.page.screenshot(path=images / f"connection-form-{theme}.png")
+        form.get_by_role("button", name="Save").click()
+        expect(form).to_be_hidden()
+        row = window.page.get_by_role("row").filter(has_text=f"amplitude_{theme}")
+        row.get_by_role("button", name="Test Connection").click()
+        expect(window.page.get_by_text("accepts the key, which sees 2 deployments in 1 project")).to_be_visible()
+        airflow.call_for_nothing("DELETE", f"/api/v2/connections/amplitude_{theme}")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_pictures_for_the_documentation(window: Window, airflow: Airflow, images: Path, theme: str) -> None:
+    images.mkdir(exist_ok=True)
+    window.open(airflow.address)
+    window.theme(theme)
+    window.page.screenshot(path=images / f"rollouts-list-{theme}.png")
+    for key, name in (("new-checkout", "third-stage"), ("instant-search", "rolled-back")):
+        window.open(airflow.address)
+        window.detail(key)
+        window.page.mouse.move(0, 0)
+        window.page.screenshot(path=images / f"rollouts-detail-{name}-{theme}.png")
+
+
+def test_nothing_was_written(airflow: Airflow, emulator: Emulator) -> None:
+    # All of this looked at the rollout, and it still stands where it stood.
+    flag = flag_of(emulator, "new-checkout")
+    assert (flag["enabled"], flag["rolloutPercentage"]) == (True, 25)
