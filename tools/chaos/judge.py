@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.rollout import RolloutPlan, Stage, planned_stages
-from tools.chaos.controller import Rollout
-from tools.chaos.database import Try
 from tools.chaos.kinds import STAGES, Kind
 from tools.chaos.witness import Line
 from tools.invariants import violations
 from tools.observed import Attempt, Observed, Verdict, Write
+
+if TYPE_CHECKING:
+    from tools.chaos.controller import Rollout
+    from tools.chaos.database import Try
 
 # A client repeats a call for 20 s, and the last one may take 5 s to be carried out.
 _IN_FLIGHT = timedelta(seconds=26)

@@ -11,6 +11,8 @@ from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
 from tools.chaos.kinds import KINDS, STAGES
 
+DAGS: dict[str, DAG] = {}
+
 for kind in KINDS.values():
     with DAG(
         dag_id=f"chaos-{kind.name}",
@@ -19,7 +21,8 @@ for kind in KINDS.values():
         params={"flag_key": ""},
         # Every kill costs a try. How many there are is not what is tried here.
         default_args={"retries": 200, "retry_delay": timedelta(seconds=1)},
-    ):
+    ) as dag:
+        DAGS[dag.dag_id] = dag
         check = kind.check
         AmplitudeRampRolloutOperator(
             task_id="ramp",
