@@ -10,17 +10,24 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import ExitStack
 from datetime import date
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from benchmarks.row import Part, Row, page
 from tools.scratch import ROOT, environment
 
+if TYPE_CHECKING:
+    from benchmarks.whole_airflow import WholeAirflow
+
 PAGE = ROOT / "docs" / "performance.md"
-PARTS = ("call", "listing", "parsing")
+PARTS = ("call", "listing", "parsing", "waits", "latency", "rollout_cost")
+IN_AIRFLOW = ("latency", "rollout_cost")
 
 
 def main() -> int:
@@ -32,18 +39,34 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ampexp-bench-") as scratch:
         os.environ.update(environment(Path(scratch), "{}"))
         os.environ["PYTHONPATH"] = str(ROOT)
-        parts = [_measured(name) for name in options.parts]
+        with ExitStack() as stack:
+            whole = Whole(stack)
+            parts = [_measured(name, whole) for name in options.parts]
     minutes = (time.monotonic() - began) / 60
     options.write.write_text(page(parts, _about(minutes)))
     print(page(parts, _about(minutes)))
     return 0
 
 
-def _measured(name: str) -> Part:
+class Whole:
+    """One whole Airflow for all that need one, started when the first does."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    @cached_property
+    def airflow(self) -> WholeAirflow:
+        from benchmarks.whole_airflow import a_whole_airflow
+
+        return self._stack.enter_context(a_whole_airflow())
+
+
+def _measured(name: str, whole: Whole) -> Part:
     print(f"{name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
     try:
-        part: Part = importlib.import_module(f"benchmarks.{name}").measure()
+        module = importlib.import_module(f"benchmarks.{name}")
+        part: Part = module.measure(whole.airflow) if name in IN_AIRFLOW else module.measure()
     except Exception as error:
         # A row that could not be had is no reason to lose the others.
         traceback.print_exc()
@@ -57,8 +80,8 @@ def _about(minutes: float) -> str:
     load = os.getloadavg()[2]
     return f"""# What it costs
 
-What this provider costs, beside what people would use in its place. `make bench` measures all of it in one run and writes
-this page. Compare ratios: seconds are this machine's, and others worked on it at the time. A ratio is the
+What this provider costs, beside what people would use in its place. `make bench` measures all of it in one run and
+writes this page. Compare ratios: seconds are this machine's, and others worked on it at the time. A ratio is the
 median of several rounds in which all contestants take turns; behind it, in brackets, stands where the middle half of
 the rounds lies. What falls short of its aim is marked, and stays here.
 

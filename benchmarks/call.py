@@ -8,8 +8,8 @@ import os
 import requests
 
 from benchmarks.loopback import FIRST_ID, KEY, Loopback
-from benchmarks.row import Part, Row, table
 from benchmarks.rounds import take_turns
+from benchmarks.row import Part, Row, table
 
 CALLS = 200
 ROUNDS = 15

@@ -77,14 +77,15 @@ class Loopback:
         self._process.terminate()
         self._process.wait()
 
-    def requests(self) -> int:
-        """How many there have been."""
-        return int(self._ask("GET", "requests"))
-
-    def change(self, *ids: str) -> dict[str, float]:
-        """Roll these flags out. Returns when that was, by flag, in seconds since 1970."""
-        found: dict[str, float] = self._ask("POST", "change", list(ids))
+    def requests(self, since: float) -> list[float]:
+        """When each came since then, in seconds since 1970."""
+        found: list[float] = self._ask("POST", "requests", since)
         return found
+
+    def change(self, id: str) -> float:
+        """Roll a flag out. Returns when that was."""
+        at: float = self._ask("POST", "change", id)
+        return at
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         with requests.Session() as session:
@@ -98,19 +99,19 @@ class _Flags:
     def __init__(self, count: int) -> None:
         self.ids = range(FIRST_ID, FIRST_ID + count)
         self.changed: dict[str, float] = {}
-        self.requests = 0
+        self.arrivals: list[float] = []
         self._plain = json.dumps(_FLAG).encode().split(b"100000")
         self._rolled_out = json.dumps({**_FLAG, "rolloutPercentage": 100}).encode().split(b"100000")
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
         match path.strip("/").split("/"):
             case ["_bench", "requests"]:
-                return 200, str(self.requests).encode()
+                since = json.loads(body)
+                return 200, json.dumps([one for one in self.arrivals if one >= since]).encode()
             case ["_bench", "change"]:
-                now = time.time()
-                self.changed |= dict.fromkeys(json.loads(body), now)
-                return 200, json.dumps(self.changed).encode()
-        self.requests += 1
+                at = self.changed[json.loads(body)] = time.time()
+                return 200, json.dumps(at).encode()
+        self.arrivals.append(time.time())
         match path.strip("/").split("/"):
             case ["api", "1", "flags"]:
                 return 200, self._page(int(query.get("cursor", 0)), min(int(query.get("limit", 100)), PAGE))

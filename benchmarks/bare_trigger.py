@@ -1,0 +1,25 @@
+"""A trigger that only sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+
+class BareTrigger(BaseTrigger):
+    """Ends at a moment, and says which."""
+
+    def __init__(self, *, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return "benchmarks.bare_trigger.BareTrigger", {"until": self.until}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.sleep(self.until - time.time())
+        yield TriggerEvent(self.until)

@@ -1,0 +1,77 @@
+"""From the end of a soak to the service having the next stage, beside a bare deferral; and a sensor's workers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.rounds import spread
+from benchmarks.row import Part, Row, table
+
+if TYPE_CHECKING:
+    from benchmarks.whole_airflow import WholeAirflow
+
+PAIRS = 8
+SOAK = 8.0
+APART = 4.0  # seconds between two starts, so that hardly ever two resume at once
+
+
+def measure(airflow: WholeAirflow) -> Part:
+    """Runs of both, in turn."""
+    sensor = airflow.start("bench-sensor")
+    runs: dict[str, list[str]] = {"bench-next-stage": [], "bench-floor": []}
+    for number in range(PAIRS):
+        for dag_id in sorted(runs, reverse=bool(number % 2)):
+            runs[dag_id].append(airflow.start(dag_id, SOAK))
+            time.sleep(APART)
+    airflow.emulator.edit("flags", airflow.flag(sensor)["id"], rolloutPercentage=50)
+    failed = airflow.wait_for([sensor, *runs["bench-next-stage"], *runs["bench-floor"]], 60)
+    ours = [late for run_id in runs["bench-next-stage"] if (late := _next_stage(airflow, run_id)) is not None]
+    floor = [late for run_id in runs["bench-floor"] if (late := _resumed(airflow, run_id)) is not None]
+    if not ours or not floor:
+        raise RuntimeError(f"No run ended well: {failed}")
+    ratio = statistics.median(ours) / statistics.median(floor)
+    workers = airflow.workers(sensor)
+    return Part(
+        "End of a soak",
+        [
+            Row(
+                "end of soak to the service having the next stage, LocalExecutor",
+                "a bare deferral that resumes and sends one request",
+                "at most 1.2 x",
+                f"{ratio:.2f} x (of medians, {len(ours)} and {len(floor)} runs)",
+                ratio <= 1.2,
+            ),
+            Row(
+                "workers used by unmapped sensors",
+                "one for deferring and one for resuming, as any deferrable sensor",
+                "none",
+                f"{workers} ({airflow.worker_seconds(sensor):.1f} worker seconds)",
+                workers == 0,
+            ),
+        ],
+        [
+            f"Soaks of {SOAK:g} s; a run every {APART:g} s, of each kind in turn. A soak ends so long after the write "
+            "of its stage, and the next stage counts from when the request came to the emulator. "
+            + (f"Runs that did not end well: {len(failed)}." if failed else "All runs ended well."),
+            table(
+                ["what", "median s", "middle half"],
+                [
+                    ("the next stage of a ramp", f"{statistics.median(ours):.2f}", spread(ours)),
+                    ("a bare deferral's one request", f"{statistics.median(floor):.2f}", spread(floor)),
+                ],
+            ),
+        ],
+    )
+
+
+def _next_stage(airflow: WholeAirflow, run_id: str) -> float | None:
+    writes = airflow.writes(airflow.flag(run_id)["id"])
+    return writes[1] - writes[0] - SOAK if len(writes) == 2 else None
+
+
+def _resumed(airflow: WholeAirflow, run_id: str) -> float | None:
+    flag = airflow.flag(run_id)
+    writes = airflow.writes(flag["id"])
+    return writes[0] - float(flag["description"]) if len(writes) == 1 else None

@@ -1,0 +1,127 @@
+"""A triggerer of a real Airflow on PostgreSQL, with tasks that are deferred already; and what its process takes."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from benchmarks.loopback import KEY, Loopback
+from tools.chaos.installation import Installation
+from tools.chaos.processes import Processes, adopt_orphans, until
+from tools.chaos.services import Postgres
+from tools.scratch import migrate
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process has used up to some moment."""
+
+    at: float
+    runner: float
+    """Seconds of CPU of the process in which the triggers run."""
+    supervisor: float
+    """The same of its parent, which talks to the database."""
+    memory: float
+    """Bytes that the runner has for itself alone."""
+
+
+class Triggerer:
+    """One that runs."""
+
+    def __init__(self, processes: Processes, installation: Installation, database_url: str) -> None:
+        self._processes = processes
+        self._env = installation.env
+        self._database = psycopg2.connect(database_url)
+        self._database.set_session(readonly=True, autocommit=True)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def defer(self, contestant: str, first: int, last: int, flags: int, interval: float) -> None:
+        """Let so many tasks wait, and return when all their triggers are taken up."""
+        told = {"contestant": contestant, "first": first, "last": last, "flags": flags, "interval": interval}
+        command = [sys.executable, "-m", "benchmarks.deferrals", json.dumps(told)]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"The tasks could not be written:\n{(done.stdout + done.stderr)[-3000:]}")
+        if not until(lambda: self._rows("select count(*) from trigger where triggerer_id is null")[0][0] == 0, 120):
+            raise RuntimeError("The triggerer did not take them up.")
+
+    def events(self, contestant: str) -> dict[int, float]:
+        """When Airflow had the event of each wait that is over, by map index, in seconds since 1970."""
+        return dict(
+            self._rows(
+                "select map_index, extract(epoch from scheduled_dttm)::float from task_instance "
+                "where dag_id = %s and state <> 'deferred' and scheduled_dttm is not null",
+                f"waits-{contestant.replace(' ', '-')}",
+            )
+        )
+
+    def use(self) -> Use:
+        """What it has used."""
+        supervisor, runner = self._processes.of("triggerer")[:2]
+        mine, its = supervisor.cpu_times(), runner.cpu_times()
+        return Use(time.time(), its.user + its.system, mine.user + mine.system, runner.memory_full_info().uss)
+
+    def is_up(self) -> bool:
+        return (
+            bool(self._rows("select 1 from job where job_type = 'TriggererJob' and state = 'running'"))
+            and len(self._processes.of("triggerer")) > 1
+        )
+
+    def _rows(self, query: str, *values: object) -> list[tuple]:
+        with self._database.cursor() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+
+@contextmanager
+def a_place(scratch: Path) -> Iterator[Postgres]:
+    """PostgreSQL, with which any number of triggerers can be tried one after the other."""
+    adopt_orphans()
+    # A triggerer keeps a log file open for each wait.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    postgres = Postgres(scratch / "postgres.log")
+    with ExitStack() as stack:
+        # Beside what else this run keeps: nobody who tidies up after another one finds it then.
+        scratch.chmod(0o711)
+        elsewhere, tempfile.tempdir = tempfile.tempdir, str(scratch)
+        stack.callback(setattr, tempfile, "tempdir", elsewhere)
+        stack.enter_context(postgres)
+        postgres.make_database("airflow")
+        yield postgres
+
+
+@contextmanager
+def a_triggerer(postgres: Postgres, server: Loopback, scratch: Path) -> Iterator[Triggerer]:
+    """One with nothing to do as yet, which knows the server by both kinds of connection."""
+    connection = {"conn_type": "amplitude_experiment", "password": KEY, "extra": {"base_url": server.base_url}}
+    installation = Installation(scratch / "airflow", json.dumps(connection), postgres, None)
+    installation.env |= {
+        "AIRFLOW_CONN_HTTP_DEFAULT": server.base_url,
+        "AIRFLOW__CORE__DAGS_FOLDER": "/dev/null",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(scratch / "no-plugins"),
+        "AIRFLOW__TRIGGERER__CAPACITY": "10000",
+        "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": "1000",
+    }
+    if not (scratch / "airflow").exists():
+        migrate(installation.env)
+    parts = {"triggerer": installation.parts["triggerer"]}
+    with ExitStack() as stack:
+        processes = stack.enter_context(Processes(parts, installation.env, scratch))
+        triggerer = Triggerer(processes, installation, postgres.url("airflow"))
+        stack.callback(triggerer.close)
+        if not until(triggerer.is_up, 90):
+            raise RuntimeError(f"The triggerer did not start:\n{(scratch / 'triggerer.log').read_text()[-2000:]}")
+        yield triggerer

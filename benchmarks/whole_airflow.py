@@ -1,0 +1,135 @@
+"""A whole Airflow on PostgreSQL with LocalExecutor, beside the emulator; and who was at work in it when."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import requests
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.emulator.server import EmulatorServer
+from benchmarks.triggerer import a_place
+from tools.chaos.installation import Installation
+from tools.chaos.processes import Processes, until
+from tools.scratch import migrate
+
+DAGS = Path(__file__).resolve().parent / "dags"
+_SAMPLE = 0.1
+
+
+class WholeAirflow:
+    """One that runs."""
+
+    def __init__(self, installation: Installation, emulator: Emulator, database_url: str) -> None:
+        self.emulator = emulator
+        self._installation = installation
+        self._url = database_url
+        self._ended = threading.Event()
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._pids: dict[str, set[int]] = defaultdict(set)
+        self._sampler = threading.Thread(target=self._sample)
+        self._sampler.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._sampler.join()
+
+    def start(self, dag_id: str, soak: float = 0) -> str:
+        """Start a run with an enabled flag of its own at 0 %. Returns the run's id, which is the flag's key, too."""
+        run_id = f"{dag_id}-{time.time_ns()}"
+        flag = self.emulator.create_flag(run_id, enabled=True, rolloutPercentage=0, variants=[{"key": "on"}])
+        body = {
+            "dag_run_id": run_id,
+            "logical_date": None,
+            "conf": {"flag_key": run_id, "flag_id": flag["id"], "soak": soak},
+        }
+        url = f"{self._installation.url}/api/v2/dags/{dag_id}/dagRuns"
+        with requests.Session() as session:
+            session.trust_env = False
+            token = session.get(f"{self._installation.url}/auth/token", timeout=10).json()["access_token"]
+            answer = session.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        answer.raise_for_status()
+        return run_id
+
+    def wait_for(self, run_ids: list[str], seconds: float) -> list[str]:
+        """Until they have ended. Returns those that did not end well."""
+        query = "select run_id, state from dag_run where run_id = any(%s)"
+        with psycopg2.connect(self._url) as database:
+            database.autocommit = True
+            cursor = database.cursor()
+
+            def states() -> dict[str, str]:
+                cursor.execute(query, (run_ids,))
+                return dict(cursor.fetchall())
+
+            until(lambda: all(state in ("success", "failed") for state in states().values()), seconds)
+            return [run_id for run_id, state in states().items() if state != "success"]
+
+    def worker_seconds(self, run_id: str) -> float:
+        """For how long the run's task was running on a worker."""
+        return self._seconds[run_id]
+
+    def workers(self, run_id: str) -> int:
+        """In how many processes."""
+        return len(self._pids[run_id])
+
+    def flag(self, key: str) -> dict[str, Any]:
+        """The flag of a run."""
+        return next(one for one in self.emulator.dump()["flags"] if one["key"] == key)
+
+    def writes(self, flag_id: str) -> list[float]:
+        """When each write to a flag came, in seconds since 1970."""
+        return [
+            datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp()
+            for one in self.emulator.request_log()
+            if one["method"] == "PATCH" and one["path"].rstrip("/").endswith(f"/{flag_id}")
+        ]
+
+    def _sample(self) -> None:
+        query = "select run_id, pid from task_instance where state = 'running'"
+        with psycopg2.connect(self._url) as database:
+            database.autocommit = True
+            cursor, last = database.cursor(), time.monotonic()
+            while not self._ended.wait(_SAMPLE):
+                cursor.execute(query)
+                now = time.monotonic()
+                for run_id, pid in cursor.fetchall():
+                    self._seconds[run_id] += now - last
+                    if pid is not None:
+                        self._pids[run_id].add(pid)
+                last = now
+
+
+@contextmanager
+def a_whole_airflow() -> Iterator[WholeAirflow]:
+    """Start everything, and end it."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ampexp-bench-")))
+        postgres = stack.enter_context(a_place(scratch))
+        server = stack.enter_context(EmulatorServer())
+        emulator = Emulator(server.base_url)
+        emulator.settings(rate_per_second=None)
+        installation = Installation(scratch / "airflow", emulator.connection_json, postgres, None)
+        installation.env |= {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(scratch / "no-plugins"),
+            "BENCH_URL": emulator.base_url,
+            "BENCH_KEY": emulator.api_key,
+        }
+        migrate(installation.env)
+        stack.enter_context(Processes(installation.parts, installation.env, scratch))
+        dag_ids = ["bench-ramp", "bench-sleep", "bench-reschedule", "bench-next-stage", "bench-floor", "bench-sensor"]
+        if not until(installation.is_healthy, 120) or not until(lambda: installation.knows(dag_ids), 60):
+            raise RuntimeError("Airflow did not come up.")
+        airflow = WholeAirflow(installation, emulator, postgres.url("airflow"))
+        stack.callback(airflow.close)
+        yield airflow
