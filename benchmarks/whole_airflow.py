@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,17 @@ class WholeAirflow:
             "conf": {"flag_key": run_id, "flag_id": flag["id"], "soak": soak},
         }
         url = f"{self._installation.url}/api/v2/dags/{dag_id}/dagRuns"
-        with requests.Session() as session:
-            session.trust_env = False
-            token = session.get(f"{self._installation.url}/auth/token", timeout=10).json()["access_token"]
-            answer = session.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        answer = self._session.post(url, json=body, timeout=60)
         answer.raise_for_status()
         return run_id
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        token = session.get(f"{self._installation.url}/auth/token", timeout=60).json()["access_token"]
+        session.headers["Authorization"] = f"Bearer {token}"
+        return session
 
     def wait_for(self, run_ids: list[str], seconds: float) -> list[str]:
         """Until they have ended. Returns those that did not end well."""
