@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-_XCOM_KEY = "amplitude_url"
+URL_XCOM_KEY = "amplitude_url"
 
 
 class AmplitudeLink(BaseOperatorLink):
@@ -19,21 +19,21 @@ class AmplitudeLink(BaseOperatorLink):
 
     name = "Amplitude"
     # Airflow shows what lies under this key, so what a task puts there shows at once (`show_link`).
-    xcom_key = _XCOM_KEY
+    xcom_key = URL_XCOM_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address. Airflow asks on the worker, each time the task ends or begins to wait."""
-        known = getattr(operator, _XCOM_KEY, "")
+        known = getattr(operator, URL_XCOM_KEY, "")
         if known or not getattr(operator, "deferrable", False):
             return str(known)
         # A task that was deferred goes on as another object, which has not seen the address.
         from airflow.sdk.execution_time.xcom import XCom
 
-        return str(XCom.get_value(ti_key=ti_key, key=_XCOM_KEY) or "")
+        return str(XCom.get_value(ti_key=ti_key, key=URL_XCOM_KEY) or "")
 
 
 def show_link(context: Mapping[str, Any], url: str) -> None:
     """Put the address where the link finds it. Outside of a task there is nowhere to put it, and nothing happens."""
     if url and (ti := context.get("ti")) is not None:
-        setattr(ti.task, _XCOM_KEY, url)
-        ti.xcom_push(key=_XCOM_KEY, value=url)
+        setattr(ti.task, URL_XCOM_KEY, url)
+        ti.xcom_push(key=URL_XCOM_KEY, value=url)

@@ -34,6 +34,7 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
         self.failed_states = failed_states
         arguments.check_literal("states", states, _some)
         arguments.check_literal("failed_states", failed_states, arguments.texts)
+        self._begin_in_the_triggerer()
 
     def condition(self) -> StateIs:
         """The states, as they are waited for."""

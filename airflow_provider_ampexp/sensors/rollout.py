@@ -32,6 +32,7 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
         self.segment = segment
         arguments.check_literal("at_least", at_least, arguments.percentage)
         arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+        self._begin_in_the_triggerer()
 
     def condition(self) -> RolledOut:
         """The percentage, as it is waited for."""
@@ -55,6 +56,7 @@ class AmplitudeEnabledSensor(AmplitudeSensor):
         super().__init__(**kwargs)
         self.enabled = enabled
         arguments.check_literal("enabled", enabled, arguments.switch)
+        self._begin_in_the_triggerer()
 
     def condition(self) -> EnabledIs:
         """On or off, as it is waited for."""

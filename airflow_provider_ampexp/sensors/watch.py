@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
@@ -27,6 +29,18 @@ FAILURES = 10
 """How many polls in a row may fail, for reasons that may pass, before the wait is given up."""
 
 _TRIGGER_GRACE = 600.0  # seconds after which Airflow itself ends a wait whose trigger nobody runs
+_TRIGGER = "airflow_provider_ampexp.triggers.watch.AmplitudeWatchTrigger"
+
+
+@dataclass(frozen=True)
+class _StartTriggerArgs:
+    """Airflow's class of this name, field by field: importing that one costs each DAG file 150 ms."""
+
+    trigger_cls: str
+    next_method: str
+    trigger_kwargs: dict[str, Any] | None
+    timeout: timedelta | None
+    next_kwargs: dict[str, Any] | None = None
 
 
 class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
@@ -43,7 +57,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     :param poll_interval: seconds between two looks, default 60: Airflow's ``poke_interval`` under a name that fits all
         modes. Given both, this one counts.
     :param deferrable: wait in the triggerer, without a worker; default as ``[operators] default_deferrable`` says.
-        ``mode`` is of no matter then.
+        ``mode`` is of no matter then. Since Airflow 3.3 the wait begins in the triggerer, too, and ends there when it
+        is met, so that it needs no worker. That is so where all arguments are written in the DAG (no templates, nothing
+        that another task gives, no mapping) and nothing else is to be done on the worker: no ``outlets``,
+        ``execution_timeout``, ``pre_execute``, ``post_execute``, ``on_execute_callback`` or ``do_xcom_push=False``.
     """
 
     def __init__(
@@ -57,6 +74,52 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         )
         self._failures = 0
         self._last: Verdict | None = None
+
+    def _begin_in_the_triggerer(self) -> None:
+        """Let the wait begin there, without a worker, and end there when what is waited for is met.
+
+        It does nothing in Airflow 3.2. On this instance only: what is set on a class counts for mapped tasks too, whose
+        own arguments Airflow would ignore then, so that all of them would wait for the wrong flag.
+        """
+        if not (self.deferrable and all(arguments.is_literal(getattr(self, one)) for one in self.template_fields)):
+            return
+        if self._needs_a_worker():
+            return
+        target = self.target(arguments.optional(arguments.text)("project_id", self.project_id))
+        self.start_from_trigger = True
+        self.start_trigger_args = cast(
+            "Any",
+            _StartTriggerArgs(
+                trigger_cls=_TRIGGER,
+                trigger_kwargs={
+                    **self._trigger_arguments(self.condition()),
+                    **asdict(target),
+                    "ends_task": True,
+                },
+                next_method="resume",
+                timeout=timedelta(seconds=self.timeout + _TRIGGER_GRACE),
+            ),
+        )
+
+    def _needs_a_worker(self) -> bool:
+        """Whether Airflow does something on the worker, at the beginning or the end, that it would not do otherwise."""
+        return bool(
+            not type(self).__module__.startswith("airflow_provider_ampexp.")
+            or self.outlets
+            or self.on_execute_callback
+            or self._pre_execute_hook
+            or self._post_execute_hook
+            or self.execution_timeout
+            or not self.do_xcom_push
+        )
+
+    def _trigger_arguments(self, condition: Condition) -> dict[str, Any]:
+        return {
+            "amplitude_conn_id": str(self.amplitude_conn_id),
+            "condition": as_plain(condition),
+            "poll_interval": self.poll_interval,
+            "failures": None if self.silent_fail else FAILURES,
+        }
 
     @property
     def poll_interval(self) -> float:
@@ -106,6 +169,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Go on with what the trigger says; what it says is described there."""
         said: Mapping[str, Any] = event or {}
         status, why = said.get("status"), said.get("why", "")
+        show_link(context, str((said.get("seen") or {}).get("url") or ""))
         if status == "met":
             self.log.info("Met: %s: %s.", self.described(), why)
             return dict(said["seen"])
@@ -125,13 +189,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
         trigger = AmplitudeWatchTrigger(
-            amplitude_conn_id=str(self.amplitude_conn_id),
-            kind=kind,
-            id=id,
-            condition=as_plain(condition),
-            poll_interval=self.poll_interval,
-            deadline=time.time() + self.timeout,
-            failures=None if self.silent_fail else FAILURES,
+            **self._trigger_arguments(condition), kind=kind, id=id, deadline=time.time() + self.timeout
         )
         self.defer(
             trigger=trigger,

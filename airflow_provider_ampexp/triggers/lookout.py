@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client.errors import AuthenticationError, UnexpectedResponseError
 from airflow_provider_ampexp.ensure.target import Target
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig, Version
     from airflow_provider_ampexp.client.flags import Kind
-
-FlagId = tuple["Kind", str]
-"""A flag or experiment: which of the two, and its id."""
 
 _KINDS: tuple[Kind, ...] = ("flags", "experiments")
 _PAGE = 1000
@@ -32,10 +29,10 @@ _FEED_MAY_LAG = timedelta(seconds=10)
 class Sight:
     """What a look came to. Who stands in none of these was not seen, since ``trouble`` ended the look before."""
 
-    configs: dict[FlagId, FlagConfig] = field(default_factory=dict)
-    unchanged: Set[FlagId] = frozenset()
+    configs: dict[Target, FlagConfig] = field(default_factory=dict)
+    unchanged: Set[Target] = frozenset()
     """Nothing has happened to these since they were seen last."""
-    refused: dict[FlagId, Exception] = field(default_factory=dict)
+    refused: dict[Target, Exception] = field(default_factory=dict)
     """What is wrong with one of them alone: it is gone, or out of the key's reach."""
     trouble: Exception | None = None
     """What is wrong with all of them: the service, the way to it or the key."""
@@ -47,10 +44,12 @@ class Sight:
 class _Known:
     """What is known of a flag that was seen.
 
+    :param id: its id, which the feed tells; it may be watched by its key
     :param read_at: when it was read last, on this machine's steady clock
     :param until: up to when nothing of it was missed, on the service's clock; ``None`` if that tells no time
     """
 
+    id: str
     project_id: str | None
     read_at: float
     until: datetime | None
@@ -64,19 +63,22 @@ class Lookout:
     it would save a request, and never again if the service has none.
 
     It blocks, and is for one thread at a time.
+
+    :param project_id: the project in which keys are looked up that name none
     """
 
-    def __init__(self, client: ManagementClient) -> None:
+    def __init__(self, client: ManagementClient, project_id: str | None = None) -> None:
         self.client = client
+        self._project_id = project_id
         # What each list took last time; before that, the least that it can take.
         self._pages: dict[Kind, float] = dict.fromkeys(_KINDS, 1)
         self._has_feed = True
-        self._known: dict[FlagId, _Known] = {}
+        self._known: dict[Target, _Known] = {}
         self._told: set[tuple[str, str]] = set()
-        self._failed: FlagId | None = None
+        self._failed: Target | None = None
 
     def look(
-        self, due: Set[FlagId], soon: Set[FlagId], watched: Set[FlagId], ending: Set[FlagId] = frozenset()
+        self, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target] = frozenset()
     ) -> Sight:
         """Look at those that are due, and at what comes along with them.
 
@@ -99,16 +101,16 @@ class Lookout:
         self.client.close()
 
     def _look(
-        self, sight: Sight, due: Set[FlagId], soon: Set[FlagId], watched: Set[FlagId], ending: Set[FlagId]
+        self, sight: Sight, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target]
     ) -> None:
         vouched_for = {one for one in watched if one not in ending and self._is_fresh(one)}
-        if self._has_feed and 1 + self._fewest(due - vouched_for) < self._fewest(soon):
+        if self._has_feed and vouched_for and 1 + self._fewest(due - vouched_for) < self._fewest(soon):
             changed = self._changed(vouched_for)
             if changed is not None:
                 sight.unchanged = vouched_for - changed
                 due = soon = (due - vouched_for) | changed
         for kind in _KINDS:
-            coming = {one for one in soon if one[0] == kind}
+            coming = {one for one in soon if one.kind == kind}
             if self._pages[kind] < len(coming):
                 sight.configs |= self._listed(kind, coming, watched)
         left = [one for one in due if one not in sight.configs]
@@ -118,49 +120,51 @@ class Lookout:
 
     # -- which way --------------------------------------------------------------------------------------------------
 
-    def _fewest(self, wanted: Iterable[FlagId]) -> float:
+    def _fewest(self, wanted: Iterable[Target]) -> float:
         """How many requests it takes to see these without the feed."""
         counts = dict.fromkeys(_KINDS, 0)
-        for kind, _ in wanted:
-            counts[kind] += 1
+        for one in wanted:
+            counts[one.kind] += 1
         return sum(min(count, self._pages[kind]) for kind, count in counts.items())
 
-    def _is_fresh(self, one: FlagId) -> bool:
+    def _is_fresh(self, one: Target) -> bool:
         """Whether the feed alone can tell what has become of it."""
         known = self._known.get(one)
         return known is not None and known.until is not None and time.monotonic() - known.read_at < _FEED_IS_TRUSTED_FOR
 
     # -- the three ways ---------------------------------------------------------------------------------------------
 
-    def _read(self, sight: Sight, one: FlagId) -> None:
-        kind, id = one
+    def _read(self, sight: Sight, one: Target) -> None:
         try:
-            sight.configs[one] = Target(kind, id=id).read(self.client)
+            sight.configs[one] = replace(one, project_id=self._project_of(one)).read(self.client)
         except Exception as error:
             if _is_everybodys(error):
                 self._failed = one
                 raise
             sight.refused[one] = error
 
-    def _listed(self, kind: Kind, wanted: Set[FlagId], watched: Set[FlagId]) -> dict[FlagId, FlagConfig]:
+    def _listed(self, kind: Kind, wanted: Set[Target], watched: Set[Target]) -> dict[Target, FlagConfig]:
         """Those in the list, page by page until all wanted ones are found.
 
         Who is not found is read alone, and says for itself what is wrong. It stops after as many pages as that would
         take, which is how it learns how long a list is.
         """
         endpoints = self.client.flags if kind == "flags" else self.client.experiments
-        found: dict[FlagId, FlagConfig] = {}
-        missing = set(wanted)
+        found: dict[Target, FlagConfig] = {}
+        missing, twice = set(wanted), set[Target]()
         before = self.client.requests.total
         listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
+        names = {(one.key, self._project_of(one)): one for one in watched if one.kind == kind and one.id is None}
+        is_sure = all(project_id for _, project_id in names)  # another project may have the same key, further down
         try:
             for config in islice(listing, _PAGE * len(wanted)):
-                one = (kind, config["id"])
-                if one in watched:
+                for one in self._meant(kind, config, watched, names):
+                    if one in found:
+                        twice.add(one)
                     found[one] = config
                     missing.discard(one)
-                    if not missing:
-                        break
+                if not missing and is_sure:
+                    break
         except Exception as error:
             if _is_everybodys(error):
                 raise
@@ -169,9 +173,20 @@ class Lookout:
         used = self.client.requests.total - before
         stopped_early = bool(missing) and used >= len(wanted)
         self._pages[kind] = 2 * used if stopped_early else used
-        return found
+        return {one: config for one, config in found.items() if one not in twice}
 
-    def _changed(self, wanted: Set[FlagId]) -> set[FlagId] | None:
+    def _meant(
+        self, kind: Kind, config: FlagConfig, watched: Set[Target], names: Mapping[tuple[Any, str | None], Target]
+    ) -> Iterator[Target]:
+        """As what it is watched: by its id, by its key, or not at all."""
+        by_id = Target(kind, id=config["id"])
+        if by_id in watched:
+            yield by_id
+        for project_id in (config.get("projectId"), None) if names else ():
+            if (by_key := names.get((config.get("key"), project_id))) is not None:
+                yield by_key
+
+    def _changed(self, wanted: Set[Target]) -> set[Target] | None:
         """Those of them that have a version which was not told before; ``None`` if the feed does not say."""
         since = min(until for one in wanted if (until := self._known[one].until)) - _FEED_MAY_LAG
         try:
@@ -185,25 +200,28 @@ class Lookout:
             self._told = set()
             return None  # so much has changed that a look at all of them is as good
         news, self._told = told - self._told, told
-        return {(kind, id) for id, _ in news for kind in _KINDS} & wanted
+        ids = {id for id, _ in news}
+        return {one for one in wanted if self._known[one].id in ids} if ids else set()
 
     # -- what is remembered -----------------------------------------------------------------------------------------
 
-    def _only_project_of(self, wanted: Iterable[FlagId]) -> str | None:
+    def _project_of(self, one: Target) -> str | None:
+        return one.project_id or (self._project_id if one.id is None else None)
+
+    def _only_project_of(self, wanted: Iterable[Target]) -> str | None:
         """The project of all of these, so that the list need not tell of others."""
-        projects = {known.project_id if (known := self._known.get(one)) else None for one in wanted}
+        projects = {known.project_id if (known := self._known.get(one)) else self._project_of(one) for one in wanted}
         return projects.pop() if len(projects) == 1 else None
 
-    def _remember(self, sight: Sight, began: float, watched: Set[FlagId]) -> None:
+    def _remember(self, sight: Sight, began: float, watched: Set[Target]) -> None:
         for one in self._known.keys() - watched:
             del self._known[one]
         now = self.client.date
         until = None if now is None else now - timedelta(seconds=time.monotonic() - began)
         for one, config in sight.configs.items():
-            self._known[one] = _Known(config.get("projectId"), began, until)
+            self._known[one] = _Known(config["id"], config.get("projectId"), began, until)
         for one in sight.unchanged:
-            known = self._known[one]
-            self._known[one] = _Known(known.project_id, known.read_at, until)
+            self._known[one] = replace(self._known[one], until=until)
         if sight.trouble is not None:
             # What the feed told of them may not have been read.
             self._told = set()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.operators.errors import may_pass
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
 from airflow_provider_ampexp.triggers.soak import SoakWatch, service_now
@@ -85,7 +86,8 @@ class _Soak:
 
     def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
         self._watch = SoakWatch.from_plain(trigger.watch)
-        self.kind, self.id, self.interval = self._watch.kind, self._watch.id, trigger.poll_interval
+        self.target = Target(self._watch.kind, id=self._watch.id)
+        self.interval = trigger.poll_interval
         self._log = trigger.log
         self._is_failing = False
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ampexp.client.errors import AuthenticationError, RateLimitError
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.triggers.lookout import FlagId, Lookout, Sight
+from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
-    from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.ensure.target import Target
     from airflow_provider_ampexp.hooks.connection import ConnectionFields
 
 _log = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ Event = dict[str, Any]
 class Waiter(Protocol):
     """Who waits for something to become of a flag or experiment. It is called in the event loop, and must be quick."""
 
-    kind: Kind
-    id: str
+    target: Target
     interval: float
     """Seconds between two looks, at most."""
 
@@ -78,19 +77,15 @@ class _Seat:
     context: Context = field(default_factory=copy_context)  # its log is its task's
     is_new: bool = True
 
-    @property
-    def flag(self) -> FlagId:
-        return self.waiter.kind, self.waiter.id
-
 
 @dataclass(frozen=True)
 class _Round:
     """Who wants what of one look together."""
 
-    due: Set[FlagId]
-    soon: Set[FlagId]
-    watched: Set[FlagId]
-    ending: Set[FlagId]
+    due: Set[Target]
+    soon: Set[Target]
+    watched: Set[Target]
+    ending: Set[Target]
     joined: list[_Seat]
 
 
@@ -104,7 +99,7 @@ class SharedWatch:
     def __init__(self, amplitude_conn_id: str, loop: asyncio.AbstractEventLoop) -> None:
         self._conn_id = amplitude_conn_id
         self._loop = loop
-        self._seats: dict[FlagId, set[_Seat]] = {}
+        self._seats: dict[Target, set[_Seat]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._began = self._not_before = float("-inf")
@@ -116,16 +111,16 @@ class SharedWatch:
         """Take a seat. Its first look is due at once, or in a moment when others may join it."""
         due = max(self._loop.time(), self._began + min(_GATHERING, waiter.interval))
         seat = _Seat(waiter, self._loop.create_future(), due)
-        self._seats.setdefault(seat.flag, set()).add(seat)
+        self._seats.setdefault(seat.waiter.target, set()).add(seat)
         self._wake_at(due)
         return seat
 
     def leave(self, seat: _Seat) -> None:
         """Give it up. The last one ends the watch."""
-        seats = self._seats[seat.flag]
+        seats = self._seats[seat.waiter.target]
         seats.discard(seat)
         if not seats:
-            del self._seats[seat.flag]
+            del self._seats[seat.waiter.target]
         self._end_if_alone()
 
     # -- when -------------------------------------------------------------------------------------------------------
@@ -144,15 +139,15 @@ class SharedWatch:
         self._running = self._loop.create_task(self._round())
 
     def _plan(self, now: float) -> _Round:
-        due_at = {flag: min(seat.due for seat in seats) for flag, seats in self._seats.items()}
-        seats = [seat for flag, at in due_at.items() if at <= now for seat in self._seats[flag] if seat.due <= now]
+        due_at = {target: min(seat.due for seat in seats) for target, seats in self._seats.items()}
+        seats = [seat for target, at in due_at.items() if at <= now for seat in self._seats[target] if seat.due <= now]
         before_the_next = now + min((seat.waiter.interval for seat in seats), default=0.0)
         service_now = self._service_now()
         return _Round(
-            due={seat.flag for seat in seats},
-            soon={flag for flag, at in due_at.items() if at <= before_the_next},
+            due={seat.waiter.target for seat in seats},
+            soon={target for target, at in due_at.items() if at <= before_the_next},
             watched=due_at.keys(),
-            ending={seat.flag for seat in seats if seat.waiter.seconds_left(service_now) <= 0},
+            ending={seat.waiter.target for seat in seats if seat.waiter.seconds_left(service_now) <= 0},
             joined=[seat for seat in seats if seat.is_new],
         )
 
@@ -212,7 +207,7 @@ class SharedWatch:
                 # No retries inside of a call: the next round is the retry.
                 client = fields.connect(retry_for=0)
                 self._close()
-                self._fields, self._lookout = fields, Lookout(client)
+                self._fields, self._lookout = fields, Lookout(client, fields.project_id)
         except Exception as error:
             return error
         return None
@@ -225,27 +220,27 @@ class SharedWatch:
 
     def _tell(self, wanted: _Round, sight: Sight) -> None:
         self._slow_down(sight)
-        for flag, config in sight.configs.items():
+        for target, config in sight.configs.items():
             assert self._lookout is not None
-            for seat in self._seats.get(flag, ()):
+            for seat in self._seats.get(target, ()):
                 self._ask(seat, seat.waiter.saw, config, self._lookout.client)
-        for flag in sight.unchanged:
-            for seat in self._seats.get(flag, ()):
+        for target in sight.unchanged:
+            for seat in self._seats.get(target, ()):
                 self._go_on(seat)
-        for flag, error in sight.refused.items():
-            self._fail(flag, error)
+        for target, error in sight.refused.items():
+            self._fail(target, error)
         if sight.trouble is not None:
             seen = sight.configs.keys() | sight.unchanged | sight.refused.keys()
             is_of_all = isinstance(sight.trouble, AuthenticationError)
-            for flag in (wanted.watched if is_of_all else wanted.due) - seen:
-                self._fail(flag, sight.trouble)
+            for target in (wanted.watched if is_of_all else wanted.due) - seen:
+                self._fail(target, sight.trouble)
         elif sight.disconnected is not None:
             for seat in wanted.joined:
                 self._ask(seat, seat.waiter.failed, sight.disconnected)
                 seat.is_new = True
 
-    def _fail(self, flag: FlagId, error: Exception) -> None:
-        for seat in self._seats.get(flag, ()):
+    def _fail(self, target: Target, error: Exception) -> None:
+        for seat in self._seats.get(target, ()):
             self._ask(seat, seat.waiter.failed, error)
 
     def _ask(self, seat: _Seat, judge: Any, *seen: object) -> None:

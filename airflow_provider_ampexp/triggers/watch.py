@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import may_pass
+from airflow_provider_ampexp.operators.link import URL_XCOM_KEY
 from airflow_provider_ampexp.sensors.conditions import from_plain
 from airflow_provider_ampexp.sensors.look import seen
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
     from airflow_provider_ampexp.client.flags import Kind
+
+GRACE = 600.0
+"""Seconds after which Airflow itself ends a wait whose trigger nobody runs."""
 
 _LAST_LOOK_TAKES = 60.0  # seconds after the deadline within which a last look may come back
 
@@ -40,11 +46,15 @@ class AmplitudeWatchTrigger(BaseTrigger):
 
     :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
     :param kind: ``flags`` or ``experiments``
-    :param id: the id
+    :param id: the id, or
+    :param key: the key
+    :param project_id: the project in which the key is looked up; that of the connection if not given
     :param condition: what is waited for, as :func:`~airflow_provider_ampexp.sensors.conditions.as_plain` writes it
     :param poll_interval: seconds between two looks, at most
-    :param deadline: when to give up, in seconds since 1970
+    :param deadline: when to give up, in seconds since 1970; if not given, 600 s before Airflow does
     :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
+    :param ends_task: what is met ends the task here, with what was seen as its result and without a worker; anything
+        else resumes it on one
     """
 
     def __init__(
@@ -52,20 +62,27 @@ class AmplitudeWatchTrigger(BaseTrigger):
         *,
         amplitude_conn_id: str,
         kind: Kind,
-        id: str,
         condition: Mapping[str, Any],
         poll_interval: float,
-        deadline: float,
         failures: int | None,
+        id: str | None = None,
+        key: str | None = None,
+        project_id: str | None = None,
+        deadline: float | None = None,
+        ends_task: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.amplitude_conn_id = amplitude_conn_id
         self.kind = kind
         self.id = id
+        self.key = key
+        self.project_id = project_id
         self.condition = condition
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.failures = failures
+        self.ends_task = ends_task
+        self.timeout_after: datetime | None = None  # is set by the triggerer
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again: plain JSON values."""
@@ -75,12 +92,31 @@ class AmplitudeWatchTrigger(BaseTrigger):
                 "amplitude_conn_id": self.amplitude_conn_id,
                 "kind": self.kind,
                 "id": self.id,
+                "key": self.key,
+                "project_id": self.project_id,
                 "condition": dict(self.condition),
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "failures": self.failures,
+                "ends_task": self.ends_task,
             },
         )
+
+    @property
+    def target(self) -> Target:
+        """What is watched. Airflow renders the arguments of a task that begins here, native ones to numbers."""
+        text = arguments.optional(arguments.text)
+        project_id = text("project_id", self.project_id)
+        return Target(self.kind, key=text("key", self.key), id=text("id", self.id), project_id=project_id)
+
+    @property
+    def ends_at(self) -> float:
+        """When to give up, in seconds since 1970: the same after a restart of the triggerer."""
+        if self.deadline is not None:
+            return self.deadline
+        if self.timeout_after is None:
+            return math.inf
+        return self.timeout_after.replace(tzinfo=self.timeout_after.tzinfo or timezone.utc).timestamp() - GRACE
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how it ended."""
@@ -88,14 +124,19 @@ class AmplitudeWatchTrigger(BaseTrigger):
             event = await self._until_over()
         except Exception as error:
             event = {"status": "error", "may_pass": True, "why": f"{type(error).__name__}: {error}"}
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        if self.ends_task and event["status"] == "met":
+            found = event["seen"]
+            yield TaskSuccessEvent(xcoms={"return_value": found, URL_XCOM_KEY: found.get("url")})
+        else:
+            yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _until_over(self) -> Event:
         wait = _Wait(self)
         # Rounds may be slow, or held up for hours by a 429.
-        at_most = max(self.deadline - time.time(), 0) + _LAST_LOOK_TAKES
+        left = max(self.ends_at - time.time(), 0)
+        at_most = left + _LAST_LOOK_TAKES if left < math.inf else None
         try:
-            return await asyncio.wait_for(wait_with_others(self.amplitude_conn_id, wait), at_most)
+            return await asyncio.wait_for(wait_with_others(str(self.amplitude_conn_id), wait), at_most)
         except asyncio.TimeoutError:
             return wait.timed_out()
 
@@ -104,9 +145,9 @@ class _Wait:
     """Waits with the others of its connection."""
 
     def __init__(self, trigger: AmplitudeWatchTrigger) -> None:
-        self.kind, self.id, self.interval = trigger.kind, trigger.id, trigger.poll_interval
+        self.target, self.interval = trigger.target, trigger.poll_interval
         self._condition = from_plain(trigger.condition)
-        self._deadline = trigger.deadline
+        self._deadline = trigger.ends_at
         self._limit = trigger.failures
         self._failures = 0
         self._last = "nothing"
@@ -124,13 +165,15 @@ class _Wait:
         if verdict.status != "waiting":
             return {"status": verdict.status, "why": verdict.why, "seen": dict(verdict.seen)}
         if verdict.why != self._last:
-            self._log.info("%s %s: %s.", self.kind, self.id, verdict.why)
+            self._log.info("%s: %s.", self.target, verdict.why)
+            if verdict.unknown:
+                self._log.warning("%r is not a state that this provider knows; waiting on.", verdict.unknown)
         self._last = verdict.why
         return self._at_the_end()
 
     def failed(self, error: Exception) -> Event | None:
         if isinstance(error, TargetNotFoundError):
-            return {"status": "never", "why": f"there is no {Target(self.kind, id=self.id)}", "seen": {}}
+            return {"status": "never", "why": f"there is no {self.target}", "seen": {}}
         if not may_pass(error):
             return {"status": "error", "may_pass": False, "why": str(error)}
         self._failures += 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client import (
+    AmbiguousKeyError,
     AuthenticationError,
     ManagementClient,
     RateLimitError,
@@ -16,8 +17,9 @@ from airflow_provider_ampexp.client import (
 )
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers import lookout as module
-from airflow_provider_ampexp.triggers.lookout import FlagId, Lookout, Sight
+from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
 
 READ, LIST, FEED = "GET /api/1/flags/{id}", "GET /api/1/flags", "GET /api/1/versions"
 
@@ -30,15 +32,15 @@ def lookout(emulator: Emulator) -> Iterator[Lookout]:
     one.close()
 
 
-def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) -> list[FlagId]:
+def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) -> list[Target]:
     made = [{"key": f"{kind}-{number}", "variants": [{"key": "on"}], **fields} for number in range(count)]
     ids = emulator.load({kind: made})[kind]
     emulator.advance(60)  # so that what was made is no news
     emulator.clear_requests()
-    return [(kind, id) for id in ids]  # type: ignore[misc]
+    return [Target(kind, id=id) for id in ids]  # type: ignore[misc]
 
 
-def look(lookout: Lookout, due: list[FlagId], *, of: list[FlagId] | None = None, ending: Any = frozenset()) -> Sight:
+def look(lookout: Lookout, due: list[Target], *, of: list[Target] | None = None, ending: Any = frozenset()) -> Sight:
     """Look at these, which are all that would be due before the next look."""
     return lookout.look(set(due), set(due), set(of or due), set(ending))
 
@@ -114,7 +116,7 @@ def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: Lookout) 
     assert counted(emulator) == {FEED: 1}
 
     changed = watched[1234]
-    emulator.edit("flags", changed[1], enabled=True)
+    emulator.edit("flags", changed.id, enabled=True)
     sight = look(lookout, watched)
     assert {one: config["enabled"] for one, config in sight.configs.items()} == {changed: True}
     assert sight.unchanged == set(watched) - {changed}
@@ -148,7 +150,7 @@ def test_what_the_feed_told_is_told_again_when_it_could_not_be_read(emulator: Em
     watched = flags(emulator, 1001)
     for _ in range(3):
         look(lookout, watched)
-    emulator.edit("flags", watched[7][1], enabled=True)
+    emulator.edit("flags", watched[7].id, enabled=True)
     emulator.fault("status", status=503, route=READ)
     sight = look(lookout, watched)
     assert isinstance(sight.trouble, ServerError)
@@ -188,7 +190,7 @@ def test_a_feed_that_is_none_is_done_without(emulator: Emulator, lookout: Lookou
 
 def test_a_bad_target_is_a_matter_of_its_own(emulator: Emulator, lookout: Lookout) -> None:
     watched = flags(emulator, 5)
-    gone: FlagId = ("flags", "999")
+    gone: Target = Target("flags", id="999")
     sight = look(lookout, [*watched, gone])
     assert sight.configs.keys() == set(watched)
     assert list(sight.refused) == [gone]
@@ -237,7 +239,7 @@ def test_one_that_always_fails_hides_no_other(
     get = lookout.client.flags.get
 
     def broken(id: str) -> Any:
-        if id == bad[1]:
+        if id == bad.id:
             raise ServerError("GET", "/", status=500)
         return get(id)
 
@@ -255,3 +257,56 @@ def test_only_one_projects_list_is_asked_for(emulator: Emulator, lookout: Lookou
     emulator.clear_requests()
     look(lookout, watched)
     assert f"projectId={emulator.project_id}" in emulator.request_log()[0]["query"]
+
+
+def test_by_their_keys_they_are_found_in_the_same_list(emulator: Emulator, lookout: Lookout) -> None:
+    all_flags = flags(emulator, 1000)
+    by_key = [Target("flags", key=f"flags-{number}") for number in range(500)]
+    by_both = [Target("flags", key=f"flags-{number}", project_id=emulator.project_id) for number in range(200)]
+    watched = [*by_key, *by_both, *all_flags[-200:]]
+    sight = look(lookout, watched)
+    assert counted(emulator) == {LIST: 1}
+    assert sight.configs.keys() == set(watched)
+    assert {one.key: config["key"] for one, config in sight.configs.items() if one.key} == {
+        one.key: one.key for one in by_key
+    }
+
+
+@pytest.mark.parametrize("project_id", [None, "100001"])
+def test_a_key_in_two_projects(emulator: Emulator, project_id: str | None) -> None:
+    emulator.load(
+        {
+            "projects": [{"id": "100002", "name": "Two"}],
+            "keys": [{"key": "ampex_two", "person": "Two", "projects": ["100001", "100002"]}],
+            "flags": [{"key": "same"}, {"key": "same", "projectId": "100002"}, {"key": "other"}],
+        }
+    )
+    same, other, gone = (Target("flags", key=key) for key in ("same", "other", "gone"))
+    with ManagementClient("ampex_two", base_url=emulator.base_url, retry_for=0) as client:
+        sight = look(Lookout(client, project_id), [same, other, gone])
+    assert isinstance(sight.refused[gone], TargetNotFoundError)
+    assert sight.configs[other]["key"] == "other"
+    if project_id is None:
+        assert isinstance(sight.refused[same], AmbiguousKeyError)
+    else:
+        assert sight.configs[same]["projectId"] == project_id
+
+
+def test_the_feed_tells_of_what_is_watched_by_its_key(emulator: Emulator, lookout: Lookout) -> None:
+    emulator.settings(extra_endpoints=True)
+    watched = [*flags(emulator, 1001), Target("flags", key="flags-5")]
+    look(lookout, watched)
+    emulator.edit("flags", watched[5].id or "", enabled=True)
+    emulator.clear_requests()
+    assert look(lookout, watched).configs.keys() == {watched[5], watched[-1]}
+    assert emulator.requests()["by_route"][FEED] == 1
+
+
+def test_nobody_is_vouched_for_who_was_never_seen(emulator: Emulator, lookout: Lookout) -> None:
+    emulator.settings(extra_endpoints=True)
+    emulator.fault("status", times=None, status=403, route=LIST)
+    watched = flags(emulator, 3)
+    look(lookout, watched)
+    new = flags(emulator, 3, "experiments")
+    sight = lookout.look({new[0]}, set(new), set(new))
+    assert (list(sight.configs), sight.trouble) == ([new[0]], None) or sight.configs.keys() == set(new)

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers import shared_watch
 from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
 from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
@@ -25,10 +26,9 @@ READ, LIST = "GET /api/1/flags/{id}", "GET /api/1/flags"
 class Waiter:
     """Waits for a flag to be enabled, or for some looks."""
 
-    kind: Any = "flags"
-
     def __init__(self, id: str, *, looks: int | None = None, interval: float = 0.1) -> None:
         self.id = id
+        self.target = Target("flags", id=id)
         self.interval = interval
         self.looks = 0
         self._until = looks

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp.client.errors import RateLimitError, ServerError
+from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers import shared_watch
-from airflow_provider_ampexp.triggers.lookout import FlagId, Sight
+from airflow_provider_ampexp.triggers.lookout import Sight
 from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
 
 BEGIN = datetime(2026, 3, 2, tzinfo=timezone.utc)
@@ -67,7 +68,7 @@ class Service:
     def value(self, id: str, at: float) -> int:
         return sum(1 for moment, one in self.changes if one == id and moment <= at)
 
-    def look(self, due: Set[FlagId], soon: Set[FlagId], watched: Set[FlagId], ending: Set[FlagId]) -> Sight:
+    def look(self, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target]) -> Sight:
         """As the list does it: all are seen."""
         assert due
         assert due <= soon <= watched
@@ -76,7 +77,7 @@ class Service:
         for since, until, error in self.outages:
             if since <= now < until:
                 return Sight(trouble=error)
-        return Sight({one: {"id": one[1], "value": self.value(one[1], now)} for one in watched})  # type: ignore[misc]
+        return Sight({one: {"id": one.id, "value": self.value(str(one.id), now)} for one in watched})  # type: ignore[misc]
 
     def close(self) -> None:
         pass
@@ -89,11 +90,14 @@ class Waiter:
     loop: VirtualLoop
     id: str
     interval: float
-    kind: Any = "flags"
     first: int | None = None
     looks: list[float] = field(default_factory=list)
     failures: list[float] = field(default_factory=list)
     until: float = float("inf")
+
+    @property
+    def target(self) -> Target:
+        return Target("flags", id=self.id)
 
     def seconds_left(self, now: datetime) -> float:
         return self.until - self.loop.time()
@@ -125,7 +129,7 @@ def world(changes: Any = (), outages: Any = ()) -> Iterator[tuple[VirtualLoop, S
         return found
 
     fake = SimpleNamespace(get_running_loop=asyncio.get_running_loop, to_thread=to_thread)
-    hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service))
+    hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service, project_id=None))
     with (
         mock.patch.object(shared_watch, "asyncio", fake),
         mock.patch.object(shared_watch, "Lookout", return_value=service),
@@ -180,7 +184,7 @@ WAITS = st.lists(
 )
 CHANGES = st.lists(st.tuples(st.floats(0, END).map(lambda one: round(one, 1)), st.sampled_from("abcde")), max_size=20)
 STORIES = settings(
-    max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
