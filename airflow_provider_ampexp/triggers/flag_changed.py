@@ -68,7 +68,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         project_id: str | None = None,
         amplitude_conn_id: str = AmplitudeExperimentHook.default_conn_name,
         fields: Sequence[str] | None = None,
-        to: Mapping[str, Json] | None = None,
+        to: Mapping[str, Json] | str | None = None,
         poll_interval: float = 30.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -86,8 +86,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         if poll_interval <= 0:
             raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
         self.amplitude_conn_id = amplitude_conn_id
-        self.fields = list(to or fields or FIELDS)
-        self.to = dict(to or {})
+        self.to: dict[str, Json] = json.loads(to) if isinstance(to, str) else dict(to or {})
+        self.fields = list(self.to or fields or FIELDS)
         self.poll_interval = poll_interval
         self._ways = {way: value for way, value in ways.items() if value is not None}
         self._seen: FlagConfig | None = None
@@ -103,7 +103,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
                 **self._ways,
                 "project_id": self.target.project_id,
                 "amplitude_conn_id": self.amplitude_conn_id,
-                **({"to": self.to} if self.to else {"fields": self.fields}),
+                # As a text: Airflow 3.2 gives a mapping back in the form in which it stores it.
+                **({"to": json.dumps(self.to)} if self.to else {"fields": self.fields}),
                 "poll_interval": self.poll_interval,
             },
         )
