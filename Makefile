@@ -5,11 +5,12 @@ AIRFLOW ?= 3.3
 VENV := $(if $(filter 3.3,$(AIRFLOW)),.venv,.venv-$(AIRFLOW))
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON ?= python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-rollback test lint types unit ui docs bench lock clean
+.PHONY: help setup demo demo-rollback test test-ui lint types unit ui docs bench lock clean
 
 help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
@@ -18,6 +19,7 @@ help:
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
 	@echo "make docs           the documentation as a site, in site/"
+	@echo "make test-ui        the Rollouts page and the connection form in a real browser"
 	@echo "make setup          only the environment ($(VENV))"
 
 setup: $(VENV)/.installed
@@ -49,16 +51,24 @@ bench: setup .venv-bench/.installed
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --constraint constraints/bench.txt --editable '.[bench]'
 	@touch $@
 
-# Its own environment: the site is made from the sources, and nothing of what makes it belongs among the tests.
+# What makes the site has no part in what it describes, so it has an environment of its own. Never with --quiet: then
+# mkdocs does not count its warnings, and strict means nothing.
 docs: .venv-docs/.installed
-	@.venv-docs/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo "The site is in site/: open site/index.html."
 
 .venv-docs/.installed: pyproject.toml constraints/docs.txt
 	@echo "Making the environment .venv-docs ..."
 	@$(PYTHON) -m venv --clear .venv-docs
-	@.venv-docs/bin/python -m pip install --quiet --constraint constraints/docs.txt 'mkdocs-material>=9.7' 'mkdocstrings[python]>=1.0'
+	@.venv-docs/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
+	@.venv-docs/bin/uv pip install --quiet --compile-bytecode --python .venv-docs/bin/python --constraint constraints/docs.txt --editable '.[docs]'
 	@touch $@
+
+# Debian's own browser; playwright drives it and downloads none. The pictures of the documentation are made anew.
+test-ui: setup
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends chromium; }
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraint $(CONSTRAINTS) --constraint constraints/ui.txt --editable '.[ui]'
+	$(VENV)/bin/python -m pytest tests_ui
 
 test: lint types unit
 
@@ -80,6 +90,10 @@ lock: setup
 	  --no-annotate --no-header --output-file constraints/airflow-3.2.txt
 	$(VENV)/bin/uv pip compile pyproject.toml --extra bench --universal --python-version 3.10 --upgrade \
 	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/bench.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --extra docs --universal --python-version 3.10 --upgrade \
+	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/docs.txt
+	echo 'playwright>=1.50' | $(VENV)/bin/uv pip compile - --universal --python-version 3.10 --upgrade \
+	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/ui.txt
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

@@ -1,0 +1,96 @@
+"""The pages about operators: the example of each is run as it stands there, and does what the page says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, BaseOperator
+
+from airflow_provider_ampexp.emulator.control import Emulator
+
+PAGES = {page.stem: page for page in (Path(__file__).parents[2] / "docs" / "operators").glob("*.md")}
+
+
+def example(page: str) -> DAG:
+    """The DAG that the page shows."""
+    [source] = re.findall(r"^```python\n(.*?)^```$", PAGES[page].read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(source, f"{page}.md", "exec"), names)
+    return next(value.dag for value in names.values() if isinstance(value, BaseOperator))
+
+
+def flag(emulator: Emulator, key: str) -> dict[str, Any]:
+    return next(one for one in emulator.dump()["flags"] if one["key"] == key)
+
+
+def test_lifecycle(emulator: Emulator, run: Any) -> None:
+    ran = run(example("lifecycle"))
+    assert ran.succeeded
+    ended = flag(emulator, "new-search")
+    assert (ended["enabled"], ended["deleted"], ended["name"]) == (False, True, "New search")
+    assert ended["tags"] == ["search"]
+    returned = json.loads(re.findall(r"```json\n(.*?)```", PAGES["lifecycle"].read_text(), re.DOTALL)[0])
+    returned["url"] = returned["url"].replace("http://experiment.amplitude.com", emulator.base_url)
+    assert ran.xcom("enable") == returned
+
+
+def test_rollout(emulator: Emulator, run: Any) -> None:
+    assert run(example("rollout"), {"soak": "1s"}).succeeded
+    ended = flag(emulator, "new-search")
+    percentages = [one["flagConfig"]["rolloutPercentage"] for one in emulator.versions("flags", ended["id"])]
+    assert list(dict.fromkeys(reversed(percentages))) == [0, 1, 5, 25, 100]
+    assert ended["rolloutWeights"] == {"blue": 1, "green": 3}
+    assert [(one["name"], one["percentage"]) for one in ended["targetSegments"]] == [("Beta", 50)]
+
+
+def test_inclusions(emulator: Emulator, run: Any) -> None:
+    assert run(example("inclusions")).succeeded
+    assert sorted(flag(emulator, "new-search")["inclusions"]["on"]) == ["ana@example.com", "eve@example.com"]
+
+
+def test_variants(emulator: Emulator, run: Any) -> None:
+    assert run(example("variants")).succeeded
+    variants = {one["key"]: one["payload"] for one in flag(emulator, "banner")["variants"]}
+    assert variants == {"red": {"color": "#7a0016"}}
+
+
+def test_deployments(emulator: Emulator, run: Any) -> None:
+    assert run(example("deployments")).succeeded
+    labels = {one["id"]: one["label"] for one in emulator.dump()["deployments"]}
+    assert {"old-shop-web", "shop-server"} <= set(labels.values())
+    assert [labels[one] for one in flag(emulator, "new-search")["deployments"]] == ["shop-server"]
+
+
+def test_inventory(emulator: Emulator, run: Any, tmp_path: Path) -> None:
+    emulator.create_flag("new-search", enabled=True, rolloutPercentage=100, inclusions={"on": ["ana"]})
+    emulator.create_flag("half", enabled=True, rolloutPercentage=50)
+    dag = example("inventory")
+    dag.get_task("saved").path = f"file://{tmp_path}/flags.jsonl"
+    ran = run(dag)
+    assert ran.succeeded
+    included = {"inclusions": {"on": ["ana"]}}
+    assert ran.xcom("one") == {"key": "new-search", "enabled": True, "rolloutPercentage": 100, "included": included}
+    assert ran.xcom("finished") == ["new-search"]
+    assert len((tmp_path / "flags.jsonl").read_text().splitlines()) == 2
+
+
+def test_sensors(emulator: Emulator, run: Any) -> None:
+    beta = {"name": "Beta", "percentage": 50}
+    emulator.create_flag("backend", enabled=True, rolloutPercentage=100, targetSegments=[beta])
+    emulator.create_flag("old-backend", enabled=False)
+    emulator.create_experiment("button", state="decision-made", decision="rollout")
+    ran = run(example("sensors"))
+    assert ran.succeeded
+    told = [set(re.findall(r'"(\w+)"', one)) for one in re.findall(r"`(\{.*?\})`", PAGES["sensors"].read_text())]
+    assert [set(ran.xcom(task)) for task in ("backend_at_100", "old_one_is_off", "decided")] == told
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_has_a_test(page: str) -> None:
+    test: Callable[..., None] | None = globals().get(f"test_{page}")
+    assert test is not None
