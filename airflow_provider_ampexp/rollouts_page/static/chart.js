@@ -90,7 +90,7 @@ function within(u, act) {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, 0, bbox.width, bbox.top + bbox.height);
+  ctx.rect(bbox.left, 0, bbox.width, bbox.top + bbox.height + 9 * uPlot.pxRatio);
   ctx.clip();
   act(ctx, uPlot.pxRatio);
   ctx.restore();
@@ -111,7 +111,7 @@ function drawOff(u, { picture }) {
       ctx.strokeStyle = colour("hatch");
       ctx.lineWidth = ratio;
       for (let x = left - height; x < right; x += 9 * ratio) line(ctx, x, top + height, x + height, top);
-      if (right - left > 34 * ratio) text(ctx, ratio, "off", (Math.max(left, u.bbox.left) + right) / 2, top + height - 8 * ratio, "center", "quiet");
+      if (right - left > 34 * ratio) text(ctx, ratio, "off", (Math.max(left, u.bbox.left) + right) / 2, top + 16 * ratio, "center", "quiet");
       ctx.restore();
     }
   });
@@ -169,7 +169,14 @@ function drawOver(u, { picture, marks, rollout, now }) {
       const up = Math.max(y(percentage) - 8 * ratio, top + 12 * ratio);
       if (free(`${percentage} % planned`, from, up, align)) text(ctx, ratio, `${percentage} % planned`, from, up, align, "quiet");
     }
-    for (const mark of marks) shape(ctx, ratio, known[mark.what]?.shape ?? "diamond", x(seconds(mark.at)), y(typeof mark.percentage === "number" ? mark.percentage : 0), mark.what);
+    const set = [];
+    for (const mark of marks) {
+      const at = x(seconds(mark.at));
+      let up = y(typeof mark.percentage === "number" ? mark.percentage : 0);
+      while (set.some(([a, b]) => Math.abs(a - at) < 10 * ratio && Math.abs(b - up) < 13 * ratio)) up += (up > top + height / 2 ? -14 : 14) * ratio;
+      set.push([at, up]);
+      shape(ctx, ratio, known[mark.what]?.shape ?? "diamond", at, up);
+    }
   });
 }
 
