@@ -76,7 +76,9 @@ ON_PURPOSE = {
 """Modules that import what their room may not, because a person asks for them by that name."""
 
 UPWARDS = {
+    ("triggers", "operators.arguments"),
     ("triggers", "operators.errors"),
+    ("triggers", "operators.link"),
     ("triggers", "sensors.conditions"),
     ("triggers", "sensors.look"),
 }
