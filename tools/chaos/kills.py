@@ -96,6 +96,12 @@ class SchedulerKill(Kill):
         return taken or runs, runs
 
 
+# Most kills wait until Airflow has come back from the one before: one that is always starting does nothing that could
+# be killed. Some do not, since a death may come at any time.
+_IMPATIENT = 0.25
+_LONGEST_WAIT = 45.0
+
+
 class Killer:
     """Kills at random, and starts again what nobody else does.
 
@@ -108,9 +114,12 @@ class Killer:
         self._database = database
         self._random = random
         self._restarts: dict[str, float] = {}
+        self._is_patient = True
 
     def strike(self, tasks: dict[str, TaskInstance]) -> Kill | None:
-        """One kill, if there is something to kill of the sort that was drawn."""
+        """One kill, if it is time for one and there is something to kill of the sort that was drawn."""
+        if self._is_patient and self._comes_back():
+            return None
         has_celery = self._processes.has("worker-1")
         sorts = {"task": 7, "supervisor": 7, "triggerer": 5, "scheduler": 3, "scheduler and workers": 2}
         if has_celery:
@@ -131,7 +140,13 @@ class Killer:
                 if other.recovered is None and done.what in other.helpers:
                     other.is_clean = False
             self.kills.append(done)
+            self._is_patient = self._random.random() >= _IMPATIENT
         return done
+
+    def _comes_back(self) -> bool:
+        """Whether a scheduler or a triggerer is not yet there again."""
+        newest = [one for one in self.kills if time.monotonic() - one.at < _LONGEST_WAIT]
+        return any(one.recovered is None and not isinstance(one, TaskKill) for one in newest)
 
     def mend(self) -> None:
         """Start again what was killed, a moment later, and what ended by itself."""
