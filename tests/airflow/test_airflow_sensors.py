@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import structlog
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -25,6 +27,7 @@ from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.sensors import watch
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
+from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
 Runner = Callable[[DAG], Run]
 MODES: dict[str, dict[str, Any]] = {
@@ -276,3 +279,56 @@ def test_deferred_it_waits_for_the_id_and_airflow_ends_it_when_nobody_does(emula
 def test_wrong_arguments_are_refused_while_the_dag_is_parsed(sensor: type, arguments: Any, named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
         sensor(task_id="wrong", **arguments)
+
+
+def test_only_what_is_written_in_the_dag_begins_in_the_triggerer() -> None:
+    def begins(**arguments: Any) -> bool:
+        sensor = AmplitudeRolloutSensor(
+            **{"task_id": "a", "flag_key": "search", "at_least": 10, "deferrable": True, **arguments}
+        )
+        assert (sensor.start_trigger_args is not None) is sensor.start_from_trigger
+        return sensor.start_from_trigger
+
+    assert begins()
+    assert begins(soft_fail=True, project_id="1", segment="Beta", on_success_callback=print)
+    assert not begins(deferrable=False)
+    assert not begins(flag_key="{{ params.flag }}")
+    assert not begins(at_least="{{ params.percentage }}")
+    assert not begins(outlets=[Asset("somewhere")])
+    assert not begins(execution_timeout=timedelta(hours=1))
+    assert not begins(pre_execute=print)
+    assert not begins(post_execute=print)
+    assert not begins(on_execute_callback=print)
+    assert not begins(do_xcom_push=False)
+
+    class Mine(AmplitudeRolloutSensor):
+        def poke(self, context: Any) -> Any:
+            return True
+
+    assert not Mine(task_id="a", flag_key="a", at_least=1, deferrable=True).start_from_trigger
+    # The trap: on a class, it would count for mapped tasks, whose own arguments Airflow ignores there.
+    assert AmplitudeRolloutSensor.start_from_trigger is False
+    assert AmplitudeRolloutSensor.start_trigger_args is None
+
+
+def test_a_wait_that_began_in_the_triggerer_keeps_its_end_over_a_restart(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}])
+    sensor = AmplitudeEnabledSensor(task_id="a", flag_key="search", deferrable=True, timeout=100, poll_interval=5)
+    args: Any = sensor.start_trigger_args
+    assert json.loads(json.dumps(args.trigger_kwargs)) == args.trigger_kwargs
+    assert args.timeout > timedelta(seconds=100)
+    one = AmplitudeWatchTrigger(**args.trigger_kwargs)
+    one.timeout_after = datetime.fromtimestamp(1_800_000_000, timezone.utc) + args.timeout  # as the triggerer sets it
+    assert one.ends_at == 1_800_000_000 + 100
+    one.timeout_after = datetime.now(timezone.utc) - timedelta(hours=1)
+
+    async def only_event() -> Any:
+        return [event async for event in one.run()]
+
+    (late,) = asyncio.run(only_event())
+    assert late.payload == {"status": "timeout", "why": "it is disabled"}
+    emulator.edit("flags", flag["id"], enabled=True)
+    (met,) = asyncio.run(only_event())
+    assert type(met).__name__ == "TaskSuccessEvent"
+    assert met.xcoms["return_value"]["id"] == flag["id"]
+    assert met.xcoms["amplitude_url"].endswith(flag["id"])

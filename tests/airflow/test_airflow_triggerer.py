@@ -14,15 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow_runs import Run
+from airflow_runs import Run, dag_folder
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
+from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
 
 PATIENCE = 60.0
 
@@ -111,3 +112,115 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(
     assert ran.xcom("wait", key="amplitude_url").endswith(flag["id"])
     assert requests["without"] - requests["killed"] <= 1  # one may have been on its way
     assert emulator.api_key not in log.read_text()
+
+
+def test_unmapped_sensors_begin_and_end_without_a_worker_and_mapped_ones_wait_for_their_own(
+    airflow_database: None, run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, tmp_path: Path
+) -> None:
+    """Scheduled as the scheduler does it, and run by a triggerer. Nothing here is a worker."""
+    flags = {key: emulator.create_flag(key) for key in ("search", "one", "two", "button")}
+    with DAG(dag_id) as dag:
+        quick: dict[str, Any] = {"poll_interval": 0.3, "timeout": PATIENCE, "deferrable": True}
+        AmplitudeEnabledSensor(task_id="by_key", flag_key="search", **quick)
+        AmplitudeRolloutSensor(task_id="by_id", flag_id=flags["button"]["id"], at_least=10, **quick)
+        AmplitudeEnabledSensor(task_id="template", flag_key="{{ 'search' }}", **quick)
+        AmplitudeEnabledSensor.partial(task_id="mapped", **quick).expand(flag_key=["one", "two"])
+    states = scheduled(dag)
+    begin_there = Path(sys.modules["airflow.triggers"].__file__ or "").with_name("shared_stream.py").exists()
+    first = "deferred" if begin_there else "scheduled"
+    assert states() == {
+        "by_key": first,
+        "by_id": first,
+        "template": "scheduled",
+        "mapped[0]": "scheduled",
+        "mapped[1]": "scheduled",
+    }
+    if not begin_there:
+        return
+    emulator.clear_requests()
+    with triggerer(tmp_path / "triggerer.log"):
+        until(lambda: emulator.requests()["total"] >= 3)
+        emulator.edit("flags", flags["search"]["id"], enabled=True)
+        emulator.edit("flags", flags["button"]["id"], enabled=True, rolloutPercentage=10)
+        until(lambda: {states()["by_key"], states()["by_id"]} == {"success"})
+    assert xcoms(dag_id, "by_key")["return_value"] == {
+        "id": flags["search"]["id"],
+        "key": "search",
+        "enabled": True,
+        "url": xcoms(dag_id, "by_key")["amplitude_url"],
+    }
+    assert xcoms(dag_id, "by_id")["amplitude_url"].endswith(flags["button"]["id"])
+
+
+def test_each_mapped_sensor_watches_its_own_flag(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
+    flags = [emulator.create_flag(key) for key in ("one", "two", "three")]
+    emulator.clear_requests()
+
+    def people() -> None:
+        for count, flag in enumerate(flags, 1):
+            until(lambda count=count: emulator.requests()["total"] >= 3 * count)  # type: ignore[misc]
+            emulator.edit("flags", flag["id"], enabled=True)
+
+    thread = threading.Thread(target=people)
+    thread.start()
+    with DAG(dag_id) as dag:
+        AmplitudeEnabledSensor.partial(task_id="wait", poll_interval=0.1, timeout=PATIENCE, deferrable=True).expand(
+            flag_key=["one", "two", "three"]
+        )
+    ran = run(dag)
+    thread.join()
+    assert ran.succeeded, ran.states
+    assert [ran.xcom("wait", map_index=index)["id"] for index in range(3)] == [flag["id"] for flag in flags]
+
+
+def scheduled(dag: DAG) -> Callable[[], dict[str, str]]:
+    """Begin a run of it, and return what tells the states of its tasks."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbag import DBDagBag
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+    from sqlalchemy import select, update
+
+    bag = DagBag(dag_folder=str(dag_folder()), bundle_path=dag_folder(), bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    with create_session() as session:
+        # In a file, which Airflow takes for granted when a trigger ends a task.
+        session.execute(update(DagModel).where(DagModel.dag_id == dag.dag_id).values(relative_fileloc="a_dag.py"))
+        kept = DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session)
+        assert kept is not None
+        dag_run = kept.create_dagrun(
+            run_id="once",
+            run_after=datetime.now(timezone.utc),
+            run_type=DagRunType.MANUAL,
+            triggered_by=DagRunTriggeredByType.TEST,
+            state=DagRunState.RUNNING,
+            session=session,
+        )
+        dag_run.dag = kept
+        decision = dag_run.task_instance_scheduling_decisions(session=session)
+        for ti in decision.schedulable_tis:
+            ti.task = kept.get_task(ti.task_id)
+        dag_run.schedule_tis(decision.schedulable_tis, session=session)
+
+    def states() -> dict[str, str]:
+        with create_session() as session:
+            tis = session.scalars(select(TaskInstance).where(TaskInstance.dag_id == dag.dag_id))
+            return {
+                one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]": str(one.state) for one in tis
+            }
+
+    return states
+
+
+def xcoms(dag_id: str, task_id: str) -> dict[str, Any]:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalars(select(XComModel).where(XComModel.dag_id == dag_id, XComModel.task_id == task_id)).all()
+        return {one.key: XComModel.deserialize_value(one) for one in found}
