@@ -175,9 +175,13 @@ def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
 
 
 def test_the_picture() -> None:
-    off = [version(4, NOW, "Maria", **flag(5, False)), version(5, NOW + HOUR, "Maria", **flag(5))]
+    off = [
+        version(4, NOW, "Maria", **flag(5, False)),
+        version(5, NOW + HOUR / 2, "Maria", **flag(5, False, name="edited while it is off")),
+        version(6, NOW + HOUR, "Maria", **flag(5)),
+    ]
     (picture,) = detail(versions=VERSIONS + off, now=NOW + 2 * HOUR)["pictures"]
-    assert [one["percentage"] for one in picture["points"]] == [0, 1, 5, 5, 5, 5]
+    assert [one["percentage"] for one in picture["points"]] == [0, 1, 5, 5, 5, 5, 5]
     assert picture["points"][-1]["at"] == (NOW + 2 * HOUR).isoformat()
     assert picture["off"] == [
         [(MONDAY - HOUR).isoformat(), MONDAY.isoformat()],
