@@ -92,7 +92,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         self._ways = {way: value for way, value in ways.items() if value is not None}
         self._seen: FlagConfig | None = None
         self._told: int | None = None
-        self._told_at: float | None = None
+        self._telling: list[tuple[float, int]] = []
+        self._is_plugin_missed = False
         self._complained: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -152,7 +153,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             self._complain(error)
             return
         for event in news:
-            self._told, self._told_at = int(event["version"]), time.monotonic()
+            self._told = int(event["version"])
+            self._telling.append((time.monotonic(), self._told))
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
         if self._is_told_by(versions, config):
             self._seen = config
@@ -201,18 +203,22 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         }
 
     async def _keep_told(self) -> None:
-        """Keep it where no listener did, once Airflow has surely stored the events."""
-        if self._told is None or self._told_at is None or time.monotonic() - self._told_at < _SURELY_STORED_AFTER:
+        """Keep what Airflow has surely stored by now, where no listener did."""
+        now = time.monotonic()
+        sure = [version for at, version in self._telling if now - at >= _SURELY_STORED_AFTER]
+        if not sure:
             return
         kept = await read_told(self, self.key)
-        if kept is None or kept < self._told:
-            self.log.warning(
-                "The plugin amplitude_experiment_watcher is not loaded. When the triggerer is killed at the wrong "
-                "moment, a change of %s is told twice.",
-                self.target,
-            )
-            await write_told(self, self.key, self._told)
-        self._told_at = None
+        if kept is None or kept < sure[-1]:
+            await write_told(self, self.key, sure[-1])
+            if not self._is_plugin_missed:
+                self.log.warning(
+                    "The plugin amplitude_experiment_watcher is not loaded. When the triggerer is killed at the wrong "
+                    "moment, a change of %s is told twice.",
+                    self.target,
+                )
+            self._is_plugin_missed = True
+        self._telling = [one for one in self._telling if one[1] > sure[-1]]
 
     def _history(self, id: str) -> list[Version]:
         fields = AmplitudeExperimentHook(self.amplitude_conn_id).fields

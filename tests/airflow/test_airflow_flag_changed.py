@@ -182,7 +182,8 @@ def test_it_goes_on_where_it_was_told(emulator: Emulator) -> None:
 
 
 def test_without_the_plugin_it_keeps_itself_what_it_told(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flag_changed, "_SURELY_STORED_AFTER", 0.2)
+    """Also when the changes never stop."""
+    monkeypatch.setattr(flag_changed, "_SURELY_STORED_AFTER", 0.4)
     flag = emulator.create_flag("search", rolloutPercentage=1)
     store = Store()
     trigger = watch(store, flag_key="search")
@@ -190,8 +191,13 @@ def test_without_the_plugin_it_keeps_itself_what_it_told(emulator: Emulator, mon
     async def story() -> None:
         async with Watching(trigger):
             await until(lambda: store.kept)
-            emulator.edit("flags", flag["id"], rolloutPercentage=2)
-            await until(lambda: store.kept[trigger.key] == 2)
+            for percentage in range(2, 99):
+                emulator.edit("flags", flag["id"], rolloutPercentage=percentage)
+                await asyncio.sleep(0.1)
+                if store.kept[trigger.key] > 1:
+                    break
+            assert 1 < store.kept[trigger.key] < percentage  # not yet the newest
+            await until(lambda: store.kept[trigger.key] == percentage)
 
     asyncio.run(story())
 
