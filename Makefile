@@ -10,13 +10,15 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-rollback test test-ui lint types unit ui docs bench lock clean
+.PHONY: help setup demo demo-rollback test test-deep test-ui chaos lint types unit ui docs bench lock clean
 
 help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
+	@echo "make test-deep      10,000 generated histories of a rollout (takes long)"
+	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
 	@echo "make docs           the documentation as a site, in site/"
 	@echo "make test-ui        the Rollouts page and the connection form in a real browser"
@@ -70,7 +72,21 @@ test-ui: setup
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraint $(CONSTRAINTS) --constraint constraints/ui.txt --editable '.[ui]'
 	$(VENV)/bin/python -m pytest tests_ui
 
+# By force: PostgreSQL, and Redis for CHAOS='--executor celery', come from Debian where they are absent.
+SEED ?= 1
+chaos: setup .venv-chaos/.installed
+	@PATH="$(CURDIR)/.venv-chaos/bin:$$PATH" .venv-chaos/bin/python -m tools.chaos --seed $(SEED) $(CHAOS)
+
+.venv-chaos/.installed: pyproject.toml constraints/chaos.txt
+	@echo "Making the environment .venv-chaos ..."
+	@$(PYTHON) -m venv --clear .venv-chaos
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python .venv-chaos/bin/python --constraint constraints/chaos.txt --editable '.[chaos]'
+	@touch $@
+
 test: lint types unit
+
+test-deep: setup
+	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -90,6 +106,8 @@ lock: setup
 	  --no-annotate --no-header --output-file constraints/airflow-3.2.txt
 	$(VENV)/bin/uv pip compile pyproject.toml --extra bench --universal --python-version 3.10 --upgrade \
 	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/bench.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --extra chaos --universal --python-version 3.10 --upgrade \
+	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/chaos.txt
 	$(VENV)/bin/uv pip compile pyproject.toml --extra docs --universal --python-version 3.10 --upgrade \
 	  --no-annotate --no-header --constraint constraints/airflow-3.3.txt --output-file constraints/docs.txt
 	echo 'playwright>=1.50' | $(VENV)/bin/uv pip compile - --universal --python-version 3.10 --upgrade \
