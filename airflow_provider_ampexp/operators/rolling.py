@@ -104,13 +104,13 @@ class RollingFlag:
         enabled = stood.enabled or stood.percentage <= percentage
         wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
         self._bring_to(wanted)
-        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
-        if lost is not None:
-            self._put_back(lost, percentage)
         if (seconds := self.client.seconds_in_flight) > 0:
             # What got no answer in time may be carried out late. It must not come after the next write.
             time.sleep(seconds)
             self.look(archived=self.seen.archived)
+        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
+        if lost is not None:
+            self._put_back(lost, percentage)
         return Position(percentage, enabled)
 
     def lower_to(self, position: Position) -> None:
@@ -143,9 +143,9 @@ class RollingFlag:
             now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
             if not any(name in config for name in differing(config, sent)):
                 theirs, lost = None, theirs or lost
-            elif any(now.get(name) != was.get(name) for name in self._matters):
+            elif any(name in was and now.get(name) != was.get(name) for name in self._matters):
                 moved = position_of(now, self.segment) != position_of(was, self.segment)
-                moved = moved or now.get("deleted") != was.get("deleted")
+                moved = moved or now.get("deleted", False) != was.get("deleted", False)
                 theirs = _Lost(one, now, moved or (theirs is not None and theirs.moved))
             was = now
         return lost
