@@ -48,6 +48,7 @@ class World:
         self.trouble: list[tuple[datetime, datetime]] = []
         self.first_seen: dict[int, datetime] = {}
         self._known: dict[int, int] = {}
+        self._looks: dict[int, int] = {}
         self._asked: dict[str, tuple[int, int]] = {}
         self._airflow = airflow
         self.service = Service()
@@ -91,8 +92,15 @@ class World:
         newest = int(response.headers.get("X-Newest", 0))
         if response.status_code == 200 and request.method == "GET" and newest:
             self._known[self._attempt] = newest
-            self.first_seen.setdefault(self._attempt, self.timeline.now)
+            self._note_look(str(request.url), newest)
         return response
+
+    def _note_look(self, url: str, newest: int) -> None:
+        """An attempt has looked once it has read the versions; twice, where the newest one does not show all."""
+        if url.endswith("/versions"):
+            self._looks[self._attempt] = self._looks.get(self._attempt, 0) + 1
+            if self._looks[self._attempt] == 2 or not self.story.hides(newest):
+                self.first_seen.setdefault(self._attempt, self.timeline.now)
 
     def _note_trouble(self, seconds: float) -> None:
         now = self.timeline.now
