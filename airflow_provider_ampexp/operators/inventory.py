@@ -81,7 +81,8 @@ class AmplitudeListOperator(AmplitudeOperator):
     It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
     Arguments are templated, but ``max_items``.
 
-    :param kind: ``flags``, ``experiments`` or ``deployments``
+    :param kind: ``flags``, ``experiments`` or ``deployments``; of these the key, with which applications authenticate, is
+        left out
     :param key: only those with exactly this key (not for deployments)
     :param project_id: only those of this project; if not given, of all projects that the key can see
     :param include_archived: archived ones, too; default ``False``
@@ -154,7 +155,7 @@ class AmplitudeListOperator(AmplitudeOperator):
                 raise InvalidInputError("key", "deployments are not found by key; name fields and look through them")
             for one in hook.client.deployments.list():
                 if project_id in (None, one.get("projectId")) and (archived or not one.get("deleted")):
-                    yield one
+                    yield _without_its_key(one)
             return
         endpoints = hook.client.flags if kind == "flags" else hook.client.experiments
         yield from endpoints.list(key=key, project_id=project_id, include_archived=archived)
@@ -178,6 +179,11 @@ def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[st
     return dict(item) if fields is None else {name: item.get(name) for name in fields}
 
 
+def _without_its_key(deployment: Mapping[str, object]) -> dict[str, object]:
+    """Applications authenticate with a deployment's key, and an XCom is plain text to whoever may read the DAG."""
+    return {name: value for name, value in deployment.items() if name != "key"}
+
+
 def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object:
     id = config["id"]
     if name == "versions":
@@ -185,5 +191,5 @@ def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object
     if name == "variants":
         return endpoints.variants(id)
     if name == "deployments":
-        return endpoints.deployments(id)
+        return [_without_its_key(one) for one in endpoints.deployments(id)]
     return {one["key"]: endpoints.inclusions(id, one["key"]) for one in config.get("variants", [])}

@@ -116,3 +116,17 @@ def test_wrong_arguments_are_refused_while_the_dag_is_parsed(arguments: dict[str
 def test_deployments_are_not_found_by_key(emulator: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="key: deployments are not found by key"):
         AmplitudeListOperator(task_id="list", kind="deployments", key="a").execute({})
+
+
+def test_no_key_of_a_deployment_is_returned_or_written(emulator: Emulator, tmp_path: Path) -> None:
+    keys = [one["key"] for one in emulator.dump()["deployments"]]
+    emulator.create_flag("search", deployments=[one["id"] for one in emulator.dump()["deployments"]])
+    path = tmp_path / "deployments.jsonl"
+    told = [
+        AmplitudeListOperator(task_id="list", kind="deployments").execute({}),
+        AmplitudeListOperator(task_id="key", kind="deployments", fields=["key"]).execute({}),
+        AmplitudeGetOperator(task_id="get", flag_key="search", include=["deployments"]).execute({}),
+        AmplitudeListOperator(task_id="file", kind="deployments", path=f"file://{path}").execute({}),
+    ]
+    assert len(keys) == 2
+    assert [key for key in keys if key in json.dumps(told) or key in path.read_text()] == []
