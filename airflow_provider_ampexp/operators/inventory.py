@@ -81,8 +81,8 @@ class AmplitudeListOperator(AmplitudeOperator):
     It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
     Arguments are templated, but ``max_items``.
 
-    :param kind: ``flags``, ``experiments`` or ``deployments``; of these the key, with which applications authenticate, is
-        left out
+    :param kind: ``flags``, ``experiments`` or ``deployments``; of these the key, with which applications authenticate,
+        is left out
     :param key: only those with exactly this key (not for deployments)
     :param project_id: only those of this project; if not given, of all projects that the key can see
     :param include_archived: archived ones, too; default ``False``
