@@ -280,7 +280,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         with kept_if_it_fails(context, flag, memory):
             # What was set, not what is seen now: who disables the flag right after the write is somebody else.
             after = flag.raise_to(act.stage.percentage)
-        memory = memory.raised(before, after, flag.seen, flag.now)
+        return self.noted(flag, memory.raised(before, after, flag.seen, flag.now))
+
+    def noted(self, flag: RollingFlag, memory: Memory) -> Memory:
+        """Log and remember whose changes were put back on the way."""
         for note in flag.notes:
             self.log.warning("%s", note)
             memory = memory.recorded("note", flag.now, {"why": note})
@@ -365,10 +368,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             )
         with kept_if_it_fails(context, flag, memory):
             lower(context, flag, act.to, act.why, self.described())
-        moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
-        keep_record(context, memory.recorded("rollback", flag.now, moved))
+        after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
+        moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
+        keep_record(context, self.noted(flag, memory).recorded("rollback", flag.now, moved))
         raise AirflowFailException(
-            f"Rolled back {self.described()} from {before} to {act.to}, and confirmed it by reading: {act.why}. "
+            f"Rolled back {self.described()} from {before} to {after}, and confirmed it by reading: {act.why}. "
             "No retry follows; clear this task to begin anew."
         )
 

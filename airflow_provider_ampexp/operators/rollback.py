@@ -50,9 +50,10 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         before = flag.seen.position
         if isinstance(act, RollBack) and act.to is not None:
             lower(context, flag, act.to, act.why, self.described())
-            self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, flag.seen.position, act.why)
-            moved = {"from": before.percentage, "to": act.to.percentage, "enabled": act.to.enabled, "why": act.why}
-            memory = memory.recorded("rollback", flag.now, moved)
+            after = flag.seen.position
+            self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, after, act.why)
+            moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
+            memory = self.noted(flag, memory).recorded("rollback", flag.now, moved)
         elif isinstance(act, Done):
             self.log.info("%s stands at %s: %s.", self.described(), before, act.why)
         else:

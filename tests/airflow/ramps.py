@@ -24,6 +24,8 @@ LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine
 PLAN: dict[str, Any] = {"stages": [1, 25, 100], "soak": "1h", "poll_interval": 0.1}
 # Airflow 3.3 keeps what a task wants to find again after its death.
 HAS_TASK_STATE = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
+# Three more tries, at once: a test of what is not to be tried again sees it, and does not wait for it.
+RETRIED: dict[str, Any] = {"retries": 3, "retry_delay": 0}
 ON: list[dict[str, Any]] = [{"key": "on"}]
 
 

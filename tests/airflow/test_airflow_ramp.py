@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG, chain
 from airflow.sdk.exceptions import TaskDeferred
 from airflow_runs import Run
-from ramps import ON, PLAN, Soaks, began, exposures, flag, history, told, writes
+from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -207,7 +207,7 @@ def test_a_flag_that_is_to_stay_disabled(run: Runner, emulator: Emulator, dag_id
     flag_id = flag(emulator)
     emulator.clear_requests()
     with DAG(dag_id) as dag:
-        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", enable=False, retries=3, **PLAN)
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", enable=False, **RETRIED, **PLAN)
     ran = run(dag)
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})

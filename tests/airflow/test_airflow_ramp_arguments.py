@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, chain
 from airflow_runs import Run
-from ramps import PLAN, Failures, exposures, flag
+from ramps import PLAN, RETRIED, Failures, exposures, flag
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -103,7 +103,7 @@ def test_a_template_that_renders_to_nonsense_names_the_field_and_asks_nothing(
     }
     broken = Failures()
     params = {"stages": [50, 20], "soak": "soon", "word": "nonsense"}
-    with DAG(dag_id, params=params, default_args={"retries": 2, "trigger_rule": "all_done", **broken.callback}) as dag:
+    with DAG(dag_id, params=params, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
         chain(
             *[
                 AmplitudeRampRolloutOperator(task_id=field, **{"flag_key": "search", **PLAN, **given})
@@ -123,7 +123,7 @@ def test_a_template_that_renders_to_nonsense_names_the_field_and_asks_nothing(
 def test_a_flag_or_a_segment_that_is_not_there(run: Runner, emulator: Emulator, dag_id: str) -> None:
     flag_id = flag(emulator)
     broken = Failures()
-    with DAG(dag_id, default_args={"retries": 2, **broken.callback}) as dag:
+    with DAG(dag_id, default_args={**RETRIED, **broken.callback}) as dag:
         AmplitudeRampRolloutOperator(task_id="flag", flag_key="nobody", **PLAN)
         AmplitudeRampRolloutOperator(task_id="segment", flag_key="search", segment="Nobody", **PLAN)
     ran = run(dag)

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, chain
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_runs import Run
-from ramps import HAS_TASK_STATE, PLAN, Deaths, Failures, Soaks, began, clear, exposures, flag
+from ramps import HAS_TASK_STATE, PLAN, RETRIED, Deaths, Failures, Soaks, began, clear, exposures, flag
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, Moment
@@ -18,7 +18,6 @@ from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[..., Run]
-RETRIED: dict[str, Any] = {"retries": 2, "retry_delay": 0}
 
 
 @pytest.fixture

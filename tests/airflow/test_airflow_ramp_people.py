@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, chain
 from airflow_runs import Run
-from ramps import PLAN, Failures, Soaks, began, exposures, flag, history, told, writes
+from ramps import PLAN, RETRIED, Failures, Soaks, began, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -32,7 +32,7 @@ def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
     }
     ids = {key: flag(emulator, key, enabled=True, rolloutPercentage=25) for key in edits}
     broken = Failures()
-    with DAG(dag_id, default_args={"retries": 3, "trigger_rule": "all_done", **broken.callback}) as dag:
+    with DAG(dag_id, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
         chain(*[AmplitudeRampRolloutOperator(task_id=key, flag_key=key, **PLAN) for key in edits])
     for key, fields in edits.items():
         soaks.will(lambda key=key, fields=fields: emulator.edit("flags", ids[key], by="Maria", **fields))
@@ -217,7 +217,7 @@ def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
     segment = "Beta" if "targetSegments" in fields else None
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(
-            task_id="ramp", flag_key="search", segment=segment, retries=3, **broken.callback, **PLAN
+            task_id="ramp", flag_key="search", segment=segment, **RETRIED, **broken.callback, **PLAN
         )
     ran = run(dag)
 

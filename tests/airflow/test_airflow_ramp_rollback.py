@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, chain
 from airflow_runs import Run
-from ramps import PLAN, Failures, Soaks, exposures, flag, history, writes
+from ramps import PLAN, RETRIED, Failures, Soaks, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, Moment
@@ -40,7 +40,7 @@ def test_every_target_is_confirmed_and_no_retry_follows(
     ids = {key: flag(emulator, key, enabled=True, rolloutPercentage=3) for key in targets}
     broken = Failures()
     plan: dict[str, Any] = {**PLAN, "stages": [5, 25, 100], "guardrails": [errors]}
-    with DAG(dag_id, default_args={"retries": 3, "trigger_rule": "all_done", **broken.callback}) as dag:
+    with DAG(dag_id, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
         chain(
             *[
                 AmplitudeRampRolloutOperator(task_id=key, flag_key=key, rollback=to, **plan)
@@ -78,9 +78,41 @@ def test_back_to_a_flag_that_was_off_at_a_higher_percentage(
     ran = run(dag)
 
     assert ran.states == {"ramp": "failed"}
-    assert max(exposures(emulator, flag_id)) == 25
-    now = emulator.flag(flag_id)
-    assert (now["enabled"], now["rolloutPercentage"]) == (False, 80)
+    configs = [one["flagConfig"] for one in reversed(emulator.versions("flags", flag_id))]
+    assert [(one["rolloutPercentage"], one["enabled"]) for one in configs] == [
+        (80, False),
+        (1, False),
+        (1, True),
+        (25, True),
+        (25, False),
+        (80, False),
+    ]
+
+
+def test_who_lowers_it_further_at_that_moment_has_the_last_word(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=5)
+    broken, lines = Failures(), told(monkeypatch)
+
+    def maria_is_quick() -> None:
+        emulator.edit_before_write("flags", flag_id, by="Maria", rolloutPercentage=2)
+        soaks.end()
+
+    soaks.will(None, maria_is_quick)
+    with DAG(dag_id) as dag:
+        plan: dict[str, Any] = {**PLAN, "stages": [5, 25, 100], "rollback": "previous", "guardrails": [errors]}
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **broken.callback, **plan)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "failed"}
+    assert history(emulator, flag_id)[-1] == (2, "Airflow")
+    assert "Rolled back flag 'search' from 25 % to 2 %, and confirmed it by reading" in broken.said("ramp")
+    note = "Maria had lowered it further, to 2 %; that was put back."
+    assert note in lines
+    *_, noted, last = ran.xcom("ramp", key="rollout")
+    assert (noted["what"], noted["why"]) == ("note", note)
+    assert (last["what"], last["to"]) == ("rollback", 2)
 
 
 def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
@@ -120,7 +152,7 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     soaks.will(None, approvals)
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(
-            task_id="ramp", flag_key="search", guardrails=[errors], retries=3, **broken.callback, **PLAN
+            task_id="ramp", flag_key="search", guardrails=[errors], **RETRIED, **broken.callback, **PLAN
         )
     ran = run(dag)
 
@@ -154,10 +186,9 @@ def test_one_that_amplitude_does_not_answer_is_finished_by_the_retry(
             task_id="ramp",
             flag_key="search",
             guardrails=[errors],
-            retries=1,
-            retry_delay=0,
             on_retry_callback=lambda context: said.append(str(context["exception"])),
             rollback=0,
+            **RETRIED,
             **PLAN,
         )
     ran = run(dag)
