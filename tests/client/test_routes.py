@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client import ManagementClient, NotFoundError
 from airflow_provider_ampexp.client.deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client.flags import FlagEndpoints
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -25,7 +25,7 @@ def _methods(of: type) -> set[str]:
 
 def test_the_table_holds_exactly_the_39_routes_of_the_contract():
     assert len({call.route.replace("{kind}", kind) for call, kind in EVERY_ROUTE}) == len(EVERY_ROUTE) == 39
-    assert {call.name for call in ROUTES_OF_KIND} == _methods(FlagEndpoints) - {"find"}
+    assert {call.name for call in ROUTES_OF_KIND} == _methods(FlagEndpoints) - {"find", "remove_inclusions"}
     assert {call.name for call in ROUTES_OF_DEPLOYMENTS} == {
         f"deployments.{name}" for name in _methods(DeploymentEndpoints)
     }
@@ -148,3 +148,15 @@ def test_the_date_is_the_services_own(client: ManagementClient, emulator: Emulat
     list(client.deployments.list())
     assert client.date is not None
     assert 86_400 * 3 - 10 < (client.date - datetime.now(timezone.utc)).total_seconds() < 86_400 * 3 + 10
+
+
+@each_kind
+def test_inclusions_are_removed_by_value_where_the_service_can(kind: str, client: ManagementClient, world: Worlds):
+    here = world(kind)
+    endpoints = getattr(client, kind)
+    with pytest.raises(NotFoundError):
+        endpoints.remove_inclusions(here.id, ODD, ["nobody"])
+    here.emulator.settings(extra_endpoints=True)
+    there = endpoints.inclusions(here.id, ODD)
+    endpoints.remove_inclusions(here.id, ODD, there[:1])
+    assert endpoints.inclusions(here.id, ODD) == [one for one in there if one != there[0]]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
@@ -22,6 +23,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_included,
     ensure_nobody_included,
     ensure_not_included,
+    inclusions,
 )
 
 from .trial import WRITE_METHODS, BeforeEachWrite
@@ -85,8 +87,10 @@ class Trial:
         change: Callable[[ManagementClient], Outcome],
         faults: list[str] = [],  # noqa: B006
         edits: dict[int, Edit] = {},  # noqa: B006
+        by_value: bool = False,
     ) -> Trial:
         emulator.reset()
+        emulator.settings(extra_endpoints=by_value)
         variants = [{"key": VARIANT}, {"key": "other"}]
         inclusions = {VARIANT: before, "other": ["zoe", "anna"]}
         emulator.load(
@@ -139,7 +143,7 @@ def change_of(operation: str, named: list[str]) -> Callable[[ManagementClient], 
 
 
 @settings(
-    max_examples=40,
+    max_examples=80,
     derandomize=True,
     database=None,
     deadline=None,
@@ -152,6 +156,7 @@ def change_of(operation: str, named: list[str]) -> Callable[[ManagementClient], 
     named=st.lists(PEOPLE, min_size=1, max_size=4),
     faults=st.lists(st.sampled_from(["none", *FAULTS]), max_size=3).filter(lambda them: them.count("slow") < 2),
     edits=EDITS,
+    by_value=st.sampled_from([None, False, True]),
 )
 def test_nobody_is_hit_who_was_not_named(
     emulator: Emulator,
@@ -160,9 +165,12 @@ def test_nobody_is_hit_who_was_not_named(
     named: list[str],
     faults: list[str],
     edits: dict[int, Edit],
+    by_value: bool | None,
 ) -> None:
+    """Removed by their places, by value, or by their places after the service was asked in vain for the other."""
     assume(operation != "clear" or "404" not in faults)  # the one call of it: that is an error, as it should be
-    check(emulator, before, operation, named, faults, edits)
+    with mock.patch.object(inclusions, "_WORTH_ASKING", 10 if by_value is None else 1):
+        check(emulator, before, operation, named, faults, edits, bool(by_value))
 
 
 def check(
@@ -172,8 +180,9 @@ def check(
     named: list[str],
     faults: list[str],
     edits: dict[int, Edit],
+    by_value: bool = False,
 ) -> Trial:
-    trial = Trial.run(emulator, before, change_of(operation, named), faults, edits)
+    trial = Trial.run(emulator, before, change_of(operation, named), faults, edits, by_value)
     after = trial.after
     assert after is not None
     assert trial.outcome is not None

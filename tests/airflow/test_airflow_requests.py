@@ -1,0 +1,206 @@
+"""What each thing costs, in requests counted by the emulator. The table of it is `docs/requests.md`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.operators.inclusions import (
+    AmplitudeAddInclusionsOperator,
+    AmplitudeRemoveInclusionsOperator,
+)
+from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
+from airflow_provider_ampexp.triggers.lookout import Lookout
+from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
+
+ON: list[dict[str, Any]] = [{"key": "on"}]
+
+
+def cost(emulator: Emulator, operator: Any) -> int:
+    """How many requests the task takes."""
+    emulator.clear_requests()
+    operator.execute({})
+    return int(emulator.requests()["total"])
+
+
+def ways(flag: dict[str, Any]) -> dict[str, dict[str, str]]:
+    return {"key": {"flag_key": flag["key"]}, "id": {"flag_id": flag["id"]}}
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_enabling_and_percentages(emulator: Emulator, way: str) -> None:
+    named = ways(emulator.create_flag("search", variants=ON))[way]
+    assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 3
+    assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 1
+    assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 3
+    assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 1
+
+
+@pytest.mark.parametrize(("way", "fewer"), [("key", 0), ("id", 1)])
+def test_adding_inclusions(emulator: Emulator, way: str, fewer: int) -> None:
+    named = ways(emulator.create_flag("search", variants=ON))[way]
+    users = [f"user-{number}" for number in range(500)]
+    add = AmplitudeAddInclusionsOperator(task_id="a", variant="on", users=users, **named)
+    assert cost(emulator, add) == 4 - fewer
+    assert cost(emulator, add) == 2 - fewer
+
+
+@pytest.mark.parametrize("present", [20, 2000])
+@pytest.mark.parametrize("count", [1, 2, 9])
+@pytest.mark.parametrize("offered", [False, True])
+def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: int, offered: bool) -> None:
+    """For so few the service is not asked whether it removes by value: that would cost a request of its own."""
+    emulator.settings(rate_per_second=None, extra_endpoints=offered)
+    assert removal(emulator, present, count) == count + 2
+
+
+@pytest.mark.parametrize("count", [10, 99, 100, 101, 250, 2000])
+def test_removing_inclusions_by_value(emulator: Emulator, count: int) -> None:
+    emulator.settings(rate_per_second=None, extra_endpoints=True)
+    assert removal(emulator, 2000, count) == math.ceil(count / 100) + 2
+
+
+def test_removing_many_where_the_service_cannot_by_value(emulator: Emulator) -> None:
+    emulator.settings(rate_per_second=None)
+    assert removal(emulator, 100, 50) == 50 + 2 + 1  # which asked
+
+
+def removal(emulator: Emulator, present: int, count: int) -> int:
+    users = [f"user-{number}" for number in range(present)]
+    flag = emulator.create_flag("search", variants=ON, inclusions={"on": users})
+    gone = users[:: present // count][:count]
+    remove = AmplitudeRemoveInclusionsOperator(task_id="a", variant="on", users=gone, flag_id=flag["id"])
+    took = cost(emulator, remove)
+    assert emulator.inclusions("flags", flag["id"], "on") == [user for user in users if user not in set(gone)]
+    return took
+
+
+@pytest.mark.parametrize(("filters", "pages"), [(True, 1), (False, 3)])
+def test_finding_by_key(emulator: Emulator, filters: bool, pages: int) -> None:
+    """Pages until found: the newest come first, and this one stands on the third page of four."""
+    emulator.settings(ignore_filters=not filters)
+    emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(3500)]})
+    emulator.clear_requests()
+    with ManagementClient(emulator.api_key, base_url=emulator.base_url) as client:
+        found = client.flags.find("flag-1200", project_id=emulator.project_id)
+    assert found is not None
+    assert found["key"] == "flag-1200"
+    assert emulator.requests()["total"] == pages
+
+
+@pytest.mark.parametrize("stages", [[100], [1, 100], [1, 5, 25, 50, 100]])
+def test_a_ramp_without_soaks(emulator: Emulator, stages: list[int]) -> None:
+    """2 to find it and its history, then 2 a stage: at most 3 a stage from the second on."""
+    flag = emulator.create_flag("search", variants=ON)
+    ramp = AmplitudeRampRolloutOperator(task_id="a", flag_key="search", stages=stages, soak=0, deferrable=False)
+    assert cost(emulator, ramp) == 2 + 2 * len(stages)
+    assert emulator.flag(flag["id"])["rolloutPercentage"] == 100
+    assert cost(emulator, ramp) == 2
+
+
+class Wait:
+    """Waits for a number of looks."""
+
+    interval = 0.2
+
+    def __init__(self, id: str, looks: int) -> None:
+        self.target = Target("flags", id=id)
+        self._left = looks
+
+    def seconds_left(self, now: object) -> float:
+        return 1000.0
+
+    def saw(self, config: object, client: object) -> dict[str, Any] | None:
+        self._left -= 1
+        return {} if self._left == 0 else None
+
+    def failed(self, error: Exception) -> dict[str, Any]:
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("flags", "waits", "offered", "a_round"),
+    [
+        (1, 1, False, {"GET /api/1/flags/{id}": 1}),
+        (500, 500, False, {"GET /api/1/flags": 1}),
+        (1000, 1000, False, {"GET /api/1/flags": 1}),
+        (1000, 1000, True, {"GET /api/1/flags": 1}),
+        (3000, 1000, True, {"GET /api/1/versions": 1}),
+        (3000, 1000, False, {"GET /api/1/flags": 3}),
+    ],
+)
+def test_a_round_of_many_waits(
+    emulator: Emulator, flags: int, waits: int, offered: bool, a_round: dict[str, int]
+) -> None:
+    """The first rounds learn how many pages there are, and whether there is a feed."""
+    emulator.settings(rate_per_second=None, extra_endpoints=offered)
+    ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(flags)]})["flags"]
+    emulator.advance(60)
+    watched = {Target("flags", id=id) for id in ids[:waits]}
+    with ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as client:
+        lookout = Lookout(client)
+        for number in range(5):
+            if number == 2:
+                emulator.clear_requests()
+            sight = lookout.look(watched, watched, watched)
+            assert sight.configs.keys() | sight.unchanged == watched
+    assert emulator.requests()["by_route"] == {route: 3 * count for route, count in a_round.items()}
+
+
+def test_the_waits_of_a_triggerer_are_those_rounds(emulator: Emulator) -> None:
+    ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(1000)]})["flags"]
+    emulator.clear_requests()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(wait_with_others("amplitude_experiment_default", Wait(id, 5)) for id in ids))
+
+    asyncio.run(all_of_them())
+    assert emulator.requests()["by_route"] == {"GET /api/1/flags": 5}
+
+
+def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
+    """500 tasks that each take a flag through 5 stages in a day, with four soaks in the triggerer.
+
+    Measured by the part: a task's requests on workers, which do not depend on how long it soaks, and a round's. The
+    day is computed of them, as `docs/requests.md` tells it.
+    """
+    from airflow.sdk.exceptions import TaskDeferred
+
+    emulator.create_flag("search", variants=ON)
+    emulator.settings(rate_per_second=None)
+    ramp: Any = AmplitudeRampRolloutOperator(task_id="a", flag_key="search", stages=[1, 5, 25, 50, 100], soak="6h")
+    emulator.clear_requests()
+    waits = 0
+    resume = ramp.execute
+    given: dict[str, Any] = {}
+    while True:
+        try:
+            resume({}, **given)
+            break
+        except TaskDeferred as deferred:
+            waits += 1
+            emulator.advance(6 * 3600 + 5)
+            event = {"status": "due", "archived": False, "why": ""}
+            resume, given = ramp.resume, {"event": event, **(deferred.kwargs or {})}
+    on_workers = emulator.requests()["total"]
+    assert (waits, on_workers) == (4, 2 + 5 * 2 + 4)
+
+    ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(500)]})["flags"]
+    watched = {Target("flags", id=id) for id in ids}
+    with ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as client:
+        lookout = Lookout(client)
+        emulator.clear_requests()
+        lookout.look(watched, watched, watched)
+    a_round = emulator.requests()["total"]
+    rounds = 24 * 60  # at the default of a look a minute
+    ends = 4 * 500  # and each soak's end may fall between two
+    assert a_round == 1
+    assert 500 * on_workers + (rounds + ends) * a_round == 11_440
