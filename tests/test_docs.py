@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -26,3 +28,18 @@ def test_every_test_and_invariant_of_the_failure_model_exists() -> None:
 def test_no_link_leads_nowhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_example_parses_and_imports_what_is_there(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("airflow_provider_ampexp"):
+                module = importlib.import_module(str(node.module))
+                assert [one.name for one in node.names if not hasattr(module, one.name)] == []
+
+
+def test_every_example_dag_is_on_the_page_of_examples() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text()
+    there = {path.name for path in (ROOT / "example_dags").glob("*.py")}
+    assert set(re.findall(r'"example_dags/(\w+\.py)"', page)) == there

@@ -1,4 +1,4 @@
-"""The pages about operators: the example of each is run as it stands there, and does what the page says."""
+"""The first rollout and the pages about operators: the example of each is run as it stands, and does what is said."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from airflow.sdk import DAG, BaseOperator
 
 from airflow_provider_ampexp.emulator.control import Emulator
 
-PAGES = {page.stem: page for page in (Path(__file__).parents[2] / "docs" / "operators").glob("*.md")}
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {page.stem: page for page in [*(DOCS / "operators").glob("*.md"), DOCS / "first-rollout.md"]}
 
 
 def example(page: str) -> DAG:
@@ -90,7 +91,14 @@ def test_sensors(emulator: Emulator, run: Any) -> None:
     assert [set(ran.xcom(task)) for task in ("backend_at_100", "old_one_is_off", "decided")] == told
 
 
+def test_first_rollout(emulator: Emulator, run: Any) -> None:
+    dag = example("first-rollout")
+    dag.get_task("ramp").soak = "1s"
+    assert run(dag).succeeded
+    assert flag(emulator, "new-search")["rolloutPercentage"] == 100
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_each_page_has_a_test(page: str) -> None:
-    test: Callable[..., None] | None = globals().get(f"test_{page}")
+    test: Callable[..., None] | None = globals().get(f"test_{page.replace('-', '_')}")
     assert test is not None
