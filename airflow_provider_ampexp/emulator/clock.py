@@ -11,7 +11,23 @@ class Clock:
     """The machine's time plus an offset. The ``Date`` header, versions and the day's limit follow it."""
 
     def __init__(self) -> None:
-        self.offset = 0.0
+        self._offset = 0.0
+        self._speed = 1.0
+        self._since = time.time()
+
+    @property
+    def offset(self) -> float:
+        """How far it is ahead of the machine's time, in seconds."""
+        return self._offset + (self._speed - 1) * (time.time() - self._since)
+
+    @offset.setter
+    def offset(self, seconds: float) -> None:
+        self._offset, self._since = seconds, time.time()
+
+    def run(self, speed: float) -> None:
+        """From now on so many of its seconds pass in each second."""
+        self.offset = self.offset
+        self._speed = speed
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -60,6 +60,21 @@ class Emulator:
         """Move the emulator's clock on."""
         self._call("POST", "clock", {"advance": seconds})
 
+    def run_clock(self, speed: float) -> None:
+        """Let so many seconds of the emulator's clock pass in each second: 86,400 makes a day of a second."""
+        self._call("POST", "clock", {"speed": speed})
+
+    def percentages(self, kind: str, object_id: str) -> list[int]:
+        """What users got, one after the other, oldest first: 0 while it was disabled or archived."""
+        told: list[int] = []
+        for version in reversed(self.versions(kind, object_id)):
+            config = version["flagConfig"]
+            is_on = config.get("enabled") and not config.get("deleted")
+            now = config.get("rolloutPercentage", 0) if is_on else 0
+            if not told or told[-1] != now:
+                told.append(now)
+        return told
+
     # -- reading --------------------------------------------------------------------------------------------
 
     def flag(self, flag_id: str) -> dict[str, Any]:

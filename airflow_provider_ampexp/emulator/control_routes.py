@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import PlainTextResponse, Response
 
 from airflow_provider_ampexp.emulator import inclusions, people, versions, world
@@ -38,6 +38,7 @@ class _ClockBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     advance: float | None = None
     offset: float | None = None
+    speed: float | None = Field(default=None, ge=0)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -106,6 +107,8 @@ def _add_world_routes(router: APIRouter, service: Service) -> None:
         with service.lock:
             if given.offset is not None:
                 service.clock.offset = given.offset
+            if given.speed is not None:
+                service.clock.run(given.speed)
             service.clock.advance(given.advance or 0)
             return json_response({"now": service.clock.stamp(), "offset": service.clock.offset})
 

@@ -24,7 +24,7 @@ POST   /_emulator/approvals                 {"hold": "all" | "percentages" | "se
 GET    /_emulator/approvals                 the changes that wait
 POST   /_emulator/approvals/{id}/approve    {"by": "Olga"}
 POST   /_emulator/approvals/{id}/reject
-POST   /_emulator/clock                     {"advance": seconds} or {"offset": seconds}
+POST   /_emulator/clock                     {"advance": seconds}, {"offset": seconds} or {"speed": times}
 POST   /_emulator/settings                  any of the settings
 GET    /_emulator/settings                  all of them
 GET    /_emulator/{kind}/{id}               an object, not counted as a request
