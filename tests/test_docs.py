@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import rollout_picture
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 
@@ -43,3 +45,7 @@ def test_every_example_dag_is_on_the_page_of_examples() -> None:
     page = (ROOT / "docs" / "examples.md").read_text()
     there = {path.name for path in (ROOT / "example_dags").glob("*.py")}
     assert set(re.findall(r'"example_dags/(\w+\.py)"', page)) == there
+
+
+def test_the_picture_of_a_rollout_is_what_the_rule_decides() -> None:
+    assert rollout_picture.PICTURE.read_text() == rollout_picture.draw(), "run `python -m tools.rollout_picture`"

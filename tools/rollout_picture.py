@@ -1,0 +1,150 @@
+"""The picture of a rollout in `docs/rollout.md`: a made-up week, decided by the real rule.
+
+`python -m tools.rollout_picture` draws it anew. A test compares it with what is there, so it cannot show what the rule
+no longer does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from airflow_provider_ampexp.rollout import (
+    ChangeWindow,
+    Check,
+    Consequence,
+    Memory,
+    Position,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Seen,
+    Streak,
+    Wait,
+    decide,
+    planned_stages,
+)
+from airflow_provider_ampexp.rollout.history import Entry
+
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "rollout.svg"
+
+WINDOW = ChangeWindow(days="Mon-Thu", start="09:00", end="16:00", timezone="UTC")
+PLAN = RolloutPlan(planned_stages([1, 10, 50, 100], "12h"), checked=True, check_every=timedelta(hours=4), window=WINDOW)
+BEGAN = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)  # a Monday
+GOES_WRONG = BEGAN + timedelta(days=2, hours=7)
+SHOWN_UNTIL = BEGAN + timedelta(days=3)
+
+
+def story() -> tuple[list[Entry], list[tuple[datetime, bool]]]:
+    """What the rule makes of that week: the flag's versions, and when a check passed or failed."""
+    versions = [Entry(1, BEGAN - timedelta(hours=5), "Ana", Position(0, enabled=False))]
+    checks: list[tuple[datetime, bool]] = []
+    memory, now = Memory(), BEGAN
+    while True:
+        seen = Seen(versions[-1].position or Position(0, False), history=tuple(reversed(versions)))
+        act = decide(PLAN, seen, memory, now)
+        memory = memory.looked(PLAN, seen, now)
+        if isinstance(act, Raise):
+            before, after = seen.position, Position(act.stage.percentage, enabled=True)
+            versions.append(Entry(len(versions) + 1, now, "Airflow", after))
+            memory = memory.raised(before, after, Seen(after, history=tuple(reversed(versions))), now)
+        elif isinstance(act, Check):
+            checks.append((now, now < GOES_WRONG))
+            streak = Streak("checkout errors", Consequence())
+            memory = memory.judged([streak.counted("pass" if now < GOES_WRONG else "fail", "", None, now)], now)
+        elif isinstance(act, Wait):
+            now = act.until
+        elif isinstance(act, RollBack):
+            versions.append(Entry(len(versions) + 1, now, "Airflow", act.to))
+            return versions, checks
+        else:
+            raise AssertionError(f"the story has another end: {act}")
+
+
+_LEFT, _RIGHT, _TOP, _FLOOR, _WIDTH, _HEIGHT = 60, 790, 56, 240, 820, 300
+_INK, _QUIET, _LINE, _GOOD, _BAD = "#1c2430", "#55606e", "#2457c5", "#0b6e4f", "#b3261e"
+
+
+def draw() -> str:
+    """The picture."""
+    versions, checks = story()
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
+        'font-size="13" role="img" aria-label="A rollout over three days, with windows, checks and a rollback">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="#f7f9fc"/>',
+        *_windows(),
+        *[_text(_LEFT - 8, _y(one) + 4, f"{one} %", "end", _QUIET) for one in (0, 10, 50)],
+        f'<path d="{_steps(versions)}" fill="none" stroke="{_LINE}" stroke-width="2.5"/>',
+    ]
+    for moment, passed in checks:
+        y = _y(_exposure_at(versions, moment))
+        lines.append(_mark(_x(moment), y, passed))
+    raised = [one for one in versions[2:-1] if one.at is not None and one.position is not None]
+    for one in raised:
+        lines.append(
+            _text(_x(one.at) + 6, _y(one.position.percentage) - 12, "soaked, and the window is open", fill=_INK)
+        )
+    first, last = versions[1].at or BEGAN, versions[-1].at or BEGAN
+    lines += [
+        _text(_x(first) + 6, _y(1) - 12, "enabled at 1 %", fill=_INK),
+        _text(_x(last) + 10, _y(25), "a check fails: back to the", fill=_BAD),
+        _text(_x(last) + 10, _y(25) + 17, "start, at once, at any hour", fill=_BAD),
+        _mark(_LEFT + 6, _HEIGHT - 18, True),
+        _text(_LEFT + 18, _HEIGHT - 14, "a check passes", fill=_QUIET),
+        _mark(_LEFT + 136, _HEIGHT - 18, False),
+        _text(_LEFT + 148, _HEIGHT - 14, "a check fails", fill=_QUIET),
+        f'<rect x="{_LEFT + 250}" y="{_HEIGHT - 27}" width="18" height="16" fill="#dcebe4"/>',
+        _text(_LEFT + 274, _HEIGHT - 14, "the window: Mon-Thu, 09:00 to 16:00", fill=_QUIET),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _windows() -> list[str]:
+    lines, opens = [], WINDOW.next_open(BEGAN)
+    while opens < SHOWN_UNTIL:
+        closes = WINDOW.closes(opens) or SHOWN_UNTIL
+        x, width = _x(opens), _x(min(closes, SHOWN_UNTIL)) - _x(opens)
+        lines.append(f'<rect x="{x}" y="{_TOP - 22}" width="{width}" height="{_FLOOR - _TOP + 22}" fill="#dcebe4"/>')
+        lines.append(_text(x + 4, _TOP - 8, f"{opens:%a %H:%M}", fill=_QUIET))
+        opens = WINDOW.next_open(closes)
+    return [*lines, f'<path d="M{_LEFT} {_FLOOR} {_RIGHT} {_FLOOR}" stroke="{_QUIET}"/>']
+
+
+def _exposure_at(versions: list[Entry], moment: datetime) -> float:
+    """What users got up to then."""
+    before = [one.position.exposure for one in versions if one.position and one.at is not None and one.at < moment]
+    return before[-1]
+
+
+def _steps(versions: list[Entry]) -> str:
+    path = f"M{_LEFT} {_y(0)}"
+    for one in versions[1:]:
+        if one.at is not None and one.position is not None:
+            path += f" H{_x(one.at)} V{_y(one.position.exposure)}"
+    return f"{path} H{_RIGHT}"
+
+
+def _x(moment: datetime | None) -> int:
+    whole = SHOWN_UNTIL - BEGAN + timedelta(hours=2)
+    return _LEFT + round(((moment or BEGAN) - BEGAN + timedelta(hours=2)) / whole * (_RIGHT - _LEFT))
+
+
+def _y(percentage: float) -> int:
+    # By the square root, so that 1 % can be told from nothing.
+    return _FLOOR - round((percentage / 50) ** 0.5 * (_FLOOR - _TOP - 34))
+
+
+def _text(x: int, y: int, text: str, anchor: str = "start", fill: str = _INK) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{fill}">{text}</text>'
+
+
+def _mark(x: int, y: int, passed: bool) -> str:
+    """A ring, or a cross: not told apart by colour alone."""
+    if passed:
+        return f'<circle cx="{x}" cy="{y}" r="4" fill="#ffffff" stroke="{_GOOD}" stroke-width="2"/>'
+    return f'<path d="M{x - 6} {y - 6} l12 12 m0 -12 l-12 12" stroke="{_BAD}" stroke-width="3"/>'
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(draw())
