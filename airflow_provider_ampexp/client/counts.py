@@ -40,6 +40,14 @@ class RequestCounts:
         self.waits += 1
         self.waited += seconds
 
+    def add(self, others: RequestCounts) -> None:
+        """Count those of another client as well."""
+        self.total += others.total
+        self.by_route += others.by_route
+        self.retried += others.retried
+        self.waits += others.waits
+        self.waited += others.waited
+
     def __str__(self) -> str:
         text = f"{self.total} request{'' if self.total == 1 else 's'}, {self.retried} retried"
         return text + (f", {self.waits} waited {self.waited:.1f} s for a 429" if self.waits else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from functools import cached_property
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_ampexp.client.counts import RequestCounts
 from airflow_provider_ampexp.client.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -48,6 +50,8 @@ class AmplitudeExperimentHook(BaseHook):
     default_conn_name = "amplitude_experiment_default"
     conn_type = "amplitude_experiment"
     hook_name = "Amplitude Experiment"
+    summary_level = logging.INFO
+    """The log level of the line that says how many requests were sent."""
 
     def __init__(self, amplitude_conn_id: str = default_conn_name) -> None:
         super().__init__()
@@ -74,13 +78,19 @@ class AmplitudeExperimentHook(BaseHook):
         """The connection's project, for tasks that name none of their own."""
         return self.fields.project_id
 
+    @property
+    def requests(self) -> RequestCounts:
+        """How many requests were sent so far."""
+        return RequestCounts() if self._client is None else self._client.requests
+
     def get_conn(self) -> ManagementClient:
         """Return :attr:`client`, under the name that Airflow's hooks have for it."""
         return self.client
 
     def close(self) -> None:
-        """Close the client's connections."""
+        """Close the client's connections, and log what was sent over them."""
         if self._client is not None:
+            self.log.log(self.summary_level, "%s.", self._client.requests)
             self._client.close()
             self._client = None
 

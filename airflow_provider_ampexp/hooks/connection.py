@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client import InvalidInputError, checks
+from airflow_provider_ampexp.hooks.metrics import count_in_a_task
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -57,13 +58,15 @@ class ConnectionFields:
         """A client of one's own, which the caller closes. The arguments override the connection's."""
         from airflow_provider_ampexp.client import ManagementClient
 
-        return ManagementClient(
+        client = ManagementClient(
             self.key,
             region=self.region,
             base_url=self.base_url,
             timeout=self.timeout if timeout is None else timeout,
             retry_for=self.retry_for if retry_for is None else retry_for,
         )
+        client.requests.on_each = count_in_a_task
+        return client
 
     def __repr__(self) -> str:
         return f"<ConnectionFields {self.base_url or self.region}>"

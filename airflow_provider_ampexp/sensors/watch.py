@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider_ampexp.client.counts import RequestCounts
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.client.fields import Json
     from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 FAILURES = 10
 """How many polls in a row may fail, for reasons that may pass, before the wait is given up."""
@@ -74,6 +78,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         )
         self._failures = 0
         self._last: Verdict | None = None
+        self._requests = RequestCounts()
 
     def _begin_in_the_triggerer(self) -> None:
         """Let the wait begin there, without a worker, and end there when what is waited for is met.
@@ -143,11 +148,13 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             if self.never_fail:  # Airflow skips here when it resumes, but not when it pokes
                 raise AirflowSkipException(str(error)) from error
             raise AirflowSensorTimeout(f"{error} {self._last_seen()}") from None
+        finally:
+            self.log.info("%s.", self._requests)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. When deferrable, the first look is the only one here."""
         try:
-            with doing(f"look at {self.described()}"), self.hook() as hook:
+            with doing(f"look at {self.described()}"), self._quiet_hook() as hook:
                 target = self.target(self.project_of(hook))
                 condition = self.condition()
                 verdict = look(hook.client, target, condition)
@@ -164,6 +171,16 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if verdict.status == "waiting" and self.deferrable:
             self._defer(target.kind, str(verdict.seen["id"]), condition)
         return PokeReturnValue(verdict.status == "met", dict(verdict.seen))
+
+    @contextmanager
+    def _quiet_hook(self) -> Iterator[AmplitudeExperimentHook]:
+        """One for each look, whose requests are told of when all looks are over."""
+        with self.hook() as hook:
+            hook.summary_level = logging.DEBUG
+            try:
+                yield hook
+            finally:
+                self._requests.add(hook.requests)
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Json]:
         """Go on with what the trigger says; what it says is described there."""

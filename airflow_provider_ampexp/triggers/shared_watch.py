@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_ampexp.client.errors import AuthenticationError, RateLimitError
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+from airflow_provider_ampexp.hooks.metrics import count_in_the_triggerer
 from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class SharedWatch:
             if fields != self._fields:
                 # No retries inside of a call: the next round is the retry.
                 client = fields.connect(retry_for=0)
+                client.requests.on_each = count_in_the_triggerer
                 self._close()
                 self._fields, self._lookout = fields, Lookout(client, fields.project_id)
         except Exception as error:
