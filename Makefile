@@ -57,7 +57,8 @@ bench: setup .venv-bench/.installed
 # mkdocs does not count its warnings, and strict means nothing.
 docs: .venv-docs/.installed
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
-	@echo "The site is in site/: open site/index.html."
+	@! grep -rlE '<(script|link|img|iframe)[^>]+"(https?:)?//' site --include=*.html || { echo "These ask another host."; exit 1; }
+	@echo "The site is in site/. Open site/index.html, or, to search in it too: python3 -m http.server -d site -b 127.0.0.1"
 
 .venv-docs/.installed: pyproject.toml constraints/docs.txt
 	@echo "Making the environment .venv-docs ..."

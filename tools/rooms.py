@@ -41,7 +41,9 @@ ROOMS = {
     "task_groups": Room(
         "a rollout as a group, one task a stage", ("operators", "rollout", "client"), airflow=True, at=(220, 1)
     ),
-    "sensors": Room("wait for a state", ("operators", "triggers", "ensure", "client"), airflow=True, at=(390, 1)),
+    "sensors": Room(
+        "wait for a state", ("operators", "triggers", "hooks", "ensure", "client"), airflow=True, at=(390, 1)
+    ),
     "operators": Room(
         "tasks that see to something",
         ("assets", "triggers", "guardrails", "hooks", "ensure", "rollout", "client"),
