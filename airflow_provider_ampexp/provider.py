@@ -23,6 +23,8 @@ _OPERATORS = (
 )
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("watch", "rollout", "approval", "flag_changed")
+_GUIDES = ("first-rollout", "rollout", "groups", "plans", "guardrails", "assets", "history")
+_OPERATOR_GUIDES = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "sensors")
 _INTEGRATION = "Amplitude Experiment"
 
 
@@ -38,6 +40,11 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "external-doc-url": "https://amplitude.com/docs/apis/experiment/experiment-management-api",
+                "how-to-guide": [
+                    *(f"/docs/{name}.md" for name in _GUIDES),
+                    *(f"/docs/operators/{name}.md" for name in _OPERATOR_GUIDES),
+                ],
+                "logo": "/integration-logos/amplitude-experiment.svg",
                 "tags": ["service"],
             }
         ],

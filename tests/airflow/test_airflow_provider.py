@@ -35,6 +35,21 @@ def test_it_is_what_airflows_schema_says() -> None:
     jsonschema.validate(INFO["connection-types"], whole["properties"]["connection-types"])
 
 
+def test_its_integration_has_guides_and_a_logo() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    (integration,) = INFO["integrations"]
+    guides = [docs / guide.removeprefix("/docs/") for guide in integration["how-to-guide"]]
+    assert all(guide.is_file() for guide in guides)
+    assert {guide for guide in guides if guide.parent.name == "operators"} == set((docs / "operators").glob("*.md"))
+    assert (docs / integration["logo"].lstrip("/")).is_file()
+    folder = Path(airflow.__file__).parent
+    whole = json.loads((folder / "provider.yaml.schema.json").read_text())
+    jsonschema.validate(INFO["integrations"], whole["properties"]["integrations"])
+    assert INFO["asset-uris"] == [
+        {"schemes": ["amplitude-experiment"], "handler": "airflow_provider_ampexp.assets.sanitize_uri"}
+    ]
+
+
 @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_every_module_is_named_and_there(kind: str) -> None:
     named = {module for entry in INFO[kind] for module in entry["python-modules"]}
