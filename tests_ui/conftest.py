@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect, sync_playwright
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from tests_ui.world import PASSWORD, Airflow, airflow_beside, emulator_with_a_thousand_flags, release
@@ -33,6 +33,7 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, which playwright drives."""
     with sync_playwright() as playwright:
+        expect.set_options(timeout=_PATIENCE)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -88,14 +89,14 @@ class Window:
         self.frame.get_by_role("searchbox").fill(key)
         self.frame.get_by_role("link", name=key, exact=True).click()
         self.frame.get_by_role("heading", name=key, level=1).wait_for()
-        self.frame.locator(".compare td, .compare .quiet").first.wait_for()
+        self.frame.locator(".versions td").first.wait_for()
         self.page.wait_for_load_state("networkidle")
 
     def theme(self, name: str) -> None:
         """As Airflow's own switch does it."""
         self.page.evaluate("name => localStorage.setItem('theme', name)", name)
         self.page.reload()
-        self.frame.locator(f"html[data-theme={name}]").first.wait_for()
+        self.frame.locator(f"html[data-theme={name}] tbody tr").first.wait_for()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,9 @@ def test_a_thousand_flags_are_searched_filtered_and_sorted(window: Window, airfl
     expect(status).to_contain_text(f"{FLAGS + 1} of {FLAGS + 1}")
     # Only what somebody can see is made at once, so that a thousand are as quick as a hundred; scrolling makes more.
     assert 100 <= rows.count() <= 200
-    window.frame.locator(".end").scroll_into_view_if_needed()
-    expect(rows.nth(250)).to_be_attached()
+    for already in (150, 250):
+        window.frame.locator(".end").scroll_into_view_if_needed()
+        expect(rows.nth(already)).to_be_attached()
     window.frame.get_by_role("searchbox").fill("billing 00")
     expect(status).to_contain_text(re.compile(r"^1\d of"))
     window.frame.get_by_role("searchbox").fill("")
@@ -139,13 +141,27 @@ def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, em
         window.frame.locator("tbody tr").first.wait_for()
     footer = window.frame.locator(f"footer [data-connection={CONNECTION}]")
     expect(footer).to_contain_text("kept for 30 s")
-    of_page = [one for one in emulator.request_log() if one["path"] in ("/api/1/flags", "/api/1/experiments")]
-    # The rollouts' own tasks have each looked their flag up by its key.
-    lists = [one for one in of_page if "key=" not in str(one)]
+    # Tasks and triggers look for archived ones, too.
+    lists = [
+        one
+        for one in emulator.request_log()
+        if one["path"] in ("/api/1/flags", "/api/1/experiments") and "includeArchived" not in one["query"]
+    ]
     assert int(footer.get_attribute("data-lists") or 0) == len(lists)
 
 
-def test_the_connection_form(window: Window, airflow: Airflow, emulator: Emulator, images: Path) -> None:
+@pytest.fixture
+def own_connections(airflow: Airflow) -> Iterator[None]:
+    """The connections that a test makes are gone after it."""
+    yield
+    for one in airflow.call("GET", "/api/v2/connections")["connections"]:
+        airflow.call("DELETE", f"/api/v2/connections/{one['connection_id']}")
+
+
+def test_the_connection_form(
+    window: Window, airflow: Airflow, emulator: Emulator, images: Path, own_connections: None
+) -> None:
+    images.mkdir(exist_ok=True)
     for theme in THEMES:
         window.page.set_viewport_size({"width": 1200, "height": 1220})
         window.page.goto(f"{airflow.address}/connections")
@@ -175,10 +191,21 @@ def test_the_connection_form(window: Window, airflow: Airflow, emulator: Emulato
         window.page.screenshot(path=images / f"connection-form-{theme}.png")
         form.get_by_role("button", name="Save").click()
         expect(form).to_be_hidden()
+        # Airflow 3.3.2 tests no stored connection without a port (its bug 73298), so this one gets one.
+        connection = {"connection_id": f"amplitude_{theme}", "conn_type": "amplitude_experiment", "port": 0}
+        airflow.call("PATCH", f"/api/v2/connections/amplitude_{theme}?update_mask=port", connection)
+        window.page.reload()
         row = window.page.get_by_role("row").filter(has_text=f"amplitude_{theme}")
         row.get_by_role("button", name="Test Connection").click()
         expect(window.page.get_by_text("accepts the key, which sees 2 deployments in 1 project")).to_be_visible()
-        airflow.call_for_nothing("DELETE", f"/api/v2/connections/amplitude_{theme}")
+
+
+def test_a_detail_can_be_linked_to(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.detail("new-checkout")
+    window.page.goto(window.page.url)
+    window.page.reload()
+    expect(window.frame.get_by_role("heading", name="new-checkout", level=1)).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", THEMES)

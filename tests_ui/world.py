@@ -44,11 +44,6 @@ class Airflow:
         answer.raise_for_status()
         return str(answer.json()["access_token"])
 
-    def call_for_nothing(self, method: str, path: str) -> None:
-        self._http.request(
-            method, self.address + path, headers={"Authorization": f"Bearer {self.token('admin')}"}, timeout=30
-        ).raise_for_status()
-
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._http.request(
             method,
@@ -58,7 +53,7 @@ class Airflow:
             timeout=30,
         )
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def is_healthy(self) -> bool:
         with suppress(requests.RequestException, ValueError, KeyError):
@@ -110,6 +105,8 @@ def airflow_beside(emulator: Emulator, home: Path) -> Iterator[Airflow]:
         for process in left:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        for process in running:
+            process.wait()
 
 
 def _family(pid: int) -> list[psutil.Process]:

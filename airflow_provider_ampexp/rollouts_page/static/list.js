@@ -96,7 +96,13 @@ function view(connections, problems) {
   const search = element("input", { type: "search", placeholder: "Search by key, name, tag or person ( / )", "aria-label": "Search", value: wanted.search,
     oninput: (event) => ((wanted.search = event.target.value), fill()) });
   const told = element("div", {}, problems);
-  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && more(), { rootMargin: "600px" }).observe(end);
+  const watch = new IntersectionObserver((seen) => {
+    if (!seen.some((one) => one.isIntersecting) || body.rows.length >= found.length) return;
+    more();
+    watch.unobserve(end); // looked at anew, since it tells only of a change
+    watch.observe(end);
+  }, { rootMargin: "600px" });
+  watch.observe(end);
   const shown = element("div", { class: "list" },
     element("h1", {}, "Rollouts"),
     element("div", { class: "tools", role: "search" }, search,

@@ -40,5 +40,15 @@ document.addEventListener("click", (event) => {
   outer.click();
 });
 
-window.addEventListener("hashchange", () => show());
+// Airflow keeps the address of the frame in its own, and so a detail can be linked to. It learns only of loads by itself.
+function tellAirflow() {
+  const around = window.parent;
+  if (around === window || !around.location.pathname.endsWith(location.pathname)) return;
+  around.history.replaceState(around.history.state, "", around.location.pathname + location.hash);
+}
+
+window.addEventListener("hashchange", () => {
+  tellAirflow();
+  show();
+});
 show();
