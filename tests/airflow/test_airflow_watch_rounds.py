@@ -129,7 +129,7 @@ def world(changes: Any = (), outages: Any = ()) -> Iterator[tuple[VirtualLoop, S
         return found
 
     fake = SimpleNamespace(get_running_loop=asyncio.get_running_loop, to_thread=to_thread)
-    hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service, project_id=None))
+    hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service.client, project_id=None))
     with (
         mock.patch.object(shared_watch, "asyncio", fake),
         mock.patch.object(shared_watch, "Lookout", return_value=service),
@@ -201,7 +201,7 @@ def test_everybody_sees_every_change_in_time(waits: list[Wait], changes: list[tu
             for before, after in zip(waiter.looks, ends[1:], strict=False):
                 assert after - before <= wait.interval + 2 * READ_TAKES, "no longer than its interval between two looks"
             if event is None:
-                last = waiter.looks[-1] - READ_TAKES if waiter.looks else 0.0
+                last = round(waiter.looks[-1] - READ_TAKES, 3) if waiter.looks else 0.0
                 assert waiter.first is None or service.value(wait.id, last) == waiter.first, "a change was missed"
 
 
