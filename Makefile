@@ -97,7 +97,7 @@ types: setup
 	$(VENV)/bin/mypy
 
 unit: setup
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Resolve anew what the environment installs. Review the difference before it is committed.
 lock: setup

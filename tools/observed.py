@@ -230,11 +230,12 @@ class History:
         return moved if moved is not None and moved.stand != change.entry.stand else None
 
     def puts_back(self, change: Change) -> bool:
-        """Whether it restores what the same attempt had written over."""
+        """Whether it restores what the same run had written over."""
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
                 return False
-            lost = self.overwritten(earlier) if earlier.attempt == change.attempt else None
+            is_same_run = self.observed.run_of(earlier.attempt) == self.observed.run_of(change.attempt)
+            lost = self.overwritten(earlier) if is_same_run else None
             if lost is not None and lost.stand.set_to == change.entry.stand.set_to:
                 return True
         return False

@@ -42,6 +42,15 @@ def _stop_when_archived(view: View) -> Act | None:
     return Stop("archived", "the flag is archived, so that it reaches nobody")
 
 
+def _put_back_what_was_written_over(view: View) -> Act | None:
+    """An attempt raised the flag at the very moment at which somebody lowered it, and did not live to put that back."""
+    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
+        return None
+    theirs = view.written_over
+    why = f"it had been lowered {theirs} at the very moment of a raise, which came over that; that is put back"
+    return RollBack(theirs.after, why)
+
+
 def _stop_at_what_happened_unseen(view: View) -> Act | None:
     """Whoever takes over a run must neither begin again what it has taken down, nor undo what somebody else did."""
     if not view.is_first_look or view.memory.run_began is None:
@@ -209,6 +218,7 @@ def _raise(view: View) -> Act | None:
 
 _RULES: tuple[Callable[[View], Act | None], ...] = (
     _stop_when_archived,
+    _put_back_what_was_written_over,
     _stop_at_what_happened_unseen,
     _stop_at_what_nobody_can_tell,
     _stop_when_changed_by_someone,

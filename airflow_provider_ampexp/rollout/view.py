@@ -155,6 +155,21 @@ class View:
         is_own = change.entry.by == first.entry.by and is_planned(self.plan, change)
         return is_own or change.entry.version < first.entry.version
 
+    @property
+    def written_over(self) -> Change | None:
+        """What somebody had lowered, unseen, when this run's newest raise came over it.
+
+        A raise that had seen it would have gone to the stage above it, and went to a higher one.
+        """
+        *_, theirs, ours = (None, None, *changes(self.seen.history, self.memory.run_began))
+        if theirs is None or ours is None or ours.after != self.seen.position:
+            return None
+        if not theirs.lowers or not self.was_ours(ours) or self.was_ours(theirs):
+            return None
+        known = self.plan.next_above(theirs.after.percentage if theirs.after.enabled else -1)
+        is_unseen = known is not None and known.percentage < ours.after.percentage
+        return theirs if is_unseen and theirs.after.exposure < ours.after.exposure else None
+
     # where a rollback takes it
 
     @property

@@ -53,7 +53,7 @@ def test_a_repeat_that_is_refused_does_not_hide_the_first_call(emulator: Emulato
 @pytest.mark.parametrize("write", [CREATE, CREATE_VARIANT, RENAME_VARIANT], ids=str)
 def test_a_repeat_that_finds_it_done_already_is_a_success(emulator: Emulator, write: Write) -> None:
     before = state(emulator)
-    emulator.fault("slow", seconds=LATE, methods=WRITE_METHODS)
+    emulator.fault("slow", seconds=3 * LATE, methods=WRITE_METHODS)  # not before the repeat, on a busy machine too
 
     def happens(number: int) -> None:
         if number == 1:

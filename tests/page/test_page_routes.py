@@ -157,12 +157,12 @@ def test_a_connection_of_the_database_is_known(ask: Callable[..., Any], known_em
 
 def test_the_list_shows_flags_and_experiments(ask: Callable[..., Any], known_emulator: Emulator) -> None:
     beta = {"name": "Beta", "conditions": [], "percentage": 80, "rolloutWeights": {}}
-    known_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=5, targetSegments=[beta])
+    known_emulator.create_flag("under-no-rollout", enabled=True, rolloutPercentage=5, targetSegments=[beta])
     known_emulator.create_experiment("tour", createdBy="Olga")
     told = ask(FLAGS)
     found = {one["key"]: one for one in told["flags"]}
-    assert set(found) == {"new-checkout", "tour"}
-    flag = found["new-checkout"]
+    assert set(found) == {"under-no-rollout", "tour"}
+    flag = found["under-no-rollout"]
     assert (flag["kind"], flag["enabled"], flag["percentage"]) == ("flags", True, 5)
     assert flag["segments"] == [{"name": "Beta", "percentage": 80}]
     assert flag["rollout"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_ampexp.guardrails import Moment
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
-from tests.proof.story import Point, Story
+from tests.proof.story import Point, PointKind, Story
 from tests.proof.virtual import Actor, EventLoop, Killed, Timeline
 from tools.observed import Attempt, Verdict
 
@@ -78,8 +79,7 @@ class Airflow:
         self.store = Store(timeline, is_down=story.state == "down")
         self.verdicts: list[Verdict] = []
         self.deaths: list[datetime] = []
-        self.steps = 0
-        self.writes = 0
+        self.counts: Counter[PointKind] = Counter()
         self._run_start = self._scheduler_clock()
         for seconds in story.clears:
             timeline.at(seconds, self._clear)
@@ -179,7 +179,7 @@ class Airflow:
         except Exception as error:
             result = error
         try:
-            self.step()  # Airflow is told
+            self.step("end")  # Airflow is told
         except Killed as death:
             if isinstance(result, dict):
                 self._end(place, "lost", "")
@@ -273,11 +273,11 @@ class Airflow:
 
     # -- deaths -----------------------------------------------------------------------------------------------------
 
-    def step(self, *, writes: bool = False) -> Callable[[], None]:
+    def step(self, kind: PointKind = "step") -> Callable[[], None]:
         """One step further: the story may let whoever acts die here, before it, or after it when this is called."""
-        self.steps += 1
-        self.writes += writes
-        crash = self.planned(self.story.crashes, writes=writes)
+        self.counts["step"] += 1
+        self.counts[kind] += kind != "step"
+        crash = self.planned(self.story.crashes, kind)
         actor = self.timeline.actor
         assert actor is not None
         if crash is None:
@@ -293,10 +293,9 @@ class Airflow:
             return _die
         return lambda: None
 
-    def planned(self, points: Mapping[Point, _T], *, writes: bool = False) -> _T | None:
+    def planned(self, points: Mapping[Point, _T], kind: PointKind = "step") -> _T | None:
         """What the story plans for this step."""
-        found = points.get(("step", self.steps))
-        return points.get(("write", self.writes), found) if writes else found
+        return points.get((kind, self.counts[kind])) or points.get(("step", self.counts["step"]))
 
     # -- what was observed ------------------------------------------------------------------------------------------
 

@@ -16,32 +16,42 @@ _MINUTES = 60.0
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Any story. Nothing happens in the simplest ones."""
+    """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any."""
     plan = draw(_plans())
-    segment = plan["segment"]
-    times = _times(plan["stages"])
-    points = st.tuples(st.just("step"), st.integers(1, 50)) | st.tuples(st.just("write"), st.integers(1, 6))
+    things = _things(plan["segment"], _times(plan["stages"]))
+    happen = draw(st.lists(st.sampled_from(sorted(things)), max_size=3, unique=True))
     return Story(
         **plan,
-        verdicts=draw(st.none() | _verdicts(times)),
+        **{field: value for name in happen for field, value in draw(things[name]).items()},
+        verdicts=draw(st.none() | _verdicts(_times(plan["stages"]))),
         start=draw(_starts(plan["stages"])),
-        faults=draw(_few(points, _faults())),
-        outages=draw(_rarely(st.tuples(times, st.sampled_from([5.0, 90.0, 1000.0]), _faults()))),
-        edits=draw(_rarely(st.tuples(times, _edits(segment)))),
-        racing=draw(_few(points, _edits(segment))),
-        crashes=draw(_few(points, _crashes(), most=4)),
-        clears=draw(_rarely(times.map(lambda seconds: 1.5 * seconds))),
         clear_keeps_state=draw(st.booleans()),
         run_goes_on=draw(st.booleans()),
         state=draw(st.sampled_from(["kept", "kept", "none", "down"])),
         keeps_kwargs=draw(st.booleans()),
-        approvals=draw(_approvals(times)),
-        omit=draw(_omitted()),
-        omit_one_of=draw(st.integers(1, 3)),
         version_gaps=draw(st.booleans()),
         skews=draw(st.lists(_skews(), min_size=1, max_size=3).map(tuple)),
         scheduler_skew=draw(_skews()),
     )
+
+
+def _things(segment: str | None, times: st.SearchStrategy[float]) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
+    """What may happen, kind by kind, as fields of the story."""
+    steps = st.tuples(st.just("step"), st.integers(1, 50))
+    writes = st.tuples(st.just("write"), st.integers(1, 6))
+    ends = st.tuples(st.just("end"), st.integers(1, 8))
+    outages = st.tuples(times, st.sampled_from([5.0, 90.0, 1000.0]), _faults())
+    clears = times.map(lambda seconds: 1.5 * seconds)
+    return {
+        "approvals": st.fixed_dictionaries({"approvals": _approvals(times)}),
+        "clears": st.fixed_dictionaries({"clears": _some(clears)}),
+        "crashes": st.fixed_dictionaries({"crashes": _at(steps | writes | ends, _crashes())}),
+        "edits": st.fixed_dictionaries({"edits": _some(st.tuples(times, _edits(segment)))}),
+        "faults": st.fixed_dictionaries({"faults": _at(steps | writes, _faults())}),
+        "omitted": st.fixed_dictionaries({"omit": _omitted(), "omit_one_of": st.integers(1, 3)}),
+        "outages": st.fixed_dictionaries({"outages": _some(outages)}),
+        "racing": st.fixed_dictionaries({"racing": _at(st.integers(1, 6), _edits(segment))}),
+    }
 
 
 @st.composite
@@ -144,25 +154,22 @@ def _crashes() -> st.SearchStrategy[Crash]:
 
 
 def _approvals(times: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:
-    one = st.tuples(times, times, st.sampled_from(["all", "percentages", "segments"]), st.booleans()).map(
-        lambda found: (min(found[:2]), max(found[:2]), *found[2:])
-    )
-    return st.just(()) | st.just(()) | st.just(()) | one.map(lambda found: (found,))
+    one = st.tuples(times, times, st.sampled_from(["all", "percentages", "segments"]), st.booleans())
+    return one.map(lambda found: ((min(found[:2]), max(found[:2]), *found[2:]),))
 
 
 def _omitted() -> st.SearchStrategy[tuple[str, ...]]:
     names = ["rolloutPercentage", "enabled", "targetSegments", "tags", "deleted", "createdAt"]
-    some = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True).map(tuple)
-    return st.just(()) | st.just(()) | some
+    return st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True).map(tuple)
 
 
 def _skews() -> st.SearchStrategy[float]:
     return st.sampled_from([0.0, 300.0, -300.0, 17.0])
 
 
-def _few(keys: st.SearchStrategy[Any], values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[Any]:
-    return st.just({}) | st.dictionaries(keys, values, max_size=most)
+def _at(points: st.SearchStrategy[Any], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(points, values, min_size=1, max_size=4)
 
 
-def _rarely(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.just(()) | st.lists(values, max_size=3).map(tuple)
+def _some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(values, min_size=1, max_size=3).map(tuple)

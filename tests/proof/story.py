@@ -25,8 +25,9 @@ FaultKind = Literal[
 ]
 
 
-Point = tuple[Literal["step", "write"], int]
-"""The so many-th step of the story, or its so many-th request that writes."""
+PointKind = Literal["step", "write", "end"]
+Point = tuple[PointKind, int]
+"""The so many-th step of the story, request that writes, or process that tells Airflow how it ended."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Story:
     :param stages: percentage and soak in seconds
     :param verdicts: what the guardrail says from a time on; ``None`` when there is none
     :param faults: what goes wrong with which request
-    :param racing: what a person does while a request that writes is under way
+    :param racing: what a person does while the so many-th request that writes is under way
     :param outages: from, for how long, and how the service misbehaves
     :param approvals: from when to when changes need an approval, and whether it is given then
     :param state: whether Airflow has a memory for tasks
@@ -96,7 +97,7 @@ class Story:
     faults: Mapping[Point, Fault] = field(default_factory=dict)
     outages: tuple[tuple[float, float, Fault], ...] = ()
     edits: tuple[tuple[float, Edit], ...] = ()
-    racing: Mapping[Point, Edit] = field(default_factory=dict)
+    racing: Mapping[int, Edit] = field(default_factory=dict)
     crashes: Mapping[Point, Crash] = field(default_factory=dict)
     clears: tuple[float, ...] = ()
     clear_keeps_state: bool = False
@@ -123,6 +124,11 @@ class Story:
     def hides(self, version: int) -> bool:
         """Whether the fields to omit are left out of this version."""
         return bool(self.omit) and version % self.omit_one_of == 0
+
+    def hides_where_it_stands(self, version: int) -> bool:
+        """Whether this version leaves out what a rollout looks for, so that the flag itself is read, too."""
+        ramped = "rolloutPercentage" if self.segment is None else "targetSegments"
+        return self.hides(version) and bool({ramped, "enabled", "tags"} & set(self.omit))
 
     def verdict_at(self, seconds: float) -> str:
         """What the guardrail says at a time."""

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import TypeVar
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 
 from tests.proof.histories import stories
 from tests.proof.story import Story
 from tests.proof.telling import tell
+from tests.proof.telltales import TELLTALES
 from tools.invariants import violations
 
-_DEEP = os.environ.get("AMPEXP_PROOF_EXAMPLES")
-_BOUNDED = 1000
+Test = TypeVar("Test", bound=Callable[..., None])
+
+DEEP = os.environ.get("AMPEXP_PROOF_EXAMPLES")
+_BOUNDED = 500
+
+
+def every_one_of(told: Iterable[Story]) -> Callable[[Test], Test]:
+    """Let these be told too, before any generated one."""
+    return lambda test: reduce(lambda test, story: example(story)(test), told, test)
 
 
 @settings(
-    max_examples=int(_DEEP or _BOUNDED),
-    derandomize=not _DEEP,
+    max_examples=int(DEEP or _BOUNDED),
+    derandomize=not DEEP,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+@every_one_of(TELLTALES.values())
 @given(stories())
 def test_the_invariants_hold_of_every_history(story: Story) -> None:
     observed = tell(story)

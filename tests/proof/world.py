@@ -16,7 +16,7 @@ from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
 from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.service import Service
 from tests.proof.airflow import Airflow
-from tests.proof.story import Edit, Fault, Story
+from tests.proof.story import Edit, Fault, PointKind, Story
 from tests.proof.virtual import BEGIN, Timeline
 from tools.observed import Write
 
@@ -24,6 +24,10 @@ FLAG = "1"
 US = "Airflow"
 _WAY = 0.1  # seconds from here to the service, and back
 _PATIENCE = 400.0  # after a fault the client may try again for as long as this
+
+
+def _kind_of(request: requests.PreparedRequest) -> PointKind:
+    return "write" if request.method == "PATCH" else "step"
 
 
 class _Clock(Clock):
@@ -76,10 +80,10 @@ class World:
 
     def send(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
         """In place of what ``requests`` sends with."""
-        airflow, writes = self._airflow, request.method == "PATCH"
-        maybe_die_answered = airflow.step(writes=writes)
-        racing = airflow.planned(self.story.racing, writes=True) if writes else None
-        fault = airflow.planned(self.story.faults, writes=writes) or self._outage()
+        airflow, kind = self._airflow, _kind_of(request)
+        maybe_die_answered = airflow.step(kind)
+        racing = self.story.racing.get(airflow.counts["write"]) if kind == "write" else None
+        fault = airflow.planned(self.story.faults, kind) or self._outage()
         if fault is not None:
             self._note_trouble(_PATIENCE + fault.seconds + self.story.poll_interval)
         self.timeline.sleep(_WAY)
@@ -99,7 +103,7 @@ class World:
         """An attempt has looked once it has read the versions; twice, where the newest one does not show all."""
         if url.endswith("/versions"):
             self._looks[self._attempt] = self._looks.get(self._attempt, 0) + 1
-            if self._looks[self._attempt] == 2 or not self.story.hides(newest):
+            if self._looks[self._attempt] == 2 or not self.story.hides_where_it_stands(newest):
                 self.first_seen.setdefault(self._attempt, self.timeline.now)
 
     def _note_trouble(self, seconds: float) -> None:

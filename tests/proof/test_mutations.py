@@ -1,0 +1,130 @@
+"""A proof that finds nothing proves nothing: for each invariant a rule is broken, and a history must show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from airflow_provider_ampexp.operators import rolling
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.rollout import decision
+from airflow_provider_ampexp.rollout.consequence import Streak
+from airflow_provider_ampexp.rollout.view import View
+from tests.proof.histories import stories
+from tests.proof.story import Story
+from tests.proof.telling import tell
+from tests.proof.telltales import TELLTALES
+from tests.proof.test_proof import DEEP
+from tools.invariants import INVARIANTS, violations
+
+Patch = pytest.MonkeyPatch
+
+
+class Found(Exception):
+    """A violation of the wanted kind."""
+
+
+def _without(*rules: str) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        left = tuple(rule for rule in decision._RULES if rule.__name__ not in rules)
+        assert len(left) == len(decision._RULES) - len(rules), rules
+        patch.setattr(decision, "_RULES", left)
+
+    return mutate
+
+
+def _two_stages_at_once(patch: Patch) -> None:
+    def next_stage(view: View) -> Any:
+        above = [one for one in view.plan.own_stages if one.percentage > view.percentage]
+        return above[:2][-1] if above else None
+
+    patch.setattr(View, "next_stage", property(next_stage))
+
+
+def _soak_from_the_attempts_start(patch: Patch) -> None:
+    patch.setattr(View, "began", property(lambda view: view.memory.seen_first or view.now))
+
+
+def _any_doubt_is_a_fail(patch: Patch) -> None:
+    patch.setattr(Streak, "acts", property(lambda streak: "go" if streak.verdict == "pass" else "roll back"))
+
+
+def _rollback_without_a_write(patch: Patch) -> None:
+    patch.setattr(RollingFlag, "lower_to", lambda flag, position: None)
+
+
+def _nothing_is_put_back(patch: Patch) -> None:
+    patch.setattr(RollingFlag, "_put_back", lambda flag, lost, percentage: None)
+
+
+def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
+    """It writes again what was written, whatever stands there."""
+    reconcile = AmplitudeRampRolloutOperator.reconcile
+
+    def again(operator: Any, context: Any, plan: Any, flag: RollingFlag, memory: Any) -> Any:
+        if memory.is_retry and memory.left_at is None:
+            flag._bring_to(flag._fields(plan.stages[0].percentage))
+        return reconcile(operator, context, plan, flag, memory)
+
+    patch.setattr(AmplitudeRampRolloutOperator, "reconcile", again)
+
+
+def _all_segments_alike(patch: Patch) -> None:
+    def fields(config: Any, percentage: float, segment: str | None) -> Any:
+        if segment is None:
+            return {"rolloutPercentage": int(percentage), "description": "by the rollout"}
+        return {"targetSegments": [{**one, "percentage": int(percentage)} for one in config["targetSegments"]]}
+
+    patch.setattr(rolling, "percentage_fields", fields)
+
+
+MUTATIONS: dict[str, Callable[[Patch], None]] = {
+    "exposure_is_earned": _two_stages_at_once,
+    "no_soak_is_cut_short": _without("_wait_while_soaking"),
+    "no_soak_begins_anew": _soak_from_the_attempts_start,
+    "lowered_only_by_a_rollback": _any_doubt_is_a_fail,
+    "nothing_is_written_after_a_persons_edit": _without("_stop_when_changed_by_someone"),
+    "what_is_overwritten_is_put_back": _nothing_is_put_back,
+    "a_fail_ends_at_the_rollback_target": _rollback_without_a_write,
+    "a_completed_rollout_rests": _a_retry_begins_from_the_first_stage,
+    "nothing_starts_again_after_a_rollback": _without("_stop_at_what_happened_unseen"),
+    "nothing_is_raised_outside_the_window": _without("_wait_for_the_window"),
+    "nothing_is_raised_while_held": _without("_wait_while_held"),
+    "nothing_else_is_changed": _all_segments_alike,
+}
+
+
+def test_each_invariant_has_its_mutation() -> None:
+    assert [invariant.__name__ for invariant in INVARIANTS] == list(MUTATIONS) == list(TELLTALES)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_seeded_violation_is_found(name: str, monkeypatch: Patch) -> None:
+    """The telltales are examples of the test of the invariants, which so fails."""
+    MUTATIONS[name](monkeypatch)
+    found = violations(tell(TELLTALES[name]))
+    assert any(one.startswith(f"{name}:") for one in found), found
+
+
+@pytest.mark.skipif(not DEEP, reason="part of make test-deep")
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_generated_histories_find_it_too(name: str, monkeypatch: Patch) -> None:
+    @settings(
+        max_examples=int(DEEP or 0),
+        phases=[Phase.generate],  # the first one will do: nobody reads it
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(stories())
+    def search(story: Story) -> None:
+        if any(found.startswith(f"{name}:") for found in violations(tell(story))):
+            raise Found
+
+    MUTATIONS[name](monkeypatch)
+    with pytest.raises(Found):
+        search()
