@@ -140,13 +140,13 @@ def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 
 
 def test_one_that_waits_for_an_approval_says_what_users_still_get(
-    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+    run: Runner, impatient: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    flag_id = flag(emulator, enabled=True, rolloutPercentage=1)
+    flag_id = flag(impatient, enabled=True, rolloutPercentage=1)
     broken = Failures()
 
     def approvals() -> None:
-        emulator.hold("percentages")
+        impatient.hold("percentages")
         soaks.end()
 
     soaks.will(None, approvals)
@@ -157,14 +157,14 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     ran = run(dag)
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
-    assert exposures(emulator, flag_id) == [1, 25]
+    assert exposures(impatient, flag_id) == [1, 25]
     said = broken.said("ramp")
     assert "ROLLBACK NOT CONFIRMED" in said
     assert "9 % of the requests fail" in said
     assert "was to go back from 25 % to 1 %" in said
     assert "USERS STILL GET IT at 25 %: look at it in Amplitude now" in said
     assert "waits for an approval" in said
-    assert len(emulator.pending()) == 1
+    assert len(impatient.pending()) == 1
     record = ran.xcom("ramp", key="rollout")
     assert [one["what"] for one in record] == ["check", "raise", "check", "error"]
     assert "ROLLBACK NOT CONFIRMED" in record[-1]["why"]
