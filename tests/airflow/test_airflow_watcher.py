@@ -144,18 +144,22 @@ def test_no_change_is_lost_and_none_is_told_twice(
     emulator: Emulator, dag_id: str, tmp_path: Path, plugins: Path
 ) -> None:
     emulator.settings(rate_per_second=None, rate_per_day=None)
-    flag = emulator.create_flag("search", enabled=True, rolloutPercentage=99)
+    flag = emulator.create_flag("watched-search", enabled=True, rolloutPercentage=99)
     quiet = emulator.create_flag("quiet")
-    decided = emulator.create_experiment("button", state="running")
-    flag_trigger = AmplitudeFlagChangedTrigger(flag_key="search", poll_interval=0.4)
+    decided = emulator.create_experiment("watched-button", state="running")
+    flag_trigger = AmplitudeFlagChangedTrigger(flag_key="watched-search", poll_interval=0.4)
     quiet_trigger = AmplitudeFlagChangedTrigger(flag_id=quiet["id"], poll_interval=0.4)
     decided_trigger = AmplitudeFlagChangedTrigger(
-        experiment_key="button", to={"state": "decision-made"}, poll_interval=0.4
+        experiment_key="watched-button", to={"state": "decision-made"}, poll_interval=0.4
     )
     project = emulator.project_id
-    search = flag_asset("search", project_id=project, watchers=[AssetWatcher(name="search", trigger=flag_trigger)])
+    search = flag_asset(
+        "watched-search", project_id=project, watchers=[AssetWatcher(name="search", trigger=flag_trigger)]
+    )
     other = flag_asset("quiet", project_id=project, watchers=[AssetWatcher(name="quiet", trigger=quiet_trigger)])
-    button = experiment_asset("button", project_id=project, watchers=[AssetWatcher(name="b", trigger=decided_trigger)])
+    button = experiment_asset(
+        "watched-button", project_id=project, watchers=[AssetWatcher(name="b", trigger=decided_trigger)]
+    )
     schedule(DAG(dag_id, schedule=[search, other, button], is_paused_upon_creation=False))
     log = tmp_path / "triggerer.log"
     people = People(emulator, flag["id"], seconds=5.0 + 10.0 * KILLS)

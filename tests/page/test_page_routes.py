@@ -157,7 +157,10 @@ def test_a_connection_of_the_database_is_known(ask: Callable[..., Any], known_em
 
 def test_the_list_shows_flags_and_experiments(ask: Callable[..., Any], known_emulator: Emulator) -> None:
     beta = {"name": "Beta", "conditions": [], "percentage": 80, "rolloutWeights": {}}
-    known_emulator.create_flag("under-no-rollout", enabled=True, rolloutPercentage=5, targetSegments=[beta])
+    # An id that no test under a rollout has: they share Airflow's database.
+    known_emulator.create_flag(
+        "under-no-rollout", id="987654", enabled=True, rolloutPercentage=5, targetSegments=[beta]
+    )
     known_emulator.create_experiment("tour", createdBy="Olga")
     told = ask(FLAGS)
     found = {one["key"]: one for one in told["flags"]}
