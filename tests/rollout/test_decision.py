@@ -207,6 +207,20 @@ def test_a_retry_does_not_undo_a_rollback() -> None:
     assert "from 5 % to 0 % by Airflow" in act.why
 
 
+def test_a_retry_puts_back_what_a_dead_attempt_wrote_over() -> None:
+    begun = ((0, on(0)), (1, on(1)), (2, on(5)))
+    retry = Memory(run_began=at(0.5), is_retry=True)
+    act = look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25))), 3.1, retry)
+    assert isinstance(act, RollBack)
+    assert act.to == on(2)
+    assert "from 5 % to 2 % by Maria" in act.why
+    # A raise that had seen it would have gone no further than this.
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3.1, on(5))), 3.2, retry), Stop)
+    # It was put back already, or somebody else has raised it.
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25)), (3, on(2))), 3.1, retry), Stop)
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25), "Olga")), 3.1, retry), Stop)
+
+
 def test_a_run_that_a_person_cleared_begins_anew() -> None:
     seen = flag((0, on(0)), (1, on(5)), (2.5, on(0)))
     assert raised_to(look(PLAN, seen, 3)) == 1
