@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrails
-from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
-from airflow_provider_ampexp.operators import arguments, attempts
+from airflow_provider_ampexp.guardrails.guardrail import Guardrail
+from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators.asking import ask_guardrails
 from airflow_provider_ampexp.operators.asset_events import tell_assets
+from airflow_provider_ampexp.operators.ending import roll_back, stop
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
-from airflow_provider_ampexp.operators.lowering import about_to_lower, lower
+from airflow_provider_ampexp.operators.lowering import about_to_lower
 from airflow_provider_ampexp.operators.plan_shown import show_plan
-from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails
+from airflow_provider_ampexp.operators.planning import check_planned, planned
+from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails, noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -34,12 +37,10 @@ from airflow_provider_ampexp.rollout import (
     RolloutPlan,
     Stage,
     Stop,
-    Streak,
     Wait,
     decide,
-    planned_stages,
 )
-from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak, duration
+from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
@@ -52,16 +53,6 @@ if TYPE_CHECKING:
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
 # begun a moment later than was thought.
 _SHORT_WAIT = 2.0
-
-_STANDS_IN: dict[str, Any] = {
-    "stages": (100,),
-    "soak": None,
-    "segment": None,
-    "check_every": None,
-    "rollback": "start",
-    "on_drift": "stop",
-    "hold_tag": "rollout-hold",
-}
 
 
 class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
@@ -148,34 +139,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         checks.switch("deferrable", deferrable)
         if poll_interval <= 0:
             raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
-        # What is only known when the task runs stands in as something right: now only the rest is checked.
-        known = {name: arguments.is_literal(getattr(self, name)) for name in _STANDS_IN}
-        if all(known.values()):
-            self.plan()
-        else:
-            self._planned(**{name: getattr(self, name) for name in known if known[name]})
+        check_planned(self)
 
     def plan(self) -> RolloutPlan:
         """The plan, once the arguments are rendered.
 
         :raises InvalidInputError: names the argument that is wrong
         """
-        return self._planned(**{name: getattr(self, name) for name in _STANDS_IN})
-
-    def _planned(self, **known: Any) -> RolloutPlan:
-        given = {**_STANDS_IN, **known}
-        rollback, check_every = given["rollback"], given["check_every"]
-        return RolloutPlan(
-            stages=planned_stages(given["stages"], given["soak"]),
-            segment=arguments.optional(arguments.text)("segment", given["segment"] or None),
-            rollback=int(rollback) if str(rollback).isdigit() else rollback,
-            on_drift=given["on_drift"],
-            enable=self.enable,
-            checked=bool(self.guardrails),
-            check_every=None if check_every in (None, "") else duration("check_every", check_every),
-            window=self.window,
-            hold_tag=arguments.text("hold_tag", given["hold_tag"]),
-        )
+        return planned(self)
 
     def execute(self, context: Context) -> OutcomeXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
@@ -261,7 +232,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             if isinstance(act, Raise):
                 memory = self._raise(context, flag, act, memory)
             elif isinstance(act, Check):
-                memory = self._ask(context, flag, memory)
+                memory = ask_guardrails(self.guardrails, context, flag, memory, self.log)
                 with kept_if_it_fails(context, flag, memory):
                     self._look_again(context, plan, flag, memory)
             elif isinstance(act, Wait):
@@ -269,9 +240,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             elif isinstance(act, AskForApproval):
                 memory = self.ask_for_approval(context, flag, memory)
             elif isinstance(act, RollBack):
-                self._roll_back(context, flag, act, memory)
+                roll_back(context, flag, act, memory, self.described(), self.log)
             elif isinstance(act, Stop):
-                self._stop(context, flag, act, memory)
+                stop(context, flag, act, memory, self.described())
             else:
                 return self.outcome(context, flag, memory)
 
@@ -280,34 +251,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         with kept_if_it_fails(context, flag, memory):
             # What was set, not what is seen now: who disables the flag right after the write is somebody else.
             after = flag.raise_to(act.stage.percentage)
-        return self.noted(flag, memory.raised(before, after, flag.seen, flag.now))
-
-    def noted(self, flag: RollingFlag, memory: Memory) -> Memory:
-        """Log and remember whose changes were put back on the way."""
-        for note in flag.notes:
-            self.log.warning("%s", note)
-            memory = memory.recorded("note", flag.now, {"why": note})
-        flag.notes.clear()
-        return memory
-
-    def _ask(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
-        moment = Moment(
-            flag_key=str(flag.config.get("key")),
-            percentage=flag.seen.position.percentage,
-            stage_started_at=flag.since(memory),
-            now=flag.now,
-            segment=flag.segment,
-            weights=flag.weights,
-            context=cast("Mapping[str, Any]", context),
-        )
-        known = {streak.name: streak for streak in memory.streaks}
-        streaks = []
-        for guardrail, answer in ask(self.guardrails, moment):
-            streak = known.get(guardrail.name) or Streak(guardrail.name, guardrail.consequence)
-            streak = streak.counted(answer.verdict, answer.why, answer.value, flag.now, answer.effect)
-            self.log.info("Guardrail at %s: %s", flag.seen.position, streak)
-            streaks.append(streak)
-        return memory.judged(streaks, flag.now)
+        return noted(flag, memory.raised(before, after, flag.seen, flag.now), self.log)
 
     def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
         """Guardrails take their time, and somebody may have moved the flag meanwhile."""
@@ -351,30 +295,6 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
         """Ask a person, where the plan has an approval; that is a task of its own."""
         raise NotImplementedError
-
-    def _stop(self, context: Context, flag: RollingFlag, act: Stop, memory: Memory) -> NoReturn:
-        keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
-        stopped = f"The rollout of {self.described()} has stopped and left the flag as it is, at {flag.seen.position}"
-        if act.cause in ("rejected", "no answer"):
-            raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
-        raise AirflowFailException(f"{stopped}: {act.why}. Clear this task to begin anew from there.")
-
-    def _roll_back(self, context: Context, flag: RollingFlag, act: RollBack, memory: Memory) -> NoReturn:
-        before = flag.seen.position
-        if act.to is None:
-            keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
-            raise AirflowFailException(
-                f"The rollout of {self.described()} has failed: {act.why}. It was left at {before}: users still get it."
-            )
-        with kept_if_it_fails(context, flag, memory):
-            lower(context, flag, act.to, act.why, self.described())
-        after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
-        moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
-        keep_record(context, self.noted(flag, memory).recorded("rollback", flag.now, moved))
-        raise AirflowFailException(
-            f"Rolled back {self.described()} from {before} to {after}, and confirmed it by reading: {act.why}. "
-            "No retry follows; clear this task to begin anew."
-        )
 
     def outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
         """Where it began and where it stands, and the record."""

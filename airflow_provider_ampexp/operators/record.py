@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import Logger
 
     from airflow_provider_ampexp.operators.rolling import RollingFlag
     from airflow_provider_ampexp.rollout import Memory
@@ -28,3 +29,12 @@ def kept_if_it_fails(context: Context, flag: RollingFlag, memory: Memory) -> Ite
         with contextlib.suppress(Exception):  # what failed first is what has to be told
             keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
         raise
+
+
+def noted(flag: RollingFlag, memory: Memory, log: Logger) -> Memory:
+    """Log and remember whose changes were put back on the way."""
+    for note in flag.notes:
+        log.warning("%s", note)
+        memory = memory.recorded("note", flag.now, {"why": note})
+    flag.notes.clear()
+    return memory

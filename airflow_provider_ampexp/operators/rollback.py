@@ -10,6 +10,7 @@ from airflow_provider_ampexp.ensure import OutcomeXCom
 from airflow_provider_ampexp.operators import attempts
 from airflow_provider_ampexp.operators.lowering import lower
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.record import noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan
 from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
@@ -53,7 +54,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             after = flag.seen.position
             self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, after, act.why)
             moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
-            memory = self.noted(flag, memory).recorded("rollback", flag.now, moved)
+            memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
         elif isinstance(act, Done):
             self.log.info("%s stands at %s: %s.", self.described(), before, act.why)
         else:
