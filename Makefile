@@ -87,7 +87,7 @@ chaos: setup .venv-chaos/.installed
 test: lint types unit
 
 test-deep: setup
-	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof
+	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -14,6 +14,7 @@ from unittest import mock
 
 import requests
 
+from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
@@ -116,6 +117,7 @@ def _the_only_way(world: World) -> Iterator[None]:
     with (
         mock.patch.object(AmplitudeRampRolloutOperator, "log", _SILENCE),
         mock.patch.object(AmplitudeSoakTrigger, "log", _SILENCE),
+        mock.patch.object(AmplitudeExperimentHook, "log", _SILENCE),
         mock.patch.object(requests.adapters.HTTPAdapter, "send", send),
         mock.patch.dict(os.environ, {"AIRFLOW_CONN_PROOF": json.dumps(_CONNECTION)}),
     ):
