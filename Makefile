@@ -17,7 +17,7 @@ help:
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
-	@echo "make test-deep      10,000 generated histories of a rollout (takes long)"
+	@echo "make test-deep      10,000 generated histories of a rollout, 500 changes watched (some 20 minutes)"
 	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
 	@echo "make docs           the documentation as a site, in site/"
@@ -88,6 +88,7 @@ test: lint types unit
 
 test-deep: setup
 	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
+	AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5 $(VENV)/bin/python -m pytest tests/airflow/test_airflow_watcher.py
 
 lint: setup
 	$(VENV)/bin/ruff check .

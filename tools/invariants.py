@@ -99,7 +99,7 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
     stops any rollout.
 
     Until a run has written anything, each of its attempts begins from where it finds the flag. What the history does
-    not show can only be seen while it lasts.
+    not show can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
     """
     for change in history.changes:
         run = observed.run_of(change.attempt)
@@ -108,7 +108,8 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         for before, after in history.moves():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_shown = after.number not in observed.hidden or after.stand == change.known.stand
-            was_seen = after.place <= change.known.place and after.at > began and is_shown
+            is_drift = is_shown and after.number not in observed.agreed
+            was_seen = after.place <= change.known.place and after.at > began and is_drift
             if was_seen and stops and not after.is_ours and not history.puts_back(change):
                 yield f"written after {after}", change.entry
                 break

@@ -77,6 +77,7 @@ class Observed:
     :param writes: by the number of the version; what is in it is ours, whoever approved it. One of ours that is not in
         it is taken for that of the attempt that began last, and what was there before it for known, save what somebody
         did within ``race``.
+    :param agreed: the numbers of versions with which somebody did just what a write of ours, under way, was to do
     :param hidden: the numbers of versions that the service does not show in full
     :param race: the time between a look and its write, within which an edit cannot be known
     :param granularity: by how much the clocks that are compared may differ
@@ -92,6 +93,7 @@ class Observed:
     attempts: Sequence[Attempt]
     verdicts: Sequence[Verdict] | None = None
     writes: Mapping[int, Write] = field(default_factory=dict)
+    agreed: Collection[int] = ()
     hidden: Collection[int] = ()
     race: timedelta = _NOTHING
     granularity: timedelta = _NOTHING

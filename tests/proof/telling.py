@@ -52,6 +52,7 @@ def tell(story: Story) -> Observed:
         attempts=attempts,
         verdicts=[replace(one, kept=airflow.is_kept(one)) for one in airflow.verdicts],
         writes=world.writes,
+        agreed=world.agreed,
         hidden=[version["version"] for version in world.versions if story.hides(version["version"])],
         granularity=timedelta(milliseconds=1),
         in_flight=_IN_FLIGHT,

@@ -42,13 +42,15 @@ class _Clock(Clock):
 class World:
     """The service with its one flag, and who may do what to it when.
 
-    ``writes`` and ``trouble`` are what no history shows: who wrote which version knowing what, and when it was unwell.
+    ``writes``, ``agreed`` and ``trouble`` are what no history shows: who wrote which version knowing what, whose
+    version left a write nothing to do, and when the service was unwell.
     """
 
     def __init__(self, story: Story, timeline: Timeline, airflow: Airflow) -> None:
         self.story = story
         self.timeline = timeline
         self.writes: dict[int, Write] = {}
+        self.agreed: set[int] = set()
         self.trouble: list[tuple[datetime, datetime]] = []
         self.first_seen: dict[int, datetime] = {}
         self._known: dict[int, int] = {}
@@ -164,6 +166,8 @@ class World:
         except Refusal as refusal:
             return self._answer(request, refusal.status, json.dumps({"error": refusal.error}).encode(), None)
         self._note_writes(newest, attempt, basis)
+        if request.method == "PATCH" and basis < newest == self._newest and not self.service.approvals.views():
+            self.agreed.add(newest)  # nothing was left to do
         for pending in self.service.approvals.views():
             self._asked.setdefault(pending["id"], (attempt, basis))
         response = self._answer(request, 200, body, None)
