@@ -131,8 +131,10 @@ def _count(found: Collection[str], noun: str) -> str:
 def _what_is_wrong(fields: ConnectionFields, base_url: str, error: ManagementApiError) -> str:
     if isinstance(error, AuthenticationError):
         other = "eu" if fields.region == "us" else "us"
-        region = "" if fields.base_url else f", or belongs to the other region (set region to {other!r})"
-        return f"{base_url} does not accept the key (401): it is mistyped, was revoked{region}."
+        cause = "mistyped or revoked"
+        if not fields.base_url:
+            cause = f"mistyped, revoked, or of the other region (set region to {other!r})"
+        return f"{base_url} does not accept the key (401): it is {cause}."
     if isinstance(error, AccessDeniedError):
         return f"{base_url} knows the key, but the key has no access (403): give it access to the project."
     if isinstance(error, ConnectionFailedError):

@@ -175,4 +175,4 @@ def test_a_refused_key_may_be_of_the_other_region(emulator: Emulator, monkeypatc
     monkeypatch.setitem(checks.REGIONS, "us", emulator.base_url)
     ok, said = hook_of(monkeypatch, "ampex_of_the_eu").test_connection()
     assert not ok
-    assert said.endswith("belongs to the other region (set region to 'eu').")
+    assert said.endswith("of the other region (set region to 'eu').")
