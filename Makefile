@@ -69,7 +69,7 @@ docs: .venv-docs/.installed
 
 # Debian's own browser; playwright drives it and downloads none. The pictures of the documentation are made anew.
 test-ui: setup
-	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends chromium; }
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --constraint $(CONSTRAINTS) --constraint constraints/ui.txt --editable '.[ui]'
 	$(VENV)/bin/python -m pytest tests_ui
 
