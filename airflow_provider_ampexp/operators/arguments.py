@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from airflow_provider_ampexp.client import InvalidInputError, checks
@@ -152,7 +152,8 @@ def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, obj
 
 def _a_list(field: str, value: object) -> list[object]:
     found = _parsed(value)
-    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+    # What can be read only once is empty when the task runs, for it was looked through when the DAG was parsed.
+    if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
         raise InvalidInputError(field, f"a list is wanted, not {found!r}")
     return list(found)
 

@@ -275,6 +275,7 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeSetWeightsOperator, {"flag_key": "a", "weights": [1]}, "weights"),
         (AmplitudeAddInclusionsOperator, {**ON, "users": "ana"}, "users"),
         (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", None]}, "users[1]"),
+        (AmplitudeSetInclusionsOperator, {**ON, "users": iter(["ana"])}, "users"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"rolloutPercentage": 101}}, "rolloutPercentage"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"enabled": "maybe"}}, "enabled"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {}}, "fields"),
