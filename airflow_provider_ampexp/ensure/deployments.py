@@ -94,7 +94,8 @@ def ensure_deployment_fields(client: ManagementClient, deployment_id: str, field
     )
     if not comes_to_show(client, lambda: not differs(read())):
         raise NotAppliedError(
-            f"Deployment {deployment_id} was to be {dict(fields)}. Amplitude accepted that, and shows {read()}."
+            f"Deployment {deployment_id} was to be {dict(fields)}. "
+            f"Amplitude accepted that, and shows {_visible(read())}."
         )
     after = read()
     return _outcome(deployment_id, after.get("label"), before, after)

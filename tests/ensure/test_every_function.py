@@ -11,9 +11,11 @@ from airflow_provider_ampexp.client.flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,
+    NotAppliedError,
     Outcome,
     Target,
     ensure_deployment,
+    ensure_deployment_fields,
     ensure_exists,
     ensure_weights,
 )
@@ -197,7 +199,11 @@ def test_an_archived_deployment(emulator: Emulator, client: ManagementClient, if
     assert ((PROJECT, "old-ios", False) in state(emulator)["deployments"]) is changed
 
 
-def test_a_deployments_key_is_not_told(client: ManagementClient) -> None:
+def test_a_deployments_key_is_not_told(emulator: Emulator, client: ManagementClient, hasty: ManagementClient) -> None:
     for write in (CREATE_DEPLOYMENT, EDIT_DEPLOYMENT):
         told = write.run(client, by_id("flags"))
         assert "key" not in {**(told.before or {}), **told.after}  # type: ignore[dict-item]
+    emulator.fault("status", status=200, body="OK", route="PATCH /api/1/deployments/{id}")
+    with pytest.raises(NotAppliedError, match="'label': 'iphone'") as caught:
+        ensure_deployment_fields(hasty, IOS, {"label": "other"})
+    assert "server-ios" not in str(caught.value)
