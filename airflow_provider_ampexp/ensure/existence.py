@@ -69,10 +69,12 @@ def _take(
         return Outcome(existing["id"], target.key, False, _told(existing), _told(existing), url_of(client, existing))
     by_id = Target(target.kind, id=existing["id"], project_id=target.project_id)
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
-    done = [bring_to(client, target, existing, wanted)]
+    done: list[Outcome] = []
     with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
+        # After the variants, which its segments may weigh.
+        done.append(bring_to(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"]))
         if fields.get("deployments"):

@@ -165,6 +165,19 @@ def test_one_that_exists_is_updated_and_nothing_of_it_removed(
     assert set(methods(emulator)) == {"GET"}
 
 
+@BOTH_KINDS
+def test_an_update_may_weigh_a_new_variant_in_a_segment(
+    emulator: Emulator, client: ManagementClient, kind: Kind
+) -> None:
+    wanted = {
+        "variants": [{"key": "new"}],
+        "targetSegments": [{"name": "Beta", "conditions": [], "percentage": 5, "rolloutWeights": {"new": 1}}],
+    }
+    assert exists(client, "update", kind, **wanted).changed
+    assert state(emulator)[name_of(kind)]["targetSegments"][0]["rolloutWeights"] == {"new": 1}
+    assert not exists(client, "update", kind, **wanted).changed
+
+
 @pytest.mark.parametrize("status", [400, 404])
 def test_an_update_that_fails_half_way_does_not_deny_the_first_half(
     emulator: Emulator, client: ManagementClient, status: int
