@@ -136,9 +136,18 @@ def _same(name: str, is_now: Any, wanted: Any) -> bool:
     if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         # The service may add fields to a segment; those that were asked for must be there.
         return len(is_now) == len(wanted) and all(
-            {key: one.get(key) for key in asked} == dict(asked) for one, asked in zip(is_now, wanted, strict=True)
+            same_json({key: one.get(key) for key in asked}, asked) for one, asked in zip(is_now, wanted, strict=True)
         )
-    return bool(is_now == wanted)
+    return same_json(is_now, wanted)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether both are the same as JSON, in which true is not 1 and a tuple is a list."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _same_moment(is_now: str, wanted: str) -> bool:

@@ -10,6 +10,7 @@ from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
 from airflow_provider_ampexp.client.fields import Json, VariantFields
 from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, NotAppliedError, WrongStateError
+from airflow_provider_ampexp.ensure.fields import same_json
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
 from airflow_provider_ampexp.ensure.target import Identity, Target
@@ -180,7 +181,8 @@ def _read_all(client: ManagementClient, target: Target, identity: Identity) -> d
 
 def _differing(existing: VariantFields, wanted: VariantFields) -> VariantFields:
     now = cast("dict[str, Any]", existing)
-    return cast("VariantFields", {name: value for name, value in wanted.items() if now.get(name, ...) != value})
+    wrong = {name: value for name, value in wanted.items() if name not in now or not same_json(now[name], value)}
+    return cast("VariantFields", wrong)
 
 
 def _shows(existing: VariantFields | None, wanted: VariantFields) -> bool:
@@ -195,7 +197,7 @@ def _outcome(
     named: VariantFields,
 ) -> Outcome:
     was, now = (_only(one, named) for one in (before, after))
-    return Outcome(identity.id, identity.key, was != now, was, now, identity.url(client))
+    return Outcome(identity.id, identity.key, not same_json(was, now), was, now, identity.url(client))
 
 
 def _only(existing: VariantFields | None, named: VariantFields) -> Json:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import ensure_fields
+from airflow_provider_ampexp.ensure import ensure_fields, ensure_variant_fields
 
 from .world import IDS, SEGMENTS, by_key, state
 
@@ -38,6 +38,7 @@ NAME_ONLY = {"name": "All", "conditions": [], "percentage": 1, "rolloutWeights":
         ),
         ({"endDate": None}, {"endDate": None}),
         ({"targetSegments": [NAME_ONLY]}, {"targetSegments": [NAME_ONLY]}),
+        ({"targetSegments": ({**NAME_ONLY, "conditions": ()},)}, {"targetSegments": [NAME_ONLY]}),
         ({"targetSegments": []}, {"targetSegments": []}),
         ({"description": "Zeile 1\nZeile 2 🎉"}, {"description": "Zeile 1\nZeile 2 🎉"}),
         ({"archive": True}, {"archive": True}),
@@ -83,6 +84,18 @@ def test_what_differs_is_changed(
     assert outcome.changed
     assert outcome.before != outcome.after
     assert len(emulator.versions("experiments", IDS["experiments"])) == versions + 1
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [({"new": 1}, {"new": True}), ([0], [False]), ("1", 1), ([], {}), (("red", ("blue",)), ["red", ["green"]])],
+    ids=str,
+)
+def test_a_payload_is_compared_as_json(emulator: Emulator, hasty: ManagementClient, first: Any, again: Any) -> None:
+    for payload in (first, again):
+        assert ensure_variant_fields(hasty, by_key("flags"), "treatment", {"payload": payload}).changed
+        assert not ensure_variant_fields(hasty, by_key("flags"), "treatment", {"payload": payload}).changed
+    assert repr(emulator.flag(IDS["flags"])["variants"][1]["payload"]) == repr(again)
 
 
 def test_only_what_differs_is_written(emulator: Emulator, client: ManagementClient) -> None:
