@@ -31,13 +31,15 @@ def ensure_deployment(
     checks.deployment_type("type", fields.get("type"))
 
     def find() -> Deployment | None:
-        return next(
+        # Labels are not unique: one that is in use goes before an archived one.
+        return min(
             (
                 one
                 for one in client.deployments.list()
                 if one.get("label") == label and one.get("projectId") in (None, project_id)
             ),
-            None,
+            key=lambda one: bool(one.get("deleted")),
+            default=None,
         )
 
     existing = find()

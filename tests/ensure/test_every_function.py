@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client.fields import DeploymentCreateFields
 from airflow_provider_ampexp.client.flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,
+    IfExists,
     NotAppliedError,
     Outcome,
     Target,
@@ -210,6 +212,17 @@ def test_an_archived_deployment(emulator: Emulator, client: ManagementClient, if
     )
     assert (outcome.id, outcome.key, outcome.changed) == (OLD_IOS, "old-ios", changed)
     assert ((PROJECT, "old-ios", False) in state(emulator)["deployments"]) is changed
+
+
+@pytest.mark.parametrize("if_exists", ["skip", "update"])
+def test_a_deployment_in_use_goes_before_an_archived_one(
+    emulator: Emulator, client: ManagementClient, if_exists: IfExists
+) -> None:
+    emulator.load({"deployments": [{"id": "600004", "label": "ios", "key": "server-newer-ios", "deleted": True}]})
+    there = state(emulator)
+    fields: DeploymentCreateFields = {"projectId": PROJECT, "label": "ios", "type": "server"}
+    assert ensure_deployment(client, fields, if_exists=if_exists).id == IOS
+    assert state(emulator) == there
 
 
 def test_a_deployments_key_is_not_told(emulator: Emulator, client: ManagementClient, hasty: ManagementClient) -> None:
