@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment
-from airflow_provider_ampexp.ensure.errors import WrongStateError
+from airflow_provider_ampexp.ensure.errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure.fields import bring_to
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.target import Target
@@ -46,16 +46,22 @@ def percentage_fields(config: FlagConfig, percentage: float, segment: str | None
 
     A fraction, here or in another segment, is something that a person set in Amplitude. It is sent as the next whole
     one, which lets in the same users.
+
+    :raises MissingFieldError: when another segment shows no percentage
     """
     if segment is None:
         return {"rolloutPercentage": math.ceil(percentage)}
     wanted = find_segment(config, segment)
-    return {
-        "targetSegments": [
-            cast("TargetSegment", {**one, "percentage": math.ceil(percentage if one is wanted else one["percentage"])})
-            for one in config.get("targetSegments", [])
-        ]
-    }
+    segments: list[TargetSegment] = []
+    for one in config.get("targetSegments", []):
+        share = percentage if one is wanted else one.get("percentage")
+        if share is None:
+            raise MissingFieldError(
+                f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}, "
+                f"which has to be sent back together with {segment!r}. Nothing was changed."
+            )
+        segments.append({**one, "percentage": math.ceil(share)})
+    return {"targetSegments": segments}
 
 
 def find_segment(config: FlagConfig, name: str) -> TargetSegment:

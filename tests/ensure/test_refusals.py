@@ -14,6 +14,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,
     ArchivedError,
+    MissingFieldError,
     Outcome,
     Target,
     TargetNotFoundError,
@@ -204,6 +205,16 @@ def test_two_segments_of_one_name_are_not_guessed(emulator: Emulator, client: Ma
     there = state(emulator)
     with pytest.raises(WrongStateError, match=r"'twice' has 2 target segments named 'Beta'.*Nothing was changed"):
         ensure_percentage(client, Target("flags", id=flag["id"]), 25, segment="Beta")
+    assert state(emulator) == there
+
+
+def test_a_segment_that_shows_no_percentage_is_named(emulator: Emulator, client: ManagementClient) -> None:
+    there = state(emulator)
+    shown = emulator.flag(IDS["flags"])
+    del shown["targetSegments"][1]["percentage"]
+    emulator.fault("status", status=200, body=shown, route="GET /api/1/flags/{id}")
+    with pytest.raises(MissingFieldError, match=r"percentage of segment 'Staff' of 'checkout'.*Nothing was changed"):
+        ensure_percentage(client, by_id("flags"), 25, segment="Beta")
     assert state(emulator) == there
 
 
