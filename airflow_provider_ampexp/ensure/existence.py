@@ -34,7 +34,7 @@ def ensure_exists(
 
     1 request when it exists and is left, 3 when it is created.
     """
-    checks.flag_fields(fields)
+    fields = cast("CreateFields", checks.flag_fields(fields))
     key = checks.name("key", fields.get("key"))
     target = Target(kind, key=key, project_id=checks.name("projectId", fields.get("projectId")))
     endpoints = target.endpoints(client)

@@ -125,6 +125,12 @@ def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fie
     )
 
 
+def test_deployments_that_can_be_read_only_once_are_assigned(client: ManagementClient) -> None:
+    ensure_exists(client, "flags", {"projectId": PROJECT, "key": "new", "deployments": iter([IOS])})  # type: ignore[typeddict-item]
+    (flag,) = client.flags.list(key="new")
+    assert flag["deployments"] == [IOS]
+
+
 @BOTH_KINDS
 def test_one_that_exists_is_skipped(emulator: Emulator, client: ManagementClient, kind: Kind) -> None:
     there = state(emulator)
