@@ -36,8 +36,8 @@ def base_url_problem(value: object) -> str | None:
     parts = _address(value)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "not an address such as https://experiment.amplitude.com"
-    if "@" in str(value) or parts.query or parts.fragment:
-        return "must hold no user, password, query or fragment"
+    if re.search(r"[@?#\s]", str(value)):
+        return "must hold no user, password, query, fragment or space"
     if parts.scheme != "https" and not is_loopback(parts.hostname):
         return "without https the key would travel in the open (http is for loopback only)"
     return None

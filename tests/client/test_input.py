@@ -49,6 +49,9 @@ CLIENTS: list[tuple[dict[str, Any], str]] = [
             "https://me:secret@example.com",
             "https://example.com?x=1",
             "https://example.com#x",
+            "https://example.com?",
+            "https://example.com/#",
+            "https://example.com\n",
         )
     ),
     *(
