@@ -18,6 +18,7 @@ from airflow_provider_ampexp.client.errors import (
     ConnectionFailedError,
     InvalidInputError,
     ManagementApiError,
+    RateLimitError,
 )
 from airflow_provider_ampexp.hooks.connection import ConnectionFields
 
@@ -139,4 +140,6 @@ def _what_is_wrong(fields: ConnectionFields, base_url: str, error: ManagementApi
         return f"{base_url} knows the key, but the key has no access (403): give it access to the project."
     if isinstance(error, ConnectionFailedError):
         return f"There is no way to {base_url} (name, network, proxy or certificate): {error.detail}"
+    if isinstance(error, RateLimitError):
+        return f"{base_url} answers nothing more for now (429): {RateLimitError.meaning}"
     return f"{base_url} does not answer as the Management API does: {error}"

@@ -47,7 +47,7 @@ class ConnectionFields:
                 region=region,
                 base_url=base_url,
                 project_id=_text(extra, "project_id"),
-                timeout=_seconds(extra, "timeout", 30.0),
+                timeout=checks.timeout("timeout", _seconds(extra, "timeout", 30.0)),
                 retry_for=_seconds(extra, "retry_for", 120.0),
             )
         except InvalidInputError as error:

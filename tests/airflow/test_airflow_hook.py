@@ -72,6 +72,7 @@ def test_what_is_not_said_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         (KEY, {"base_url": "amplitude"}, "base_url"),
         (KEY, {"timeout": "soon"}, "timeout"),
         (KEY, {"timeout": -1}, "timeout"),
+        (KEY, {"timeout": 0}, "timeout"),
         (KEY, {"retry_for": True}, "retry_for"),
     ],
 )
@@ -157,6 +158,9 @@ def test_test_connection_says_what_is_wrong(emulator: Emulator, monkeypatch: pyt
     assert "does not accept the key (401)" in said("ampex_wrong")
     emulator.fault("status", status=403)
     assert "the key has no access (403)" in said()
+    emulator.fault("status", times=None, status=429)
+    assert "answers nothing more for now (429): The project's request limit is used up" in said()
+    emulator.clear_faults()
     emulator.fault("html", times=None, status=200)
     assert "does not answer as the Management API does" in said()
     emulator.clear_faults()
