@@ -52,6 +52,8 @@ class ConnectionFields:
             )
         except InvalidInputError as error:
             field, problem = error.field, f"{error.problem} (connection {connection.conn_id!r})"
+        # A traceback may show local variables, and a connection of Airflow shows its password.
+        del connection
         raise InvalidInputError(field, problem)
 
     def connect(self, *, timeout: float | None = None, retry_for: float | None = None) -> ManagementClient:

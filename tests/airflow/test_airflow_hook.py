@@ -85,6 +85,7 @@ def test_wrong_fields_are_named_with_the_connection_and_without_the_key(
     assert str(caught.value).startswith(named)
     assert "'acme'" in str(caught.value)
     assert KEY not in str(caught.value)
+    assert not [frame for frame in caught.traceback[1:] if KEY in repr(frame.locals)]
     ok, said = hook.test_connection()
     assert not ok
     assert said == str(caught.value)
