@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.errors import InvalidRequestError
 from airflow_provider_ampexp.client.fields import CreateFields, EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure.deployments import ensure_assigned
 from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, ArchivedError, NotAppliedError
@@ -45,7 +46,14 @@ def ensure_exists(
     existing = find()
     if existing is not None:
         return _take(client, target, existing, fields, if_exists)
-    write_once(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
+    try:
+        write_once(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
+    except InvalidRequestError:
+        existing = find()
+        if existing is None:
+            raise
+        # Somebody else created it since it was looked for.
+        return _take(client, target, existing, fields, if_exists)
     created: FlagConfig | None = None
 
     def appears() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.fields import DeploymentCreateFields
+from airflow_provider_ampexp.client.fields import Created, CreateFields, DeploymentCreateFields
 from airflow_provider_ampexp.client.flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
@@ -123,6 +123,25 @@ def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fie
         {"projectId": PROJECT, "key": KEYS[kind], **fields},  # type: ignore[typeddict-item]
         if_exists=if_exists,  # type: ignore[arg-type]
     )
+
+
+@BOTH_KINDS
+def test_one_that_somebody_else_creates_meanwhile_exists(
+    emulator: Emulator, client: ManagementClient, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = Target(kind, key="new").endpoints(client)
+    create = endpoints.create
+
+    def second(fields: CreateFields) -> Created:
+        create({**fields, "name": "The first"})
+        return create(fields)
+
+    monkeypatch.setattr(endpoints, "create", second)
+    assert not ensure_exists(client, kind, {"projectId": PROJECT, "key": "a"}).changed
+    assert ensure_exists(client, kind, {"projectId": PROJECT, "key": "b", "name": "New"}, if_exists="update").changed
+    with pytest.raises(AlreadyExistsError, match="'c'"):
+        ensure_exists(client, kind, {"projectId": PROJECT, "key": "c"}, if_exists="fail")
+    assert [one["name"] for one in endpoints.list(project_id=PROJECT)][:3] == ["The first", "New", "The first"]
 
 
 def test_deployments_that_can_be_read_only_once_are_assigned(client: ManagementClient) -> None:
