@@ -192,4 +192,5 @@ def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object
         return endpoints.variants(id)
     if name == "deployments":
         return [_without_its_key(one) for one in endpoints.deployments(id)]
-    return {one["key"]: endpoints.inclusions(id, one["key"]) for one in config.get("variants", [])}
+    variants = config.get("variants") or endpoints.variants(id)
+    return {one["key"]: endpoints.inclusions(id, one["key"]) for one in variants}

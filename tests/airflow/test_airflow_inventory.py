@@ -69,6 +69,13 @@ def test_get_can_read_what_belongs_to_it(emulator: Emulator) -> None:
     assert emulator.requests()["total"] == 1 + 3 + 2
 
 
+def test_inclusions_of_a_flag_that_does_not_show_its_variants(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}], inclusions={"on": ["ann"]})
+    emulator.fault("status", status=200, body={"id": flag["id"], "key": "search"}, route="GET /api/1/flags/{id}")
+    found: Any = AmplitudeGetOperator(task_id="get", flag_id=flag["id"], include=["inclusions"]).execute({})
+    assert found["included"]["inclusions"] == {"on": ["ann"]}
+
+
 def test_too_many_for_xcom_names_the_way_out(emulator: Emulator) -> None:
     some_flags(emulator, 5)
     with pytest.raises(AirflowFailException, match="more than 4: name a path"):
