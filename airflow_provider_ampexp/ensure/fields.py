@@ -51,7 +51,7 @@ def bring_to(
     before = shown(config, wanted)
     if not wrong:
         return Outcome(config["id"], config.get("key"), False, before, before, url_of(client, config))
-    if config.get("deleted") and "archive" not in wanted and any(name in wrong for name in _REACHES_USERS):
+    if config.get("deleted") and "archive" not in wanted and any(wrong.get(name) for name in _REACHES_USERS):
         raise ArchivedError(
             f"{_capital(target)} is archived, so nobody would get {wrong}. Nothing was changed. Restore it first."
         )

@@ -179,7 +179,10 @@ def test_a_key_in_two_projects_is_not_guessed(
     [
         (lambda client, target: ensure_percentage(client, target, 25), "rolloutPercentage"),
         (lambda client, target: ensure_percentage(client, target, 25, segment="Beta"), "targetSegments"),
-        (lambda client, target: ensure_fields(client, target, {"enabled": False}), "enabled"),
+        (
+            lambda client, target: ensure_fields(client, target, {"name": "New", "rolloutPercentage": 25}),
+            "rolloutPercentage",
+        ),
     ],
 )
 def test_what_is_archived_reaches_nobody(
@@ -196,6 +199,7 @@ def test_what_is_archived_reaches_nobody(
     assert state(emulator) == there
     # What reaches nobody may be changed, and so may what restores it.
     assert ensure_fields(client, by_id(kind), {"description": "gone"}).changed
+    assert ensure_fields(client, by_id(kind), {"enabled": False}).changed  # a kill switch works whatever it meets
     assert ensure_fields(client, by_id(kind), {"archive": False, "rolloutPercentage": 0}).changed
 
 
