@@ -49,7 +49,7 @@ def rendered(field: str, sql: str, values: Mapping[str, object]) -> str:
         text = _template(sql).render(dict(values)).strip().rstrip(";")
     except TemplateError as error:
         raise InvalidInputError(field, f"{error}. Known are {', '.join(values)}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InvalidInputError(field, str(error)) from None
     for enclosed in _ENCLOSED.findall(_LITERAL.sub(_BEGIN, text)):
         if _BEGIN in enclosed:

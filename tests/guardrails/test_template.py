@@ -66,6 +66,8 @@ def test_a_value_is_a_whole_literal(template: str, sql: str):
         "select {{ flag_key ~ '\\\\' }}",
         "select {{ flag_key.__class__ }}",
         "select {{ flag_key + 1 }}",
+        "select {{ percentage / 0 }}",
+        "select {{ range(1000000) | sum }}",
         "select \x00",
         "   ",
     ],
