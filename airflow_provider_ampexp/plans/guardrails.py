@@ -115,7 +115,7 @@ def _function(named: str) -> Any:
         found: Any = reduce(getattr, path.split("."), importlib.import_module(module))
     except AttributeError:
         raise InvalidInputError("function", f"the module {module!r} has no {path!r}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
         raise InvalidInputError("function", f"cannot import {module!r} (is it on the PYTHONPATH?): {why}") from None
     if not callable(found) or isinstance(found, type):

@@ -349,6 +349,15 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert [one.split(": ")[1] for one in mistakes(tmp_path, text)] == ["stages[1]", "soak", "window.days", "rollback"]
 
 
+def test_a_script_in_place_of_a_module_of_functions_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_script.py").write_text("import sys\n\nsys.exit(2)\n")
+    (said,) = mistakes(tmp_path, f"{GOOD}guardrails:\n  - kind: callable\n    function: a_script:check\n")
+    assert said.startswith("plan.yaml:6: guardrails[0].function: cannot import 'a_script' ")
+
+
 # Field, what a file says, and what the operators get.
 SAID: dict[str, tuple[str, object]] = {
     "flag": ("checkout", "checkout"),
