@@ -53,6 +53,9 @@ class StageFields(Fields):
     soak: Span | None = Field(None, description="How long to stay here; if left out, the file's soak.")
 
 
+_ANY_WINDOW: dict[str, Any] = {"days": "Mon", "start": "00:00", "end": "24:00", "timezone": "UTC"}
+
+
 class WindowFields(Fields):
     """When the percentage may be raised. Rollbacks happen at any time."""
 
@@ -71,6 +74,8 @@ class WindowFields(Fields):
         def make() -> None:
             self._made = ChangeWindow(self.days, self.start, self.end, self.timezone, self.except_dates)
 
+        # Each field beside others that are right, so that no mistake hides another one.
+        obey(*(partial(ChangeWindow, **{**_ANY_WINDOW, name: value}) for name, value in self))
         obey(make)
         return self
 

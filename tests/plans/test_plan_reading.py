@@ -192,7 +192,10 @@ SQL = """\
         ),
         pytest.param(
             f"{GOOD}window:\n  days: [Mon, Tusday]\n  start: 09:00\n  end: 9am\n  timezone: Europe/Berlin\n",
-            ["plan.yaml:7: window.end: '9am' is not a wall time of hours and minutes such as '09:00'"],
+            [
+                "plan.yaml:5: window.days: 'Tusday' is not a day or days such as 'Mon' or 'Mon-Thu'",
+                "plan.yaml:7: window.end: '9am' is not a wall time of hours and minutes such as '09:00'",
+            ],
             id="window",
         ),
         pytest.param(
