@@ -26,10 +26,14 @@ def decide_aftermath(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetim
         return Stop("archived", "it is archived, so that it reaches nobody")
     if first is None:
         return Stop("behind", "this run raised nothing")
+    rolled_back = None
     for change in changes(seen.history, memory.run_began):
-        if view.was_ours(change) or (change.raises and plan.on_drift == "adopt"):
-            continue
-        if change.lowers and change.entry.by == first.entry.by:
-            return Done(f"this run rolled it back already, {change}")
-        return Stop("drift", f"somebody changed it meanwhile, {change}")
+        if view.was_ours(change):
+            rolled_back = None
+        elif change.entry.by == first.entry.by and not change.raises:
+            rolled_back = rolled_back or change
+        elif not (change.raises and plan.on_drift == "adopt"):
+            return Stop("drift", f"somebody changed it meanwhile, {change}")
+    if rolled_back is not None:
+        return Done(f"this run rolled it back already, {rolled_back}")
     return RollBack(view.rollback_target, why)

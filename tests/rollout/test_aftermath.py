@@ -1,0 +1,58 @@
+"""What becomes of a flag whose rollout failed, was rejected, or was ended by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_ampexp.rollout import Done, Memory, Position, RollBack, RolloutPlan, Seen, Stop, planned_stages
+from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
+from airflow_provider_ampexp.rollout.history import Entry
+
+BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+START = Position(0, enabled=True)
+PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], soak="1h"))
+
+
+def on(percentage: int, by: str = "Airflow") -> tuple[Position, str]:
+    return Position(percentage, enabled=True), by
+
+
+def off(percentage: int, by: str = "Airflow") -> tuple[Position, str]:
+    return Position(percentage, enabled=False), by
+
+
+def after(*moves: tuple[Position, str], start: Position = START) -> RollBack | Done | Stop:
+    """What is decided after these moves, an hour apart."""
+    entries = [
+        Entry(number, BEGAN + timedelta(hours=number - 0.5), by, position)
+        for number, (position, by) in enumerate([(start, "Maria"), *moves])
+    ]
+    stands = entries[-1].position
+    assert stands is not None
+    seen = Seen(stands, history=tuple(reversed(entries)))
+    return decide_aftermath(PLAN, seen, Memory(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5")
+
+
+def test_what_this_run_raised_is_taken_back() -> None:
+    assert after(on(1), on(5)) == RollBack(START, "failed: stage_5")
+
+
+def test_what_it_did_not_raise_stays() -> None:
+    assert isinstance(after(), Stop)
+    assert isinstance(after(on(50, "Maria")), Stop)
+
+
+def test_what_a_person_changed_since_stays() -> None:
+    assert isinstance(after(on(1), on(5), on(2, "Maria")), Stop)
+    assert isinstance(after(on(1), on(5), on(50, "Maria")), Stop)
+
+
+def test_a_stage_that_rolled_back_by_itself_has_done_it() -> None:
+    assert isinstance(after(on(1), on(5), on(0)), Done)
+    assert isinstance(after(off(1), on(1), on(5), off(5), off(50), start=Position(50, enabled=False)), Done)
+
+
+def test_what_was_raised_again_after_a_rollback_is_taken_back_again() -> None:
+    """As when its stages were cleared while the run went on, or an attempt that was taken for dead lived on."""
+    assert after(on(1), on(5), on(0), on(1)) == RollBack(START, "failed: stage_5")
+    assert isinstance(after(on(1), on(5), on(0), on(1), on(0)), Done)
