@@ -41,9 +41,8 @@ def roll_back(
     before = flag.seen.position
     if act.to is None:
         keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
-        raise AirflowFailException(
-            f"The rollout of {described} has failed: {act.why}. It was left at {before}: users still get it."
-        )
+        who = ": users still get it" if before.exposure else ", where nobody gets it"
+        raise AirflowFailException(f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}.")
     with kept_if_it_fails(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment

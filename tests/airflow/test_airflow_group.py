@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow_runs import Run
+from ramps import Failures
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -213,6 +214,19 @@ def test_somebody_answers(
     assert question["users"] == [{"id": "eve", "name": "eve"}]
     assert "It stands at **1 %**" in question["body"]
     assert "all is well" in question["body"]
+
+
+def test_a_rejection_before_the_first_stage_frightens_nobody(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, people: Callable[[str], list[Any]]
+) -> None:
+    flag_id = flag(emulator)
+    broken = Failures()
+    with DAG(dag_id, default_args=broken.callback) as dag:
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={1})
+    people("Reject")
+    assert states(run(dag))["approve_1"] == "failed"
+    assert "eve rejected 1 %. It was left at 0 % (disabled), where nobody gets it" in broken.said("rollout.approve_1")
+    assert exposures(emulator, flag_id) == [0]
 
 
 def test_nobody_answers(
