@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from math import exp, lgamma, log
 
 # How sure the prior is that the true shares are near the expected ones. Any value is valid; it only decides which
-# deviations are found soonest. For 50/50, at alpha 0.01, a 60/40 split is found after some 360 users, and 52/48 after
-# some 8,500. Ten times more finds 52/48 a fifth sooner, and 60/40 only after twice as many.
+# deviations are found soonest. For 50/50, at alpha 0.01, a 60/40 split is found after some 310 users, and 52/48 after
+# some 7,000. Ten times more finds 60/40 only after twice as many, and 52/48 no sooner.
 CONCENTRATION = 100.0
 
 

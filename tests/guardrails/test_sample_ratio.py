@@ -6,7 +6,10 @@ import copy
 import math
 import pickle
 import random
+import re
+import statistics
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import Answer, SampleRatioGuardrail, ask
 from airflow_provider_ampexp.guardrails.multinomial import log_bayes_factor, p_value
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guardrails.md"
 COUNTS = "select variant, users from exposures"
 
 
@@ -98,6 +102,16 @@ def test_looked_at_after_each_user_its_false_alarms_stay_below_alpha_exactly(sha
 )
 def test_a_wrong_split_is_found(true: list[float], expected: list[float], users: int):
     assert share_below(0.01, smallest_p(true, expected, runs=100, users=users)) >= 0.95
+
+
+@pytest.mark.parametrize(("share", "users"), re.findall(r"^\| (\d+)/\d+ \| ([\d,]+) \|$", GUIDE.read_text(), re.M)[:3])
+def test_half_of_the_wrong_splits_are_found_after_as_many_users_as_the_guide_says(share: str, users: str):
+    rng, true = random.Random(2011_03567), int(share) / 100
+    found = []
+    for _ in range(500):
+        on_end = looks(rng, [true, 1 - true], users=20_000, every=1)
+        found.append(next(sum(counts) for counts in on_end if p_value(counts, [0.5, 0.5]) <= 0.01))
+    assert statistics.median(found) == pytest.approx(int(users.replace(",", "")), rel=0.1)
 
 
 def test_millions_of_users_are_no_trouble():
