@@ -32,7 +32,7 @@ def ask_guardrails(
     streaks = []
     for guardrail, answer in ask(guardrails, moment):
         streak = known.get(guardrail.name) or Streak(guardrail.name, guardrail.consequence)
-        streak = streak.counted(answer.verdict, answer.why, answer.value, flag.now, answer.effect)
+        streak = streak.counted(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
         log.info("Guardrail at %s: %s", flag.seen.position, streak)
         streaks.append(streak)
     return memory.judged(streaks, flag.now)

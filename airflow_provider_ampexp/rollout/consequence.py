@@ -66,7 +66,7 @@ class Streak:
     :param errors: likewise
     :param why: the sentence of the last answer
     :param value: what it measured, if it did
-    :param at: when that was
+    :param at: when it was asked
     :param effect: what the last answer asked for instead of the guardrail's own effect
     """
 

@@ -91,7 +91,7 @@ class View:
     def check_is_due(self) -> datetime:
         """When the guardrails are to be asked next."""
         last = self.memory.checked_at
-        if last is None or (self.acts == "go" and last < self.soak_ends):
+        if last is None or (self.acts == "go" and not self.were_asked_after_the_soak):
             every = self.plan.check_every
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         return last + self.plan.recheck
@@ -101,8 +101,14 @@ class View:
         """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
         if not self.is_checked:
             return True
-        last = self.memory.checked_at
-        return last is not None and self.acts == "go" and self.soak_ends <= last and self.now < self.check_is_due
+        if self.memory.checked_at is None or self.acts != "go":
+            return False
+        return self.were_asked_after_the_soak and self.now < self.check_is_due
+
+    @property
+    def were_asked_after_the_soak(self) -> bool:
+        """Whether all of them were. What takes its time may be asked before its end, and answer after it."""
+        return all(one.at is not None and self.soak_ends <= one.at for one in self.memory.streaks)
 
     # who has to approve
 

@@ -294,6 +294,13 @@ def test_a_pass_during_the_soak_does_not_end_it() -> None:
     assert isinstance(look(plan, seen, 1, memory), Check)
 
 
+def test_a_pass_that_was_asked_for_during_the_soak_and_came_after_it_does_not_end_it() -> None:
+    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=54))
+    seen = flag((0, on(5)))
+    passed = Streak("errors", Consequence()).counted("pass", "", None, at(0.9))
+    assert isinstance(look(plan, seen, 1.1, remembered(plan, seen, 0.9).judged([passed], at(1.1))), Check)
+
+
 def test_no_raise_rests_on_an_old_answer() -> None:
     seen = flag((0, on(5)))
     memory = said(remembered(CHECKED, seen, 1), "pass", 1)
