@@ -11,8 +11,10 @@ A tier may have several flags: they are mapped tasks, and the next tier waits fo
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, Param, TaskGroup, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeCreateFlagOperator, AmplitudeDisableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
@@ -63,12 +65,19 @@ with DAG(
             before >> released
             before = released
 
+    @task(trigger_rule="one_failed")
+    def a_rollout_failed(task_ids: list[str], ti: Any = None) -> None:
+        """Where a flag could not even be created, no rollout began: what was on before stays on."""
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=task_ids, run_ids=[ti.run_id])
+        if "failed" not in states[ti.run_id].values():
+            raise AirflowSkipException("No rollout has failed.")
+
     # This hangs on the rollouts alone: "released" stays an end of its own, and fails the run when it is not reached.
-    after = ramps
+    after = a_rollout_failed([ramp.task_id for ramp in ramps])
+    ramps >> after
     for tier, flags in reversed(TIERS.items()):
         roll_back = AmplitudeDisableOperator.partial(
             task_id=f"roll_back_{tier}",
-            trigger_rule="one_failed" if after is ramps else "all_success",
             retries=10,  # what is on without what it depends on is worth some patience
         ).expand_kwargs(
             [{"amplitude_conn_id": region, "flag_key": flag} for region in REGIONS.values() for flag in flags]

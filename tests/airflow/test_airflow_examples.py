@@ -251,3 +251,14 @@ def test_coordinated_release_goes_back_in_reverse_order(two_regions: tuple[Emula
     assert set(told[4:6]) == {("us", "checkout-api", 0), ("eu", "checkout-api", 0)}
     assert set(told[6:]) == {("us", "checkout-backend", 0), ("eu", "checkout-backend", 0)}
     assert len(told) == 8
+
+
+def test_coordinated_release_that_did_not_begin_leaves_what_was_on(
+    two_regions: tuple[Emulator, Emulator], run: Any
+) -> None:
+    for region in two_regions:
+        region.create_flag("checkout-web", enabled=True, rolloutPercentage=100, variants=[{"key": "on"}])
+    two_regions[1].fault("status", status=403, route="GET /api/1/flags")
+    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    assert not ran.succeeded
+    assert changes(two_regions) == [("us", "checkout-web", 100), ("eu", "checkout-web", 100)]
