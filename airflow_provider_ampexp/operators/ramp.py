@@ -91,6 +91,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
     (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also when it failed.
+    Of more than 200 lines the oldest checks are given up, and those of an attempt that died; the log has every one.
     """
 
     template_fields: Sequence[str] = (
