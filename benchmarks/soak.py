@@ -39,7 +39,8 @@ def soak(triggerer: Triggerer, server: Loopback, options: argparse.Namespace) ->
     first = triggerer.use()
     while (passed := time.time() - began) < options.minutes * 60:
         while changes and changes[0][0] <= passed:
-            changed[changes[0][1]] = server.change(str(FIRST_ID + changes.pop(0)[1]))
+            _, index = changes.pop(0)
+            changed[index] = server.change(str(FIRST_ID + index))
         if not memory or passed >= len(memory) * 5:
             memory.append(triggerer.use().memory)
         time.sleep(0.1)
