@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_provider_ampexp.operators.lowering import lower
 from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails, noted
 from airflow_provider_ampexp.rollout import Memory, RollBack, Stop
+from airflow_provider_ampexp.rollout.memory import moved_from
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,7 +39,7 @@ def roll_back(
     :raises AirflowFailException: when that is done
     :raises AmplitudeTaskError: when it is not confirmed, and a retry may finish it
     """
-    before = flag.seen.position
+    before, since = flag.seen.position, flag.since(memory)
     if act.to is None:
         keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
@@ -46,7 +47,7 @@ def roll_back(
     with kept_if_it_fails(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
-    moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
+    moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
     keep_record(context, noted(flag, memory, log).recorded("rollback", flag.now, moved))
     raise AirflowFailException(
         f"Rolled back {described} from {before} to {after}, and confirmed it by reading: {act.why}. "

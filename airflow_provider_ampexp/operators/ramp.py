@@ -248,11 +248,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 return self.outcome(context, flag, memory)
 
     def _raise(self, context: Context, flag: RollingFlag, act: Raise, memory: Memory) -> Memory:
-        before = flag.seen.position
+        before, since = flag.seen.position, flag.since(memory)
         with kept_if_it_fails(context, flag, memory):
             # What was set, not what is seen now: who disables the flag right after the write is somebody else.
             after = flag.raise_to(act.stage.percentage)
-        return noted(flag, memory.raised(before, after, flag.seen, flag.now), self.log)
+        return noted(flag, memory.raised(before, since, after, flag.seen, flag.now), self.log)
 
     def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
         """Guardrails take their time, and somebody may have moved the flag meanwhile."""

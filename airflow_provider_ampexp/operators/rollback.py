@@ -14,6 +14,7 @@ from airflow_provider_ampexp.operators.record import noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan
 from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
+from airflow_provider_ampexp.rollout.memory import moved_from
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,12 +49,12 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
         act = decide_aftermath(plan, flag.seen, memory, flag.now, f"failed: {', '.join(failed)}")
         memory = memory.looked(plan, flag.seen, flag.now)
-        before = flag.seen.position
+        before, since = flag.seen.position, flag.since(memory)
         if isinstance(act, RollBack) and act.to is not None:
             lower(context, flag, act.to, act.why, self.described())
             after = flag.seen.position
             self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, after, act.why)
-            moved = {"from": before.percentage, "to": after.percentage, "enabled": after.enabled, "why": act.why}
+            moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
             memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
         elif isinstance(act, Done):
             self.log.info("%s stands at %s: %s.", self.described(), before, act.why)

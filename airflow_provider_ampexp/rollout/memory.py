@@ -66,15 +66,16 @@ class Memory:
             seen_first=fresh.seen_first or now,
         )
 
-    def raised(self, before: Position, after: Position, seen: Seen, now: datetime) -> Memory:
+    def raised(self, before: Position, since: datetime, after: Position, seen: Seen, now: datetime) -> Memory:
         """What is remembered after this attempt has set a stage, and has read it back.
 
+        :param since: since when it had stood at ``before``
         :param seen: what it read then. Somebody may have moved the flag after the write: that is still to be judged.
         """
         new = (one for one in reversed(seen.history) if one.version > (self.version or 0))
         version = next((one.version for one in new if one.position == after), seen.newest_version)
         moved = replace(self._at_another_position(), left_at=after, version=version, wrote=True, seen_first=now)
-        return moved.recorded("raise", now, {"from": before.percentage, "to": after.percentage})
+        return moved.recorded("raise", now, moved_from(before, since) | {"to": after.percentage})
 
     def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
         """What is remembered after the guardrails have answered."""
@@ -145,6 +146,11 @@ class Memory:
             return set_by.by if set_by else None
         first = first_planned_raise(plan, seen, self.run_began)
         return first.entry.by if first else None
+
+
+def moved_from(before: Position, since: datetime) -> dict[str, Any]:
+    """Where a flag stood before a step, and since when, for the record."""
+    return {"from": before.percentage, "since": since.isoformat(timespec="seconds")}
 
 
 def is_planned(plan: RolloutPlan, change: Change) -> bool:

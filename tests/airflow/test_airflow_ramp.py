@@ -57,12 +57,13 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
         "url": url,
     }
     record = ran.xcom("ramp", key="rollout")
-    assert [{**one, "at": None} for one in record] == [
-        {"at": None, "what": "raise", "from": before, "to": after}
+    assert [{**one, "at": None, "since": None} for one in record] == [
+        {"at": None, "what": "raise", "from": before, "since": None, "to": after}
         for before, after in ((0, 1), (1, 5), (5, 25), (25, 100))
     ]
-    for one, moment in zip(record, moments, strict=True):
+    for one, since, moment in zip(record, began(emulator, flag_id), moments, strict=False):
         assert abs(datetime.fromisoformat(one["at"]) - moment) <= timedelta(seconds=1)
+        assert abs(datetime.fromisoformat(one["since"]) - since) <= timedelta(seconds=1)
 
 
 def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(

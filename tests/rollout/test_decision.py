@@ -436,7 +436,7 @@ def test_memory_survives_its_deferral() -> None:
 
 
 def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
-    memory = Memory().raised(on(0), on(1), flag((0, on(0)), (0, on(1))), at(0))
+    memory = Memory().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
     for _ in range(500):
         memory = said(memory, "pass", 1)
     assert len(memory.record) == 200
