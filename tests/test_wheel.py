@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_ampexp import __version__
-from tools.wheel import build, in_the_sdist, in_the_tree, in_the_wheel, said_by_the_wheel
+from tools.wheel import PACKAGE, ROOT, build, in_the_sdist, in_the_tree, in_the_wheel, said_by_the_wheel
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,10 @@ def test_its_entry_points_lead_somewhere(built: tuple[Path, Path]) -> None:
             module, _, name = target.partition(":")
             found = importlib.import_module(module)
             assert not name or getattr(found, name)
+    # A plugin that is not among them is loaded by nobody, and nothing fails.
+    sources = [path.read_text() for path in (ROOT / PACKAGE).rglob("*.py")]
+    plugins = {name for text in sources for name in re.findall(r"^class (\w+)\(AirflowPlugin\)", text, re.MULTILINE)}
+    assert {target.partition(":")[2] for target in points["airflow.plugins"].values()} == plugins
 
 
 def test_the_sdist_has_what_a_build_and_its_tests_need(built: tuple[Path, Path]) -> None:

@@ -33,21 +33,11 @@ PATIENCE = 60.0 + CHANGES / 4
 HANDS = ("Ana", "Bob", "Maria")
 
 
-@pytest.fixture
-def plugins(tmp_path: Path) -> Path:
-    """A folder with the plugin, which the entry point of an installed provider loads as well."""
-    (tmp_path / "plugins").mkdir()
-    source = "from airflow_provider_ampexp.triggers.told_listener import AmplitudeWatcherPlugin\n"
-    (tmp_path / "plugins" / "watcher.py").write_text(source)
-    return tmp_path / "plugins"
-
-
 @contextmanager
-def triggerer(log: Path, plugins: Path) -> Iterator[subprocess.Popen[bytes]]:
+def triggerer(log: Path) -> Iterator[subprocess.Popen[bytes]]:
     quick = {
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "2",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
         "PYTHONWARNINGS": "ignore",
     }
     command = [str(Path(sys.executable).with_name("airflow")), "triggerer", "--skip-serve-logs"]
@@ -140,9 +130,7 @@ class People(threading.Thread):
 
 
 @pytest.mark.usefixtures("airflow_database")
-def test_no_change_is_lost_and_none_is_told_twice(
-    emulator: Emulator, dag_id: str, tmp_path: Path, plugins: Path
-) -> None:
+def test_no_change_is_lost_and_none_is_told_twice(emulator: Emulator, dag_id: str, tmp_path: Path) -> None:
     emulator.settings(rate_per_second=None, rate_per_day=None)
     flag = emulator.create_flag("watched-search", enabled=True, rolloutPercentage=99)
     quiet = emulator.create_flag("quiet")
@@ -171,7 +159,7 @@ def test_no_change_is_lost_and_none_is_told_twice(
     try:
         for place in range(KILLS + 1):
             before = len(told(search))
-            with triggerer(log, plugins):  # which is killed at the end
+            with triggerer(log):  # which is killed at the end
                 if place == 0:
                     until(lambda: len(kept()) == 3)  # each has looked, and tells nothing of what was before
                     people.start()
@@ -198,3 +186,4 @@ def test_no_change_is_lost_and_none_is_told_twice(
     (decision,) = told(button)
     assert (decision["by"], decision["changes"]) == ("Olga", {"state": {"from": "running", "to": "decision-made"}})
     assert emulator.api_key not in log.read_text()
+    assert "amplitude_experiment_watcher is not loaded" not in log.read_text()
