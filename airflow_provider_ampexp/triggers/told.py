@@ -17,7 +17,8 @@ async def read_told(trigger: BaseEventTrigger, key: str) -> int | None:
     """The newest version that was told under this key; ``None`` when nothing ever was."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
-        return _number(await store.aget(key))
+        found = [_number(await place.aget(key)) for place in _places(store)]
+        return max((one for one in found if one is not None), default=None)
     if _has_asset_state_store():
         return None  # run outside of a triggerer
     from airflow.sdk import Variable
@@ -30,12 +31,18 @@ async def write_told(trigger: BaseEventTrigger, key: str, version: int) -> None:
     """Keep that everything up to this version was told."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
-        await store.aset(key, version)
+        for place in _places(store):
+            await place.aset(key, version)
     elif not _has_asset_state_store():
         from airflow.sdk import Variable
         from asgiref.sync import sync_to_async
 
         await sync_to_async(Variable.set)(key, str(version), description="What an AmplitudeFlagChangedTrigger has told")
+
+
+def _places(store: Any) -> list[Any]:
+    """One for each asset. Airflow makes one trigger of equal ones, and its store then refuses to choose."""
+    return [*getattr(store, "_by_name", {}).values(), *getattr(store, "_by_uri", {}).values()] or [store]
 
 
 def _has_asset_state_store() -> bool:
