@@ -84,7 +84,7 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
         with doing(f"export the changes from {start:%Y-%m-%d %H:%M:%SZ} to {end:%Y-%m-%d %H:%M:%SZ}"):
             with self.hook() as hook:
                 changed = _changed(hook.client, start, end, project_id)
-                rows = in_order(row for one in changed for row in within(_rows(hook.client, *one), start, end))
+                rows = in_order(within(_rows(hook.client, changed), start, end))
             folder = arguments.text("path", self.path).rstrip("/")
             path = f"{folder}/interval_start={start:%Y%m%dT%H%M%SZ}/changes.{self.format}"
             with whole_file(path) as file:
@@ -158,15 +158,19 @@ def _kind(config: FlagConfig) -> Kind:
     return "experiments" if "state" in config or "experimentType" in config else "flags"
 
 
-def _rows(client: ManagementClient, kind: Kind, id: str) -> Iterator[Row]:
-    endpoints = client.flags if kind == "flags" else client.experiments
-    try:
-        return rows_of(kind, id, endpoints.versions(id))
-    except NotFoundError:
-        # A version that shows neither of an experiment's fields looks like a flag's.
-        if kind == "experiments":
-            raise
-        return _rows(client, "experiments", id)
+def _rows(client: ManagementClient, changed: list[tuple[Kind, str]]) -> Iterator[Row]:
+    for kind, id in changed:
+        endpoints = client.flags if kind == "flags" else client.experiments
+        try:
+            versions = endpoints.versions(id)
+        except NotFoundError:
+            # A version that shows neither of an experiment's fields looks like a flag's; others may have shown them.
+            if kind == "experiments":
+                raise
+            if ("experiments", id) not in changed:
+                yield from rows_of("experiments", id, client.experiments.versions(id))
+        else:
+            yield from rows_of(kind, id, versions)
 
 
 def _writer(format: str) -> Callable[[list[Row], IO[bytes]], None]:

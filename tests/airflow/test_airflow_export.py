@@ -95,6 +95,13 @@ def test_the_changes_of_an_interval_and_the_same_bytes_again(history: Emulator, 
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_an_experiment_whose_versions_leave_out_what_it_is_shows_once(history: Emulator, tmp_path: Path) -> None:
+    history.load({"experiments": [thing("9005", "tour", (1, {"state": "planning"}), (2, {"enabled": True}))]})
+    export(tmp_path).execute({})
+    rows = [(row["kind"], row["field"]) for row in lines(tmp_path) if row["key"] == "tour"]
+    assert rows == [("experiments", "created"), ("experiments", "enabled")]
+
+
 def test_what_it_asks(history: Emulator, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     export(tmp_path).execute({})
     asked = history.requests()["by_route"]
