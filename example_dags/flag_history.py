@@ -45,16 +45,17 @@ with DAG(
         hour = [f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (data_interval_start, data_interval_end)]
         with closing(sqlite3.connect(params["database"], timeout=60)) as database, database:
             database.execute(
-                'create table if not exists changes (at, who, flag, field, "from", "to", version, '
-                "primary key (flag, version, field))"
+                'create table if not exists changes (at, who, project, flag, field, "from", "to", version, '
+                "primary key (project, flag, version, field))"
             )
             database.execute("delete from changes where ? <= at and at < ?", hour)
             database.executemany(
-                "insert into changes values (?, ?, ?, ?, ?, ?, ?)",
+                "insert into changes values (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         row["at"],
                         row["by"],
+                        row["project_id"],
                         row["key"],
                         row["field"],
                         json.dumps(row["from"]),

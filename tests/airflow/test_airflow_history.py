@@ -27,9 +27,10 @@ def example() -> Any:
     return module
 
 
-def version(number: int, before: timedelta, by: str, percentage: int) -> dict[str, Any]:
+def version(number: int, before: timedelta, by: str, percentage: int, id: str = "9001") -> dict[str, Any]:
     at = (TEN_PAST_TWO - before).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    config = {"id": "9001", "key": "search", "projectId": "100001", "rolloutPercentage": percentage, "enabled": True}
+    project_id = {"9001": "100001", "9002": "100002"}[id]
+    config = {"id": id, "key": "search", "projectId": project_id, "rolloutPercentage": percentage, "enabled": True}
     return {"version": number, "createdAt": at, "createdBy": by, "flagConfig": config}
 
 
@@ -42,7 +43,12 @@ def test_what_changed_in_the_hour_before_the_dip(emulator: Emulator, run: Any, e
         version(4, timedelta(seconds=1), "Bob", 50),
         version(5, -hour / 2, "Airflow", 100),
     ]
-    emulator.load({"flags": [{"id": "9001", "key": "search", "rolloutPercentage": 100, "history": history}]})
+    same_key = [version(1, 9 * hour, "Olga", 0, "9002"), version(2, hour + timedelta(minutes=5), "Olga", 1, "9002")]
+    loaded: list[dict[str, Any]] = [
+        {"id": "9001", "key": "search", "rolloutPercentage": 100, "history": history},
+        {"id": "9002", "key": "search", "projectId": "100002", "rolloutPercentage": 1, "history": same_key},
+    ]
+    emulator.load({"flags": loaded})
     conf = {"database": str(tmp_path / "history.db"), "folder": f"file://{tmp_path}/changes"}
     # The hours before these, one of them twice, as a backfill that runs again does.
     for at in (15, 14, 14):
@@ -53,7 +59,8 @@ def test_what_changed_in_the_hour_before_the_dip(emulator: Emulator, run: Any, e
         "interval_start=20260301T140000Z",
     ]
     with closing(sqlite3.connect(tmp_path / "history.db")) as database:
-        assert database.execute("select version from changes order by version").fetchall() == [(2,), (3,), (4,), (5,)]
+        kept = database.execute("select project, version from changes order by project, version").fetchall()
+    assert kept == [*(("100001", number) for number in (2, 3, 4, 5)), ("100002", 2)]
 
     asked = run(example.question, {"database": conf["database"], "moment": TEN_PAST_TWO.isoformat()})
     assert asked.xcom("changes") == [
