@@ -23,7 +23,19 @@ _OPERATORS = (
 )
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("watch", "rollout", "approval", "flag_changed")
-_GUIDES = ("first-rollout", "rollout", "groups", "plans", "guardrails", "assets", "history")
+_GUIDES = (
+    "first-rollout",
+    "connection",
+    "rollout",
+    "groups",
+    "plans",
+    "guardrails",
+    "windows",
+    "rollouts-page",
+    "assets",
+    "history",
+    "testing",
+)
 _OPERATOR_GUIDES = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "sensors")
 _INTEGRATION = "Amplitude Experiment"
 

@@ -47,5 +47,10 @@ def test_every_example_dag_is_on_the_page_of_examples() -> None:
     assert set(re.findall(r'"example_dags/(\w+\.py)"', page)) == there
 
 
+def test_every_picture_is_on_a_page() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    assert [path.name for path in (ROOT / "docs" / "images").iterdir() if f"images/{path.name}" not in pages] == []
+
+
 def test_the_picture_of_a_rollout_is_what_the_rule_decides() -> None:
     assert rollout_picture.PICTURE.read_text() == rollout_picture.draw(), "run `python -m tools.rollout_picture`"
