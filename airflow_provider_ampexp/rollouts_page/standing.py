@@ -21,7 +21,7 @@ State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
 Reason: TypeAlias = Literal["soaking", "check", "approval", "hold", "window", "working", "moved", ""]
 
 _GOES_ON = ("deferred", "running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting", "none")
-_RUN_GOES_ON = ("running", "queued")
+RUN_GOES_ON = ("running", "queued")
 _AWAITS = "awaiting_input"
 _CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
@@ -85,7 +85,7 @@ class Rollout:
         if self.task.state != "success":
             return "stopped"
         last = self.task.plan.only in (None, self.task.plan.stages[-1].percentage) and self.task.plan.approval is None
-        return "under way" if not last and self.task.run_state in _RUN_GOES_ON else "done"
+        return "under way" if not last and self.task.run_state in RUN_GOES_ON else "done"
 
     @property
     def record(self) -> tuple[Mapping[str, Any], ...]:

@@ -14,14 +14,14 @@ from sqlalchemy import and_, select
 
 from airflow_provider_ampexp.operators.plan_shown import PLAN_XCOM
 from airflow_provider_ampexp.rollout import Memory, RolloutPlan
-from airflow_provider_ampexp.rollouts_page.standing import RolloutTask
+from airflow_provider_ampexp.rollouts_page.standing import RUN_GOES_ON, RolloutTask
 
 _RECORD_XCOM = "rollout"
-_MOST = 1000  # the newest tasks; older ones are history
+_MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history
 
 
 def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
-    """The tasks that carried out or carry out a rollout, newest first.
+    """The tasks that carried out or carry out a rollout: those of runs that go on, then the newest.
 
     :param readable_dags: the ids of the DAGs that the viewer may see
     """
@@ -52,7 +52,7 @@ def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
         .join(TaskInstance, is_task_of_xcom)
         .join(DagRun, DagRun.id == XComModel.dag_run_id)
         .where(XComModel.key.in_([PLAN_XCOM, _RECORD_XCOM]))
-        .order_by(XComModel.timestamp.desc())
+        .order_by(DagRun.state.in_(RUN_GOES_ON).desc(), XComModel.timestamp.desc())
         .limit(2 * _MOST)
     )
     with create_session() as session:
