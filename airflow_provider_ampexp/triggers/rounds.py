@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
     from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.hooks.connection import ConnectionFields
 
 _log = logging.getLogger(__name__)
 _PAUSE_AFTER_REFUSAL = 60.0
@@ -54,24 +55,25 @@ class _Look:
         self._of_kind = Target(kind, id="any")
         self._only = only
         self._client: ManagementClient | None = None
-        self._project_id: str | None = None
+        self._fields: ConnectionFields | None = None
 
     def __call__(self) -> Round:
-        if self._client is None:
-            fields = AmplitudeExperimentHook(self._amplitude_conn_id).fields
-            self._client, self._project_id = fields.connect(retry_for=0), fields.project_id
+        fields = AmplitudeExperimentHook(self._amplitude_conn_id).fields
+        if self._client is None or fields != self._fields:  # the connection was edited
+            self.close()
+            self._client, self._fields = fields.connect(retry_for=0), fields
         endpoints = self._of_kind.endpoints(self._client)
         if self._only is None:
             found = list(endpoints.list(include_archived=True))
         elif self._only.key is not None:
-            project_id = self._only.project_id or self._project_id
+            project_id = self._only.project_id or fields.project_id
             found = list(endpoints.list(key=self._only.key, project_id=project_id, include_archived=True))
         else:
             try:
                 found = [endpoints.get(str(self._only.id))]
             except NotFoundError:
                 found = []
-        return Round(self._project_id, tuple(found))
+        return Round(fields.project_id, tuple(found))
 
     def close(self) -> None:
         if self._client is not None:

@@ -314,3 +314,23 @@ def test_its_arguments_are_plain_and_make_it_again(emulator: Emulator, arguments
 def test_wrong_arguments_are_refused_while_the_dag_is_parsed(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInputError, match=named):
         AmplitudeFlagChangedTrigger(**arguments)
+
+
+def test_an_edited_connection_counts_from_the_next_round_on(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old key may go on working, so that no refusal tells of it."""
+    name = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
+    connection = json.loads(emulator.connection_json)
+
+    async def story() -> list[str | None]:
+        seen = []
+        looks = rounds.look_again_and_again("amplitude_experiment_default", "flags", 0.01)
+        for project_id in ("100001", "100002", "100002"):
+            connection["extra"]["project_id"] = project_id
+            monkeypatch.setenv(name, json.dumps(connection))
+            seen.append((await anext(looks)).project_id)
+        await looks.aclose()  # type: ignore[attr-defined]
+        return seen
+
+    assert asyncio.run(story()) == ["100001", "100002", "100002"]
