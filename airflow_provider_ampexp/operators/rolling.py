@@ -128,7 +128,7 @@ class RollingFlag:
         if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
             self._bring_to(self._fields_of(lost.config))
             self.notes.append(f"{lost.version.get('createdBy')} had lowered it further, to {had}; that was put back.")
-        elif percentage != position.percentage:
+        elif percentage != position.percentage and self.seen.position.percentage == percentage:  # else it is somebody's
             self._bring_to(self._fields(position.percentage))
 
     def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:

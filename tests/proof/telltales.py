@@ -1,4 +1,4 @@
-"""Stories in which a broken rule shows: for each invariant one that does not hold if its rule is broken."""
+"""Stories that are told each time: those in which a broken rule shows, and those in which one was found broken."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.proof.story import Crash, Edit, Story
 _HOUR = 3600.0
 _TWO_STAGES = ((1, _HOUR), (5, 0.0))
 
+# For each invariant one that does not hold if its rule is broken.
 TELLTALES: dict[str, Story] = {
     "exposure_is_earned": Story(),
     "no_soak_is_cut_short": Story(),
@@ -27,3 +28,11 @@ TELLTALES: dict[str, Story] = {
     "nothing_is_raised_while_held": Story(edits=((_HOUR / 2, Edit({"tags": ["rollout-hold"]})),)),
     "nothing_else_is_changed": Story(segment="Beta"),
 }
+
+# What generated histories have found.
+FOUND = (
+    # Maria enables it while the rollout is about to.
+    Story(stages=((0, 0.0), (1, 0.0)), start=(1, False), racing={2: Edit({"enabled": True})}),
+    # Maria takes it to 0 % while a rollback disables it: the percentage that it had before is not restored over that.
+    Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={3: Edit({"rolloutPercentage": 0})}),
+)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, note, settings
 from tests.proof.histories import stories
 from tests.proof.story import Story
 from tests.proof.telling import tell
-from tests.proof.telltales import TELLTALES
+from tests.proof.telltales import FOUND, TELLTALES
 from tools.invariants import violations
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -33,7 +33,7 @@ def every_one_of(told: Iterable[Story]) -> Callable[[Test], Test]:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-@every_one_of(TELLTALES.values())
+@every_one_of([*TELLTALES.values(), *FOUND])
 @given(stories())
 def test_the_invariants_hold_of_every_history(story: Story) -> None:
     observed = tell(story)
