@@ -47,7 +47,7 @@ def story() -> tuple[list[Entry], list[tuple[datetime, bool]]]:
         if isinstance(act, Raise):
             before, after = seen.position, Position(act.stage.percentage, enabled=True)
             versions.append(Entry(len(versions) + 1, now, "Airflow", after))
-            memory = memory.raised(before, after, Seen(after, history=tuple(reversed(versions))), now)
+            memory = memory.raised(before, now, after, Seen(after, history=tuple(reversed(versions))), now)
         elif isinstance(act, Check):
             checks.append((now, now < GOES_WRONG))
             streak = Streak("checkout errors", Consequence())

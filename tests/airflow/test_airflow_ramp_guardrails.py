@@ -122,10 +122,11 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
         "ramp"
     )
     assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["raise", "check", "raise", "check", "rollback"]
-    assert {**records(ran, "rollback")[0], "at": None} == {
+    assert {**records(ran, "rollback")[0], "at": None, "since": None} == {
         "at": None,
         "what": "rollback",
         "from": 25,
+        "since": None,
         "to": 0,
         "enabled": False,
         "why": why,
