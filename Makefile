@@ -101,8 +101,9 @@ lint: setup
 types: setup
 	$(VENV)/bin/mypy
 
+# Many of them wait for something, so that three keep two cores busy.
 unit: setup
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Resolve anew what the environment installs. Review the difference before it is committed.
 lock: setup
