@@ -232,14 +232,19 @@ class History:
         return moved if moved is not None and moved.stand != change.entry.stand else None
 
     def puts_back(self, change: Change) -> bool:
-        """Whether it restores what the same run had written over."""
+        """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile."""
+        now = change.entry.stand.set_to
+        newest = (change.unseen[-1] if change.unseen else change.known).stand.set_to
+        theirs = [place for place, one in enumerate(newest) if change.unseen and one == now[place]]
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
                 return False
             is_same_run = self.observed.run_of(earlier.attempt) == self.observed.run_of(change.attempt)
             lost = self.overwritten(earlier) if is_same_run else None
-            if lost is not None and lost.stand.set_to == change.entry.stand.set_to:
-                return True
+            if lost is not None and len(theirs) < len(now):
+                wanted = lost.stand.set_to
+                if all(one == wanted[place] or place in theirs for place, one in enumerate(now)):
+                    return True
         return False
 
     def _entry(self, place: int, version: Mapping[str, Any]) -> Entry:

@@ -35,4 +35,12 @@ FOUND = (
     Story(stages=((0, 0.0), (1, 0.0)), start=(1, False), racing={2: Edit({"enabled": True})}),
     # Maria takes it to 0 % while a rollback disables it: the percentage that it had before is not restored over that.
     Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={3: Edit({"rolloutPercentage": 0})}),
+    # Maria is there at each write of a retry, also while what she had set is put back.
+    Story(
+        stages=((1, 0.0),),
+        retries=1,
+        start=(2, False),
+        racing={number: Edit({"rolloutPercentage": 1 if number == 4 else 0}) for number in (1, 2, 3, 4)},
+        crashes={("step", 5): Crash(noticed_after=1.0)},
+    ),
 )
