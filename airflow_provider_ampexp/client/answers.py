@@ -75,6 +75,7 @@ def variant(item: dict[str, Any]) -> VariantFields:
 
 def _ids_as_text(item: dict[str, Any]) -> dict[str, Any]:
     for name in ("id", "projectId"):
-        if item.get(name) is not None:
-            item[name] = str(item[name])
+        value = item.get(name)
+        if value is not None and not isinstance(value, str):
+            item[name] = str(value)
     return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _SECOND = timedelta(seconds=1)
 
@@ -35,6 +36,7 @@ class ServiceClock:
         return self._set_to + timedelta(seconds=time.monotonic() - self._set_at)
 
 
+@lru_cache(maxsize=4)  # all answers of a second say the same
 def parse_date(value: str | None) -> datetime | None:
     """A moment as HTTP writes it; ``None`` when it is none."""
     if not value:

@@ -46,10 +46,12 @@ def pages(
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise answer.unexpected(f"A list of {name} was expected")
         ids = [identity(item) for item in items]
-        yield [item for item, id in zip(items, ids, strict=True) if not any(id in page for page in seen)]
+        present = set(ids)
+        again = set[Hashable]().union(*(present & page for page in seen))
+        yield [item for item, id in zip(items, ids, strict=True) if id not in again] if again else items
         following = found.get("nextCursor") if isinstance(found, dict) else None
         cursor = "" if following is None else str(following)
         if not cursor or cursor in cursors:
             return
         cursors.add(cursor)
-        seen.append(set(ids))
+        seen.append(present)
