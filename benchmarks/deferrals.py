@@ -18,7 +18,7 @@ from benchmarks.loopback import FIRST_ID, KEY
 def trigger_of(contestant: str, flag_id: str, interval: float) -> Any:
     """What waits for a flag to be rolled out."""
     if contestant == "this provider":
-        from airflow_provider_ampexp.sensors.conditions import RolledOut, as_plain
+        from airflow_provider_ampexp.triggers.conditions import RolledOut, as_plain
         from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
         return AmplitudeWatchTrigger(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.rooms import ON_PURPOSE, PICTURE, ROOMS, UPWARDS, draw, may_import, table
+from tools.rooms import ON_PURPOSE, PICTURE, ROOMS, draw, may_import, table
 
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_ampexp"
 
@@ -34,10 +34,6 @@ def arrows() -> Iterator[tuple[str, str, str]]:
                 yield room, module, within
 
 
-def upwards(room: str, imported: str) -> set[tuple[str, str]]:
-    return {(lower, upper) for lower, upper in UPWARDS if lower == room and f"{imported}.".startswith(f"{upper}.")}
-
-
 def test_every_room_is_in_the_table() -> None:
     there = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert there - {"__init__", "__pycache__", "static"} == set(ROOMS)
@@ -47,9 +43,7 @@ def test_a_room_imports_what_the_table_says_and_nothing_else() -> None:
     against = [
         f"{module} imports {imported}"
         for room, module, imported in arrows()
-        if not may_import(room, imported)
-        and not upwards(room, imported)
-        and not f"{imported}.".startswith(f"{ON_PURPOSE.get(module, '-')}.")
+        if not may_import(room, imported) and not f"{imported}.".startswith(f"{ON_PURPOSE.get(module, '-')}.")
     ]
     assert against == []
 
@@ -61,7 +55,6 @@ def test_the_table_names_no_arrow_that_is_not_there() -> None:
         (room, one) for room, _, imported in seen for one in ROOMS[room].imports if f"{imported}.".startswith(f"{one}.")
     }
     assert {(name, one) for name, room in ROOMS.items() for one in room.imports} - used == set()
-    assert {one for room, _, imported in seen for one in upwards(room, imported)} == UPWARDS
     by_name = {module for _, module, imported in seen if imported.startswith(ON_PURPOSE.get(module, "-"))}
     assert by_name == set(ON_PURPOSE)
 

@@ -41,9 +41,7 @@ ROOMS = {
     "task_groups": Room(
         "a rollout as a group, one task a stage", ("operators", "rollout", "client"), airflow=True, at=(220, 1)
     ),
-    "sensors": Room(
-        "wait for a state", ("operators", "triggers", "hooks", "ensure", "client"), airflow=True, at=(390, 1)
-    ),
+    "sensors": Room("wait for a state", ("operators", "triggers", "hooks", "client"), airflow=True, at=(390, 1)),
     "operators": Room(
         "tasks that see to something",
         ("assets", "triggers", "guardrails", "hooks", "ensure", "rollout", "client"),
@@ -76,15 +74,6 @@ ON_PURPOSE = {
     "rollout.__main__": "plans.command",  # `python -m airflow_provider_ampexp.rollout` is a name for people, no more
 }
 """Modules that import what their room may not, because a person asks for them by that name."""
-
-UPWARDS = {
-    ("triggers", "operators.arguments"),
-    ("triggers", "operators.errors"),
-    ("triggers", "operators.link"),
-    ("triggers", "sensors.conditions"),
-    ("triggers", "sensors.look"),
-}
-"""Arrows that go the wrong way, to be taken away. The picture shows them dashed."""
 
 
 def may_import(room: str, imported: str) -> bool:
@@ -125,9 +114,6 @@ def draw() -> str:
     ]
     for upper, lower in drawn_arrows():
         lines.append(_line(_foot(upper), _head(lower)))
-    for lower, upper in sorted({(a, b.partition(".")[0]) for a, b in UPWARDS}):
-        (x1, y1), (x2, y2) = _head(lower), _foot(upper)  # a little aside, where it would lie on one that goes down
-        lines.append(_line((x1 - 24, y1), (x2 - 24, y2), "#b3261e", ' stroke-dasharray="5 4"'))
     for name, room in ROOMS.items():
         if room.at is not None:
             lines += _box(name, room)
@@ -135,7 +121,7 @@ def draw() -> str:
     lines += [
         f'<text x="{x}" y="{y + 40}" text-anchor="middle" font-size="12" fill="#55606e">stands apart</text>',
         f'<text x="20" y="{_HEIGHT - 16}" font-size="12" fill="#55606e">An arrow goes to what is imported.'
-        f" Blue rooms know Airflow.{' Dashed red ones go the wrong way.' if UPWARDS else ''}</text>",
+        " Blue rooms know Airflow.</text>",
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -156,9 +142,9 @@ def _foot(name: str) -> tuple[int, int]:
     return x, y + _BOX[1] // 2
 
 
-def _line(start: tuple[int, int], end: tuple[int, int], colour: str = "#55606e", more: str = "") -> str:
+def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
     (x1, y1), (x2, y2) = start, end
-    return f'<path d="M{x1} {y1} {x2} {y2}" stroke="{colour}" stroke-width="1.4" marker-end="url(#head)"{more}/>'
+    return f'<path d="M{x1} {y1} {x2} {y2}" stroke="#55606e" stroke-width="1.4" marker-end="url(#head)"/>'
 
 
 def _box(name: str, room: Room) -> list[str]:

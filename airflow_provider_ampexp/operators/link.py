@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
+from airflow_provider_ampexp.triggers.url_xcom import URL_XCOM_KEY
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-URL_XCOM_KEY = "amplitude_url"
 
 
 class AmplitudeLink(BaseOperatorLink):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.operators import attempts
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, may_pass
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.rollout import Position
+from airflow_provider_ampexp.triggers.trouble import may_pass
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

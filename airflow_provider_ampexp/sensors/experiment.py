@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.sensors.conditions import StateIs
 from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
+from airflow_provider_ampexp.triggers.conditions import StateIs
 
 __all__ = ["AmplitudeExperimentStateSensor"]
 

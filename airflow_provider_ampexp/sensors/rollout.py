@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.sensors.conditions import EnabledIs, RolledOut
 from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
+from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut
 
 __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
 

@@ -19,8 +19,8 @@ from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
-from airflow_provider_ampexp.sensors.conditions import Condition, Verdict, as_plain
-from airflow_provider_ampexp.sensors.look import look
+from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
+from airflow_provider_ampexp.triggers.look import look
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client.errors import AuthenticationError, UnexpectedResponseError
 from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.operators.errors import may_pass
+from airflow_provider_ampexp.triggers.trouble import may_pass
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.operators.errors import may_pass
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
 from airflow_provider_ampexp.triggers.soak import SoakWatch, service_now
+from airflow_provider_ampexp.triggers.trouble import may_pass
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp.client.errors import NotFoundError
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.operators.errors import may_pass
+from airflow_provider_ampexp.triggers.trouble import may_pass
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -13,12 +13,11 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.errors import may_pass
-from airflow_provider_ampexp.operators.link import URL_XCOM_KEY
-from airflow_provider_ampexp.sensors.conditions import from_plain
-from airflow_provider_ampexp.sensors.look import seen
+from airflow_provider_ampexp.triggers.conditions import from_plain
+from airflow_provider_ampexp.triggers.look import seen
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
+from airflow_provider_ampexp.triggers.trouble import may_pass
+from airflow_provider_ampexp.triggers.url_xcom import URL_XCOM_KEY
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -49,7 +48,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
     :param id: the id, or
     :param key: the key
     :param project_id: the project in which the key is looked up; that of the connection if not given
-    :param condition: what is waited for, as :func:`~airflow_provider_ampexp.sensors.conditions.as_plain` writes it
+    :param condition: what is waited for, as :func:`~airflow_provider_ampexp.triggers.conditions.as_plain` writes it
     :param poll_interval: seconds between two looks, at most
     :param deadline: when to give up, in seconds since 1970; if not given, 600 s before Airflow does
     :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
@@ -105,9 +104,8 @@ class AmplitudeWatchTrigger(BaseTrigger):
     @property
     def target(self) -> Target:
         """What is watched. Airflow renders the arguments of a task that begins here, native ones to numbers."""
-        text = arguments.optional(arguments.text)
-        project_id = text("project_id", self.project_id)
-        return Target(self.kind, key=text("key", self.key), id=text("id", self.id), project_id=project_id)
+        key, id, project_id = (None if one is None else str(one) for one in (self.key, self.id, self.project_id))
+        return Target(self.kind, key=key, id=id, project_id=project_id)
 
     @property
     def ends_at(self) -> float:

@@ -16,8 +16,8 @@ from airflow_provider_ampexp.client import ManagementClient, NoAnswerError, NotF
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
-from airflow_provider_ampexp.sensors.conditions import EnabledIs, as_plain
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
+from airflow_provider_ampexp.triggers.conditions import EnabledIs, as_plain
 from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
 READ, EDIT = "/api/1/flags/{id}", "/api/1/flags/{id}"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.sensors.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
 from airflow_provider_ampexp.triggers import shared_watch
+from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
 from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
 CONDITIONS = [StateIs(["running"], ["decision-made"]), RolledOut(25, "Beta"), RolledOut(25), EnabledIs(True)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target, url_of
-from airflow_provider_ampexp.sensors.conditions import Condition, Verdict
+from airflow_provider_ampexp.triggers.conditions import Condition, Verdict
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
