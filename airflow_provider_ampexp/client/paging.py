@@ -17,7 +17,8 @@ _PAGES_REMEMBERED = 10
 
 def id_of(item: dict[str, Any]) -> Hashable:
     """What tells flags, experiments and deployments apart."""
-    return str(item.get("id"))
+    id = item.get("id")
+    return None if id is None else str(id)
 
 
 def version_of(item: dict[str, Any]) -> Hashable:
@@ -47,6 +48,8 @@ def pages(
             raise answer.unexpected(f"A list of {name} was expected")
         ids = [identity(item) for item in items]
         present = set(ids)
+        if None in present:
+            raise answer.unexpected(f"Each of the {name} was expected to have an 'id'")
         again = set[Hashable]().union(*(present & page for page in seen))
         yield [item for item, id in zip(items, ids, strict=True) if id not in again] if again else items
         following = found.get("nextCursor") if isinstance(found, dict) else None
