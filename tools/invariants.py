@@ -116,7 +116,8 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
 
 
 def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
-    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise.
+    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise; by a
+    retry, where the attempt could not read what it had done.
 
     Not so where the history does not show it, where somebody does it again while it is put back, and where a rollback
     has gone as low.
@@ -126,7 +127,9 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
         attempt = observed.attempts[change.attempt]
         if lost is None or attempt.outcome == "killed" or {lost.number, change.entry.number} & set(observed.hidden):
             continue
-        later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= attempt.ended]
+        run = observed.run_of(change.attempt)
+        ended = max(one.ended for place, one in enumerate(observed.attempts) if observed.run_of(place) == run)
+        later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= ended]
         if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
             continue
         if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
