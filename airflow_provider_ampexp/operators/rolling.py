@@ -109,8 +109,10 @@ class RollingFlag:
             time.sleep(seconds)
             self.look(archived=self.seen.archived)
         lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
-        if lost is not None:
-            self._put_back(lost, percentage)
+        while lost is not None:  # what puts it back is a write like any other
+            looked_at, version = self.config, self.seen.newest_version
+            sent = self._put_back(lost, percentage)
+            lost = self._overwritten(looked_at, version, differing(looked_at, sent))
         return Position(percentage, enabled)
 
     def lower_to(self, position: Position) -> None:
@@ -150,14 +152,15 @@ class RollingFlag:
             was = now
         return lost
 
-    def _put_back(self, lost: _Lost, percentage: int) -> None:
+    def _put_back(self, lost: _Lost, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config
         who, had = theirs.get("createdBy"), position_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
-            self._bring_to(percentage_fields(config, percentage, self.segment))
+            wanted = percentage_fields(config, percentage, self.segment)
+            self._bring_to(wanted)
             self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
-            return
+            return wanted
         done = "That was put back"
         try:
             self._bring_to(self._fields_of(config))

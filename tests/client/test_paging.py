@@ -186,7 +186,9 @@ def test_a_failure_for_ever_is_told_after_the_pages_before_it(client: Management
         next(found)
 
 
-@pytest.mark.parametrize("body", [{"experiments": []}, {"flags": {}}, {"flags": [5]}, {"flags": [{"key": "a"}]}, [[]], "flags", None])
+@pytest.mark.parametrize(
+    "body", [{"experiments": []}, {"flags": {}}, {"flags": [5]}, {"flags": [{"key": "a"}]}, [[]], "flags", None]
+)
 def test_a_page_of_another_shape_is_told_and_not_taken_for_the_last(
     body: Any, bare: BareServer, to_bare: ManagementClient
 ):

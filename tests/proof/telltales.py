@@ -43,4 +43,10 @@ FOUND = (
         racing={number: Edit({"rolloutPercentage": 1 if number == 4 else 0}) for number in (1, 2, 3, 4)},
         crashes={("step", 5): Crash(noticed_after=1.0)},
     ),
+    # Maria edits another segment at the moment of a raise, and the ramped one while that is put back.
+    Story(
+        stages=((1, 0.0),),
+        segment="Beta",
+        racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"percentage": 0}, "Beta")},
+    ),
 )

@@ -58,7 +58,7 @@ def _rollback_without_a_write(patch: Patch) -> None:
 
 
 def _nothing_is_put_back(patch: Patch) -> None:
-    patch.setattr(RollingFlag, "_put_back", lambda flag, lost, percentage: None)
+    patch.setattr(RollingFlag, "_put_back", lambda flag, lost, percentage: {})
 
 
 def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
