@@ -117,6 +117,7 @@ def a_triggerer(postgres: Postgres, server: Loopback, scratch: Path) -> Iterator
     }
     if not (scratch / "airflow").exists():
         migrate(installation.env)
+    _forget_waits(postgres.url("airflow"))
     parts = {"triggerer": installation.parts["triggerer"]}
     with ExitStack() as stack:
         processes = stack.enter_context(Processes(parts, installation.env, scratch))
@@ -125,3 +126,15 @@ def a_triggerer(postgres: Postgres, server: Loopback, scratch: Path) -> Iterator
         if not until(triggerer.is_up, 90):
             raise RuntimeError(f"The triggerer did not start:\n{(scratch / 'triggerer.log').read_text()[-2000:]}")
         yield triggerer
+
+
+def _forget_waits(database_url: str) -> None:
+    """Those of a triggerer that was there before: this one would take them over, and work for them, too."""
+    database = psycopg2.connect(database_url)
+    try:
+        with database, database.cursor() as cursor:
+            # In this order: a task goes with its trigger.
+            cursor.execute("update task_instance set state = 'removed', trigger_id = null where trigger_id is not null")
+            cursor.execute("delete from trigger")
+    finally:
+        database.close()
