@@ -44,14 +44,19 @@ class WholeAirflow:
         self._ended.set()
         self._sampler.join()
 
-    def start(self, dag_id: str, soak: float = 0) -> str:
-        """Start a run with an enabled flag of its own at 0 %. Returns the run's id, which is the flag's key, too."""
+    def start(self, dag_id: str, soak: float = 0, flag_key: str | None = None) -> str:
+        """Start a run with an enabled flag of its own at 0 %.
+
+        :param flag_key: the flag's key; without one, it is the run's id
+        :returns: the run's id
+        """
         run_id = f"{dag_id}-{time.time_ns()}"
-        flag = self.emulator.create_flag(run_id, enabled=True, rolloutPercentage=0, variants=[{"key": "on"}])
+        flag_key = flag_key or run_id
+        flag = self.emulator.create_flag(flag_key, enabled=True, rolloutPercentage=0, variants=[{"key": "on"}])
         body = {
             "dag_run_id": run_id,
             "logical_date": None,
-            "conf": {"flag_key": run_id, "flag_id": flag["id"], "soak": soak},
+            "conf": {"flag_key": flag_key, "flag_id": flag["id"], "soak": soak},
         }
         url = f"{self._installation.url}/api/v2/dags/{dag_id}/dagRuns"
         answer = self._session.post(url, json=body, timeout=60)
@@ -133,7 +138,8 @@ def a_whole_airflow() -> Iterator[WholeAirflow]:
         }
         migrate(installation.env)
         stack.enter_context(Processes(installation.parts, installation.env, scratch))
-        dag_ids = ["bench-ramp", "bench-sleep", "bench-reschedule", "bench-next-stage", "bench-floor", "bench-sensor"]
+        dag_ids = ["bench-ramp", "bench-sleep", "bench-reschedule", "bench-next-stage", "bench-floor"]
+        dag_ids += ["bench-sensor", "bench-templated-sensor"]
         if not until(installation.is_healthy, 120) or not until(lambda: installation.knows(dag_ids), 60):
             raise RuntimeError("Airflow did not come up.")
         airflow = WholeAirflow(installation, emulator, postgres.url("airflow"))

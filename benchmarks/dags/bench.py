@@ -1,4 +1,4 @@
-"""The ways to roll out in five stages, the ways to wait for a moment, and a sensor."""
+"""The ways to roll out in five stages, the ways to wait for a moment, and sensors."""
 
 from __future__ import annotations
 
@@ -98,6 +98,9 @@ with DAG("bench-floor", **DAG_ARGUMENTS):
     BareDeferral(task_id="wait")
 
 with DAG("bench-sensor", **DAG_ARGUMENTS):
+    AmplitudeRolloutSensor(task_id="wait", flag_key="of-bench-sensor", at_least=50, poll_interval=2, deferrable=True)
+
+with DAG("bench-templated-sensor", **DAG_ARGUMENTS):
     AmplitudeRolloutSensor(
         task_id="wait", flag_key="{{ params.flag_key }}", at_least=50, poll_interval=2, deferrable=True
     )
