@@ -19,7 +19,7 @@ INTERVAL = 5.0
 CHANGES = 100
 OURS, HTTP, OWN = "this provider", "HttpSensor", "own polls"
 NO_EVENT = "no event"
-STAGES = {OURS: ((10, 11), (100, 11), (WAITS, 31)), HTTP: ((10, 6), (WAITS, 20)), OWN: ((10, 6), (WAITS, 20))}
+STAGES = {OURS: ((10, 11), (100, 11), (WAITS, 31)), HTTP: ((10, 10), (WAITS, 20)), OWN: ((10, 10), (WAITS, 20))}
 """How many waits, and for how many seconds they are measured."""
 
 
@@ -90,7 +90,7 @@ def _take(contestant: str, triggerer: Triggerer, server: Loopback) -> Taken:
             Stage(
                 waits,
                 elapsed,
-                _rate(server.requests(before.at), elapsed),
+                _rate(server.requests(before.at), elapsed, waits),
                 (after.runner - before.runner) / elapsed,
                 (after.supervisor - before.supervisor) / elapsed,
                 after.memory,
@@ -107,9 +107,9 @@ def _take(contestant: str, triggerer: Triggerer, server: Loopback) -> Taken:
     return Taken(stages, latencies, CHANGES - len(latencies))
 
 
-def _rate(arrivals: list[float], elapsed: float) -> float:
-    """Requests a second; of a few rounds, from the first to the last one."""
-    if 2 <= len(arrivals) < 100:
+def _rate(arrivals: list[float], elapsed: float, waits: int) -> float:
+    """Requests a second; of a few, which are one a round, from the first to the last one."""
+    if 2 <= len(arrivals) < waits:
         return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
     return len(arrivals) / elapsed
 
