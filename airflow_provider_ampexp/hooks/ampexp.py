@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -57,15 +56,19 @@ class AmplitudeExperimentHook(BaseHook):
     def __init__(self, amplitude_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.amplitude_conn_id = amplitude_conn_id
+        self._fields: ConnectionFields | None = None
         self._client: ManagementClient | None = None
 
-    @cached_property
+    @property
     def fields(self) -> ConnectionFields:
         """What the connection says.
 
         :raises InvalidInputError: names the field that is wrong and the connection, never the key
         """
-        return ConnectionFields.of(self.get_connection(self.amplitude_conn_id))
+        # No `cached_property`: before Python 3.12 its lock makes look-ups of all connections wait for each other.
+        if self._fields is None:
+            self._fields = ConnectionFields.of(self.get_connection(self.amplitude_conn_id))
+        return self._fields
 
     @property
     def client(self) -> ManagementClient:
