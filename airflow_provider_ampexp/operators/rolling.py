@@ -118,8 +118,8 @@ class RollingFlag:
     def lower_to(self, position: Position) -> None:
         """Roll back, and read it back.
 
-        Where the flag is to be disabled it may have stood at a higher percentage before. That is restored once the flag
-        is known to be off, so that nothing is raised while somebody could still get it.
+        Where the flag is to be disabled it may have stood at a higher percentage before. That is not restored: a write
+        that raises the percentage of a flag that is off would raise exposure if somebody enabled it at that moment.
         """
         looked_at, version = self.config, self.seen.newest_version
         percentage = min(position.percentage, self.seen.position.percentage)
@@ -130,8 +130,6 @@ class RollingFlag:
         if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
             self._bring_to(self._fields_of(lost.config))
             self.notes.append(f"{lost.version.get('createdBy')} had lowered it further, to {had}; that was put back.")
-        elif percentage != position.percentage and self.seen.position.percentage == percentage:  # else it is somebody's
-            self._bring_to(self._fields(position.percentage))
 
     def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:
         """The last version that moved the flag, or changed the segments, and that our write came after.

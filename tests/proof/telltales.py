@@ -33,7 +33,7 @@ TELLTALES: dict[str, Story] = {
 FOUND = (
     # Maria enables it while the rollout is about to.
     Story(stages=((0, 0.0), (1, 0.0)), start=(1, False), racing={2: Edit({"enabled": True})}),
-    # Maria takes it to 0 % while a rollback disables it: the percentage that it had before is not restored over that.
+    # Maria takes it to 0 % while a rollback disables it.
     Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={3: Edit({"rolloutPercentage": 0})}),
     # Maria is there at each write of a retry, also while what she had set is put back.
     Story(
@@ -49,4 +49,6 @@ FOUND = (
         segment="Beta",
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"percentage": 0}, "Beta")},
     ),
+    # Maria enables it right after a rollback has disabled it, where it had a higher percentage before.
+    Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={4: Edit({"enabled": True})}),
 )
