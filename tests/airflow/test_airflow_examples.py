@@ -130,7 +130,7 @@ class Decision:
         self._thread.join(timeout=10)
 
     def _decide(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not self.waited_for:
             running = [one for one in self._emulator.dump()["experiments"] if one["state"] == "running"]
             log = [entry["method"] for entry in self._emulator.request_log()]
