@@ -27,7 +27,6 @@ from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fai
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
-    Act,
     AskForApproval,
     ChangeWindow,
     Check,
@@ -40,6 +39,7 @@ from airflow_provider_ampexp.rollout import (
     Wait,
     decide,
 )
+from airflow_provider_ampexp.rollout.acts import in_words
 from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
@@ -68,8 +68,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
         with soaks of their own, or a text of either (templated)
     :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
-        itself: a ``timedelta``, seconds, or a text such as ``"2h"``
-        (templated)
+        itself: a ``timedelta``, seconds, or a text such as ``"2h"`` (templated)
     :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
     :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise
         waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
@@ -228,8 +227,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         while True:
             act = decide(plan, flag.seen, memory, flag.now)
             memory = memory.looked(plan, flag.seen, flag.now)
-            since = f"{flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
-            self.log.info("%s: %s since %s. %s: %s.", self.described(), flag.seen.position, since, _named(act), act.why)
+            stands = f"{flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
+            self.log.info("%s: %s. %s: %s.", self.described(), stands, in_words(act), act.why)
             if isinstance(act, Raise):
                 memory = self._raise(context, flag, act, memory)
             elif isinstance(act, Check):
@@ -309,15 +308,3 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             "after": end.percentage,
             "url": url_of(flag.client, flag.config),
         }
-
-
-def _named(act: Act) -> str:
-    names = {
-        Raise: "Raising",
-        Wait: "Waiting",
-        Check: "Checking",
-        AskForApproval: "Asking",
-        RollBack: "Rolling back",
-        Stop: "Stopping",
-    }
-    return names.get(type(act), "Done")

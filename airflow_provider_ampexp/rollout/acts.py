@@ -64,3 +64,16 @@ class Stop:
 
 
 Act: TypeAlias = Raise | Wait | Check | AskForApproval | RollBack | Done | Stop
+
+
+def in_words(act: Act) -> str:
+    """What is being done, as a log line begins."""
+    names = {
+        Raise: "Raising",
+        Wait: "Waiting",
+        Check: "Checking",
+        AskForApproval: "Asking",
+        RollBack: "Rolling back",
+        Stop: "Stopping",
+    }
+    return names.get(type(act), "Done")
