@@ -60,7 +60,7 @@ def test_it_looks_until_it_is_so_over_one_connection_and_only_reads(
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.clear_requests()
     made: list[Any] = []
-    connect = shared_watch.AmplitudeExperimentHook.fields.func  # type: ignore[attr-defined]
+    connect = shared_watch.AmplitudeExperimentHook.fields.fget
     monkeypatch.setattr(
         shared_watch.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
     )
