@@ -119,13 +119,16 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
     """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise; by a
     retry, where the attempt could not read what it had done.
 
-    Not so where the history does not show it, where somebody does it again while it is put back, and where a rollback
-    has gone as low.
+    Not so where the history does not show it, where somebody does it again while it is put back, where a rollback has
+    gone as low, and where they moved the percentage and that stands, since ours waits for an approval.
     """
     for change in history.changes:
         lost, known = history.overwritten(change), change.known.stand
         attempt = observed.attempts[change.attempt]
         if lost is None or attempt.outcome == "killed" or {lost.number, change.entry.number} & set(observed.hidden):
+            continue
+        moved_only_that = (lost.stand.enabled, lost.stand.archived) == (known.enabled, known.archived)
+        if moved_only_that and lost.stand.percentage == change.entry.stand.percentage:
             continue
         run = observed.run_of(change.attempt)
         ended = max(one.ended for place, one in enumerate(observed.attempts) if observed.run_of(place) == run)

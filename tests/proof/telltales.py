@@ -51,4 +51,11 @@ FOUND = (
     ),
     # Maria enables it right after a rollback has disabled it, where it had a higher percentage before.
     Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={4: Edit({"enabled": True})}),
+    # Maria sets a percentage while the rollout's own waits for an approval, and only its switch comes through.
+    Story(
+        stages=((2, 0.0),),
+        retries=0,
+        racing={1: Edit({"rolloutPercentage": 1})},
+        approvals=((0.0, 2.6, "percentages", False),),
+    ),
 )
