@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -108,32 +108,42 @@ def test_the_connection_is_looked_up_late_and_once(emulator: Emulator, monkeypat
         assert list(client.flags.list()) == []
 
 
+def airflow_connections(*arguments: str) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("airflow")), "connections", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def in_database(airflow_database: None, emulator: Emulator) -> Iterator[str]:
+    """A connection that is in Airflow's database, as long as the test lasts: other tests have the same database."""
+    extra = json.dumps({"base_url": emulator.base_url, "project_id": 100001, "timeout": "3"})
+    fields = ("--conn-type", "amplitude_experiment", "--conn-password", emulator.api_key, "--conn-extra", extra)
+    airflow_connections("add", "in_database", *fields)
+    yield "in_database"
+    airflow_connections("delete", "in_database")
+
+
 def test_json_uri_and_the_database(
-    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch
+    run: Callable[[DAG], Run], emulator: Emulator, in_database: str, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
     monkeypatch.setenv("AIRFLOW_CONN_BY_JSON", emulator.connection_json)
     extra = urlencode({"project_id": 100001, "timeout": 3, "base_url": emulator.base_url})
     uri = f"amplitude-experiment://:{emulator.api_key}@/?{extra}"
     monkeypatch.setenv("AIRFLOW_CONN_BY_URI", uri)
-    extra = json.dumps({"base_url": emulator.base_url, "project_id": 100001, "timeout": "3"})
-    command = ["airflow", "connections", "add", "in_database", "--conn-type", "amplitude_experiment"]
-    command += ["--conn-password", emulator.api_key, "--conn-extra", extra]
-    added = subprocess.run(
-        [str(Path(sys.executable).with_name("airflow")), *command[1:]],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        check=False,
-    )
-    assert added.returncode == 0, added.stderr
     for conn_id in ("by_json", "by_uri"):
         with AmplitudeExperimentHook(conn_id) as hook:
             assert hook.project_id == "100001"
             assert hook.test_connection()[0], conn_id
     emulator.clear_requests()
     with DAG(dag_id) as dag:
-        AmplitudeListOperator(task_id="list", amplitude_conn_id="in_database", project_id="100001")
+        AmplitudeListOperator(task_id="list", amplitude_conn_id=in_database, project_id="100001")
     assert run(dag).succeeded  # the task asked the API server, which has the database
     assert emulator.requests()["total"] == 1
 
