@@ -24,11 +24,13 @@ class _Lost(NamedTuple):
     """A version that was written over, and whether somebody had moved the flag with it, or just before.
 
     :param config: the flag then. What the version does not show is as it was before.
+    :param edited: whether they had changed the segments
     """
 
     version: Version
     config: FlagConfig
     moved: bool
+    edited: bool
 
 
 class RollingFlag:
@@ -142,13 +144,23 @@ class RollingFlag:
             config = one.get("flagConfig") or {}
             now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
             if not any(name in config for name in differing(config, sent)):
-                theirs, lost = None, theirs or lost
-            elif any(name in was and now.get(name) != was.get(name) for name in self._matters):
-                moved = position_of(now, self.segment) != position_of(was, self.segment)
-                moved = moved or now.get("deleted", False) != was.get("deleted", False)
-                theirs = _Lost(one, now, moved or (theirs is not None and theirs.moved))
+                lost = theirs if theirs is not None and not self._stands(theirs, now) else lost
+                theirs = None
+            elif changed := [name for name in self._matters if name in was and now.get(name) != was.get(name)]:
+                moved = not self._same_stand(was, now) or (theirs is not None and theirs.moved)
+                edited = "targetSegments" in changed or (theirs is not None and theirs.edited)
+                theirs = _Lost(one, now, moved, edited)
             was = now
         return lost
+
+    def _stands(self, theirs: _Lost, now: FlagConfig) -> bool:
+        """Whether our write left what they had set as it was: only what differed was sent."""
+        segments_stand = not theirs.edited or now.get("targetSegments") == theirs.config.get("targetSegments")
+        return segments_stand and self._same_stand(theirs.config, now)
+
+    def _same_stand(self, one: FlagConfig, other: FlagConfig) -> bool:
+        is_same_position = position_of(one, self.segment) == position_of(other, self.segment)
+        return is_same_position and one.get("deleted", False) == other.get("deleted", False)
 
     def _put_back(self, lost: _Lost, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config

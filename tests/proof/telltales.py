@@ -58,4 +58,12 @@ FOUND = (
         racing={1: Edit({"rolloutPercentage": 1})},
         approvals=((0.0, 2.6, "percentages", False),),
     ),
+    # Maria edits another segment at the moment of a raise, and enables the flag while that is put back.
+    Story(
+        stages=((0, 0.0),),
+        segment="Beta",
+        start=(2, False),
+        retries=0,
+        racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"enabled": True})},
+    ),
 )
