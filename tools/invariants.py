@@ -137,7 +137,26 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
             continue
         if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
             continue
+        if "could not be read back" in attempt.said and _no_retry_can_put_back(observed, history, change, lost):
+            continue
         yield f"{lost} was written over", change.entry
+
+
+def _no_retry_can_put_back(observed: Observed, history: History, change: Change, lost: Entry) -> bool:
+    """There was none that could read the flag; or it cannot tell this from what was there when the run began, from
+    which it would have done the same; or it stopped, naming who had raised it; or nobody can tell whose raise it was.
+    """
+    run = observed.run_of(change.attempt)
+    last = [one for place, one in enumerate(observed.attempts) if observed.run_of(place) == run][-1]
+    first = next(one for one in history.changes if observed.run_of(one.attempt) == run)
+    expected = observed.plan.next_above(lost.stand.reached)
+    leads_to_the_same = expected is not None and expected.percentage == change.entry.stand.percentage
+    is_named = "since this run began, the flag was" in last.said
+    return (
+        last.outcome == "up_for_retry"
+        or (change is first and (leads_to_the_same or "Nobody can tell whether" in last.said))
+        or (is_named and lost.stand.exposure >= change.known.stand.exposure)
+    )
 
 
 def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> Found:

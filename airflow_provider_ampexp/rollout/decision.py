@@ -44,9 +44,9 @@ def _stop_when_archived(view: View) -> Act | None:
 
 def _put_back_what_was_written_over(view: View) -> Act | None:
     """An attempt raised the flag at the very moment at which somebody lowered it, and did not live to put that back."""
-    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
+    theirs = view.written_over if view.is_first_look and view.memory.run_began is not None else None
+    if theirs is None or view.was_ours(theirs):
         return None
-    theirs = view.written_over
     why = f"it had been lowered {theirs} at the very moment of a raise, which came over that; that is put back"
     return RollBack(theirs.after, why)
 
@@ -69,9 +69,15 @@ def _stop_at_what_happened_unseen(view: View) -> Act | None:
 
 
 def _stop_at_what_nobody_can_tell(view: View) -> Act | None:
-    """Any version that does not show where the flag stood may be a rollback, or somebody's change."""
+    """Whose raise it was that came over a lowering; or what a version was that does not show where the flag stood."""
     if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
         return None
+    if view.written_over is not None:
+        return Stop(
+            "unknown",
+            f"since this run began, the flag was lowered {view.written_over}, and then raised over the next stage. "
+            "Nobody can tell whether that was somebody's wish, or this rollout's, which had not seen it",
+        )
     hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
     if hidden is None:
         return None

@@ -165,12 +165,13 @@ class View:
     def written_over(self) -> Change | None:
         """What somebody had lowered, unseen, when this run's newest raise came over it.
 
-        A raise that had seen it would have gone to the stage above it, and went to a higher one.
+        A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
+        run's at all can be told if there was one before it.
         """
         *_, theirs, ours = (None, None, *changes(self.seen.history, self.memory.run_began))
         if theirs is None or ours is None or ours.after != self.seen.position:
             return None
-        if not theirs.lowers or not self.was_ours(ours) or self.was_ours(theirs):
+        if not theirs.lowers or not self.was_ours(ours):
             return None
         known = self.plan.next_above(theirs.after.percentage if theirs.after.enabled else -1)
         is_unseen = known is not None and known.percentage < ours.after.percentage

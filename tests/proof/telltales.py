@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_ampexp.rollout import ChangeWindow
-from tests.proof.story import Crash, Edit, Story
+from tests.proof.story import Crash, Edit, Fault, Story
 
 _HOUR = 3600.0
 _TWO_STAGES = ((1, _HOUR), (5, 0.0))
@@ -65,5 +65,17 @@ FOUND = (
         start=(2, False),
         retries=0,
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"enabled": True})},
+    ),
+    # Maria is there at the moment of a first raise that cannot be read back, and no retry follows, or one does.
+    *(
+        Story(
+            stages=((1, 0.0), (5, 0.0)),
+            start=(1, True),
+            retries=retries,
+            racing={1: Edit({"rolloutPercentage": percentage})},
+            faults={("step", 4): Fault("garbage")},
+        )
+        for percentage in (0, 2, 30)
+        for retries in (0, 1)
     ),
 )

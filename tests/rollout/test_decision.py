@@ -221,6 +221,16 @@ def test_a_retry_puts_back_what_a_dead_attempt_wrote_over() -> None:
     assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25), "Olga")), 3.1, retry), Stop)
 
 
+def test_a_retry_stops_where_a_first_raise_may_have_come_over_a_lowering() -> None:
+    retry = Memory(run_began=at(0.5), is_retry=True)
+    act = look(PLAN, flag((0, on(1)), (1, on(0), "Maria"), (1, on(5))), 1.1, retry)
+    assert isinstance(act, Stop)
+    assert act.cause == "unknown"
+    assert "from 1 % to 0 % by Maria" in act.why
+    # A raise that had seen it would have gone no further than this.
+    assert isinstance(look(PLAN, flag((0, on(1)), (1, on(0), "Maria"), (1, on(1))), 1.1, retry), Wait)
+
+
 def test_a_run_that_a_person_cleared_begins_anew() -> None:
     seen = flag((0, on(0)), (1, on(5)), (2.5, on(0)))
     assert raised_to(look(PLAN, seen, 3)) == 1
