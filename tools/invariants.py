@@ -98,13 +98,13 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
     """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
     stops any rollout.
 
-    Until a run has written anything, each of its attempts begins from where it finds the flag. What the history does
-    not show can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
+    Until a run has raised the flag, each of its attempts begins from where it finds it. What the history does not show
+    can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
     """
     for change in history.changes:
         run = observed.run_of(change.attempt)
-        written = (one.entry.at for one in history.changes if observed.run_of(one.attempt) == run)
-        began = min(observed.attempts[change.attempt].began, *written)
+        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        began = min([observed.attempts[change.attempt].began, *raised])
         for before, after in history.moves():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_shown = after.number not in observed.hidden or after.stand == change.known.stand

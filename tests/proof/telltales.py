@@ -66,6 +66,13 @@ FOUND = (
         retries=0,
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"enabled": True})},
     ),
+    # Maria lowers what a disabled flag says, at the moment at which it is enabled, by an attempt that dies.
+    Story(
+        stages=((1, 0.0),),
+        start=(2, False),
+        racing={1: Edit({"enabled": False}), 2: Edit({"rolloutPercentage": 0})},
+        crashes={("write", 2): Crash(noticed_after=1.0)},
+    ),
     # Maria is there at the moment of a first raise that cannot be read back, and no retry follows, or one does.
     *(
         Story(
