@@ -44,8 +44,10 @@ def _stop_when_archived(view: View) -> Act | None:
 
 def _put_back_what_was_written_over(view: View) -> Act | None:
     """An attempt raised the flag at the very moment at which somebody lowered it, and did not live to put that back."""
-    theirs = view.written_over if view.is_first_look and view.memory.run_began is not None else None
-    if theirs is None or view.was_ours(theirs):
+    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
+        return None
+    theirs, _ = view.written_over
+    if view.was_ours(theirs):
         return None
     why = f"it had been lowered {theirs} at the very moment of a raise, which came over that; that is put back"
     return RollBack(theirs.after, why)
@@ -73,10 +75,11 @@ def _stop_at_what_nobody_can_tell(view: View) -> Act | None:
     if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
         return None
     if view.written_over is not None:
+        theirs, raised = view.written_over
         return Stop(
             "unknown",
-            f"since this run began, the flag was lowered {view.written_over}, and then raised over the next stage. "
-            "Nobody can tell whether that was somebody's wish, or this rollout's, which had not seen it",
+            f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
+            "stage. Nobody can tell whether that is somebody's wish, or was this rollout's, which had not seen it",
         )
     hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
     if hidden is None:

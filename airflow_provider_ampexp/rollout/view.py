@@ -162,8 +162,8 @@ class View:
         return is_own or change.entry.version < first.entry.version
 
     @property
-    def written_over(self) -> Change | None:
-        """What somebody had lowered, unseen, when this run's newest raise came over it.
+    def written_over(self) -> tuple[Change, Change] | None:
+        """What somebody had lowered, unseen, when this run's newest raise came over it; and that raise.
 
         A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
         run's at all can be told if there was one before it.
@@ -175,7 +175,7 @@ class View:
             return None
         known = self.plan.next_above(theirs.after.percentage if theirs.after.enabled else -1)
         is_unseen = known is not None and known.percentage < ours.after.percentage
-        return theirs if is_unseen and theirs.after.exposure < ours.after.exposure else None
+        return (theirs, ours) if is_unseen and theirs.after.exposure < ours.after.exposure else None
 
     # where a rollback takes it
 
