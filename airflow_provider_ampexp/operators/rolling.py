@@ -144,6 +144,7 @@ class RollingFlag:
             config = one.get("flagConfig") or {}
             now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
             if not any(name in config for name in differing(config, sent)):
+                now = cast("FlagConfig", {**was, **sent, **config})
                 lost = theirs if theirs is not None and not self._stands(theirs, now) else lost
                 theirs = None
             elif changed := [name for name in self._matters if name in was and now.get(name) != was.get(name)]:

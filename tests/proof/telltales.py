@@ -66,6 +66,14 @@ FOUND = (
         retries=0,
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"enabled": True})},
     ),
+    # Maria lowers the flag at the moment of a raise, whose version does not show the percentage.
+    Story(
+        stages=((1, 0.0), (2, 0.0), (3, 0.0)),
+        retries=0,
+        racing={2: Edit({"rolloutPercentage": 0})},
+        omit=("rolloutPercentage",),
+        omit_one_of=2,
+    ),
     # Maria lowers what a disabled flag says, at the moment at which it is enabled, by an attempt that dies.
     Story(
         stages=((1, 0.0),),
