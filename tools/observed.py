@@ -125,11 +125,15 @@ class Observed:
 
 @dataclass(frozen=True)
 class Stand:
-    """Where a flag stands. What is archived or disabled reaches nobody."""
+    """Where a flag stands, as far as users can tell. What is archived or disabled reaches nobody.
+
+    :param shows: what it shows as its percentage, where that is a fraction
+    """
 
     percentage: float
     enabled: bool
     archived: bool = False
+    shows: float | None = field(default=None, compare=False)
 
     @property
     def exposure(self) -> float:
@@ -142,8 +146,13 @@ class Stand:
 
     @property
     def set_to(self) -> tuple[float, bool]:
-        """What of it a rollout writes."""
+        """What of it a rollout writes: no fractions."""
         return self.percentage, self.enabled
+
+    @property
+    def shown_as(self) -> tuple[float, bool]:
+        """The same as it shows."""
+        return self.percentage if self.shows is None else self.shows, self.enabled
 
     def __str__(self) -> str:
         return f"{self.percentage:g} %{'' if self.enabled else ' (disabled)'}{' (archived)' if self.archived else ''}"
@@ -226,7 +235,7 @@ class History:
         """The last version that moved the flag without its being seen, and that was written over by this change."""
         before, moved = change.known, None
         for entry in change.unseen:
-            if entry.stand != before.stand:
+            if (entry.stand, entry.stand.shown_as) != (before.stand, before.stand.shown_as):
                 moved = entry
             before = entry
         return moved if moved is not None and moved.stand != change.entry.stand else None
@@ -234,7 +243,7 @@ class History:
     def puts_back(self, change: Change) -> bool:
         """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile."""
         now = change.entry.stand.set_to
-        newest = (change.unseen[-1] if change.unseen else change.known).stand.set_to
+        newest = (change.unseen[-1] if change.unseen else change.known).stand.shown_as
         theirs = [place for place, one in enumerate(newest) if change.unseen and one == now[place]]
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
@@ -277,4 +286,4 @@ def _stand(config: Mapping[str, Any], segment: str | None) -> Stand:
     if segment is not None:
         percentage = next((one["percentage"] for one in config["targetSegments"] if one["name"] == segment), 0)
     # A fraction lets in the same users as the next whole percentage.
-    return Stand(ceil(percentage), bool(config["enabled"]), bool(config.get("deleted", False)))
+    return Stand(ceil(percentage), bool(config["enabled"]), bool(config.get("deleted", False)), percentage)

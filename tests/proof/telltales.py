@@ -74,6 +74,13 @@ FOUND = (
         omit=("rolloutPercentage",),
         omit_one_of=2,
     ),
+    # Maria sets a fraction, which lets in the same users as the percentage that is there; she does it again while that
+    # is put back, which can only be done with a whole one.
+    Story(stages=((3, 0.0),), start=(50, False), racing={2: Edit({"rolloutPercentage": 2.5})}),
+    Story(
+        stages=((0, 0.0), (1, 0.0)),
+        racing={2: Edit({"rolloutPercentage": 2.5}), 3: Edit({"rolloutPercentage": 2.5})},
+    ),
     # Maria lowers what a disabled flag says, at the moment at which it is enabled, by an attempt that dies.
     Story(
         stages=((1, 0.0),),
