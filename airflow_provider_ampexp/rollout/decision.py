@@ -87,6 +87,14 @@ def _stop_at_what_nobody_can_tell(view: View) -> Act | None:
     return Stop("unknown", f"{hidden} does not show where the flag stood, so nobody can tell what a retry would undo")
 
 
+def _stop_when_rolled_back_by_another_attempt(view: View) -> Act | None:
+    """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
+    back = next((move for move in view.moves if move.lowers and move.entry.by == view.before.hand), None)
+    if view.is_first_look or back is None:
+        return None
+    return Stop("rolled back", f"the flag was lowered {back}, by another attempt of this task or with its key")
+
+
 def _stop_when_changed_by_someone(view: View) -> Act | None:
     if not view.is_moved:
         return None
@@ -230,6 +238,7 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _put_back_what_was_written_over,
     _stop_at_what_happened_unseen,
     _stop_at_what_nobody_can_tell,
+    _stop_when_rolled_back_by_another_attempt,
     _stop_when_changed_by_someone,
     _stop_when_disabled,
     _finish_a_rollback,

@@ -74,6 +74,16 @@ FOUND = (
         omit=("rolloutPercentage",),
         omit_one_of=2,
     ),
+    # An attempt that Airflow takes for dead rolls back, while its retry may adopt what others do.
+    Story(
+        stages=((1, 0.0), (2, 0.0)),
+        rollback=0,
+        on_drift="adopt",
+        verdicts=((0.0, "fail"),),
+        failure_limit=2,
+        deferrable=False,
+        crashes={("step", 1): Crash(noticed_after=1.0, lives_on=330.0)},
+    ),
     # Maria sets a fraction, which lets in the same users as the percentage that is there; she does it again while that
     # is put back, which can only be done with a whole one.
     Story(stages=((3, 0.0),), start=(50, False), racing={2: Edit({"rolloutPercentage": 2.5})}),

@@ -196,6 +196,15 @@ def test_the_other_attempt_of_the_same_task_is_not_somebody_else() -> None:
     assert isinstance(look(PLAN, maria, 2.1, memory), Stop)
 
 
+def test_what_the_other_attempt_has_rolled_back_is_not_adopted() -> None:
+    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), on_drift="adopt")
+    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag((0, on(0)), (1, on(1))), at(1))
+    act = look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0))), 1.6, memory)
+    assert isinstance(act, Stop)
+    assert act.cause == "rolled back"
+    assert raised_to(look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0), "Maria")), 1.6, memory)) == 1
+
+
 # an automatic retry
 
 
