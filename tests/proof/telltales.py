@@ -74,6 +74,12 @@ FOUND = (
         omit=("rolloutPercentage",),
         omit_one_of=2,
     ),
+    # Olga approves what an attempt asked for that has died, while its retry waits for the same.
+    Story(
+        stages=((0, 0.0), (1, 6 * _HOUR)),
+        crashes={("step", 1): Crash(answered=False, noticed_after=1.0, lives_on=8.0)},
+        approvals=((0.0, 70.2, "all", True),),
+    ),
     # An attempt that Airflow takes for dead rolls back, while its retry may adopt what others do.
     Story(
         stages=((1, 0.0), (2, 0.0)),

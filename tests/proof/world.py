@@ -256,3 +256,5 @@ class World:
             attempt, basis = self._asked[pending["id"]]
             if self._airflow.tries[attempt].ended is None:
                 self._note_writes(newest, attempt, basis)
+                if is_given and basis < newest == self._newest:
+                    self.agreed.add(newest)  # nothing was left to do
