@@ -64,7 +64,7 @@ class Try:
     said: str = ""
     actor: Actor | None = None
     row: list[str] = field(default_factory=list)
-    row_at: object = None
+    row_at: tuple[float, datetime] | None = None
 
 
 class Airflow:
@@ -78,6 +78,7 @@ class Airflow:
         self.max_tries = story.retries
         self.store = Store(timeline, is_down=story.state == "down")
         self.verdicts: list[Verdict] = []
+        self.stands_since: Callable[[], datetime] = lambda: self.timeline.now
         self.deaths: list[datetime] = []
         self.counts: Counter[PointKind] = Counter()
         self._run_start = self._scheduler_clock()
@@ -226,7 +227,9 @@ class Airflow:
         said = self.story.verdict_at(self.timeline.seconds)
         one = self.tries[place]
         at = (moment.percentage, moment.stage_started_at)
-        one.row = [*(one.row if one.row_at == at else []), said]
+        # Where the history hides things, it began later than before, as far as can be told; but it stood still.
+        same = one.row_at is not None and one.row_at[0] == at[0] and self.stands_since() <= one.row_at[1]
+        one.row = [*(one.row if one.row_at == at or same else []), said]
         one.row_at = at
         self.verdicts.append(Verdict(self.timeline.now, moment.percentage, self._acts(one.row), place))
         answered()

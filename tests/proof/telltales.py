@@ -74,6 +74,14 @@ FOUND = (
         omit=("rolloutPercentage",),
         omit_one_of=2,
     ),
+    # Maria edits another segment between two checks, and the history does not show the percentage.
+    Story(
+        stages=((1, 0.0), (2, 0.0)),
+        verdicts=((0.0, "fail"),),
+        failure_limit=2,
+        edits=((45.0, Edit({"percentage": 0}, "Beta")),),
+        omit=("rolloutPercentage",),
+    ),
     # Olga approves what an attempt asked for that has died, while its retry waits for the same.
     Story(
         stages=((0, 0.0), (1, 6 * _HOUR)),

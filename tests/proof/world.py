@@ -15,6 +15,7 @@ from airflow_provider_ampexp.emulator.clock import Clock
 from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
 from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.service import Service
+from airflow_provider_ampexp.rollout import Position, position_of
 from tests.proof.airflow import Airflow
 from tests.proof.story import Edit, Fault, PointKind, Story
 from tests.proof.virtual import BEGIN, Timeline
@@ -57,6 +58,7 @@ class World:
         self._looks: dict[int, int] = {}
         self._asked: dict[str, tuple[int, int]] = {}
         self._airflow = airflow
+        airflow.stands_since = self.stands_since
         self.service = Service()
         world.reset(self.service)
         self.service.clock = _Clock(timeline)
@@ -68,6 +70,19 @@ class World:
     def versions(self) -> list[dict[str, Any]]:
         """The true history, oldest first."""
         return self.service.find("flags", FLAG).versions
+
+    def stands_since(self) -> datetime:
+        """Since when the flag has stood where it stands, in truth."""
+        *earlier, newest = self.versions
+        began = newest
+        for one in reversed(earlier):
+            if self._stand(one) != self._stand(newest):
+                break
+            began = one
+        return datetime.fromisoformat(began["createdAt"].replace("Z", "+00:00"))
+
+    def _stand(self, version: dict[str, Any]) -> Position | None:
+        return position_of(version["flagConfig"], self.story.segment)
 
     def edit(self, edit: Edit) -> None:
         """Maria edits. What became impossible meanwhile is left undone."""
