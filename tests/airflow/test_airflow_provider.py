@@ -129,12 +129,14 @@ def test_parsing_a_dag_loads_neither_requests_nor_triggers() -> None:
     assert said.splitlines()[-1] == "[]"
 
 
-def test_the_link_is_in_the_serialized_dag() -> None:
+def test_the_link_is_in_the_serialized_dag(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import DAG
     from airflow.serialization.serialized_objects import DagSerialization
 
     from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 
+    # The scheduler wants none, and says so for its whole process; the web server does.
+    monkeypatch.setattr(DagSerialization, "_load_operator_extra_links", True)
     with DAG("linked") as dag:
         AmplitudeEnableOperator(task_id="plain", flag_key="a")
         AmplitudeEnableOperator.partial(task_id="mapped").expand(flag_key=["a"])
