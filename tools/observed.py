@@ -241,8 +241,15 @@ class History:
         return moved if moved is not None and moved.stand != change.entry.stand else None
 
     def puts_back(self, change: Change) -> bool:
-        """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile."""
+        """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile.
+
+        So does the same write once more, repeated since its answer was lost.
+        """
         now = change.entry.stand.set_to
+        if any(
+            one.entry in change.unseen and one.entry.stand.set_to == now and self.puts_back(one) for one in self.changes
+        ):
+            return True
         newest = (change.unseen[-1] if change.unseen else change.known).stand.shown_as
         theirs = [place for place, one in enumerate(newest) if change.unseen and one == now[place]]
         for earlier in self.changes:

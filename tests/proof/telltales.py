@@ -82,6 +82,14 @@ FOUND = (
         edits=((45.0, Edit({"percentage": 0}, "Beta")),),
         omit=("rolloutPercentage",),
     ),
+    # Maria is there at the moment of a raise, and again while the write that puts back her first edit is repeated.
+    Story(
+        stages=((1, 0.0),),
+        segment="Beta",
+        start=(2, False),
+        racing={1: Edit({"percentage": 0}, "Beta"), 3: Edit({"percentage": 0}, "Staff")},
+        faults={("write", 2): Fault("cut after")},
+    ),
     # Olga approves what an attempt asked for that has died, while its retry waits for the same.
     Story(
         stages=((0, 0.0), (1, 6 * _HOUR)),
