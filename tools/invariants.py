@@ -131,7 +131,7 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
         if moved_only_that and lost.stand.percentage == change.entry.stand.percentage:
             continue
         run = observed.run_of(change.attempt)
-        ended = max(one.ended for place, one in enumerate(observed.attempts) if observed.run_of(place) == run)
+        ended = max(one.ended for one in observed.attempts_of(run))
         later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= ended]
         if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
             continue
@@ -147,7 +147,7 @@ def _no_retry_can_put_back(observed: Observed, history: History, change: Change,
     which it would have done the same; or it stopped, naming who had raised it; or nobody can tell whose raise it was.
     """
     run = observed.run_of(change.attempt)
-    last = [one for place, one in enumerate(observed.attempts) if observed.run_of(place) == run][-1]
+    last = observed.attempts_of(run)[-1]
     first = next(one for one in history.changes if observed.run_of(one.attempt) == run)
     expected = observed.plan.next_above(lost.stand.reached)
     leads_to_the_same = expected is not None and expected.percentage == change.entry.stand.percentage

@@ -105,6 +105,10 @@ class Observed:
         """The attempt with which a person began what this attempt belongs to."""
         return max((place for place in range(attempt + 1) if self.attempts[place].by_person), default=0)
 
+    def attempts_of(self, run: int) -> list[Attempt]:
+        """All attempts of what a person began with this one, in the order in which they began."""
+        return [one for place, one in enumerate(self.attempts) if self.run_of(place) == run]
+
     def told(self) -> str:
         """All of it in the order of time, for whoever reads a violation."""
         lines = [(entry.at, str(entry)) for entry in History(self).entries]

@@ -15,7 +15,7 @@ from airflow_provider_ampexp.emulator.clock import Clock
 from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
 from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.service import Service
-from airflow_provider_ampexp.rollout import Position, position_of
+from airflow_provider_ampexp.rollout import Seen, history, read_history
 from tests.proof.airflow import Airflow
 from tests.proof.story import Edit, Fault, PointKind, Story
 from tests.proof.virtual import BEGIN, Timeline
@@ -73,16 +73,12 @@ class World:
 
     def stands_since(self) -> datetime:
         """Since when the flag has stood where it stands, in truth."""
-        *earlier, newest = self.versions
-        began = newest
-        for one in reversed(earlier):
-            if self._stand(one) != self._stand(newest):
-                break
-            began = one
-        return datetime.fromisoformat(began["createdAt"].replace("Z", "+00:00"))
-
-    def _stand(self, version: dict[str, Any]) -> Position | None:
-        return position_of(version["flagConfig"], self.story.segment)
+        entries = read_history(self.versions, self.story.segment)
+        assert entries[0].position is not None
+        began = history.since(Seen(entries[0].position, history=entries))
+        assert began is not None
+        assert began.at is not None
+        return began.at
 
     def edit(self, edit: Edit) -> None:
         """Maria edits. What became impossible meanwhile is left undone."""
