@@ -22,10 +22,10 @@ def test_it_is_in_the_navigation(window: Window, airflow: Airflow) -> None:
     expect(window.frame.get_by_role("heading", name="Rollouts", level=1)).to_be_visible()
 
 
-def test_a_viewer_sees_nothing(viewer: BrowserContext, airflow: Airflow) -> None:
+def test_a_viewer_reads_a_sentence(viewer: BrowserContext, airflow: Airflow) -> None:
     window = Window(viewer)
     window.page.goto(f"{airflow.address}/plugin/rollouts")
-    expect(window.frame.locator("body")).to_contain_text("Forbidden")
+    expect(window.frame.locator("body")).to_contain_text("needs the right to read connections")
     window.page.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -19,20 +20,23 @@ CONNECTION_TYPE = "amplitude_experiment"
 _VARIABLE = "AIRFLOW_CONN_"
 
 
-def known_connections(named_elsewhere: Iterable[str] = ()) -> list[str]:
-    """Their ids: those in the metadata database, those in this server's environment, and of the ones that tasks name.
+def known_connections(named_by_rollouts: Iterable[str] = ()) -> list[str]:
+    """Return their ids: those in the metadata database, those in this server's environment, and those of rollouts.
 
-    A secrets backend cannot be asked for a list, so what is only there is found once a rollout has used it.
+    No secrets backend is asked: it cannot list connections, and asking it for each name would fetch the passwords of
+    other services. What only a backend knows is found once a rollout has used it.
     """
     with create_session() as session:
-        found = set(session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONNECTION_TYPE)))
-    in_environment = {name[len(_VARIABLE) :].lower() for name in os.environ if name.startswith(_VARIABLE)}
-    found |= {one for one in in_environment | set(named_elsewhere) if one not in found and _is_ours(one)}
+        types = dict(session.execute(select(Connection.conn_id, Connection.conn_type)).tuples().all())
+    in_environment = {name[len(_VARIABLE) :].lower(): text for name, text in os.environ.items() if _is_connection(name)}
+    found = {name for name, text in in_environment.items() if _type_of(text) == CONNECTION_TYPE}
+    found |= {name for name, conn_type in types.items() if conn_type == CONNECTION_TYPE and name not in in_environment}
+    found |= {name for name in named_by_rollouts if name not in types and name.lower() not in in_environment}
     return sorted(found)
 
 
 def fields_of(connection_id: str) -> ConnectionFields:
-    """What the connection says.
+    """Return what the connection says.
 
     :raises LookupError: when there is none of this type; a key of another service is never sent to Amplitude
     """
@@ -42,9 +46,18 @@ def fields_of(connection_id: str) -> ConnectionFields:
     return ConnectionFields.of(connection)
 
 
-def _is_ours(connection_id: str) -> bool:
-    connection = _find(connection_id)
-    return connection is not None and connection.conn_type == CONNECTION_TYPE
+def _is_connection(name: str) -> bool:
+    return name.startswith(_VARIABLE)
+
+
+def _type_of(text: str) -> str | None:
+    """The type of a connection as the environment spells it, in JSON or as a URI; the password is not looked at."""
+    try:
+        told = json.loads(text) if text.lstrip().startswith("{") else {"conn_type": text.partition("://")[0]}
+    except ValueError:
+        return None
+    conn_type = told.get("conn_type") if isinstance(told, dict) else None
+    return conn_type.replace("-", "_").lower() if isinstance(conn_type, str) else None
 
 
 def _find(connection_id: str) -> Connection | None:

@@ -1,18 +1,21 @@
 """What the page reads from Amplitude, and how many requests that took.
 
-A list and a history are each read at most once in 30 seconds, whoever looks and however many.
+A list and a history are each read at most once in 30 seconds for all viewers together. Reading runs in a few threads
+of the page's own, so a slow Amplitude never slows Airflow's API down.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -26,8 +29,10 @@ from airflow_provider_ampexp.rollouts_page.kept import Kept
 
 KEPT_FOR = 30.0
 _INCLUSIONS_KEPT_FOR = 300.0  # they change rarely, and cost a request a variant
-_TIMEOUT, _RETRY_FOR = 10.0, 3.0  # somebody is waiting for the page
+_TIMEOUT, _RETRY_FOR = 8.0, 3.0  # somebody is waiting for the page
+_THREADS = 4
 _COUNTED_VARIANTS = 10
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -69,27 +74,28 @@ class AmplitudeReader:
         self, fields_of: Callable[[str], ConnectionFields], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._fields_of = fields_of
-        self._lists: Kept[FlagList] = Kept(KEPT_FOR, clock=clock)
-        self._histories: Kept[History] = Kept(KEPT_FOR, clock=clock)
-        self._inclusions: Kept[dict[str, int]] = Kept(_INCLUSIONS_KEPT_FOR, clock=clock)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="amplitude-rollouts")
+        self._lists: Kept[FlagList] = Kept(KEPT_FOR, self._run, clock=clock)
+        self._histories: Kept[History] = Kept(KEPT_FOR, self._run, clock=clock)
+        self._inclusions: Kept[dict[str, int]] = Kept(_INCLUSIONS_KEPT_FOR, self._run, clock=clock)
         self._used: dict[str, Counter[str]] = {}
         self._lock = threading.Lock()
         self.began = datetime.now(timezone.utc)
 
-    def flags(self, connection_id: str) -> FlagList:
+    async def flags(self, connection_id: str) -> FlagList:
         """Flags and experiments: one list request each, and one more for each further thousand."""
-        return self._lists.get(connection_id, lambda: self._list(connection_id))
+        return await self._lists.get(connection_id, lambda: self._list(connection_id))
 
-    def history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
+    async def history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
         """All versions of a flag or experiment: one request."""
-        return self._histories.get(
+        return await self._histories.get(
             (connection_id, kind, flag_id), lambda: self._read_history(connection_id, kind, flag_id)
         )
 
-    def inclusions(self, connection_id: str, kind: Kind, flag_id: str, variants: list[str]) -> dict[str, int]:
+    async def inclusions(self, connection_id: str, kind: Kind, flag_id: str, variants: list[str]) -> dict[str, int]:
         """How many users are included in each variant: one request a variant, for the first ten."""
         asked = tuple(variants[:_COUNTED_VARIANTS])
-        return self._inclusions.get(
+        return await self._inclusions.get(
             (connection_id, kind, flag_id, asked), lambda: self._count(connection_id, kind, flag_id, asked)
         )
 
@@ -97,6 +103,9 @@ class AmplitudeReader:
         """How many requests were sent with this connection since the page was first opened, by what they asked for."""
         with self._lock:
             return {what: self._used.get(connection_id, Counter())[what] for what in ("lists", "histories", "others")}
+
+    async def _run(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _list(self, connection_id: str) -> FlagList:
         with self._connect(connection_id) as client:

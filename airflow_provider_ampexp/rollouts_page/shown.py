@@ -112,9 +112,17 @@ def _rollout(rollout: Rollout, seen: Seen | None, now: datetime) -> dict[str, An
         "task_id": task.task_id,
         "map_index": task.map_index,
         "began": _moment(rollout.began(seen) if seen else task.began),
-        "reached": rollout.reached,
+        "reached": _reached(rollout, seen),
         "ended": _moment(rollout.ended) if here.state != "under way" else None,
     }
+
+
+def _reached(rollout: Rollout, seen: Seen | None) -> float | None:
+    """The highest stage that users got: as the record tells, or else by where the flag stands."""
+    if rollout.reached is not None or seen is None:
+        return rollout.reached
+    stages = [stage.percentage for stage in rollout.plan.stages if stage.percentage <= seen.position.exposure]
+    return max(stages, default=None)
 
 
 def _segments(config: FlagConfig) -> list[dict[str, Any]]:

@@ -18,12 +18,15 @@ from airflow_provider_ampexp.rollout.memory import first_planned_raise
 from airflow_provider_ampexp.rollout.view import View
 
 State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
-Reason: TypeAlias = Literal["soaking", "check", "approval", "hold", "window", "working", "moved", ""]
+Reason: TypeAlias = Literal[
+    "soaking", "check", "approval", "hold", "window", "working", "moved", "paused", "triggerer", "overdue", ""
+]
 
 _GOES_ON = ("deferred", "running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting", "none")
 RUN_GOES_ON = ("running", "queued")
 _AWAITS = "awaiting_input"
 _CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
+_OVERDUE_AFTER = timedelta(minutes=5)  # a trigger and a scheduler take their time
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
 
 
@@ -35,6 +38,8 @@ class RolloutTask:
     :param memory: what it remembers while it waits; ``None`` while it works, and when it has ended
     :param until: when it looks again, while it waits
     :param record: what it did and measured so far
+    :param is_paused: whether its DAG is paused. Airflow begins and resumes no task of a paused DAG.
+    :param is_triggerer_alive: whether a triggerer runs that can wake a task that waits
     """
 
     amplitude_conn_id: str
@@ -53,6 +58,8 @@ class RolloutTask:
     memory: Memory | None = None
     until: datetime | None = None
     record: tuple[Mapping[str, Any], ...] = ()
+    is_paused: bool = False
+    is_triggerer_alive: bool = True
 
     @property
     def goes_on(self) -> bool:
@@ -185,6 +192,9 @@ def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
         return replace(here, why=str(rollout.ending.get("why") or unknown))
     following = plan.next_above(seen.position.percentage if seen.position.enabled else -1)
     here = replace(here, next=following.percentage if following else None)
+    stuck = _stuck(rollout.task, now)
+    if stuck is not None:
+        return _without_moments(replace(here, reason=stuck[0], why=stuck[1]), plan)
     if memory is None:
         why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
         return _with_ahead(replace(here, reason="working", why=why), plan, seen, now)
@@ -192,6 +202,32 @@ def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
     act = decide(plan, seen, memory, now)
     here = replace(here, reason=_reason(act, view), why=act.why, when=_when(act, view))
     return _with_ahead(here, plan, seen, now)
+
+
+def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
+    """Why Airflow does not go on with the rollout, whatever its plan says; ``None`` when it does."""
+    if task.is_paused and task.state != "running":
+        return "paused", (
+            "the DAG is paused: no guardrail is asked, and nothing is raised or rolled back, until somebody unpauses "
+            "it. Users keep what they have"
+        )
+    if task.state == "deferred" and not task.is_triggerer_alive:
+        return "triggerer", (
+            "no triggerer of this Airflow is alive, so nothing wakes the task: no guardrail is asked, and nothing is "
+            "raised or rolled back. Start the triggerer"
+        )
+    if task.state == "deferred" and task.until is not None and now > task.until + _OVERDUE_AFTER:
+        return "overdue", (
+            f"its task was due at {task.until:%Y-%m-%d %H:%M:%SZ} and has not been resumed. Look at the triggerer and "
+            "the scheduler"
+        )
+    return None
+
+
+def _without_moments(here: Standing, plan: RolloutPlan) -> Standing:
+    """The stages to come, when nobody can tell the moment of any."""
+    ahead = tuple((stage.percentage, None) for stage in plan.stages if here.next and stage.percentage >= here.next)
+    return replace(here, ahead=ahead)
 
 
 def _as_remembered(seen: Seen, memory: Memory | None) -> Seen:

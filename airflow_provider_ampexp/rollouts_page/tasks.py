@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from airflow.jobs.job import Job, JobState
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
@@ -18,21 +20,39 @@ from airflow_provider_ampexp.rollouts_page.standing import RUN_GOES_ON, RolloutT
 
 _RECORD_XCOM = "rollout"
 _MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history
+_PART = 500
 
 
 def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
     """The tasks that carried out or carry out a rollout: those of runs that go on, then the newest.
 
-    :param readable_dags: the ids of the DAGs that the viewer may see
+    :param readable_dags: the ids of the DAGs that the viewer may see. They are asked for, and not filtered afterwards:
+        what the viewer may not see takes nobody's place.
     """
-    readable = set(readable_dags)
+    readable = sorted(set(readable_dags))
+    with create_session() as session:
+        plans = [row for dags in _in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
+        plans = sorted(plans, key=lambda row: (row.run_state in RUN_GOES_ON, row.timestamp), reverse=True)[:_MOST]
+        runs = sorted({row.dag_run_id for row in plans})
+        records = {
+            _task(row): XComModel.deserialize_value(row)
+            for part in _in_parts(runs)
+            for row in session.execute(_record_query(part)).all()
+        }
+        is_triggerer_alive = _is_triggerer_alive(session)
+    tasks = [_read(row, XComModel.deserialize_value(row), records.get(_task(row)), is_triggerer_alive) for row in plans]
+    return [task for task in tasks if task is not None]
+
+
+def _query(key: str, dags: Sequence[str]) -> Any:
+    """The newest XComs of this key in these DAGs, with what Airflow knows of their tasks."""
     is_task_of_xcom = and_(
         *(
             getattr(TaskInstance, name) == getattr(XComModel, name)
             for name in ("dag_id", "run_id", "task_id", "map_index")
         )
     )
-    query = (
+    return (
         select(
             XComModel.key,
             XComModel.value,
@@ -48,26 +68,47 @@ def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
             TaskInstance.next_kwargs,
             DagRun.state.label("run_state"),
             DagRun.start_date.label("run_began"),
+            DagModel.is_paused,
         )
         .join(TaskInstance, is_task_of_xcom)
         .join(DagRun, DagRun.id == XComModel.dag_run_id)
-        .where(XComModel.key.in_([PLAN_XCOM, _RECORD_XCOM]))
+        .join(DagModel, DagModel.dag_id == XComModel.dag_id)
+        .where(XComModel.key == key, XComModel.dag_id.in_(dags))
         .order_by(DagRun.state.in_(RUN_GOES_ON).desc(), XComModel.timestamp.desc())
-        .limit(2 * _MOST)
+        .limit(_MOST)
     )
-    with create_session() as session:
-        rows = [row for row in session.execute(query).all() if row.dag_id in readable]
-    records = {_task(row): XComModel.deserialize_value(row) for row in rows if row.key == _RECORD_XCOM}
-    plans = [row for row in rows if row.key == PLAN_XCOM]
-    tasks = [_read(row, XComModel.deserialize_value(row), records.get(_task(row))) for row in plans]
-    return [one for one in tasks if one is not None]
+
+
+def _record_query(runs: Sequence[int]) -> Any:
+    return select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
+        XComModel.key == _RECORD_XCOM, XComModel.dag_run_id.in_(runs)
+    )
+
+
+def _is_triggerer_alive(session: Any) -> bool:
+    """Whether some triggerer has told Airflow in time that it lives. What waits there waits in vain otherwise."""
+    newest = session.scalars(
+        select(Job)
+        .where(Job.job_type == "TriggererJob", Job.state == JobState.RUNNING)
+        .order_by(Job.latest_heartbeat.desc())
+        .limit(1)
+    ).first()
+    return newest is not None and bool(newest.is_alive())
+
+
+_V = TypeVar("_V")
+
+
+def _in_parts(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
+    """A few at a time: databases limit how many values one query can name."""
+    return (values[first : first + _PART] for first in range(0, len(values), _PART))
 
 
 def _task(row: Any) -> tuple[Any, ...]:
     return (row.dag_run_id, row.task_id, row.map_index)
 
 
-def _read(row: Any, shown: Any, record: Any) -> RolloutTask | None:
+def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> RolloutTask | None:
     try:
         plan = RolloutPlan.from_json(shown["plan"])
         state = str(getattr(row.state, "value", row.state) or "none")
@@ -90,6 +131,8 @@ def _read(row: Any, shown: Any, record: Any) -> RolloutTask | None:
             memory=memory,
             until=until,
             record=tuple(one for one in known or () if isinstance(one, dict)),
+            is_paused=bool(row.is_paused),
+            is_triggerer_alive=is_triggerer_alive,
         )
     except (KeyError, TypeError, ValueError):
         return None  # written by another version, or by somebody else under the same name

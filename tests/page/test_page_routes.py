@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -16,6 +19,7 @@ from fastapi.routing import APIRoute
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import listen
+from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
 from airflow_provider_ampexp.rollouts_page.reading import KEPT_FOR, AmplitudeReader
 
 CONNECTION = "amplitude_experiment_default"
@@ -97,6 +101,54 @@ def ask(page: Page) -> Callable[..., Any]:
     return asked
 
 
+class Rollouts:
+    """Rollouts in Airflow's database, without an Airflow that carries them out."""
+
+    def add(self, dag_id: str, flag_id: str, *, is_paused: bool = False) -> None:
+        """A task of this DAG that is to ramp a flag."""
+        from airflow.models.dag import DagModel
+        from airflow.models.dagbundle import DagBundleModel
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import insert
+
+        now = datetime.now(timezone.utc)
+        plan = RolloutPlan(planned_stages([1, 5, 25], "12h")).as_json()
+        shown = {"amplitude_conn_id": CONNECTION, "kind": "flags", "id": flag_id, "key": "flag", "plan": plan}
+        of_task = {"dag_id": dag_id, "run_id": "run", "task_id": "ramp", "map_index": -1}
+        with create_session() as session:
+            if session.get(DagBundleModel, "tests") is None:
+                session.add(DagBundleModel(name="tests"))
+                session.flush()
+            session.add(DagModel(dag_id=dag_id, bundle_name="tests", is_paused=is_paused, fileloc="-"))
+            session.flush()
+            run = DagRun(dag_id=dag_id, run_id="run", run_type="manual", state="running", start_date=now)
+            session.add(run)
+            session.flush()
+            ti = {**of_task, "id": uuid4(), "state": "scheduled", "pool": "default_pool", "pool_slots": 1}
+            session.execute(insert(TaskInstance).values(**ti, try_number=1, max_tries=0, start_date=now))
+            xcom = {**of_task, "dag_run_id": run.id, "key": "rollout_plan", "value": json.dumps(shown)}
+            session.execute(insert(XComModel).values(**xcom, timestamp=now))
+
+
+@pytest.fixture
+def rollouts(airflow_database: None) -> Iterator[Rollouts]:
+    """What is added is taken away again: all tests share one database."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    yield Rollouts()
+    with create_session() as session:
+        dags = [one.dag_id for one in session.query(DagModel).where(DagModel.bundle_name == "tests")]
+        for model in (XComModel, TaskInstance, DagRun, DagModel):
+            session.query(model).where(model.dag_id.in_(dags)).delete()
+
+
 def every_path(page: Page) -> list[tuple[str, str]]:
     """Each method and path of the app, with something in the places of the path."""
     routes = page.app.routes
@@ -107,15 +159,26 @@ def every_path(page: Page) -> list[tuple[str, str]]:
     return [(method, route.path.format(**parts) + query) for route in routes for method in route.methods]
 
 
-def test_every_route_wants_a_login_and_the_right_to_read_connections(page: Page, known_emulator: Emulator) -> None:
+def test_every_route_wants_a_login_and_all_but_the_files_the_right_to_read_connections(
+    page: Page, known_emulator: Emulator
+) -> None:
     paths = every_path(page)
     assert len(paths) >= 7
     viewer, broken = login("viewer"), {"Authorization": "Bearer none"}
     for method, path in paths:
         assert page.request(method, path).status_code == 401, path
-        assert page.request(method, path, headers=viewer).status_code == 403, path
+        wanted = 200 if path.startswith("/static/") else 403
+        assert page.request(method, path, headers=viewer).status_code == wanted, path
         assert page.request(method, path, headers=broken).status_code == 403, path
     assert known_emulator.requests()["total"] == 0
+
+
+def test_a_viewer_without_the_right_reads_a_sentence_and_sees_the_icon(page: Page) -> None:
+    answer = page.get("/", headers=login("viewer"))
+    assert answer.status_code == 403
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "needs the right to read connections" in answer.text
+    assert page.get("/static/icon.svg", headers=login("viewer")).headers["content-type"] == "image/svg+xml"
 
 
 def test_it_only_reads(page: Page, ask: Callable[..., Any], known_emulator: Emulator) -> None:
@@ -153,6 +216,92 @@ def test_a_connection_of_the_database_is_known(ask: Callable[..., Any], known_em
     finally:
         with create_session() as session:
             session.query(Connection).where(Connection.conn_id == "acme_eu").delete()
+
+
+def test_no_backend_is_asked_for_the_connections_of_other_services(
+    ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import Connection
+
+    asked: list[str] = []
+    find = Connection.get_connection_from_secrets
+
+    def spied(connection_id: str, *more: Any) -> Any:
+        asked.append(connection_id)
+        return find(connection_id, *more)
+
+    monkeypatch.setattr(Connection, "get_connection_from_secrets", spied)
+    monkeypatch.setenv("AIRFLOW_CONN_BY_URI", "amplitude-experiment://:ampex_demo@/")
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES", "postgres://me:secret@db/5432")
+    assert ask("/connections")["connections"] == [CONNECTION, "by_uri"]
+    for name in ("warehouse", "postgres", "nowhere"):
+        ask(f"/connections/{name}/flags", 404)
+    assert asked == []
+
+
+def test_what_a_viewer_may_not_see_takes_no_place(
+    ask: Callable[..., Any], known_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, rollouts: Rollouts
+) -> None:
+    from airflow_provider_ampexp.rollouts_page import app, tasks
+
+    flag = known_emulator.create_flag("shared-airflow", enabled=True, rolloutPercentage=5)
+    rollouts.add("ours", flag["id"])
+    for number in range(4):
+        rollouts.add(f"of_others_{number}", "1")
+    monkeypatch.setattr(tasks, "_MOST", 2)
+    monkeypatch.setattr(app, "_readable_dags", lambda user: {"ours"})
+    (shown,) = ask(FLAGS)["flags"]
+    assert shown["rollout"]["dag_id"] == "ours"
+
+
+def test_a_paused_dag_is_told(ask: Callable[..., Any], known_emulator: Emulator, rollouts: Rollouts) -> None:
+    flag = known_emulator.create_flag("paused-release", enabled=True, rolloutPercentage=5)
+    rollouts.add("paused_release", flag["id"], is_paused=True)
+    rollout = ask(f"{FLAGS}/{flag['id']}")["rollout"]
+    assert rollout["reason"] == "paused"
+    assert "nothing is raised or rolled back" in rollout["why"]
+
+
+def test_a_hanging_amplitude_slows_nothing_else_down(
+    page: Page, known_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_ampexp.rollouts_page import kept
+
+    @page.app.get("/of-airflow")  # a route of the same server, in the threads of Airflow's API
+    def of_airflow() -> str:
+        return "at once"
+
+    monkeypatch.setattr(kept, "PATIENCE", 0.5)
+    flags = [known_emulator.create_flag(f"flag-{number}")["id"] for number in range(60)]
+    known_emulator.fault("slow", seconds=5, times=None)
+    headers = login("admin")
+    with ThreadPoolExecutor(60) as viewers:
+        hanging = [viewers.submit(page.get, f"{FLAGS}/{flag_id}", headers) for flag_id in flags]
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert page.get("/of-airflow", headers).json() == "at once"
+        assert time.monotonic() - began < 2
+        answers = [one.result() for one in hanging]
+    assert {answer.status_code for answer in answers} == {504}
+    assert "no answer within 0.5 s" in answers[0].json()["detail"]
+
+
+def test_what_is_kept_is_served_while_one_reads_again(
+    ask: Callable[..., Any], known_emulator: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_ampexp.rollouts_page import kept
+
+    monkeypatch.setattr(kept, "STALE_PATIENCE", 0.2)
+    flag = known_emulator.create_flag("new-checkout")
+    ask(f"{FLAGS}/{flag['id']}")
+    known_emulator.edit("flags", flag["id"], rolloutPercentage=25)
+    clock.now += KEPT_FOR
+    known_emulator.fault("slow", seconds=2, times=1)
+    assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 0
+    assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 0
+    time.sleep(3)
+    assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 25
+    assert known_emulator.requests()["by_route"] == {"GET /api/1/flags/{id}/versions": 2}
 
 
 def test_the_list_shows_flags_and_experiments(ask: Callable[..., Any], known_emulator: Emulator) -> None:

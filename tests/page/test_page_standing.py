@@ -122,9 +122,37 @@ def test_the_list_and_the_detail_agree() -> None:
 def test_why_not_now(
     plan: RolloutPlan, config: dict[str, Any], memory: dict[str, Any], reason: str, when: datetime | None
 ) -> None:
-    told = shown(task(plan=plan, memory=replace(MEMORY, **memory)), config=flag() | config, now=MONDAY + 25 * HOUR)
+    waiting = task(plan=plan, memory=replace(MEMORY, **memory), until=MONDAY + 26 * HOUR)
+    told = shown(waiting, config=flag() | config, now=MONDAY + 25 * HOUR)
     assert (told["reason"], told["when"]) == (reason, when.isoformat() if when else None)
     assert told["why"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "word"),
+    [
+        ({"is_paused": True}, "paused", "the DAG is paused"),
+        ({"is_paused": True, "state": "scheduled", "memory": None}, "paused", "the DAG is paused"),
+        ({"is_triggerer_alive": False}, "triggerer", "no triggerer"),
+        ({"until": NOW - timedelta(minutes=6)}, "overdue", "has not been resumed"),
+    ],
+)
+def test_a_rollout_that_airflow_does_not_go_on_with_does_not_soak(
+    changes: dict[str, Any], reason: str, word: str
+) -> None:
+    told = shown(task(**changes))
+    assert (told["state"], told["reason"], told["when"]) == ("under way", reason, None)
+    assert word in told["why"]
+    assert told["ahead"] == [[25, None], [100, None]]
+
+
+def test_a_task_that_runs_in_a_paused_dag_goes_on() -> None:
+    assert shown(task(is_paused=True, state="running", memory=None))["reason"] == "working"
+
+
+def test_the_stage_at_which_a_rollout_stopped_was_reached_also_without_a_record() -> None:
+    told = shown(task(state="failed", memory=None, record=()))
+    assert told["reached"] == 5
 
 
 def test_a_window_moves_the_stages_ahead() -> None:

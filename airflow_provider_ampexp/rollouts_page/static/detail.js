@@ -35,13 +35,15 @@ const out = (href, text, where = "airflow") => element("a", { href, "data-out": 
 function headline({ rollout, percentage, enabled, pictures, now, segments }) {
   const segment = rollout?.segment ?? null;
   const stands = segment === null ? percentage : segments.find((one) => one.name === segment)?.percentage;
-  const who = segment === null ? "of users" : `of the segment ${segment}`;
+  const who = segment !== null ? `of segment ${segment}` : segments.length ? "of all users outside segments" : "of users";
   const steps = (pictures.find((one) => one.segment === segment) ?? pictures[0])?.steps ?? [];
   const points = pictures[0]?.points ?? [];
   const since = rollout?.since ?? steps.at(-1)?.at ?? points[0]?.at;
   const big = enabled ? percent(stands) : "Off";
   const lines = [element("p", { class: "now" }, element("strong", {}, big), enabled ? ` ${who}` : ` (set to ${percent(stands)})`,
     since && element("span", { class: "since" }, ` for ${span(between(since, now))}, since ${moment(since)}`))];
+  const others = [...(segment === null ? [] : [["All other users", percentage]]), ...segments.filter((one) => one.name !== segment).map((one) => [`Segment ${one.name}`, one.percentage])];
+  if (enabled && others.length) lines.push(element("p", { class: "others" }, others.map(([name, share]) => `${name}: ${percent(share)}`).join(" · ")));
   if (rollout?.state === "under way") {
     const at = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
     const next = rollout.next === null ? "the rollout ends" : `${rollout.next} %`;

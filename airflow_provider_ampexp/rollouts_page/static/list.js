@@ -142,7 +142,7 @@ function row(one) {
       element("a", { href: address, class: "key", title: one.key }, one.key),
       element("span", { class: "under" }, one.kind === "experiments" ? `experiment${one.state ? `, ${one.state}` : ""}` : "flag", one.name && one.name !== one.key ? ` · ${one.name}` : "")),
     element("td", {}, badge(one.enabled)),
-    element("td", {}, bar(one.percentage, one.enabled), one.segments.map((segment) => bar(segment.percentage, one.enabled, segment.name))),
+    element("td", {}, bar(one.percentage, one.enabled, one.segments.length ? "All other users" : ""), one.segments.map((segment) => bar(segment.percentage, one.enabled, segment.name))),
     element("td", {}, when(one.changed_at, one.changed_at ? ago(one.changed_at, one.now) : "unknown"), element("span", { class: "under" }, one.changed_by ? `by ${one.changed_by}` : "")),
     element("td", {}, doing(one)));
 }
@@ -152,5 +152,5 @@ function doing({ rollout, now }) {
   if (rollout.state !== "under way") return [element("span", { class: `state ${rollout.state.replace(" ", "-")}` }, rollout.state), element("span", { class: "under", title: rollout.why }, rollout.ended ? ago(rollout.ended, now) : "")];
   const stage = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
   const next = rollout.next === null ? "ends here" : `${rollout.next} % ${rollout.when ? until(rollout.when, now) : "next"}`;
-  return [element("span", { class: "state under-way" }, stage, rollout.segment ? ` (${rollout.segment})` : ""), element("span", { class: "under", title: rollout.why }, `${next} · ${reasons[rollout.reason] ?? ""}`)];
+  return [element("span", { class: "state under-way" }, stage, rollout.segment ? ` (${rollout.segment})` : ""), element("span", { class: "under", title: rollout.why }, `${next} · `, element("span", { class: `reason ${rollout.reason}` }, reasons[rollout.reason] ?? ""))];
 }

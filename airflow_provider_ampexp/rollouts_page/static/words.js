@@ -53,6 +53,9 @@ export const reasons = {
   window: "outside its window",
   working: "at work",
   moved: "changed by somebody",
+  paused: "the DAG is paused",
+  triggerer: "no triggerer runs",
+  overdue: "overdue",
 };
 
 export const marks = {
