@@ -43,7 +43,9 @@ def roll_back(
     if act.to is None:
         keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
-        raise AirflowFailException(f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}.")
+        raise AirflowFailException(
+            f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
+        )
     with kept_if_it_fails(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.ensure import OutcomeXCom
 from airflow_provider_ampexp.operators import attempts
@@ -12,7 +12,8 @@ from airflow_provider_ampexp.operators.lowering import lower
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.record import noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
-from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan
+from airflow_provider_ampexp.operators.stage import AmplitudeStageOperator
+from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan, Stop
 from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
 from airflow_provider_ampexp.rollout.memory import moved_from
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 _FAILED = ("failed", "upstream_failed")
 
@@ -47,7 +49,8 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         failed = self._failed_tasks(context)
         if not failed:
             raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
-        act = decide_aftermath(plan, flag.seen, memory, flag.now, f"failed: {', '.join(failed)}")
+        why = f"failed: {', '.join(failed)}"
+        act = decide_aftermath(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
         memory = memory.looked(plan, flag.seen, flag.now)
         before, since = flag.seen.position, flag.since(memory)
         if isinstance(act, RollBack) and act.to is not None:
@@ -58,8 +61,13 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
         elif isinstance(act, Done):
             self.log.info("%s stands at %s: %s.", self.described(), before, act.why)
+        elif isinstance(act, Stop) and act.cause == "unknown":
+            raise AirflowFailException(
+                f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "
+                "Lower it in Amplitude."
+            )
         else:
-            self._leave(flag, act.why)
+            self._leave(flag, act.kept if isinstance(act, RollBack) else act.why)
         outcome = self.outcome(context, flag, memory)
         return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
 
@@ -70,5 +78,17 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         ti = context.get("ti")
         if ti is None:
             return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
+        return [task for task, state in self._states(ti).items() if state in _FAILED]
+
+    def _finished_stages(self, context: Context) -> list[int]:
+        """The stages whose tasks ended well, by themselves or by hand: what followed them was no stranger's raise."""
+        ti, dag = context.get("ti"), self.get_dag()
+        if ti is None or dag is None:
+            return []
+        tasks = [dag.get_task(task) for task, state in self._states(ti).items() if state == "success"]
+        return [task.percentage for task in tasks if isinstance(task, AmplitudeStageOperator)]
+
+    def _states(self, ti: RuntimeTaskInstanceProtocol) -> dict[str, str | None]:
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id])
-        return [task for task, state in states.get(ti.run_id, {}).items() if state in _FAILED]
+        found: dict[str, str | None] = states.get(ti.run_id, {})
+        return found

@@ -42,10 +42,14 @@ class AskForApproval:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Take the flag down to this position, and end for good; ``None`` leaves it where it is."""
+    """Take the flag down to this position, and end for good; ``None`` leaves it where it is.
+
+    :param kept: where it is left, the reason for that
+    """
 
     to: Position | None
     why: str
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ Act: TypeAlias = Raise | Wait | Check | AskForApproval | RollBack | Done | Stop
 
 def in_words(act: Act) -> str:
     """What is being done, as a log line begins."""
+    if isinstance(act, RollBack) and act.to is None:
+        return f"Failing without a rollback ({act.kept})"
     names = {
         Raise: "Raising",
         Wait: "Waiting",

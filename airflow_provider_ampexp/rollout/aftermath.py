@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from airflow_provider_ampexp.rollout.acts import Done, RollBack, Stop
 from airflow_provider_ampexp.rollout.history import Seen, changes
-from airflow_provider_ampexp.rollout.memory import Memory, first_planned_raise
+from airflow_provider_ampexp.rollout.memory import Memory
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
 from airflow_provider_ampexp.rollout.view import View
 
 
-def decide_aftermath(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime, why: str) -> RollBack | Done | Stop:
+def decide_aftermath(
+    plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime, why: str, finished: Collection[int] = ()
+) -> RollBack | Done | Stop:
     """Decide what becomes of a flag whose rollout failed, was rejected, or was ended by hand.
 
     What a person changed since stays as it is, and what this run never raised is not lowered.
 
     :param memory: with ``run_began``
     :param why: what failed
+    :param finished: the stages whose tasks ended well. A person may have ended their soak early.
     :returns: ``Done`` where this run has taken it down already, ``Stop`` where it is left as it is
     """
-    view = View(plan, seen, memory, now)
-    first = first_planned_raise(plan, seen, memory.run_began)
+    view = View(plan, seen, memory, now, finished)
+    first = view.first_own_step
     if seen.archived:
         return Stop("archived", "it is archived, so that it reaches nobody")
     if first is None:
@@ -36,4 +40,7 @@ def decide_aftermath(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetim
             return Stop("drift", f"somebody changed it meanwhile, {change}")
     if rolled_back is not None:
         return Done(f"this run rolled it back already, {rolled_back}")
-    return RollBack(view.rollback_target, why)
+    if view.start_is_unknown:
+        return Stop("unknown", view.why_not_lowered)
+    target = view.rollback_target
+    return RollBack(target, why, "" if target else view.why_not_lowered)

@@ -6,13 +6,13 @@ carries the act out looks at the flag again and asks again; nothing else moves a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
 from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
 from airflow_provider_ampexp.rollout.consequence import joined
-from airflow_provider_ampexp.rollout.history import Seen, changes, made_since
+from airflow_provider_ampexp.rollout.history import Change, Seen, changes, made_since
 from airflow_provider_ampexp.rollout.memory import Memory
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
 from airflow_provider_ampexp.rollout.view import View
@@ -47,7 +47,7 @@ def _put_back_what_was_written_over(view: View) -> Act | None:
     if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
         return None
     theirs, _ = view.written_over
-    if view.was_ours(theirs):
+    if not _raised_before(view, theirs):
         return None
     why = f"it had been lowered {theirs} at the very moment of a raise, which came over that; that is put back"
     return RollBack(theirs.after, why)
@@ -66,21 +66,28 @@ def _stop_at_what_happened_unseen(view: View) -> Act | None:
                 "rolled back", f"since this run began, the flag was lowered {change}{why}; a retry does not undo that"
             )
         if change.raises and view.plan.on_drift == "stop":
-            return Stop("drift", f"since this run began, the flag was changed {change}")
+            return Stop("drift", f"since this run began, the flag was changed {change}{_with_own_key(view, [change])}")
     return None
 
 
-def _stop_at_what_nobody_can_tell(view: View) -> Act | None:
-    """Whose raise it was that came over a lowering; or what a version was that does not show where the flag stood."""
+def _stop_at_a_raise_that_nobody_can_tell(view: View) -> Act | None:
+    """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
+    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None or view.written_over is None:
+        return None
+    theirs, raised = view.written_over
+    if _raised_before(view, theirs):
+        return None
+    return Stop(
+        "unknown",
+        f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
+        "stage. Nobody can tell whether that is somebody's wish, or was this rollout's, which had not seen it",
+    )
+
+
+def _stop_at_a_version_that_tells_nothing(view: View) -> Act | None:
+    """A retry needs to know what it would undo."""
     if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
         return None
-    if view.written_over is not None:
-        theirs, raised = view.written_over
-        return Stop(
-            "unknown",
-            f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
-            "stage. Nobody can tell whether that is somebody's wish, or was this rollout's, which had not seen it",
-        )
     hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
     if hidden is None:
         return None
@@ -99,7 +106,7 @@ def _stop_when_changed_by_someone(view: View) -> Act | None:
     if not view.is_moved:
         return None
     who = ", then ".join(map(str, view.moves)) or f"to {view.seen.position}"
-    why = f"somebody changed the flag meanwhile: it was changed {who}"
+    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.moves)}"
     if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.moves))):
         return Stop("disabled", f"{why}{_failed_before(view)}")
     if view.plan.on_drift == "stop":
@@ -115,18 +122,30 @@ def _stop_when_disabled(view: View) -> Act | None:
 
 def _finish_a_rollback(view: View) -> Act | None:
     """An attempt decided on it and died. What the guardrails say by now does not matter."""
-    return RollBack(view.rollback_target, view.memory.failed) if view.memory.failed else None
+    return _rolled_back(view, view.memory.failed) if view.memory.failed else None
 
 
 def _roll_back_when_failed(view: View) -> Act | None:
-    return RollBack(view.rollback_target, view.said) if view.acts == "roll back" else None
+    return _rolled_back(view, view.said) if view.acts == "roll back" else None
 
 
-def _check_first_on_a_retry(view: View) -> Act | None:
-    """The attempt before may have died between a failed check and its rollback."""
-    if not (view.is_checked and view.memory.is_retry and view.memory.checked_at is None):
+def _refuse_without_a_start(view: View) -> Act | None:
+    """Nobody gets the feature from a rollout that could not take it back."""
+    if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
         return None
-    return Check("an automatic retry asks the guardrails before it goes on")
+    return Stop(
+        "unknown",
+        f"rollback={view.plan.rollback!r} takes the flag to where it stood before this rollout, and the flag's history "
+        "does not tell where that was. Name a percentage as rollback=, or 'off'",
+    )
+
+
+def _check_first(view: View) -> Act | None:
+    if not view.is_checked_first:
+        return None
+    if view.is_first_look:
+        return Check("an automatic retry asks the guardrails before it goes on")
+    return Check("another attempt of this task may have set this stage; the guardrails are asked before that counts")
 
 
 def _end_when_not_approved(view: View) -> Act | None:
@@ -141,7 +160,7 @@ def _end_when_not_approved(view: View) -> Act | None:
         why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
     else:
         return None
-    return RollBack(view.rollback_target, why) if then == "rollback" else Stop(cause, why)
+    return _rolled_back(view, why) if then == "rollback" else Stop(cause, why)
 
 
 def _done_when_approved(view: View) -> Act | None:
@@ -236,8 +255,9 @@ def _raise(view: View) -> Act | None:
 _RULES: tuple[Callable[[View], Act | None], ...] = (
     _stop_when_archived,
     _put_back_what_was_written_over,
+    _stop_at_a_raise_that_nobody_can_tell,
+    _stop_at_a_version_that_tells_nothing,
     _stop_at_what_happened_unseen,
-    _stop_at_what_nobody_can_tell,
     _stop_when_rolled_back_by_another_attempt,
     _stop_when_changed_by_someone,
     _stop_when_disabled,
@@ -245,7 +265,8 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _roll_back_when_failed,
     _end_when_not_approved,
     _done_when_approved,
-    _check_first_on_a_retry,
+    _refuse_without_a_start,
+    _check_first,
     _done_when_beyond_the_last_stage,
     _stop_when_behind,
     _check_when_due,
@@ -258,6 +279,24 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _wait_for_the_window,
     _raise,
 )
+
+
+def _rolled_back(view: View, why: str) -> RollBack:
+    target = view.rollback_target
+    return RollBack(target, why, "" if target else view.why_not_lowered)
+
+
+def _raised_before(view: View, theirs: Change) -> bool:
+    """Whether this run had raised the flag before somebody changed it."""
+    first = view.first_own_step
+    return first is not None and first.entry.version < theirs.entry.version
+
+
+def _with_own_key(view: View, moves: Iterable[Change]) -> str:
+    """A hint for a person who looks for the one who did it: a key is a name for many tasks."""
+    if not any(view.shares_the_key(move) for move in moves):
+        return ""
+    return ", with this connection's own key: another task or run that shares it did it"
 
 
 def _failed_before(view: View) -> str:

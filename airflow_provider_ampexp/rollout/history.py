@@ -25,6 +25,11 @@ class Position:
         """Who gets the feature, in percent: a disabled flag gives it to nobody."""
         return self.percentage if self.enabled else 0
 
+    @property
+    def reached(self) -> float:
+        """The percentage to compare with stages: a disabled flag stands before the first, even if that is 0."""
+        return self.percentage if self.enabled else -1
+
     def __str__(self) -> str:
         return f"{self.percentage:g} %" if self.enabled else f"{self.percentage:g} % (disabled)"
 
@@ -52,6 +57,7 @@ class Entry:
     at: datetime | None
     by: str
     position: Position | None
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"version {self.version} by {self.by} at {_moment(self.at)}"
@@ -103,6 +109,7 @@ def read_history(
             at=_parse(one.get("createdAt")),
             by=str(one.get("createdBy") or "somebody"),
             position=position_of(one.get("flagConfig") or {}, segment),
+            tags=tuple(str(tag) for tag in (one.get("flagConfig") or {}).get("tags") or ()),
         )
         for one in versions
     ]

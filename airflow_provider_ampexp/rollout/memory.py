@@ -12,7 +12,8 @@ from typing import Any
 
 from airflow_provider_ampexp.rollout.approval import Response
 from airflow_provider_ampexp.rollout.consequence import Streak
-from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
+from airflow_provider_ampexp.rollout.history import Position, Seen, since
+from airflow_provider_ampexp.rollout.own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
 
 _LONGEST_RECORD = 200
@@ -25,7 +26,9 @@ class Memory:
     :param run_began: when this run, or its last clearing by a person, began, on the service's clock; what the history
         tells since then must be this run's own doing. ``None`` where nothing was done yet: on a first attempt.
     :param is_retry: whether Airflow made this attempt by itself, after another one died
-    :param start: where the flag stood before this rollout; ``None`` until it was looked at
+    :param start: where the flag stood before this run raised it; ``None`` until it was looked at
+    :param origin: where the flag stood before this rollout, which may be older than the run; ``None`` until it was
+        looked at, and where the history is too thin to tell
     :param left_at: where this attempt saw or left the flag last; ``None`` until it was looked at
     :param version: the newest version then; ``None`` until it was looked at
     :param wrote: whether this attempt itself brought it there
@@ -53,6 +56,7 @@ class Memory:
     asked_at: datetime | None = None
     response: Response | None = None
     record: tuple[dict[str, Any], ...] = ()
+    origin: Position | None = None
 
     def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
         """What is remembered after a look that found nothing against going on."""
@@ -60,6 +64,7 @@ class Memory:
         return replace(
             fresh,
             start=self.start or start_of_run(plan, seen, self.run_began),
+            origin=self.origin or self.start or origin_of(plan, seen, self.run_began),
             left_at=seen.position,
             version=seen.newest_version,
             hand=self.hand or self._hand_of(plan, seen),
@@ -104,6 +109,7 @@ class Memory:
             "run_began": self.run_began.isoformat() if self.run_began else None,
             "is_retry": self.is_retry,
             "start": [self.start.percentage, self.start.enabled] if self.start else None,
+            "origin": [self.origin.percentage, self.origin.enabled] if self.origin else None,
             "left_at": [self.left_at.percentage, self.left_at.enabled] if self.left_at else None,
             "version": self.version,
             "wrote": self.wrote,
@@ -123,6 +129,7 @@ class Memory:
             run_began=_moment(told["run_began"]),
             is_retry=told["is_retry"],
             start=Position(*told["start"]) if told["start"] else None,
+            origin=Position(*told["origin"]) if told.get("origin") else None,
             left_at=Position(*told["left_at"]) if told["left_at"] else None,
             version=told.get("version"),
             wrote=told["wrote"],
@@ -144,7 +151,7 @@ class Memory:
         if self.wrote and self.left_at == seen.position:
             set_by = since(seen)
             return set_by.by if set_by else None
-        first = first_planned_raise(plan, seen, self.run_began)
+        first = OwnSteps(plan, seen.history).first(self.run_began)
         return first.entry.by if first else None
 
 
@@ -153,22 +160,19 @@ def moved_from(before: Position, since: datetime) -> dict[str, Any]:
     return {"from": before.percentage, "since": since.isoformat(timespec="seconds")}
 
 
-def is_planned(plan: RolloutPlan, change: Change) -> bool:
-    """Whether a change is one that this rollout would make: a raise to one of its stages."""
-    return change.raises and plan.stage_at(change.after.percentage) is not None
-
-
-def first_planned_raise(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Change | None:
-    """The first change since the run began that this rollout would have made."""
-    if run_began is None:
-        return None
-    return next((one for one in changes(seen.history, run_began) if is_planned(plan, one)), None)
-
-
 def start_of_run(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Position:
     """Where the flag stood before this run raised it first."""
-    first = first_planned_raise(plan, seen, run_began)
+    first = OwnSteps(plan, seen.history).first(run_began)
     return first.before if first else seen.position
+
+
+def origin_of(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Position | None:
+    """Where the flag stood before this rollout raised it first, in this run or before it, as the history tells."""
+    first = OwnSteps(plan, seen.history).first(run_began)
+    if first is None:
+        return before_the_rollout(plan, seen)
+    until = tuple(entry for entry in seen.history if entry.version <= first.entry.version)
+    return before_the_rollout(plan, Seen(first.after, history=until))
 
 
 def _moment(text: str | None) -> datetime | None:

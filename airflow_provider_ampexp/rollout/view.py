@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
-from airflow_provider_ampexp.rollout.memory import Memory, first_planned_raise, is_planned
+from airflow_provider_ampexp.rollout.memory import Memory
+from airflow_provider_ampexp.rollout.own_steps import OwnSteps
 from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
 
 
 class View:
     """A plan, a flag as it was just seen, and what is remembered, at one moment of the service's clock."""
 
-    def __init__(self, plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> None:
+    def __init__(
+        self, plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime, finished: Collection[int] = ()
+    ) -> None:
         self.plan = plan
         self.seen = seen
         self.now = now
@@ -21,13 +25,15 @@ class View:
         self.memory = memory.looked(plan, seen, now)
         self.is_first_look = memory.left_at is None
         self.acts, self.said = joined(self.memory.streaks)
+        self.own_steps = OwnSteps(plan, seen.history, finished)
+        self.first_own_step = self.own_steps.first(self.memory.run_began)
 
     # where it stands
 
     @property
     def percentage(self) -> float:
         """A disabled flag gives the feature to nobody: it stands before the first stage, whatever it says."""
-        return self.seen.position.percentage if self.seen.position.enabled else -1
+        return self.seen.position.reached
 
     @property
     def stage(self) -> PlannedStage | None:
@@ -76,12 +82,29 @@ class View:
     def is_checked(self) -> bool:
         """Whether guardrails are asked where it stands: before its first stage there is nothing to measure.
 
-        Nor is there at once after the last raise. Whoever wants a last stage to be checked lets it soak.
+        Nor is there at once after the last raise, unless another attempt may have made it: see
+        :attr:`is_checked_first`. A last stage is checked if it soaks.
         """
         is_done = self.next_stage is None and self.plan.approval is None
-        if self.stage is None or (is_done and (not self.is_own_stage or self.ends_without_soak)):
+        if self.stage is None or (is_done and not self.is_own_stage):
+            return False
+        if self.ends_without_soak and is_done and self.memory.checked_at is None:
             return False
         return self.plan.checked
+
+    @property
+    def is_checked_first(self) -> bool:
+        """Whether the guardrails have to be asked now, since this attempt cannot know what they said to another one.
+
+        An automatic retry takes over from an attempt that may have died between a failed check and its rollback. A
+        step that another attempt of the task may have made counts only after a check.
+        """
+        if not self.plan.checked or self.stage is None or self.memory.checked_at is not None:
+            return False
+        if self.is_first_look:
+            is_last = self.ends_without_soak and self.is_own_stage and self.first_own_step is not None
+            return self.memory.is_retry and (self.is_checked or is_last)
+        return self.is_own_stage and bool(self._since_last_look) and not self.moves
 
     @property
     def ends_without_soak(self) -> bool:
@@ -150,16 +173,30 @@ class View:
         return [one for one in changes(self.seen.history) if version is not None and one.entry.version > version]
 
     def _is_our_own_twin(self, change: Change) -> bool:
-        """Whether another attempt of this very task, which may live on after a crash, took a step."""
-        return change.entry.by == self.before.hand and is_planned(self.plan, change)
+        """Whether another attempt of this very task, which may live on after a crash, may have taken a step.
+
+        Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
+        second step in a row: at the stage between, this attempt has asked no guardrails.
+        """
+        if change.entry.by != self.before.hand or not self.own_steps.could_make(change):
+            return False
+        if not self.plan.checked:
+            return True
+        asks_to_stay, _ = joined(self.before.streaks)
+        return asks_to_stay == "go" and change == self._since_last_look[0]
 
     def was_ours(self, change: Change) -> bool:
-        """Whether a change since the run began is its own planned raise, or led to where it first raised from."""
-        first = first_planned_raise(self.plan, self.seen, self.memory.run_began)
+        """Whether a change since the run began may be its own step, or led to where it first raised from."""
+        first = self.first_own_step
         if first is None:
             return False
-        is_own = change.entry.by == first.entry.by and is_planned(self.plan, change)
+        is_own = change.entry.by == first.entry.by and self.own_steps.could_make(change)
         return is_own or change.entry.version < first.entry.version
+
+    def shares_the_key(self, change: Change) -> bool:
+        """Whether a change was made under the name by which the service knows this rollout's own changes."""
+        hand = self.before.hand or (self.first_own_step.entry.by if self.first_own_step else None)
+        return change.entry.by == hand
 
     @property
     def written_over(self) -> tuple[Change, Change] | None:
@@ -169,11 +206,12 @@ class View:
         run's at all can be told if there was one before it.
         """
         *_, theirs, ours = (None, None, *changes(self.seen.history, self.memory.run_began))
-        if theirs is None or ours is None or ours.after != self.seen.position:
+        if theirs is None or ours is None or ours.after != self.seen.position or not theirs.lowers:
             return None
-        if not theirs.lowers or not self.was_ours(ours):
+        first = self.first_own_step
+        if not ours.raises or self.stage is None or (first is not None and first.entry.by != ours.entry.by):
             return None
-        known = self.plan.next_above(theirs.after.percentage if theirs.after.enabled else -1)
+        known = self.plan.next_above(theirs.after.reached)
         is_unseen = known is not None and known.percentage < ours.after.percentage
         return (theirs, ours) if is_unseen and theirs.after.exposure < ours.after.exposure else None
 
@@ -182,18 +220,46 @@ class View:
     @property
     def rollback_target(self) -> Position | None:
         """Never above where it stands; ``None`` leaves it there."""
-        present = self.seen.position
-        start = self.memory.start or present
+        wanted = self._rollback_wants
+        return wanted if wanted is not None and wanted.exposure < self.seen.position.exposure else None
+
+    @property
+    def start_is_unknown(self) -> bool:
+        """Whether a rollback would have to take the flag to where it stood before this rollout, and nothing tells."""
+        needs_it = self._goes_to_the_start and self.seen.position.exposure > 0
+        return needs_it and self.memory.origin is None
+
+    @property
+    def why_not_lowered(self) -> str:
+        """Why a rollback leaves the flag where it stands."""
+        rollback = self.plan.rollback
+        if rollback == "hold":
+            return "rollback='hold' leaves the flag where it is"
+        if self._goes_to_the_start:
+            if self.memory.origin is None:
+                return "the history does not tell where the flag stood before this rollout, so nothing was lowered"
+            return (
+                f"before this rollout the flag stood at {self.memory.origin}, which is not below {self.seen.position}, "
+                "so nothing was lowered"
+            )
+        return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
+
+    @property
+    def _rollback_wants(self) -> Position | None:
         rollback = self.plan.rollback
         if rollback == "hold":
             return None
         if rollback == "off":
-            wanted = Position(0, enabled=False)
-        elif rollback == "start":
-            wanted = start
-        elif rollback == "previous":
-            below = self.plan.highest_below(present.percentage)
-            wanted = Position(below.percentage, enabled=True) if below else start
-        else:
-            wanted = Position(rollback, enabled=True)
-        return wanted if wanted.exposure < present.exposure else None
+            return Position(0, enabled=False)
+        if self._goes_to_the_start:
+            return self.memory.origin
+        if rollback == "previous":
+            below = self.plan.highest_below(self.seen.position.percentage)
+            return Position(below.percentage, enabled=True) if below else None
+        assert isinstance(rollback, int)
+        return Position(rollback, enabled=True)
+
+    @property
+    def _goes_to_the_start(self) -> bool:
+        is_lowest = self.plan.highest_below(self.seen.position.percentage) is None
+        return self.plan.rollback == "start" or (self.plan.rollback == "previous" and is_lowest)

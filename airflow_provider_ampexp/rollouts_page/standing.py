@@ -14,7 +14,7 @@ from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.client.flags import Kind
 from airflow_provider_ampexp.rollout import Act, Check, Memory, Position, RolloutPlan, Seen, Stop, Wait, decide
 from airflow_provider_ampexp.rollout.history import Entry, since
-from airflow_provider_ampexp.rollout.memory import first_planned_raise
+from airflow_provider_ampexp.rollout.own_steps import OwnSteps
 from airflow_provider_ampexp.rollout.view import View
 
 State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
@@ -108,7 +108,7 @@ class Rollout:
     def began(self, seen: Seen) -> datetime:
         """When it raised first, as the history tells; where that does not, when its first task began."""
         task = self.tasks[-1]
-        first = first_planned_raise(self.plan, seen, (self.task.run_began or task.began) - _CLOCKS_DIFFER)
+        first = OwnSteps(self.plan, seen.history).first((self.task.run_began or task.began) - _CLOCKS_DIFFER)
         return (first.entry.at if first else None) or task.began
 
     @property

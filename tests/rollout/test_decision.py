@@ -29,12 +29,14 @@ from airflow_provider_ampexp.rollout import (
     planned_stages,
     read_history,
 )
+from airflow_provider_ampexp.rollout.acts import in_words
 from airflow_provider_ampexp.rollout.history import Entry
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR))
 CHECKED = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), checked=True)
+OFF = replace(PLAN, rollback="off")  # which needs no history
 
 
 def on(percentage: float) -> Position:
@@ -133,9 +135,9 @@ def test_a_soak_begins_anew_when_the_flag_was_off_in_between() -> None:
 
 def test_with_a_history_too_thin_to_tell_the_soak_begins_when_it_was_seen_first() -> None:
     thin = Seen(on(5))
-    memory = remembered(PLAN, thin, 10)
-    assert until(look(PLAN, thin, 10.5, memory)) == at(11)
-    assert raised_to(look(PLAN, thin, 11, memory)) == 25
+    memory = remembered(OFF, thin, 10)
+    assert until(look(OFF, thin, 10.5, memory)) == at(11)
+    assert raised_to(look(OFF, thin, 11, memory)) == 25
 
 
 def test_the_newest_version_shows_what_is_so_now_whatever_it_leaves_out() -> None:
@@ -144,14 +146,14 @@ def test_the_newest_version_shows_what_is_so_now_whatever_it_leaves_out() -> Non
         {"version": 1, "createdAt": "2026-03-01T12:00:00.000Z", "flagConfig": {"rolloutPercentage": 5}},
     ]
     seen = Seen(on(25), history=read_history(versions, present=on(25)))
-    assert until(look(PLAN, seen, 1)) == at(1.5)
+    assert until(look(OFF, seen, 1)) == at(1.5)
 
 
 def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None:
     known = flag((0, on(5)), (1, on(5)))
     hidden = Entry(2, at(0.5), "Airflow", None)
     seen = Seen(on(5), history=(known.history[0], hidden, known.history[1]))
-    assert until(look(PLAN, seen, 1.5)) == at(2)
+    assert until(look(OFF, seen, 1.5)) == at(2)
 
 
 # somebody else
@@ -203,6 +205,155 @@ def test_what_the_other_attempt_has_rolled_back_is_not_adopted() -> None:
     assert isinstance(act, Stop)
     assert act.cause == "rolled back"
     assert raised_to(look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0), "Maria")), 1.6, memory)) == 1
+
+
+# a change with this connection's own key, which other tasks share
+
+BEGUN = ((0, on(0)), (1, on(1)))
+
+
+def attempt(plan: RolloutPlan, *more: tuple[float, Position], hours: float) -> tuple[Act, Memory]:
+    """What an attempt that has set 1 % itself makes of what it sees then, and what it remembers."""
+    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag(*BEGUN), at(1))
+    seen = flag(*BEGUN, *more)
+    return look(plan, seen, hours, memory), memory.looked(plan, seen, at(hours))
+
+
+def retry(plan: RolloutPlan, *more: tuple[float, Position], hours: float) -> Act:
+    return look(plan, flag(*BEGUN, *more), hours, Memory(run_began=at(0.5), is_retry=True))
+
+
+EXTERNAL: dict[str, tuple[tuple[float, Position], ...]] = {
+    "the next stage too early": ((1.9, on(5)),),
+    "a later stage during the soak": ((1.5, on(25)),),
+    "the last stage during the soak": ((1.5, on(100)),),
+    "a later stage after the soak": ((2.1, on(25)),),
+    "a percentage that is no stage": ((2.1, on(7)),),
+    "a second stage too early": ((2.1, on(5)), (2.5, on(25))),
+    "down and up": ((1.5, on(0)), (1.6, on(1))),
+}
+
+
+@pytest.mark.parametrize("plan", [PLAN, CHECKED], ids=["unchecked", "checked"])
+@pytest.mark.parametrize("steps", EXTERNAL.values(), ids=EXTERNAL)
+def test_what_no_attempt_of_this_task_would_do_is_external_with_its_own_key_too(
+    plan: RolloutPlan, steps: tuple[tuple[float, Position], ...]
+) -> None:
+    act, _ = attempt(plan, *steps, hours=4)
+    assert isinstance(act, Stop)
+    assert act.cause in ("drift", "rolled back")
+    assert "by Airflow at " in act.why
+    if act.cause == "drift":
+        assert "with this connection's own key: another task or run that shares it did it" in act.why
+    assert isinstance(retry(plan, *steps, hours=4), Stop)
+
+
+def test_a_step_outside_the_window_or_while_a_person_holds_the_flag_is_external() -> None:
+    windowed = replace(PLAN, window=ChangeWindow(days="Mon-Sun", start="02:00", end="14:00", timezone="UTC"))
+    assert isinstance(attempt(windowed, (1.99, on(1)), (2.5, on(5)), hours=2.6)[0], Stop)
+    seen = flag(*BEGUN, (1.5, on(1)), (2.1, on(5)))
+    newest, held, *older = seen.history
+    memory = remembered(PLAN, flag(*BEGUN), 1, Memory(left_at=on(1), wrote=True, start=on(0)))
+    held_then = replace(seen, history=(newest, replace(held, tags=("rollout-hold",)), *older))
+    assert isinstance(look(PLAN, held_then, 2.2, memory), Stop)
+    held_since = replace(seen, history=(replace(newest, tags=("rollout-hold",)), held, *older))
+    assert isinstance(look(PLAN, held_since, 2.2, memory), Wait)
+
+
+def test_a_step_of_another_attempt_counts_only_after_a_check() -> None:
+    act, memory = attempt(CHECKED, (2.1, on(5)), hours=2.2)
+    assert isinstance(act, Check)
+    seen = flag(*BEGUN, (2.1, on(5)))
+    assert until(look(CHECKED, seen, 2.2, said(memory, "pass", 2.2))) == at(3.1)
+    assert look(CHECKED, seen, 2.2, said(memory, "fail", 2.2)).to == on(0)  # type: ignore[union-attr]
+    assert until(look(CHECKED, seen, 2.2, said(memory, "inconclusive", 2.2))) == at(2.2) + timedelta(minutes=5)
+
+
+def test_a_last_step_of_another_attempt_is_checked_before_it_ends_the_rollout() -> None:
+    plan = RolloutPlan(planned_stages([1, 100], soak=HOUR), checked=True)
+    seen = flag(*BEGUN, (2.1, on(100)))
+    act, memory = attempt(plan, (2.1, on(100)), hours=2.2)
+    assert isinstance(act, Check)
+    assert isinstance(look(plan, seen, 2.2, said(memory, "pass", 2.2)), Done)
+    assert isinstance(look(plan, seen, 2.2, said(memory, "fail", 2.2)), RollBack)
+    assert isinstance(look(plan, seen, 2.2, said(memory, "inconclusive", 2.2)), Wait)
+    assert isinstance(retry(plan, (2.1, on(100)), hours=2.2), Check)
+    # What this attempt has set itself is not: at once after the last raise there is nothing to measure.
+    own = memory.raised(on(1), at(1), on(100), seen, at(2.1))
+    assert isinstance(look(plan, seen, 2.2, own), Done)
+
+
+@pytest.mark.parametrize("verdict", ["inconclusive", "error", "fail"])
+def test_a_step_that_the_own_guardrails_speak_against_is_external(verdict: str) -> None:
+    memory = remembered(CHECKED, flag(*BEGUN), 1, Memory(left_at=on(1), wrote=True, start=on(0)))
+    memory = said(memory, verdict, 2, failure_limit=2)
+    assert isinstance(look(CHECKED, flag(*BEGUN, (2.1, on(5))), 2.2, memory), Stop)
+
+
+def test_two_steps_at_once_are_external_where_nobody_checked_the_stage_between() -> None:
+    steps = (2.1, on(5)), (3.2, on(25))
+    assert isinstance(attempt(CHECKED, *steps, hours=3.3)[0], Stop)
+    assert isinstance(attempt(PLAN, *steps, hours=3.3)[0], Wait)
+
+
+def test_in_a_group_each_task_makes_its_own_step_only() -> None:
+    group = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=5)
+    begun = Memory(run_began=at(0.5))
+    # The stages before are those tasks' concern: a person may have ended their soak early.
+    assert until(look(group, flag(*BEGUN, (1.2, on(5))), 1.5, begun)) == at(2.2)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(25))), 2.2, begun), Stop)
+    # The stage that follows has not begun while this one goes on.
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Stop)
+    memory = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, memory), Stop)
+
+
+# where a rollback takes it, where this run is not the one that began
+
+
+def test_the_start_is_where_the_flag_stood_before_the_plans_unbroken_raises() -> None:
+    seen = flag((0, off(0)), (1, on(1)), (2, on(1)), (3, on(5)))
+    plan = replace(CHECKED, rollback="start")
+    memory = said(remembered(plan, seen, 4), "fail", 4)
+    assert look(plan, seen, 4, memory).to == off(0)  # type: ignore[union-attr]
+    assert memory.start == on(5)  # what this run found, for its outcome
+    # An actor is named once: Maria's own 1 % is no part of Airflow's raises.
+    hers = flag((0, off(0)), (1, on(1), "Maria"), (3, on(5)))
+    memory = said(remembered(plan, hers, 4), "fail", 4)
+    assert look(plan, hers, 4, memory).to == on(1)  # type: ignore[union-attr]
+
+
+def test_the_start_outlives_a_retry_of_a_run_that_took_over() -> None:
+    seen = flag((0, off(0)), (1, on(1)), (2, on(5)), (3, on(25)))
+    memory = remembered(PLAN, seen, 3.1, Memory(run_began=at(2.5), is_retry=True))
+    assert (memory.start, memory.origin) == (on(5), off(0))
+    assert Memory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+
+
+def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback() -> None:
+    seen = flag((0, off(0)), (1, on(5), "Maria"))  # not by this plan's stages: it began there
+    act = look(CHECKED, seen, 2, said(remembered(CHECKED, seen, 2), "fail", 2, "errors"))
+    assert isinstance(act, RollBack)
+    assert act.to is None
+    assert act.kept == "before this rollout the flag stood at 5 %, which is not below 5 %, so nothing was lowered"
+    assert in_words(act) == f"Failing without a rollback ({act.kept})"
+    assert in_words(RollBack(on(0), "")) == "Rolling back"
+    plan = replace(CHECKED, rollback=50)
+    act = look(plan, seen, 2, said(remembered(plan, seen, 2), "fail", 2, "errors"))
+    assert "rollback=50 is not below 5 %" in act.kept  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("history", ["none", "hidden"])
+def test_a_rollout_whose_start_nothing_tells_is_refused_before_it_raises(history: str) -> None:
+    known = flag((0, off(0)), (1, on(1)), (2, on(5)))
+    hidden = (known.history[0], replace(known.history[1], position=None), known.history[2])
+    seen = replace(known, history=() if history == "none" else hidden)
+    act = look(PLAN, seen, 4)
+    assert isinstance(act, Stop)
+    assert "Name a percentage as rollback=, or 'off'" in act.why
+    for rollback in ("off", "hold", 0, "previous"):
+        assert not isinstance(look(replace(PLAN, rollback=rollback), seen, 4), Stop)
+    assert not isinstance(look(PLAN, Seen(off(5)), 4), Stop)  # nobody gets it, so nobody is left in
 
 
 # an automatic retry
@@ -263,7 +414,7 @@ def test_a_retry_stops_where_the_history_does_not_tell_what_happened() -> None:
     act = look(PLAN, hidden, 2.6, Memory(run_began=at(0.5), is_retry=True))
     assert isinstance(act, Stop)
     assert "version 3 by Airflow" in act.why
-    assert isinstance(look(PLAN, hidden, 2.6, Memory(run_began=at(2.6), is_retry=True)), Wait)  # older than the run
+    assert isinstance(look(OFF, hidden, 2.6, Memory(run_began=at(2.6), is_retry=True)), Wait)  # older than the run
 
 
 def test_disabling_is_lowering_even_where_nobody_got_it() -> None:
@@ -370,7 +521,7 @@ def test_a_dry_run_never_acts() -> None:
 
 
 def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
-    seen = flag((0, on(0)), (1, on(5)))
+    seen = flag((0, on(0)), (1, on(1)))
     assert isinstance(look(CHECKED, seen, 1.1, Memory(run_began=at(0.5), is_retry=True)), Check)
 
 
