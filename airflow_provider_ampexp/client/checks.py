@@ -38,6 +38,8 @@ def base_url_problem(value: object) -> str | None:
         return "not an address such as https://experiment.amplitude.com"
     if re.search(r"[@?#\s]", str(value)):
         return "must hold no user, password, query, fragment or space"
+    if found := re.search(r"/api(/\d+)?(/|$)", parts.path):
+        return f"must end before {found[0].rstrip('/')!r}, because the client adds /api/1 itself"
     if parts.scheme != "https" and not is_loopback(parts.hostname):
         return "without https the key would travel in the open (http is for loopback only)"
     return None

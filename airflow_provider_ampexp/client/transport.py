@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import os
 import random
 import time
 from collections.abc import Mapping
@@ -94,6 +95,8 @@ class Transport:
         if session is None and checks.is_loopback(urlsplit(base_url).hostname or ""):
             # A proxy of the environment is never the way to this very machine, and would see the key.
             self._session.trust_env = False
+            # This drops the CA bundle of the environment, too, which a loopback address with https needs.
+            self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.clock = ServiceClock()
         self._late_until = 0.0
         self.counts = RequestCounts()

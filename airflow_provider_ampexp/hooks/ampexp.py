@@ -16,7 +16,9 @@ from airflow_provider_ampexp.client.errors import (
     AuthenticationError,
     ConnectionFailedError,
     InvalidInputError,
+    InvalidRequestError,
     ManagementApiError,
+    NotFoundError,
     RateLimitError,
 )
 from airflow_provider_ampexp.hooks.connection import ConnectionFields
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _TEST_TIMEOUT = 10.0
 _TEST_RETRY_FOR = 3.0
 _TEST_LOOKS_AT = 1000  # the first page
+_TEST_NAMES = 10  # projects, at most
 
 
 class AmplitudeExperimentHook(BaseHook):
@@ -35,7 +38,8 @@ class AmplitudeExperimentHook(BaseHook):
     The connection is of the type ``amplitude_experiment``. Its password is a management API key (``ampex_...``); its
     extras are ``region`` (``us``, the default, or ``eu``), ``project_id`` (the project of flags that a task names by
     key), ``base_url`` (overrides the region; https only, save on loopback), ``timeout`` (seconds to wait for one
-    answer, default 30) and ``retry_for`` (seconds for which a call may be repeated, default 120).
+    answer, default 30) and ``retry_for`` (seconds for which a call may be repeated, default 120). Any other extra, a
+    host, a schema or a port is refused. A login is not read.
 
     The connection is looked up when it is first needed, not in the constructor::
 
@@ -107,25 +111,56 @@ class AmplitudeExperimentHook(BaseHook):
         self.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the first page of deployments (contract: *List deployments*) and say in one sentence how it went."""
+        """Ask for the first page of deployments (contract: *List deployments*) and say in one sentence how it went.
+
+        A ``project_id`` that no deployment is in is looked for among flags and experiments, too. The test fails when
+        the key sees other projects and nothing of this one.
+        """
         try:
             fields = self.fields
             with fields.connect(timeout=min(fields.timeout, _TEST_TIMEOUT), retry_for=_TEST_RETRY_FOR) as client:
                 try:
-                    found = list(islice(client.deployments.list(), _TEST_LOOKS_AT))
+                    found = islice(client.deployments.list(), _TEST_LOOKS_AT)
+                    deployments = [str(deployment.get("projectId")) for deployment in found]
+                    if fields.project_id is None or fields.project_id in deployments:
+                        return True, _what_works(client.base_url, deployments)
+                    return _whether_it_sees(client, fields.project_id, deployments)
                 except ManagementApiError as error:
                     return False, _what_is_wrong(fields, client.base_url, error)
-                return True, _what_works(fields, client.base_url, [str(one.get("projectId")) for one in found])
         except InvalidInputError as error:
             return False, str(error)
 
 
-def _what_works(fields: ConnectionFields, base_url: str, projects: list[str]) -> str:
+def _what_works(base_url: str, projects: list[str]) -> str:
     found = f"{_count(projects, 'deployment')} in {_count(set(projects), 'project')}"
-    seen = f"{base_url} accepts the key, which sees {found}"
-    if fields.project_id is not None and fields.project_id not in projects:
-        return f"{seen}, none of them in project {fields.project_id} of this connection."
-    return f"{seen}."
+    return f"{base_url} accepts the key, which sees {found}."
+
+
+def _whether_it_sees(client: ManagementClient, project_id: str, deployments: list[str]) -> tuple[bool, str]:
+    """Whether the key sees a project in which it sees no deployment."""
+    if _has_something_in(client, project_id):
+        return True, f"{client.base_url} accepts the key, which sees project {project_id}, with no deployment in it."
+    others = set(deployments)
+    if not others:
+        others = {str(flag.get("projectId")) for flag in islice(client.flags.list(), _TEST_LOOKS_AT)}
+    if not others:
+        return True, (
+            f"{client.base_url} accepts the key, which sees no deployment, flag or experiment, so nobody can tell "
+            f"whether it sees project {project_id}."
+        )
+    return False, (
+        f"{client.base_url} accepts the key, but the key sees nothing of project {project_id} of this connection; it "
+        f"sees {_count(others, 'project')}: {', '.join(sorted(others)[:_TEST_NAMES])}. Correct project_id, or give the "
+        "key access to that project. A new project needs a deployment or a flag before this test can see it."
+    )
+
+
+def _has_something_in(client: ManagementClient, project_id: str) -> bool:
+    both = (client.flags, client.experiments)
+    try:
+        return any(item.get("projectId") for of_kind in both for item in islice(of_kind.list(project_id=project_id), 1))
+    except (AccessDeniedError, NotFoundError, InvalidRequestError):
+        return False  # of this project; the key was accepted before
 
 
 def _count(found: Collection[str], noun: str) -> str:

@@ -11,12 +11,11 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from airflow_provider_ampexp.hooks.connection import ConnectionFields
+from airflow_provider_ampexp.hooks.connection import CONNECTION_TYPE, ConnectionFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CONNECTION_TYPE = "amplitude_experiment"
 _VARIABLE = "AIRFLOW_CONN_"
 
 

@@ -35,7 +35,7 @@ def hook_of(monkeypatch: pytest.MonkeyPatch, password: Any = KEY, **extra: Any) 
     [
         {"region": "eu", "project_id": "123", "timeout": 5, "retry_for": 7.5},
         {"region": " EU ", "project_id": 123, "timeout": "5", "retry_for": "7.5", "base_url": ""},
-        {"region": "eu", "project_id": " 123 ", "timeout": 5.0, "retry_for": "7.5", "base_url": None, "other": [1]},
+        {"region": "eu", "project_id": " 123 ", "timeout": 5.0, "retry_for": "7.5", "base_url": None, "baseUrl": ""},
     ],
 )
 def test_fields_come_in_several_spellings(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
@@ -70,6 +70,10 @@ def test_what_is_not_said_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         (KEY, {"project_id": ["1"]}, "project_id"),
         (KEY, {"base_url": "http://amplitude.example"}, "base_url"),
         (KEY, {"base_url": "amplitude"}, "base_url"),
+        (KEY, {"base_url": "https://amplitude.example/api/1"}, "base_url: must end before '/api/1'"),
+        (KEY, {"base_url": "https://amplitude.example/api/1/"}, "base_url: must end before '/api/1'"),
+        (KEY, {"base_url": "http://127.0.0.1:8765/api"}, "base_url: must end before '/api'"),
+        (KEY, {"base_url": "https://amplitude.example/api/1/flags"}, "base_url: must end before '/api/1'"),
         (KEY, {"timeout": "soon"}, "timeout"),
         (KEY, {"timeout": -1}, "timeout"),
         (KEY, {"timeout": 0}, "timeout"),
@@ -89,6 +93,105 @@ def test_wrong_fields_are_named_with_the_connection_and_without_the_key(
     ok, said = hook.test_connection()
     assert not ok
     assert said == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("baseUrl", "did you mean base_url?"),
+        ("base-url", "did you mean base_url?"),
+        ("BASE_URL", "did you mean base_url?"),
+        ("url", "did you mean base_url?"),
+        ("host", "did you mean base_url?"),
+        ("projectid", "did you mean project_id?"),
+        ("projectId", "did you mean project_id?"),
+        ("project", "did you mean project_id?"),
+        ("regoin", "did you mean region?"),
+        ("time_out", "did you mean timeout?"),
+        ("api_key", "did you mean password?"),
+        ("extra__amplitude_experiment__region", "did you mean region?"),
+        ("extra__amplitude_experiment__base_url", "did you mean base_url?"),
+        ("colour", "expected one of region, project_id, base_url, timeout, retry_for"),
+    ],
+)
+def test_an_extra_that_is_not_read_is_refused_and_the_nearest_one_named(
+    monkeypatch: pytest.MonkeyPatch, emulator: Emulator, name: str, meant: str
+) -> None:
+    emulator.clear_requests()
+    hook = hook_of(monkeypatch, emulator.api_key, base_url=emulator.base_url, **{name: "of importance"})
+    with pytest.raises(InvalidInputError) as caught:
+        _ = hook.client
+    assert str(caught.value) == f"{name}: there is no such extra; {meant} (connection 'acme')"
+    assert hook.test_connection() == (False, str(caught.value))
+    assert emulator.requests()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("host", "https://experiment.eu.amplitude.com", "host: this field is not read; use the extra base_url"),
+        ("schema", "217854", "schema: this field is not read; use the extra project_id"),
+        ("port", 8765, "port: this field is not read; use the extra base_url"),
+        ("login", KEY, "login: the key was expected as the password, got it as the login"),
+    ],
+)
+def test_a_field_that_is_not_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: object, said: str
+) -> None:
+    connection = {"conn_type": "amplitude_experiment", "password": KEY, field: value}
+    monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps(connection))
+    with pytest.raises(InvalidInputError) as caught:
+        _ = AmplitudeExperimentHook("acme").client
+    assert str(caught.value) == f"{said} (connection 'acme')"
+    assert not [frame for frame in caught.traceback[1:] if KEY in repr(frame.locals)]
+
+
+def test_a_login_may_say_whose_key_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "amplitude_experiment", "password": KEY, "login": "airflow@acme.example"}
+    monkeypatch.setenv("AIRFLOW_CONN_ACME", json.dumps(connection))
+    assert AmplitudeExperimentHook("acme").fields.key == KEY
+
+
+@pytest.mark.parametrize(
+    ("connection", "has"),
+    [
+        (f"postgres://me:{KEY}@127.0.0.1/db", "has type 'postgres'"),
+        (json.dumps({"conn_type": "http", "password": KEY}), "has type 'http'"),
+        (json.dumps({"conn_type": "", "password": KEY}), "has no type"),
+        (json.dumps({"conn_type": None, "password": KEY}), "has no type"),
+        (json.dumps({"password": KEY}), "has no type"),
+    ],
+)
+def test_a_connection_of_another_type_is_refused_and_its_password_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+    emulator: Emulator,
+    dag_id: str,
+    run: Callable[[DAG], Run],
+    connection: str,
+    has: str,
+) -> None:
+    from airflow_provider_ampexp.client import checks
+
+    monkeypatch.setitem(checks.REGIONS, "us", emulator.base_url)
+    monkeypatch.setenv("AIRFLOW_CONN_ACME", connection)
+    emulator.clear_requests()
+    with pytest.raises(InvalidInputError) as caught:
+        _ = AmplitudeExperimentHook("acme").client
+    assert str(caught.value) == f"conn_type: connection 'acme' {has}, expected 'amplitude_experiment'"
+    assert not [frame for frame in caught.traceback[1:] if KEY in repr(frame.locals)]
+    assert AmplitudeExperimentHook("acme").test_connection() == (False, str(caught.value))
+    with DAG(dag_id) as dag:
+        AmplitudeListOperator(task_id="list", amplitude_conn_id="acme", project_id="100001")
+    done = run(dag)
+    assert not done.succeeded
+    assert emulator.requests()["total"] == 0
+
+
+@pytest.mark.parametrize("spelt", ["amplitude_experiment", "amplitude-experiment"])
+def test_the_type_may_be_spelt_as_in_a_uri(monkeypatch: pytest.MonkeyPatch, spelt: str) -> None:
+    ours = Connection(conn_id="acme", conn_type=spelt, password=KEY)  # as a secrets backend makes it, unchanged
+    monkeypatch.setattr(AmplitudeExperimentHook, "get_connection", lambda hook, conn_id: ours)
+    assert AmplitudeExperimentHook("acme").fields.key == KEY
 
 
 def test_an_extra_that_is_not_json_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +282,39 @@ def test_test_connection_says_what_is_wrong(emulator: Emulator, monkeypatch: pyt
     assert "does not answer" in said()
     assert "There is no way to http://127.0.0.1:9" in said(base_url="http://127.0.0.1:9")
     assert "https" in said(base_url="http://amplitude.example")
-    sees = hook_of(monkeypatch, emulator.api_key, base_url=emulator.base_url, project_id="100002")
     emulator.clear_faults()
-    assert sees.test_connection()[1].endswith("none of them in project 100002 of this connection.")
+    assert "sees nothing of project 999 of this connection; it sees 1 project: 100001." in said(project_id="999")
+
+
+def test_test_connection_finds_a_project_by_its_flags_or_experiments(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projects = ["100001", "100002", "100003"]
+    keys = [{"key": "ampex_all", "person": "All", "projects": projects}]
+    emulator.load({"projects": [{"id": "100003", "name": "Third"}], "keys": keys})
+
+    def tested(project_id: str) -> tuple[bool, str]:
+        return hook_of(monkeypatch, "ampex_all", base_url=emulator.base_url, project_id=project_id).test_connection()
+
+    assert not tested("100002")[0]
+    emulator.create_flag("a", projectId="100002")
+    emulator.create_experiment("b", projectId="100003")
+    for project in ("100002", "100003"):
+        ok, said = tested(project)
+        assert ok, said
+        assert said.endswith(f"sees project {project}, with no deployment in it.")
+
+
+def test_test_connection_says_when_it_cannot_tell(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator.load({"keys": [{"key": "ampex_new", "person": "New", "projects": ["100002"]}]})
+    hook = hook_of(monkeypatch, "ampex_new", base_url=emulator.base_url, project_id="999")
+    ok, said = hook.test_connection()
+    assert ok
+    assert said.endswith("so nobody can tell whether it sees project 999.")
+    emulator.create_flag("a", projectId="100002")
+    ok, said = hook.test_connection()
+    assert not ok
+    assert "it sees 1 project: 100002." in said
 
 
 def test_a_refused_key_may_be_of_the_other_region(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,3 +222,17 @@ def test_a_create_that_does_not_tell_the_id_is_uncertain(body: bytes, to_bare: M
 def test_versions_may_come_wrapped(to_bare: ManagementClient, bare: BareServer):
     bare.answer = lambda asked: reply({"versions": [{"version": 1, "flagConfig": {"id": 5}}]})
     assert to_bare.flags.versions("1") == [{"version": 1, "flagConfig": {"id": "5"}}]
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_https_on_loopback_honours_the_ca_bundle_and_never_a_proxy(
+    own_certificate: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, str(tmp_path / "own.pem"))
+    with BareServer(tls=own_certificate) as bare:
+        bare.answer = lambda asked: reply({"id": "1"})
+        with ManagementClient("ampex_x", base_url=bare.base_url, timeout=2, retry_for=0) as client:
+            assert client.flags.get("1")["id"] == "1"
