@@ -1,7 +1,8 @@
 """Arguments of operators, as they come: written into the DAG, rendered from a template, or from another task.
 
 A template renders to text unless the DAG says ``render_template_as_native_obj=True``, so ``"25"`` is as good as ``25``
-and ``"['ana', 'bob']"`` as good as the list. What does not fit is refused with the argument's name.
+and ``"['ana', 'bob']"`` as good as the list. A text without Jinja is what it says in either mode. What does not fit is
+refused with the argument's name.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_ampexp.client import InvalidInputError, checks
 from airflow_provider_ampexp.client.fields import EditFields, Json, TargetSegment, VariantFields
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _T = TypeVar("_T")
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
@@ -36,6 +40,20 @@ def is_literal(value: object) -> bool:
     if isinstance(value, list | tuple | set):
         return all(is_literal(one) for one in value)
     return not hasattr(value, "resolve")  # XComArg and what else Airflow resolves when the task runs
+
+
+def has_no_jinja(content: str, environment: Environment | None) -> bool:
+    """Whether rendering leaves a text as it is. A DAG can choose other marks (``jinja_environment_kwargs``)."""
+    if environment is None:
+        return is_literal(content)
+    marks = (
+        environment.variable_start_string,
+        environment.block_start_string,
+        environment.comment_start_string,
+        environment.line_statement_prefix,
+        environment.line_comment_prefix,
+    )
+    return not any(mark and mark in content for mark in marks)
 
 
 def text(field: str, value: object) -> str:

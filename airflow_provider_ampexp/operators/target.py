@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -12,6 +12,10 @@ from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.link import AmplitudeLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from jinja2 import Environment
 
 _DEFAULT_CONNECTION = AmplitudeExperimentHook.default_conn_name
 
@@ -35,6 +39,22 @@ class AmplitudeOperator(BaseOperator):
         self.project_id = project_id
         arguments.check_literal("amplitude_conn_id", amplitude_conn_id, arguments.text)
         arguments.check_literal("project_id", project_id, arguments.optional(arguments.text))
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render the templates in a value. A text without Jinja stays what it is.
+
+        With ``render_template_as_native_obj`` Airflow reads every text as Python: the key ``"1_000"`` as the number
+        1000, the user ``"+4810"`` as 4810.
+        """
+        if isinstance(content, str) and arguments.has_no_jinja(content, jinja_env):
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def hook(self) -> AmplitudeExperimentHook:
         """A hook for the connection, to be closed by who asked for it (``with``)."""

@@ -101,9 +101,12 @@ class AmplitudeWatchTrigger(BaseTrigger):
             },
         )
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Leave the arguments as they are: a wait that begins here has no templates."""
+
     @property
     def target(self) -> Target:
-        """What is watched. Airflow renders the arguments of a task that begins here, native ones to numbers."""
+        """What is watched."""
         key, id, project_id = (None if one is None else str(one) for one in (self.key, self.id, self.project_id))
         return Target(self.kind, key=key, id=id, project_id=project_id)
 

@@ -79,6 +79,17 @@ def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[
     return answer
 
 
+def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(
+    run: Callable[[DAG], Run], emulator: Emulator, dag_id: str
+) -> None:
+    flag_id = str(emulator.create_flag("1_000", variants=[{"key": "on"}], rolloutPercentage=0)["id"])
+    emulator.create_flag("1000", variants=[{"key": "on"}], rolloutPercentage=0)
+    with DAG(dag_id, render_template_as_native_obj=True) as dag:
+        staged_rollout(flag_key="1_000", stages=[5, 100], soak="1", poll_interval=0.3)
+    assert run(dag).succeeded
+    assert exposures(emulator, flag_id) == [0, 5, 100]
+
+
 def test_one_task_a_stage(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
     flag_id = flag(emulator)
     with DAG(dag_id) as dag:

@@ -44,6 +44,7 @@ from airflow_provider_ampexp.operators.variants import (
     AmplitudeEditVariantOperator,
     AmplitudeRemoveVariantOperator,
 )
+from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 Runner = Callable[[DAG], Run]
 
@@ -237,6 +238,45 @@ def test_native_rendering(run: Runner, emulator: Emulator, dag_id: str) -> None:
     assert ran.succeeded, ran.states
     assert emulator.flag(flag["id"])["rolloutPercentage"] == 30
     assert emulator.inclusions("flags", flag["id"], "on") == ["ana"]
+
+
+NUMERIC = ["1_000", "+48100200300", "0x10", "1e5", "007"]
+"""What Python, and so native rendering, reads as numbers."""
+
+
+def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag = emulator.create_flag("1_000", variants=[{"key": "1_0"}], rolloutPercentage=0, enabled=True)
+    other = emulator.create_flag("1000", variants=[{"key": "10"}], rolloutPercentage=0)
+    which: dict[str, Any] = {"flag_key": "1_000"}
+    with DAG(dag_id, params={"users": ["ana"]}, render_template_as_native_obj=True) as dag:
+        chain(
+            AmplitudeAddInclusionsOperator(task_id="users", **which, variant="1_0", users=NUMERIC),
+            AmplitudeSetRolloutOperator(task_id="rollout", **which, percentage="25"),
+            AmplitudeEditVariantOperator(task_id="variant", **which, variant="1_0", fields={"payload": "1_000"}),
+            AmplitudeSetWeightsOperator(task_id="weights", **which, weights='{"1_0": 2}'),
+            AmplitudeEditOperator(task_id="edit", **which, fields={"description": "1_000"}),
+            AmplitudeRolloutSensor(task_id="sensor", **which, at_least="25", timeout=20, poll_interval=1),
+            AmplitudeAddInclusionsOperator.partial(task_id="mapped", **which, variant="1_0").expand(
+                users=[["+1"], "['+2']"]
+            ),
+        )
+    ran = run(dag)
+
+    assert ran.succeeded, ran.states
+    assert emulator.inclusions("flags", flag["id"], "1_0") == [*NUMERIC, "+1", "+2"]
+    now = emulator.flag(flag["id"])
+    assert (now["rolloutPercentage"], now["description"], now["rolloutWeights"]) == (25, "1_000", {"1_0": 2})
+    assert now["variants"][0]["payload"] == "1_000"
+    assert emulator.versions("flags", other["id"])[0]["version"] == 1  # the flag that Python would read
+
+
+def test_marks_of_jinja_that_a_dag_chooses_are_rendered(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag = emulator.create_flag("search", rolloutPercentage=0)
+    marks = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    with DAG(dag_id, params={"key": "search"}, jinja_environment_kwargs=marks) as dag:
+        AmplitudeSetRolloutOperator(task_id="rollout", flag_key="[[ params.key ]]", percentage=5)
+    assert run(dag).succeeded
+    assert emulator.flag(flag["id"])["rolloutPercentage"] == 5
 
 
 def test_default_args_name_the_connection_and_the_flag(

@@ -90,6 +90,20 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     }
 
 
+def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id, other_id = flag(emulator, "1_000"), flag(emulator, "1000")
+    with DAG(dag_id, render_template_as_native_obj=True) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp", flag_key="1_000", stages="[1, 100]", soak="3600", hold_tag="1_0", poll_interval=0.1
+        )
+    assert run(dag).succeeded
+    assert exposures(emulator, flag_id) == [0, 1, 100]
+    assert exposures(emulator, other_id) == [0]
+    assert soaks.watches[0]["hold_tag"] == "1_0"
+
+
 def test_everything_may_be_a_template(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
     flag_id = flag(emulator, "from-params")
     other_id = flag(emulator, "from-json")
