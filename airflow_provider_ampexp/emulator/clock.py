@@ -5,6 +5,14 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 from email.utils import formatdate
+from typing import Annotated
+
+from pydantic import Field
+
+FARTHEST = 100 * 365.25 * 86400
+"""How far the clock may be from the machine's time, in seconds. Dates much later cannot be written."""
+
+OffsetSeconds = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 
 
 class Clock:
@@ -22,11 +30,17 @@ class Clock:
 
     @offset.setter
     def offset(self, seconds: float) -> None:
+        """Set it.
+
+        :raises ValueError: beyond ``FARTHEST``
+        """
+        if not abs(seconds) <= FARTHEST:
+            raise ValueError(f"the clock would be {seconds:g} s from the machine's time, more than {FARTHEST:g} s")
         self._offset, self._since = seconds, time.time()
 
     def run(self, speed: float) -> None:
         """From now on so many of its seconds pass in each second."""
-        self.offset = self.offset
+        self._offset, self._since = self.offset, time.time()
         self._speed = speed
 
     def now(self) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from airflow_provider_ampexp.emulator import inclusions, people, versions, world
 from airflow_provider_ampexp.emulator.api_routes import RawBody
 from airflow_provider_ampexp.emulator.approvals import Hold
+from airflow_provider_ampexp.emulator.clock import OffsetSeconds
 from airflow_provider_ampexp.emulator.faults import Fault
 from airflow_provider_ampexp.emulator.help_page import HELP
 from airflow_provider_ampexp.emulator.objects import Kind
@@ -22,6 +25,7 @@ from airflow_provider_ampexp.emulator.settings import Settings
 from airflow_provider_ampexp.emulator.wire import json_response, parse_object
 
 _LOOPBACK = ("127.0.0.1", "::1")
+_FASTEST = 1e7  # a third of a year in each second
 
 
 class _HoldBody(BaseModel):
@@ -36,9 +40,9 @@ class _ApproveBody(BaseModel):
 
 class _ClockBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    advance: float | None = None
-    offset: float | None = None
-    speed: float | None = Field(default=None, ge=0)
+    advance: OffsetSeconds | None = None
+    offset: OffsetSeconds | None = None
+    speed: float | None = Field(default=None, ge=0, le=_FASTEST)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -60,6 +64,24 @@ def _first_problem(error: ValidationError) -> str:
 async def _loopback_only(request: Request) -> None:
     if request.client is None or request.client.host not in _LOOPBACK:
         raise Refusal(403, "The emulator is controlled from its own machine only.")
+    # A web page in a browser of this machine comes from here, too: by a name of its own that resolves to the loopback
+    # (DNS rebinding), or with a request across origins.
+    hosts = request.headers.getlist("host")
+    if len(hosts) != 1 or not _is_loopback(hosts[0]):
+        raise Refusal(
+            403, "The emulator is controlled by a loopback address or as localhost only: check the Host header."
+        )
+    if any(origin != f"http://{hosts[0]}" for origin in request.headers.getlist("origin")):
+        raise Refusal(403, "The emulator is not controlled by pages of another origin: check the Origin header.")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a ``Host`` header names this machine by its loopback."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def control_routes(service: Service) -> APIRouter:
@@ -105,11 +127,14 @@ def _add_world_routes(router: APIRouter, service: Service) -> None:
     async def clock(raw: RawBody) -> Response:
         given = _read(_ClockBody, raw)
         with service.lock:
-            if given.offset is not None:
-                service.clock.offset = given.offset
+            start = service.clock.offset if given.offset is None else given.offset
+            if (given.offset, given.advance) != (None, None):
+                try:
+                    service.clock.offset = start + (given.advance or 0)
+                except ValueError as error:
+                    raise bad_request(f"advance: {error}") from None
             if given.speed is not None:
                 service.clock.run(given.speed)
-            service.clock.advance(given.advance or 0)
             return json_response({"now": service.clock.stamp(), "offset": service.clock.offset})
 
     @router.post("/settings")

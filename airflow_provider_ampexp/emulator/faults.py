@@ -30,7 +30,7 @@ class Fault(BaseModel):
     status: Annotated[int, Field(ge=200, le=599)] | None = None
     body: Any = None
     headers: dict[str, str] = {}
-    seconds: float = Field(default=1.0, ge=0)
+    seconds: float = Field(default=1.0, ge=0, le=86400)
     location: str = "/elsewhere"
     after_work: bool = False
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_ampexp.emulator import objects
+from airflow_provider_ampexp.emulator.clock import OffsetSeconds
 from airflow_provider_ampexp.emulator.keys import Key
 from airflow_provider_ampexp.emulator.objects import KINDS, Content, Kind, ManagedObject
 from airflow_provider_ampexp.emulator.service import Service
@@ -40,7 +41,7 @@ class World(BaseModel):
     flags: list[dict[str, Any]] = []
     experiments: list[dict[str, Any]] = []
     settings: dict[str, Any] = {}
-    clock_offset: float | None = None
+    clock_offset: OffsetSeconds | None = None
 
 
 def reset(service: Service) -> None:

@@ -37,6 +37,88 @@ def test_the_default_world(emulator: Emulator) -> None:
     assert world["flags"] == world["experiments"] == []
 
 
+CONTROL = [("GET", "/dump"), ("POST", "/reset"), ("POST", "/clock"), ("DELETE", "/requests"), ("GET", "/")]
+
+
+@pytest.mark.parametrize(("method", "path"), CONTROL)
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"Host": "evil.example"}, "Host"),
+        ({"Host": "evil.example:80"}, "Host"),
+        ({"Host": "127.0.0.1.evil.example"}, "Host"),
+        ({"Host": "localhost.evil.example"}, "Host"),
+        ({"Host": "127.0.0.1@evil.example"}, "Host"),
+        ({"Host": "10.0.0.1"}, "Host"),
+        ({"Host": "0.0.0.0"}, "Host"),
+        ({"Host": ""}, "Host"),
+        ({"Host": "[::1"}, "Host"),
+        ({"Origin": "https://evil.example"}, "Origin"),
+        ({"Origin": "http://localhost"}, "Origin"),
+        ({"Origin": "http://127.0.0.1:1"}, "Origin"),
+        ({"Origin": "null"}, "Origin"),
+        ({"Origin": ""}, "Origin"),
+    ],
+)
+def test_a_page_of_another_site_cannot_steer_the_emulator(
+    emulator: Emulator, method: str, path: str, headers: dict[str, str], why: str
+) -> None:
+    emulator.create_flag("f")
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.request(method, f"{emulator.base_url}/_emulator{path}", headers=headers, timeout=5)
+    assert answer.status_code == 403
+    assert why in answer.json()["error"]
+    assert [flag["key"] for flag in emulator.dump()["flags"]] == ["f"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.0.0.2", "[::1]"])
+def test_the_emulator_is_steered_by_each_name_of_the_loopback(emulator: Emulator, host: str) -> None:
+    host = f"{host}:{emulator.base_url.rpartition(':')[2]}"
+    with requests.Session() as session:
+        session.trust_env = False
+        for origin in ({}, {"Origin": f"http://{host}"}):
+            headers = {"Host": host, **origin}
+            answer = session.post(f"{emulator.base_url}/_emulator/clock", headers=headers, timeout=5)
+            assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"advance": 1e30}',
+        '{"advance": -1e30}',
+        '{"advance": 1e400}',
+        '{"advance": Infinity}',
+        '{"advance": NaN}',
+        '{"advance": "soon"}',
+        '{"offset": 1e30}',
+        '{"offset": 3e9, "advance": 3e9}',
+        '{"speed": 1e30}',
+        '{"speed": -1}',
+    ],
+)
+def test_a_time_that_no_date_can_show_is_refused_and_the_clock_goes_on(api: Api, emulator: Emulator, body: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(f"{emulator.base_url}/_emulator/clock", data=body, timeout=5)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]
+    assert abs(emulator.dump()["clock_offset"]) < 60
+    assert api.ok("GET", "/flags") == {"flags": []}
+
+
+def test_no_sum_of_advances_leaves_the_dates_that_can_be_shown(api: Api, emulator: Emulator) -> None:
+    emulator.advance(3e9)
+    with pytest.raises(ValueError, match=r"400 .*advance"):
+        emulator.advance(3e9)
+    with pytest.raises(ValueError, match=r"400 .*clock_offset"):
+        emulator.load({"clock_offset": 1e30})
+    emulator.advance(-3e9)
+    assert abs(emulator.dump()["clock_offset"]) < 60
+    assert api.ok("GET", "/flags") == {"flags": []}
+
+
 def test_connection_json(emulator: Emulator) -> None:
     assert json.loads(emulator.connection_json) == {
         "conn_type": "amplitude_experiment",
