@@ -1,18 +1,23 @@
-"""Bring the inclusions of a variant (who gets it whatever the rollout) to a state.
+"""Bring the inclusions of a variant to a state: users or devices that get it independent of the rollout percentage.
 
-The API removes a person by their place in the list, so that a removal sent twice, or after somebody else changed the
-list, hits the next person. Hence the rule of this module: highest place first; after a lost answer read again and begin
-anew from what stands there; at the end read once more, and put back whoever vanished without having been named.
+The API removes a user by place, so that a removal sent twice, or after another change of the list, hits the next user.
+The live service also removes by value, which the contract does not know. That is tried first. Where the service lacks
+it, one user is removed at a time, and the list is read after each removal:
 
-The live service also removes by value, 100 people a request, which the contract does not know. It is tried where it
-would save many requests, since asking in vain costs one.
+* a user whom our own removal hit by mistake is put back,
+* a user who may have been hit by ours or removed by another is not put back, since a removal by another stands; the
+  outcome names that user,
+* tasks on one machine take turns.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import (
@@ -24,15 +29,19 @@ from airflow_provider_ampexp.client.errors import (
 )
 from airflow_provider_ampexp.ensure.errors import NotAppliedError, UnsettledError, WrongStateError
 from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.removal import possibly_removed, removed_by_us_alone
 from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
 from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.ensure.turns import in_turn
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
-_ROUNDS = 6
+_CONFLICTS = 10
 _BY_VALUE_AT_ONCE = 100
-_WORTH_ASKING = 10
+_OTHERS_REACT_WITHIN = 0.5
+# Clients whose service answered that it does not remove by value: each is asked once.
+_BY_PLACE_ONLY: WeakSet[ManagementClient] = WeakSet()
 
 
 def ensure_included(client: ManagementClient, target: Target, variant: str, users: Iterable[str]) -> Outcome:
@@ -46,8 +55,8 @@ def ensure_included(client: ManagementClient, target: Target, variant: str, user
 def ensure_not_included(client: ManagementClient, target: Target, variant: str, users: Iterable[str]) -> Outcome:
     """Make sure that none of these users or devices is included; nobody else is touched.
 
-    By id, 2 requests and one for each who is removed; for 10 and more, one for each 100 where the service removes by
-    value, and one more where it does not.
+    By id, 2 requests and one for each 100 who are removed. Where the service does not remove by value: 2 requests, and
+    2 for each who is removed.
     """
     unwanted = set(checks.names("users", users))
     return _Inclusions(client, target, variant, goes=unwanted.__contains__).reconcile()
@@ -86,67 +95,83 @@ class _Inclusions:
         self._variant = checks.name("variant", variant)
         self._wanted = tuple(wanted)
         self._goes = goes
-        self._bystanders: Counter[str] = Counter()
-        self._put_back: list[str] = []
-        self._loose_end = False
-        self._removed = False
-        self._sent = False
-        self._by_value = True
         self._endpoints = target.endpoints(client)
         self._identity = target.identify(client)
-        self._before = self._read()
+        self._before: list[str] = []
+        self._due: dict[str, int] = {}
+        self._put_back: list[str] = []
+        self._doubtful: list[str] = []
+        self._instead: dict[str, list[str]] = {}
+        self._contended = False
+        self._unanswered_places: list[int] = []
+        self._unanswered_addition = False
+        self._may_have_doubled = False
+        self._sent = False
 
     def reconcile(self) -> Outcome:
-        """Change what is not so, read, and again where answers were lost or somebody else changed the list."""
-        self._refuse_too_many(self._before)
-        with told_as_sent(f"{self._what()}: some were changed, or may have been", when=lambda: self._sent):
-            return self._reconcile(self._before)
-
-    def _reconcile(self, now: list[str]) -> Outcome:
-        for _ in range(_ROUNDS):
-            if self._is_so(now) and not self._stirs_late():
-                return self._outcome(now)
-            answered = self._remove(now) and self._add(now)
-            now = self._read_after(now) if answered else self._read()
-        raise UnsettledError(
-            f"{self._what()}: after {_ROUNDS} rounds it is still not as it should be. {self._state(now)} "
-            "Either answers are being lost or somebody else is changing the list: run this again when it is calm."
-        )
+        """Change what is not so, read, and again where responses were lost or the list was changed meanwhile."""
+        with self._in_turn():
+            self._before = self._read()
+            self._refuse_too_many(self._before)
+            with told_as_sent(f"{self._what()}: some were changed, or may have been", when=lambda: self._sent):
+                return self._reconcile(self._before)
 
     def clear(self) -> Outcome:
-        if self._before:
-            write_once(
-                self._client,
-                f"{self._what()}: removing them all",
-                lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
-                lambda: not self._read(),
-            )
-            if not comes_to_show(self._client, lambda: not self._read()):
-                raise self._not_applied(self._before)
-        return self._outcome([])
+        """Remove everybody who is there. Those whom another adds meanwhile stay."""
+        with self._in_turn():
+            self._before = now = self._read()
+
+            def cleared() -> bool:
+                nonlocal now
+                now = self._read()
+                return not set(now) & set(self._before)
+
+            if self._before:
+                write_once(
+                    self._client,
+                    f"{self._what()}: removing them all",
+                    lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
+                    cleared,
+                )
+                if not comes_to_show(self._client, cleared):
+                    raise self._not_applied(now)
+            return self._outcome(now)
+
+    def _reconcile(self, now: list[str]) -> Outcome:
+        for _ in range(_CONFLICTS + len(self._places_to_clear(now))):
+            if self._is_so(now):
+                then = self._settled(self._after_late_work(now))
+                if then == now:
+                    return self._outcome(now)
+                now = then
+            elif self._due:
+                now = self._add(now)
+            elif places := self._places_to_clear(now):
+                now = self._remove(now, places[0])
+            else:
+                now = self._add(now)
+        raise UnsettledError(
+            f"{self._what()} could not be brought to the wanted list: responses are lost, or another changes the list. "
+            f"{self._state(now)} Retry later.{self._warning()}"
+        )
 
     # what stands there, and what is wrong with it
 
     def _read(self) -> list[str]:
         try:
-            now = self._endpoints.inclusions(self._identity.id, self._variant)
+            return self._endpoints.inclusions(self._identity.id, self._variant)
         except NotFoundError:
-            now = None
-        if now is None:
-            raise WrongStateError(f"There is no {self._target}, or it has no variant {self._variant!r}.")
-        # Whoever was seen there since our first removal, and is not to go, must be there at the end. Who vanished
-        # before it was removed by a person.
-        if not self._removed:
-            self._bystanders.clear()
-        self._bystanders |= Counter(user for user in now if not self._goes(user) and user not in self._wanted)
-        return now
+            pass
+        raise WrongStateError(f"There is no {self._target}, or it has no variant {self._variant!r}.")
 
     def _is_so(self, now: list[str]) -> bool:
         return not self._places_to_clear(now) and not self._missing(now)
 
     def _places_to_clear(self, now: list[str]) -> list[int]:
-        """Where those stand who are to go, highest place first, and those whom a lost answer let us add twice."""
-        allowed = {user: max(1, self._before.count(user)) for user in self._wanted}
+        """The places of users who are to go, highest first, and of those whom a repeated addition added twice."""
+        allowed: dict[str, int] = {}
+        if self._may_have_doubled:
+            allowed = {user: max(1, self._before.count(user)) for user in (*self._wanted, *self._put_back)}
         met: Counter[str] = Counter()
         places = []
         for place, user in enumerate(now):
@@ -157,92 +182,147 @@ class _Inclusions:
 
     def _missing(self, now: list[str]) -> list[str]:
         present = Counter(now)
-        vanished = list((self._bystanders - present).elements()) if self._removed else []
-        return [user for user in self._wanted if user not in present] + vanished
+        due = [user for user, count in self._due.items() for _ in range(count - present[user])]
+        return [user for user in self._wanted if user not in present and user not in self._due] + due
 
-    # the changes; each answers whether it knows what became of it
+    # the changes: each sends one request, and returns the list after it
 
-    def _remove(self, now: list[str]) -> bool:
-        left = list(now)
+    def _remove(self, now: list[str], place: int) -> list[str]:
         going = [user for user in dict.fromkeys(now) if self._goes(user)]
-        if self._by_value and len(going) >= _WORTH_ASKING:
-            if not self._remove_by_value(going):
-                return False
-            if self._by_value:
-                left = [user for user in now if not self._goes(user)]
-        for place in self._places_to_clear(left):
-            user = left[place]
-            try:
-                self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
-            except NotFoundError:
-                return False  # the list became shorter: somebody else removed people
-            except UncertainWriteError as error:
-                self._sent = self._removed = True
-                count = left.count(user)
-                if not comes_to_show(
-                    self._client,
-                    lambda user=user, count=count: self._read().count(user) < count,  # type: ignore[misc]
-                    wait=error.maybe_in_flight,
-                ):
-                    self._loose_end = error.maybe_in_flight
-                return False
-            self._sent = self._removed = True
-            del left[place]
-        return True
+        if going and self._client not in _BY_PLACE_ONLY:
+            return self._remove_by_value(now, going)
+        return self._remove_by_place(now, place)
 
-    def _remove_by_value(self, users: list[str]) -> bool:
-        """It does nothing, and says so in ``_by_value``, where the service cannot."""
+    def _remove_by_value(self, now: list[str], users: list[str]) -> list[str]:
         for first in range(0, len(users), _BY_VALUE_AT_ONCE):
             some = users[first : first + _BY_VALUE_AT_ONCE]
             try:
                 self._endpoints.remove_inclusions(self._identity.id, self._variant, some)
             except (NotFoundError, UnsupportedError, InvalidRequestError):
-                self._by_value = False
-                return first == 0
+                _BY_PLACE_ONLY.add(self._client)
+                return self._read() if first else now
             except UncertainWriteError as error:
-                self._sent = self._removed = True
-                if not comes_to_show(
-                    self._client,
-                    lambda some=some: not set(some) & set(self._read()),  # type: ignore[misc]
-                    wait=error.maybe_in_flight,
-                ):
-                    self._loose_end = error.maybe_in_flight
-                return False
-            self._sent = self._removed = True
-        return True
+                self._sent = True
+                return self._read_until(lambda then, some=some: not set(some) & set(then), wait=error.maybe_in_flight)  # type: ignore[misc]
+            self._sent = True
+        return self._read_back(now)
 
-    def _add(self, now: list[str]) -> bool:
+    def _remove_by_place(self, now: list[str], place: int) -> list[str]:
+        user = now[place]
+        try:
+            self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
+        except NotFoundError:
+            self._contended = True  # the list became shorter: others removed users
+            return self._read()
+        except UncertainWriteError as error:
+            self._sent = True
+            fewer = now.count(user)
+            then = self._read_until(lambda then: then.count(user) < fewer, wait=error.maybe_in_flight)
+            self._unanswered_places.append(place)
+            self._attribute(now, then)
+            if not error.maybe_in_flight:
+                self._unanswered_places.clear()
+            return then
+        self._sent = True
+        then = self._read_back(now)
+        self._attribute(now, then, place)
+        return then
+
+    def _add(self, now: list[str]) -> list[str]:
         missing = self._missing(now)
-        self._put_back += [user for user in missing if user not in self._wanted]
         try:
             self._endpoints.add_inclusions(self._identity.id, self._variant, missing)
         except UncertainWriteError as error:
+            self._sent = self._may_have_doubled = True
+            then = self._read_until(lambda then: not self._missing(then), wait=error.maybe_in_flight)
+            if self._missing(then):
+                self._unanswered_addition = error.maybe_in_flight
+        else:
             self._sent = True
-            if not comes_to_show(self._client, lambda: not self._missing(self._read()), wait=error.maybe_in_flight):
-                self._loose_end = error.maybe_in_flight
-            return False
-        self._sent = self._sent or bool(missing)
-        return True
+            then = self._read_back(now)
+        if self._due and not self._missing(then):
+            self._put_back += self._due
+            self._due.clear()
+        return then
 
-    def _read_after(self, before: list[str]) -> list[str]:
+    def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
+        """Tell who was hit by our removals, and who has to be put back.
+
+        :param place: where our last removal was, if it was answered
+        """
+        places = [*self._unanswered_places, *([place] if place is not None else [])]
+        ours = removed_by_us_alone(now, then, places)
+        if ours is not None:
+            meant = now[places[-1]] if place is not None or len(ours) == 1 else None
+            self._unanswered_places = [one for index, one in enumerate(self._unanswered_places) if index not in ours]
+            for user in ours.values():
+                self._owe(user, now, meant)
+            return
+        self._contended = True
+        if place is not None:
+            possible = possibly_removed(now, then, place)
+            if now[place] not in possible and len(possible) == 1:
+                self._owe(possible[0], now)
+            else:
+                others = [user for user in possible if user != now[place]]
+                self._doubt(others)
+                if others and now[place] in possible:
+                    self._instead[now[place]] = others
+                if not possible:
+                    self._doubt(["a user who was added at the same moment"])
+        for unanswered in self._unanswered_places:
+            self._doubt(possibly_removed(now, then, unanswered))
+
+    def _owe(self, user: str, now: list[str], meant: str | None = None) -> None:
+        if user != meant and not self._goes(user) and user not in self._wanted:
+            self._due[user] = now.count(user)
+
+    def _doubt(self, users: Iterable[str]) -> None:
+        self._doubtful += [user for user in users if not self._goes(user) and user not in self._due]
+
+    def _read_back(self, before: list[str]) -> list[str]:
         """Read back after a change that was answered: if nothing at all changed, it is being held back."""
-        now = before
-
-        def changed() -> bool:
-            nonlocal now
-            now = self._read()
-            return now != before
-
-        if not comes_to_show(self._client, changed):
+        now = self._read_until(lambda now: now != before)
+        if now == before:
             raise self._not_applied(now)
         return now
 
-    def _stirs_late(self) -> bool:
-        """Whether a change that was given up and sent anew arrives after all, within the time that it is given."""
-        if not self._loose_end:
-            return False
-        self._loose_end = False
-        return comes_to_show(self._client, lambda: not self._is_so(self._read()))
+    def _read_until(self, shows: Callable[[list[str]], bool], *, wait: bool = True) -> list[str]:
+        now: list[str] = []
+
+        def check() -> bool:
+            nonlocal now
+            now = self._read()
+            return shows(now)
+
+        comes_to_show(self._client, check, wait=wait)
+        return now
+
+    def _settled(self, now: list[str]) -> list[str]:
+        """The list some moments later, if others removed users by place as well: they put back whom they hit.
+
+        A user whom we removed and who is back was hit by another, so that ours hit somebody else.
+        """
+        if not self._contended:
+            return now
+        time.sleep(_OTHERS_REACT_WITHIN)
+        then = self._read()
+        self._contended = then != now
+        for user, others in self._instead.items():
+            if user in then and len(others) == 1 and others[0] not in then:
+                self._owe(others[0], others)
+                self._doubtful = [doubtful for doubtful in self._doubtful if doubtful != others[0]]
+        return then
+
+    def _after_late_work(self, now: list[str]) -> list[str]:
+        """The list once a change without a response had its time to arrive late."""
+        if not self._unanswered_places and not self._unanswered_addition:
+            return now
+        then = self._read_until(lambda then: then != now)
+        self._attribute(now, then)
+        self._unanswered_places.clear()
+        self._unanswered_addition = False
+        return then
 
     def _refuse_too_many(self, now: list[str]) -> None:
         then = len(now) - len(self._places_to_clear(now)) + len(self._missing(now))
@@ -252,14 +332,28 @@ class _Inclusions:
                 "Nothing was changed."
             )
 
+    def _in_turn(self) -> AbstractContextManager[None]:
+        return in_turn(self._client.base_url, self._target.kind, self._identity.id, self._variant)
+
     # what is said of it
 
     def _outcome(self, now: list[str]) -> Outcome:
-        notes = (f"Put back after they had vanished: {', '.join(self._put_back)}.",) if self._put_back else ()
         changed = Counter(now) != Counter(self._before) or bool(self._put_back)
         before, after = {"count": len(self._before)}, self._counts(now)
         url = self._identity.url(self._client)
-        return Outcome(self._identity.id, self._identity.key, changed, before, after, url, notes)
+        return Outcome(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
+
+    def _notes(self, now: list[str]) -> tuple[str, ...]:
+        put_back = f"Our removal hit others by mistake; they were put back: {', '.join(self._put_back)}."
+        doubtful = [user for user in dict.fromkeys(self._doubtful) if user not in now]
+        gone = (
+            f"These users vanished while this task removed others: {', '.join(doubtful)}. Another removed them, or our "
+            "removal hit them, so they were not put back. Check in Amplitude whether they should be included."
+        )
+        return (*([put_back] if self._put_back else []), *([gone] if doubtful else []))
+
+    def _warning(self) -> str:
+        return "".join(f" {note}" for note in self._notes([]))
 
     def _counts(self, now: list[str]) -> dict[str, int]:
         was, is_now = Counter(self._before), Counter(now)

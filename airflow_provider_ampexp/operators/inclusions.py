@@ -88,7 +88,7 @@ class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated)
 
-    The service removes by place in the list, one request for each.
+    Removes by value, 100 in a request. Where the service cannot, it removes by place, two requests for each user.
     """
 
     what = "remove inclusions from"

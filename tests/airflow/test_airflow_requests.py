@@ -55,22 +55,16 @@ def test_adding_inclusions(emulator: Emulator, way: str, fewer: int) -> None:
 
 @pytest.mark.parametrize("present", [20, 2000])
 @pytest.mark.parametrize("count", [1, 2, 9])
-@pytest.mark.parametrize("offered", [False, True])
-def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: int, offered: bool) -> None:
-    """For so few the service is not asked whether it removes by value: that would cost a request of its own."""
-    emulator.settings(rate_per_second=None, extra_endpoints=offered)
-    assert removal(emulator, present, count) == count + 2
+def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: int) -> None:
+    """The service is asked once whether it removes by value; each removal by place is read back."""
+    emulator.settings(rate_per_second=None)
+    assert removal(emulator, present, count) == 2 * count + 2
 
 
-@pytest.mark.parametrize("count", [10, 99, 100, 101, 250, 2000])
+@pytest.mark.parametrize("count", [1, 9, 10, 99, 100, 101, 250, 2000])
 def test_removing_inclusions_by_value(emulator: Emulator, count: int) -> None:
     emulator.settings(rate_per_second=None, extra_endpoints=True)
     assert removal(emulator, 2000, count) == math.ceil(count / 100) + 2
-
-
-def test_removing_many_where_the_service_cannot_by_value(emulator: Emulator) -> None:
-    emulator.settings(rate_per_second=None)
-    assert removal(emulator, 100, 50) == 50 + 2 + 1  # which asked
 
 
 def removal(emulator: Emulator, present: int, count: int) -> int:
