@@ -51,3 +51,17 @@ def about_to_lower(
             f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
             f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now. {error}"
         ) from None
+
+
+def confirmed(flag: RollingFlag) -> str:
+    """Say what was confirmed: the percentage; and who gets the feature all the same."""
+    ways = who_gets_it(flag).get("still_through")
+    if not ways:
+        return "and confirmed it by reading"
+    return f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
+
+
+def who_gets_it(flag: RollingFlag) -> dict[str, list[str]]:
+    """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
+    ways = flag.seen.audience.ways_in() if flag.seen.position.enabled else []
+    return {"still_through": ways} if ways else {}

@@ -20,6 +20,8 @@ _STANDS_IN: dict[str, Any] = {
     "rollback": "start",
     "on_drift": "stop",
     "hold_tag": "rollout-hold",
+    "sticky": "refuse",
+    "decided": "refuse",
 }
 
 
@@ -55,5 +57,7 @@ def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> R
         checked=bool(operator.guardrails),
         check_every=None if check_every in (None, "") else duration("check_every", check_every),
         window=operator.window,
+        sticky=given["sticky"],
+        decided=given["decided"],
         hold_tag=arguments.text("hold_tag", given["hold_tag"]),
     )

@@ -23,6 +23,7 @@ from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower
 from airflow_provider_ampexp.operators.plan_shown import show_plan
 from airflow_provider_ampexp.operators.planning import check_planned, planned
+from airflow_provider_ampexp.operators.reach import warn_of_what_keeps_users_out
 from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails, noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
@@ -39,8 +40,9 @@ from airflow_provider_ampexp.rollout import (
     Wait,
     decide,
 )
-from airflow_provider_ampexp.rollout.acts import in_words
-from airflow_provider_ampexp.rollout.plan import OnDrift, RollbackTo, Soak
+from airflow_provider_ampexp.rollout.acts import SwitchOffSticky, in_words
+from airflow_provider_ampexp.rollout.decision import audience_drift
+from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
@@ -82,6 +84,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         on from there (templated)
     :param hold_tag: while the flag carries this tag nothing is raised, and guardrails go on: so a person holds a
         rollout from Amplitude. Taking the tag away lets it go on. (templated)
+    :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
+        the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
+        (templated)
+    :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
+        (templated)
     :param enable: enable a disabled flag together with the first stage
     :param poll_interval: seconds between two looks at the flag during a soak
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
@@ -102,6 +109,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         "rollback",
         "on_drift",
         "hold_tag",
+        "sticky",
+        "decided",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
     ui_color = "#cfe8d5"
@@ -118,6 +127,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         rollback: RollbackTo | str = "start",
         on_drift: OnDrift | str = "stop",
         hold_tag: str = "rollout-hold",
+        sticky: Sticky | str = "refuse",
+        decided: Decided | str = "refuse",
         enable: bool = True,
         poll_interval: float = 60.0,
         deferrable: bool = True,
@@ -133,6 +144,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.rollback = rollback
         self.on_drift = on_drift
         self.hold_tag = hold_tag
+        self.sticky = sticky
+        self.decided = decided
         self.enable = enable
         self.poll_interval = poll_interval
         self.deferrable = deferrable
@@ -156,7 +169,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag = RollingFlag.find(hook.client, target, plan.segment)
             show_link(context, url_of(hook.client, flag.config))
             show_plan(context, plan, flag, hook.amplitude_conn_id)
-            outcome = self.reconcile(context, plan, flag, self.first_memory(context, flag.now))
+            memory = self.first_memory(context, flag.now)
+            if not self.follows_another_task:
+                memory = warn_of_what_keeps_users_out(flag, memory, self.log)
+            outcome = self.reconcile(context, plan, flag, memory)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome
 
@@ -207,7 +223,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             watched = SoakWatch.from_plain(watch)
             flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
             flag.look(archived=bool(said.get("archived")))
-            outcome = self.reconcile(context, plan, flag, self.remembered(memory, said))
+            remembered = self.remembered(memory, said).with_listed(said.get("audience"))
+            outcome = self.reconcile(context, plan, flag, remembered)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome
 
@@ -226,7 +243,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
         while True:
             act = decide(plan, flag.seen, memory, flag.now)
-            memory = memory.looked(plan, flag.seen, flag.now)
+            if not isinstance(act, Stop):
+                flag.notes += audience_drift(plan, flag.seen, memory, flag.now)
+            memory = noted(flag, memory.looked(plan, flag.seen, flag.now), self.log)
             stands = f"{flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
             self.log.info("%s: %s. %s: %s.", self.described(), stands, in_words(act), act.why)
             if isinstance(act, Raise):
@@ -236,7 +255,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 with kept_if_it_fails(context, flag, memory):
                     self._look_again(context, plan, flag, memory)
             elif isinstance(act, Wait):
-                self.wait(context, plan, flag, act, memory)
+                memory = self.wait(context, plan, flag, act, memory)
+            elif isinstance(act, SwitchOffSticky):
+                memory = self._switch_off_sticky(context, flag, memory)
             elif isinstance(act, AskForApproval):
                 memory = self.ask_for_approval(context, flag, memory)
             elif isinstance(act, RollBack):
@@ -253,6 +274,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             after = flag.raise_to(act.stage.percentage)
         return noted(flag, memory.raised(before, since, after, flag.seen, flag.now), self.log)
 
+    def _switch_off_sticky(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        with kept_if_it_fails(context, flag, memory):
+            flag.switch_off_sticky()
+        return memory.recorded("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})
+
     def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
         """Guardrails take their time, and somebody may have moved the flag meanwhile."""
         act = decide(plan, flag.seen, memory, flag.now)
@@ -262,17 +288,25 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         with about_to:
             flag.look(archived=flag.seen.archived)
 
-    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> None:
+    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> Memory:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
         tag = plan.hold_tag
         watch = SoakWatch(
-            flag.target.kind, flag.id, flag.segment, flag.seen.position, act.until, tag, tag in flag.seen.tags
+            flag.target.kind,
+            flag.id,
+            flag.segment,
+            flag.seen.position,
+            act.until,
+            tag,
+            tag in flag.seen.tags,
+            memory.listed or memory.audience,
         )
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
             self.defer_until(context, watch, memory)
         while (event := watch.look(flag.client)) is None:
             time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
         flag.look(archived=event["archived"])
+        return memory.with_listed(event.get("audience"))
 
     def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
         """Free the worker until the trigger says that the wait is over."""

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.ensure import OutcomeXCom
 from airflow_provider_ampexp.operators import attempts
-from airflow_provider_ampexp.operators.lowering import lower
+from airflow_provider_ampexp.operators.lowering import confirmed, lower, who_gets_it
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.record import noted
 from airflow_provider_ampexp.operators.rolling import RollingFlag
@@ -56,11 +56,13 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         if isinstance(act, RollBack) and act.to is not None:
             lower(context, flag, act.to, act.why, self.described())
             after = flag.seen.position
-            self.log.warning("Rolled back %s from %s to %s: %s.", self.described(), before, after, act.why)
+            how = confirmed(flag)
+            self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)
             moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
+            moved |= who_gets_it(flag)
             memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
         elif isinstance(act, Done):
-            self.log.info("%s stands at %s: %s.", self.described(), before, act.why)
+            self.log.info("%s stands at %s, %s: %s.", self.described(), before, confirmed(flag), act.why)
         elif isinstance(act, Stop) and act.cause == "unknown":
             raise AirflowFailException(
                 f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "

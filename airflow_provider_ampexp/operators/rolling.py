@@ -14,6 +14,7 @@ from airflow_provider_ampexp.ensure.fields import bring_to, differing
 from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
+from airflow_provider_ampexp.rollout.audience import Audience
 from airflow_provider_ampexp.rollout.history import since
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ class RollingFlag:
             self._bring_to(self._fields_of(lost.config))
             self.notes.append(f"{lost.version.get('createdBy')} had lowered it further, to {had}; that was put back.")
 
+    def switch_off_sticky(self) -> None:
+        """Switch sticky bucketing off, and read it back: 2 requests."""
+        self._bring_to({"stickyBucketing": False})
+
     def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:
         """The last version that moved the flag, or changed the segments, and that our write came after.
 
@@ -207,7 +212,8 @@ class RollingFlag:
         self._versions = versions
         tags = tuple(str(tag) for tag in config.get("tags") or ())
         position = self._position(config)
-        self.seen = Seen(position, archived, read_history(versions, self.segment, position), tags)
+        history = read_history(versions, self.segment, position)
+        self.seen = Seen(position, archived, history, tags, Audience.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
         versions = self.target.endpoints(self.client).versions(self.id)

@@ -32,6 +32,8 @@ ARGUMENTS = {
     "rollback": "rollback",
     "on_drift": "on_drift",
     "hold_tag": "hold_tag",
+    "sticky": "sticky",
+    "decided": "decided",
     "enable": "enable",
     "poll_interval": "poll_interval",
     "deferrable": "deferrable",
@@ -126,6 +128,12 @@ class PlanFile(Fields):
     ] = Field("start", description="Where a failed check takes it: start, previous, off, hold or a percentage.")
     on_drift: Literal["stop", "adopt"] = Field("stop", description="When somebody else changes the flag meanwhile.")
     hold_tag: Text = Field("rollout-hold", description="While the flag carries this tag nothing is raised.")
+    sticky: Literal["refuse", "switch_off"] = Field(
+        "refuse", description="What to do with sticky bucketing: refuse the rollout, or switch it off before."
+    )
+    decided: Literal["refuse", "ignore"] = Field(
+        "refuse", description="What to do with an experiment whose decision is rollback."
+    )
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
     poll_interval: Span | None = Field(None, description="How long between two looks in a soak; 1m if left out.")
     deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
@@ -174,6 +182,8 @@ class PlanFile(Fields):
             check_every=self.check_every,
             window=self.window.made if self.window else None,
             hold_tag=self.hold_tag,
+            sticky=self.sticky,
+            decided=self.decided,
         )
 
     def group_arguments(self) -> dict[str, Any]:

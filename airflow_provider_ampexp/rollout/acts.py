@@ -41,6 +41,13 @@ class AskForApproval:
 
 
 @dataclass(frozen=True)
+class SwitchOffSticky:
+    """Switch sticky bucketing off, before the first stage."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class RollBack:
     """Take the flag down to this position, and end for good; ``None`` leaves it where it is.
 
@@ -63,11 +70,22 @@ class Done:
 class Stop:
     """End for good and touch nothing."""
 
-    cause: Literal["archived", "disabled", "drift", "rolled back", "unknown", "behind", "rejected", "no answer"]
+    cause: Literal[
+        "archived",
+        "disabled",
+        "drift",
+        "rolled back",
+        "unknown",
+        "behind",
+        "rejected",
+        "no answer",
+        "sticky",
+        "decided",
+    ]
     why: str
 
 
-Act: TypeAlias = Raise | Wait | Check | AskForApproval | RollBack | Done | Stop
+Act: TypeAlias = Raise | Wait | Check | AskForApproval | SwitchOffSticky | RollBack | Done | Stop
 
 
 def in_words(act: Act) -> str:
@@ -79,6 +97,7 @@ def in_words(act: Act) -> str:
         Wait: "Waiting",
         Check: "Checking",
         AskForApproval: "Asking",
+        SwitchOffSticky: "Switching sticky bucketing off",
         RollBack: "Rolling back",
         Stop: "Stopping",
     }

@@ -40,6 +40,8 @@ def decide_aftermath(
             return Stop("drift", f"somebody changed it meanwhile, {change}")
     if rolled_back is not None:
         return Done(f"this run rolled it back already, {rolled_back}")
+    if plan.on_drift == "stop" and view.audience_drift:
+        return Stop("drift", f"the audience was changed meanwhile: {'; '.join(view.audience_drift)}")
     if view.start_is_unknown:
         return Stop("unknown", view.why_not_lowered)
     target = view.rollback_target

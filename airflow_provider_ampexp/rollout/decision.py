@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
+from airflow_provider_ampexp.rollout.acts import (
+    Act,
+    AskForApproval,
+    Check,
+    Done,
+    Raise,
+    RollBack,
+    Stop,
+    SwitchOffSticky,
+    Wait,
+)
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Change, Seen, changes, made_since
 from airflow_provider_ampexp.rollout.memory import Memory
@@ -34,6 +44,11 @@ def decide(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> Act:
         if act is not None:
             return act
     raise AssertionError("the last rule always decides")
+
+
+def audience_drift(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> list[str]:
+    """Name the changes of the audience since the last look, for the log of a rollout that adopts them."""
+    return View(plan, seen, memory, now).audience_drift
 
 
 def _stop_when_archived(view: View) -> Act | None:
@@ -129,6 +144,13 @@ def _roll_back_when_failed(view: View) -> Act | None:
     return _rolled_back(view, view.said) if view.acts == "roll back" else None
 
 
+def _stop_when_the_audience_changed(view: View) -> Act | None:
+    """After the rollbacks: a lower percentage overrules nobody who changed the audience."""
+    if view.plan.on_drift != "stop" or not (drift := view.audience_drift):
+        return None
+    return Stop("drift", f"the audience was changed during the rollout: {'; '.join(drift)}")
+
+
 def _refuse_without_a_start(view: View) -> Act | None:
     """Nobody gets the feature from a rollout that could not take it back."""
     if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
@@ -177,6 +199,28 @@ def _done_when_beyond_the_last_stage(view: View) -> Act | None:
     if view.plan.approval is not None or view.next_stage is not None or view.is_own_stage:
         return None
     return Done("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
+
+
+def _switch_off_sticky_bucketing(view: View) -> Act | None:
+    if not (view.is_sticky and view.is_first_look and view.plan.sticky == "switch_off"):
+        return None
+    return SwitchOffSticky("it would keep users in whom a rollback is to take out")
+
+
+def _stop_when_sticky(view: View) -> Act | None:
+    if not view.is_sticky:
+        return None
+    return Stop(
+        "sticky",
+        "sticky bucketing is on: users keep the variant that they got once, so that a lower percentage would take the "
+        "feature from nobody. Set rollback='off' (or 'hold'), or set sticky='switch_off'",
+    )
+
+
+def _stop_when_decided_against(view: View) -> Act | None:
+    if not view.seen.audience.is_decided_against or view.plan.decided == "ignore":
+        return None
+    return Stop("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
 
 
 def _stop_when_behind(view: View) -> Act | None:
@@ -264,10 +308,14 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _finish_a_rollback,
     _roll_back_when_failed,
     _end_when_not_approved,
+    _stop_when_the_audience_changed,
     _done_when_approved,
     _refuse_without_a_start,
     _check_first,
     _done_when_beyond_the_last_stage,
+    _stop_when_decided_against,
+    _switch_off_sticky_bucketing,
+    _stop_when_sticky,
     _stop_when_behind,
     _check_when_due,
     _wait_while_soaking,

@@ -6,11 +6,12 @@ Any field of a version may be missing. What is not known is ``None`` here and is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from airflow_provider_ampexp.client.fields import FlagConfig, Version
+from airflow_provider_ampexp.rollout.audience import Audience
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Seen:
     archived: bool = False
     history: tuple[Entry, ...] = ()
     tags: tuple[str, ...] = ()
+    audience: Audience = field(default_factory=Audience)
 
     @property
     def newest_version(self) -> int:
@@ -51,13 +53,14 @@ class Seen:
 
 @dataclass(frozen=True)
 class Entry:
-    """One version. ``position`` is ``None`` where the version does not show it."""
+    """One version. ``position`` is ``None`` where the version does not show it; ``audience`` has what it shows."""
 
     version: int
     at: datetime | None
     by: str
     position: Position | None
     tags: tuple[str, ...] = ()
+    audience: Audience = field(default_factory=Audience)
 
     def __str__(self) -> str:
         return f"version {self.version} by {self.by} at {_moment(self.at)}"
@@ -110,6 +113,7 @@ def read_history(
             by=str(one.get("createdBy") or "somebody"),
             position=position_of(one.get("flagConfig") or {}, segment),
             tags=tuple(str(tag) for tag in (one.get("flagConfig") or {}).get("tags") or ()),
+            audience=Audience.of(one.get("flagConfig") or {}, segment),
         )
         for one in versions
     ]
@@ -146,6 +150,24 @@ def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterat
         if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
             yield Change(before, entry.position, entry)
         before = entry.position
+
+
+def audience_changes(history: tuple[Entry, ...], accepted: int) -> Iterator[tuple[str, Entry]]:
+    """Yield each change of the audience that is drift, oldest first, with the version that made it.
+
+    :param accepted: the number of the version whose audience was accepted last
+    """
+    approved = now = Audience()
+    told: set[str] = set()
+    for entry in reversed(history):
+        now = entry.audience.over(now)
+        if entry.version <= accepted:
+            approved = now
+            continue
+        for words in now.drift_from(approved):
+            if words not in told:
+                told.add(words)
+                yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
 
 
 def made_since(history: tuple[Entry, ...], moment: datetime) -> tuple[Entry, ...]:

@@ -5,8 +5,8 @@ It is kept small and is never needed to be safe: after a crash it begins anew fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,9 @@ class Memory:
     :param asked_at: when somebody was asked for an approval
     :param response: what they answered
     :param record: what was done and measured so far, for an audit
+    :param accepted: the newest version whose audience a look accepted; ``None`` until there was a look
+    :param audience: the digest of that audience, for a history that does not show it
+    :param listed: the digest of the audience as the trigger saw it last, which reads the flag in another way
     """
 
     run_began: datetime | None = None
@@ -57,6 +60,9 @@ class Memory:
     response: Response | None = None
     record: tuple[dict[str, Any], ...] = ()
     origin: Position | None = None
+    accepted: int | None = None
+    audience: Mapping[str, str] = field(default_factory=dict)
+    listed: Mapping[str, str] = field(default_factory=dict)
 
     def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
         """What is remembered after a look that found nothing against going on."""
@@ -67,6 +73,8 @@ class Memory:
             origin=self.origin or self.start or origin_of(plan, seen, self.run_began),
             left_at=seen.position,
             version=seen.newest_version,
+            accepted=seen.newest_version,
+            audience=seen.audience.digest(),
             hand=self.hand or self._hand_of(plan, seen),
             seen_first=fresh.seen_first or now,
         )
@@ -80,6 +88,8 @@ class Memory:
         new = (one for one in reversed(seen.history) if one.version > (self.version or 0))
         version = next((one.version for one in new if one.position == after), seen.newest_version)
         moved = replace(self._at_another_position(), left_at=after, version=version, wrote=True, seen_first=now)
+        # Our own write may have made the service show more of the audience than before.
+        moved = replace(moved, audience={})
         return moved.recorded("raise", now, moved_from(before, since) | {"to": after.percentage})
 
     def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
@@ -103,6 +113,10 @@ class Memory:
             record = record[:oldest] + record[oldest + 1 :]
         return replace(self, record=record)
 
+    def with_listed(self, digest: Mapping[str, str] | None) -> Memory:
+        """The same with the audience as a trigger saw it; unchanged where it did not see another one."""
+        return replace(self, listed=digest) if digest else self
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a deferral."""
         return {
@@ -112,6 +126,9 @@ class Memory:
             "origin": [self.origin.percentage, self.origin.enabled] if self.origin else None,
             "left_at": [self.left_at.percentage, self.left_at.enabled] if self.left_at else None,
             "version": self.version,
+            "accepted": self.accepted,
+            "audience": dict(self.audience),
+            "listed": dict(self.listed),
             "wrote": self.wrote,
             "hand": self.hand,
             "seen_first": self.seen_first.isoformat() if self.seen_first else None,
@@ -132,6 +149,9 @@ class Memory:
             origin=Position(*told["origin"]) if told.get("origin") else None,
             left_at=Position(*told["left_at"]) if told["left_at"] else None,
             version=told.get("version"),
+            accepted=told.get("accepted", told.get("version")),
+            audience=told.get("audience") or {},
+            listed=told.get("listed") or {},
             wrote=told["wrote"],
             hand=told["hand"],
             seen_first=_moment(told["seen_first"]),

@@ -17,6 +17,8 @@ from airflow_provider_ampexp.rollout.window import ChangeWindow
 
 RollbackTo: TypeAlias = Literal["start", "previous", "off", "hold"] | int
 OnDrift: TypeAlias = Literal["stop", "adopt"]
+Sticky: TypeAlias = Literal["refuse", "switch_off"]
+Decided: TypeAlias = Literal["refuse", "ignore"]
 Soak: TypeAlias = timedelta | int | float | str
 
 _RECHECK = timedelta(minutes=5)
@@ -66,6 +68,9 @@ class RolloutPlan:
     :param check_every: how often they are asked during a soak; ``None`` for at its end only
     :param window: when the percentage may be raised; ``None`` for at any time. A rollback waits for nothing.
     :param hold_tag: while the flag carries this tag nothing is raised; so a person holds a rollout from Amplitude
+    :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
+        the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
+    :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
     :param only: the one stage that is carried out, where each stage is a task of its own; ``None`` for all of them
     :param approval: the approval that is awaited, where that is a task of its own. Nothing is raised then.
     """
@@ -79,6 +84,8 @@ class RolloutPlan:
     check_every: timedelta | None = None
     window: ChangeWindow | None = None
     hold_tag: str = "rollout-hold"
+    sticky: Sticky = "refuse"
+    decided: Decided = "refuse"
     only: int | None = None
     approval: Approval | None = None
 
@@ -96,6 +103,10 @@ class RolloutPlan:
             checks.percentage("rollback", self.rollback)
         if self.on_drift not in ("stop", "adopt"):
             raise InvalidInputError("on_drift", f"{self.on_drift!r} is neither 'stop' nor 'adopt'")
+        if self.sticky not in ("refuse", "switch_off"):
+            raise InvalidInputError("sticky", f"expected 'refuse' or 'switch_off', got {self.sticky!r}")
+        if self.decided not in ("refuse", "ignore"):
+            raise InvalidInputError("decided", f"expected 'refuse' or 'ignore', got {self.decided!r}")
         checks.switch("enable", self.enable)
         if self.window is not None and not isinstance(self.window, ChangeWindow):
             raise InvalidInputError("window", f"{self.window!r} is not a ChangeWindow")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from airflow_provider_ampexp.rollout.audience import changed_fields
 from airflow_provider_ampexp.rollout.consequence import joined
-from airflow_provider_ampexp.rollout.history import Change, Position, Seen, changes, since
+from airflow_provider_ampexp.rollout.history import Change, Position, Seen, audience_changes, changes, since
 from airflow_provider_ampexp.rollout.memory import Memory
 from airflow_provider_ampexp.rollout.own_steps import OwnSteps
 from airflow_provider_ampexp.rollout.plan import PlannedStage, RolloutPlan
@@ -214,6 +215,44 @@ class View:
         known = self.plan.next_above(theirs.after.reached)
         is_unseen = known is not None and known.percentage < ours.after.percentage
         return (theirs, ours) if is_unseen and theirs.after.exposure < ours.after.exposure else None
+
+    # who changed the audience
+
+    @property
+    def audience_drift(self) -> list[str]:
+        """Each change of the audience since it was accepted last: what was changed, by whom and when."""
+        accepted = self._accepted
+        if accepted is None:
+            return []
+        told = [words for words, _ in audience_changes(self.seen.history, accepted)]
+        return told or self._unexplained_drift
+
+    @property
+    def _accepted(self) -> int | None:
+        """The newest version whose audience was accepted; at a first look, the last one before this run's first raise.
+
+        ``None`` where this run has raised nothing: it accepts the audience that it finds.
+        """
+        if not self.is_first_look:
+            return self.before.accepted
+        first = self.first_own_step
+        return first.entry.version - 1 if first else None
+
+    @property
+    def _unexplained_drift(self) -> list[str]:
+        """The fields that differ from the last look, where the newest version does not show them."""
+        newest = self.seen.history[0].audience.shown if self.seen.history else {}
+        changed = changed_fields(self.before.audience, self.seen.audience.digest())
+        return [
+            f"{name} was changed, and the version history does not show by whom"
+            for name in changed
+            if name not in newest
+        ]
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether sticky bucketing is on, so that a lower percentage would take the feature from nobody."""
+        return self.seen.audience.is_sticky and self.plan.rollback not in ("off", "hold")
 
     # where a rollback takes it
 

@@ -5,7 +5,8 @@ There is no Airflow here: the trigger asks this, and so does a task that waits o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
@@ -13,6 +14,7 @@ from typing_extensions import NotRequired
 
 from airflow_provider_ampexp.ensure import Target
 from airflow_provider_ampexp.rollout import Position, position_of
+from airflow_provider_ampexp.rollout.audience import Audience, changed_fields
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -25,6 +27,7 @@ class SoakEvent(TypedDict):
     status: Literal["due", "changed", "error"]
     archived: bool
     why: str
+    audience: NotRequired[dict[str, str]]
     chosen_options: NotRequired[list[str]]
     responded_by_user: NotRequired[dict[str, str] | None]
 
@@ -40,6 +43,8 @@ class SoakWatch:
     until: datetime
     hold_tag: str = ""
     is_held: bool = False
+    audience: Mapping[str, str] = field(default_factory=dict)
+    """The digest of the audience that was accepted; empty in a deferral of an earlier release."""
 
     def look(self, client: ManagementClient) -> SoakEvent | None:
         """Read the flag once. ``None`` says to go on waiting."""
@@ -53,6 +58,10 @@ class SoakWatch:
             return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
         if "tags" in config and (self.hold_tag in config["tags"]) is not self.is_held:
             return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
+        audience = Audience.of(config, self.segment).digest()
+        if changed := changed_fields(self.audience, audience):
+            why = f"the audience was changed: {', '.join(changed)}"
+            return {"status": "changed", "archived": archived, "why": why, "audience": audience}
         if self.until <= now:
             return {"status": "due", "archived": archived, "why": "the time has come"}
         return None
@@ -72,6 +81,7 @@ class SoakWatch:
             "until": self.until.isoformat(),
             "hold_tag": self.hold_tag,
             "is_held": self.is_held,
+            "audience": dict(self.audience),
         }
 
     @classmethod
@@ -85,6 +95,7 @@ class SoakWatch:
             until=datetime.fromisoformat(plain["until"]),
             hold_tag=plain["hold_tag"],
             is_held=plain["is_held"],
+            audience=plain.get("audience") or {},
         )
 
 

@@ -31,7 +31,9 @@ ON: list[dict[str, Any]] = [{"key": "on"}]
 
 def flag(emulator: Emulator, key: str = "search", **fields: Any) -> str:
     """A new flag, disabled and at 0 % unless told otherwise. Returns its id."""
-    return str(emulator.create_flag(key, **{"variants": ON, "rolloutPercentage": 0, **fields})["id"])
+    return str(
+        emulator.create_flag(key, **{"variants": ON, "rolloutPercentage": 0, "deployments": ["1"], **fields})["id"]
+    )
 
 
 def history(emulator: Emulator, object_id: str, kind: str = "flags") -> list[tuple[int, str]]:

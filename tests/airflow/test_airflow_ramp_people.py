@@ -162,7 +162,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
 
     soaks.will(maria_is_quick)
     with DAG(dag_id) as dag:
-        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", **PLAN)
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", on_drift="adopt", **PLAN)
     ran = run(dag)
 
     assert ran.states == {"ramp": "success"}
@@ -179,7 +179,31 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
     ]
     notes = [line for line in lines if "Maria edited the segments at the very moment of the raise" in line]
     assert len(notes) == 1
-    assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["raise", "note", "raise"]
+    record = ran.xcom("ramp", key="rollout")
+    assert [one["what"] for one in record] == ["raise", "note", "note", "note", "raise"]
+    assert "segment 'Staff' was raised from 50 % to 80 %, by Maria" in record[2]["why"]
+    assert "a segment 'New' was added, which captures everybody, by Maria" in record[3]["why"]
+
+
+def test_an_audience_changed_at_the_moment_of_a_raise_is_put_back_and_stops_the_rollout(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id = flag(emulator, enabled=True, targetSegments=segments(Staff=50, Beta=1))
+    hers = segments(Staff=80, Beta=1)
+
+    def maria_is_quick() -> None:
+        emulator.edit_before_write("flags", flag_id, by="Maria", targetSegments=hers)
+        soaks.end()
+
+    soaks.will(maria_is_quick)
+    broken = Failures()
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", **broken.callback, **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "failed"}
+    assert emulator.flag(flag_id)["targetSegments"] == segments(Staff=80, Beta=25)
+    assert "segment 'Staff' was raised from 50 % to 80 %, by Maria" in broken.said("ramp")
 
 
 @pytest.mark.parametrize(
