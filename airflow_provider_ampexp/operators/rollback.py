@@ -44,6 +44,11 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         """Everything since the run began counts."""
         return Memory(attempts.run_began(context, service_now))
 
+    @property
+    def follows_another_task(self) -> bool:
+        """The stages began the rollout, and told what keeps users out."""
+        return True
+
     def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
         """Look at what failed and at the flag, and take it back once."""
         failed = self._failed_tasks(context)

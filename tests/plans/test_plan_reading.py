@@ -384,6 +384,8 @@ SAID: dict[str, tuple[str, object]] = {
     "rollback": ("5", 5),
     "on_drift": ("adopt", "adopt"),
     "hold_tag": ("please-wait", "please-wait"),
+    "sticky": ("switch_off", "switch_off"),
+    "decided": ("ignore", "ignore"),
     "enable": ("false", False),
     "poll_interval": ("1m 30s", 90.0),
     "deferrable": ("false", False),
