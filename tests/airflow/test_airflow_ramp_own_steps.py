@@ -1,0 +1,247 @@
+"""Other tasks share the connection's key: what they do to a flag during its rollout is no step of the rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, chain
+from airflow.sdk.exceptions import AirflowFailException
+from airflow_runs import Run
+from ramps import ON, PLAN, RETRIED, Deaths, Failures, Soaks, clear, exposures, flag, told, writes
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
+
+Runner = Callable[..., Run]
+
+# What another task with the same key sets in the soak of 1 %, of a plan of 1, 25 and 100 %.
+FOREIGN = {"next": 25, "no_stage": 7, "last": 100, "none": 0}
+HALF_AN_HOUR = 1800
+
+
+@pytest.fixture
+def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
+    return Soaks(emulator, monkeypatch)
+
+
+def another_task(emulator: Emulator, flag_id: str, **fields: Any) -> Callable[[], None]:
+    """Half an hour into a soak of an hour, by the name that this connection's key has."""
+
+    def happens() -> None:
+        emulator.advance(HALF_AN_HOUR)
+        emulator.edit("flags", flag_id, by="Airflow", **fields)
+
+    return happens
+
+
+@pytest.mark.parametrize("is_checked", [False, True], ids=["unchecked", "checked"])
+def test_a_change_by_another_task_with_the_same_key_stops_the_ramp_and_is_named(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, is_checked: bool
+) -> None:
+    ids = {key: flag(emulator, key) for key in FOREIGN}
+    broken = Failures()
+    guardrails = {"guardrails": [lambda moment: True]} if is_checked else {}
+    with DAG(dag_id, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
+        chain(*[AmplitudeRampRolloutOperator(task_id=key, flag_key=key, **guardrails, **PLAN) for key in FOREIGN])
+    for key, percentage in FOREIGN.items():
+        soaks.will(another_task(emulator, ids[key], rolloutPercentage=percentage))
+    ran = run(dag)
+
+    assert ran.states == dict.fromkeys(FOREIGN, "failed")
+    assert {key: exposures(emulator, ids[key]) for key in FOREIGN} == {key: [0, 1, FOREIGN[key]] for key in FOREIGN}
+    for key, percentage in FOREIGN.items():
+        assert f"from 1 % to {percentage} % by Airflow at " in broken.said(key)
+        if percentage:
+            assert "with this connection's own key: another task or run that shares it did it" in broken.said(key)
+
+
+def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    rest: dict[str, Any] = {"conditions": [], "rolloutWeights": {"on": 1}, "bucketingKey": "amplitude_id"}
+    segment = {"name": "Beta", "percentage": 0, **rest}
+    flag_id = flag(emulator, targetSegments=[segment], enabled=True)
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", **PLAN)
+    soaks.will(another_task(emulator, flag_id, targetSegments=[{**segment, "percentage": 25}]))
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "failed"}
+    assert emulator.flag(flag_id)["targetSegments"][0]["percentage"] == 25
+
+
+def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_ampexp.triggers.soak import SoakWatch
+
+    flag_id = flag(emulator)
+    look = SoakWatch.look
+
+    def foreign(watch: SoakWatch, client: Any) -> Any:
+        monkeypatch.setattr(SoakWatch, "look", look)
+        another_task(emulator, flag_id, rolloutPercentage=25)()
+        return look(watch, client)
+
+    monkeypatch.setattr(SoakWatch, "look", foreign)
+    ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, "deferrable": False})
+    with pytest.raises(AirflowFailException, match="from 1 % to 25 % by Airflow at .*own key"):
+        ramp.execute({})
+    assert exposures(emulator, flag_id) == [0, 1, 25]
+
+
+@pytest.mark.parametrize("percentage", [25, 100])
+def test_a_retry_takes_no_early_raise_of_another_task_for_its_own(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch, percentage: int
+) -> None:
+    """Its worker died right after the first stage; the other task was there before the retry."""
+    flag_id = flag(emulator)
+    deaths, tries = Deaths(soaks, monkeypatch), iter([1, 2])
+
+    def before(context: Any) -> None:
+        if next(tries) == 1:
+            deaths.at(3, done=True)
+        else:
+            another_task(emulator, flag_id, rolloutPercentage=percentage)()
+
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[lambda moment: True],
+            pre_execute=before,
+            **RETRIED,
+            **PLAN,
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
+    assert exposures(emulator, flag_id) == [0, 1, percentage]
+
+
+def test_what_may_be_another_attempts_step_is_checked_before_it_counts(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    """The next stage, right after the soak: nothing tells it from a step of this task's own other attempt."""
+    verdicts = {"passes": True, "fails": False}
+    ids = {key: flag(emulator, key) for key in verdicts}
+    asked: list[tuple[str, float]] = []
+
+    def errors(moment: Any) -> bool:
+        asked.append((moment.flag_key, moment.percentage))
+        return moment.percentage < 25 or verdicts[moment.flag_key]
+
+    def after_the_soak(flag_id: str) -> Callable[[], None]:
+        def happens() -> None:
+            soaks.end()
+            emulator.edit("flags", flag_id, by="Airflow", rolloutPercentage=25)
+
+        return happens
+
+    with DAG(dag_id, default_args={"trigger_rule": "all_done"}) as dag:
+        chain(
+            *[AmplitudeRampRolloutOperator(task_id=key, flag_key=key, guardrails=[errors], **PLAN) for key in verdicts]
+        )
+    soaks.will(after_the_soak(ids["passes"]), None, after_the_soak(ids["fails"]))
+    ran = run(dag)
+
+    assert ran.states == {"passes": "success", "fails": "failed"}
+    assert asked == [("passes", 25), ("passes", 25), ("fails", 25)]
+    assert exposures(emulator, ids["passes"]) == [0, 1, 25, 100]
+    assert exposures(emulator, ids["fails"]) == [0, 1, 25, 0]
+
+
+@pytest.mark.parametrize("percentage", [25, 100])
+def test_a_group_is_stopped_by_another_task_with_the_same_key(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, percentage: int
+) -> None:
+    """It stays where the other task left it: the group's rollback, too, takes down only what this rollout raised."""
+    flag_id = flag(emulator)
+    asked: list[float] = []
+
+    def errors(moment: Any) -> bool:
+        asked.append(moment.percentage)
+        return True
+
+    with DAG(dag_id) as dag:
+        staged_rollout(flag_key="search", guardrails=[errors], **PLAN)
+    soaks.will(another_task(emulator, flag_id, rolloutPercentage=percentage))
+    ran = run(dag)
+
+    states = {name.removeprefix("rollout."): state for name, state in ran.states.items()}
+    assert states == {
+        "stage_1": "failed",
+        "stage_25": "upstream_failed",
+        "stage_100": "upstream_failed",
+        "rollback": "skipped",
+    }
+    assert exposures(emulator, flag_id) == [0, 1, percentage]
+
+
+# where a rollback goes to, when the run is not the one that began
+
+
+def test_the_rollback_of_a_run_that_took_over_goes_to_where_the_rollout_began(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a clear, and in a new run: to 0 % and off, not to the stage at which it took over."""
+    ids = {key: flag(emulator, key) for key in ("cleared", "new_run")}
+    lines = told(monkeypatch)
+    answers: list[bool] = []
+
+    def errors(moment: Any) -> bool:
+        if not answers:
+            raise SystemExit("killed")
+        return answers.pop(0)
+
+    def dags(name: str) -> DAG:
+        with DAG(f"{dag_id}_{name}") as dag:
+            AmplitudeRampRolloutOperator(task_id="ramp", flag_key=name.split("-")[0], guardrails=[errors], **PLAN)
+        return dag
+
+    cleared = dags("cleared")
+    first = {"cleared": run(cleared), "new_run": run(dags("new_run"))}
+    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1] for key in ids}
+
+    answers[:] = [True, False]  # at 1 %, then at 25 %
+    assert run(dags("new_run-again")).states == {"ramp": "failed"}
+    answers[:] = [True, False]
+    assert clear(first["cleared"], cleared) == {"ramp": "failed"}
+    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 25, 0] for key in ids}
+    assert all(emulator.flag(one)["enabled"] is False for one in ids.values())
+    assert sum("Rolling back" in line for line in lines) == 2
+
+
+def test_a_rollback_that_lowers_nothing_is_not_called_one(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person had set 25 % before the rollout began: that is its start."""
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=25)
+    lines, broken = told(monkeypatch), Failures()
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp", flag_key="search", guardrails=[lambda moment: False], **broken.callback, **PLAN
+        )
+    assert run(dag).states == {"ramp": "failed"}
+    assert exposures(emulator, flag_id) == [25]
+    why = "before this rollout the flag stood at 25 %, which is not below 25 %, so nothing was lowered"
+    assert f"It was left at 25 %: users still get it. No rollback: {why}" in broken.said("ramp")
+    assert any(f"Failing without a rollback ({why})" in line for line in lines)
+    assert not any("Rolling back" in line for line in lines)
+
+
+def test_a_rollout_that_could_not_go_back_is_refused_before_it_raises(
+    run: Runner, emulator: Emulator, dag_id: str
+) -> None:
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=1, variants=ON)
+    emulator.edit("flags", flag_id, by="Airflow", rolloutPercentage=25)
+    emulator.settings(omit_version_fields=["rolloutPercentage"])
+    emulator.clear_requests()
+    broken = Failures()
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **RETRIED, **broken.callback, **PLAN)
+    ran = run(dag)
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
+    assert writes(emulator) == 0
+    assert "Name a percentage as rollback=, or 'off'" in broken.said("ramp")
