@@ -86,7 +86,7 @@ def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch:
 
     monkeypatch.setattr(SoakWatch, "look", foreign)
     ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, "deferrable": False})
-    with pytest.raises(AirflowFailException, match="from 1 % to 25 % by Airflow at .*own key"):
+    with pytest.raises(AirflowFailException, match=r"from 1 % to 25 % by Airflow at .*own key"):
         ramp.execute({})
     assert exposures(emulator, flag_id) == [0, 1, 25]
 
