@@ -17,7 +17,9 @@ from airflow_provider_ampexp.client.fields import (
     VariantFields,
     Version,
 )
+from airflow_provider_ampexp.client.optional_fields import version_number
 from airflow_provider_ampexp.client.paging import pages
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.client.transport import Answer, Repeat, Transport
 
 Kind = Literal["flags", "experiments"]
@@ -94,7 +96,10 @@ class FlagEndpoints:
             found = found.get("versions")
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise answer.unexpected("A list of versions was expected")
-        return [answers.version(item) for item in found]
+        versions = [answers.version(item) for item in found]
+        newest = max(versions, key=version_number, default=Version())
+        self._transport.clock.read_history((self.kind, id), parse_timestamp(newest.get("createdAt")))
+        return versions
 
     def version(self, id: str, version: int | str) -> Version:
         """Read one version (contract: *Get version details*)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -77,8 +77,23 @@ class ManagementClient:
 
     @property
     def date(self) -> datetime | None:
-        """The time on the service's own clock, never ahead of it; ``None`` before the first answer."""
-        return self._transport.clock.now()
+        """The time on the service's own clock, never ahead of it; ``None`` before the first answer.
+
+        A ``Date`` that the version history or this machine's clock contradicts by minutes is not believed: the
+        earliest time that fits the history counts then, and a warning is logged.
+        """
+        return self.date_given(None)
+
+    def date_given(self, local_clock_error: float | None) -> datetime | None:
+        """The same as ``date``, with an earlier client's :attr:`local_clock_error`."""
+        error = None if local_clock_error is None else timedelta(seconds=local_clock_error)
+        return self._transport.clock.now(error)
+
+    @property
+    def local_clock_error(self) -> float | None:
+        """How many seconds this machine's clock is ahead of the service's; ``None`` until a change was seen made."""
+        error = self._transport.clock.local_error
+        return None if error is None else error.total_seconds()
 
     @property
     def requests(self) -> RequestCounts:

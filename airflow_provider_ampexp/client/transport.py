@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -42,6 +42,7 @@ from airflow_provider_ampexp.client.unanswered import NoAnswer
 
 _E = TypeVar("_E", bound=ManagementApiError)
 _DETAIL_LENGTH = 500
+_LONGEST_SHIFT = 1e10  # seconds, some 300 years: with more there is no date
 LONGEST_PATIENCE = 30.0
 """Seconds that a write without an answer is given to be carried out after all, at most."""
 
@@ -92,12 +93,13 @@ class Transport:
         self._retry_for = retry_for
         self._session = session or requests.Session()
         self._owns_session = session is None
-        if session is None and checks.is_loopback(urlsplit(base_url).hostname or ""):
+        self._is_loopback = checks.is_loopback(urlsplit(base_url).hostname or "")
+        if session is None and self._is_loopback:
             # A proxy of the environment is never the way to this very machine, and would see the key.
             self._session.trust_env = False
             # This drops the CA bundle of the environment, too, which a loopback address with https needs.
             self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self.clock = ServiceClock()
+        self.clock = ServiceClock(base_url)
         self._late_until = 0.0
         self.counts = RequestCounts()
 
@@ -179,8 +181,17 @@ class Transport:
         except BaseException as interruption:
             # A task's timeout, say. Below here there are frames that hold the header, and a traceback may show them.
             raise interruption.with_traceback(None) from None
-        self.clock.heard(parse_date(response.headers.get("Date")))
+        self.clock.heard(parse_date(response.headers.get("Date")), self._moved_on_purpose(response))
         return response
+
+    def _moved_on_purpose(self, response: requests.Response) -> timedelta:
+        """How far the emulator's clock was moved. Nothing but an emulator on this machine is asked."""
+        told = response.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = float(told or 0)
+            if abs(seconds) < _LONGEST_SHIFT:
+                return timedelta(seconds=seconds)
+        return timedelta(0)
 
     def detail(self, response: requests.Response) -> str:
         """What an error's body says: JSON, text, HTML or nothing, shortened and without the key."""

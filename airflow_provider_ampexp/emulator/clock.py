@@ -38,6 +38,11 @@ class Clock:
             raise ValueError(f"the clock would be {seconds:g} s from the machine's time, more than {FARTHEST:g} s")
         self._offset, self._since = seconds, time.time()
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether it differs from the machine's, or runs at another speed."""
+        return self._offset != 0 or self._speed != 1
+
     def run(self, speed: float) -> None:
         """From now on so many of its seconds pass in each second."""
         self._offset, self._since = self.offset, time.time()
@@ -59,9 +64,12 @@ class Clock:
         """Today in UTC, as the contract writes ``startDate``: ``2023-07-29``."""
         return self.stamp()[:10]
 
-    def http_date(self) -> str:
-        """Now, as a ``Date`` header."""
-        return formatdate(self.now(), usegmt=True)
+    def http_date(self, wrong_by: float = 0.0) -> str:
+        """Now, as a ``Date`` header.
+
+        :param wrong_by: seconds that are added, as a proxy with a wrong clock does
+        """
+        return formatdate(max(0.0, self.now() + wrong_by), usegmt=True)
 
     def seconds_to_midnight(self) -> int:
         """Whole seconds until the day ends in UTC, at least 1."""

@@ -12,8 +12,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_ampexp.emulator.problems import bad_request, not_found
 
 FaultKind = Literal[
-    "status", "html", "cut_before", "cut_after", "cut_body", "slow", "slow_after", "redirect", "garbage"
+    "status",
+    "html",
+    "cut_before",
+    "cut_after",
+    "cut_body",
+    "slow",
+    "slow_after",
+    "redirect",
+    "garbage",
+    "wrong_date",
+    "trickle",
+    "oversized",
+    "zip_bomb",
 ]
+
+
+_WORKING = ("cut_after", "cut_body", "slow", "slow_after", "wrong_date", "trickle", "oversized", "zip_bomb")
 
 
 class Fault(BaseModel):
@@ -31,12 +46,14 @@ class Fault(BaseModel):
     body: Any = None
     headers: dict[str, str] = {}
     seconds: float = Field(default=1.0, ge=0, le=86400)
+    offset: float = Field(default=604_800.0, ge=-1e10, le=1e10)
+    megabytes: int = Field(default=100, ge=1, le=2_000)
     location: str = "/elsewhere"
     after_work: bool = False
 
     def does_work(self) -> bool:
         """Whether the request is carried out although its answer is spoilt."""
-        return self.after_work or self.kind in ("cut_after", "cut_body", "slow", "slow_after")
+        return self.after_work or self.kind in _WORKING
 
 
 class Standing:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_ampexp.emulator.connections import Connections
 from airflow_provider_ampexp.emulator.faults import Fault
+from airflow_provider_ampexp.emulator.odd_bodies import odd_headers, send_odd_body
 from airflow_provider_ampexp.emulator.request_log import Entry
 from airflow_provider_ampexp.emulator.routing import RouteNames, route_on_raw_path
 from airflow_provider_ampexp.emulator.service import Service
@@ -60,7 +61,12 @@ class Gate:
             await self._send(answer, send, half=True)
             await self._cut(scope, receive, flush=True)
             return
-        await self._send(answer, send)
+        if fault is not None and fault.kind in ("trickle", "oversized", "zip_bomb"):
+            await self._start(answer, send)
+            await send_odd_body(fault, answer.body, send, self._wait)
+            return
+        wrong_by = fault.offset if fault is not None and fault.kind == "wrong_date" else 0.0
+        await self._send(answer, send, wrong_by=wrong_by)
 
     def _arrive(self, scope: Scope, path: str) -> tuple[Entry, Fault | None]:
         service = self.service
@@ -91,6 +97,8 @@ class Gate:
             await self._wait(fault.seconds)
         if fault.kind in ("status", "html", "redirect", "garbage"):
             return _spoilt(fault)
+        if fault.kind in ("oversized", "zip_bomb") and answer is not None:
+            answer.headers = odd_headers(fault)
         return None if fault.kind == "cut_after" else answer
 
     async def _wait(self, seconds: float) -> None:
@@ -118,14 +126,19 @@ class Gate:
         await self.app(scope, replay, keep)
         return answer
 
-    async def _send(self, answer: Answer, send: Send, *, half: bool = False) -> None:
-        # The server's own Date header is off: this one follows the emulator's clock.
-        date = (b"date", self.service.clock.http_date().encode("ascii"))
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, date]},
-        )
+    async def _send(self, answer: Answer, send: Send, *, half: bool = False, wrong_by: float = 0.0) -> None:
+        await self._start(answer, send, wrong_by)
         body = answer.body[: len(answer.body) // 2] if half else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": half})
+
+    async def _start(self, answer: Answer, send: Send, wrong_by: float = 0.0) -> None:
+        clock = self.service.clock
+        # The server's own Date header is off: this one follows the emulator's clock.
+        headers = [*answer.headers, (b"date", clock.http_date(wrong_by).encode("ascii"))]
+        if clock.is_moved:
+            # So that a caller can tell a clock that was moved on purpose from one that is wrong.
+            headers.append((b"x-emulator-clock-offset", f"{clock.offset:.3f}".encode("ascii")))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
     async def _cut(self, scope: Scope, receive: Receive, *, flush: bool) -> None:
         self.connections.cut(scope["client"], flush=flush)

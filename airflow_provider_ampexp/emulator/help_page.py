@@ -41,5 +41,9 @@ Kinds of faults:
   cut_body     does the work, sends the headers and half of the body, then cuts the connection
   slow         waits "seconds", then does the work, whether or not the caller is still there
   slow_after   does the work, waits "seconds", then answers
+  wrong_date   answers well, with a Date header that is wrong by "offset" seconds (a week ahead)
+  trickle      does the work, then sends the body byte by byte, one each "seconds"
+  oversized    does the work, then sends "megabytes" of blanks (100)
+  zip_bomb     the same, packed with gzip
 A fault strikes once; "times": null lets it strike for ever.
 """

@@ -222,6 +222,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             plan = self.plan()
             watched = SoakWatch.from_plain(watch)
             flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
+            flag.known_clock_error = watched.local_clock_error
             flag.look(archived=bool(said.get("archived")))
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
             outcome = self.reconcile(context, plan, flag, remembered)
@@ -300,6 +301,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             tag,
             tag in flag.seen.tags,
             memory.listed or memory.audience,
+            flag.local_clock_error,
         )
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
             self.defer_until(context, watch, memory)

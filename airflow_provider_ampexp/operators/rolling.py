@@ -44,6 +44,7 @@ class RollingFlag:
         self.config: FlagConfig = {}
         self.seen: Seen
         self.notes: list[str] = []
+        self.known_clock_error: float | None = None
         self._versions: list[Version] = []
 
     @classmethod
@@ -62,7 +63,13 @@ class RollingFlag:
     @property
     def now(self) -> datetime:
         """The service's clock; this machine's if the service does not tell the time."""
-        return self.client.date or datetime.now(timezone.utc)
+        return self.client.date_given(self.known_clock_error) or datetime.now(timezone.utc)
+
+    @property
+    def local_clock_error(self) -> float | None:
+        """By how many seconds a worker's clock was seen to be ahead of the service's."""
+        seen_here = self.client.local_clock_error
+        return self.known_clock_error if seen_here is None else seen_here
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
-from airflow_provider_ampexp.triggers.soak import SoakWatch, service_now
+from airflow_provider_ampexp.triggers.soak import SoakWatch
 from airflow_provider_ampexp.triggers.trouble import may_pass
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Soak:
 
     def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
         self._is_failing = False
-        event = self._watch.judge(config, service_now(client))
+        event = self._watch.judge(config, self._watch.now(client))
         return cast("Event | None", event)
 
     def failed(self, error: Exception) -> Event | None:

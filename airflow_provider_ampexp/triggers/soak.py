@@ -34,7 +34,10 @@ class SoakEvent(TypedDict):
 
 @dataclass(frozen=True)
 class SoakWatch:
-    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock."""
+    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock.
+
+    :param local_clock_error: by how many seconds the worker's clock was seen to be ahead of the service's
+    """
 
     kind: Literal["flags", "experiments"]
     id: str
@@ -45,10 +48,11 @@ class SoakWatch:
     is_held: bool = False
     audience: Mapping[str, str] = field(default_factory=dict)
     """The digest of the audience that was accepted; empty in a deferral of an earlier release."""
+    local_clock_error: float | None = None
 
     def look(self, client: ManagementClient) -> SoakEvent | None:
         """Read the flag once. ``None`` says to go on waiting."""
-        return self.judge(Target(self.kind, id=self.id).read(client), service_now(client))
+        return self.judge(Target(self.kind, id=self.id).read(client), self.now(client))
 
     def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
         """What the flag, as it was read, means for the wait."""
@@ -68,7 +72,11 @@ class SoakWatch:
 
     def seconds_left(self, client: ManagementClient) -> float:
         """How long to wait."""
-        return (self.until - service_now(client)).total_seconds()
+        return (self.until - self.now(client)).total_seconds()
+
+    def now(self, client: ManagementClient) -> datetime:
+        """The service's clock."""
+        return service_now(client, self.local_clock_error)
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values, for a trigger's arguments."""
@@ -82,6 +90,7 @@ class SoakWatch:
             "hold_tag": self.hold_tag,
             "is_held": self.is_held,
             "audience": dict(self.audience),
+            "local_clock_error": self.local_clock_error,
         }
 
     @classmethod
@@ -96,9 +105,13 @@ class SoakWatch:
             hold_tag=plain["hold_tag"],
             is_held=plain["is_held"],
             audience=plain.get("audience") or {},
+            local_clock_error=plain.get("local_clock_error"),
         )
 
 
-def service_now(client: ManagementClient) -> datetime:
-    """The service's clock, as its newest answer told it; this machine's before that."""
-    return client.date or datetime.now(timezone.utc)
+def service_now(client: ManagementClient, local_clock_error: float | None = None) -> datetime:
+    """The service's clock, as its answers told it; this machine's before that.
+
+    :param local_clock_error: by how many seconds this machine's clock is ahead, as an earlier client found
+    """
+    return client.date_given(local_clock_error) or datetime.now(timezone.utc)

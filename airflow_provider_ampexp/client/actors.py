@@ -1,0 +1,28 @@
+"""Who made a change, as ``createdBy`` and ``lastModifiedBy`` tell: a text, a number, or an object that names a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+UNKNOWN_ACTOR = "somebody"
+_LONGEST = 200
+
+
+def actor_name(by: object, unknown: str = UNKNOWN_ACTOR) -> str:
+    """The name of an actor, in one line: an e-mail, a name or an id.
+
+    :param by: the value of ``createdBy`` or ``lastModifiedBy``, any JSON value
+    :param unknown: what is returned when nothing in it is a name
+    """
+    if isinstance(by, Mapping):
+        names = (_text(by.get(field)) for field in ("email", "name", "id"))
+        return next((name for name in names if name), unknown)
+    return _text(by) or unknown
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return " ".join(str(value).split())[:_LONGEST]
