@@ -17,6 +17,7 @@ from functools import lru_cache
 
 _log = logging.getLogger(__name__)
 _SECOND = timedelta(seconds=1)
+_SHOWN = "%Y-%m-%d %H:%M:%SZ"
 _SANE_YEARS = range(1970, 9000)
 
 CLOCKS_AGREE_WITHIN = timedelta(minutes=6)
@@ -182,16 +183,15 @@ class ServiceClock:
 
     def _warn(self, belief: Belief, local: datetime) -> None:
         if belief.doubted and belief.doubted != self._warned:
-            date = f"{self._date.now():%Y-%m-%d %H:%M:%SZ}" if self._date else "nothing"
+            names = " and ".join(belief.doubted)
             _log.warning(
-                "Not believed: %s. %s says %s, %s says %s. Soaks count on %s, the earliest time that fits the version "
-                "history. Check the proxies on the way to %s, and the time synchronisation of this machine.",
-                " and ".join(belief.doubted),
-                DATE,
-                date,
-                LOCAL,
-                f"{local:%Y-%m-%d %H:%M:%SZ}",
-                f"{belief.now:%Y-%m-%d %H:%M:%SZ}",
+                "%s: not believed. The service's answers say that it is %s, this machine's clock says %s. Soaks count "
+                "on %s, the earliest time that fits the version history. Check the proxies on the way to %s, and the "
+                "time synchronisation of this machine.",
+                names[0].upper() + names[1:],
+                f"{self._date.now():{_SHOWN}}" if self._date else "an unknown time",
+                f"{local:{_SHOWN}}",
+                f"{belief.now:{_SHOWN}}",
                 self._address or "Amplitude",
             )
         self._warned = belief.doubted

@@ -114,7 +114,9 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.mark.parametrize("error", [NOW, DAY, -DAY, -HOUR, HOUR])
-def test_after_a_write_an_honest_service_is_believed_whatever_this_machine_says(passing: Time, error: timedelta) -> None:
+def test_after_a_write_an_honest_service_is_believed_whatever_this_machine_says(
+    passing: Time, error: timedelta
+) -> None:
     passing.local_error = error
     service = ServiceClock()
     service.heard(passing.true)
@@ -133,9 +135,7 @@ def test_after_a_write_an_honest_service_is_believed_whatever_this_machine_says(
     assert later.now(known) == passing.true
 
 
-def test_a_week_ahead_is_not_believed_before_a_write_nor_after(
-    passing: Time, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_week_ahead_is_not_believed_before_a_write_nor_after(passing: Time, caplog: pytest.LogCaptureFixture) -> None:
     service = ServiceClock("https://proxied.example")
     service.heard(passing.true + WEEK)
     service.read_history("flag", passing.true - HOUR)
@@ -145,7 +145,7 @@ def test_a_week_ahead_is_not_believed_before_a_write_nor_after(
     service.read_history("flag", passing.true)
     assert service.now() == passing.true
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.startswith(f"Not believed: {DATE}.")
+    assert warning.startswith("The Date of the service's answers: not believed.")
     assert "https://proxied.example" in warning
 
 
