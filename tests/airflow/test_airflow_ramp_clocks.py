@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def ramp(dag_id: str) -> DAG:
 def soaked(emulator: Emulator, id: str) -> list[timedelta]:
     """How long it stood at each of its percentages, the first and the last left out."""
     at = began(emulator, id)[1:]
-    return [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(at)]
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.5], ids=["always", "now and then"])
