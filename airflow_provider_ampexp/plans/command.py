@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client.errors import InvalidInputError, ManagementApiError
 from airflow_provider_ampexp.plans.lines import Yaml, YamlProblem
 from airflow_provider_ampexp.plans.mistakes import PlanFileError
-from airflow_provider_ampexp.plans.reading import ReadPlan, read_plans
+from airflow_provider_ampexp.plans.reading import ReadPlan, plans_of_one_flag, read_plans
 from airflow_provider_ampexp.plans.schema import schema_text
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(read: Iterable[ReadPlan | PlanFileError]) -> int:
     """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them."""
-    made = [_with_dag(one) for one in read]
-    mistakes = [mistake for one in made if isinstance(one, PlanFileError) for mistake in one.mistakes]
+    made = [_with_dag(plan) for plan in read]
+    mistakes = [mistake for plan in made if isinstance(plan, PlanFileError) for mistake in plan.mistakes]
+    mistakes += plans_of_one_flag(made)
     for mistake in mistakes:
         print(mistake)
-    wrong = sum(isinstance(one, PlanFileError) for one in made)
+    wrong = len({mistake.file for mistake in mistakes})
     if wrong:
         print(f"{_count(mistakes, 'mistake')} in {wrong} of {_count(made, 'file')}.")
         return WRONG
@@ -115,12 +116,33 @@ class _Clients:
         return self._known[conn_id]
 
     def _fields(self, conn_id: str) -> ConnectionFields:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
         from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
         from airflow_provider_ampexp.hooks.connection import ConnectionFields
 
-        if self._given is None:
+        if self._given is not None:
+            return ConnectionFields.of(self._given)
+        try:
             return AmplitudeExperimentHook(conn_id).fields
-        return ConnectionFields.of(self._given)
+        except AirflowNotFoundException:
+            stored = _stored_connection(conn_id)
+            if stored is None:
+                raise
+            return ConnectionFields.of(stored)
+
+
+def _stored_connection(conn_id: str) -> Any:
+    """The connection in Airflow's database; ``None`` where it has none, or this machine has no such database.
+
+    Outside of a task, Airflow's SDK looks at the environment and secrets backends alone.
+    """
+    from airflow.secrets.metastore import MetastoreBackend
+
+    try:
+        return MetastoreBackend().get_connection(conn_id)
+    except Exception:  # no database, or none with Airflow's tables in it
+        return None
 
 
 def _connection(uri: str, conn_id: str = "") -> Connection:

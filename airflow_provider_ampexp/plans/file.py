@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.guardrails import as_guardrails
 from airflow_provider_ampexp.plans.fields import Fields, Id, Moment, Percentage, Span, Text, obey, or_else
-from airflow_provider_ampexp.plans.guardrails import AnyGuardrail
+from airflow_provider_ampexp.plans.guardrails import AnyGuardrail, imported
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
 from airflow_provider_ampexp.rollout.approval import Approval
 
@@ -45,6 +45,7 @@ ARGUMENTS = {
 }
 """Which field of a file is which argument of ``staged_rollout``."""
 
+CALLBACKS = ("on_failure_callback", "on_success_callback")
 TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
 
 
@@ -90,6 +91,28 @@ class WindowFields(Fields):
 def _form_of_stage(value: object) -> str:
     return "stage" if isinstance(value, dict | StageFields) else "percentage"
 
+
+class CreateFields(Fields):
+    """The flag or experiment, where the project has none of this key yet. One that exists is left as it is."""
+
+    name: str | None = Field(None, description="The name; if left out, the key.")
+    description: str | None = Field(None, description="The description.")
+    variants: list[Text | dict[str, Any]] = Field([], description="Variant keys, or fields as the API spells them.")
+    rollout_weights: dict[str, int] | None = Field(None, description="The weight of each variant: {on: 1}.")
+    deployments: list[Id] = Field([], description="The ids of the deployments that serve it.")
+    bucketing_key: Text | None = Field(None, description="The user property by which users are bucketed.")
+    evaluation_mode: Literal["local", "remote"] | None = Field(None, description="Where it is evaluated.")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the operator that creates it, as far as the file gives them."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        if "variants" in given:
+            given["variants"] = [{"key": each} if isinstance(each, str) else each for each in self.variants]
+        return {name: value for name, value in given.items() if value is not None}
+
+
+Callback = Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")]
 
 AnyStage = Annotated[
     Annotated[Percentage, Tag("percentage")] | Annotated[StageFields, Tag("stage")], Discriminator(_form_of_stage)
@@ -149,6 +172,15 @@ class PlanFile(Fields):
     retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often Airflow repeats a failed task.")
     retry_delay: Span | None = Field(None, description="How long it waits before that.")
     pool: Text | None = Field(None, description="The pool of its tasks.")
+    queue: Text | None = Field(None, description="The queue of its tasks.")
+    params: dict[str, Any] = Field({}, description="The DAG's params, for callbacks and functions to read.")
+    on_failure_callback: Callback | None = Field(None, description="module:function that Airflow calls on a failure.")
+    on_success_callback: Callback | None = Field(None, description="module:function that Airflow calls on success.")
+
+    create: CreateFields | None = Field(None, description="Create the flag or experiment first, where there is none.")
+    inclusions: dict[str, Annotated[list[Id], Field(min_length=1)]] = Field(
+        {}, description="Users or devices by variant who get it before the first stage, such as QA."
+    )
 
     @field_validator("stages")
     @classmethod
@@ -160,6 +192,7 @@ class PlanFile(Fields):
     def _obey(self) -> Self:
         approvals = [partial(self._approve, *one) for one in enumerate(self.approve_before)]
         obey(self._has_one_target, self._soaks, self.rollout_plan, self._guardrails, self._terms, *approvals)
+        obey(self._approvers, self._create_by_key, *(partial(self._callback, name) for name in CALLBACKS))
         return self
 
     def target(self, project_id: str | None) -> Target:
@@ -169,6 +202,11 @@ class PlanFile(Fields):
         """
         named = {ARGUMENTS[name]: getattr(self, name) for name in TARGETS}
         return Target.of(**named, project_id=self.project_id or project_id)
+
+    def target_arguments(self) -> dict[str, Any]:
+        """The arguments of an operator that say which flag or experiment it is about, and the connection."""
+        named = {ARGUMENTS[name]: getattr(self, name) for name in (*TARGETS, "project_id", "connection")}
+        return {name: value for name, value in named.items() if value is not None}
 
     def rollout_plan(self) -> RolloutPlan:
         """The plan, as ``decide`` takes it."""
@@ -197,9 +235,16 @@ class PlanFile(Fields):
         given = {name: made.get(name, getattr(self, name)) for name in ARGUMENTS if name in self.model_fields_set}
         return {ARGUMENTS[name]: value for name, value in given.items() if value is not None}
 
+    @property
+    def what_it_ramps(self) -> tuple[str, ...]:
+        """The connection, project, flag or experiment, and segment. Two rollouts of the same stop each other."""
+        (target,) = ((name, str(value)) for name in TARGETS if (value := getattr(self, name)) is not None)
+        return (self.connection, self.project_id or "", *target, self.segment or "")
+
     def dag_arguments(self) -> dict[str, Any]:
         """The arguments of the ``DAG``. Two runs of one rollout at a time would be in each other's way."""
-        tasks = {name: getattr(self, name) for name in ("owner", "retries", "retry_delay", "pool")}
+        tasks = {name: getattr(self, name) for name in ("owner", "retries", "retry_delay", "pool", "queue")}
+        callbacks = {name: self._callback(name) for name in CALLBACKS}
         return {
             "dag_id": self.dag_id,
             "description": self.description,
@@ -207,6 +252,8 @@ class PlanFile(Fields):
             "start_date": self.start_date,
             "tags": self.tags,
             "default_args": {name: value for name, value in tasks.items() if value is not None},
+            **({"params": self.params} if self.params else {}),
+            **{name: function for name, function in callbacks.items() if function is not None},
             "catchup": False,
             "max_active_runs": 1,
         }
@@ -232,6 +279,19 @@ class PlanFile(Fields):
             RolloutPlan(planned_stages(_staged(self.stages)), approval=Approval(percentage))
         except InvalidInputError as error:
             raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
+
+    def _approvers(self) -> None:
+        given = [name for name in ("approvers", "approval_timeout") if name in self.model_fields_set]
+        if given and not self.approve_before:
+            raise InvalidInputError(given[0], "names who approves, and approve_before names no stage to approve")
+
+    def _create_by_key(self) -> None:
+        if self.create is not None and self.flag is None and self.experiment is None:
+            raise InvalidInputError("create", "needs the key, flag or experiment; an id exists already")
+
+    def _callback(self, name: str) -> Any:
+        named = getattr(self, name)
+        return None if named is None else imported(name, named)
 
     def _guardrails(self) -> None:
         as_guardrails(one.made for one in self.guardrails)

@@ -102,22 +102,25 @@ class CallableFields(GuardrailFields):
     name: Text | None = Field(None, description="What logs call it; if left out, the function's own name.")
 
     def _guardrail(self, **arguments: Any) -> Guardrail:
-        return CallableGuardrail(_function(arguments.pop("function")), **arguments)
+        return CallableGuardrail(imported("function", arguments.pop("function")), **arguments)
 
 
 AnyGuardrail = Annotated[SqlFields | SampleRatioFields | CallableFields, Field(discriminator="kind")]
 
 
-def _function(named: str) -> Any:
-    """Import it, so that a wrong name is found when the file is read and not when it is to be asked."""
+def imported(field: str, named: str) -> Any:
+    """Import ``module:function``, so that a wrong name is found when the file is read and not at night.
+
+    :raises InvalidInputError: names the field
+    """
     module, _, path = named.partition(":")
     try:
         found: Any = reduce(getattr, path.split("."), importlib.import_module(module))
     except AttributeError:
-        raise InvalidInputError("function", f"the module {module!r} has no {path!r}") from None
+        raise InvalidInputError(field, f"the module {module!r} has no {path!r}") from None
     except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
-        raise InvalidInputError("function", f"cannot import {module!r} (is it on the PYTHONPATH?): {why}") from None
+        raise InvalidInputError(field, f"cannot import {module!r} (is it on the PYTHONPATH?): {why}") from None
     if not callable(found) or isinstance(found, type):
-        raise InvalidInputError("function", f"{named!r} is not a function")
+        raise InvalidInputError(field, f"{named!r} is not a function")
     return found

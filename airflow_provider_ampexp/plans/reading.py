@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.plans.fields import shown
-from airflow_provider_ampexp.plans.file import ARGUMENTS, PlanFile, StageFields, WindowFields
+from airflow_provider_ampexp.plans.file import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
 from airflow_provider_ampexp.plans.guardrails import CallableFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans.lines import Yaml, YamlProblem
 from airflow_provider_ampexp.plans.mistakes import FieldPath, Mistake, PlanFileError, named
@@ -22,6 +22,7 @@ _FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
 _MODELS: dict[str, type[BaseModel]] = {
     "stage": StageFields,
     "window": WindowFields,
+    "create": CreateFields,
     "sql": SqlFields,
     "sample_ratio": SampleRatioFields,
     "callable": CallableFields,
@@ -99,6 +100,18 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
             why = f"cannot be read: {type(error).__name__}: {error}"
             read.append(PlanFileError([Mistake(str(path), 1, "", why)]))
     return [_alone(one, read) for one in read]
+
+
+def plans_of_one_flag(read: Iterable[ReadPlan | PlanFileError]) -> Iterator[Mistake]:
+    """Yield a mistake for each file that ramps the same flag and segment as a file before it."""
+    known: dict[tuple[str, ...], ReadPlan] = {}
+    for plan in read:
+        if isinstance(plan, ReadPlan):
+            first = known.setdefault(plan.plan.what_it_ramps, plan)
+            if first is not plan:
+                field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
+                problem = f"{first.file} ramps the same; each of the two would stop at the other's changes"
+                yield _mistake(plan.file, plan.yaml, (field,), problem)
 
 
 def plan_files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,37 @@ def test_the_room_of_rules_does_not_load_the_files() -> None:
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_two_files_that_ramp_one_flag_are_a_mistake(command: Command) -> None:
+    write("zebra.yaml", GOOD)
+    code, out, _ = command("check", "rollouts")
+    assert code == 1
+    assert "rollouts/zebra.yaml:1: flag: rollouts/checkout.yaml ramps the same" in out
+
+
+def test_a_connection_of_airflows_database_is_found(
+    command: Command, amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import Connection
+    from airflow.utils import db
+    from airflow.utils.session import create_session
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        db.initdb()
+    monkeypatch.delenv(DEFAULT, raising=False)
+    told = json.loads(amplitude_emulator.connection_json)
+    write("checkout.yaml", "flag: checkout\nstages: [1]\nconnection: stored\n")
+    amplitude_emulator.create_flag("checkout")
+    stored = Connection(
+        conn_id="stored", conn_type=told["conn_type"], password=told["password"], extra=json.dumps(told["extra"])
+    )
+    with create_session() as session:
+        session.add(stored)
+    try:
+        code, out, _ = command("plan", "rollouts")
+    finally:
+        with create_session() as session:
+            session.query(Connection).where(Connection.conn_id == "stored").delete()
+    assert (code, "stands at 0 %" in out) == (0, True), out

@@ -14,6 +14,7 @@ import pytest
 
 GOOD = "flag: checkout\nstages: [1, 50, 100]\nsoak: 1h\n"
 BAD = "flag: search\nstages: [1, 100]\nsoak: 12\nrolback: off\n"
+SEARCH = GOOD.replace("checkout", "search")
 WARNING = "airflow_provider_ampexp.plans.mistakes.PlanFileWarning"
 
 
@@ -45,7 +46,7 @@ def warned(found: Any, folder: Path) -> list[str]:
 
 def test_airflow_finds_the_dags_by_itself(folder: Path) -> None:
     (folder / "rollouts" / "eu").mkdir()
-    (folder / "rollouts" / "eu" / "search.yml").write_text(f"{GOOD}approve_before: [50]\nowner: ana\ntags: [a]\n")
+    (folder / "rollouts" / "eu" / "search.yml").write_text(f"{SEARCH}approve_before: [50]\nowner: ana\ntags: [a]\n")
     found = bag(folder)
     assert (found.import_errors, warned(found, folder)) == ({}, [])
     assert set(found.dags) == {"checkout", "search"}
@@ -65,10 +66,10 @@ def test_airflow_finds_the_dags_by_itself(folder: Path) -> None:
 
 def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
     (folder / "rollouts" / "search.yaml").write_text(BAD)
-    (folder / "rollouts" / "zebra.yaml").write_text(GOOD)
+    (folder / "rollouts" / "zebra.yaml").write_text(GOOD.replace("checkout", "zebra"))
     found = bag(folder)
     assert found.import_errors == {}
-    assert set(found.dags) == {"checkout", "zebra"}
+    assert set(found.dags) == {"checkout", "zebra", "search.broken"}
     assert warned(found, folder) == [
         f"rollouts/search.yaml:3: {WARNING}: soak: 12 has no unit; write '12s', '12m', '12h' or '12d'",
         f"rollouts/search.yaml:4: {WARNING}: rolback: is not a field here; is 'rollback' meant?",
@@ -89,7 +90,7 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
 )
 def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, said: str | None) -> None:
     """In a DAG file of one's own it would be an import error, and that hides all DAGs of the file."""
-    (folder / "rollouts" / "search.yaml").write_text(f"{GOOD}{more}")
+    (folder / "rollouts" / "search.yaml").write_text(f"{SEARCH}{more}")
     found = bag(folder)
     assert found.import_errors == {}
     assert "checkout" in found.dags
@@ -115,7 +116,7 @@ def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch
     (folder / "rollouts" / "broken.yaml").write_text(GOOD.replace("checkout", "broken"))
     (folder / "rollouts" / "refused.yaml").write_text(GOOD.replace("checkout", "refused") + "connection: a\n")
     found = bag(folder)
-    assert (set(found.dags), found.import_errors) == ({"checkout"}, {})
+    assert (set(found.dags), found.import_errors) == ({"checkout", "broken.broken", "refused.broken"}, {})
     assert warned(found, folder) == [
         f"rollouts/broken.yaml:1: {WARNING}: Airflow refuses it: RuntimeError: something unheard of",
         f"rollouts/refused.yaml:4: {WARNING}: connection: is refused",
@@ -132,7 +133,7 @@ def test_what_nobody_thought_of_hides_no_other_file_either(folder: Path, monkeyp
     monkeypatch.setattr(reading, "read_plan", broken)
     (folder / "rollouts" / "a.yaml").write_text(GOOD)
     found = bag(folder)
-    assert (set(found.dags), found.import_errors) == ({"checkout"}, {})
+    assert (set(found.dags), found.import_errors) == ({"checkout", "a.broken"}, {})
     assert warned(found, folder) == [
         f"rollouts/a.yaml:1: {WARNING}: cannot be read: ZeroDivisionError: division by zero"
     ]
@@ -173,7 +174,7 @@ def test_each_parse_reads_the_folder_anew_and_finds_the_same(folder: Path) -> No
         (Path(__file__).parents[2] / "example_dags" / "rollouts" / "new-checkout.yaml").read_text()
     )
     assert serialized() == serialized()  # or else each parse would be a new version of the DAG
-    (folder / "rollouts" / "search.yaml").write_text(GOOD)
+    (folder / "rollouts" / "search.yaml").write_text(SEARCH)
     assert set(bag(folder).dags) == {"checkout", "search"}
     (folder / "rollouts" / "checkout.yaml").unlink()
     assert set(bag(folder).dags) == {"search"}
@@ -213,3 +214,66 @@ def test_who_wants_an_import_error_can_have_one(folder: Path) -> None:
     (error,) = found.import_errors.values()
     assert "PlanFileWarning: soak: 12 has no unit" in error
     assert set(found.dags) == set()
+
+
+def test_a_broken_file_is_a_dag_that_fails_with_its_mistakes(folder: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    (folder / "rollouts" / "search.yaml").write_text(BAD)
+    dag = bag(folder).dags["search.broken"]
+    assert dag.tags == {"broken-plan-file"}
+    assert "search.yaml:3: soak: 12 has no unit" in dag.doc_md
+    assert (dag.is_paused_upon_creation, dag.catchup) == (False, False)  # it runs once, by itself
+    (task,) = dag.tasks
+    with pytest.raises(AirflowFailException, match=r"search\.yaml:4: rolback: is not a field here"):
+        task.execute({})
+
+
+def test_a_file_that_becomes_wrong_leaves_the_tasks_of_its_run_alone(folder: Path) -> None:
+    """Under the id of the file's own DAG Airflow would remove the tasks of a rollout that goes on."""
+    before = set(bag(folder).dags)
+    (folder / "rollouts" / "checkout.yaml").write_text(BAD)
+    assert before & set(bag(folder).dags) == set()
+
+
+def test_two_files_that_ramp_one_flag_are_told(folder: Path) -> None:
+    (folder / "rollouts" / "zebra.yaml").write_text(GOOD)
+    (folder / "rollouts" / "beta.yaml").write_text(f"{GOOD}segment: Beta\n")  # another audience
+    found = bag(folder)
+    assert set(found.dags) == {"checkout", "zebra", "beta"}
+    assert warned(found, folder) == [
+        f"rollouts/zebra.yaml:1: {WARNING}: flag: {folder}/rollouts/checkout.yaml ramps the same; "
+        "each of the two would stop at the other's changes".replace(f"{folder}/", "")
+    ]
+
+
+def test_a_plan_creates_its_flag_and_lets_qa_in_before_its_first_stage(folder: Path) -> None:
+    (folder / "rollouts" / "checkout.yaml").write_text(
+        f"{GOOD}project_id: 100001\ncreate:\n  name: New checkout\n  variants: [on]\n  rollout_weights: {{on: 1}}\n"
+        "inclusions:\n  on: [qa@example.com, 42]\n"
+    )
+    found = bag(folder)
+    assert warned(found, folder) == []
+    dag = found.dags["checkout"]
+    create, include = dag.get_task("create"), dag.get_task("include_on")
+    assert (create.flag_key, create.project_id, create.variants) == ("checkout", "100001", [{"key": "on"}])
+    assert (include.variant, include.users) == ("on", ["qa@example.com", "42"])
+    assert create.downstream_task_ids == {"include_on"}
+    assert "rollout.stage_1" in include.downstream_task_ids
+
+
+def test_a_plan_names_a_queue_params_and_callbacks(folder: Path) -> None:
+    (folder / "alerts.py").write_text("def page(context):\n    pass\n")
+    (folder / "rollouts" / "checkout.yaml").write_text(
+        f"{GOOD}queue: releases\nparams: {{team: payments}}\non_failure_callback: alerts:page\n"
+    )
+    sys.path.insert(0, str(folder))
+    try:
+        dag = bag(folder).dags["checkout"]
+    finally:
+        sys.path.remove(str(folder))
+        del sys.modules["alerts"]
+    assert {task.queue for task in dag.tasks} == {"releases"}
+    assert dag.params["team"] == "payments"
+    assert dag.has_on_failure_callback
+    assert dag.on_failure_callback.__name__ == "page"

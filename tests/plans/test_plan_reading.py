@@ -403,6 +403,8 @@ def test_what_a_file_says_is_what_the_group_gets(tmp_path: Path, field: str) -> 
     least = {"flag": "checkout", "stages": "[1, 50, 100]", "soak": "1h"}
     if field in ("flag_id", "experiment", "experiment_id"):
         del least["flag"]
+    if field in ("approvers", "approval_timeout"):
+        least["approve_before"] = "[50]"
     plan = read(tmp_path, "".join(f"{name}: {value}\n" for name, value in {**least, field: text}.items()))
     arguments = plan.group_arguments()
     assert arguments[ARGUMENTS[field]] == expected
@@ -553,3 +555,21 @@ def test_whatever_is_written_there_the_mistakes_have_lines(tmp_path: Path, edits
         assert one.problem
         assert not one.problem.startswith("cannot be read")  # what nobody thought of
         assert "\n" not in str(one)
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ("approvers: [eve]\n", "4: approvers: names who approves, and approve_before names no stage to approve"),
+        ("on_failure_callback: nowhere:f\n", "4: on_failure_callback: cannot import 'nowhere'"),
+        ("create: {variants: [on], nam: x}\n", "4: create.nam: is not a field here; is 'name' meant?"),
+        ("inclusions: {on: []}\n", "4: inclusions.on: is empty"),
+    ],
+)
+def test_what_stands_around_a_rollout_is_checked(tmp_path: Path, more: str, mistake: str) -> None:
+    assert mistakes(tmp_path, f"{GOOD}{more}")[0].startswith(f"plan.yaml:{mistake}")
+
+
+def test_what_has_an_id_is_not_created(tmp_path: Path) -> None:
+    said = mistakes(tmp_path, f"{GOOD}create: {{}}\n".replace("flag: checkout", "flag_id: 7"))
+    assert said == ["plan.yaml:4: create: needs the key, flag or experiment; an id exists already"]
