@@ -12,6 +12,7 @@ from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure.errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.settle import comes_to_show
+from airflow_provider_ampexp.ensure.sticky import sticky_notes
 from airflow_provider_ampexp.ensure.target import Target, url_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def bring_to(
         raise _not_shown(client, target, wrong, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
-    notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.",) if unseen else ()
+    notes = sticky_notes(config, wrong)
+    if unseen:
+        notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.", *notes)
     return Outcome(config["id"], config.get("key"), True, before, shown(now, wanted), url_of(client, config), notes)
 
 

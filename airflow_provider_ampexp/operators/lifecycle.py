@@ -215,6 +215,9 @@ class AmplitudeEnableOperator(AmplitudeTargetChangeOperator):
 class AmplitudeDisableOperator(AmplitudeTargetChangeOperator):
     """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
 
+    This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
+    whatever the percentage says; the task warns of that in its log.
+
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
     """
 

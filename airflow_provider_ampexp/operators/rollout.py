@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
+from airflow_provider_ampexp.ensure.sticky import weighed_notes
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -24,6 +26,9 @@ class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
     :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
     :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
         percentage of the users whom no target segment captured. Other segments are sent back as they were.
+
+    With sticky bucketing users keep the variant that they got once, so that a lower percentage takes it from nobody.
+    The task warns of that in its log.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "percentage", "segment")
@@ -49,6 +54,9 @@ class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
 
     :param weights: such as ``{"control": 1, "treatment": 3}`` (templated). Variants that are not named keep theirs.
+
+    With sticky bucketing users keep the variant that they got once, so that other weights count for new users only. To
+    roll out a winner to everybody, switch ``stickyBucketing`` off, too. The task warns of that in its log.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "weights")
@@ -62,4 +70,8 @@ class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Set the weights."""
-        return ensure_weights(client, target, arguments.weights("weights", self.weights))
+        outcome = ensure_weights(client, target, arguments.weights("weights", self.weights))
+        if not outcome.changed or target.kind == "flags":  # only experiments have sticky bucketing
+            return outcome
+        config = Target(target.kind, id=outcome.id).read(client)
+        return replace(outcome, notes=(*outcome.notes, *weighed_notes(config)))

@@ -21,6 +21,9 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
         counts as 0 whatever its percentage says.
     :param segment: the name of a target segment whose own percentage is meant (templated)
 
+    With sticky bucketing, more users may have the feature than the percentage says: they keep the variant that they got
+    once. The first look warns of that.
+
     It returns ``{"id", "key", "percentage", "enabled", "url"}``.
     """
 

@@ -223,6 +223,9 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if verdict.unknown and (last is None or last.unknown != verdict.unknown):
             self.log.warning("%r is not a state that this provider knows; waiting on.", verdict.unknown)
 
+        if verdict.warning and (last is None or last.warning != verdict.warning):
+            self.log.warning("%s", verdict.warning)
+
     def _never(self, why: str) -> str:
         return f"What is waited for can never come true: {self.described()}: {why}."
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from airflow_provider_ampexp.client.fields import FlagConfig, Json
 from airflow_provider_ampexp.ensure.errors import MissingFieldError
 from airflow_provider_ampexp.ensure.percentage import find_segment
 
+_STICKY = (
+    "Sticky bucketing is on: users keep the variant that they got once, so that more of them may have it than the "
+    "percentage says."
+)
 KNOWN_STATES = ("planning", "running", "decision-made")
 
 
@@ -26,6 +30,8 @@ class Verdict:
     seen: Mapping[str, Json] = field(default_factory=dict)
     unknown: str = ""
     """A value that nobody told this provider of, worth a line in the log."""
+    warning: str = ""
+    """What a person should know of it."""
 
 
 class Condition(Protocol):
@@ -76,6 +82,13 @@ class RolledOut:
         enabled = bool(_needed(config, "enabled"))
         seen = _seen(config, percentage=percentage, enabled=enabled)
         now = f"{percentage} %" + (f" in segment {self.segment!r}" if self.segment is not None else "")
+        if config.get("stickyBucketing") is True:
+            return replace(self._verdict(config, percentage, enabled, now, seen), warning=_STICKY)
+        return self._verdict(config, percentage, enabled, now, seen)
+
+    def _verdict(
+        self, config: FlagConfig, percentage: float, enabled: bool, now: str, seen: Mapping[str, Json]
+    ) -> Verdict:
         if config.get("deleted"):
             return Verdict("never", f"it is archived, at {now}", seen)
         if not enabled and self.at_least > 0:

@@ -91,7 +91,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (AmplitudeEditOperator, {**CHECKOUT, "fields": {"name": "Checkout 2", "tags": ["web"]}}, 3, 1),
     (AmplitudeEnableOperator, CHECKOUT, 3, 1),
     (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 3, 1),
-    (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 4, 2),
+    (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 5, 2),
     (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
     (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 5, 2),
     (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 4, 2),
