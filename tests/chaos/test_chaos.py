@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +16,10 @@ import pytest
 import requests
 
 from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
-from tools.chaos import kinds, witness
+from tools.chaos import kinds, secrets_backend, signals, witness
 from tools.chaos.judge import judge, plan_of
+from tools.chaos.report import scenarios_report
+from tools.chaos.scenarios import Scenario
 from tools.chaos.witness import Line, Witness, read
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -25,10 +29,12 @@ class Told:
     """A rollout as the emulator and the witness tell of it."""
 
     def __init__(self, kind: str, ended: str = "success") -> None:
-        self.rollout: Any = SimpleNamespace(kind=kinds.KINDS[kind], ended=ended, flag_id="1")
+        self.rollout: Any = SimpleNamespace(
+            kind=kinds.ALL_KINDS[kind], ended=ended, flag_id="1", foreign_versions=set()
+        )
         self.lines: list[Line] = []
         self.history: list[dict[str, Any]] = []
-        self.config: dict[str, Any] = kinds.flag_fields(kinds.KINDS[kind])
+        self.config: dict[str, Any] = kinds.flag_fields(kinds.ALL_KINDS[kind])
         self.tries: list[Any] = [SimpleNamespace(number=1, state=ended, ended=BEGAN + timedelta(minutes=5))]
         self._version(-9, "Seed")
         self._line(0, "running")
@@ -39,6 +45,19 @@ class Told:
             self._line(at, "sent", pid, method="PATCH", body=body)
         self.config = {**self.config, **body}
         self._version(at, "Airflow")
+        return self
+
+    def foreign(self, at: float, **body: Any) -> Told:
+        """Somebody else writes with the rollouts' own key."""
+        self.config = {**self.config, **body}
+        self._version(at, "Airflow")
+        self.rollout.foreign_versions.add(len(self.history))
+        return self
+
+    def asks(self, at: float, percentage: int, acts: str) -> Told:
+        """The guardrails say something."""
+        now = (BEGAN + timedelta(seconds=at)).isoformat()
+        self._line(at, "verdict", now=now, percentage=percentage, acts=acts)
         return self
 
     def ends(self, at: float, what: str = "success", said: str = "") -> Told:
@@ -65,8 +84,21 @@ def whole() -> Told:
     return told.ends(17)
 
 
+def rolled_back_after(seconds: float) -> Told:
+    told = Told("api-server-gone", "failed").writes(1, rolloutPercentage=1, enabled=True).asks(5, 1, "roll back")
+    return told.writes(5 + seconds, rolloutPercentage=0, enabled=False).ends(5 + seconds, "failed", "Rolled back")
+
+
+def foreign_raise(to: int = 25, kind: str = "foreign-next", ended: str = "failed") -> Told:
+    told = Told(kind, ended).writes(1, rolloutPercentage=1, enabled=True).writes(6, rolloutPercentage=5)
+    return told.foreign(7, rolloutPercentage=to)
+
+
 def test_a_rollout_that_went_as_planned_is_told_nothing() -> None:
     assert whole().verdict() == []
+    assert rolled_back_after(4).verdict() == []
+    assert foreign_raise().ends(8, "failed", "It has stopped").verdict() == []
+    assert foreign_raise(100, "foreign-later").ends(8, "failed", "It has stopped").verdict() == []
 
 
 def wrong() -> Iterator[tuple[str, Told, str]]:
@@ -82,6 +114,19 @@ def wrong() -> Iterator[tuple[str, Told, str]]:
     told = whole()
     told.config = {**told.config, "rolloutPercentage": 25}
     yield "elsewhere", told, r"stands at \(25, True\), and was to stand at \(100, True\)"
+    told = Told("plain").writes(1, rolloutPercentage=1, enabled=True)
+    yield "rolled back late", rolled_back_after(29), "lowered 29.0 s after the failed check, at most 5 s"
+    told = Told("api-server-gone", "failed").writes(1, rolloutPercentage=1, enabled=True).asks(5, 1, "roll back")
+    yield "not rolled back", told.ends(9, "failed", "ROLLBACK NOT CONFIRMED"), "the flag was not lowered after it"
+    told = foreign_raise(100, "foreign-later", "success")
+    yield "green after a foreign raise", told.ends(8), "has ended as success, and was to end as failed"
+    told = foreign_raise().writes(20, rolloutPercentage=100)
+    yield "raised after a foreign raise", told.ends(21, "failed"), "nothing_is_written_after_a_persons_edit"
+    told = foreign_raise().writes(8, rolloutPercentage=5)
+    yield "a foreign raise undone", told.ends(9, "failed"), "lowered_only_by_a_rollback"
+    for kind in ("vault", "refused", "trickled"):
+        told = Told(kind, "failed").writes(1, rolloutPercentage=1, enabled=True)
+        yield f"given up: {kind}", told.ends(3, "failed", "401"), "has ended as failed, and was to end as success"
     told = Told("plain").writes(1, rolloutPercentage=1, enabled=True)
     yield "late though somebody cared", told.writes(60, rolloutPercentage=5), "no_soak_begins_anew"
 
@@ -100,7 +145,7 @@ def test_the_plan_that_is_judged_is_the_one_that_the_operator_is_told() -> None:
     spec.loader.exec_module(module)
 
     told = {dag_id: dag.get_task("ramp").plan() for dag_id, dag in module.DAGS.items()}
-    assert told == {f"chaos-{name}": plan_of(kind) for name, kind in kinds.KINDS.items()}
+    assert told == {f"chaos-{name}": plan_of(kind) for name, kind in kinds.ALL_KINDS.items()}
 
 
 def test_a_witness_tells_what_is_sent_before_it_is_answered(
@@ -127,3 +172,56 @@ def test_a_witness_tells_what_is_sent_before_it_is_answered(
     assert told == [("sent", "GET"), ("answered", "GET"), ("sent", "PATCH")]
     assert [one.more["newest"] for one in lines if one.more.get("newest")] == [1]
     assert {(one.run_id, one.try_number) for one in lines} == {("run-1", 2)}
+
+
+def test_a_scenario_that_hit_nothing_or_is_not_over_is_a_violation() -> None:
+    assert Scenario("well", [], struck=1).problems() == []
+    assert Scenario("idle", [], struck=0).problems() == ["idle: it hit nothing, so it shows nothing"]
+    assert Scenario("hung", [], struck=1, is_over=False).problems() == ["hung: not over 120 s after it"]
+
+
+def test_each_scenario_has_a_line() -> None:
+    gone: Any = SimpleNamespace(kind=kinds.ALL_KINDS["api-server-gone"], ended="failed")
+    vault: Any = SimpleNamespace(kind=kinds.ALL_KINDS["vault"], ended="success")
+    played = [Scenario("api-server killed", [gone], 1), Scenario("secrets away", [vault, vault], 7)]
+    head, *told = scenarios_report(played, lambda _: 0.42).splitlines()
+    assert head.split() == ["scenario", "rollouts", "hits", "ended"]
+    assert [line.split() for line in told] == [
+        ["api-server", "killed", "1", "1", "1", "failed,", "lowered", "after", "0.4", "s"],
+        ["secrets", "away", "2", "7", "2", "success"],
+    ]
+
+
+def test_the_secrets_backend_can_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(signals.FOLDER, str(tmp_path))
+    monkeypatch.setenv(secrets_backend.CONNECTION, '{"conn_type": "amplitude_experiment"}')
+    backend, told = secrets_backend.ChaosSecretsBackend(), signals.Signals(tmp_path)
+    assert backend.get_conn_value("another") is None
+    assert backend.get_conn_value("amplitude_vault") == '{"conn_type": "amplitude_experiment"}'
+    with told.secrets_away("raises"), pytest.raises(ConnectionError):
+        backend.get_conn_value("amplitude_vault")
+    with told.secrets_away("returns nothing"):
+        assert backend.get_conn_value("amplitude_vault") is None
+    assert backend.get_conn_value("amplitude_vault") is not None
+    assert told.asked_while_away() == 2
+
+
+def test_a_check_fails_only_once_its_outage_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(signals.FOLDER, str(tmp_path))
+    told = signals.Signals(tmp_path)
+    check = kinds.ALL_KINDS["api-server-gone"].check
+    assert check is not None
+    now = BEGAN + timedelta(minutes=1)
+    ti = SimpleNamespace(run_id="run", try_number=1)
+    moment: Any = SimpleNamespace(percentage=5, stage_started_at=BEGAN, now=now, context={"ti": ti})
+    assert check(moment) is True
+    assert not told.wants_outage("run")
+    moment.percentage = 1
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(check, moment)
+        deadline = time.monotonic() + 10
+        while not told.wants_outage("run") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not answer.done()
+        told.grant_outage("run")
+        assert answer.result(timeout=10) is False

@@ -46,10 +46,11 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
     from tools.chaos.controller import Controller, Rollout
     from tools.chaos.database import Database
     from tools.chaos.installation import CONNECTION_EXTRAS, Installation
-    from tools.chaos.judge import asked, judge
-    from tools.chaos.kinds import KINDS
+    from tools.chaos.judge import asked, judge, seconds_to_roll_back
+    from tools.chaos.kinds import ALL_KINDS
     from tools.chaos.processes import Processes, adopt_orphans, until
-    from tools.chaos.report import report
+    from tools.chaos.report import report, scenarios_report
+    from tools.chaos.scenarios import Scenarios
     from tools.chaos.services import Postgres, Redis
     from tools.chaos.witness import read
     from tools.scratch import migrate
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
         )
         processes = stack.enter_context(Processes(installation.parts, installation.env, scratch))
         if not until(installation.is_healthy, 120) or not until(
-            lambda: installation.knows([f"chaos-{name}" for name in KINDS]), 60
+            lambda: installation.knows([f"chaos-{name}" for name in ALL_KINDS]), 60
         ):
             print("Airflow did not come up.")
             return False
@@ -89,16 +90,24 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
             kills=arguments.kills,
         )
         is_over = controller.run(began + _LIMIT)
+        scenarios = Scenarios(controller)
+        is_over = is_over and scenarios.run(began + _LIMIT)
         lines, tries, requests = read(installation.witnessed), database.all_tries(), asked(emulator)
 
         def judged(one: Rollout) -> list[str]:
             own = [line for line in lines if line.run_id == one.run_id]
             return judge(one, emulator, tries.get(one.run_id, []), own, requests.get(one.flag_id, []))
 
+        def took(one: Rollout) -> float | None:
+            versions = emulator.versions("flags", one.flag_id)[::-1]
+            return seconds_to_roll_back(versions, [line for line in lines if line.run_id == one.run_id])
+
         violations = [f"{one}: {found}" for one in controller.rollouts for found in judged(one)]
+        violations += [problem for scenario in scenarios.played for problem in scenario.problems()]
         (scratch / "kills.json").write_text(json.dumps([one.told() for one in controller.killer.kills]))
         (scratch / "world.json").write_text(json.dumps(emulator.dump()))
         print("\n" + report(controller, violations, time.monotonic() - began), flush=True)
+        print("\n" + scenarios_report(scenarios.played, took), flush=True)
         if not is_over:
             print(f"It was not over after {_LIMIT / 60:.0f} minutes.")
         return is_over and not violations

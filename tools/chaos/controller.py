@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
 
 import requests
@@ -40,7 +40,10 @@ _FAULTS = (
 
 @dataclass
 class Rollout:
-    """One rollout: a flag and a run of a DAG."""
+    """One rollout: a flag and a run of a DAG.
+
+    :param foreign_versions: what somebody else wrote with the rollouts' own key
+    """
 
     key: str
     kind: Kind
@@ -50,6 +53,7 @@ class Rollout:
     has_acted: bool = False
     lets_go_at: float | None = None
     ended: str | None = None
+    foreign_versions: set[int] = field(default_factory=set)
 
     def __str__(self) -> str:
         return f"{self.key} ({self.run_id})"
@@ -71,52 +75,78 @@ class Controller:
     ) -> None:
         self.rollouts: list[Rollout] = []
         self.most_at_a_time = 0
-        self._emulator = emulator
-        self._installation = installation
-        self._processes = processes
+        self.emulator = emulator
+        self.installation = installation
+        self.processes = processes
         self._database = database
         self._random = random.Random(seed)
         self.killer = Killer(processes, database, self._random)
         self._at_a_time = at_a_time
         self._wanted_kills = kills
         self._kinds = self._shuffled_kinds()
+        self._next_sweep = self._next_line = 0.0
+        self._struck_before = 0
         self._numbers = count(1)
 
     def run(self, deadline: float) -> bool:
         """Whether all of it came to its end before ``deadline``, on this machine's monotonic clock."""
         for fault in (_SLOWNESS, *_FAULTS):
-            self._emulator.fault(times=None, **fault)
+            self.emulator.fault(times=None, **fault)
         next_kill = time.monotonic() + 10
-        next_sweep = next_line = 0.0
         while (now := time.monotonic()) < deadline:
-            tasks = self._database.task_instances()
-            self._note_ends(tasks)
-            self.killer.watch(tasks)
-            self.killer.mend()
+            tasks = self.look()
             is_done = len(self.killer.kills) >= self._wanted_kills
             if is_done and not self._active():
                 return True
             if not is_done and now >= next_kill and self.killer.strike(tasks) is not None:
                 next_kill = now + self._random.uniform(*_BETWEEN_KILLS)
-            if now >= next_sweep:
-                self._processes.sweep()
-                next_sweep = now + 5
-            if now >= next_line:
-                self._tell()
-                next_line = now + 30
             if not is_done and len(self._active()) < self._at_a_time:
-                self._begin()
+                self.begin(next(self._kinds))
             self._play_maria()
             time.sleep(_TICK)
         return False
 
+    def look(self) -> dict[str, TaskInstance]:
+        """Look what became of rollouts and kills, and start again what does not run. Returns the tasks, by run."""
+        now, tasks = time.monotonic(), self._database.task_instances()
+        self._note_ends(tasks)
+        self.killer.watch(tasks)
+        self.killer.mend()
+        if now >= self._next_sweep:
+            self.processes.sweep()
+            self._next_sweep = now + 5
+        if now >= self._next_line:
+            self._tell()
+            self._next_line = now + 30
+        return tasks
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Look on until something is so; whether it came to be in time."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            self.look()
+            if condition():
+                return True
+            time.sleep(_TICK)
+        return False
+
+    def clear_faults(self) -> int:
+        """Let the service be well from now on. Returns how many requests each fault had spoilt, in sum."""
+        struck = self._struck()
+        self._struck_before += struck
+        self.emulator.clear_faults()
+        return struck
+
     def faults(self) -> int:
         """How many requests were spoilt on purpose; those that were only slow are not counted."""
-        return sum(one["struck"] for one in self._emulator.faults()[1:])
+        return self._struck_before + self._struck()
+
+    def _struck(self) -> int:
+        return sum(one["struck"] for one in self.emulator.faults() if one["seconds"] != _SLOWNESS["seconds"])
 
     def requests(self) -> int:
         """How many requests the emulator saw."""
-        return int(self._emulator.requests()["total"])
+        return int(self.emulator.requests()["total"])
 
     @property
     def tries(self) -> int:
@@ -126,20 +156,21 @@ class Controller:
     def _active(self) -> list[Rollout]:
         return [one for one in self.rollouts if one.ended is None]
 
-    def _begin(self) -> None:
-        kind = next(self._kinds)
+    def begin(self, kind: Kind) -> Rollout:
+        """Begin one rollout."""
         number = next(self._numbers)
         key = f"{kind.name}-{number}"
-        flag = self._emulator.create_flag(key, **flag_fields(kind))
+        flag = self.emulator.create_flag(key, **flag_fields(kind))
         rollout = Rollout(key, kind, flag["id"], run_id=f"rollout-{number}")
         for _ in range(20):
-            if self._installation.trigger(f"chaos-{kind.name}", rollout.run_id, key):
+            if self.installation.trigger(f"chaos-{kind.name}", rollout.run_id, key):
                 break
             time.sleep(0.5)
         else:
             raise RuntimeError(f"Airflow's API does not take the run {rollout}.")
         self.rollouts.append(rollout)
         self.most_at_a_time = max(self.most_at_a_time, len(self._active()))
+        return rollout
 
     def _shuffled_kinds(self) -> Iterator[Kind]:
         while True:
@@ -164,7 +195,7 @@ class Controller:
 
     def _act(self, one: Rollout, now: float) -> None:
         kind = one.kind
-        flag = self._emulator.flag(one.flag_id)
+        flag = self.emulator.flag(one.flag_id)
         if not flag["enabled"] or flag["rolloutPercentage"] < kind.person_at:
             return
         if one.acts_at is None:
@@ -173,7 +204,7 @@ class Controller:
             return
         assert kind.person is not None
         if kind.at_write:
-            self._emulator.edit_before_write("flags", one.flag_id, by="Maria", **kind.person)
+            self.emulator.edit_before_write("flags", one.flag_id, by="Maria", **kind.person)
         else:
             self._patch(one, kind.person)
         one.has_acted = True
@@ -186,7 +217,7 @@ class Controller:
             session = requests.Session()
             session.trust_env = False
             headers = {"Authorization": "Bearer ampex_maria"}
-            url = f"{self._emulator.base_url}/api/1/flags/{one.flag_id}"
+            url = f"{self.emulator.base_url}/api/1/flags/{one.flag_id}"
             try:
                 session.patch(url, json=fields, headers=headers, timeout=4)
             except requests.RequestException:
@@ -198,7 +229,7 @@ class Controller:
         raise RuntimeError(f"Maria could not change {one}.")
 
     def _versions_by_maria(self, one: Rollout) -> list[dict]:
-        return [version for version in self._emulator.versions("flags", one.flag_id) if version["createdBy"] == "Maria"]
+        return [version for version in self.emulator.versions("flags", one.flag_id) if version["createdBy"] == "Maria"]
 
     def _tell(self) -> None:
         ended = Counter(one.ended or "going on" for one in self.rollouts)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import requests
 
-from tools.chaos import witness
+from tools.chaos import secrets_backend, signals, witness
 from tools.chaos.services import Postgres, Redis, free_port
 from tools.scratch import ROOT, environment
 
 CONNECTION_EXTRAS = {"timeout": 4, "retry_for": 20}
 DAGS = Path(__file__).resolve().parent / "dags"
 
+_VAULT = "tools.chaos.secrets_backend.ChaosSecretsBackend"
 # What a real installation has is in brackets; docs/chaos.md tells what the difference means.
 _QUICK = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",  # (300)
@@ -39,12 +40,17 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.port}"
         database = postgres.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
         self.witnessed = home.with_name("witness.jsonl")
+        self.signals = signals.Signals(home.with_name("signals"))
         self.env = {
             **environment(home, connection_json, DAGS),
             **_QUICK,
             "PYTHONPATH": str(ROOT),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(DAGS.with_name("plugins")),
             witness.FILE: str(self.witnessed),
+            signals.FOLDER: str(self.signals.folder),
+            secrets_backend.CONNECTION: connection_json,
+            "AIRFLOW__SECRETS__BACKEND": _VAULT,
+            "AIRFLOW__WORKERS__SECRETS_BACKEND": _VAULT,
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),

@@ -42,14 +42,15 @@ def judge(
     :param requests: when Airflow asked for its flag
     """
     versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
-    writes, unknown = _writes(versions, lines)
+    ours = [one for one in versions if int(one["version"]) not in rollout.foreign_versions]
+    writes, unknown = _writes(ours, lines)
     attempts = _attempts(tries, lines)
-    found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown]
+    found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown, *_late(rollout, versions, lines)]
     if attempts:
         observed = Observed(
             plan=plan_of(rollout.kind),
             versions=versions,
-            ours=("Airflow",),
+            ours=(),  # many share the key, so a version is a rollout's own only where a witness saw it written
             attempts=attempts,
             verdicts=_verdicts(lines),
             writes=writes,
@@ -59,6 +60,35 @@ def judge(
         )
         found += violations(observed)
     return found
+
+
+def seconds_to_roll_back(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> float | None:
+    """How long the flag stayed up after the first check that failed; ``None`` when it is still up, or none failed."""
+    fails = [line.at for line in lines if line.what == "verdict" and line.more["acts"] == "roll back"]
+    for before, after in pairwise(versions):
+        at = _made(after)
+        if fails and at >= fails[0] and _exposure(after) < _exposure(before):
+            return at - fails[0]
+    return None
+
+
+def _late(rollout: Rollout, versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> list[str]:
+    limit = rollout.kind.rolls_back_within
+    if limit is None:
+        return []
+    took = seconds_to_roll_back(versions, lines)
+    if took is None:
+        return ["no check failed, or the flag was not lowered after it"]
+    return [] if took <= limit else [f"the flag was lowered {took:.1f} s after the failed check, at most {limit:g} s"]
+
+
+def _exposure(version: dict[str, Any]) -> float:
+    config = version["flagConfig"]
+    return float(config["rolloutPercentage"]) if config["enabled"] else 0.0
+
+
+def _made(version: dict[str, Any]) -> float:
+    return datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")).timestamp() + 0.001
 
 
 def plan_of(kind: Kind) -> RolloutPlan:
@@ -137,7 +167,7 @@ def _writes(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> tuple[
     for version in versions:
         if version["createdBy"] != "Airflow":
             continue
-        made = datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")).timestamp() + 0.001
+        made = _made(version)
         makers = [
             line
             for line in patches

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from tools.chaos.secrets_backend import CONNECTION_ID
+from tools.chaos.signals import Signals
 from tools.chaos.witness import Witness
 
 STAGES = (1, 5, 25, 100)
@@ -36,6 +38,8 @@ class Check:
     :param bad: what it says while it does not pass
     :param at: the only stage at which it ever does not pass; ``None`` for each
     :param until: how long into a stage it does not pass; ``None`` for always
+    :param in_outage: whether it waits, before it says that it does not pass, until the controller has taken away a part
+        of Airflow
     """
 
     bad: Literal["fail", "inconclusive", "error"]
@@ -43,10 +47,13 @@ class Check:
     until: float | None = None
     effect: Literal["rollback", "hold"] = "rollback"
     limit: int = 1
+    in_outage: bool = False
 
     def __call__(self, moment: Asked) -> bool | None:
         passes = self._passes(moment)
         task_instance = moment.context["ti"]
+        if self.in_outage and not passes:
+            Signals.of_this_process().wait_for_outage(task_instance.run_id)
         Witness(task_instance.run_id, task_instance.try_number).tell(
             "verdict", now=moment.now.isoformat(), percentage=moment.percentage, acts=self._acts(passes)
         )
@@ -80,6 +87,8 @@ class Kind:
     :param hold: she puts the hold tag on at ``person_at``, and takes it away after so many seconds
     :param ends: how it must end
     :param final: where the flag must stand then, as percentage and enabled; ``None`` where the person left it
+    :param connection: the id of its connection, where that is not the default one
+    :param rolls_back_within: seconds, at most, from the failed check to the version that lowers the flag
     """
 
     name: str
@@ -92,6 +101,8 @@ class Kind:
     person_at: int = 5
     at_write: bool = False
     hold: float | None = None
+    connection: str | None = None
+    rolls_back_within: float | None = None
 
     @property
     def segment(self) -> str | None:
@@ -125,6 +136,23 @@ KINDS = {
         Kind("tagged", person={"tags": ["rollout-hold"]}, person_at=5, hold=10.0),
     )
 }
+
+_GONE_WHEN_IT_FAILS = Check("fail", at=1, in_outage=True)
+# Those of the scenarios, which come after the kills (tools/chaos/scenarios.py). A foreign raise is made with the
+# rollouts' own key by somebody else, so only the controller knows of it.
+SCENARIO_KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("api-server-gone", "rolled back", (0, False), check=_GONE_WHEN_IT_FAILS, rolls_back_within=5.0),
+        Kind("vault", connection=CONNECTION_ID),
+        Kind("refused"),
+        Kind("foreign-next", "stopped", (25, True), soaks=(SOAK, 3 * SOAK, SOAK, None)),
+        Kind("foreign-later", "stopped", (100, True), soaks=(SOAK, 3 * SOAK, SOAK, None)),
+        Kind("foreign-checked", "stopped", (25, True), soaks=ALL_SOAK, check=Check("fail", until=PASSES)),
+        Kind("trickled"),
+    )
+}
+ALL_KINDS = KINDS | SCENARIO_KINDS
 
 SEGMENT = {
     "name": "Beta",

@@ -12,7 +12,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,24 @@ class Processes:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def kill(self, part: str) -> None:
+        """Kill a part and all below it."""
+        for process in self.of(part):
+            kill(process)
+
+    @contextmanager
+    def suspended(self, part: str) -> Iterator[None]:
+        """Let a part hang: it is there and does not answer."""
+        found = self.of(part)
+        for process in found:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in found:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def has(self, part: str) -> bool:
         """Whether there is such a part in this Airflow."""

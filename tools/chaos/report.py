@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
-from tools.chaos.controller import Controller, Rollout
-from tools.chaos.kills import Kill
+if TYPE_CHECKING:
+    from tools.chaos.controller import Controller, Rollout
+    from tools.chaos.kills import Kill
+    from tools.chaos.scenarios import Scenario
 
 
 def report(controller: Controller, violations: Sequence[str], seconds: float) -> str:
@@ -27,6 +30,20 @@ def report(controller: Controller, violations: Sequence[str], seconds: float) ->
         *(_row(sort, [one for one in kills if one.what == sort]) for sort in sorted(sorts)),
         "(of those kills whose recovery no other kill held up)",
     ]
+    return "\n".join(lines)
+
+
+def scenarios_report(played: Sequence[Scenario], took: Callable[[Rollout], float | None]) -> str:
+    """A line for each scenario: how many rollouts went through it, how many hits there were, how it ended.
+
+    :param took: how many seconds a rollback took from the failed check on
+    """
+    lines = [f"{'scenario':<46}{'rollouts':>9}{'hits':>6}  ended"]
+    for one in played:
+        ended = _counted(Counter(rollout.ended or "not ended" for rollout in one.rollouts))
+        seconds = [took(rollout) for rollout in one.rollouts if rollout.kind.rolls_back_within is not None]
+        lowered = [f", lowered after {second:.1f} s" for second in seconds if second is not None]
+        lines.append(f"  {one.name:<44}{len(one.rollouts):>9}{one.struck:>6}  {ended}{''.join(lowered)}")
     return "\n".join(lines)
 
 

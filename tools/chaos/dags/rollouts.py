@@ -9,11 +9,11 @@ from airflow.sdk import DAG
 from airflow_provider_ampexp.guardrails import CallableGuardrail
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
-from tools.chaos.kinds import KINDS, STAGES
+from tools.chaos.kinds import ALL_KINDS, STAGES
 
 DAGS: dict[str, DAG] = {}
 
-for kind in KINDS.values():
+for kind in ALL_KINDS.values():
     with DAG(
         dag_id=f"chaos-{kind.name}",
         schedule=None,
@@ -27,6 +27,7 @@ for kind in KINDS.values():
         AmplitudeRampRolloutOperator(
             task_id="ramp",
             flag_key="{{ params.flag_key }}",
+            amplitude_conn_id=kind.connection or "amplitude_experiment_default",
             stages=[Stage(percentage, soak) for percentage, soak in zip(STAGES, kind.soaks, strict=True)],
             guardrails=[]
             if check is None
