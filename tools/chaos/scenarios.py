@@ -80,9 +80,10 @@ class Scenarios:
         return self._when_the_check_fails("api-server hangs when a check fails", self._let_api_server_hang)
 
     def secrets_backend_away(self) -> Scenario:
-        """The secrets backend raises, and then knows nothing, for 3 seconds each."""
+        """The secrets backend raises, and then knows nothing, for 3 seconds each, as a task is about to resume."""
         rollouts = self._under_way("vault")
         for how in ("raises", "returns nothing"):
+            self._until_one_resumes(rollouts)
             with self._signals.secrets_away(how):
                 self._pass(AWAY)
             self._pass(BETWEEN)
@@ -99,18 +100,17 @@ class Scenarios:
     def foreign_raise(self) -> Scenario:
         """Somebody else raises with the rollouts' own key in the soak of 5 %: to the next stage, or to a later one."""
         wanted = {"foreign-next": 25, "foreign-later": 100, "foreign-checked": 25}
-        rollouts = {self._controller.begin(SCENARIO_KINDS[name]): to for name, to in wanted.items()}
-        raised: list[Rollout] = []
+        rollouts = [self._controller.begin(SCENARIO_KINDS[name]) for name in wanted]
 
         def raise_those_at_5() -> bool:
-            for rollout, to in rollouts.items():
-                if rollout not in raised and self._exposure(rollout) == 5:
-                    self._raise(rollout, to)
-                    raised.append(rollout)
-            return len(raised) == len(rollouts)
+            for rollout in rollouts:
+                if not rollout.foreign_versions and self._exposure(rollout) == 5:
+                    self._raise(rollout, wanted[rollout.kind.name])
+            return all(rollout.foreign_versions for rollout in rollouts)
 
         self._controller.until(raise_those_at_5, _BEGINS_WITHIN)
-        return Scenario("foreign raise with the same key in a soak", list(rollouts), len(raised))
+        hits = sum(len(rollout.foreign_versions) for rollout in rollouts)
+        return Scenario("foreign raise with the same key in a soak", rollouts, hits)
 
     def trickling_bodies(self) -> Scenario:
         """Every answer to a read trickles for 10 seconds, a byte each half second: no single read times out."""
@@ -138,6 +138,16 @@ class Scenarios:
         rollouts = [self._controller.begin(SCENARIO_KINDS[name]) for _ in range(_AT_ONCE)]
         self._controller.until(lambda: all(self._exposure(rollout) > 0 for rollout in rollouts), _BEGINS_WITHIN)
         return rollouts
+
+    def _until_one_resumes(self, rollouts: Sequence[Rollout]) -> None:
+        """Return when Airflow has heard that a soak is over and has not yet begun to run the task again."""
+        runs = {rollout.run_id for rollout in rollouts}
+
+        def one_resumes() -> bool:
+            tasks = self._controller.look()
+            return any(tasks[run].state in ("scheduled", "queued") for run in runs & set(tasks))
+
+        self._controller.until(one_resumes, _BEGINS_WITHIN)
 
     def _spoil(self, seconds: float, **fault: Any) -> int:
         """Let a fault strike every request that it fits for a while. Returns how many it struck."""
