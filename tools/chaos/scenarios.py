@@ -23,6 +23,7 @@ TRICKLES = 10.0  # seconds for which answers trickle, a byte each half second
 _HANGS = 10.0  # seconds for which the api-server hangs, at least: twice what a rollback may take
 _AT_ONCE = 3
 _BEGINS_WITHIN = 60.0
+_HIT_WITHIN = 15.0
 _ENDS_WITHIN = 120.0
 
 
@@ -80,17 +81,22 @@ class Scenarios:
         return self._when_the_check_fails("api-server hangs when a check fails", self._let_api_server_hang)
 
     def secrets_backend_away(self) -> Scenario:
-        """The secrets backend raises, and then knows nothing, for 3 seconds each, as a task is about to resume."""
+        """The secrets backend raises, and then knows nothing, for 3 seconds from the first look-up on.
+
+        It goes away as a task is about to resume, so that a worker asks it; a triggerer that pauses would not.
+        """
         rollouts = self._under_way("vault")
         for how in ("raises", "returns nothing"):
             self._until_one_resumes(rollouts)
+            before = self._signals.asked_while_away()
             with self._signals.secrets_away(how):
+                self._controller.until(lambda asked=before: self._signals.asked_while_away() > asked, _HIT_WITHIN)
                 self._pass(AWAY)
             self._pass(BETWEEN)
         return Scenario("secrets backend away for 3 s, twice", rollouts, self._signals.asked_while_away())
 
     def refused(self) -> Scenario:
-        """The service refuses the key, and then a gateway answers 403 with a page, for 3 seconds each."""
+        """The service refuses the key, and later a gateway answers 403 with a page: 3 seconds each from the first hit on."""
         rollouts, struck = self._under_way("refused"), 0
         for fault in ({"kind": "status", "status": 401}, {"kind": "html", "status": 403}):
             struck += self._spoil(AWAY, **fault)
@@ -150,8 +156,9 @@ class Scenarios:
         self._controller.until(one_resumes, _BEGINS_WITHIN)
 
     def _spoil(self, seconds: float, **fault: Any) -> int:
-        """Let a fault strike every request that it fits for a while. Returns how many it struck."""
+        """Let a fault strike every request that it fits, for a while from the first on. Returns how many it struck."""
         self._emulator.fault(times=None, **fault)
+        self._controller.until(lambda: self._emulator.faults()[0]["struck"] > 0, _HIT_WITHIN)
         self._pass(seconds)
         return self._controller.clear_faults()
 
