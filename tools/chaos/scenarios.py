@@ -96,7 +96,7 @@ class Scenarios:
         return Scenario("secrets backend away for 3 s, twice", rollouts, self._signals.asked_while_away())
 
     def refused(self) -> Scenario:
-        """The service refuses the key, and later a gateway answers 403 with a page: 3 seconds each from the first hit on."""
+        """The service refuses the key, and later a gateway answers 403 with a page: 3 s each from the first hit on."""
         rollouts, struck = self._under_way("refused"), 0
         for fault in ({"kind": "status", "status": 401}, {"kind": "html", "status": 403}):
             struck += self._spoil(AWAY, **fault)
