@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -98,6 +99,13 @@ def percentage(field: str, value: object) -> int:
     return int(value)
 
 
+def _share(field: str, value: object) -> int | float:
+    """A percentage as it was read: from 0 to 100, perhaps a fraction."""
+    if isinstance(value, float) and 0 < value < 100 and value != int(value):
+        return value
+    return percentage(field, value)
+
+
 def weight(field: str, value: object) -> int | float:
     """A variant's weight: a number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -187,14 +195,18 @@ def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]
     return checked
 
 
-def flag_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a flag's or experiment's create or edit."""
+def flag_fields(fields: Mapping[str, Any], *, fractions: bool = False) -> dict[str, Any]:
+    """The body of a flag's or experiment's create or edit.
+
+    :param fractions: whether percentages may be fractions, as those that a person set in Amplitude
+    """
+    share = _share if fractions else percentage
     checked = mapping("fields", fields)
     for required in ("projectId", "key"):
         if required in checked:
             checked[required] = name(required, checked[required])
     if "rolloutPercentage" in checked:
-        checked["rolloutPercentage"] = percentage("rolloutPercentage", checked["rolloutPercentage"])
+        checked["rolloutPercentage"] = share("rolloutPercentage", checked["rolloutPercentage"])
     for field in ("enabled", "archive", "stickyBucketing"):
         if field in checked:
             switch(field, checked[field])
@@ -203,7 +215,7 @@ def flag_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "rolloutWeights" in checked:
         for key, value in mapping("rolloutWeights", checked["rolloutWeights"]).items():
             weight(f"rolloutWeights.{key}", value)
-    for many, one in (("variants", variant_fields), ("targetSegments", _segment)):
+    for many, one in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
         if many in checked:
             if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
                 raise InvalidInputError(many, f"a list is wanted, not {type(checked[many]).__name__}")
@@ -212,10 +224,10 @@ def flag_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _segment(fields: Mapping[str, Any], field: str) -> dict[str, Any]:
+def _segment(share: Callable[[str, object], float], fields: Mapping[str, Any], field: str) -> dict[str, Any]:
     checked = mapping(field, fields)
     if "percentage" in checked:
-        checked["percentage"] = percentage(f"{field}.percentage", checked["percentage"])
+        checked["percentage"] = share(f"{field}.percentage", checked["percentage"])
     return checked
 
 

@@ -25,7 +25,7 @@ class TargetSegment(TypedDict, total=False):
 
     name: str
     conditions: Sequence[Condition]
-    percentage: int
+    percentage: float
     bucketingKey: str
     rolloutWeights: Mapping[str, int]
 
@@ -49,7 +49,7 @@ class EditFields(TypedDict, total=False):
     bucketingSalt: str
     bucketingUnit: str
     evaluationMode: str
-    rolloutPercentage: int
+    rolloutPercentage: float
     enabled: bool
     archive: bool
     experimentType: str
@@ -102,7 +102,7 @@ class FlagConfig(TypedDict, total=False):
     bucketingSalt: str
     bucketingUnit: str
     variants: list[VariantFields]
-    rolloutPercentage: int
+    rolloutPercentage: float
     rolloutWeights: dict[str, int]
     targetSegments: list[TargetSegment]
     deployments: list[str]

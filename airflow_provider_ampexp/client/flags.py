@@ -84,9 +84,13 @@ class FlagEndpoints:
         created = answers.created(answer)
         return {"id": str(created["id"]), "url": str(created.get("url") or "")}
 
-    def edit(self, id: str, fields: EditFields) -> None:
-        """Set the named fields, leaving the others as they are (contract: *Edit*)."""
-        self._call("PATCH", "/{id}", id=id, body=checks.flag_fields(fields))
+    def edit(self, id: str, fields: EditFields, *, fractions: bool = False) -> None:
+        """Set the named fields, leaving the others as they are (contract: *Edit*).
+
+        :param fractions: whether percentages may be fractions, for sending back what was read. A person can set 0.5 %
+            in Amplitude.
+        """
+        self._call("PATCH", "/{id}", id=id, body=checks.flag_fields(fields, fractions=fractions))
 
     def versions(self, id: str) -> builtins.list[Version]:
         """Read the version history, newest first (contract: *List versions*)."""

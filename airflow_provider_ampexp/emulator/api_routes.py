@@ -53,7 +53,7 @@ def _add_object_routes(router: APIRouter, service: Service, kind: Kind) -> None:
 
     @router.get("/{id}")
     async def get(caller: Caller, object_id: ObjectId) -> Response:
-        return json_response(with_ids(service.get(caller, kind, object_id).view(), service.settings))
+        return json_response(with_ids(service.view(service.get(caller, kind, object_id)), service.settings))
 
     @router.patch("/{id}")
     async def edit(caller: Caller, object_id: ObjectId, raw: RawBody) -> Response:

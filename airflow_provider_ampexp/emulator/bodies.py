@@ -23,6 +23,11 @@ Op = Literal[
     "greater or equal",
     "glob match",
     "glob does not match",
+    # not in the contract; the live service has them
+    "set is",
+    "set is not",
+    "set contains",
+    "set does not contain",
 ]
 EvaluationMode = Literal["local", "remote"]
 ExperimentType = Literal["hypothesis-testing", "no-harm", "a-b-test", "multi-arm-bandit"]

@@ -63,6 +63,17 @@ class ManagedObject:
         }
 
 
+def shown(config: dict[str, Any], *, hide_cohorts: bool) -> dict[str, Any]:
+    """The configuration as a read shows it: with ``hide_cohorts`` without the conditions that name a cohort."""
+    if not hide_cohorts:
+        return config
+    segments = [
+        {**segment, "conditions": [item for item in segment.get("conditions", []) if item.get("type") != "cohort"]}
+        for segment in config.get("targetSegments", [])
+    ]
+    return {**config, "targetSegments": segments}
+
+
 def first_config(kind: Kind, object_id: str, salt: str, fields: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a new object (contract: Create); what is not in ``fields`` is as the contract's examples."""
     config: dict[str, Any] = {

@@ -96,7 +96,11 @@ class Service:
                 and thing.config["key"] == filters.get("key", thing.config["key"])
                 and (archived == "true" or not thing.config["deleted"])
             ]
-            return [thing.view() for thing in found]
+            return [self.view(thing) for thing in found]
+
+    def view(self, thing: ManagedObject) -> dict[str, Any]:
+        """What a read of the object shows."""
+        return objects.shown(thing.view(), hide_cohorts=self.settings.hide_cohorts)
 
     def newest_first(self) -> list[ManagedObject]:
         """All objects, the most recently created first."""

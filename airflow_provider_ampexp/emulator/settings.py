@@ -25,5 +25,6 @@ class Settings(BaseModel):
     version_gaps: bool = False
     refuse_disable_without_deployments: bool = False
     omit_version_fields: list[str] = []
+    hide_cohorts: bool = False
     write_body: Literal["OK", "ok", "{}"] = "OK"
     extra_endpoints: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_ampexp.emulator import objects
 from airflow_provider_ampexp.emulator.objects import ManagedObject
 from airflow_provider_ampexp.emulator.problems import not_found
 from airflow_provider_ampexp.emulator.settings import Settings
@@ -32,7 +33,8 @@ def get(thing: ManagedObject, number: str, settings: Settings) -> dict[str, Any]
 
 
 def _view(version: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    if not settings.omit_version_fields:
+    if not settings.omit_version_fields and not settings.hide_cohorts:
         return version
-    kept = {name: value for name, value in version["flagConfig"].items() if name not in settings.omit_version_fields}
+    config = objects.shown(version["flagConfig"], hide_cohorts=settings.hide_cohorts)
+    kept = {name: value for name, value in config.items() if name not in settings.omit_version_fields}
     return {**version, "flagConfig": kept}

@@ -11,6 +11,7 @@ from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainW
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure.errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
 from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.segments import refuse_to_empty
 from airflow_provider_ampexp.ensure.settle import comes_to_show
 from airflow_provider_ampexp.ensure.sticky import sticky_notes
 from airflow_provider_ampexp.ensure.target import Target, url_of
@@ -32,7 +33,10 @@ def ensure_fields(client: ManagementClient, target: Target, wanted: EditFields) 
     :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
     """
     checked = cast("EditFields", checks.flag_fields(wanted))
-    return bring_to(client, target, target.read(client), checked)
+    config = target.read(client)
+    if "targetSegments" in differing(config, checked):
+        refuse_to_empty(config.get("key"), config.get("targetSegments") or [], checked["targetSegments"])
+    return bring_to(client, target, config, checked)
 
 
 def bring_to(
@@ -59,7 +63,7 @@ def bring_to(
     endpoints = target.endpoints(client)
     lost: UncertainWriteError | None = None
     try:
-        endpoints.edit(config["id"], cast("EditFields", wrong))
+        endpoints.edit(config["id"], cast("EditFields", wrong), fractions=True)
     except UncertainWriteError as error:
         lost = error
     now = config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Target
 from airflow_provider_ampexp.ensure.errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure.fields import bring_to
 from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.segments import refuse_cohorts
 from airflow_provider_ampexp.ensure.target import Target
 
 if TYPE_CHECKING:
@@ -18,19 +18,26 @@ if TYPE_CHECKING:
 
 
 def ensure_percentage(
-    client: ManagementClient, target: Target, percentage: int, *, segment: str | None = None
+    client: ManagementClient,
+    target: Target,
+    percentage: int,
+    *,
+    segment: str | None = None,
+    catch_all: str | None = None,
 ) -> Outcome:
     """Bring the percentage to a value; 1 request when it is already so, 3 when not.
 
     :param percentage: 0 to 100, whole
     :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
         they were read, since the service replaces the whole list.
+    :param catch_all: the name of a segment that has no conditions on purpose. Any other without conditions, beside
+        segments with some, is taken for one whose cohort condition the API does not show.
 
     Without ``segment`` it governs the users whom no target segment captured.
     """
     checks.percentage("percentage", percentage)
     config = target.read(client)
-    outcome = bring_to(client, target, config, percentage_fields(config, percentage, segment))
+    outcome = bring_to(client, target, config, percentage_fields(config, percentage, segment, catch_all))
     if segment is None:
         return outcome
     was = find_segment(config, segment).get("percentage")
@@ -41,17 +48,21 @@ def ensure_percentage(
     )
 
 
-def percentage_fields(config: FlagConfig, percentage: float, segment: str | None) -> EditFields:
+def percentage_fields(
+    config: FlagConfig, percentage: float, segment: str | None, catch_all: str | None = None
+) -> EditFields:
     """The fields to edit so that the flag, or the segment, has this percentage.
 
-    A fraction, here or in another segment, is something that a person set in Amplitude. It is sent as the next whole
-    one, which lets in the same users.
+    A fraction, here or in another segment, is a value that a person set in Amplitude. It is sent as it was read.
 
     :raises MissingFieldError: when another segment shows no percentage
+    :raises WrongStateError: when a segment may have a cohort condition, which cannot be sent back
     """
     if segment is None:
-        return {"rolloutPercentage": math.ceil(percentage)}
+        return {"rolloutPercentage": percentage}
     wanted = find_segment(config, segment)
+    if wanted.get("percentage") != percentage:
+        refuse_cohorts(config.get("key"), config.get("targetSegments") or [], catch_all=catch_all)
     segments: list[TargetSegment] = []
     for one in config.get("targetSegments", []):
         share = percentage if one is wanted else one.get("percentage")
@@ -60,7 +71,7 @@ def percentage_fields(config: FlagConfig, percentage: float, segment: str | None
                 f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}, "
                 f"which has to be sent back together with {segment!r}. Nothing was changed."
             )
-        segments.append({**one, "percentage": math.ceil(share)})
+        segments.append({**one, "percentage": share})
     return {"targetSegments": segments}
 
 

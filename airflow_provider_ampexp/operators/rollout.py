@@ -26,26 +26,38 @@ class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
     :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
     :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
         percentage of the users whom no target segment captured. Other segments are sent back as they were.
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
+        conditions of a segment for a cohort, so beside segments with conditions any other without is refused.
 
     With sticky bucketing users keep the variant that they got once, so that a lower percentage takes it from nobody.
     The task warns of that in its log.
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "percentage", "segment")
+    template_fields: Sequence[str] = (
+        *AmplitudeTargetChangeOperator.template_fields,
+        "percentage",
+        "segment",
+        "catch_all",
+    )
     what = "set the rollout percentage of"
 
-    def __init__(self, *, percentage: int | str, segment: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, percentage: int | str, segment: str | None = None, catch_all: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.percentage = percentage
         self.segment = segment
+        self.catch_all = catch_all
         arguments.check_literal("percentage", percentage, arguments.percentage)
         arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+        arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Set the percentage."""
         percentage = arguments.percentage("percentage", self.percentage)
         segment = arguments.optional(arguments.text)("segment", self.segment)
-        return ensure_percentage(client, target, percentage, segment=segment)
+        catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
+        return ensure_percentage(client, target, percentage, segment=segment, catch_all=catch_all)
 
 
 class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
