@@ -17,10 +17,17 @@ def is_automatic_retry(context: Context, retries: int | None) -> bool:
     """Whether Airflow made this attempt by itself, after another one failed or died.
 
     The first attempt, and the first one after a person cleared the task, are not: when a task is cleared, Airflow
-    allows ``retries`` more tries than were made so far.
+    allows ``retries`` more tries than were made so far. Where these numbers do not fit each other, since ``retries``
+    was changed in the DAG file meanwhile, the attempt counts as a retry: a retry undoes nothing.
     """
     ti = context.get("ti")
-    return ti is not None and bool(ti.try_number > _first_try(ti, retries))
+    return ti is not None and ti.try_number > 1 and bool(ti.try_number != _first_try(ti, retries))
+
+
+def was_cleared(context: Context, retries: int | None) -> bool:
+    """Whether a person cleared the task before this attempt, or before the one that it retries."""
+    ti = context.get("ti")
+    return ti is not None and 1 < _first_try(ti, retries) <= ti.try_number
 
 
 def _first_try(ti: Any, retries: int | None) -> int:

@@ -42,12 +42,11 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout.acts import SwitchOffSticky, in_words
 from airflow_provider_ampexp.rollout.decision import audience_drift
+from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
@@ -169,17 +168,22 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag = RollingFlag.find(hook.client, target, plan.segment)
             show_link(context, url_of(hook.client, flag.config))
             show_plan(context, plan, flag, hook.amplitude_conn_id)
-            memory = self.first_memory(context, flag.now)
+            memory = self.first_memory(context, plan, flag)
             if not self.follows_another_task:
                 memory = warn_of_what_keeps_users_out(flag, memory, self.log)
             outcome = self.reconcile(context, plan, flag, memory)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome
 
-    def first_memory(self, context: Context, service_now: datetime) -> Memory:
+    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
         """What an attempt knows before its first look."""
         is_retry = attempts.is_automatic_retry(context, self.retries)
-        began = attempts.run_began(context, service_now) if is_retry or self.follows_another_task else None
+        was_cleared = attempts.was_cleared(context, self.retries)
+        began = None
+        if is_retry or (self.follows_another_task and not was_cleared):
+            began = attempts.run_began(context, flag.now)
+            if was_cleared or self.follows_another_task:
+                began = began_after_a_clear(plan, flag.seen.history, began)
         return Memory(began, is_retry, failed=attempts.failed_before(context))
 
     def _purpose(self, context: Context) -> str:

@@ -18,8 +18,6 @@ from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
 from airflow_provider_ampexp.rollout.memory import moved_from
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
@@ -40,9 +38,9 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
 
     ui_color = "#f8d7d0"
 
-    def first_memory(self, context: Context, service_now: datetime) -> Memory:
+    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
         """Everything since the run began counts."""
-        return Memory(attempts.run_began(context, service_now))
+        return Memory(attempts.run_began(context, flag.now))
 
     @property
     def follows_another_task(self) -> bool:

@@ -84,6 +84,24 @@ def is_next_stage(plan: RolloutPlan, change: Change) -> bool:
     return stage is not None and change.after == Position(stage.percentage, enabled=True)
 
 
+def began_after_a_clear(plan: RolloutPlan, history: tuple[Entry, ...], began: datetime | None) -> datetime | None:
+    """When a run began for the last time: right after the newest lowering of its own that a step of its own followed.
+
+    No attempt raises what its run has lowered, so a person cleared a task between the two.
+
+    :param began: when the run began; returned where no step followed a lowering
+    """
+    if began is None:
+        return None
+    steps, lowered = OwnSteps(plan, history), None
+    for change in changes(history, began):
+        if change.lowers:
+            lowered = change.entry
+        elif lowered and lowered.at and lowered.by == change.entry.by and steps.could_make(change):
+            began = lowered.at + timedelta(microseconds=1)
+    return began
+
+
 def before_the_rollout(plan: RolloutPlan, seen: Seen) -> Position | None:
     """Where a flag stood before the plan's unbroken raises, by one and the same actor, that led to where it stands.
 

@@ -31,6 +31,7 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout.acts import in_words
 from airflow_provider_ampexp.rollout.history import Entry
+from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -306,6 +307,18 @@ def test_in_a_group_each_task_makes_its_own_step_only() -> None:
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Stop)
     memory = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, memory), Stop)
+
+
+def test_a_group_that_was_cleared_after_its_rollback_goes_on_in_the_same_run() -> None:
+    cleared = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)), (3, on(1)), (4, on(5)))
+    group = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=25)
+    began = began_after_a_clear(group, cleared.history, at(0.5))
+    assert raised_to(look(group, cleared, 5, Memory(run_began=began))) == 25
+    # Nobody cleared it: it stays rolled back, and a person's lowering is never passed over.
+    rolled_back = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)))
+    assert began_after_a_clear(PLAN, rolled_back.history, at(0.5)) == at(0.5)
+    hers = flag((0, on(0)), (1, on(1)), (2.5, on(0), "Maria"), (3, on(1)))
+    assert began_after_a_clear(PLAN, hers.history, at(0.5)) == at(0.5)
 
 
 # where a rollback takes it, where this run is not the one that began
