@@ -17,7 +17,7 @@ from airflow_provider_ampexp.client.fields import (
     VariantFields,
     Version,
 )
-from airflow_provider_ampexp.client.optional_fields import version_number
+from airflow_provider_ampexp.client.optional_fields import is_archived, version_number
 from airflow_provider_ampexp.client.paging import pages
 from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.client.transport import Answer, Repeat, Transport
@@ -42,7 +42,8 @@ class FlagEndpoints:
 
         :param key: only the ones with exactly this key
         :param project_id: only those of this project
-        :param include_archived: archived ones, too
+        :param include_archived: archived ones, too. They are always read, and left out here if not wanted, so that no
+            object is missed because another one is archived meanwhile.
         """
         if key is not None:
             checks.name("key", key)
@@ -218,7 +219,8 @@ class FlagEndpoints:
         query = {
             **({"key": key} if key is not None else {}),
             **({"projectId": project_id} if project_id is not None else {}),
-            **({"includeArchived": "true"} if include_archived else {}),
+            # Without archived ones, what somebody archives meanwhile would move others past the cursor, unseen.
+            "includeArchived": "true",
         }
         for page in pages(self._transport, self.kind, query):
             # A server that does not know a filter ignores it, so everything is looked at again.
@@ -228,5 +230,5 @@ class FlagEndpoints:
                 for item in items
                 if (key is None or item.get("key") == key)
                 and (project_id is None or item.get("projectId") in (None, project_id))
-                and (include_archived or not item.get("deleted"))
+                and (include_archived or not is_archived(item))
             ]

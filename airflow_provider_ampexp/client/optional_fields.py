@@ -46,7 +46,7 @@ def tags_of(config: FlagConfig) -> tuple[str, ...] | None:
 
 def is_archived(config: FlagConfig) -> bool:
     """Whether it is archived, as far as the service shows."""
-    return config.get("deleted") is True
+    return bool(config.get("deleted"))
 
 
 def percentage_in(fields: Mapping[str, Any], name: str) -> float | None:

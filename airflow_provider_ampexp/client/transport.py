@@ -26,6 +26,13 @@ import tenacity
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.bearer import BearerKey
+from airflow_provider_ampexp.client.bodies import (
+    BodyNotReadError,
+    BodyTooLargeError,
+    Received,
+    parse_json,
+    read_body,
+)
 from airflow_provider_ampexp.client.clock import ServiceClock, parse_date
 from airflow_provider_ampexp.client.counts import Outcome, RequestCounts
 from airflow_provider_ampexp.client.errors import (
@@ -43,6 +50,9 @@ from airflow_provider_ampexp.client.unanswered import NoAnswer
 _E = TypeVar("_E", bound=ManagementApiError)
 _DETAIL_LENGTH = 500
 _LONGEST_SHIFT = 1e10  # seconds, some 300 years: with more there is no date
+_PHASES = 3  # to connect, until the answer begins, and until it is complete: each may take the timeout
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds that a ``Retry-After`` can keep a caller away, at most."""
 LONGEST_PATIENCE = 30.0
 """Seconds that a write without an answer is given to be carried out after all, at most."""
 
@@ -69,9 +79,11 @@ class Answer:
 
         :raises UnexpectedResponseError: when it is not
         """
-        with contextlib.suppress(ValueError):
-            return json.loads(self.body)
-        raise self.unexpected("The body is not JSON")
+        try:
+            return parse_json(self.body)
+        except ValueError as error:
+            is_deep = "nested" in str(error)
+        raise self.unexpected("The body is JSON that is nested too deeply" if is_deep else "The body is not JSON")
 
     def unexpected(self, problem: str) -> UnexpectedResponseError:
         """The error that says in what the answer is not what the contract says."""
@@ -162,8 +174,13 @@ class Transport:
 
     def send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
-    ) -> requests.Response | NoAnswer:
-        """Send once. What ``requests`` raises holds the request with its key, so it is told in our own words."""
+    ) -> Received | NoAnswer:
+        """Send once, and read the whole answer within three times the timeout.
+
+        What ``requests`` raises holds the request with its key, so it is told in our own words.
+        """
+        seconds = _PHASES * self._timeout
+        deadline = time.monotonic() + seconds
         try:
             response = self._session.request(
                 method,
@@ -174,30 +191,38 @@ class Transport:
                 auth=self.bearer,
                 timeout=self._timeout,
                 allow_redirects=False,
+                stream=True,
             )
+            received = Received(response.status_code, response.headers, read_body(response, deadline, seconds))
+        except BodyNotReadError as error:
+            is_too_large = isinstance(error, BodyTooLargeError)
+            return NoAnswer(never_sent=False, hopeless=is_too_large, why=self._redacted(str(error)), began=True)
         except requests.RequestException as error:
             no_answer = NoAnswer.of(error, self._timeout)
-            return replace(no_answer, why=self.bearer.redact(no_answer.why.encode()).decode()[:_DETAIL_LENGTH])
+            return replace(no_answer, why=self._redacted(no_answer.why))
         except BaseException as interruption:
             # A task's timeout, say. Below here there are frames that hold the header, and a traceback may show them.
             raise interruption.with_traceback(None) from None
-        self.clock.heard(parse_date(response.headers.get("Date")), self._moved_on_purpose(response))
-        return response
+        self.clock.heard(parse_date(received.headers.get("Date")), self._moved_on_purpose(received))
+        return received
 
-    def _moved_on_purpose(self, response: requests.Response) -> timedelta:
+    def _redacted(self, text: str) -> str:
+        return self.bearer.redact(text.encode(errors="replace")).decode()[:_DETAIL_LENGTH]
+
+    def _moved_on_purpose(self, received: Received) -> timedelta:
         """How far the emulator's clock was moved. Nothing but an emulator on this machine is asked."""
-        told = response.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
+        told = received.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
         with contextlib.suppress(ValueError, OverflowError):
             seconds = float(told or 0)
             if abs(seconds) < _LONGEST_SHIFT:
                 return timedelta(seconds=seconds)
         return timedelta(0)
 
-    def detail(self, response: requests.Response) -> str:
+    def detail(self, received: Received) -> str:
         """What an error's body says: JSON, text, HTML or nothing, shortened and without the key."""
-        said: Any = self.bearer.redact(response.content).decode(errors="replace").strip()
+        said: Any = self.bearer.redact(received.body).decode(errors="replace").strip()
         try:
-            parsed = json.loads(said)
+            parsed = parse_json(said)
         except ValueError:
             parsed = None
         if isinstance(parsed, dict):
@@ -237,17 +262,17 @@ class _Call:
         self._count(answer)
         if isinstance(answer, NoAnswer):
             raise self._without_answer(answer)
-        if 200 <= answer.status_code < 300:
-            return self._answer(answer.status_code, answer.content)
-        if answer.status_code == 404 and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
-            return self._answer(answer.status_code, b"")
+        if 200 <= answer.status < 300:
+            return self._answer(answer.status, answer.body)
+        if answer.status == 404 and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
+            return self._answer(answer.status, b"")
         raise self._refused(answer)
 
-    def _count(self, answer: requests.Response | NoAnswer) -> None:
+    def _count(self, answer: Received | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):
             outcome: Outcome = "not sent" if answer.never_sent else "no answer"
         else:
-            outcome = answer.status_code
+            outcome = answer.status
         self._transport.counts.sent(self._method, self._route, outcome, is_repeat=self._is_repeat)
         self._is_repeat = True
 
@@ -274,14 +299,15 @@ class _Call:
         if answer.never_sent:
             return self._error(ConnectionFailedError, answer.why)
         if self._method == "GET":
-            return self._error(NoAnswerError, answer.why)
+            is_too_large = answer.began and answer.hopeless
+            return self._error(UnexpectedResponseError if is_too_large else NoAnswerError, answer.why)
         self._maybe_applied = True
         if answer.timed_out:
             self._transport.may_come_late()
         return self._error(UncertainWriteError, answer.why)
 
-    def _refused(self, response: requests.Response) -> ManagementApiError:
-        status, detail = response.status_code, self._transport.detail(response)
+    def _refused(self, received: Received) -> ManagementApiError:
+        status, detail = received.status, self._transport.detail(received)
         if status >= 500 and self._method != "GET":
             self._maybe_applied = True
             error = self._error(UncertainWriteError, detail, status)
@@ -294,7 +320,7 @@ class _Call:
             return self._error(UnexpectedResponseError, "A redirect, which is not followed.", status)
         refusal = self._error(BY_STATUS.get(status, UnexpectedResponseError), detail, status)
         if isinstance(refusal, RateLimitError):
-            refusal.retry_after = _retry_after(response)
+            refusal.retry_after = _retry_after(received)
         return refusal
 
     def _error(self, kind: type[_E], detail: str, status: int | None = None) -> _E:
@@ -313,14 +339,18 @@ def _wait(state: tenacity.RetryCallState) -> float:
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds to wait, from seconds or a date, on the service's own clock where it tells the time."""
-    value = response.headers.get("Retry-After", "").strip()
+def _retry_after(received: Received) -> float | None:
+    """Seconds to wait, from seconds or a date, on the clock of that answer where it tells the time.
+
+    A proxy may ask for a day, or for ever. After ``LONGEST_RETRY_AFTER`` it is asked again all the same.
+    """
+    value = received.headers.get("Retry-After", "").strip()
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
         until = parse_date(value)
-    if until is None:
-        return None
-    now = parse_date(response.headers.get("Date")) or datetime.now(timezone.utc)
-    return max(0.0, (until - now).total_seconds())
+        if until is None:
+            return None
+        now = parse_date(received.headers.get("Date")) or datetime.now(timezone.utc)
+        seconds = (until - now).total_seconds()
+    return None if seconds != seconds else min(max(0.0, seconds), LONGEST_RETRY_AFTER)

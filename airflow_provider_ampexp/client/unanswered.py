@@ -22,12 +22,14 @@ class NoAnswer:
     :param hopeless: whether no waiting mends it
     :param why: what happened
     :param timed_out: whether it was sent and only took too long, so that it may still be carried out
+    :param began: whether an answer began, and did not come whole
     """
 
     never_sent: bool
     hopeless: bool
     why: str
     timed_out: bool = False
+    began: bool = False
 
     @classmethod
     def of(cls, error: requests.RequestException, timeout: float) -> NoAnswer:

@@ -231,7 +231,7 @@ def test_a_list_is_filtered_wherever_the_service_does_not(ignores: bool, client:
     assert _keys(many.list(key="old", include_archived=True)) == ([] if ignores else ["old"])
     assert _keys(many.list(include_archived=True))[0] == ("web" if ignores else "old")
     asked = [one["query"] for one in emulator.request_log()]
-    assert "limit=1000&key=same&projectId=100001" in asked
+    assert "limit=1000&key=same&projectId=100001&includeArchived=true" in asked
     assert "limit=1000&includeArchived=true" in asked
 
 
@@ -284,3 +284,19 @@ def test_an_object_that_does_not_tell_its_project_is_of_the_one_that_was_asked_f
 ):
     bare.answer = lambda asked: reply({"flags": [{"id": 1, "key": "k"}, {"id": 2, "key": "k", "projectId": 3}]})
     assert ids(to_bare.flags.list(project_id="7")) == [1]
+
+
+@pytest.mark.parametrize("kind", ["flags", "experiments"])
+def test_an_object_that_is_archived_while_pages_are_read_hides_no_other(
+    emulator: Emulator, client: ManagementClient, kind: Any
+):
+    emulator.settings(page_size_cap=3, rate_per_second=None)
+    made = emulator.load({kind: [{"key": f"f{place}"} for place in range(9)]})[kind]
+    many: Any = client.flags if kind == "flags" else client.experiments
+    listing = many.list()
+    found = [next(listing)["key"] for _ in range(3)]
+    for id in made[-2:]:  # on the page that was read
+        emulator.edit(kind, id, archive=True)
+    found += [one["key"] for one in listing]
+    assert found == [f"f{place}" for place in reversed(range(9))]
+    assert [one["key"] for one in many.list()] == [f"f{place}" for place in reversed(range(7))]

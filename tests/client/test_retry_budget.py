@@ -19,6 +19,7 @@ from airflow_provider_ampexp.client import (
     ServerError,
     UncertainWriteError,
 )
+from airflow_provider_ampexp.client.transport import LONGEST_RETRY_AFTER
 from airflow_provider_ampexp.emulator.control import Emulator
 
 from .bare_server import CUT, BareServer, reply
@@ -136,7 +137,7 @@ def test_the_limit_of_a_day_is_told_at_once_and_says_when_it_ends(
         client.flags.edit(here.id, {"enabled": True})
     assert here.emulator.requests()["total"] == 1
     assert waits == []
-    assert caught.value.retry_after == pytest.approx(12 * 3600, abs=60)
+    assert caught.value.retry_after == LONGEST_RETRY_AFTER
     here.emulator.advance(12 * 3600 + 60)
     here.emulator.settings(rate_per_day=100_000)
     client.flags.edit(here.id, {"enabled": True})
@@ -193,3 +194,13 @@ def test_a_budget_is_of_each_call_on_its_own(client: ManagementClient, world: Wo
         here.emulator.fault("status", status=429, headers={"Retry-After": "40"})
         client.flags.get(here.id)
     assert sum(waits) > 119
+
+
+@pytest.mark.parametrize("asked", ["86400", "inf", "1e300", pytest.param(_in(10**9), id="far off")])
+def test_a_wait_of_a_day_is_cut_to_some_minutes_and_then_it_asks_again(asked: str, world: Worlds, waits: list[float]):
+    here = world("flags")
+    here.emulator.fault("status", status=429, headers={"Retry-After": asked})
+    with ManagementClient(here.emulator.api_key, base_url=here.emulator.base_url, retry_for=3600) as patient:
+        patient.flags.get(here.id)
+    (waited,) = waits
+    assert LONGEST_RETRY_AFTER <= waited <= LONGEST_RETRY_AFTER + 1
