@@ -224,10 +224,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
         with doing(f"ramp {self.described()}"), self.hook() as hook:
             plan = self.plan()
-            watched = SoakWatch.from_plain(watch)
-            flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
-            flag.known_clock_error = watched.local_clock_error
-            flag.look(archived=bool(said.get("archived")))
+            if "kind" in watch and "id" in watch:
+                watched = SoakWatch.from_plain(watch)
+                flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
+                flag.known_clock_error = watched.local_clock_error
+                flag.look(archived=bool(said.get("archived")))
+            else:  # another version of this provider left it
+                flag = RollingFlag.find(hook.client, self.target(self.project_of(hook)), plan.segment)
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
             outcome = self.reconcile(context, plan, flag, remembered)
             tell_assets(self, context, hook, flag.target.kind, outcome)

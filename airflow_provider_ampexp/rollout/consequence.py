@@ -6,7 +6,7 @@ Pure counting: no I/O, no clock, no Airflow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -141,14 +141,14 @@ class Streak:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Streak:
-        """The same again."""
-        return cls(
-            **{
-                **told,
-                "consequence": Consequence(**told["consequence"]),
-                "at": datetime.fromisoformat(told["at"]) if told["at"] else None,
-            }
+        """Read what :meth:`as_json` wrote, in this version or another one: a missing key has its default."""
+        known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
+        limits = told.get("consequence") or {}
+        known["consequence"] = Consequence(
+            **{field.name: limits[field.name] for field in fields(Consequence) if field.name in limits}
         )
+        known["at"] = datetime.fromisoformat(told["at"]) if told.get("at") else None
+        return cls(**{"name": "", **known})
 
 
 def joined(streaks: Iterable[Streak]) -> tuple[Acts, str]:

@@ -5,7 +5,7 @@ It is kept small and is never needed to be safe: after a crash it begins anew fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -140,26 +140,29 @@ class Memory:
         }
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> Memory:
-        """The same again."""
+    def from_json(cls, told: Mapping[str, Any]) -> Memory:
+        """Read what :meth:`as_json` wrote, in this version or another one.
+
+        A key that is missing counts as not known, which is always safe: the flag and its history tell the rest.
+        """
         return cls(
-            run_began=_moment(told["run_began"]),
-            is_retry=told["is_retry"],
-            start=Position(*told["start"]) if told["start"] else None,
-            origin=Position(*told["origin"]) if told.get("origin") else None,
-            left_at=Position(*told["left_at"]) if told["left_at"] else None,
+            run_began=_moment(told.get("run_began")),
+            is_retry=bool(told.get("is_retry")),
+            start=_position(told.get("start")),
+            origin=_position(told.get("origin")),
+            left_at=_position(told.get("left_at")),
             version=told.get("version"),
             accepted=told.get("accepted", told.get("version")),
             audience=told.get("audience") or {},
             listed=told.get("listed") or {},
-            wrote=told["wrote"],
-            hand=told["hand"],
-            seen_first=_moment(told["seen_first"]),
-            streaks=tuple(Streak.from_json(one) for one in told["streaks"]),
-            checked_at=_moment(told["checked_at"]),
-            failed=told["failed"],
-            asked_at=_moment(told["asked_at"]),
-            record=tuple(told["record"]),
+            wrote=bool(told.get("wrote")),
+            hand=told.get("hand"),
+            seen_first=_moment(told.get("seen_first")),
+            streaks=tuple(Streak.from_json(streak) for streak in told.get("streaks") or ()),
+            checked_at=_moment(told.get("checked_at")),
+            failed=told.get("failed"),
+            asked_at=_moment(told.get("asked_at")),
+            record=tuple(told.get("record") or ()),
         )
 
     def _at_another_position(self) -> Memory:
@@ -193,6 +196,10 @@ def origin_of(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Posi
         return before_the_rollout(plan, seen)
     until = tuple(entry for entry in seen.history if entry.version <= first.entry.version)
     return before_the_rollout(plan, Seen(first.after, history=until))
+
+
+def _position(told: Sequence[Any] | None) -> Position | None:
+    return Position(told[0], told[1]) if told else None
 
 
 def _moment(text: str | None) -> datetime | None:

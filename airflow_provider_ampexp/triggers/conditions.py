@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from airflow_provider_ampexp.client.fields import FlagConfig, Json
@@ -137,9 +137,9 @@ def as_plain(condition: Condition) -> dict[str, Any]:
 
 
 def from_plain(plain: Mapping[str, Any]) -> Condition:
-    """The condition that :func:`as_plain` wrote."""
-    arguments = dict(plain)
-    return _CONDITIONS[arguments.pop("name")](**arguments)
+    """Read the condition that :func:`as_plain` wrote, in this version or another one: unknown keys are passed over."""
+    condition = _CONDITIONS[plain["name"]]
+    return condition(**{field.name: plain[field.name] for field in fields(condition) if field.name in plain})
 
 
 def _needed(config: FlagConfig, name: str) -> object:

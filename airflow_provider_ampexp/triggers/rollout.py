@@ -36,6 +36,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         those.
     :param ti_id: the id of the task instance that waits, which is in the event, too: SQLite gives a trigger's id to the
         next one, so that an event can reach another task
+    :param of_other_versions: arguments that another version of this provider stored, and this one does not know
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         poll_interval: float,
         memory: dict[str, Any],
         ti_id: str | None = None,
+        **of_other_versions: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.amplitude_conn_id = amplitude_conn_id

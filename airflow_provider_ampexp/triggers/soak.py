@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 class SoakEvent(TypedDict):
     """Why the wait is over."""
@@ -94,16 +96,20 @@ class SoakWatch:
         }
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> SoakWatch:
-        """The watch that :meth:`as_plain` wrote."""
+    def from_plain(cls, plain: Mapping[str, Any]) -> SoakWatch:
+        """Read what :meth:`as_plain` wrote, in this version or another one.
+
+        Where it does not say until when, or at which position, the wait is over at once, and the task looks for itself.
+        """
+        until = plain.get("until")
         return cls(
             kind=cast("Literal['flags', 'experiments']", plain["kind"]),
             id=plain["id"],
-            segment=plain["segment"],
-            position=Position(plain["percentage"], plain["enabled"]),
-            until=datetime.fromisoformat(plain["until"]),
-            hold_tag=plain["hold_tag"],
-            is_held=plain["is_held"],
+            segment=plain.get("segment"),
+            position=Position(plain.get("percentage", -1), bool(plain.get("enabled"))),
+            until=datetime.fromisoformat(until) if until else _LONG_AGO,
+            hold_tag=plain.get("hold_tag", ""),
+            is_held=bool(plain.get("is_held")),
             audience=plain.get("audience") or {},
             local_clock_error=plain.get("local_clock_error"),
         )

@@ -54,6 +54,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
     :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
     :param ends_task: what is met ends the task here, with what was seen as its result and without a worker; anything
         else resumes it on one
+    :param of_other_versions: arguments that another version of this provider stored, and this one does not know
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         project_id: str | None = None,
         deadline: float | None = None,
         ends_task: bool = False,
+        **of_other_versions: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.amplitude_conn_id = amplitude_conn_id
