@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from math import ceil
 
+from tools.audience import changes_by_people, gives_it_otherwise, is_sticky
 from tools.observed import Change, Entry, History, Observed, Stand, Verdict
 
 Found = Iterator[tuple[str, Entry | None]]
@@ -216,17 +217,62 @@ def nothing_is_raised_while_held(observed: Observed, history: History) -> Found:
             yield f"it was held by {change.known}", change.entry
 
 
+def nothing_is_raised_for_another_audience(observed: Observed, history: History) -> Found:
+    """With ``on_drift="stop"`` whoever has seen that somebody changed who gets what raises nothing more.
+
+    What is not shown in full cannot be compared. Until a run has raised the flag, it takes the audience that it finds.
+    """
+    if observed.plan.on_drift != "stop" or observed.hidden:
+        return
+    for change in _raises(history):
+        run = observed.run_of(change.attempt)
+        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        began = min([observed.attempts[change.attempt].began, *raised])
+        for theirs in changes_by_people(history, observed.plan.segment):
+            if began < theirs.at and theirs.place <= change.known.place:
+                yield f"raised after {theirs} had changed who gets what", change.entry
+                break
+
+
+def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: History) -> Found:
+    """While sticky bucketing is on nothing is raised, unless a rollback disables the flag or leaves it."""
+    if observed.plan.rollback in ("off", "hold"):
+        return
+    for change in _raises(history):
+        if is_sticky(change.known.config) and change.known.number not in observed.hidden:
+            yield f"sticky bucketing was on in {change.known}", change.entry
+
+
+def confirmed_is_said_of_what_nobody_gets_otherwise(observed: Observed, history: History) -> Found:
+    """A rollback is called confirmed only where users get the flag in no other way."""
+    for place, attempt in enumerate(observed.attempts):
+        written = [change.entry for change in history.changes if change.attempt == place]
+        if "confirmed it by reading" not in attempt.said or not written or written[-1].number in observed.hidden:
+            continue
+        last = written[-1]
+        if last.stand.exposure == 0 and not last.stand.enabled:
+            continue
+        if gives_it_otherwise(last.config, observed.plan.segment):
+            yield f"it says {attempt.said!r}", last
+
+
 def nothing_else_is_changed(observed: Observed, history: History) -> Found:
-    """A rollout writes the percentage that it ramps and whether the flag is enabled, nothing else."""
+    """A rollout writes the percentage that it ramps and whether the flag is enabled, nothing else; where it says so, it
+    switches sticky bucketing off."""
     ramped = "rolloutPercentage" if observed.plan.segment is None else "targetSegments"
     racing = {change.attempt for change in history.changes if change.unseen}
+    allowed = {"enabled", ramped, "state", "startDate"}  # the service moves an experiment on when it is enabled
+    if observed.plan.sticky == "switch_off":
+        allowed.add("stickyBucketing")
     for change in history.changes:
         if change.attempt in racing:  # what was written over is put back, and that is judged elsewhere
             continue
         was, now = change.known.config, change.entry.config
-        wrong = [name for name in {*was, *now} - {"enabled", ramped} if was.get(name) != now.get(name)]
+        wrong = [name for name in {*was, *now} - allowed if was.get(name) != now.get(name)]
         if observed.plan.segment is not None and _others(observed, change.known) != _others(observed, change.entry):
             wrong.append("other segments")
+        if is_sticky(now) and not is_sticky(was):
+            wrong.append("sticky bucketing was switched on")
         if wrong:
             yield f"it changed {', '.join(sorted(wrong))}", change.entry
 
@@ -243,6 +289,9 @@ INVARIANTS: tuple[Callable[[Observed, History], Found], ...] = (
     nothing_starts_again_after_a_rollback,
     nothing_is_raised_outside_the_window,
     nothing_is_raised_while_held,
+    nothing_is_raised_for_another_audience,
+    nothing_is_raised_that_cannot_be_lowered,
+    confirmed_is_said_of_what_nobody_gets_otherwise,
     nothing_else_is_changed,
 )
 

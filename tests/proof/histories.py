@@ -27,6 +27,7 @@ def stories(draw: st.DrawFn) -> Story:
         **{field: value for name in happen for field, value in draw(things[name]).items()},
         verdicts=draw(_verdicts(_times(plan["stages"])) if draw(st.sampled_from([True, True, False])) else st.none()),
         start=draw(_starts(plan["stages"])),
+        others=draw(st.sampled_from([30, 0])),
         clear_keeps_state=draw(st.booleans()),
         run_goes_on=draw(st.booleans()),
         state=draw(st.sampled_from(["kept", "kept", "none", "down"])),
@@ -50,10 +51,16 @@ def _things(segment: str | None, times: st.SearchStrategy[float]) -> dict[str, s
         "crashes": st.fixed_dictionaries({"crashes": _at(steps | writes | ends, _crashes())}),
         "edits": st.fixed_dictionaries({"edits": _some(st.tuples(times, _edits(segment)))}),
         "faults": st.fixed_dictionaries({"faults": _at(steps | writes, _faults())}),
+        "experiment": st.fixed_dictionaries(
+            {"is_experiment": st.just(True), "starts_sticky": st.booleans(), "sticky": _STICKY}
+        ),
         "omitted": st.fixed_dictionaries({"omit": _omitted(), "omit_one_of": st.integers(1, 3)}),
         "outages": st.fixed_dictionaries({"outages": _some(outages)}),
         "racing": st.fixed_dictionaries({"racing": _at(st.integers(1, 6), _edits(segment))}),
     }
+
+
+_STICKY = st.sampled_from(["refuse", "switch_off"])
 
 
 @st.composite
@@ -143,7 +150,21 @@ def _edits(segment: str | None) -> st.SearchStrategy[Edit]:
             Edit({"tags": []}),
         ]
     )
-    return ramped | ramped | switches | others | words
+    return ramped | ramped | switches | others | words | _audiences(segment)
+
+
+def _audiences(segment: str | None) -> st.SearchStrategy[Edit]:
+    """What changes who gets which variant."""
+    everybody = {"name": "All", "conditions": [], "percentage": 100, "rolloutWeights": {"on": 1}}
+    return st.sampled_from(
+        [
+            Edit({"conditions": []}, segment or "Beta"),
+            Edit(everybody, adds=True),
+            Edit({"rolloutWeights": {"on": 1, "other": 1}}),
+            Edit({"bucketingSalt": "pepper"}),
+            Edit({"stickyBucketing": True}),
+        ]
+    )
 
 
 def _crashes() -> st.SearchStrategy[Crash]:

@@ -42,10 +42,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Edit:
-    """What a person changes in Amplitude. ``segment`` is which one's percentage, where it is one's."""
+    """What a person changes in Amplitude. ``segment`` is which one's fields, where they are one's; with ``adds`` they
+    are a new segment, which is put in front of the others."""
 
     fields: Mapping[str, Any]
     segment: str | None = None
+    adds: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Story:
     :param stages: percentage and soak in seconds
     :param verdicts: what the guardrail says from a time on; ``None`` when there is none
     :param faults: what goes wrong with which request
+    :param others: what the segments that are not ramped are at
     :param racing: what a person does while the so many-th request that writes is under way
     :param outages: from, for how long, and how the service misbehaves
     :param approvals: from when to when changes need an approval, and whether it is given then
@@ -82,6 +85,7 @@ class Story:
     segment: str | None = None
     rollback: str | int = "start"
     on_drift: str = "stop"
+    sticky: str = "refuse"
     enable: bool = True
     window: ChangeWindow | None = None
     verdicts: tuple[tuple[float, str], ...] | None = None
@@ -94,6 +98,9 @@ class Story:
     deferrable: bool = True
     retries: int = 3
     start: tuple[float, bool] = (0, False)
+    is_experiment: bool = False
+    starts_sticky: bool = False
+    others: float = 30
     faults: Mapping[Point, Fault] = field(default_factory=dict)
     outages: tuple[tuple[float, float, Fault], ...] = ()
     edits: tuple[tuple[float, Edit], ...] = ()
@@ -149,7 +156,7 @@ class Story:
         )
         return AmplitudeRampRolloutOperator(
             task_id="ramp",
-            flag_key="checkout",
+            **{"experiment_key" if self.is_experiment else "flag_key": "checkout"},
             amplitude_conn_id="proof",
             stages=[Stage(percentage, timedelta(seconds=soak)) for percentage, soak in self.stages],
             segment=self.segment,
@@ -158,6 +165,7 @@ class Story:
             window=self.window,
             rollback=self.rollback,
             on_drift=self.on_drift,
+            sticky=self.sticky,
             enable=self.enable,
             poll_interval=self.poll_interval,
             deferrable=self.deferrable,

@@ -26,6 +26,13 @@ TELLTALES: dict[str, Story] = {
         window=ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC")
     ),
     "nothing_is_raised_while_held": Story(edits=((_HOUR / 2, Edit({"tags": ["rollout-hold"]})),)),
+    "nothing_is_raised_for_another_audience": Story(
+        segment="Beta", edits=((_HOUR / 2, Edit({"conditions": []}, "Beta")),)
+    ),
+    "nothing_is_raised_that_cannot_be_lowered": Story(is_experiment=True, starts_sticky=True),
+    "confirmed_is_said_of_what_nobody_gets_otherwise": Story(
+        segment="Beta", start=(0, True), verdicts=((0.0, "fail"),)
+    ),
     "nothing_else_is_changed": Story(segment="Beta"),
 }
 

@@ -12,6 +12,7 @@ from airflow_provider_ampexp.operators import rolling
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import decision
+from airflow_provider_ampexp.rollout.audience import Audience
 from airflow_provider_ampexp.rollout.consequence import Streak
 from airflow_provider_ampexp.rollout.view import View
 from tests.proof.histories import stories
@@ -73,6 +74,10 @@ def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
     patch.setattr(AmplitudeRampRolloutOperator, "reconcile", again)
 
 
+def _only_the_percentage_counts(patch: Patch) -> None:
+    patch.setattr(Audience, "ways_in", lambda audience: [])
+
+
 def _all_segments_alike(patch: Patch) -> None:
     def fields(config: Any, percentage: float, segment: str | None) -> Any:
         if segment is None:
@@ -94,6 +99,9 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "nothing_starts_again_after_a_rollback": _without("_stop_at_what_happened_unseen"),
     "nothing_is_raised_outside_the_window": _without("_wait_for_the_window"),
     "nothing_is_raised_while_held": _without("_wait_while_held"),
+    "nothing_is_raised_for_another_audience": _without("_stop_when_the_audience_changed"),
+    "nothing_is_raised_that_cannot_be_lowered": _without("_stop_when_sticky"),
+    "confirmed_is_said_of_what_nobody_gets_otherwise": _only_the_percentage_counts,
     "nothing_else_is_changed": _all_segments_alike,
 }
 

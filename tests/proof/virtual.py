@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -197,9 +198,15 @@ def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, old)
 
 
+def _load_what_a_task_loads() -> None:
+    """The clocks of what is loaded later only would not be found."""
+    import_module("airflow_provider_ampexp.client.management")
+
+
 @functools.cache
 def _looks_at(old: Any) -> list[tuple[Any, str]]:
     """Where the provider has this module, or where it asks this class what time it is."""
+    _load_what_a_task_loads()
     return [
         (module, name)
         for module_name, module in list(sys.modules.items())

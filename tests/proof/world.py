@@ -12,6 +12,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from airflow_provider_ampexp.emulator import versions, world
 from airflow_provider_ampexp.emulator.clock import Clock
+from airflow_provider_ampexp.emulator.objects import Kind
 from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
 from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.service import Service
@@ -24,6 +25,7 @@ from tools.observed import Write
 FLAG = "1"
 US = "Airflow"
 _WAY = 0.1  # seconds from here to the service, and back
+_PRO = [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}]
 _PATIENCE = 400.0  # after a fault the client may try again for as long as this
 
 
@@ -63,13 +65,14 @@ class World:
         world.reset(self.service)
         self.service.clock = _Clock(timeline)
         self.service.settings.version_gaps = story.version_gaps
-        world.load(self.service, world.World(flags=[self._flag()]))
+        self.kind: Kind = "experiments" if story.is_experiment else "flags"
+        world.load(self.service, world.World(**{self.kind: [self._flag()]}))
         self._arrange()
 
     @property
     def versions(self) -> list[dict[str, Any]]:
         """The true history, oldest first."""
-        return self.service.find("flags", FLAG).versions
+        return self.service.find(self.kind, FLAG).versions
 
     def stands_since(self) -> datetime:
         """Since when the flag has stood where it stands, in truth."""
@@ -83,11 +86,13 @@ class World:
     def edit(self, edit: Edit) -> None:
         """Maria edits. What became impossible meanwhile is left undone."""
         fields = dict(edit.fields)
+        if edit.adds:
+            fields = {"targetSegments": [fields, *self.service.find(self.kind, FLAG).config["targetSegments"]]}
         if edit.segment is not None:
-            now = self.service.find("flags", FLAG).config["targetSegments"]
+            now = self.service.find(self.kind, FLAG).config["targetSegments"]
             fields["targetSegments"] = [{**one, **fields} if one["name"] == edit.segment else one for one in now]
             fields = {"targetSegments": fields["targetSegments"]}
-        carry_out(self.service, PersonEdit(kind="flags", id=FLAG, by="Maria", fields=fields))
+        carry_out(self.service, PersonEdit(kind=self.kind, id=FLAG, by="Maria", fields=fields))
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -199,17 +204,17 @@ class World:
         caller = self.service.admit(request.headers.get("Authorization"))
         if request.method == "PATCH":
             raw = request.body if isinstance(request.body, bytes) else str(request.body).encode()
-            self.service.edit(caller, "flags", FLAG, raw)
+            self.service.edit(caller, self.kind, FLAG, raw)
             return b"OK"
-        if url.path == "/api/1/flags":
+        if url.path == f"/api/1/{self.kind}":
             query = {name: one[0] for name, one in parse_qs(url.query).items()}
-            return json.dumps({"flags": self.service.list_objects(caller, "flags", query)}).encode()
-        thing = self.service.get(caller, "flags", FLAG)
-        if url.path == f"/api/1/flags/{FLAG}/versions":
+            return json.dumps({self.kind: self.service.list_objects(caller, self.kind, query)}).encode()
+        thing = self.service.get(caller, self.kind, FLAG)
+        if url.path == f"/api/1/{self.kind}/{FLAG}/versions":
             return json.dumps(
                 [self._shown(one) for one in versions.newest_first(thing, self.service.settings)]
             ).encode()
-        assert url.path == f"/api/1/flags/{FLAG}", url.path
+        assert url.path == f"/api/1/{self.kind}/{FLAG}", url.path
         return json.dumps(thing.view()).encode()
 
     def _shown(self, version: dict[str, Any]) -> dict[str, Any]:
@@ -237,15 +242,18 @@ class World:
         percentage, enabled = self.story.start
         ramped = self.story.segment
         segments = [
-            {"name": name, "percentage": percentage if name == ramped else 30, "conditions": []}
+            {"name": name, "percentage": percentage if name == ramped else self.story.others, "conditions": _PRO}
             for name in ("Staff", "Beta")
         ]
         return {
             "id": FLAG,
             "key": "checkout",
             "enabled": enabled,
-            "rolloutPercentage": percentage if ramped is None else 40,
+            "rolloutPercentage": percentage if ramped is None else self.story.others,
             "targetSegments": segments,
+            "variants": [{"key": "on"}, {"key": "other"}],
+            "rolloutWeights": {"on": 1, "other": 0},
+            **({"stickyBucketing": self.story.starts_sticky} if self.story.is_experiment else {}),
             "createdAt": (BEGIN - timedelta(days=3)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 

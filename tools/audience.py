@@ -1,0 +1,56 @@
+"""Who gets which variant besides the percentage, as the service's history shows it: what is judged from outside.
+
+This asks nothing of the code that carries a rollout out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+from tools.observed import Entry, History
+
+Config = Mapping[str, Any]
+_DECIDES_WHO_GETS_WHAT = ("bucketingKey", "bucketingSalt", "bucketingUnit", "rolloutWeights", "variants")
+
+
+def changes_by_people(history: History, segment: str | None) -> Iterator[Entry]:
+    """Yield the versions with which somebody let more users in, or changed who gets what, besides the percentage."""
+    for before, after in zip(history.entries, history.entries[1:], strict=False):
+        if not after.is_ours and _is_another(before.config, after.config, segment):
+            yield after
+
+
+def is_sticky(config: Config) -> bool:
+    """Whether users keep what they got once."""
+    return config.get("stickyBucketing") is True
+
+
+def gives_it_otherwise(config: Config, segment: str | None) -> bool:
+    """Whether users of an enabled flag get it in another way than by the percentage that is ramped."""
+    if is_sticky(config):
+        return True
+    for one in config["targetSegments"]:
+        if one["name"] != segment and one["percentage"] > 0:
+            return True
+        if not one["conditions"]:
+            return False
+    return segment is not None and bool(config["rolloutPercentage"] > 0)
+
+
+def _is_another(before: Config, after: Config, segment: str | None) -> bool:
+    if any(before.get(name) != after.get(name) for name in _DECIDES_WHO_GETS_WHAT):
+        return True
+    if is_sticky(after) and not is_sticky(before):
+        return True
+    if segment is not None and ceil(after["rolloutPercentage"]) > ceil(before["rolloutPercentage"]):
+        return True
+    was, now = before["targetSegments"], after["targetSegments"]
+    if [{**one, "percentage": 0} for one in was] != [{**one, "percentage": 0} for one in now]:
+        return True
+    return any(
+        ceil(new["percentage"]) > ceil(old["percentage"])
+        for old, new in zip(was, now, strict=True)
+        if new["name"] != segment
+    )
