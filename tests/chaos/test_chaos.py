@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa:
 from tools.chaos import kinds, secrets_backend, signals, witness
 from tools.chaos.judge import judge, plan_of
 from tools.chaos.report import scenarios_report
-from tools.chaos.scenarios import Scenario
+from tools.chaos.scenarios import Scenario, Scenarios
 from tools.chaos.witness import Line, Witness, read
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -225,3 +226,65 @@ def test_a_check_fails_only_once_its_outage_is_there(tmp_path: Path, monkeypatch
         assert not answer.done()
         told.grant_outage("run")
         assert answer.result(timeout=10) is False
+
+
+class Director:
+    """A controller whose rollouts go through a scenario as told, without an Airflow."""
+
+    def __init__(self, emulator: Any, folder: Path) -> None:
+        self.emulator = emulator
+        self.installation: Any = SimpleNamespace(signals=signals.Signals(folder), is_healthy=lambda: True)
+        self.processes: Any = SimpleNamespace(kill=self._gone, suspended=lambda part: nullcontext(self._gone(part)))
+        self.gone: list[str] = []
+        self.begun: list[Any] = []
+
+    def begin(self, kind: kinds.Kind) -> Any:
+        number = len(self.begun) + 1
+        fields = {**kinds.flag_fields(kind), "enabled": True, "rolloutPercentage": 5}
+        flag_id = self.emulator.create_flag(f"{kind.name}-{number}", **fields)["id"]
+        rollout = SimpleNamespace(
+            kind=kind, flag_id=flag_id, run_id=f"rollout-{number}", ended="failed", foreign_versions=set()
+        )
+        self.installation.signals._file("wanted", rollout.run_id).touch()
+        self.begun.append(rollout)
+        return rollout
+
+    def look(self) -> dict[str, Any]:
+        return {rollout.run_id: SimpleNamespace(state="queued") for rollout in self.begun}
+
+    def until(self, condition: Any, seconds: float) -> bool:
+        """Time goes by at once; meanwhile somebody asks for the connection and for the flag."""
+        self.installation.signals.how_secrets_are_away()
+        with requests.Session() as session, suppress(requests.RequestException):
+            session.trust_env = False
+            session.get(f"{self.emulator.base_url}/api/1/flags", timeout=0.5)
+        return bool(condition())
+
+    def clear_faults(self) -> int:
+        struck = sum(fault["struck"] for fault in self.emulator.faults())
+        self.emulator.clear_faults()
+        return struck
+
+    def _gone(self, part: str) -> None:
+        self.gone.append(part)
+
+
+def test_every_scenario_hits_its_rollouts_and_leaves_the_service_well(
+    tmp_path: Path,
+    amplitude_emulator: Any,  # noqa: F811
+) -> None:
+    director: Any = Director(amplitude_emulator, tmp_path)
+    scenarios = Scenarios(director)
+    assert scenarios.run(time.monotonic() + 60)
+    assert len(scenarios.played) == 6
+    assert [problem for played in scenarios.played for problem in played.problems()] == []
+    assert {rollout.kind.name for rollout in director.begun} == set(kinds.SCENARIO_KINDS)
+    assert director.gone == ["api-server", "api-server"]
+    assert amplitude_emulator.faults() == []
+    assert director.installation.signals.how_secrets_are_away() is None
+    raised = {
+        rollout.kind.name: amplitude_emulator.flag(rollout.flag_id)["rolloutPercentage"]
+        for rollout in director.begun
+        if rollout.foreign_versions
+    }
+    assert raised == {"foreign-next": 25, "foreign-later": 100, "foreign-checked": 25}

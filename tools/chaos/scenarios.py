@@ -155,11 +155,11 @@ class Scenarios:
 
         self._controller.until(one_resumes, _BEGINS_WITHIN)
 
-    def _spoil(self, seconds: float, **fault: Any) -> int:
+    def _spoil(self, lasts: float, **fault: Any) -> int:
         """Let a fault strike every request that it fits, for a while from the first on. Returns how many it struck."""
         self._emulator.fault(times=None, **fault)
         self._controller.until(lambda: self._emulator.faults()[0]["struck"] > 0, _HIT_WITHIN)
-        self._pass(seconds)
+        self._pass(lasts)
         return self._controller.clear_faults()
 
     def _pass(self, seconds: float) -> None:
