@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.client.fields import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
-from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, NotAppliedError, TargetNotFoundError
+from airflow_provider_ampexp.ensure.errors import (
+    AlreadyExistsError,
+    NotAppliedError,
+    OtherProjectError,
+    TargetNotFoundError,
+)
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.settle import comes_to_show, write_once
 from airflow_provider_ampexp.ensure.target import Target
@@ -69,15 +74,26 @@ def ensure_deployment(
     return _outcome(existing["id"], label, existing, existing)
 
 
-def ensure_deployment_fields(client: ManagementClient, deployment_id: str, fields: DeploymentEditFields) -> Outcome:
-    """Bring a deployment's label, or whether it is archived, to the wanted values (contract: *Edit deployment*)."""
+def ensure_deployment_fields(
+    client: ManagementClient, deployment_id: str, fields: DeploymentEditFields, *, project_id: str | None = None
+) -> Outcome:
+    """Bring a deployment's label, or whether it is archived, to the wanted values (contract: *Edit deployment*).
+
+    :param project_id: the project that it must belong to
+    :raises OtherProjectError: when it belongs to another
+    """
     if not fields:
         raise InvalidInputError("label/archive", "nothing to change is named")
 
     def read() -> Deployment:
         for one in client.deployments.list():
             if one["id"] == deployment_id:
-                return one
+                if project_id is None or one.get("projectId") in (None, project_id):
+                    return one
+                raise OtherProjectError(
+                    f"Deployment {deployment_id} is in project {one.get('projectId')}, not in the named project "
+                    f"{project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
+                )
         raise TargetNotFoundError(f"There is no deployment {deployment_id}. Nothing was changed.")
 
     def differs(existing: Deployment) -> bool:

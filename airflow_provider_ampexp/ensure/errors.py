@@ -11,6 +11,10 @@ class TargetNotFoundError(EnsureError):
     """There is no such flag or experiment. Nothing was changed."""
 
 
+class OtherProjectError(TargetNotFoundError):
+    """The id is that of an object in another project than the named one. Nothing was changed."""
+
+
 class AlreadyExistsError(EnsureError):
     """It exists, and ``if_exists="fail"`` says that it should not. Nothing was changed."""
 

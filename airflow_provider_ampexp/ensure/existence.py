@@ -75,7 +75,7 @@ def _take(
         raise ArchivedError(f"There is a {target} already, and it is archived. Nothing was changed. Restore it first.")
     if if_exists == "skip":
         return Outcome(existing["id"], target.key, False, _told(existing), _told(existing), url_of(client, existing))
-    by_id = Target(target.kind, id=existing["id"], project_id=target.project_id)
+    by_id = Target(target.kind, id=existing["id"])
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
     done: list[Outcome] = []
     with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
 from airflow_provider_ampexp.client.fields import FlagConfig
-from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure.errors import OtherProjectError, TargetNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -74,6 +74,7 @@ class Target:
         """Read it, archived or not: one request.
 
         :raises TargetNotFoundError: when there is none
+        :raises OtherProjectError: when the id is that of an object in another project than the named one
         """
         endpoints = self.endpoints(client)
         if self.key is not None:
@@ -85,15 +86,28 @@ class Target:
                 )
             return found
         try:
-            return endpoints.get(str(self.id))
+            found = endpoints.get(str(self.id))
         except NotFoundError:
-            pass
-        raise TargetNotFoundError(f"There is no {self}. Nothing was changed. Check the id and the connection's region.")
+            found = None
+        if found is None:
+            raise TargetNotFoundError(
+                f"There is no {self}. Nothing was changed. Check the id and the connection's region."
+            )
+        if not self.is_in_project(found):
+            raise OtherProjectError(
+                f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
+                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
+            )
+        return found
+
+    def is_in_project(self, config: FlagConfig) -> bool:
+        """Whether the object is in the named project; true where no project is named or the object shows none."""
+        return self.project_id is None or config.get("projectId") in (None, self.project_id)
 
     def identify(self, client: ManagementClient) -> Identity:
-        """Find the id: no request when it is known, one when the key is."""
-        if self.id is not None:
-            return Identity(self.id, None, self.project_id)
+        """Find the id: no request when it is known and no project is named, else one."""
+        if self.id is not None and self.project_id is None:
+            return Identity(self.id, None, None)
         return Identity.of(self.read(client))
 
 

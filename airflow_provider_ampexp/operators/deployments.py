@@ -121,7 +121,8 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
             fields["label"] = checks.label("label", self.deployment_label)
         if self.archive is not None:
             fields["archive"] = arguments.switch("archive", self.archive)
-        return ensure_deployment_fields(hook.client, arguments.text("deployment_id", self.deployment_id), fields)
+        deployment_id = arguments.text("deployment_id", self.deployment_id)
+        return ensure_deployment_fields(hook.client, deployment_id, fields, project_id=self.project_of(hook))
 
 
 class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure.errors import OtherProjectError, TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target, url_of
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict
 
@@ -18,9 +18,16 @@ def look(client: ManagementClient, target: Target, condition: Condition) -> Verd
     """Read the flag or experiment and judge it. One that does not exist can never be as wanted."""
     try:
         config = target.read(client)
-    except TargetNotFoundError:
-        return Verdict("never", f"there is no {target}")
+    except TargetNotFoundError as error:
+        return Verdict("never", why_never(target, error))
     return seen(client, condition, config)
+
+
+def why_never(target: Target, error: TargetNotFoundError) -> str:
+    """Why a wait for this target can never end well."""
+    if isinstance(error, OtherProjectError):
+        return str(error).replace(" Nothing was changed.", "")
+    return f"there is no {target}"
 
 
 def seen(client: ManagementClient, condition: Condition, config: FlagConfig) -> Verdict:

@@ -179,9 +179,10 @@ class Lookout:
         self, kind: Kind, config: FlagConfig, watched: Set[Target], names: Mapping[tuple[Any, str | None], Target]
     ) -> Iterator[Target]:
         """As what it is watched: by its id, by its key, or not at all."""
-        by_id = Target(kind, id=config["id"])
-        if by_id in watched:
-            yield by_id
+        for project_id in {config.get("projectId"), None}:
+            by_id = Target(kind, id=config["id"], project_id=project_id)
+            if by_id in watched and replace(by_id, project_id=self._project_of(by_id)).is_in_project(config):
+                yield by_id
         for project_id in (config.get("projectId"), None) if names else ():
             if (by_key := names.get((config.get("key"), project_id))) is not None:
                 yield by_key
@@ -206,7 +207,7 @@ class Lookout:
     # -- what is remembered -----------------------------------------------------------------------------------------
 
     def _project_of(self, one: Target) -> str | None:
-        return one.project_id or (self._project_id if one.id is None else None)
+        return one.project_id or self._project_id
 
     def _only_project_of(self, wanted: Iterable[Target]) -> str | None:
         """The project of all of these, so that the list need not tell of others."""

@@ -36,12 +36,12 @@ class Round:
 
         :raises LookupError: when there is none, or more than one
         """
+        project = target.project_id or self.project_id
         if target.id is not None:
-            found = [one for one in self.configs if one["id"] == target.id]
+            named = [one for one in self.configs if one["id"] == target.id]
         else:
-            project = target.project_id or self.project_id
-            keyed = [one for one in self.configs if one.get("key") == target.key]
-            found = [one for one in keyed if project is None or one.get("projectId") in (None, project)]
+            named = [one for one in self.configs if one.get("key") == target.key]
+        found = [one for one in named if project is None or one.get("projectId") in (None, project)]
         if len(found) == 1:
             return found[0]
         raise LookupError(f"There are {len(found) or 'none'} of it. Check the key, the project_id and the connection.")

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers.conditions import from_plain
-from airflow_provider_ampexp.triggers.look import seen
+from airflow_provider_ampexp.triggers.look import seen, why_never
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
 from airflow_provider_ampexp.triggers.trouble import may_pass
 from airflow_provider_ampexp.triggers.url_xcom import URL_XCOM_KEY
@@ -176,7 +176,7 @@ class _Wait:
 
     def failed(self, error: Exception) -> Event | None:
         if isinstance(error, TargetNotFoundError):
-            return {"status": "never", "why": f"there is no {self.target}", "seen": {}}
+            return {"status": "never", "why": why_never(self.target, error), "seen": {}}
         if not may_pass(error):
             return {"status": "error", "may_pass": False, "why": str(error)}
         self._failures += 1

@@ -1,0 +1,64 @@
+"""A named project is held against the object's own: an id of another project is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import OtherProjectError, Target, ensure_deployment_fields
+from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.triggers.conditions import EnabledIs
+from airflow_provider_ampexp.triggers.look import look
+from airflow_provider_ampexp.triggers.lookout import Lookout
+
+from .world import IDS, IOS, OTHER_PROJECT, PROJECT, TWIN_IDS, by_id, state
+from .writes import ON_A_FLAG, Write
+
+FLAG_OF_ANOTHER = Target("flags", id=TWIN_IDS["flags"], project_id=PROJECT)
+NAMES_BOTH = rf"{TWIN_IDS['flags']}.*is in project {OTHER_PROJECT}.*named project {PROJECT}"
+
+
+@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+def test_an_object_of_another_project_than_the_named_one_is_refused(
+    emulator: Emulator, client: ManagementClient, write: Write
+):
+    before = state(emulator)
+    with pytest.raises(OtherProjectError, match=NAMES_BOTH):
+        write.run(client, FLAG_OF_ANOTHER)
+    assert state(emulator) == before
+
+
+@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+def test_an_object_of_the_named_project_is_changed(emulator: Emulator, client: ManagementClient, write: Write):
+    assert write.run(client, replace(by_id("experiments"), project_id=PROJECT)).changed
+
+
+def test_a_deployment_of_another_project_than_the_named_one_is_refused(emulator: Emulator, client: ManagementClient):
+    with pytest.raises(OtherProjectError, match=rf"{IOS} is in project {PROJECT}.*{OTHER_PROJECT}"):
+        ensure_deployment_fields(client, IOS, {"archive": True}, project_id=OTHER_PROJECT)
+    assert ensure_deployment_fields(client, IOS, {"archive": True}, project_id=PROJECT).changed
+
+
+def test_a_ramp_of_another_projects_flag_is_refused(emulator: Emulator, client: ManagementClient):
+    with pytest.raises(OtherProjectError, match=NAMES_BOTH):
+        RollingFlag.find(client, FLAG_OF_ANOTHER, None)
+
+
+def test_a_sensor_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient):
+    verdict = look(client, FLAG_OF_ANOTHER, EnabledIs(True))
+    assert verdict.status == "never"
+    assert "is in project" in verdict.why
+
+
+@pytest.mark.parametrize("count", [1, 4], ids=["read", "listed"])
+def test_a_watch_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient, count: int):
+    """By its connection's project; with several targets the list is read, in which the flag may show."""
+    others = {Target("flags", id=IDS["flags"])} if count > 1 else set()
+    wanted = {Target("flags", id=TWIN_IDS["flags"]), *others}
+    lookout = Lookout(client, PROJECT)
+    sight = lookout.look(wanted, wanted, wanted, set())
+    assert isinstance(sight.refused[Target("flags", id=TWIN_IDS["flags"])], OtherProjectError)
+    assert others <= set(sight.configs)
