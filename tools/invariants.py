@@ -109,11 +109,46 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         for before, after in history.moves():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_shown = after.number not in observed.hidden or after.stand == change.known.stand
-            is_drift = is_shown and after.number not in observed.agreed
+            is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
             was_seen = after.place <= change.known.place and after.at > began and is_drift
             if was_seen and stops and not after.is_ours and not history.puts_back(change):
                 yield f"written after {after}", change.entry
                 break
+
+
+def nothing_ends_well_after_an_external_change(observed: Observed, history: History) -> Found:
+    """With ``on_drift="stop"`` no attempt ends well that must have seen an external change, whichever key made it.
+
+    What happened before a run raised the flag is where its attempts begin from. What an attempt wrote over unseen is
+    judged elsewhere.
+    """
+    unseen = {entry.number for change in history.changes for entry in change.unseen}
+    passed_over = unseen | set(observed.hidden) | set(observed.agreed)
+    for place, attempt in enumerate(observed.attempts):
+        if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop":
+            continue
+        run = observed.run_of(place)
+        began = min([attempt.began, *(one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)])
+        for _, after in history.moves():
+            is_external = not after.is_ours and after.number not in passed_over and not history.could_be_a_step(after)
+            if is_external and began < after.at and after.number <= observed.last_read.get(place, 0):
+                yield "it ended well", after
+
+
+def another_tasks_step_is_checked(observed: Observed, history: History) -> Found:
+    """Nothing ends well at a step that another task made with the same key, before the guardrails pass there."""
+    for place, attempt in enumerate(observed.attempts):
+        if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop" or not observed.plan.checked:
+            continue
+        last = history.stand_at(attempt.ended)
+        began = next(one for one in history.entries if one.at >= history.since(last) and one.stand == last.stand)
+        run = observed.run_of(place)
+        raised = any(one.entry.at < began.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        if began.is_ours or not began.place or not raised or not history.could_be_a_step(began):
+            continue
+        told = [one for one in observed.verdicts or () if one.attempt == place and one.at > began.at]
+        if not told or told[-1].acts != "go":
+            yield "no guardrail had passed there", began
 
 
 def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
@@ -283,6 +318,8 @@ INVARIANTS: tuple[Callable[[Observed, History], Found], ...] = (
     no_soak_begins_anew,
     lowered_only_by_a_rollback,
     nothing_is_written_after_a_persons_edit,
+    nothing_ends_well_after_an_external_change,
+    another_tasks_step_is_checked,
     what_is_overwritten_is_put_back,
     a_fail_ends_at_the_rollback_target,
     a_completed_rollout_rests,
@@ -331,9 +368,11 @@ def _rests_on(observed: Observed, history: History, change: Change) -> str | Non
 
 def _targets(observed: Observed, history: History, run: int, present: Entry) -> list[Stand | None]:
     """Where a rollback from here may go; ``None`` is nowhere. A run may begin in the middle, after a clearing: then
-    both where this run and where the rollout began count as its start."""
+    both where this run and where the rollout began count as its start, as the plan's unbroken raises tell."""
     rollback, stand = observed.plan.rollback, present.stand
-    starts = [history.stand_at(observed.attempts[run].began).stand, *_before_first_raises(observed, history, run)]
+    began = history.stand_at(observed.attempts[run].began)
+    starts = [began.stand, *_before_unbroken_raises(observed, history, began)]
+    starts += _before_first_raises(observed, history, run)
     below = observed.plan.highest_below(stand.percentage)
     wanted: list[Stand] = starts
     if rollback == "hold":
@@ -352,6 +391,19 @@ def _before_first_raises(observed: Observed, history: History, run: int) -> list
     for change in _raises(history):
         firsts.setdefault(observed.run_of(change.attempt), change.known.stand)
     return [stand for begun, stand in firsts.items() if begun <= run]
+
+
+def _before_unbroken_raises(observed: Observed, history: History, began: Entry) -> Iterator[Stand]:
+    """Where it stood before each of the raises, by one actor, that led to where a run began."""
+    by = None
+    for before, after in reversed(list(history.moves())):
+        if after.place > began.place:
+            continue
+        stage = observed.plan.next_above(before.stand.reached)
+        if stage is None or after.stand != Stand(stage.percentage, True) or by not in (None, after.by):
+            return
+        by = after.by
+        yield before.stand
 
 
 def _reaches(stand: Stand, target: Stand | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from airflow_provider_ampexp.rollout import RolloutPlan
 
 _NOTHING = timedelta(0)
+_LATE = timedelta(minutes=2)  # a write that was decided inside a window may come after it
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class Observed:
     :param writes: by the number of the version; what is in it is ours, whoever approved it. One of ours that is not in
         it is taken for that of the attempt that began last, and what was there before it for known, save what somebody
         did within ``race``.
+    :param shared: names that the rollout's key has for other tasks, too. What they do is external, but for a step that
+        nothing tells from one of the rollout's own attempts.
+    :param last_read: the number of the newest version that each attempt has read, by its place in ``attempts``
     :param agreed: the numbers of versions with which somebody did just what a write of ours, under way, was to do
     :param hidden: the numbers of versions that the service does not show in full
     :param race: the time between a look and its write, within which an edit cannot be known
@@ -93,6 +97,8 @@ class Observed:
     attempts: Sequence[Attempt]
     verdicts: Sequence[Verdict] | None = None
     writes: Mapping[int, Write] = field(default_factory=dict)
+    shared: Collection[str] = ()
+    last_read: Mapping[int, int] = field(default_factory=dict)
     agreed: Collection[int] = ()
     hidden: Collection[int] = ()
     race: timedelta = _NOTHING
@@ -234,6 +240,21 @@ class History:
         for before, after in zip(self.entries, self.entries[1:], strict=False):
             if before.stand != after.stand:
                 yield before, after
+
+    def could_be_a_step(self, after: Entry) -> bool:
+        """Whether another task with the same key made just the step that an attempt of the rollout would have made.
+
+        The next stage, after the full soak of the one before, in the window and while nobody held it.
+        """
+        plan, before = self.observed.plan, self.entries[after.place - 1]
+        stage, left = plan.next_above(before.stand.reached), plan.stage_at(before.stand.reached)
+        if after.by not in self.observed.shared or stage is None or after.stand != Stand(stage.percentage, True):
+            return False
+        if left is not None and after.at - self.since(before) < left.soak:
+            return False
+        if plan.hold_tag in (before.config.get("tags") or ()):
+            return False
+        return plan.window is None or plan.window.is_open(after.at) or plan.window.is_open(after.at - _LATE)
 
     def overwritten(self, change: Change) -> Entry | None:
         """The last version that moved the flag without its being seen, and that was written over by this change."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_ampexp.rollout import ChangeWindow
 from tests.proof.story import Crash, Edit, Fault, Story
+from tests.proof.world import US
 
 _SOAKS = (0.0, 1.0, 45.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 _MINUTES = 60.0
@@ -18,7 +19,7 @@ _MINUTES = 60.0
 def stories(draw: st.DrawFn) -> Story:
     """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any."""
     plan = draw(_plans())
-    things = _things(plan["segment"], _times(plan["stages"]))
+    things = _things(plan["stages"], plan["segment"], _times(plan["stages"]))
     # A crash is what most of them are about.
     kinds = st.sampled_from([*sorted(things), "crashes", "crashes"])
     happen = draw(st.lists(kinds, min_size=draw(st.integers(0, 3)), max_size=3, unique=True))
@@ -38,7 +39,9 @@ def stories(draw: st.DrawFn) -> Story:
     )
 
 
-def _things(segment: str | None, times: st.SearchStrategy[float]) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
+def _things(
+    stages: tuple[tuple[int, float], ...], segment: str | None, times: st.SearchStrategy[float]
+) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
     """What may happen, kind by kind, as fields of the story."""
     steps = st.tuples(st.just("step"), st.integers(1, 15) | st.integers(1, 50))
     writes = st.tuples(st.just("write"), st.integers(1, 4))
@@ -50,6 +53,7 @@ def _things(segment: str | None, times: st.SearchStrategy[float]) -> dict[str, s
         "clears": st.fixed_dictionaries({"clears": _some(clears)}),
         "crashes": st.fixed_dictionaries({"crashes": _at(steps | writes | ends, _crashes())}),
         "edits": st.fixed_dictionaries({"edits": _some(st.tuples(times, _edits(segment)))}),
+        "foreign": st.fixed_dictionaries({"edits": _some(st.tuples(times, _by_another_task(stages, segment)))}),
         "faults": st.fixed_dictionaries({"faults": _at(steps | writes, _faults())}),
         "experiment": st.fixed_dictionaries(
             {"is_experiment": st.just(True), "starts_sticky": st.booleans(), "sticky": _STICKY}
@@ -165,6 +169,13 @@ def _audiences(segment: str | None) -> st.SearchStrategy[Edit]:
             Edit({"stickyBucketing": True}),
         ]
     )
+
+
+def _by_another_task(stages: tuple[tuple[int, float], ...], segment: str | None) -> st.SearchStrategy[Edit]:
+    """Another task with the same key, most often one that sets a stage of this rollout."""
+    percentages = st.sampled_from([*(percentage for percentage, _ in stages), 0, 100])
+    field = "rolloutPercentage" if segment is None else "percentage"
+    return percentages.map(lambda one: Edit({field: one}, segment, by=US))
 
 
 def _crashes() -> st.SearchStrategy[Crash]:

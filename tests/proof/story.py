@@ -42,12 +42,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Edit:
-    """What a person changes in Amplitude. ``segment`` is which one's fields, where they are one's; with ``adds`` they
-    are a new segment, which is put in front of the others."""
+    """What somebody changes in Amplitude. ``segment`` is which one's fields, where they are one's; with ``adds`` they
+    are a new segment, which is put in front of the others.
+
+    :param by: a person; or the name that the rollout's key has, which is another task's with the same key
+    """
 
     fields: Mapping[str, Any]
     segment: str | None = None
     adds: bool = False
+    by: str = "Maria"
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,12 @@ def tell(story: Story) -> Observed:
     return Observed(
         plan=plan,
         versions=world.versions,
-        ours={US},
+        ours=(),  # another task may share the key, so a version is the rollout's own only where it was seen written
+        shared={US},
         attempts=attempts,
         verdicts=[replace(one, kept=airflow.is_kept(one)) for one in airflow.verdicts],
         writes=world.writes,
+        last_read=world.last_read,
         agreed=world.agreed,
         hidden=[version["version"] for version in world.versions if story.hides(version["version"])],
         granularity=timedelta(milliseconds=1),
@@ -63,7 +65,7 @@ def tell(story: Story) -> Observed:
             *_held(plan, world.versions, timeline.now, story.poll_interval),
             *_closed(plan, timeline.now),
             *_not_passed(plan, airflow.verdicts),
-            *_noticing(story, world.versions),
+            *_noticing(story, [one for one in world.versions if one["version"] not in world.writes]),
         ],
     )
 
@@ -79,8 +81,7 @@ def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[da
 def _noticing(story: Story, versions: list[dict[str, Any]]) -> Iterator[tuple[datetime, datetime]]:
     """Until somebody's edit is seen."""
     for version in versions:
-        if version["createdBy"] != US:
-            yield _moment(version), _moment(version) + timedelta(seconds=story.poll_interval)
+        yield _moment(version), _moment(version) + timedelta(seconds=story.poll_interval)
 
 
 def _moment(version: dict[str, Any]) -> datetime:

@@ -15,6 +15,15 @@ TELLTALES: dict[str, Story] = {
     "no_soak_begins_anew": Story(deferrable=False, crashes={("step", 9): Crash()}),
     "lowered_only_by_a_rollback": Story(verdicts=((0.0, "inconclusive"),)),
     "nothing_is_written_after_a_persons_edit": Story(edits=((_HOUR / 2, Edit({"rolloutPercentage": 2})),)),
+    "nothing_ends_well_after_an_external_change": Story(
+        edits=((_HOUR / 2, Edit({"rolloutPercentage": 100}, by="Airflow")),)
+    ),
+    # Another task with the same key sets the last stage, between the end of the soak and the check.
+    "another_tasks_step_is_checked": Story(
+        stages=_TWO_STAGES,
+        verdicts=((0.0, "pass"),),
+        edits=((_HOUR + 4.0, Edit({"rolloutPercentage": 5}, by="Airflow")),),
+    ),
     "what_is_overwritten_is_put_back": Story(racing={2: Edit({"rolloutPercentage": 0})}),
     "a_fail_ends_at_the_rollback_target": Story(verdicts=((0.0, "fail"),)),
     # Its process ends after the last write, before Airflow is told.

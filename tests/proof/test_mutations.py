@@ -14,6 +14,7 @@ from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import decision
 from airflow_provider_ampexp.rollout.audience import Audience
 from airflow_provider_ampexp.rollout.consequence import Streak
+from airflow_provider_ampexp.rollout.own_steps import OwnSteps
 from airflow_provider_ampexp.rollout.view import View
 from tests.proof.histories import stories
 from tests.proof.story import Story
@@ -52,6 +53,14 @@ def _soak_from_the_attempts_start(patch: Patch) -> None:
 
 def _any_doubt_is_a_fail(patch: Patch) -> None:
     patch.setattr(Streak, "acts", property(lambda streak: "go" if streak.verdict == "pass" else "roll back"))
+
+
+def _any_raise_with_the_own_key_is_a_step(patch: Patch) -> None:
+    patch.setattr(OwnSteps, "could_make", lambda steps, change: change.raises)
+
+
+def _no_step_is_checked_first(patch: Patch) -> None:
+    patch.setattr(View, "is_checked_first", property(lambda view: False))
 
 
 def _rollback_without_a_write(patch: Patch) -> None:
@@ -93,6 +102,8 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "no_soak_begins_anew": _soak_from_the_attempts_start,
     "lowered_only_by_a_rollback": _any_doubt_is_a_fail,
     "nothing_is_written_after_a_persons_edit": _without("_stop_when_changed_by_someone"),
+    "nothing_ends_well_after_an_external_change": _any_raise_with_the_own_key_is_a_step,
+    "another_tasks_step_is_checked": _no_step_is_checked_first,
     "what_is_overwritten_is_put_back": _nothing_is_put_back,
     "a_fail_ends_at_the_rollback_target": _rollback_without_a_write,
     "a_completed_rollout_rests": _a_retry_begins_from_the_first_stage,

@@ -56,7 +56,7 @@ class World:
         self.agreed: set[int] = set()
         self.trouble: list[tuple[datetime, datetime]] = []
         self.first_seen: dict[int, datetime] = {}
-        self._known: dict[int, int] = {}
+        self.last_read: dict[int, int] = {}
         self._looks: dict[int, int] = {}
         self._asked: dict[str, tuple[int, int]] = {}
         self._airflow = airflow
@@ -84,7 +84,7 @@ class World:
         return began.at
 
     def edit(self, edit: Edit) -> None:
-        """Maria edits. What became impossible meanwhile is left undone."""
+        """Somebody edits. What became impossible meanwhile is left undone."""
         fields = dict(edit.fields)
         if edit.adds:
             fields = {"targetSegments": [fields, *self.service.find(self.kind, FLAG).config["targetSegments"]]}
@@ -92,7 +92,7 @@ class World:
             now = self.service.find(self.kind, FLAG).config["targetSegments"]
             fields["targetSegments"] = [{**one, **fields} if one["name"] == edit.segment else one for one in now]
             fields = {"targetSegments": fields["targetSegments"]}
-        carry_out(self.service, PersonEdit(kind=self.kind, id=FLAG, by="Maria", fields=fields))
+        carry_out(self.service, PersonEdit(kind=self.kind, id=FLAG, by=edit.by, fields=fields))
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -107,13 +107,13 @@ class World:
         self.timeline.sleep(_WAY)
         if racing is not None:
             self.edit(racing)
-        basis = self._known.get(self._attempt, 0)
+        basis = self.last_read.get(self._attempt, 0)
         response = self._carried_out(request, fault, timeout, basis)
         maybe_die_answered()
         self.timeline.sleep(_WAY)
         newest = int(response.headers.get("X-Newest", 0))
         if response.status_code == 200 and request.method == "GET" and newest:
-            self._known[self._attempt] = newest
+            self.last_read[self._attempt] = newest
             self._note_look(str(request.url), newest)
         return response
 
