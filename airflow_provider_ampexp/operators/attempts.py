@@ -3,14 +3,79 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_ampexp.operators import briefly
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+    from pydantic import JsonValue
 
 _CLOCKS_DIFFER = timedelta(minutes=5)
 _FAILED = "amplitude_rollback"
+_BEGUN = "amplitude_begun"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which attempt of its task this is.
+
+    :param is_retry: whether Airflow made it by itself
+    :param was_cleared: whether a person cleared the task before it, or before the attempt that it retries
+    :param cleared_at: for a retry: when the first attempt after that clear began, on the service's clock; ``None``
+        where Airflow does not tell
+    """
+
+    is_retry: bool
+    was_cleared: bool
+    cleared_at: datetime | None = None
+
+
+def this_attempt(context: Context, retries: int | None, service_now: datetime) -> Attempt:
+    """Tell which attempt this is, by Airflow's numbers and by an earlier attempt's note in the task state store (3.3).
+
+    The numbers alone take a retry for a clear where ``retries`` was lowered in the DAG file by just as many as there
+    were tries. Airflow sets ``max_tries`` again with each clear, so a note with the same ``max_tries`` tells the two
+    apart. No call to the store takes longer than 2 seconds, and none fails the task.
+    """
+    by_numbers = Attempt(is_automatic_retry(context, retries), was_cleared(context, retries))
+    store, ti = context.get("task_state_store"), context.get("ti")
+    if store is None or ti is None:
+        return by_numbers
+    earlier = _noted(store) if ti.try_number > 1 else None
+    if earlier is not None and earlier.max_tries == ti.max_tries and earlier.number < ti.try_number:
+        was_cleared_then = earlier.number > 1
+        return Attempt(True, was_cleared_then, earlier.at if was_cleared_then else None)
+    if not by_numbers.is_retry:
+        _note(store, _Begun(ti.try_number, ti.max_tries, service_now))
+    return by_numbers
+
+
+class _Begun(NamedTuple):
+    """An attempt that a person began: its number, the most tries that Airflow allowed, and when it began."""
+
+    number: int
+    max_tries: int
+    at: datetime
+
+
+def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
+    note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
+    briefly.briefly("note when this task was begun", lambda: store.set(_BEGUN, note), None)
+
+
+def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
+    note = briefly.briefly("tell when this task was begun", lambda: store.get(_BEGUN), None)
+    if not isinstance(note, dict):
+        return None
+    try:
+        at = datetime.fromisoformat(str(note["at"]))
+        return _Begun(int(str(note["try"])), int(str(note["max_tries"])), at)
+    except (KeyError, ValueError):
+        return None
 
 
 def is_automatic_retry(context: Context, retries: int | None) -> bool:

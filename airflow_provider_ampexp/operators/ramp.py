@@ -177,14 +177,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
         """What an attempt knows before its first look."""
-        is_retry = attempts.is_automatic_retry(context, self.retries)
-        was_cleared = attempts.was_cleared(context, self.retries)
+        attempt = attempts.this_attempt(context, self.retries, flag.now)
         began = None
-        if is_retry or (self.follows_another_task and not was_cleared):
-            began = attempts.run_began(context, flag.now)
-            if was_cleared or self.follows_another_task:
+        if attempt.is_retry or (self.follows_another_task and not attempt.was_cleared):
+            began = attempt.cleared_at or attempts.run_began(context, flag.now)
+            if attempt.was_cleared or self.follows_another_task:
                 began = began_after_a_clear(plan, flag.seen.history, began)
-        return Memory(began, is_retry, failed=attempts.failed_before(context))
+        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context))
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.operators.attempts import is_automatic_retry, was_cleared
+from airflow_provider_ampexp.operators.attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
-def attempt(try_number: int, max_tries: int) -> Any:
-    return {"ti": SimpleNamespace(try_number=try_number, max_tries=max_tries)}
+class Store:
+    """Airflow's task state store, which may be away."""
+
+    def __init__(self, away: Callable[[], object] = lambda: None) -> None:
+        self.kept: dict[str, Any] = {}
+        self._away = away
+
+    def get(self, key: str) -> Any:
+        self._away()
+        return self.kept.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._away()
+        self.kept[key] = value
+
+
+def attempt(try_number: int, max_tries: int, store: Store | None = None) -> Any:
+    return {"ti": SimpleNamespace(try_number=try_number, max_tries=max_tries), "task_state_store": store}
 
 
 @pytest.mark.parametrize(
@@ -39,3 +61,35 @@ def test_lowered_retries_make_no_clear_of_a_retry() -> None:
 
 def test_raised_retries_make_no_first_attempt_of_a_retry() -> None:
     assert is_automatic_retry(attempt(2, 1), 5)
+
+
+def test_retries_lowered_by_as_many_as_there_were_tries_make_no_clear_of_a_retry() -> None:
+    """By the numbers alone it is one. What the first attempt noted tells that nobody has cleared the task."""
+    store = Store()
+    assert this_attempt(attempt(1, 3, store), 3, NOW) == Attempt(is_retry=False, was_cleared=False)
+    assert this_attempt(attempt(2, 3, store), 2, NOW) == Attempt(is_retry=True, was_cleared=False)
+    assert this_attempt(attempt(2, 3, store), 3, NOW) == Attempt(is_retry=True, was_cleared=False)
+
+
+def test_a_retry_after_a_clear_knows_when_that_was() -> None:
+    store = Store()
+    this_attempt(attempt(1, 3, store), 3, NOW.replace(hour=1))
+    assert this_attempt(attempt(2, 4, store), 3, NOW) == Attempt(is_retry=False, was_cleared=True)
+    later = NOW.replace(hour=13)
+    assert this_attempt(attempt(3, 4, store), 3, later) == Attempt(is_retry=True, was_cleared=True, cleared_at=NOW)
+    # Some ways of clearing a task keep the store, and some empty it.
+    assert this_attempt(attempt(4, 6, store), 3, later) == Attempt(is_retry=False, was_cleared=True)
+    store.kept.clear()
+    assert this_attempt(attempt(5, 6, store), 3, later) == Attempt(is_retry=True, was_cleared=True)
+
+
+def test_an_airflow_that_is_away_neither_fails_nor_delays_an_attempt() -> None:
+    def broken() -> None:
+        raise RuntimeError("the API server is away")
+
+    assert this_attempt(attempt(2, 3, Store(broken)), 3, NOW).is_retry
+    ends = threading.Event()
+    began = time.monotonic()
+    assert not this_attempt(attempt(1, 3, Store(ends.wait)), 3, NOW).is_retry
+    assert time.monotonic() - began < 4
+    ends.set()

@@ -47,7 +47,8 @@ class Store:
         actor = self._timeline.actor
         assert actor is not None
         assert actor.attempt is not None
-        self.writers.add(actor.attempt)
+        if key == "amplitude_rollback":
+            self.writers.add(actor.attempt)
 
 
 @dataclass
