@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment, Version
-from airflow_provider_ampexp.ensure.errors import EnsureError, MissingFieldError, OverwrittenError
+from airflow_provider_ampexp.ensure.errors import EnsureError, MissingFieldError, OverwrittenError, WrongStateError
 from airflow_provider_ampexp.ensure.fields import bring_to, differing
 from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure.target import Target
@@ -133,7 +133,7 @@ class RollingFlag:
         """
         looked_at, version = self.config, self.seen.newest_version
         percentage = min(position.percentage, self.seen.position.percentage)
-        wanted: EditFields = {**self._fields(percentage), "enabled": position.enabled}
+        wanted: EditFields = {**self._fields_to_lower(percentage, position), "enabled": position.enabled}
         self._bring_to(wanted)
         lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
         had = position_of(lost.config, self.segment) if lost is not None else None
@@ -206,6 +206,15 @@ class RollingFlag:
 
     def _fields(self, percentage: float) -> EditFields:
         return percentage_fields(self.config, percentage, self.segment)
+
+    def _fields_to_lower(self, percentage: float, position: Position) -> EditFields:
+        """The same; none where the segments cannot be sent back, and the flag is disabled, which takes it from all."""
+        try:
+            return self._fields(percentage)
+        except WrongStateError:
+            if position.enabled:
+                raise
+            return {}
 
     def _bring_to(self, wanted: EditFields) -> None:
         def read() -> FlagConfig:

@@ -134,7 +134,9 @@ def test_lowering_another_segment_takes_users_out_and_does_not_stop_the_rollout(
 def test_a_rollback_says_through_what_users_still_get_the_feature(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    flag_id = flag(emulator, enabled=True, targetSegments=[segment("Beta", 0), segment("All", 100, [])])
+    flag_id = flag(
+        emulator, enabled=True, rolloutPercentage=40, targetSegments=[segment("Beta", 0), segment("Paid", 100)]
+    )
     broken = Failures()
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(
@@ -150,22 +152,50 @@ def test_a_rollback_says_through_what_users_still_get_the_feature(
     assert ran.states == {"ramp": "failed"}
     assert emulator.flag(flag_id)["targetSegments"][0]["percentage"] == 0
     assert "confirmed" not in broken.said("ramp")
-    through = "segment 'All' at 100 %, which has no conditions and captures everybody"
-    assert f"from 1 % to 0 %, and read that back; but USERS STILL GET IT through {through}" in broken.said("ramp")
-    assert ran.xcom("ramp", key="rollout")[-1]["still_through"] == [through]
+    through = ["segment 'Paid' at 100 %", "the percentage of all other users, 40 %"]
+    words = f"but USERS STILL GET IT through {through[0]}, and {through[1]}"
+    assert f"from 1 % to 0 %, and read that back; {words}" in broken.said("ramp")
+    assert ran.xcom("ramp", key="rollout")[-1]["still_through"] == through
+
+
+def test_a_rollback_that_disables_the_flag_does_so_also_where_its_segments_cannot_be_sent_back(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+) -> None:
+    flag_id = flag(emulator, enabled=True, **beta_at(0))
+
+    def maria_adds_everybody(moment: Any) -> bool:
+        everybody = [segment("All", 100, []), segment("Beta", 1)]
+        emulator.edit("flags", flag_id, by="Maria", targetSegments=everybody)
+        return False
+
+    broken = Failures()
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            segment="Beta",
+            rollback="off",
+            guardrails=[maria_adds_everybody],
+            **broken.callback,
+            **PLAN,
+        )
+    run(dag)
+
+    assert emulator.flag(flag_id)["enabled"] is False
+    assert "and confirmed it by reading" in broken.said("ramp")
 
 
 def test_the_rollback_task_of_a_group_says_it_too(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flag(emulator, enabled=True, targetSegments=[segment("Beta", 0), segment("All", 100, [])])
+    flag(emulator, enabled=True, targetSegments=[segment("Beta", 0), segment("Paid", 100)])
     lines = told(monkeypatch)
     with DAG(dag_id) as dag:
         staged_rollout(flag_key="search", segment="Beta", guardrails=[lambda moment: False], **PLAN)
     run(dag)
 
     line = next(one for one in lines if "this run rolled it back already" in one)
-    assert "but USERS STILL GET IT through segment 'All' at 100 %" in line
+    assert "but USERS STILL GET IT through segment 'Paid' at 100 %" in line
     assert "confirmed" not in line
 
 
