@@ -29,7 +29,7 @@ class SampleRatioGuardrail(WarehouseGuardrail):
     :param min_per_variant: it is inconclusive until the exposures are so many that each variant should have this many
     :param no_data: what no exposures at all mean: ``"rollback"``, ``"hold"`` or ``"pass"``
     :param no_data_grace: how long after the stage began no exposures and too few are only waited for and count towards
-        no limit: a ``timedelta``, seconds, or a text such as ``"2h"``; nothing if not given
+        no limit: a ``timedelta``, or a text such as ``"2h"``; nothing if not given
     :param variant: what ``{{ variant }}`` is
     :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
     :param dry_run: report and never act

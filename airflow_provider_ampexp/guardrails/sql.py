@@ -32,7 +32,7 @@ class SqlGuardrail(WarehouseGuardrail):
     :param variant: what ``{{ variant }}`` is; if not given, the variant that the rollout names, or ``NULL``
     :param no_data: what no row and ``NULL`` mean: ``"rollback"``, ``"hold"`` or ``"pass"``
     :param no_data_grace: how long after the stage began no data and too small a sample are only waited for and count
-        towards no limit: a ``timedelta``, seconds, or a text such as ``"2h"``; nothing if not given
+        towards no limit: a ``timedelta``, or a text such as ``"2h"``; nothing if not given
     :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
     :param dry_run: report and never act
     :param failure_limit: this many fails in a row have the effect

@@ -37,7 +37,7 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     :param before: the stage, as a percentage, that is not set without approval
     :param approvers: ids of the Airflow users who may answer; if not given, whoever may edit the DAG run (templated).
         With ``[core] simple_auth_manager_all_admins`` everybody is the same user, and anybody may answer.
-    :param approval_timeout: how long to wait for an answer: a ``timedelta``, seconds or a text such as ``"12h"``; for
+    :param approval_timeout: how long to wait for an answer: a ``timedelta`` or a text such as ``"12h"``; for
         as long as it takes if not given (templated)
     :param on_reject: ``"rollback"`` to where the plan says, and fail; or ``"hold"``: leave the flag where it is, and
         skip what comes next
@@ -78,7 +78,7 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     def approval(self) -> Approval:
         """What is asked, once the arguments are rendered."""
         given = self.approval_timeout
-        is_known = given not in (None, "") and arguments.is_literal(given)
+        is_known = given is not None and arguments.is_literal(given)
         timeout = duration("approval_timeout", given) if is_known else None
         return Approval(self.before, timeout, self.on_reject, self.on_no_answer)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _T = TypeVar("_T")
+# What a template renders to where a Param or an XCom is missing.
+_NOTHING = ("None", "null", "undefined")
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
@@ -58,6 +60,8 @@ def has_no_jinja(content: str, environment: Environment | None) -> bool:
 
 def text(field: str, value: object) -> str:
     """A key or an id. A number is taken as its text: native rendering makes one of an id."""
+    if value in _NOTHING:
+        raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
     return checks.name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollout.plan import duration
+from airflow_provider_ampexp.rollout.plan import check_soaks, duration
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What is only known when the task runs stands in as something right: until then only the rest is checked.
 _STANDS_IN: dict[str, Any] = {
     "stages": (100,),
-    "soak": None,
+    "soak": 0,
     "segment": None,
     "check_every": None,
     "rollback": "start",
@@ -48,14 +48,15 @@ def check_planned(operator: AmplitudeRampRolloutOperator) -> None:
 
 def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> RolloutPlan:
     rollback, check_every = given["rollback"], given["check_every"]
+    check_soaks(given["stages"], given["soak"])
     return RolloutPlan(
         stages=planned_stages(given["stages"], given["soak"]),
-        segment=arguments.optional(arguments.text)("segment", given["segment"] or None),
+        segment=arguments.optional(arguments.text)("segment", given["segment"]),
         rollback=int(rollback) if str(rollback).isdigit() else rollback,
         on_drift=given["on_drift"],
         enable=operator.enable,
         checked=bool(operator.guardrails),
-        check_every=None if check_every in (None, "") else duration("check_every", check_every),
+        check_every=None if check_every is None else duration("check_every", check_every),
         window=operator.window,
         sticky=given["sticky"],
         decided=given["decided"],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client import checks
-from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrails
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail
@@ -43,7 +42,7 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout.acts import SwitchOffSticky, in_words
 from airflow_provider_ampexp.rollout.decision import audience_drift
 from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky
+from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky, interval
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 
 if TYPE_CHECKING:
@@ -69,7 +68,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
         with soaks of their own, or a text of either (templated)
     :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
-        itself: a ``timedelta``, seconds, or a text such as ``"2h"`` (templated)
+        itself: a ``timedelta``, or a text such as ``"2h"``. Without it each stage but the last needs a soak of its own;
+        ``0`` is no soak, on purpose. A bare number is refused: it has no unit. (templated)
     :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
     :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise
         waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
@@ -89,7 +89,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
         (templated)
     :param enable: enable a disabled flag together with the first stage
-    :param poll_interval: seconds between two looks at the flag during a soak
+    :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
+        ``"1m"``
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
 
     :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
@@ -129,7 +130,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         sticky: Sticky | str = "refuse",
         decided: Decided | str = "refuse",
         enable: bool = True,
-        poll_interval: float = 60.0,
+        poll_interval: Soak = 60.0,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -146,11 +147,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.sticky = sticky
         self.decided = decided
         self.enable = enable
-        self.poll_interval = poll_interval
+        self.poll_interval = interval("poll_interval", poll_interval)
         self.deferrable = deferrable
         checks.switch("deferrable", deferrable)
-        if poll_interval <= 0:
-            raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
         check_planned(self)
 
     def plan(self) -> RolloutPlan:

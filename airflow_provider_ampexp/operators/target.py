@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.ensure.target import Target
@@ -55,6 +56,17 @@ class AmplitudeOperator(BaseOperator):
         if isinstance(content, str) and arguments.has_no_jinja(content, jinja_env):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
+
+    def _do_render_template_fields(self, parent: Any, template_fields: Iterable[str], *more: Any, **named: Any) -> None:
+        """Render, and refuse an argument that was given and has become ``None``: that is not "not given"."""
+        before = {name: getattr(parent, name) for name in template_fields}
+        super()._do_render_template_fields(parent, template_fields, *more, **named)
+        for name, value in before.items():
+            if value is not None and getattr(parent, name, value) is None:
+                raise AirflowFailException(
+                    f"Rendering task {self.task_id!r} failed: {name} became None: a Param or an XCom is missing. "
+                    "Nothing was sent. Correct the template or the task that gives the value."
+                )
 
     def hook(self) -> AmplitudeExperimentHook:
         """A hook for the connection, to be closed by who asked for it (``with``)."""

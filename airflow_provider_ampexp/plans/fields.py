@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError, ValidationError
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.rollout.plan import duration
+from airflow_provider_ampexp.rollout.plan import duration, interval
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 _SPAN = r"^\s*(\d+(\.\d+)?\s*[dhmsDHMS]\s*)+$"
@@ -77,14 +76,24 @@ def _said(value: str) -> str:
 
 
 def _span(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise wrong(f"{value} has no unit; write '{value}s', '{value}m', '{value}h' or '{value}d'")
-    if isinstance(value, str) and re.match(_SPAN, value):
-        with suppress(InvalidInputError):  # longer than Python counts
+    if isinstance(value, str) and not re.match(_SPAN, value):
+        raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+    if isinstance(value, timedelta | str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        try:
             return duration("", value)
+        except InvalidInputError as error:
+            if not isinstance(value, str):  # a text is longer than Python counts
+                raise wrong(error.problem) from None
     raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+
+
+def _interval(value: object) -> object:
+    if isinstance(value, int | float | str | timedelta) and not isinstance(value, bool):
+        try:
+            return timedelta(seconds=interval("", value))
+        except InvalidInputError as error:
+            raise wrong(error.problem) from None
+    raise wrong(f"{shown(value)} is not a length of time such as 60 (seconds) or '1m'")
 
 
 def _moment(value: object) -> object:
@@ -111,6 +120,16 @@ Span = Annotated[
     timedelta,
     BeforeValidator(_span),
     WithJsonSchema({"type": "string", "pattern": _SPAN, "examples": ["30m", "2h", "1d 12h"]}),
+]
+Interval = Annotated[
+    timedelta,
+    BeforeValidator(_interval),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _SPAN}],
+            "examples": ["1m", 60],
+        }
+    ),
 ]
 Moment = Annotated[
     datetime,

@@ -11,10 +11,11 @@ from typing_extensions import Self
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.guardrails import as_guardrails
-from airflow_provider_ampexp.plans.fields import Fields, Id, Moment, Percentage, Span, Text, obey, or_else
+from airflow_provider_ampexp.plans.fields import Fields, Id, Interval, Moment, Percentage, Span, Text, obey, or_else
 from airflow_provider_ampexp.plans.guardrails import AnyGuardrail, imported
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
 from airflow_provider_ampexp.rollout.approval import Approval
+from airflow_provider_ampexp.rollout.plan import check_soaks
 
 ARGUMENTS = {
     "flag": "flag_key",
@@ -158,7 +159,9 @@ class PlanFile(Fields):
         "refuse", description="What to do with an experiment whose decision is rollback."
     )
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
-    poll_interval: Span | None = Field(None, description="How long between two looks in a soak; 1m if left out.")
+    poll_interval: Interval | None = Field(
+        None, description="How long between two looks in a soak: 1m, or a number of seconds; 1m if left out."
+    )
     deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
 
     dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
@@ -265,11 +268,7 @@ class PlanFile(Fields):
             raise InvalidInputError(field, f"name exactly one of {', '.join(TARGETS)}; it names {found}")
 
     def _soaks(self) -> None:
-        """Leaving it out by mistake would give the feature to everybody at once, so that has to be said."""
-        if self.soak is None and any(getattr(stage, "soak", None) is None for stage in self.stages[:-1]):
-            raise InvalidInputError(
-                "soak", "is missing, for the stages that have none of their own; '0s' is none at all"
-            )
+        check_soaks(_staged(self.stages), self.soak)
 
     def _terms(self) -> None:
         Approval(0, self.approval_timeout, self.on_reject, self.on_no_answer)

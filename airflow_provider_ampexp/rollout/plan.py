@@ -32,7 +32,7 @@ class Stage:
     """One step of a rollout.
 
     :param percentage: who gets the feature, 0 to 100, whole
-    :param soak: how long to stay before the next stage: a ``timedelta``, seconds, or a text such as ``"2h 30m"``. When
+    :param soak: how long to stay before the next stage: a ``timedelta``, or a text such as ``"2h 30m"``. When
         it is left out, the rollout's own ``soak`` holds, save for the last stage, which then does not soak.
     """
 
@@ -177,20 +177,57 @@ def planned_stages(stages: object, soak: Soak | None = None) -> tuple[PlannedSta
     :param soak: for all stages that name none, save the last
     :raises InvalidInputError: which names the stage
     """
-    each = None if soak is None or soak == "" else duration("soak", soak)
+    each = None if soak is None else duration("soak", soak)
     listed = _listed(stages)
     last = len(listed) - 1
     return tuple(_stage(one, place, each if place != last else None) for place, one in enumerate(listed))
 
 
+def check_soaks(stages: object, soak: Soak | None) -> None:
+    """Refuse several stages of which one but the last has no soak: users would get them all within a second.
+
+    :raises InvalidInputError: names the stage
+    """
+    if soak is not None:
+        return
+    for place, stage in enumerate(_listed(stages)[:-1]):
+        own = stage.soak if isinstance(stage, Stage) else stage.get("soak") if isinstance(stage, Mapping) else None
+        if own is None:
+            raise InvalidInputError(
+                "soak", f"is missing, and stages[{place}] has none of its own; '0s' is no soak, on purpose"
+            )
+
+
 def duration(field: str, value: object) -> timedelta:
-    """A length of time: a ``timedelta``, seconds, or a text such as ``"90"``, ``"30m"`` or ``"1d 12h"``."""
+    """Read a length of time: a ``timedelta``, or a text such as ``"30m"`` or ``"1d 12h"``.
+
+    A bare number is refused, except 0: 12 may mean seconds or hours, and a soak that is too short lets everybody in.
+
+    :raises InvalidInputError: names the field
+    """
     span = _duration(value)
     if span is None:
-        raise InvalidInputError(field, f"{value!r} is not a length of time such as timedelta(hours=2), 7200 or '2h'")
+        raise InvalidInputError(field, f"{value!r} is not a length of time such as timedelta(hours=2) or '2h'")
     if span < timedelta(0):
-        raise InvalidInputError(field, f"{value!r} is less than nothing")
+        raise InvalidInputError(field, f"must not be negative, got {value!r}")
+    if span and not isinstance(value, timedelta) and not _has_unit(value):
+        raise InvalidInputError(field, f"{value} has no unit; write '{value}s', '{value}m', '{value}h' or '{value}d'")
     return span
+
+
+def interval(field: str, value: object) -> float:
+    """Read the time between two looks, in seconds: a number of seconds, or what :func:`duration` takes.
+
+    :raises InvalidInputError: names the field; also when it is 0
+    """
+    span = _duration(value)
+    if span is None or span <= timedelta(0):
+        raise InvalidInputError(field, f"expected more than 0 seconds, such as 60 or '1m', got {value!r}")
+    return span.total_seconds()
+
+
+def _has_unit(value: object) -> bool:
+    return isinstance(value, str) and _SPAN.fullmatch(value) is not None
 
 
 def _as_json(window: ChangeWindow) -> dict[str, Any]:

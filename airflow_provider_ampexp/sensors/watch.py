@@ -19,6 +19,7 @@ from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
+from airflow_provider_ampexp.rollout.plan import interval
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
 from airflow_provider_ampexp.triggers.look import look
 
@@ -58,8 +59,8 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator` and of Airflow's
     ``BaseSensorOperator``, and:
 
-    :param poll_interval: seconds between two looks, default 60: Airflow's ``poke_interval`` under a name that fits all
-        modes. Given both, this one counts.
+    :param poll_interval: time between two looks, default 60 s: seconds, a ``timedelta`` or a text such as ``"1m"``. It
+        is Airflow's ``poke_interval`` under a name that fits all modes. Given both, this one counts.
     :param deferrable: wait in the triggerer, without a worker; default as ``[operators] default_deferrable`` says.
         ``mode`` is of no matter then. Since Airflow 3.3 the wait begins in the triggerer, too, and ends there when it
         is met, so that it needs no worker. That is so where all arguments are written in the DAG (no templates, nothing
@@ -68,10 +69,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     """
 
     def __init__(
-        self, *, poll_interval: float | timedelta | None = None, deferrable: bool | None = None, **kwargs: Any
+        self, *, poll_interval: float | timedelta | str | None = None, deferrable: bool | None = None, **kwargs: Any
     ) -> None:
         if poll_interval is not None:
-            kwargs["poke_interval"] = poll_interval
+            kwargs["poke_interval"] = interval("poll_interval", poll_interval)
         super().__init__(**kwargs)
         self.deferrable = (
             conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable

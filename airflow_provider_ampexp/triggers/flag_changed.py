@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.rollout.changes_table import CREATED, Row, rows_of
+from airflow_provider_ampexp.rollout.plan import interval
 from airflow_provider_ampexp.triggers.rounds import Round, look_again_and_again
 from airflow_provider_ampexp.triggers.told import read_told, write_told
 from airflow_provider_ampexp.triggers.told_listener import TOLD
@@ -69,7 +71,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         amplitude_conn_id: str = AmplitudeExperimentHook.default_conn_name,
         fields: Sequence[str] | None = None,
         to: Mapping[str, Json] | str | None = None,
-        poll_interval: float = 30.0,
+        poll_interval: float | timedelta | str = 30.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         ways = {
@@ -83,12 +85,10 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             raise InvalidInputError("fields", "name fields or to, not both")
         if isinstance(fields, str) or (fields is not None and not fields):
             raise InvalidInputError("fields", f"{fields!r} is not a list of fields")
-        if poll_interval <= 0:
-            raise InvalidInputError("poll_interval", f"{poll_interval!r} is not a number of seconds, more than 0")
         self.amplitude_conn_id = amplitude_conn_id
         self.to: dict[str, Json] = json.loads(to) if isinstance(to, str) else dict(to or {})
         self.fields = list(self.to or fields or FIELDS)
-        self.poll_interval = poll_interval
+        self.poll_interval = interval("poll_interval", poll_interval)
         self._ways = {way: value for way, value in ways.items() if value is not None}
         self._seen: FlagConfig | None = None
         self._told: int | None = None

@@ -62,7 +62,7 @@ with DAG("bench-ramp", **DAG_ARGUMENTS):
         task_id="roll_out",
         flag_key="{{ params.flag_key }}",
         stages=STAGES,
-        soak="{{ params.soak }}",
+        soak="{{ params.soak }}s",
         poll_interval=5.0,
         enable=False,
     )
@@ -89,7 +89,7 @@ with DAG("bench-next-stage", **DAG_ARGUMENTS):
         task_id="roll_out",
         flag_key="{{ params.flag_key }}",
         stages=[1, 2],
-        soak="{{ params.soak }}",
+        soak="{{ params.soak }}s",
         poll_interval=5.0,
         enable=False,
     )

@@ -17,7 +17,7 @@ from airflow_provider_ampexp.guardrails import Answer
 from airflow_provider_ampexp.guardrails.guardrail import Moment
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
-QUICK: dict[str, Any] = {"flag_key": "search", "poll_interval": 0.3}
+QUICK: dict[str, Any] = {"flag_key": "search", "soak": 0, "poll_interval": 0.3}
 
 
 def flag(emulator: Emulator, **fields: Any) -> str:
@@ -85,7 +85,7 @@ def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(
     flag_id = str(emulator.create_flag("1_000", variants=[{"key": "on"}], rolloutPercentage=0)["id"])
     emulator.create_flag("1000", variants=[{"key": "on"}], rolloutPercentage=0)
     with DAG(dag_id, render_template_as_native_obj=True) as dag:
-        staged_rollout(flag_key="1_000", stages=[5, 100], soak="1", poll_interval=0.3)
+        staged_rollout(flag_key="1_000", stages=[5, 100], soak="1s", poll_interval=0.3)
     assert run(dag).succeeded
     assert exposures(emulator, flag_id) == [0, 5, 100]
 
@@ -245,7 +245,7 @@ def test_nobody_answers(
 ) -> None:
     flag_id = flag(emulator)
     with DAG(dag_id) as dag:
-        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approval_timeout=3, on_no_answer="rollback")
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approval_timeout="3s", on_no_answer="rollback")
     done = run(dag)
     assert states(done)["approve_25"] == "failed"
     assert done.xcom("rollout.approve_25", "rollout")[-1]["why"].startswith("nobody answered within 0:00:03")
@@ -264,7 +264,7 @@ def test_a_check_that_fails_while_a_person_sleeps_ends_the_waiting(
         return Answer("fail" if len(checks) == 2 else "pass")
 
     with DAG(dag_id) as dag:
-        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, guardrails=[errors], check_every=3)
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, guardrails=[errors], check_every="3s")
     done = run(dag)
     assert states(done)["approve_25"] == "failed"
     assert states(done)["stage_25"] == "upstream_failed"

@@ -96,7 +96,7 @@ def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(
     flag_id, other_id = flag(emulator, "1_000"), flag(emulator, "1000")
     with DAG(dag_id, render_template_as_native_obj=True) as dag:
         AmplitudeRampRolloutOperator(
-            task_id="ramp", flag_key="1_000", stages="[1, 100]", soak="3600", hold_tag="1_0", poll_interval=0.1
+            task_id="ramp", flag_key="1_000", stages="[1, 100]", soak="3600s", hold_tag="1_0", poll_interval=0.1
         )
     assert run(dag).succeeded
     assert exposures(emulator, flag_id) == [0, 1, 100]
@@ -250,7 +250,7 @@ def test_on_a_worker(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks)
     flag_id = flag(emulator)
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(
-            task_id="ramp", flag_key="search", stages=[1, 100], soak=3, poll_interval=0.1, deferrable=False
+            task_id="ramp", flag_key="search", stages=[1, 100], soak="3s", poll_interval=0.1, deferrable=False
         )
     assert run(dag).succeeded
 
@@ -263,7 +263,7 @@ def test_on_a_worker(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks)
 def test_outside_of_a_task(emulator: Emulator) -> None:
     flag_id = flag(emulator, rolloutPercentage=1, enabled=True)
     arguments: dict[str, Any] = {"flag_key": "search", "poll_interval": 0.1}
-    done = AmplitudeRampRolloutOperator(task_id="ramp", stages=[5, 25], soak=1, **arguments).execute({})
+    done = AmplitudeRampRolloutOperator(task_id="ramp", stages=[5, 25], soak="1s", **arguments).execute({})
     assert (done["before"], done["after"], done["changed"]) == (1, 25, True)
     assert exposures(emulator, flag_id) == [1, 5, 25]
     with pytest.raises(TaskDeferred) as deferred:

@@ -13,8 +13,11 @@ from ramps import PLAN, RETRIED, Failures, exposures, flag
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, SqlGuardrail
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.inclusions import AmplitudeAddInclusionsOperator
+from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
+from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator, AmplitudeSetRolloutOperator
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
+from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 Runner = Callable[..., Run]
 
@@ -41,6 +44,13 @@ def passes(moment: Any) -> bool:
         ({"stages": [{"percentage": 1, "soak": "soon"}]}, r"stages\[0\]\.soak"),
         ({"soak": "soon"}, "soak"),
         ({"soak": -1}, "soak"),
+        ({"soak": None}, "soak"),
+        ({"soak": ""}, "soak"),
+        ({"stages": [Stage(1, "1h"), Stage(5), Stage(100)], "soak": None}, "soak: is missing, and stages\\[1\\]"),
+        ({"segment": ""}, "segment"),
+        ({"segment": "None"}, "segment"),
+        ({"flag_key": "None"}, "flag_key"),
+        ({"check_every": ""}, "check_every"),
         ({"segment": ["Beta"]}, "segment"),
         ({"check_every": "often"}, "check_every"),
         ({"check_every": 0}, "check_every"),
@@ -100,9 +110,10 @@ def test_a_template_that_renders_to_nonsense_names_the_field_and_asks_nothing(
         "on_drift": {"on_drift": "{{ params.word }}"},
         "check_every": {"check_every": "{{ params.soak }}"},
         "flag_key": {"flag_key": "{{ '' }}"},
+        "segment": {"segment": "{{ params.nothing }}"},
     }
     broken = Failures()
-    params = {"stages": [50, 20], "soak": "soon", "word": "nonsense"}
+    params = {"stages": [50, 20], "soak": "soon", "word": "nonsense", "nothing": None}
     with DAG(dag_id, params=params, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
         chain(
             *[
@@ -132,4 +143,76 @@ def test_a_flag_or_a_segment_that_is_not_there(run: Runner, emulator: Emulator, 
     assert set(ran.tries.values()) == {1}
     assert "Could not ramp flag 'nobody'" in broken.said("flag")
     assert "no target segments named 'Nobody'" in broken.said("segment")
+    assert exposures(emulator, flag_id) == [0]
+
+
+@pytest.mark.parametrize("stages", [[100], [Stage(1, "1h"), 100], [Stage(1, 0), Stage(5, 0), 100]])
+def test_a_ramp_whose_stages_all_say_how_long_needs_no_soak(stages: list[Any]) -> None:
+    with DAG("right"):
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", stages=stages)
+
+
+def test_no_soak_at_all_is_said_on_purpose() -> None:
+    with DAG("right"):
+        ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", stages=[1, 5, 100], soak=0)
+    assert [stage.soak.total_seconds() for stage in ramp.plan().stages] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_param_that_renders_to_nothing_is_refused_by_name(
+    run: Runner, emulator: Emulator, dag_id: str, native: bool
+) -> None:
+    """As text it is "None", and natively None, which must never mean "not given": a ramp of all users."""
+    beta = {"name": "Beta", "conditions": [], "percentage": 0, "rolloutWeights": {"on": 1}}
+    flag_id = flag(emulator, targetSegments=[beta])
+    emulator.clear_requests()
+    wrong: dict[str, Callable[[str], Any]] = {
+        "segment": lambda name: AmplitudeRampRolloutOperator(
+            task_id=name, flag_key="search", segment="{{ params.nothing }}", **PLAN
+        ),
+        "soak": lambda name: AmplitudeRampRolloutOperator(
+            task_id=name, flag_key="search", **{**PLAN, "soak": "{{ params.nothing }}"}
+        ),
+        "project_id": lambda name: AmplitudeEnableOperator(
+            task_id=name, flag_key="search", project_id="{{ params.nothing }}"
+        ),
+        "percentage": lambda name: AmplitudeSetRolloutOperator(
+            task_id=name, flag_key="search", percentage="{{ params.nothing }}"
+        ),
+        "users": lambda name: AmplitudeAddInclusionsOperator(
+            task_id=name, flag_key="search", variant="on", users="{{ params.nothing }}"
+        ),
+        "at_least": lambda name: AmplitudeRolloutSensor(
+            task_id=name, flag_key="search", at_least="{{ params.nothing }}"
+        ),
+    }
+    broken = Failures()
+    arguments: dict[str, Any] = {"params": {"nothing": None}, "render_template_as_native_obj": native}
+    with DAG(dag_id, default_args={"trigger_rule": "all_done", **broken.callback}, **arguments) as dag:
+        for name, make in wrong.items():
+            make(name)
+        AmplitudeSetRolloutOperator.partial(task_id="mapped", flag_key="search", percentage=5).expand(
+            segment=["{{ params.nothing }}"]
+        )
+    ran = run(dag)
+
+    assert ran.states == {**dict.fromkeys(wrong, "failed"), "mapped[0]": "failed"}
+    for name in (*wrong, "mapped"):
+        assert ("segment" if name == "mapped" else name) in broken.said(name)
+    assert emulator.requests()["total"] == 0
+    assert exposures(emulator, flag_id) == [0]
+
+
+def test_an_xcom_that_is_missing_is_refused_by_name(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag_id = flag(emulator)
+    broken = Failures()
+    with DAG(dag_id, default_args=broken.callback) as dag:
+
+        @dag.task
+        def segment() -> None:
+            return None
+
+        AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=100, segment=segment())
+    assert run(dag).states["set"] == "failed"
+    assert "segment" in broken.said("set")
     assert exposures(emulator, flag_id) == [0]

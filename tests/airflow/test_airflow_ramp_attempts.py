@@ -213,7 +213,7 @@ def test_two_attempts_at_once(emulator: Emulator) -> None:
 
     def attempt(name: str) -> None:
         ramp = AmplitudeRampRolloutOperator(
-            task_id=name, flag_key="search", stages=[1, 25, 100], soak=1, poll_interval=0.1, deferrable=False
+            task_id=name, flag_key="search", stages=[1, 25, 100], soak="1s", poll_interval=0.1, deferrable=False
         )
         try:
             ended.append(f"at {ramp.execute({})['after']}")

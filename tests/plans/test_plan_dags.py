@@ -84,7 +84,10 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
             "4: WARNING: schedule: 'every day' is neither cron nor a preset such as '@once': "
             "Exactly 5, 6 or 7 columns has to be specified for iterator expression.",
         ),
-        ("poll_interval: 0s\n", "4: WARNING: poll_interval: 0.0 is not a number of seconds, more than 0"),
+        (
+            "poll_interval: 0s\n",
+            "4: WARNING: poll_interval: expected more than 0 seconds, such as 60 or '1m', got '0s'",
+        ),
         ("dag_id:\ndescription: |\n  one\n  two\nschedule: '@daily'\n", None),
     ],
 )

@@ -143,7 +143,7 @@ SQL = """\
         ),
         pytest.param(
             "flag: a\nstages: [1, 100]\n",
-            ["plan.yaml:1: soak: is missing, for the stages that have none of their own; '0s' is none at all"],
+            ["plan.yaml:1: soak: is missing, and stages[0] has none of its own; '0s' is no soak, on purpose"],
             id="no soak",
         ),
         pytest.param(

@@ -165,7 +165,7 @@ class Story:
             stages=[Stage(percentage, timedelta(seconds=soak)) for percentage, soak in self.stages],
             segment=self.segment,
             guardrails=[guardrail] if self.verdicts is not None else [],
-            check_every=self.check_every,
+            check_every=None if self.check_every is None else timedelta(seconds=self.check_every),
             window=self.window,
             rollback=self.rollback,
             on_drift=self.on_drift,

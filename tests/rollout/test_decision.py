@@ -32,6 +32,7 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout.acts import in_words
 from airflow_provider_ampexp.rollout.history import Entry
 from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout.plan import duration, interval
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -657,9 +658,32 @@ def test_a_bad_plan_is_refused_with_the_place(stages: object, names: str) -> Non
         ("1, 5, 100", [(1, 60), (5, 60), (100, 0)]),
         ("[1, 5]", [(1, 60), (5, 0)]),
         ('[{"percentage": 1, "soak": "2h 30m"}, 5]', [(1, 9000), (5, 0)]),
-        ([1, {"percentage": "5", "soak": "90"}], [(1, 60), (5, 90)]),
+        ([1, {"percentage": "5", "soak": "90s"}], [(1, 60), (5, 90)]),
     ],
 )
 def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tuple[int, int]]) -> None:
     planned = planned_stages(stages, soak="1m")
     assert [(one.percentage, int(one.soak.total_seconds())) for one in planned] == expected
+
+
+@pytest.mark.parametrize("given", [12, 12.5, "12", 7200])
+def test_a_length_of_time_without_a_unit_is_refused(given: object) -> None:
+    """12 may mean seconds or hours: a soak that is too short lets everybody in."""
+    with pytest.raises(InvalidInputError, match="has no unit; write"):
+        duration("soak", given)
+
+
+@pytest.mark.parametrize("given", [0, 0.0, "0s", "0", timedelta(0)])
+def test_no_time_at_all_needs_no_unit(given: object) -> None:
+    assert duration("soak", given) == timedelta(0)
+
+
+@pytest.mark.parametrize("given", [60, 60.0, "60", "1m", timedelta(minutes=1)])
+def test_an_interval_is_seconds_or_a_length_of_time(given: object) -> None:
+    assert interval("poll_interval", given) == 60
+
+
+@pytest.mark.parametrize("given", [0, -1, "", "often", None, True])
+def test_an_interval_is_more_than_nothing(given: object) -> None:
+    with pytest.raises(InvalidInputError, match="poll_interval"):
+        interval("poll_interval", given)

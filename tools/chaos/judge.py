@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.rollout import RolloutPlan, Stage, planned_stages
-from tools.chaos.kinds import STAGES, Kind
+from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
+from airflow_provider_ampexp.rollout.plan import duration
+from tools.chaos.kinds import Kind
 from tools.chaos.witness import Line
 from tools.invariants import violations
 from tools.observed import Attempt, Observed, Verdict, Write
@@ -93,11 +94,10 @@ def _made(version: dict[str, Any]) -> float:
 
 def plan_of(kind: Kind) -> RolloutPlan:
     """What the operator was told."""
-    stages = [Stage(percentage, soak) for percentage, soak in zip(STAGES, kind.soaks, strict=True)]
     more = dict(kind.arguments)
     if "check_every" in more:
-        more["check_every"] = timedelta(seconds=more["check_every"])
-    return RolloutPlan(planned_stages(stages), checked=kind.check is not None, **more)
+        more["check_every"] = duration("check_every", more["check_every"])
+    return RolloutPlan(planned_stages(kind.stages), checked=kind.check is not None, **more)
 
 
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:

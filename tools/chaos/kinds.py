@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from airflow_provider_ampexp.rollout import Stage
 from tools.chaos.secrets_backend import CONNECTION_ID
 from tools.chaos.signals import Signals
 from tools.chaos.witness import Witness
@@ -105,6 +106,14 @@ class Kind:
     rolls_back_within: float | None = None
 
     @property
+    def stages(self) -> list[Stage]:
+        """The stages, each with its soak."""
+        return [
+            Stage(percentage, None if soak is None else timedelta(seconds=soak))
+            for percentage, soak in zip(STAGES, self.soaks, strict=True)
+        ]
+
+    @property
     def segment(self) -> str | None:
         return self.arguments.get("segment")
 
@@ -115,13 +124,13 @@ KINDS = {
         Kind("plain"),
         Kind("long", soaks=(SOAK, LONG, SOAK, None)),
         Kind("segment", arguments={"segment": "Beta"}),
-        Kind("checked", soaks=ALL_SOAK, arguments={"check_every": 3}, check=Check("fail", until=PASSES)),
-        Kind("recovers", arguments={"check_every": 2}, check=Check("fail", until=SLOW, limit=1000)),
-        Kind("unsure", arguments={"check_every": 2}, check=Check("inconclusive", until=SLOW, limit=1000)),
-        Kind("breaks", arguments={"check_every": 2}, check=Check("error", at=25, until=SLOW, limit=1000)),
-        Kind("holds", arguments={"check_every": 2}, check=Check("fail", at=25, until=SLOW, effect="hold")),
+        Kind("checked", soaks=ALL_SOAK, arguments={"check_every": "3s"}, check=Check("fail", until=PASSES)),
+        Kind("recovers", arguments={"check_every": "2s"}, check=Check("fail", until=SLOW, limit=1000)),
+        Kind("unsure", arguments={"check_every": "2s"}, check=Check("inconclusive", until=SLOW, limit=1000)),
+        Kind("breaks", arguments={"check_every": "2s"}, check=Check("error", at=25, until=SLOW, limit=1000)),
+        Kind("holds", arguments={"check_every": "2s"}, check=Check("fail", at=25, until=SLOW, effect="hold")),
         Kind("fails", "rolled back", (0, False), check=Check("fail", at=25)),
-        Kind("fails-early", "rolled back", (0, False), {"check_every": 2}, check=Check("fail", at=5)),
+        Kind("fails-early", "rolled back", (0, False), {"check_every": "2s"}, check=Check("fail", at=5)),
         Kind("fails-off", "rolled back", (0, False), {"rollback": "off"}, ALL_SOAK, Check("fail", at=100)),
         Kind("fails-previous", "rolled back", (5, True), {"rollback": "previous"}, check=Check("fail", at=25)),
         Kind("fails-to-one", "rolled back", (1, True), {"rollback": 1, "segment": "Beta"}, check=Check("fail", at=25)),

@@ -8,8 +8,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_ampexp.guardrails import CallableGuardrail
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.rollout import Stage
-from tools.chaos.kinds import ALL_KINDS, STAGES
+from tools.chaos.kinds import ALL_KINDS
 
 DAGS: dict[str, DAG] = {}
 
@@ -28,7 +27,7 @@ for kind in ALL_KINDS.values():
             task_id="ramp",
             flag_key="{{ params.flag_key }}",
             amplitude_conn_id=kind.connection or "amplitude_experiment_default",
-            stages=[Stage(percentage, soak) for percentage, soak in zip(STAGES, kind.soaks, strict=True)],
+            stages=kind.stages,
             guardrails=[]
             if check is None
             else [
