@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_ampexp.client import InvalidInputError, checks
 from airflow_provider_ampexp.client.fields import EditFields, Json, TargetSegment, VariantFields
+from airflow_provider_ampexp.rollout import plan
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -81,6 +82,11 @@ def switch(field: str, value: object) -> bool:
 def texts(field: str, value: object) -> list[str]:
     """User, device or deployment ids: a list, or the text of one."""
     return checks.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))])
+
+
+def interval(field: str, value: object) -> float:
+    """The time between two looks, in seconds."""
+    return plan.interval(field, value)
 
 
 def one_of(*known: str) -> Callable[[str, object], str]:

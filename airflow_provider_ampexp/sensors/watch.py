@@ -19,7 +19,6 @@ from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
-from airflow_provider_ampexp.rollout.plan import interval
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
 from airflow_provider_ampexp.triggers.look import look
 
@@ -72,7 +71,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         self, *, poll_interval: float | timedelta | str | None = None, deferrable: bool | None = None, **kwargs: Any
     ) -> None:
         if poll_interval is not None:
-            kwargs["poke_interval"] = interval("poll_interval", poll_interval)
+            kwargs["poke_interval"] = arguments.interval("poll_interval", poll_interval)
         super().__init__(**kwargs)
         self.deferrable = (
             conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable
