@@ -21,7 +21,9 @@ def off(percentage: int, by: str = "Airflow") -> tuple[Position, str]:
     return Position(percentage, enabled=False), by
 
 
-def after(*moves: tuple[Position, str], start: Position = START) -> RollBack | Done | Stop:
+def after(
+    *moves: tuple[Position, str], start: Position = START, plan: RolloutPlan = PLAN, finished: tuple[int, ...] = ()
+) -> RollBack | Done | Stop:
     """What is decided after these moves, an hour apart."""
     entries = [
         Entry(number, BEGAN + timedelta(hours=number - 0.5), by, position)
@@ -30,7 +32,7 @@ def after(*moves: tuple[Position, str], start: Position = START) -> RollBack | D
     stands = entries[-1].position
     assert stands is not None
     seen = Seen(stands, history=tuple(reversed(entries)))
-    return decide_aftermath(PLAN, seen, Memory(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5")
+    return decide_aftermath(plan, seen, Memory(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5", finished)
 
 
 def test_what_this_run_raised_is_taken_back() -> None:
@@ -56,3 +58,13 @@ def test_what_was_raised_again_after_a_rollback_is_taken_back_again() -> None:
     """As when its stages were cleared while the run went on, or an attempt that was taken for dead lived on."""
     assert after(on(1), on(5), on(0), on(1)) == RollBack(START, "failed: stage_5")
     assert isinstance(after(on(1), on(5), on(0), on(1), on(0)), Done)
+
+
+def test_an_early_raise_is_taken_back_only_if_the_stage_before_ended_well() -> None:
+    """A person may have promoted it. Else another task with the same key set it, which is left as it is."""
+    slow = RolloutPlan(planned_stages([1, 5, 25, 100], soak="2h"))
+    act = after(on(1), on(5), plan=slow)
+    assert isinstance(act, Stop)
+    assert act.cause == "drift"
+    assert after(on(1), on(5), plan=slow, finished=(1,)) == RollBack(START, "failed: stage_5")
+    assert isinstance(after(on(1), on(25), plan=slow, finished=(1,)), Stop)
