@@ -230,6 +230,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             else:  # another version of this provider left it
                 flag = RollingFlag.find(hook.client, self.target(self.project_of(hook)), plan.segment)
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
+            if edited := plan.changes_from(remembered.plan):
+                flag.notes.append(
+                    f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next "
+                    "stage on; the present one keeps its soak and its checks."
+                )
             outcome = self.reconcile(context, plan, flag, remembered)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome

@@ -42,6 +42,10 @@ class Memory:
     :param record: what was done and measured so far, for an audit
     :param accepted: the newest version whose audience a look accepted; ``None`` until there was a look
     :param audience: the digest of that audience, for a history that does not show it
+    :param owed_soak: for how many seconds the present position has to soak, as the plan said when it was entered. A
+        plan that is edited meanwhile shortens nothing. ``None`` until it was looked at.
+    :param owed_check: whether the guardrails have to be asked before the present position is left, likewise
+    :param plan: the plan as it was when it was looked at last, to tell when somebody edited it
     :param listed: the digest of the audience as the trigger saw it last, which reads the flag in another way
     """
 
@@ -63,6 +67,9 @@ class Memory:
     accepted: int | None = None
     audience: Mapping[str, str] = field(default_factory=dict)
     listed: Mapping[str, str] = field(default_factory=dict)
+    owed_soak: float | None = None
+    owed_check: bool = False
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
     def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
         """What is remembered after a look that found nothing against going on."""
@@ -77,7 +84,29 @@ class Memory:
             audience=seen.audience.digest(),
             hand=self.hand or self._hand_of(plan, seen),
             seen_first=fresh.seen_first or now,
+            owed_soak=max(fresh.owed_soak or 0.0, self._soak_of(plan, seen)),
+            owed_check=fresh.owed_check or (plan.checked and plan.stage_at(seen.position.reached) is not None),
+            plan=plan.as_json(),
         )
+
+    def _soak_of(self, plan: RolloutPlan, seen: Seen) -> float:
+        """For how many seconds the plan lets a flag soak where it stands.
+
+        A position between two stages that this run entered was a stage of the plan before somebody edited it. What it
+        owed is not known any more, and the longer soak of its two neighbours stands in for it.
+        """
+        reached = seen.position.reached
+        stage = plan.stage_at(reached)
+        if stage is not None:  # what another task's stage soaks is that task's to see to
+            return stage.soak.total_seconds() if stage in plan.own_stages else 0.0
+        entered = since(seen)
+        is_of_this_run = (
+            self.run_began is not None and entered is not None and (entered.at or self.run_began) >= self.run_began
+        )
+        if not is_of_this_run or reached <= 0 or self.left_at is not None:
+            return 0.0
+        neighbours = (plan.highest_below(reached), plan.next_above(reached))
+        return max((near.soak.total_seconds() for near in neighbours if near is not None), default=0.0)
 
     def raised(self, before: Position, since: datetime, after: Position, seen: Seen, now: datetime) -> Memory:
         """What is remembered after this attempt has set a stage, and has read it back.
@@ -137,6 +166,9 @@ class Memory:
             "failed": self.failed,
             "asked_at": self.asked_at.isoformat() if self.asked_at else None,
             "record": list(self.record),
+            "owed_soak": self.owed_soak,
+            "owed_check": self.owed_check,
+            "plan": dict(self.plan),
         }
 
     @classmethod
@@ -163,11 +195,24 @@ class Memory:
             failed=told.get("failed"),
             asked_at=_moment(told.get("asked_at")),
             record=tuple(told.get("record") or ()),
+            owed_soak=told.get("owed_soak"),
+            owed_check=bool(told.get("owed_check")),
+            plan=told.get("plan") or {},
         )
 
     def _at_another_position(self) -> Memory:
         """What outlives a change of position: not what was said about the one before."""
-        return replace(self, left_at=None, version=None, wrote=False, seen_first=None, streaks=(), checked_at=None)
+        return replace(
+            self,
+            left_at=None,
+            version=None,
+            wrote=False,
+            seen_first=None,
+            streaks=(),
+            checked_at=None,
+            owed_soak=None,
+            owed_check=False,
+        )
 
     def _hand_of(self, plan: RolloutPlan, seen: Seen) -> str | None:
         """Whoever set the stage that this attempt knows it set, or made this run's first planned raise."""

@@ -153,6 +153,15 @@ class RolloutPlan:
             else {**asdict(self.approval), "timeout": _seconds(self.approval.timeout)},
         }
 
+    def changes_from(self, earlier: Mapping[str, Any]) -> list[str]:
+        """Name what differs from an earlier plan that :meth:`as_json` wrote, in the fields that both have."""
+        now, before = (json.loads(json.dumps(plan, default=str)) for plan in (self.as_json(), dict(earlier)))
+        return [
+            f"{name} was {before[name]} and is {now[name]}"
+            for name in now
+            if name in before and now[name] != before[name]
+        ]
+
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> RolloutPlan:
         """The same again. What a later version says besides is passed over.

@@ -66,8 +66,8 @@ class View:
 
     @property
     def soak(self) -> timedelta:
-        """What another task's stage soaks is that task's to see to."""
-        return self.stage.soak if self.stage and self.is_own_stage else timedelta(0)
+        """For how long the present position has to soak, as the plan said when it was entered."""
+        return timedelta(seconds=self.memory.owed_soak or 0)
 
     @property
     def soak_ends(self) -> datetime:
@@ -87,7 +87,7 @@ class View:
         :attr:`is_checked_first`. A last stage is checked if it soaks.
         """
         is_done = self.next_stage is None and self.plan.approval is None
-        if self.stage is None or (is_done and not self.is_own_stage):
+        if (self.stage is None and not self.memory.owed_check) or (is_done and not self.is_own_stage):
             return False
         if self.ends_without_soak and is_done and self.memory.checked_at is None:
             return False

@@ -14,9 +14,11 @@ from airflow_runs import Run
 from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import Moment
 from airflow_provider_ampexp.operators import ramp
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
 
@@ -287,3 +289,38 @@ def test_a_line_of_the_log_says_where_it_stands_and_what_comes_next(
         f"flag 'search': 1 % since {raised:%Y-%m-%d %H:%M:%SZ}. Waiting: 25 % comes next, not before "
         f"{raised + timedelta(hours=1):%Y-%m-%d %H:%M:%SZ}: it is soaking.",
     ]
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_a_plan_edited_during_a_soak_counts_from_the_next_stage_on(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch, is_group: bool
+) -> None:
+    flag_id, lines = flag(emulator), told(monkeypatch)
+    asked: list[float] = []
+
+    def watched(moment: Moment) -> bool:
+        asked.append(moment.percentage)
+        return True
+
+    plan: dict[str, Any] = {**PLAN, "stages": [1, 5, 25], "guardrails": [watched]}
+    with DAG(dag_id) as dag:
+        if is_group:
+            staged_rollout(flag_key="search", **plan)
+        else:
+            AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **plan)
+
+    def edit() -> None:
+        for task in dag.tasks:
+            task.soak = "1m"  # type: ignore[attr-defined]
+            if not is_group:
+                task.stages = [1, 10, 25]  # type: ignore[attr-defined]
+        emulator.advance(22 * 60)
+        soaks.end()
+
+    soaks.will(None, edit)
+    assert run(dag).succeeded
+    assert exposures(emulator, flag_id) == ([0, 1, 5, 25] if is_group else [0, 1, 5, 10, 25])
+    lengths = [later - earlier for earlier, later in pairwise(began(emulator, flag_id)[1:])]
+    assert lengths[1] >= timedelta(hours=1)  # 5 % soaked as long as the plan said when it was set
+    assert 5 in asked
+    assert any("The plan was edited during this rollout: stages was" in line for line in lines)

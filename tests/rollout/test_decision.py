@@ -687,3 +687,45 @@ def test_an_interval_is_seconds_or_a_length_of_time(given: object) -> None:
 def test_an_interval_is_more_than_nothing(given: object) -> None:
     with pytest.raises(InvalidInputError, match="poll_interval"):
         interval("poll_interval", given)
+
+
+EDITED = RolloutPlan(planned_stages([1, 10, 50, 100], soak="10m"), checked=True)
+AT_5 = flag((0, off(0)), (1, on(1)), (2, on(5)))
+
+
+def entered(plan: RolloutPlan = CHECKED) -> Memory:
+    """What is remembered of 5 % that was entered under a plan and looked at once, over a deferral."""
+    at_1 = Memory(left_at=on(1), version=2, hand="Airflow", wrote=True)
+    memory = at_1.raised(on(1), at(1), on(5), AT_5, at(2)).looked(plan, AT_5, at(2))
+    return Memory.from_json(memory.as_json())
+
+
+def test_a_plan_edited_during_a_soak_shortens_nothing_at_the_present_stage() -> None:
+    """[1, 5, 25, 100] became [1, 10, 50, 100] at 5 %: it soaks its hour, and is checked, before 10 %."""
+    assert until(look(EDITED, AT_5, 2.4, entered())) == at(3)
+    assert isinstance(look(EDITED, AT_5, 3, entered()), Check)
+    passed = entered().judged([Streak("errors", Consequence()).counted("pass", "", None, at(3))], at(3))
+    act = look(EDITED, AT_5, 3, passed)
+    assert isinstance(act, Raise)
+    assert act.stage.percentage == 10
+
+
+def test_a_longer_soak_in_an_edited_plan_counts_at_once() -> None:
+    longer = RolloutPlan(planned_stages([1, 5, 25, 100], soak="3h"))
+    assert until(look(longer, AT_5, 4, entered(PLAN))) == at(5)
+
+
+def test_what_was_edited_in_a_plan_is_named() -> None:
+    (said, *more) = EDITED.changes_from(entered().plan)
+    assert said.startswith("stages was [[1, 3600.0], [5, 3600.0]")
+    assert more == []
+    assert CHECKED.changes_from(entered().plan) == []
+
+
+def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> None:
+    """With on_drift="adopt" a retry goes on from a position that its edited plan does not have."""
+    plan = RolloutPlan(
+        planned_stages([{"percentage": 1, "soak": "2h"}, {"percentage": 10, "soak": "1h"}, 100]), on_drift="adopt"
+    )
+    retry = Memory(run_began=at(0.5), is_retry=True)
+    assert until(look(plan, AT_5, 3, retry)) == at(4)
