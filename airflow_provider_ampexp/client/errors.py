@@ -103,6 +103,12 @@ class UnexpectedResponseError(ManagementApiError):
     meaning = "The answer is not one of the Management API."
 
 
+class GatewayRefusalError(UnexpectedResponseError):
+    """A 4xx with an HTML page: a gateway before the service refused the call, and the service never saw it."""
+
+    meaning = "A gateway before Amplitude refused the call; nothing was changed."
+
+
 class AmbiguousKeyError(ManagementApiError):
     """One key in several projects, and nothing said which project is meant."""
 

@@ -38,6 +38,7 @@ from airflow_provider_ampexp.client.counts import Outcome, RequestCounts
 from airflow_provider_ampexp.client.errors import (
     BY_STATUS,
     ConnectionFailedError,
+    GatewayRefusalError,
     ManagementApiError,
     NoAnswerError,
     RateLimitError,
@@ -264,7 +265,8 @@ class _Call:
             raise self._without_answer(answer)
         if 200 <= answer.status < 300:
             return self._answer(answer.status, answer.body)
-        if answer.status == 404 and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
+        is_gone = answer.status == 404 and not _is_html(answer)
+        if is_gone and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
             return self._answer(answer.status, b"")
         raise self._refused(answer)
 
@@ -290,7 +292,7 @@ class _Call:
             return True
         if isinstance(error, ConnectionFailedError):
             return not self._hopeless
-        if isinstance(error, UncertainWriteError):
+        if isinstance(error, UncertainWriteError | GatewayRefusalError):
             return self._repeat is not Repeat.ONCE
         return isinstance(error, ServerError | NoAnswerError)
 
@@ -316,6 +318,8 @@ class _Call:
             return error
         if status >= 500:
             return self._error(ServerError, detail, status)
+        if status != 429 and status >= 400 and _is_html(received):
+            return self._error(GatewayRefusalError, detail, status)
         if 300 <= status < 400:
             return self._error(UnexpectedResponseError, "A redirect, which is not followed.", status)
         refusal = self._error(BY_STATUS.get(status, UnexpectedResponseError), detail, status)
@@ -325,6 +329,12 @@ class _Call:
 
     def _error(self, kind: type[_E], detail: str, status: int | None = None) -> _E:
         return kind(self._method, self._path, detail, status)
+
+
+def _is_html(received: Received) -> bool:
+    """Whether the answer is a page, which the service never gives."""
+    is_declared = received.headers.get("Content-Type", "").lower().startswith("text/html")
+    return is_declared or received.body.lstrip().startswith(b"<")
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.ensure.errors import UnsettledError
-from airflow_provider_ampexp.triggers.trouble import NEEDS_A_PERSON, may_pass
+from airflow_provider_ampexp.triggers.trouble import NEEDS_A_PERSON, may_be_momentary, may_pass
 
 _MAY_PASS = (ManagementApiError, UnsettledError)
 
@@ -19,10 +19,11 @@ class AmplitudeTaskError(Exception):
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
+def doing(what: str, *, has_begun: bool = False) -> Iterator[None]:
     """Say in every error what was being done.
 
     :param what: such as ``set the rollout percentage of flag 'checkout'``
+    :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
     :raises AirflowFailException: when no retry can mend it
     :raises AmplitudeTaskError: when one may
     """
@@ -30,5 +31,6 @@ def doing(what: str) -> Iterator[None]:
         yield
     except (*NEEDS_A_PERSON, *_MAY_PASS) as error:
         # What was raised below says nothing more than its message does, so the log is spared its traceback.
-        kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+        is_retried = may_pass(error) or (has_begun and may_be_momentary(error))
+        kind = AmplitudeTaskError if is_retried else AirflowFailException
         raise kind(f"Could not {what}. {error}") from None

@@ -44,6 +44,7 @@ from airflow_provider_ampexp.rollout.decision import audience_drift
 from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky, interval
 from airflow_provider_ampexp.triggers.soak import SoakWatch
+from airflow_provider_ampexp.triggers.trouble import patiently
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -161,7 +162,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def execute(self, context: Context) -> OutcomeXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
-        with doing(self._purpose(context)), self.hook() as hook:
+        has_begun = self.follows_another_task or attempts.is_automatic_retry(context, self.retries)
+        with doing(self._purpose(context), has_begun=has_begun), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
             flag = RollingFlag.find(hook.client, target, plan.segment)
@@ -220,8 +222,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
         if status not in ("due", "changed") or watch is None or memory is None:
             raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
-        with doing(f"ramp {self.described()}"), self.hook() as hook:
+        with doing(f"ramp {self.described()}", has_begun=True), self.hook() as hook:
             plan = self.plan()
+            patiently(lambda: hook.fields)
             if "kind" in watch and "id" in watch:
                 watched = SoakWatch.from_plain(watch)
                 flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
@@ -315,7 +318,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         )
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
             self.defer_until(context, watch, memory)
-        while (event := watch.look(flag.client)) is None:
+        while (event := patiently(lambda: watch.look(flag.client))) is None:
             time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
         flag.look(archived=event["archived"])
         return memory.with_listed(event.get("audience"))

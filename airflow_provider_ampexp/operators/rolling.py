@@ -16,6 +16,7 @@ from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
 from airflow_provider_ampexp.rollout.audience import Audience
 from airflow_provider_ampexp.rollout.history import since
+from airflow_provider_ampexp.triggers.trouble import patiently
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -92,7 +93,7 @@ class RollingFlag:
         versions = self._read_versions()
         config = versions[0].get("flagConfig") or {} if versions else {}
         while position_of(config, self.segment) is None or "tags" not in config:
-            newest, config = versions[:1], self.target.read(self.client)
+            newest, config = versions[:1], patiently(lambda: self.target.read(self.client))
             versions = self._read_versions()
             if versions[:1] == newest:  # else it may have been changed between the two
                 break
@@ -221,7 +222,7 @@ class RollingFlag:
             self.look(archived=self.seen.archived)
             return self.config
 
-        bring_to(self.client, self.target, self.config, wanted, read=read)
+        patiently(lambda: bring_to(self.client, self.target, self.config, wanted, read=read))
 
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})
@@ -232,7 +233,7 @@ class RollingFlag:
         self.seen = Seen(position, archived, history, tags, Audience.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
-        versions = self.target.endpoints(self.client).versions(self.id)
+        versions = patiently(lambda: self.target.endpoints(self.client).versions(self.id))
         return sorted(versions, key=_number, reverse=True)
 
     def _position(self, config: FlagConfig) -> Position:

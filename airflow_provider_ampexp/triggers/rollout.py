@@ -11,11 +11,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
 from airflow_provider_ampexp.triggers.soak import SoakWatch
-from airflow_provider_ampexp.triggers.trouble import may_pass
+from airflow_provider_ampexp.triggers.trouble import Refusals, may_pass
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
+
+LOOKS_WHILE_REFUSED = 30.0
+"""Seconds between two looks, at most, until it is known whether a refusal lasts."""
 
 
 class AmplitudeSoakTrigger(BaseTrigger):
@@ -26,7 +29,8 @@ class AmplitudeSoakTrigger(BaseTrigger):
     one. What comes next is the worker's to do. It ends with one event, a
     :class:`~airflow_provider_ampexp.triggers.soak.SoakEvent` and what the task needs to go on, and never raises, since
     Airflow would not call the task again then. A look that fails for a reason that may pass is tried again for as long
-    as the soak lasts and after: an outage of Amplitude ends no rollout.
+    as the soak lasts and after: an outage of Amplitude ends no rollout. A refusal (401, 403, 404, an unknown
+    connection) ends the wait when every look of 5 minutes was refused.
 
     :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
     :param watch: what is watched, as :meth:`SoakWatch.as_plain` writes it
@@ -89,21 +93,26 @@ class _Soak:
     def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
         self._watch = SoakWatch.from_plain(trigger.watch)
         self.target = Target(self._watch.kind, id=self._watch.id)
-        self.interval = trigger.poll_interval
+        self.interval = self._interval = trigger.poll_interval
         self._log = trigger.log
         self._is_failing = False
+        self._refusals = Refusals()
 
     def seconds_left(self, now: datetime) -> float:
         return (self._watch.until - now).total_seconds()
 
     def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
         self._is_failing = False
+        self._refusals.are_over()
+        self.interval = self._interval
         event = self._watch.judge(config, self._watch.now(client))
         return cast("Event | None", event)
 
     def failed(self, error: Exception) -> Event | None:
         if not may_pass(error):
-            return {"status": "error", "archived": False, "why": str(error)}
+            if self._refusals.are_final(error):
+                return {"status": "error", "archived": False, "why": str(error)}
+            self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
         if not self._is_failing:
             self._log.warning("A look failed, which may pass: %s", error)
         self._is_failing = True

@@ -16,6 +16,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, Moment
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.triggers import trouble
 
 Runner = Callable[..., Run]
 
@@ -233,14 +234,15 @@ def test_two_attempts_at_once(emulator: Emulator) -> None:
 
 
 def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
-    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trouble, "REFUSED_FOR", 1.0)
     flag_id = flag(emulator)
     broken = Failures()
     # An outage is ridden out; a key that was revoked is not.
     soaks.will(
         lambda: (emulator.fault("status", status=503, times=3), soaks.end()),
-        lambda: (emulator.fault("status", status=401), soaks.end()),
+        lambda: (emulator.fault("status", status=401, times=None), soaks.end()),
     )
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **RETRIED, **broken.callback, **PLAN)
@@ -250,6 +252,43 @@ def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
     assert exposures(emulator, flag_id) == [0, 1, 25]
     assert "Could not watch flag 'search' during its soak" in broken.said("ramp")
     assert "It stays as it is" in broken.said("ramp")
+
+
+REFUSALS = [
+    {"kind": "status", "status": 401},
+    {"kind": "status", "status": 403},
+    {"kind": "status", "status": 404},
+    *({"kind": "html", "status": status} for status in (401, 403, 404)),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda one: f"{one['kind']} {one['status']}")
+def test_a_rollout_goes_on_after_refusals_of_a_moment(
+    run: Runner,
+    impatient: Emulator,
+    dag_id: str,
+    soaks: Soaks,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: dict[str, Any],
+) -> None:
+    """While a trigger looks, while a worker reads, and while it writes."""
+    monkeypatch.setattr(trouble, "_PAUSE", 0.05)
+    flag_id = flag(impatient)
+    soaks.will(
+        lambda: (impatient.fault(times=2, **refusal), soaks.end()),
+        lambda: (
+            impatient.fault(route="GET /api/1/flags/{id}/versions", **refusal),
+            impatient.fault(route="PATCH /api/1/flags/{id}", **refusal),
+            soaks.end(),
+        ),
+    )
+    with DAG(dag_id) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **RETRIED, **PLAN)
+    ran = run(dag)
+
+    assert ran.states == {"ramp": "success"}
+    assert ran.tries["ramp"] == 1 or refusal["kind"] == "html"
+    assert exposures(impatient, flag_id) == [0, 1, 25, 100]
 
 
 @pytest.mark.parametrize("event", [None, {}, {"status": "surprise"}, {"status": "due"}])
