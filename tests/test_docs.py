@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,29 @@ def test_every_example_parses_and_imports_what_is_there(page: Path) -> None:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("airflow_provider_ampexp"):
                 module = importlib.import_module(str(node.module))
                 assert [one.name for one in node.names if not hasattr(module, one.name)] == []
+
+
+def test_the_runbook_quotes_what_the_code_says() -> None:
+    said = "\n".join(_texts(ROOT / "airflow_provider_ampexp"))
+    quotes = re.findall(r"^```text\n(.*?)^```$", (ROOT / "docs" / "runbook.md").read_text(), re.DOTALL | re.MULTILINE)
+    parts = [
+        part
+        for quote in quotes
+        for part in re.split(r"\s*(?:…|\band |[.,:;()] |[.:]$)\s*", quote.strip())
+        if len(part) > 6
+    ]
+    assert len(parts) > 20
+    assert [part for part in parts if part not in said] == [], "docs/runbook.md quotes words that no code says"
+
+
+def _texts(package: Path) -> Iterator[str]:
+    """All texts of the code, with a gap where a value is put in."""
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else " … " for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_every_example_dag_is_on_the_page_of_examples() -> None:
