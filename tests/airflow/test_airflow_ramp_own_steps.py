@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG, chain
 from airflow.sdk.exceptions import AirflowFailException
 from airflow_runs import Run
-from ramps import ON, PLAN, RETRIED, Deaths, Failures, Soaks, clear, exposures, flag, told, writes
+from ramps import HAS_TASK_STATE, ON, PLAN, RETRIED, Deaths, Failures, Soaks, clear, exposures, flag, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -245,3 +245,36 @@ def test_a_rollout_that_could_not_go_back_is_refused_before_it_raises(
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
     assert writes(emulator) == 0
     assert "Name a percentage as rollback=, or 'off'" in broken.said("ramp")
+
+
+@pytest.mark.skipif(not HAS_TASK_STATE, reason="this Airflow keeps no notes of a task")
+def test_a_retry_under_lowered_retries_undoes_no_rollback(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker dies right after the rollback. By its numbers the retry looks like a first attempt after a clear."""
+    flag_id = flag(emulator)
+    deaths = Deaths(soaks, monkeypatch)
+    noted: list[Any] = []
+
+    def before(context: Any) -> None:
+        if context["ti"].try_number == 1 and not exposures(emulator, flag_id)[1:]:
+            deaths.at(7, done=True)
+        elif context["ti"].try_number == 2:
+            noted.append(context["task_state_store"].get("amplitude_begun"))
+            ramp.retries = int(RETRIED["retries"]) - 1  # as in a DAG file that was edited meanwhile
+            context["ti"].task.retries = ramp.retries
+
+    with DAG(dag_id) as dag:
+        ramp = AmplitudeRampRolloutOperator(
+            task_id="ramp",
+            flag_key="search",
+            guardrails=[lambda moment: False],
+            pre_execute=before,
+            **RETRIED,
+            **PLAN,
+        )
+    ran = run(dag)
+
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
+    assert noted[0]["try"] == 1
+    assert exposures(emulator, flag_id) == [0, 1, 0]
