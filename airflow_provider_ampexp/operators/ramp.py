@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
 # begun a moment later than was thought.
 _SHORT_WAIT = 2.0
+# How long after its end Airflow ends a wait whose trigger was lost; an outage of the service or the triggerer may take
+# up to that. The failed attempt is retried, and finds its place in the flag's history.
+_LOST_AFTER = timedelta(hours=6)
 
 
 class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
@@ -317,14 +321,17 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag.local_clock_error,
         )
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
-            self.defer_until(context, watch, memory)
+            self.defer_until(context, watch, memory, timedelta(seconds=watch.seconds_left(flag.client)) + _LOST_AFTER)
         while (event := patiently(lambda: watch.look(flag.client))) is None:
             time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
         flag.look(archived=event["archived"])
         return memory.with_listed(event.get("audience"))
 
-    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory) -> NoReturn:
-        """Free the worker until the trigger says that the wait is over."""
+    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory, lasts: timedelta) -> NoReturn:
+        """Free the worker until the trigger says that the wait is over.
+
+        :param lasts: after what Airflow ends a wait whose trigger was lost
+        """
         ti = context.get("ti")
         plain = {"watch": watch.as_plain(), "memory": memory.as_json()}
         trigger = self.trigger_class()(
@@ -333,7 +340,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             ti_id=None if ti is None else str(ti.id),
             **plain,
         )
-        self.defer(trigger=trigger, method_name="resume", kwargs=plain)
+        self.defer(trigger=trigger, method_name="resume", kwargs=plain, timeout=lasts)
 
     def trigger_class(self) -> type[AmplitudeSoakTrigger]:
         """The trigger that waits. It is loaded here, since that takes longer than the parsing of a DAG should."""

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE = 0.1
 _LONGEST_BACKOFF = 60.0
+_LONGEST_ROUND = 300.0
 _GATHERING = 1.0  # seconds at most for which who joins waits for others to join, too
 
 Event = dict[str, Any]
@@ -105,6 +106,7 @@ class SharedWatch:
         self._running: asyncio.Task[None] | None = None
         self._began = self._not_before = float("-inf")
         self._failed = 0
+        self._given_up = 0
         self._fields: ConnectionFields | None = None
         self._lookout: Lookout | None = None
 
@@ -163,7 +165,12 @@ class SharedWatch:
         wanted = self._plan(self._began)
         try:
             if wanted.due:
-                self._tell(wanted, await asyncio.to_thread(self._look, wanted))
+                look = asyncio.to_thread(self._look, wanted, self._given_up)
+                self._tell(wanted, await asyncio.wait_for(look, _LONGEST_ROUND))
+        except asyncio.TimeoutError:
+            self._give_up()
+            why = f"Looking with connection {self._conn_id!r} failed: no look ended within {_LONGEST_ROUND:g} s."
+            self._tell(wanted, Sight(trouble=TimeoutError(why)))
         except Exception as error:
             # Nobody is to wait for ever because of a mistake of ours.
             self._tell(wanted, Sight(trouble=error))
@@ -173,14 +180,26 @@ class SharedWatch:
         if self._seats:
             self._wake_at(min(seat.due for seats in self._seats.values() for seat in seats))
 
-    def _look(self, wanted: _Round) -> Sight:
-        """Runs in a thread, where the connection may be looked up and HTTP may block."""
-        disconnected = self._connect() if wanted.joined or self._lookout is None else None
+    def _give_up(self) -> None:
+        """Leave the client to the thread that hangs; the next round makes one of its own."""
+        self._given_up += 1
+        self._fields = self._lookout = None
+
+    def _look(self, wanted: _Round, given_up: int) -> Sight:
+        """Runs in a thread, where the connection may be looked up and HTTP may block.
+
+        :param given_up: how many rounds were given up when this one began
+        """
+        disconnected = self._connect(given_up) if wanted.joined or self._lookout is None else None
         if self._lookout is None:
             return Sight(trouble=disconnected)
         lookout = self._lookout
         sight = self._see(lookout, wanted)
-        if isinstance(sight.trouble, AuthenticationError) and self._connect() is None and self._lookout is not lookout:
+        if (
+            isinstance(sight.trouble, AuthenticationError)
+            and self._connect(given_up) is None
+            and self._lookout is not lookout
+        ):
             sight = self._see(self._lookout, wanted)  # the key was changed meanwhile
         sight.disconnected = disconnected
         return sight
@@ -200,10 +219,12 @@ class SharedWatch:
         )
         return sight
 
-    def _connect(self) -> Exception | None:
+    def _connect(self, given_up: int) -> Exception | None:
         """Look the connection up, and begin anew if it was edited. Returns what is wrong with it."""
         try:
             fields = AmplitudeExperimentHook(self._conn_id).fields
+            if given_up != self._given_up:
+                return TimeoutError("This look was given up.")
             if fields != self._fields:
                 # No retries inside of a call: the next round is the retry.
                 client = fields.connect(retry_for=0)

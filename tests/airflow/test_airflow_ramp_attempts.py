@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -298,3 +299,13 @@ def test_an_event_that_it_does_not_know_is_an_error(emulator: Emulator, event: A
     with pytest.raises(AmplitudeTaskError, match="does not know"):
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN).resume({}, event)
     assert emulator.requests()["total"] == 0
+
+
+def test_a_wait_whose_trigger_is_lost_ends_some_hours_after_its_time(emulator: Emulator) -> None:
+    """`airflow db clean` may delete the row of a trigger that waits; its task would be deferred for ever."""
+    flag(emulator)
+    with pytest.raises(TaskDeferred) as deferred:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN).execute({})
+    timeout = deferred.value.timeout
+    assert timeout is not None
+    assert timedelta(hours=6) < timeout < timedelta(hours=7, minutes=1)

@@ -284,3 +284,32 @@ def connect(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, conn_id: str, k
 
 def revoke(emulator: Emulator, key: str) -> None:
     emulator.load({"keys": [{"key": key, "person": "Gone", "projects": [emulator.project_id], "revoked": True}]})
+
+
+def test_a_look_that_hangs_blinds_nobody_for_good(
+    emulator: Emulator, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_watch, "_LONGEST_ROUND", 0.3)
+    (id,) = flags(emulator, 1)
+    goes_on = threading.Event()
+    see = shared_watch.SharedWatch._see
+
+    def hang_once(watch: Any, lookout: Lookout, wanted: Any) -> Sight:
+        if not hung:
+            hung.append(lookout)
+            goes_on.wait(20)
+        return see(watch, lookout, wanted)
+
+    hung: list[Lookout] = []
+    monkeypatch.setattr(shared_watch.SharedWatch, "_see", hang_once)
+
+    async def two_waits() -> list[dict[str, Any]]:
+        try:
+            first = await wait_with_others(CONNECTION, Waiter(id))
+            return [first, await wait_with_others(CONNECTION, Waiter(id, looks=2))]
+        finally:
+            goes_on.set()
+
+    failed, seen = asyncio.run(two_waits())
+    assert "no look ended within 0.3 s" in failed["error"]
+    assert seen == {"looks": 2}

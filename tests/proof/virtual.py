@@ -171,6 +171,9 @@ def told_by(timeline: Timeline) -> Iterator[None]:
     async def to_thread(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
+    async def wait_for(work: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        return await work
+
     clock = SimpleNamespace(
         time=lambda: timeline.now.timestamp(), monotonic=lambda: timeline.seconds, sleep=timeline.sleep
     )
@@ -179,7 +182,8 @@ def told_by(timeline: Timeline) -> Iterator[None]:
         assert timeline.actor is not None
         return timeline.actor.event_loop
 
-    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, get_running_loop=get_running_loop)
+    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, wait_for=wait_for, get_running_loop=get_running_loop)
+    loop.TimeoutError = asyncio.TimeoutError
     new = {time: clock, asyncio: loop, real.datetime: Moment}
     places = [(module, name, one) for old, one in new.items() for module, name in _looks_at(old)]
     with _instead([*places, (tenacity, "time", clock), (tenacity.nap, "time", clock)]):
