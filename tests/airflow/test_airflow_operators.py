@@ -263,7 +263,8 @@ def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(run: Runner, emul
     ran = run(dag)
 
     assert ran.succeeded, ran.states
-    assert emulator.inclusions("flags", flag["id"], "1_0") == [*NUMERIC, "+1", "+2"]
+    assert emulator.inclusions("flags", flag["id"], "1_0")[:5] == NUMERIC
+    assert sorted(emulator.inclusions("flags", flag["id"], "1_0")[5:]) == ["+1", "+2"]
     now = emulator.flag(flag["id"])
     assert (now["rolloutPercentage"], now["description"], now["rolloutWeights"]) == (25, "1_000", {"1_0": 2})
     assert now["variants"][0]["payload"] == "1_000"
