@@ -223,13 +223,12 @@ def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emul
 
 def test_native_rendering(run: Runner, emulator: Emulator, dag_id: str) -> None:
     flag = emulator.create_flag("2024", variants=[{"key": "on"}])  # a key that native rendering makes a number
-    params = {"key": "2024", "id": flag["id"], "percentage": 30, "users": ["ana"], "none": None}
+    params = {"key": "2024", "id": flag["id"], "percentage": 30, "users": ["ana"]}
     with DAG(dag_id, params=params, render_template_as_native_obj=True) as dag:
         AmplitudeSetRolloutOperator(
             task_id="rollout",
             flag_key="{{ params.key }}",
             percentage="{{ params.percentage }}",
-            segment="{{ params.none }}",
         ) >> AmplitudeAddInclusionsOperator(
             task_id="users", flag_id="{{ params.id }}", variant="on", users="{{ params.users }}"
         )
