@@ -21,6 +21,7 @@ from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
 from airflow_provider_ampexp.triggers.look import look
+from airflow_provider_ampexp.triggers.trouble import patiently
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +65,8 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         ``mode`` is of no matter then. Since Airflow 3.3 the wait begins in the triggerer, too, and ends there when it
         is met, so that it needs no worker. That is so where all arguments are written in the DAG (no templates, nothing
         that another task gives, no mapping) and nothing else is to be done on the worker: no ``outlets``,
-        ``execution_timeout``, ``pre_execute``, ``post_execute``, ``on_execute_callback`` or ``do_xcom_push=False``.
+        ``execution_timeout``, ``pre_execute``, ``post_execute``, ``on_execute_callback``,
+        ``on_success_callback`` or ``do_xcom_push=False``.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             not type(self).__module__.startswith("airflow_provider_ampexp.")
             or self.outlets
             or self.on_execute_callback
+            or self.on_success_callback  # Airflow runs no other than those of a failure for what ends in the triggerer
             or self._pre_execute_hook
             or self._post_execute_hook
             or self.execution_timeout
@@ -157,7 +160,8 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             with doing(f"look at {self.described()}"), self._quiet_hook() as hook:
                 target = self.target(self.project_of(hook))
                 condition = self.condition()
-                verdict = look(hook.client, target, condition)
+                client = hook.client if self._last is None else patiently(lambda: hook.client)
+                verdict = patiently(lambda: look(client, target, condition))
         except AmplitudeTaskError as error:
             self._failures += 1
             if self.deferrable or (self._failures >= FAILURES and not self.reschedule):

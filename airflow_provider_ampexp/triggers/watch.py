@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
@@ -16,13 +17,16 @@ from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.triggers.conditions import from_plain
 from airflow_provider_ampexp.triggers.look import seen, why_never
 from airflow_provider_ampexp.triggers.shared_watch import Event, wait_with_others
-from airflow_provider_ampexp.triggers.trouble import may_pass
+from airflow_provider_ampexp.triggers.trouble import Refusals, may_pass
 from airflow_provider_ampexp.triggers.url_xcom import URL_XCOM_KEY
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
     from airflow_provider_ampexp.client.flags import Kind
+
+LOOKS_WHILE_REFUSED = 30.0
+"""Seconds between two looks, at most, until it is known whether a refusal lasts."""
 
 GRACE = 600.0
 """Seconds after which Airflow itself ends a wait whose trigger nobody runs."""
@@ -148,7 +152,10 @@ class _Wait:
     """Waits with the others of its connection."""
 
     def __init__(self, trigger: AmplitudeWatchTrigger) -> None:
-        self.target, self.interval = trigger.target, trigger.poll_interval
+        self.target = trigger.target
+        self.interval = self._interval = trigger.poll_interval
+        self._was_seen = False
+        self._refusals = Refusals()
         self._condition = from_plain(trigger.condition)
         self._deadline = trigger.ends_at
         self._limit = trigger.failures
@@ -165,6 +172,9 @@ class _Wait:
         except Exception as error:
             return self.failed(error)
         self._failures = 0
+        self._was_seen = True
+        self._refusals.are_over()
+        self.interval = self._interval
         if verdict.status != "waiting":
             return {"status": verdict.status, "why": verdict.why, "seen": dict(verdict.seen)}
         if verdict.why != self._last:
@@ -175,9 +185,13 @@ class _Wait:
         return self._at_the_end()
 
     def failed(self, error: Exception) -> Event | None:
-        if isinstance(error, TargetNotFoundError):
+        if isinstance(error, TargetNotFoundError) and (not self._was_seen or self._refusals.are_final(error)):
             return {"status": "never", "why": why_never(self.target, error), "seen": {}}
         if not may_pass(error):
+            is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen
+            if not is_unknown and not self._refusals.are_final(error):
+                self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
+                return self._at_the_end()
             return {"status": "error", "may_pass": False, "why": str(error)}
         self._failures += 1
         if self._failures == 1:

@@ -27,6 +27,7 @@ from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.sensors import watch
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
+from airflow_provider_ampexp.triggers import trouble
 from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
 Runner = Callable[[DAG], Run]
@@ -208,7 +209,11 @@ def test_polls_that_fail_for_now_are_ridden_out_up_to_a_limit(
     impatient.fault("status", status=503)
     with pytest.raises(AmplitudeTaskError):
         AmplitudeEnabledSensor(task_id="d", enabled=False, deferrable=True, **arguments).execute({})
-    impatient.fault("status", status=401)
+    monkeypatch.setattr(trouble, "_PAUSE", 0.05)
+    impatient.fault("status", times=3, status=401)
+    assert AmplitudeEnabledSensor(task_id="f", enabled=False, **arguments).execute({})["enabled"] is False
+    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.2)
+    impatient.fault("status", times=None, status=401)
     with pytest.raises(AirflowFailException, match="key"):
         AmplitudeEnabledSensor(task_id="e", enabled=False, **arguments).execute({})
 
@@ -290,7 +295,7 @@ def test_only_what_is_written_in_the_dag_begins_in_the_triggerer() -> None:
         return sensor.start_from_trigger
 
     assert begins()
-    assert begins(soft_fail=True, project_id="1", segment="Beta", on_success_callback=print)
+    assert begins(soft_fail=True, project_id="1", segment="Beta", on_failure_callback=print)
     assert not begins(deferrable=False)
     assert not begins(flag_key="{{ params.flag }}")
     assert not begins(at_least="{{ params.percentage }}")
@@ -299,6 +304,7 @@ def test_only_what_is_written_in_the_dag_begins_in_the_triggerer() -> None:
     assert not begins(pre_execute=print)
     assert not begins(post_execute=print)
     assert not begins(on_execute_callback=print)
+    assert not begins(on_success_callback=print)
     assert not begins(do_xcom_push=False)
 
     class Mine(AmplitudeRolloutSensor):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.triggers import shared_watch
+from airflow_provider_ampexp.triggers import shared_watch, trouble
 from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
 from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
@@ -134,7 +134,12 @@ def test_it_waits_as_long_as_a_429_says(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_it_gives_up_at_once_when_no_waiting_helps(emulator: Emulator, status: int) -> None:
+@pytest.mark.usefixtures("quick_backoff")
+def test_it_gives_up_when_a_refusal_lasts(emulator: Emulator, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    switched_on = emulator.create_flag("on", enabled=True, variants=[{"key": "on"}])
+    emulator.fault("status", times=3, status=status)
+    assert events(trigger(switched_on["id"]))[0]["status"] == "met"
+    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.0)
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.fault("status", times=None, status=status)
     emulator.clear_requests()
