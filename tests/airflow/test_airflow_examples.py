@@ -238,8 +238,8 @@ def test_coordinated_release(two_regions: tuple[Emulator, Emulator], run: Any) -
 
 def test_coordinated_release_goes_back_in_reverse_order(two_regions: tuple[Emulator, Emulator], run: Any) -> None:
     _, europe = two_regions
-    # In the EU the backend is raised twice; then somebody takes the key's right to write, and gives it back.
-    europe.fault("status", status=403, route="PATCH /api/1/flags/{id}", skip=3)
+    # In the EU the backend is raised twice; then Amplitude refuses a write for good, and takes the next ones.
+    europe.fault("status", status=400, route="PATCH /api/1/flags/{id}", skip=3)
     ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
     assert not ran.succeeded
     assert ran.states["eu.api[0]"] == "failed"
