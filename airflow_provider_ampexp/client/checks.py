@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +20,12 @@ REGIONS = {
 MAX_INCLUSIONS = 2000
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+
+
+def nearest(given: object, known: Iterable[str]) -> str:
+    """``"; is 'hold' meant?"`` for the known word that is nearest to what was given; empty when none is near."""
+    near = get_close_matches(str(given), list(known), n=1)
+    return f"; is {near[0]!r} meant?" if near else ""
 
 
 def key_problem(key: object) -> str | None:

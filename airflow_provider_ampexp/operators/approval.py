@@ -68,8 +68,7 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         # A worker is never told the answer; the triggerer and the task that is resumed are.
         super().__init__(**{**kwargs, "deferrable": True})
         arguments.check_literal("approvers", approvers, _names)
-        if arguments.is_literal(approval_timeout):
-            self.approval()
+        self.approval()
 
     def plan(self) -> RolloutPlan:
         """The plan of the whole rollout, of which nothing is carried out here."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from airflow_provider_ampexp.client.checks import nearest
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.plans.fields import shown
 from airflow_provider_ampexp.plans.file import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
@@ -177,10 +177,10 @@ def _in_our_words(message: str) -> str:
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
-    near = get_close_matches(name, model.model_fields, n=1)
+    near = nearest(name, model.model_fields)
     if not near and name in PlanFile.model_fields:
         return "is not a field here, but of the file itself; mind how far it is indented"
-    return f"is not a field here{f'; is {near[0]!r} meant?' if near else ''}"
+    return f"is not a field here{near}"
 
 
 def _tag(loc: FieldPath) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias, get_args
 
+from airflow_provider_ampexp.client.checks import nearest
 from airflow_provider_ampexp.client.errors import InvalidInputError
 
 OnRefusal: TypeAlias = Literal["hold", "rollback"]
@@ -29,8 +30,10 @@ class Approval:
 
     def __post_init__(self) -> None:
         for field in ("on_reject", "on_no_answer"):
-            if getattr(self, field) not in get_args(OnRefusal):
-                raise InvalidInputError(field, f"{getattr(self, field)!r} is neither 'hold' nor 'rollback'")
+            given = getattr(self, field)
+            if given not in get_args(OnRefusal):
+                meant = nearest(given, get_args(OnRefusal))
+                raise InvalidInputError(field, f"expected 'hold' or 'rollback', got {given!r}{meant}")
         if self.timeout is not None and self.timeout <= timedelta(0):
             raise InvalidInputError("approval_timeout", "must be more than nothing")
 

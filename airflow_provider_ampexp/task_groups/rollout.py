@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
+from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.approval import AmplitudeApprovalOperator
@@ -14,6 +16,7 @@ from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.rollout import Stage, planned_stages
+from airflow_provider_ampexp.rollout.approval import Approval
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout.approval import OnRefusal
@@ -54,9 +57,9 @@ def staged_rollout(
     if not arguments.is_literal(stages) or isinstance(stages, str):
         raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
     percentages = [stage.percentage for stage in planned_stages(stages)]
-    unknown = sorted(set(approve_before) - set(percentages))
-    if unknown:
-        raise InvalidInputError("approve_before", f"{unknown} are none of the stages {percentages}")
+    _check_approvals(approve_before, percentages, {"approvers": approvers, "approval_timeout": approval_timeout})
+    Approval(percentages[0], on_reject=on_reject, on_no_answer=on_no_answer)  # refuses a wrong word
+    _check_names(rollout)
     shared = {**rollout, "stages": stages, "soak": soak}
     with TaskGroup(group_id) as group:
         back = AmplitudeRollbackOperator(task_id="rollback", **shared).as_teardown()
@@ -82,3 +85,29 @@ def staged_rollout(
                     last >> task
                 last = task
     return group
+
+
+def _check_approvals(approve_before: object, percentages: list[int], about_them: Mapping[str, object]) -> None:
+    """Refuse approvals of what is no stage, and what is said about approvals where there are none."""
+    if isinstance(approve_before, str | Mapping) or not isinstance(approve_before, Collection):
+        raise InvalidInputError("approve_before", f"expected a list of stages such as [50], got {approve_before!r}")
+    unknown = [stage for stage in approve_before if stage not in percentages]
+    if unknown:
+        raise InvalidInputError("approve_before", f"{unknown} are none of the stages {percentages}")
+    given = [name for name, value in about_them.items() if value]
+    if given and not approve_before:
+        raise InvalidInputError(given[0], "is about approvals, and approve_before names no stage that needs one")
+
+
+def _check_names(given: Mapping[str, object]) -> None:
+    """Refuse what neither the ramp nor a task of Airflow takes: Airflow would name one of the group's tasks instead."""
+    known = {
+        name
+        for kind in AmplitudeRampRolloutOperator.__mro__
+        if "__init__" in vars(kind)
+        for name in inspect.signature(vars(kind)["__init__"]).parameters
+    } - {"self", "args", "kwargs", "task_id"}
+    for name in given:
+        if name not in known:
+            own = inspect.signature(staged_rollout).parameters.keys() - {"rollout"}
+            raise InvalidInputError(name, f"is not an argument of staged_rollout{checks.nearest(name, known | own)}")
