@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -95,6 +96,15 @@ class ManagementClient:
         """How many seconds this machine's clock is ahead of the service's; ``None`` until a change was seen made."""
         error = self._transport.clock.local_error
         return None if error is None else error.total_seconds()
+
+    @property
+    def before_write(self) -> Callable[[], None] | None:
+        """Called once, before the first request that changes something; what it raises keeps that request back."""
+        return self._transport.before_write
+
+    @before_write.setter
+    def before_write(self, check: Callable[[], None] | None) -> None:
+        self._transport.before_write = check
 
     @property
     def requests(self) -> RequestCounts:

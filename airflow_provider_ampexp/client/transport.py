@@ -15,7 +15,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
@@ -114,6 +114,7 @@ class Transport:
             self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self.clock = ServiceClock(base_url)
         self._late_until = 0.0
+        self.before_write: Callable[[], None] | None = None
         self.counts = RequestCounts()
 
     @property
@@ -152,6 +153,9 @@ class Transport:
         :param route: the path after ``/api/1``, such as ``/flags/{id}``
         :param names: the ids and keys that stand in it
         """
+        if method != "GET" and self.before_write is not None:
+            check, self.before_write = self.before_write, None
+            check()
         found = {field: quote(checks.path_name(field, value), safe="") for field, value in (names or {}).items()}
         path = "/api/1" + route.format(**found)
         call = _Call(self, method, path, "/api/1" + route, query, body, repeat)

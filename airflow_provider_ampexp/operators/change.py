@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.asset_events import tell_assets
 from airflow_provider_ampexp.operators.errors import doing
 from airflow_provider_ampexp.operators.link import show_link
+from airflow_provider_ampexp.operators.out_of_date import CHOICES, IfChangedSince, refuse_before_a_write
 from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
 
 if TYPE_CHECKING:
@@ -94,6 +97,56 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
     @abstractmethod
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Bring the flag or experiment to the wanted state."""
+
+
+class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
+    """A task that changes who gets a flag or experiment, and does not overrule a later change of somebody else.
+
+    :param if_changed_since: what to do when a field that it would change was changed after the run was due and before
+        the run began, as happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the
+        same (templated). Whoever made that change counts. A run that begins within a minute is never out of date.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
+    if_changed_since_default: ClassVar[IfChangedSince] = "fail"
+
+    def __init__(self, *, if_changed_since: IfChangedSince | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.if_changed_since = self.if_changed_since_default if if_changed_since is None else if_changed_since
+        arguments.check_literal("if_changed_since", self.if_changed_since, _if_changed_since)
+        self._context: Context | None = None
+
+    @abstractmethod
+    def written_fields(self) -> Sequence[str]:
+        """The fields that it may change, as the version history calls them."""
+
+    def execute(self, context: Context) -> OutcomeXCom:
+        """Carry out the change, unless the run is out of date.
+
+        :raises AirflowFailException: when it is, or when no retry can mend what went wrong
+        :raises AirflowSkipException: when it is, with ``if_changed_since="skip"``
+        :raises AmplitudeTaskError: when a retry may mend what went wrong
+        """
+        self._context = context
+        return super().execute(context)
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Find out which flag or experiment is meant, and change it."""
+        target = self.target(self.project_of(hook))
+        then = _if_changed_since("if_changed_since", self.if_changed_since)
+        if self._context is not None:
+            refuse_before_a_write(
+                hook.client,
+                target,
+                self._context,
+                self.written_fields(),
+                self.described(),
+                cast("IfChangedSince", then),
+            )
+        return self.change(hook.client, target)
+
+
+_if_changed_since = arguments.one_of(*CHOICES)
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow_provider_ampexp.client.fields import CreateFields, EditFields, TargetSegment, VariantFields
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_exists, ensure_fields
 from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -26,6 +26,7 @@ __all__ = [
     "AmplitudeRestoreOperator",
 ]
 
+_READ_AS = {"archive": "deleted"}
 _if_exists = arguments.one_of("skip", "update", "fail")
 
 
@@ -176,16 +177,18 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
         return fields
 
 
-class AmplitudeEditOperator(AmplitudeTargetChangeOperator):
+class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
     """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
 
     :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
         ``targetSegments`` and ``tags`` replace the whole list.
+    :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "fields")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "fields")
     template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
     what = "edit"
 
@@ -194,12 +197,16 @@ class AmplitudeEditOperator(AmplitudeTargetChangeOperator):
         self.fields = fields
         arguments.check_literal("fields", fields, arguments.edit_fields)
 
+    def written_fields(self) -> Sequence[str]:
+        """The named fields. What is written as ``archive`` is read as ``deleted``."""
+        return [_READ_AS.get(name, name) for name in arguments.edit_fields("fields", self.fields)]
+
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Bring the fields to their values."""
         return ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
 
 
-class AmplitudeEnableOperator(AmplitudeTargetChangeOperator):
+class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     """Switch a flag or experiment on (contract: *Edit*, ``enabled``). Who gets it, its percentages say.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
@@ -207,12 +214,16 @@ class AmplitudeEnableOperator(AmplitudeTargetChangeOperator):
 
     what = "enable"
 
+    def written_fields(self) -> Sequence[str]:
+        """The switch."""
+        return ("enabled",)
+
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Switch it on."""
         return ensure_fields(client, target, {"enabled": True})
 
 
-class AmplitudeDisableOperator(AmplitudeTargetChangeOperator):
+class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
 
     This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
@@ -222,32 +233,46 @@ class AmplitudeDisableOperator(AmplitudeTargetChangeOperator):
     """
 
     what = "disable"
+    if_changed_since_default = "write"  # a kill switch works whatever happened meanwhile
+
+    def written_fields(self) -> Sequence[str]:
+        """The switch."""
+        return ("enabled",)
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Switch it off."""
         return ensure_fields(client, target, {"enabled": False})
 
 
-class AmplitudeArchiveOperator(AmplitudeTargetChangeOperator):
+class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
     """
 
     what = "archive"
+    if_changed_since_default = "write"  # a kill switch works whatever happened meanwhile
+
+    def written_fields(self) -> Sequence[str]:
+        """The archive."""
+        return ("deleted",)
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Archive it."""
         return ensure_fields(client, target, {"archive": True})
 
 
-class AmplitudeRestoreOperator(AmplitudeTargetChangeOperator):
+class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
     """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
     """
 
     what = "restore"
+
+    def written_fields(self) -> Sequence[str]:
+        """The archive."""
+        return ("deleted",)
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Restore it."""

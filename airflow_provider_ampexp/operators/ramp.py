@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -14,13 +14,14 @@ from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrails
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail
-from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators import arguments, attempts
 from airflow_provider_ampexp.operators.asking import ask_guardrails
 from airflow_provider_ampexp.operators.asset_events import tell_assets
 from airflow_provider_ampexp.operators.ending import roll_back, stop
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower
+from airflow_provider_ampexp.operators.out_of_date import CHOICES, IfChangedSince, refuse_a_ramp
 from airflow_provider_ampexp.operators.plan_shown import show_plan
 from airflow_provider_ampexp.operators.planning import check_planned, planned
 from airflow_provider_ampexp.operators.reach import warn_of_what_keeps_users_out
@@ -60,6 +61,9 @@ _SHORT_WAIT = 2.0
 _LOST_AFTER = timedelta(hours=6)
 
 
+_if_changed_since = arguments.one_of(*CHOICES)
+
+
 class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     """Raise the rollout percentage stage by stage, soaking after each, and roll back when a check fails.
 
@@ -93,6 +97,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         (templated)
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
         (templated)
+    :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
+        happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
     :param enable: enable a disabled flag together with the first stage
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
         ``"1m"``
@@ -116,6 +122,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         "hold_tag",
         "sticky",
         "decided",
+        "if_changed_since",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
     ui_color = "#cfe8d5"
@@ -134,6 +141,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         hold_tag: str = "rollout-hold",
         sticky: Sticky | str = "refuse",
         decided: Decided | str = "refuse",
+        if_changed_since: IfChangedSince | str = "fail",
         enable: bool = True,
         poll_interval: Soak = 60.0,
         deferrable: bool = True,
@@ -151,10 +159,12 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.hold_tag = hold_tag
         self.sticky = sticky
         self.decided = decided
+        self.if_changed_since = if_changed_since
         self.enable = enable
         self.poll_interval = interval("poll_interval", poll_interval)
         self.deferrable = deferrable
         checks.switch("deferrable", deferrable)
+        arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
         check_planned(self)
 
     def plan(self) -> RolloutPlan:
@@ -174,6 +184,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             show_link(context, url_of(hook.client, flag.config))
             show_plan(context, plan, flag, hook.amplitude_conn_id)
             memory = self.first_memory(context, plan, flag)
+            if not memory.is_retry:
+                then = cast("IfChangedSince", _if_changed_since("if_changed_since", self.if_changed_since))
+                refuse_a_ramp(context, plan, flag, self.described(), then)
             if not self.follows_another_task:
                 memory = warn_of_what_keeps_users_out(flag, memory, self.log)
             outcome = self.reconcile(context, plan, flag, memory)

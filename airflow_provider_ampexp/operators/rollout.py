@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
 from airflow_provider_ampexp.ensure.sticky import weighed_notes
 from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators.change import AmplitudeExposureChangeOperator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "AmplitudeSetWeightsOperator"]
 
 
-class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
+class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
     """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage``; for a segment ``targetSegments``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
@@ -28,13 +28,15 @@ class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
         percentage of the users whom no target segment captured. Other segments are sent back as they were.
     :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
         conditions of a segment for a cohort, so beside segments with conditions any other without is refused.
+    :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
 
     With sticky bucketing users keep the variant that they got once, so that a lower percentage takes it from nobody.
     The task warns of that in its log.
     """
 
     template_fields: Sequence[str] = (
-        *AmplitudeTargetChangeOperator.template_fields,
+        *AmplitudeExposureChangeOperator.template_fields,
         "percentage",
         "segment",
         "catch_all",
@@ -52,6 +54,11 @@ class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("segment", segment, arguments.optional(arguments.text))
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
+    def written_fields(self) -> Sequence[str]:
+        """The percentage; of a segment, that segment's."""
+        segment = arguments.optional(arguments.text)("segment", self.segment)
+        return ("rolloutPercentage",) if segment is None else (f"targetSegments[{segment}].percentage",)
+
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Set the percentage."""
         percentage = arguments.percentage("percentage", self.percentage)
@@ -60,18 +67,20 @@ class AmplitudeSetRolloutOperator(AmplitudeTargetChangeOperator):
         return ensure_percentage(client, target, percentage, segment=segment, catch_all=catch_all)
 
 
-class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
+class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
     """Set how those who get a variant are shared out among the variants (contract: *Edit variant*, ``rolloutWeight``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
 
     :param weights: such as ``{"control": 1, "treatment": 3}`` (templated). Variants that are not named keep theirs.
+    :param if_changed_since: when the weights were changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
 
     With sticky bucketing users keep the variant that they got once, so that other weights count for new users only. To
     roll out a winner to everybody, switch ``stickyBucketing`` off, too. The task warns of that in its log.
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "weights")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "weights")
     template_fields_renderers: ClassVar[dict[str, str]] = {"weights": "json"}
     what = "set the weights of"
 
@@ -79,6 +88,10 @@ class AmplitudeSetWeightsOperator(AmplitudeTargetChangeOperator):
         super().__init__(**kwargs)
         self.weights = weights
         arguments.check_literal("weights", weights, arguments.weights)
+
+    def written_fields(self) -> Sequence[str]:
+        """The weights."""
+        return ("rolloutWeights",)
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Set the weights."""

@@ -35,6 +35,7 @@ ARGUMENTS = {
     "hold_tag": "hold_tag",
     "sticky": "sticky",
     "decided": "decided",
+    "if_changed_since": "if_changed_since",
     "enable": "enable",
     "poll_interval": "poll_interval",
     "deferrable": "deferrable",
@@ -157,6 +158,9 @@ class PlanFile(Fields):
     )
     decided: Literal["refuse", "ignore"] = Field(
         "refuse", description="What to do with an experiment whose decision is rollback."
+    )
+    if_changed_since: Literal["fail", "skip", "write"] = Field(
+        "fail", description="When somebody changed the flag after the run was due and before it began."
     )
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
     poll_interval: Interval | None = Field(

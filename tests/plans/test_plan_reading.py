@@ -384,6 +384,7 @@ SAID: dict[str, tuple[str, object]] = {
     "rollback": ("5", 5),
     "on_drift": ("adopt", "adopt"),
     "hold_tag": ("please-wait", "please-wait"),
+    "if_changed_since": ("skip", "skip"),
     "sticky": ("switch_off", "switch_off"),
     "decided": ("ignore", "ignore"),
     "enable": ("false", False),

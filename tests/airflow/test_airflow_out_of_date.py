@@ -1,0 +1,198 @@
+"""A run that is run again, or filled in afterwards, does not overrule what happened since it was due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow_runs import Run
+from ramps import PLAN, Failures, Soaks, exposures, flag, writes
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.lifecycle import (
+    AmplitudeDisableOperator,
+    AmplitudeEditOperator,
+    AmplitudeEnableOperator,
+)
+from airflow_provider_ampexp.operators.rollout import (
+    AmplitudeRampRolloutOperator,
+    AmplitudeSetRolloutOperator,
+    AmplitudeSetWeightsOperator,
+)
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
+
+Runner = Callable[..., Run]
+
+
+class Late:
+    """Runs that were due ten hours before they began, as those that are cleared or filled in."""
+
+    def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._soaks, self._patch = Soaks(emulator, monkeypatch), monkeypatch
+
+    def begins(self) -> None:
+        """The next run begins now, on the service's clock, which the soaks have put ahead of this machine's."""
+        from airflow_provider_ampexp.operators import attempts, out_of_date
+
+        began = self._soaks.now() + timedelta(seconds=1)
+        run = out_of_date.LateRun(began - timedelta(hours=10), began)
+        self._patch.setattr(out_of_date, "late_run", lambda context, now: run)
+        self._patch.setattr(attempts, "run_began", lambda context, now: began)
+
+
+@pytest.fixture
+def late(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Late:
+    return Late(emulator, monkeypatch)
+
+
+def rollout(is_group: bool, **more: Any) -> None:
+    if is_group:
+        staged_rollout(flag_key="search", **{**PLAN, **more})
+    else:
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, **more})
+
+
+def test_when_a_run_was_due_is_told_by_airflow(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    from airflow_provider_ampexp.operators.out_of_date import late_run
+
+    found: list[Any] = []
+    with DAG(dag_id) as dag:
+
+        @dag.task
+        def look(**context: Any) -> None:
+            found.append(late_run(context, datetime.now(timezone.utc)))
+
+        look()
+    run(dag)
+    assert found == [None]  # it began in time
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+@pytest.mark.parametrize("edit", [{"rolloutPercentage": 20}, {"enabled": False}, {"rolloutPercentage": 0}])
+def test_a_rollout_run_again_leaves_what_a_person_did_since(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, is_group: bool, edit: dict[str, Any]
+) -> None:
+    """A finished rollout; a person lowers it, or switches it off in an incident; somebody clears the run."""
+    flag_id, broken = flag(emulator), Failures()
+    with DAG(f"{dag_id}_first") as dag:
+        rollout(is_group)
+    assert run(dag).succeeded
+    emulator.edit("flags", flag_id, by="Maria", **edit)
+    before = exposures(emulator, flag_id)
+    with DAG(dag_id, default_args=broken.callback) as again:
+        rollout(is_group)
+    late.begins()
+    ran = run(again)
+    assert not ran.succeeded
+    assert exposures(emulator, flag_id) == before
+    task = "ramp" if not is_group else "rollout.stage_25" if edit == {"rolloutPercentage": 20} else "rollout.stage_1"
+    assert "by Maria" in broken.said(task)
+    assert "if_changed_since='write'" in broken.said(task)
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_a_finished_rollout_run_again_writes_nothing(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, is_group: bool
+) -> None:
+    flag_id = flag(emulator)
+    with DAG(f"{dag_id}_first") as dag:
+        rollout(is_group)
+    assert run(dag).succeeded
+    before = writes(emulator)
+    with DAG(dag_id) as again:
+        rollout(is_group)
+    late.begins()
+    assert run(again).succeeded
+    assert writes(emulator) == before
+    assert exposures(emulator, flag_id)[-1] == 100
+
+
+def test_a_rollout_that_rolled_back_is_begun_again_by_clearing_it(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late
+) -> None:
+    """The newest change is the rollout's own, so nobody is overruled."""
+    flag_id, passes = flag(emulator), [False]
+    with DAG(f"{dag_id}_first") as dag:
+        rollout(False, guardrails=[lambda moment: passes[0]])
+    assert not run(dag).succeeded
+    assert exposures(emulator, flag_id) == [0, 1, 0]
+    passes[0] = True
+    with DAG(dag_id) as again:
+        rollout(False, guardrails=[lambda moment: passes[0]])
+    late.begins()
+    assert run(again).succeeded
+    assert exposures(emulator, flag_id) == [0, 1, 0, 1, 25, 100]
+
+
+@pytest.mark.parametrize(("then", "state"), [("fail", "failed"), ("skip", "skipped"), ("write", "success")])
+def test_what_follows_is_said_by_the_task(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, then: str, state: str
+) -> None:
+    flag_id = flag(emulator, enabled=True)
+    emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=100)
+    with DAG(dag_id) as dag:
+        AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=50, if_changed_since=then)
+        AmplitudeSetRolloutOperator(task_id="same", flag_key="search", percentage=100, if_changed_since=then)
+    late.begins()
+    ran = run(dag)
+    assert ran.states["set"] == state
+    assert exposures(emulator, flag_id)[-1] in ((50, 100) if then == "write" else (100,))
+    if then != "write":
+        assert ran.states["same"] == "success"  # what is so already is no change
+
+
+def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late
+) -> None:
+    beta = {"name": "Beta", "conditions": [], "percentage": 5, "rolloutWeights": {"on": 1}}
+    flag_id = flag(emulator, enabled=True, targetSegments=[beta], rolloutWeights={"on": 1})
+    emulator.edit("flags", flag_id, by="Maria", enabled=False)
+    emulator.edit("flags", flag_id, by="Maria", targetSegments=[{**beta, "percentage": 80}], tags=["a"])
+    other_id, broken = flag(emulator, "other", enabled=True), Failures()
+    emulator.edit("flags", other_id, by="Maria", rolloutPercentage=7)
+    with DAG(dag_id, default_args=broken.callback) as dag:
+        AmplitudeEnableOperator(task_id="enable", flag_key="search")
+        AmplitudeSetRolloutOperator(task_id="segment", flag_key="search", segment="Beta", percentage=10)
+        AmplitudeEditOperator(task_id="tags", flag_id=flag_id, fields={"tags": ["b"]})
+        AmplitudeEditOperator(task_id="name", flag_key="search", fields={"description": "new"})
+        AmplitudeDisableOperator(task_id="off", flag_key="other")
+    late.begins()
+    ran = run(dag)
+    assert ran.states == {
+        "enable": "failed",
+        "segment": "failed",
+        "tags": "failed",
+        "name": "success",  # nobody changed that
+        "off": "success",
+    }
+    assert "enabled was changed from True to False by Maria" in broken.said("enable")
+    found = {one["id"]: one for one in emulator.dump()["flags"]}
+    assert (found[flag_id]["enabled"], found[flag_id]["tags"]) == (False, ["a"])
+    assert found[other_id]["enabled"] is False
+
+
+def test_weights_that_somebody_set_since_are_kept(run: Runner, emulator: Emulator, dag_id: str, late: Late) -> None:
+    variants = [{"key": "blue"}, {"key": "green"}]
+    flag_id = flag(emulator, variants=variants, rolloutWeights={"blue": 1, "green": 1})
+    emulator.edit("flags", flag_id, by="Maria", rolloutWeights={"blue": 0, "green": 1})
+    with DAG(dag_id) as dag:
+        AmplitudeSetWeightsOperator(task_id="set", flag_key="search", weights={"blue": 1, "green": 0})
+    late.begins()
+    assert run(dag).states == {"set": "failed"}
+
+
+def test_a_run_that_began_in_time_costs_no_request_more(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    flag_id = flag(emulator, enabled=True)
+    emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=100)
+    emulator.clear_requests()
+    with DAG(dag_id) as dag:
+        AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=50)
+    assert run(dag).succeeded
+    assert emulator.requests()["by_route"] == {
+        "GET /api/1/flags": 1,
+        "PATCH /api/1/flags/{id}": 1,
+        "GET /api/1/flags/{id}": 1,
+    }
