@@ -22,6 +22,7 @@ from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower
 from airflow_provider_ampexp.operators.out_of_date import CHOICES, IfChangedSince, refuse_a_ramp
+from airflow_provider_ampexp.operators.own_retries import own_retries
 from airflow_provider_ampexp.operators.plan_shown import show_plan
 from airflow_provider_ampexp.operators.planning import check_planned, planned
 from airflow_provider_ampexp.operators.reach import warn_of_what_keeps_users_out
@@ -50,6 +51,7 @@ from airflow_provider_ampexp.triggers.trouble import patiently
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
@@ -62,6 +64,7 @@ _LOST_AFTER = timedelta(hours=6)
 
 
 _if_changed_since = arguments.one_of(*CHOICES)
+_DEFAULTS_OF = ("dag", "task_group")
 
 
 class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
@@ -103,6 +106,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
         ``"1m"``
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
+
+    Where neither the task nor ``default_args`` names ``retries``, there are 5 (or ``[core] default_task_retries``,
+    where that is more), after 30 seconds, 1, 2, 4 and 8 minutes. ``retries=0`` is no retries.
 
     :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
 
@@ -147,7 +153,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs, **own_retries({*kwargs, *kwargs.get("default_args", {})}))
         self.stages = stages
         self.soak = soak
         self.segment = segment
@@ -166,6 +172,17 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         checks.switch("deferrable", deferrable)
         arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
         check_planned(self)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Begin a mapped task. The scheduler counts its retries, so they are known before the task is made."""
+        begun = super().partial(**kwargs)
+        defaults = [
+            kwargs.get("default_args"),
+            *(getattr(begun.kwargs[of], "default_args", None) for of in _DEFAULTS_OF),
+        ]
+        begun.kwargs.update(own_retries({*kwargs, *(name for given in defaults for name in given or {})}))
+        return begun
 
     def plan(self) -> RolloutPlan:
         """The plan, once the arguments are rendered.

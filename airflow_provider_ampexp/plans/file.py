@@ -176,7 +176,9 @@ class PlanFile(Fields):
     start_date: Moment | None = Field(None, description="The schedule begins here. Without a time zone it is UTC.")
     owner: Text | None = Field(None, description="Whose tasks these are.")
     tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], description="The DAG's, in Airflow.")
-    retries: Annotated[int, Field(ge=0)] | None = Field(None, description="How often Airflow repeats a failed task.")
+    retries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="How often Airflow repeats a failed task; 5 for the tasks of the rollout if left out."
+    )
     retry_delay: Span | None = Field(None, description="How long it waits before that.")
     pool: Text | None = Field(None, description="The pool of its tasks.")
     queue: Text | None = Field(None, description="The queue of its tasks.")

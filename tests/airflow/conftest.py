@@ -13,6 +13,7 @@ from airflow_runs import Run
 from airflow_provider_ampexp.client import transport
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.operators import own_retries
 
 _COUNT = itertools.count()
 
@@ -36,6 +37,14 @@ def short_backoff() -> Iterator[None]:
     """Between attempts the client waits milliseconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transport, "_BACKOFF", tenacity.wait_random_exponential(multiplier=0.01, max=0.05))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_own_retries() -> Iterator[None]:
+    """A task that fails has failed: no test waits half a minute for a retry that it does not ask for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_retries, "RETRIES", 0)
         yield
 
 
