@@ -41,7 +41,7 @@ def roll_back(
     """
     before, since = flag.seen.position, flag.since(memory)
     if act.to is None:
-        keep_record(context, memory.recorded("hold", flag.now, {"at": before.percentage, "why": act.why}))
+        keep_record(context, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         raise AirflowFailException(
             f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."

@@ -130,12 +130,28 @@ def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> Rollou
             plan=plan,
             memory=memory,
             until=until,
-            record=tuple(one for one in known or () if isinstance(one, dict)),
+            record=lines_of(known),
             is_paused=bool(row.is_paused),
             is_triggerer_alive=is_triggerer_alive,
         )
     except (KeyError, TypeError, ValueError):
         return None  # written by another version, or by somebody else under the same name
+
+
+def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
+    """The lines of a record, oldest first.
+
+    The first versions wrote a ``hold`` line whose ``at`` is the percentage. It takes the time of the line before it,
+    which is the check that failed just then.
+    """
+    lines: list[dict[str, Any]] = []
+    for line in record or ():
+        if isinstance(line, dict):
+            if isinstance(line.get("at"), int | float):
+                lines.append({**line, "stage": line["at"], "at": lines[-1].get("at") if lines else None})
+            else:
+                lines.append(line)
+    return tuple(lines)
 
 
 def _waiting(next_kwargs: Any) -> tuple[Memory | None, datetime | None]:

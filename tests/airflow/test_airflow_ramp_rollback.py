@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -60,7 +61,8 @@ def test_every_target_is_confirmed_and_no_retry_follows(
             assert (last["what"], last["from"], last["to"]) == ("rollback", 25, wanted[-1])
         else:
             assert "It was left at 25 %: users still get it" in broken.said(key)
-            assert (last["what"], last["at"]) == ("hold", 25)
+            assert (last["what"], last["stage"]) == ("hold", 25)
+            assert datetime.fromisoformat(last["at"])
     # Each is read back: nothing is taken for done because it was answered with OK.
     for one in ids.values():
         asked = [entry["method"] for entry in emulator.request_log() if entry["path"].startswith(f"/api/1/flags/{one}")]

@@ -13,6 +13,7 @@ from airflow_provider_ampexp.rollout import ChangeWindow, Memory, Position, Roll
 from airflow_provider_ampexp.rollout.approval import Approval
 from airflow_provider_ampexp.rollouts_page.shown import line_of, page_of
 from airflow_provider_ampexp.rollouts_page.standing import RolloutTask, current, rollouts_of
+from airflow_provider_ampexp.rollouts_page.tasks import lines_of
 
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -188,6 +189,17 @@ def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
     assert (rollout["state"], rollout["why"], rollout["reached"]) == ("rolled back", "errors (fail)", 5)
     assert (rollout["next"], rollout["ahead"], rollout["ended"]) == (None, [], NOW.isoformat())
     assert [(one["what"], one["percentage"]) for one in told["marks"]] == [("fail", 5), ("rollback", 5)]
+
+
+def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
+    check = {"at": NOW.isoformat(), "what": "check", "stage": 5, "name": "errors", "verdict": "fail", "why": "4 %"}
+    record = lines_of([*MEMORY.record, check, {"at": 5, "what": "hold", "why": "errors (fail)"}])
+    told = detail(task(state="failed", memory=None, record=record))
+    assert told["rollout"]["ended"] == NOW.isoformat()
+    assert [(one["at"], one["what"], one["percentage"]) for one in told["marks"]] == [
+        (NOW.isoformat(), "fail", 5),
+        (NOW.isoformat(), "hold", 5),
+    ]
 
 
 def test_a_task_that_left_no_record_is_no_mystery() -> None:
