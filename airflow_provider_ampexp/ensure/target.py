@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
+from airflow_provider_ampexp.client.errors import InvalidInputError, ManagementApiError, NotFoundError
 from airflow_provider_ampexp.client.fields import FlagConfig
 from airflow_provider_ampexp.ensure.errors import OtherProjectError, TargetNotFoundError
 
@@ -80,25 +80,41 @@ class Target:
         if self.key is not None:
             found = endpoints.find(self.key, project_id=self.project_id)
             if found is None:
-                raise TargetNotFoundError(
-                    f"There is no {self}. Nothing was changed. "
-                    "Check the key, the project_id and the connection's region."
-                )
+                cause = self._named_as_the_other_kind(client)
+                check = "Check the key, the project_id and the connection's region."
+                raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause or check}")
             return found
         try:
             found = endpoints.get(str(self.id))
         except NotFoundError:
             found = None
         if found is None:
-            raise TargetNotFoundError(
-                f"There is no {self}. Nothing was changed. Check the id and the connection's region."
-            )
+            cause = self._named_as_the_other_kind(client) or "Check the id and the connection's region."
+            raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause}")
         if not self.is_in_project(found):
             raise OtherProjectError(
                 f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
                 f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
             )
         return found
+
+    def _named_as_the_other_kind(self, client: ManagementClient) -> str:
+        """Say that there is an experiment of a flag's key or id, or the reverse; empty otherwise. One request."""
+        other = replace(self, kind="experiments" if self.kind == "flags" else "flags")
+        endpoints = other.endpoints(client)
+        try:
+            if self.key is not None:
+                found = endpoints.find(self.key, project_id=self.project_id)
+            else:
+                found = endpoints.get(str(self.id))
+        except ManagementApiError:
+            return ""  # the error is that there is no such flag
+        if found is None:
+            return ""
+        a_thing, argument = ("a flag", "flag") if other.kind == "flags" else ("an experiment", "experiment")
+        if self.key is not None:
+            return f"There is {a_thing} {self.key!r}: use {argument}_key."
+        return f"There is {a_thing} {self.id}: use {argument}_id."
 
     def is_in_project(self, config: FlagConfig) -> bool:
         """Whether the object is in the named project; true where no project is named or the object shows none."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.client import InvalidInputError, checks
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
-from airflow_provider_ampexp.triggers.conditions import StateIs
+from airflow_provider_ampexp.triggers.conditions import KNOWN_STATES, StateIs
 
 __all__ = ["AmplitudeExperimentStateSensor"]
 
@@ -20,7 +21,7 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
     ``experiment_id``, and:
 
     :param states: the states to wait for, such as ``["decision-made"]`` (templated). The service documents
-        ``planning``, ``running`` and ``decision-made``; others may exist and are taken as they come.
+        ``planning``, ``running`` and ``decision-made``; others may exist, and are warned of when the DAG is parsed.
     :param failed_states: states that end the wait with a failure (templated)
 
     It returns ``{"id", "key", "state", "decision", "url"}``.
@@ -30,10 +31,18 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
 
     def __init__(self, *, states: Sequence[str] | str, failed_states: Sequence[str] | str = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        for way in ("flag_key", "flag_id"):
+            if getattr(self, way) is not None:
+                raise InvalidInputError(way, "a flag has no state; name an experiment, by experiment_key or _id")
         self.states = states
         self.failed_states = failed_states
         arguments.check_literal("states", states, _some)
         arguments.check_literal("failed_states", failed_states, arguments.texts)
+        for field, given in (("states", states), ("failed_states", failed_states)):
+            for state in arguments.texts(field, given) if arguments.is_literal(given) else ():
+                if state not in KNOWN_STATES:
+                    meant = checks.nearest(state, KNOWN_STATES) or f" ({', '.join(KNOWN_STATES)})"
+                    warnings.warn(f"{field}: {state!r} is not a documented state{meant}", stacklevel=2)
         self._begin_in_the_triggerer()
 
     def condition(self) -> StateIs:

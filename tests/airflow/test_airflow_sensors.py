@@ -229,7 +229,8 @@ def test_an_unknown_state_is_told_once_and_waited_for(emulator: Emulator) -> Non
     ):
         sensor.execute({})
     assert len([line for line in told if "not a state that this provider knows" in line["event"]]) == 1
-    found = AmplitudeExperimentStateSensor(task_id="t", experiment_id=experiment["id"], states=["pondering"])
+    with pytest.warns(UserWarning, match="'pondering' is not a documented state"):
+        found = AmplitudeExperimentStateSensor(task_id="t", experiment_id=experiment["id"], states=["pondering"])
     assert found.execute({})["state"] == "pondering"
 
 
