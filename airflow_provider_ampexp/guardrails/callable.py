@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.guardrails.guardrail import Answer, Guardrail, Moment
+from airflow_provider_ampexp.guardrails.guardrail import (
+    DEFAULT_TIMEOUT,
+    Answer,
+    Guardrail,
+    Moment,
+    checked_timeout,
+    timeout_of,
+)
 from airflow_provider_ampexp.rollout.consequence import Consequence, Effect
+from airflow_provider_ampexp.rollout.plan import Soak
 
 CheckFunction: TypeAlias = Callable[[Moment], "Answer | bool | None"]
 
@@ -24,6 +32,8 @@ class CallableGuardrail:
     :param failure_limit: this many fails in a row have the effect
     :param inconclusive_limit: so do this many inconclusive answers in a row
     :param error_limit: so does raising this many times in a row
+    :param timeout: how long the function may take: a ``timedelta`` or a text such as ``"5m"``. Past it the
+        answer is an error.
     :raises InvalidInputError: names the argument that is wrong
     """
 
@@ -37,12 +47,14 @@ class CallableGuardrail:
         failure_limit: int = 1,
         inconclusive_limit: int = 5,
         error_limit: int = 5,
+        timeout: Soak = DEFAULT_TIMEOUT,
     ) -> None:
         if not callable(function):
             raise InvalidInputError("function", f"{function!r} is not a function")
         self._function = function
         self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.consequence = Consequence(effect, dry_run, failure_limit, inconclusive_limit, error_limit)
+        self.timeout = checked_timeout(timeout)
 
     def check(self, moment: Moment) -> Answer:
         """Call the function."""
@@ -69,6 +81,7 @@ def as_guardrail(given: object) -> Guardrail:
     """
     if not isinstance(given, type):
         if isinstance(given, Guardrail):
+            _ = timeout_of(given)  # refuses what is wrong while the DAG is parsed
             return given
         if callable(given):
             return CallableGuardrail(given)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
 from airflow_provider_ampexp.rollout.consequence import AnswerEffect, Consequence, Effect, Verdict
+from airflow_provider_ampexp.rollout.plan import Soak, duration
 
-_LONGEST = 300
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]*):\S+@")
-_NAMED_SECRET = re.compile(
-    r"((?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&]+)", re.I
-)
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+"""The time limit of a guardrail that does not have its own."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Moment:
     :param variant: the variant that is rolled out, where there is one
     :param weights: the weights of the variants by their keys, of that segment if one is ramped
     :param context: the Airflow context of the task
+    :param is_preflight: whether this is the question before the first raise: can it answer? Its verdict does not count.
     """
 
     flag_key: str
@@ -41,6 +39,7 @@ class Moment:
     variant: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_preflight: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,12 @@ class Answer:
 
 @runtime_checkable
 class Guardrail(Protocol):
-    """A check. It reads, and never changes anything."""
+    """A check. It reads, and never changes anything.
+
+    Two more attributes are optional. ``timeout`` is how long ``check`` may take: a ``timedelta`` or a text such as
+    ``"5m"``; 10 minutes if not given. ``preflight(moment)`` is called in place of ``check`` before the first
+    raise, and raises where the guardrail cannot answer.
+    """
 
     @property
     def name(self) -> str:
@@ -88,16 +92,18 @@ class Guardrail(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ActingGuardrail:
-    """The arguments of :class:`~airflow_provider_ampexp.rollout.consequence.Consequence`, for guardrails to take."""
+    """What every guardrail of this package takes: its consequence and its time limit."""
 
     effect: Effect = "rollback"
     dry_run: bool = False
     failure_limit: int = 1
     inconclusive_limit: int = 5
     error_limit: int = 5
+    timeout: Soak = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
         _ = self.consequence  # refuses what is wrong while the DAG is parsed
+        object.__setattr__(self, "timeout", checked_timeout(self.timeout))
 
     @property
     def consequence(self) -> Consequence:
@@ -105,30 +111,26 @@ class ActingGuardrail:
         return Consequence(self.effect, self.dry_run, self.failure_limit, self.inconclusive_limit, self.error_limit)
 
 
-def ask(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Guardrail, Answer]]:
-    """Ask each of them. One that raises has answered ``error``, with what it raised."""
-    return [(one, _asked(one, moment)) for one in guardrails]
+def timeout_of(guardrail: object) -> timedelta:
+    """How long a check of this guardrail may take.
+
+    :raises InvalidInputError: when its ``timeout`` is no duration, or zero
+    """
+    given: Soak | None = getattr(guardrail, "timeout", None)
+    return DEFAULT_TIMEOUT if given is None else checked_timeout(given)
+
+
+def checked_timeout(given: Soak) -> timedelta:
+    """Return the time limit as a duration.
+
+    :raises InvalidInputError: when it is none, or zero
+    """
+    limit = duration("timeout", given)
+    if not limit:
+        raise InvalidInputError("timeout", "must be greater than zero")
+    return limit
 
 
 def number(value: float) -> str:
     """A number as a person writes it: ``3``, ``0.034``, ``12500``."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.12g}"
-
-
-def _asked(guardrail: Guardrail, moment: Moment) -> Answer:
-    try:
-        answer = guardrail.check(moment)
-    except Exception as error:
-        return Answer("error", _shown(f"{type(error).__name__}: {error}"))
-    if not isinstance(answer, Answer):
-        return Answer("error", _shown(f"it returned {answer!r} in place of an Answer"))
-    return answer
-
-
-def _shown(text: str) -> str:
-    """One short line without secrets: drivers like to repeat how they were told to connect."""
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # Airflow's own way to it, in 3.2 and in 3.3
-
-    line = " ".join(str(redact(text)).split())
-    line = _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", line))
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -38,6 +38,8 @@ class SqlGuardrail(WarehouseGuardrail):
     :param failure_limit: this many fails in a row have the effect
     :param inconclusive_limit: so do this many inconclusive answers in a row
     :param error_limit: so does raising this many times in a row
+    :param timeout: how long a check may take: a ``timedelta`` or a text such as ``"5m"``. Past it the answer
+        is an error.
     :raises InvalidInputError: names the argument that is wrong
     """
 

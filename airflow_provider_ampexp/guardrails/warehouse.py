@@ -110,11 +110,20 @@ def _hook(conn_id: str) -> DbApiHook:
     # When a DAG is parsed, neither of these is needed.
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException
 
-    hook = BaseHook.get_hook(conn_id)
+    connection = BaseHook.get_connection(conn_id)
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]  # Airflow's
+    except (AirflowException, ImportError, AttributeError) as error:  # an unknown type, a missing driver, no hook
+        raise TypeError(f"{_no_sql_hook(conn_id, connection.conn_type)} ({error})") from error
     if not isinstance(hook, DbApiHook):
-        raise TypeError(f"the hook of connection {conn_id!r} is {type(hook).__name__}, which is not for SQL")
+        raise TypeError(_no_sql_hook(conn_id, connection.conn_type))
     return hook
+
+
+def _no_sql_hook(conn_id: str, conn_type: str | None) -> str:
+    return f"connection {conn_id!r} has type {conn_type!r}, which has no SQL hook: install its provider"
 
 
 def _wall(moment: datetime) -> str:

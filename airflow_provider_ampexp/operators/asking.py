@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment, ask
+from airflow_provider_ampexp.guardrails.asking import ask
+from airflow_provider_ampexp.guardrails.guardrail import Guardrail, Moment
 from airflow_provider_ampexp.rollout import Memory, Streak
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,9 +13,12 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
     from pydantic import JsonValue
 
+    from airflow_provider_ampexp.guardrails.time_limit import LimitedCall
+
 _CLOCKS_DIFFER = timedelta(minutes=5)
 _FAILED = "amplitude_rollback"
 _BEGUN = "amplitude_begun"
+_KEEP = "keep the reason for the rollback"
 
 
 @dataclass(frozen=True)
@@ -100,27 +102,43 @@ def _first_try(ti: Any, retries: int | None) -> int:
     return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
 
 
-def keep_failed(context: Context, why: str) -> None:
-    """Remember that this attempt is about to roll back, in case that it dies before that is done.
+class FailureNote:
+    """Notes in Airflow that this attempt is about to roll back, in case that it dies before that is done.
 
-    Airflow 3.3 keeps it. Where it is lost, the next attempt asks the guardrails again before it goes on.
+    The rollback does not wait for the note. Airflow 3.3 keeps it. Where it is lost, the next attempt asks the
+    guardrails again before it goes on.
     """
-    store, ti = context.get("task_state_store"), context.get("ti")
-    if store is None or ti is None:
-        return
-    with contextlib.suppress(Exception):  # that Airflow cannot be reached keeps nobody from rolling back
-        store.set(_FAILED, {"since_try": _first_try(ti, ti.task.retries), "why": why})
+
+    def __init__(self) -> None:
+        self._why: str | None = None
+        self._call: LimitedCall[None] | None = None
+
+    def begin(self, context: Context, why: str) -> None:
+        """Begin to note it. The same reason is noted once."""
+        store, ti = context.get("task_state_store"), context.get("ti")
+        if store is None or ti is None or why == self._why:
+            return
+        note: dict[str, JsonValue] = {"since_try": _first_try(ti, ti.task.retries), "why": why}
+        self._why, self._call = why, briefly.begin(_KEEP, lambda: store.set(_FAILED, note))
+
+    def finish(self) -> None:
+        """Wait for the note, for 2 seconds at most since it was begun."""
+        if self._call is not None:
+            briefly.finish(_KEEP, self._call, None)
+            self._call = None
 
 
 def failed_before(context: Context) -> str | None:
-    """Why an earlier attempt was about to roll back.
+    """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
 
     Some ways of clearing a task keep this, and who clears a task wants it to begin anew: what was kept before does not
     count.
     """
     store, ti = context.get("task_state_store"), context.get("ti")
-    kept = store.get(_FAILED) if store is not None else None
-    if ti is None or not isinstance(kept, dict) or kept.get("since_try") != _first_try(ti, ti.task.retries):
+    if store is None or ti is None:
+        return None
+    kept = briefly.briefly("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
+    if not isinstance(kept, dict) or kept.get("since_try") != _first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))
 

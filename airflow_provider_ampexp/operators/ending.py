@@ -24,6 +24,7 @@ def stop(context: Context, flag: RollingFlag, act: Stop, memory: Memory, describ
     :raises AirflowSkipException: where a person did not approve
     :raises AirflowFailException: otherwise
     """
+    flag.failure_note.finish()
     keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
     stopped = f"The rollout of {described} has stopped and left the flag as it is, at {flag.seen.position}"
     if act.cause in ("rejected", "no answer"):
@@ -41,6 +42,7 @@ def roll_back(
     """
     before, since = flag.seen.position, flag.since(memory)
     if act.to is None:
+        flag.failure_note.finish()
         keep_record(context, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         raise AirflowFailException(

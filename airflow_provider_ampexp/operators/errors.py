@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -19,10 +19,10 @@ class AmplitudeTaskError(Exception):
 
 
 @contextmanager
-def doing(what: str, *, has_begun: bool = False) -> Iterator[None]:
+def doing(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
     """Say in every error what was being done.
 
-    :param what: such as ``set the rollout percentage of flag 'checkout'``
+    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
     :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
     :raises AirflowFailException: when no retry can mend it
     :raises AmplitudeTaskError: when one may
@@ -33,4 +33,4 @@ def doing(what: str, *, has_begun: bool = False) -> Iterator[None]:
         # What was raised below says nothing more than its message does, so the log is spared its traceback.
         is_retried = may_pass(error) or (has_begun and may_be_momentary(error))
         kind = AmplitudeTaskError if is_retried else AirflowFailException
-        raise kind(f"Could not {what}. {error}") from None
+        raise kind(f"Could not {what if isinstance(what, str) else what()}. {error}") from None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_ampexp.operators import attempts
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.rollout import Position
 from airflow_provider_ampexp.triggers.trouble import may_pass
@@ -26,31 +25,37 @@ def lower(context: Context, flag: RollingFlag, to: Position, why: str, described
     """
     with about_to_lower(context, flag, to, why, described):
         flag.lower_to(to)
+    flag.failure_note.finish()
 
 
 @contextmanager
 def about_to_lower(
     context: Context, flag: RollingFlag, to: Position | None, why: str, described: str
 ) -> Iterator[None]:
-    """From the moment on in which a rollback is decided, every error says that it is not confirmed.
+    """Report every error, and an interruption, as a rollback that is not confirmed.
 
     :param to: where it goes; ``None`` where the flag is to be left as it is
-    :param why: what failed; a next attempt finds it, should this one die on the way
+    :param why: what failed; a next attempt finds it, if this one dies on the way
     :param described: which flag, in words
     :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
     :raises AirflowFailException: when it is not confirmed, and a person has to act
     """
     before = flag.seen.position
-    attempts.keep_failed(context, why)
+    wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
+    words = (
+        f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
+        f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now."
+    )
+    flag.failure_note.begin(context, why)
     try:
-        yield
-    except Exception as error:
+        with flag.last_words(words):
+            yield
+    except BaseException as error:
+        flag.failure_note.finish()
+        if not isinstance(error, Exception):
+            raise  # what ends the task: its last words are said above
         kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
-        wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
-        raise kind(
-            f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
-            f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now. {error}"
-        ) from None
+        raise kind(f"{words} {error}") from None
 
 
 def confirmed(flag: RollingFlag) -> str:

@@ -17,8 +17,10 @@ from airflow_provider_ampexp.guardrails.guardrail import Guardrail
 from airflow_provider_ampexp.operators import arguments, attempts
 from airflow_provider_ampexp.operators.asking import ask_guardrails
 from airflow_provider_ampexp.operators.asset_events import tell_assets
+from airflow_provider_ampexp.operators.briefly import briefly
 from airflow_provider_ampexp.operators.ending import roll_back, stop
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.operators.last_words import ended_with_last_words, last_words
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.lowering import about_to_lower
 from airflow_provider_ampexp.operators.out_of_date import CHOICES, IfChangedSince, refuse_a_ramp
@@ -33,6 +35,7 @@ from airflow_provider_ampexp.rollout import (
     AskForApproval,
     ChangeWindow,
     Check,
+    Done,
     Memory,
     Raise,
     RollBack,
@@ -42,7 +45,7 @@ from airflow_provider_ampexp.rollout import (
     Wait,
     decide,
 )
-from airflow_provider_ampexp.rollout.acts import SwitchOffSticky, in_words
+from airflow_provider_ampexp.rollout.acts import Act, SwitchOffSticky, in_words
 from airflow_provider_ampexp.rollout.decision import audience_drift
 from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky, interval
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
 
 # Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
@@ -169,6 +173,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.enable = enable
         self.poll_interval = interval("poll_interval", poll_interval)
         self.deferrable = deferrable
+        self._flag: RollingFlag | None = None
         checks.switch("deferrable", deferrable)
         arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
         check_planned(self)
@@ -194,13 +199,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     def execute(self, context: Context) -> OutcomeXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
         has_begun = self.follows_another_task or attempts.is_automatic_retry(context, self.retries)
-        with doing(self._purpose(context), has_begun=has_begun), self.hook() as hook:
+        # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
+        with doing(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
-            flag = RollingFlag.find(hook.client, target, plan.segment)
-            show_link(context, url_of(hook.client, flag.config))
-            show_plan(context, plan, flag, hook.amplitude_conn_id)
+            flag = self._flag = RollingFlag.find(hook.client, target, plan.segment)
             memory = self.first_memory(context, plan, flag)
+            briefly("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
                 then = cast("IfChangedSince", _if_changed_since("if_changed_since", self.if_changed_since))
                 refuse_a_ramp(context, plan, flag, self.described(), then)
@@ -209,6 +214,15 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             outcome = self.reconcile(context, plan, flag, memory)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome
+
+    def _show(self, context: Context, plan: RolloutPlan, flag: RollingFlag, hook: AmplitudeExperimentHook) -> None:
+        show_link(context, url_of(hook.client, flag.config))
+        show_plan(context, plan, flag, hook.amplitude_conn_id)
+
+    def on_kill(self) -> None:
+        """Say what users still get. Airflow calls this when the task is ended from outside."""
+        if self._flag is not None and self._flag.said_if_interrupted:
+            self.log.error("%s (ended from outside)", self._flag.said_if_interrupted)
 
     def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
         """What an attempt knows before its first look."""
@@ -261,11 +275,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             patiently(lambda: hook.fields)
             if "kind" in watch and "id" in watch:
                 watched = SoakWatch.from_plain(watch)
-                flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
+                flag = self._flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
                 flag.known_clock_error = watched.local_clock_error
                 flag.look(archived=bool(said.get("archived")))
             else:  # another version of this provider left it
-                flag = RollingFlag.find(hook.client, self.target(self.project_of(hook)), plan.segment)
+                flag = self._flag = RollingFlag.find(hook.client, self.target(self.project_of(hook)), plan.segment)
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
             if edited := plan.changes_from(remembered.plan):
                 flag.notes.append(
@@ -296,24 +310,33 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             memory = noted(flag, memory.looked(plan, flag.seen, flag.now), self.log)
             stands = f"{flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
             self.log.info("%s: %s. %s: %s.", self.described(), stands, in_words(act), act.why)
-            if isinstance(act, Raise):
-                memory = self._raise(context, flag, act, memory)
-            elif isinstance(act, Check):
-                memory = ask_guardrails(self.guardrails, context, flag, memory, self.log)
-                with kept_if_it_fails(context, flag, memory):
-                    self._look_again(context, plan, flag, memory)
-            elif isinstance(act, Wait):
-                memory = self.wait(context, plan, flag, act, memory)
-            elif isinstance(act, SwitchOffSticky):
-                memory = self._switch_off_sticky(context, flag, memory)
-            elif isinstance(act, AskForApproval):
-                memory = self.ask_for_approval(context, flag, memory)
-            elif isinstance(act, RollBack):
-                roll_back(context, flag, act, memory, self.described(), self.log)
-            elif isinstance(act, Stop):
-                stop(context, flag, act, memory, self.described())
-            else:
+            if isinstance(act, Done):
                 return self.outcome(context, flag, memory)
+            with ended_with_last_words(context, flag, memory, last_words(flag, act, self.described()), self.log):
+                memory = self._carry_out(act, context, plan, flag, memory)
+
+    def _carry_out(self, act: Act, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> Memory:
+        """Do what was decided on.
+
+        :returns: what is remembered then
+        """
+        if isinstance(act, Raise):
+            return self._raise(context, flag, act, memory)
+        if isinstance(act, Check):
+            memory = ask_guardrails(self.guardrails, context, flag, memory, self.log)
+            with kept_if_it_fails(context, flag, memory):
+                self._look_again(context, plan, flag, memory)
+        elif isinstance(act, Wait):
+            return self.wait(context, plan, flag, act, memory)
+        elif isinstance(act, SwitchOffSticky):
+            return self._switch_off_sticky(context, flag, memory)
+        elif isinstance(act, AskForApproval):
+            return self.ask_for_approval(context, flag, memory)
+        elif isinstance(act, RollBack):
+            roll_back(context, flag, act, memory, self.described(), self.log)
+        elif isinstance(act, Stop):
+            stop(context, flag, act, memory, self.described())
+        return memory
 
     def _raise(self, context: Context, flag: RollingFlag, act: Raise, memory: Memory) -> Memory:
         before, since = flag.seen.position, flag.since(memory)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,21 +15,30 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators.rolling import RollingFlag
     from airflow_provider_ampexp.rollout import Memory
 
+_log = logging.getLogger(__name__)
+
 
 def keep_record(context: Context, memory: Memory) -> None:
-    """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it."""
-    if (ti := context.get("ti")) is not None:
-        ti.xcom_push(key="rollout", value=list(memory.record))
+    """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it.
+
+    Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
+    """
+    if (ti := context.get("ti")) is None:
+        return
+    record = list(memory.record)
+    try:
+        ti.xcom_push(key="rollout", value=record)
+    except Exception as error:
+        _log.warning("Airflow did not keep the record of the rollout: %s. The record: %s", error, json.dumps(record))
 
 
-@contextlib.contextmanager
+@contextmanager
 def kept_if_it_fails(context: Context, flag: RollingFlag, memory: Memory) -> Iterator[None]:
     """Keep it also when what is done here fails, with the error as its last line."""
     try:
         yield
     except Exception as error:
-        with contextlib.suppress(Exception):  # what failed first is what has to be told
-            keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
+        keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
         raise
 
 

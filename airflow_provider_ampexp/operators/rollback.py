@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.ensure import OutcomeXCom
 from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators.lowering import confirmed, lower, who_gets_it
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.record import noted
@@ -57,7 +58,8 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         memory = memory.looked(plan, flag.seen, flag.now)
         before, since = flag.seen.position, flag.since(memory)
         if isinstance(act, RollBack) and act.to is not None:
-            lower(context, flag, act.to, act.why, self.described())
+            with ended_with_last_words(context, flag, memory, "", self.log):
+                lower(context, flag, act.to, act.why, self.described())
             after = flag.seen.position
             how = confirmed(flag)
             self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)

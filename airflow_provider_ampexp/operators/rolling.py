@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -13,6 +14,7 @@ from airflow_provider_ampexp.ensure.errors import EnsureError, MissingFieldError
 from airflow_provider_ampexp.ensure.fields import bring_to, differing
 from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.operators.attempts import FailureNote
 from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
 from airflow_provider_ampexp.rollout.audience import Audience
 from airflow_provider_ampexp.rollout.history import since
@@ -46,6 +48,8 @@ class RollingFlag:
         self.seen: Seen
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
+        self.failure_note = FailureNote()
+        self.said_if_interrupted = ""
         self._versions: list[Version] = []
 
     @classmethod
@@ -55,6 +59,17 @@ class RollingFlag:
         flag = cls(client, Target(target.kind, id=config["id"]), segment)
         flag.look(archived=bool(config.get("deleted")))
         return flag
+
+    @contextmanager
+    def last_words(self, words: str) -> Iterator[None]:
+        """Set what is said of the flag when the task is ended within. The innermost words stay, when it is."""
+        before, self.said_if_interrupted = self.said_if_interrupted, words
+        try:
+            yield
+        except Exception:
+            self.said_if_interrupted = before
+            raise
+        self.said_if_interrupted = before
 
     @property
     def id(self) -> str:

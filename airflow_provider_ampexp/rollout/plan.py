@@ -239,6 +239,15 @@ def _has_unit(value: object) -> bool:
     return isinstance(value, str) and _SPAN.fullmatch(value) is not None
 
 
+def in_words(span: timedelta) -> str:
+    """A duration as a person says it: ``10 minutes``, ``36 hours``, ``1.5 seconds``."""
+    seconds = span.total_seconds()
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, length = next((one for one in units if seconds and seconds % one[1] == 0), units[-1])
+    count = seconds / length
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"
+
+
 def _as_json(window: ChangeWindow) -> dict[str, Any]:
     return {**asdict(window), "days": list(window.days), "except_dates": [str(day) for day in window.except_dates]}
 

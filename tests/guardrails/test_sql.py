@@ -166,10 +166,12 @@ def test_an_unknown_connection_is_an_error(warehouse: Warehouse):
     assert (said.verdict, "nowhere" in said.why) == ("error", True)
 
 
-def test_a_connection_that_is_not_for_sql_is_an_error(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "amplitude_experiment", "password": "ampex_x"}')
+@pytest.mark.parametrize("kind", ["generic", "amplitude_experiment"])
+def test_a_connection_without_an_sql_hook_is_named_with_its_type(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f'{{"conn_type": "{kind}", "password": "ampex_x"}}')
     said = answer("select 1")
-    assert (said.verdict, "is not for SQL" in said.why) == ("error", True)
+    assert said.verdict == "error"
+    assert f"connection 'warehouse' has type '{kind}', which has no SQL hook: install its provider" in said.why
 
 
 def test_a_value_cannot_break_out_of_the_query(warehouse: Warehouse):

@@ -1,0 +1,160 @@
+"""Checks that hang or end the process: each is an error after its time limit, and the rollout goes on."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from moments import moment
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.guardrails import (
+    Answer,
+    CallableGuardrail,
+    Moment,
+    SampleRatioGuardrail,
+    SqlGuardrail,
+    as_guardrail,
+    as_guardrails,
+    ask,
+)
+from airflow_provider_ampexp.guardrails.asking import preflight
+from airflow_provider_ampexp.guardrails.guardrail import timeout_of
+from airflow_provider_ampexp.rollout.consequence import Consequence
+
+SOME = contextvars.ContextVar[str]("SOME")
+
+
+class Hanging:
+    """A check that answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = threading.Event()
+
+    def __call__(self, moment: Moment) -> bool:
+        self.asked += 1
+        self.may_answer.wait(60)
+        return True
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    one = Hanging()
+    yield one
+    one.may_answer.set()
+
+
+def test_a_check_that_hangs_is_an_error_after_its_time_limit(hanging: Hanging):
+    guardrails = as_guardrails([CallableGuardrail(hanging, "errors", timeout="0.1s"), lambda moment: True])
+    began = time.monotonic()
+    answers = [answer for _, answer in ask(guardrails, moment())]
+
+    assert time.monotonic() - began < 10
+    assert answers[0] == Answer("error", "did not answer within 0.1 seconds")
+    assert answers[1].verdict == "pass"
+
+
+def test_a_check_that_still_hangs_is_not_asked_again(hanging: Hanging):
+    """Its thread cannot be ended: asked every five minutes, there would be hundreds after a day."""
+    guardrail = CallableGuardrail(hanging, "errors", timeout="0.1s")
+    before = threading.active_count()
+    for _ in range(5):
+        ask([guardrail], moment())
+    assert (hanging.asked, threading.active_count() - before) == (1, 1)
+    assert "still running" in ask([guardrail], moment())[0][1].why
+
+    hanging.may_answer.set()
+    deadline = time.monotonic() + 30
+    while ask([guardrail], moment())[0][1].verdict != "pass":
+        assert time.monotonic() < deadline
+
+
+def test_sys_exit_in_a_check_is_an_error():
+    answer = ask([as_guardrail(lambda moment: sys.exit(3))], moment())[0][1]
+    assert (answer.verdict, answer.why) == ("error", "SystemExit: 3")
+
+
+def test_a_check_sees_the_context_variables_of_its_task():
+    SOME.set("the task's")
+    seen: list[str] = []
+    ask([as_guardrail(lambda moment: seen.append(SOME.get()))], moment())
+    assert seen == ["the task's"]
+
+
+class Own:
+    """Somebody's own guardrail."""
+
+    name = "own"
+    consequence = Consequence()
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+    def check(self, moment: Moment) -> Answer:
+        return Answer("pass")
+
+
+def test_the_time_limit_is_ten_minutes_unless_told_otherwise():
+    sql = SqlGuardrail("warehouse", "select 1", name="errors", no_data="hold", at_most=1)
+    ratio = SampleRatioGuardrail("warehouse", "select 1", no_data="hold")
+    for guardrail in (sql, ratio, as_guardrail(lambda moment: True), Own()):
+        assert timeout_of(guardrail) == timedelta(minutes=10)
+    assert timeout_of(CallableGuardrail(bool, timeout="90s")) == timedelta(seconds=90)
+    assert timeout_of(Own(timeout="1m")) == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("wrong", [0, "soon", -1])
+def test_a_wrong_time_limit_is_refused_when_the_dag_is_parsed(wrong: Any):
+    with pytest.raises(InvalidInputError, match="timeout"):
+        CallableGuardrail(bool, timeout=wrong)
+    with pytest.raises(InvalidInputError, match="timeout"):
+        SampleRatioGuardrail("warehouse", "select 1", no_data="hold", timeout=wrong)
+    with pytest.raises(InvalidInputError, match="timeout"):
+        as_guardrails([Own(timeout=wrong)])
+
+
+def test_what_a_check_raised_is_logged_with_its_traceback_and_without_secrets(caplog: pytest.LogCaptureFixture):
+    def errors_of_the_day(moment: Moment) -> bool:
+        raise KeyError("postgres://etl:s3cr/et@db")
+
+    with caplog.at_level(logging.WARNING):
+        ask([as_guardrail(errors_of_the_day)], moment())
+
+    (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    said = record.getMessage()
+    assert "errors_of_the_day" in said
+    assert "Traceback" in said
+    assert "KeyError" in said
+    assert "s3cr" not in said
+
+
+def test_a_preflight_tells_who_cannot_answer_whatever_the_verdict_is():
+    def broken(moment: Moment) -> bool:
+        raise KeyError("threshold")
+
+    asked: list[Moment] = []
+
+    def unsure(moment: Moment) -> None:
+        asked.append(moment)
+
+    cannot = preflight(as_guardrails([broken, unsure, CallableGuardrail(lambda moment: False, "no")]), moment())
+    assert [(guardrail.name, why) for guardrail, why in cannot] == [("broken", "KeyError: 'threshold'")]
+    assert [one.is_preflight for one in asked] == [True]
+
+
+def test_a_guardrail_may_have_a_preflight_of_its_own():
+    def away(moment: Moment) -> None:
+        raise ConnectionError("no route to the warehouse")
+
+    assert preflight([Own(preflight=lambda moment: None)], moment()) == []
+    assert [why for _, why in preflight([Own(preflight=away)], moment())] == [
+        "ConnectionError: no route to the warehouse"
+    ]
