@@ -29,9 +29,7 @@ class GuardrailFields(Fields):
     failure_limit: Limit = Field(1, description="This many fails in a row have the effect.")
     inconclusive_limit: Limit = Field(5, description="So do this many inconclusive answers in a row.")
     error_limit: Limit = Field(5, description="So does failing to look this many times in a row.")
-    timeout: Span | None = Field(
-        None, description="How long a check may take; past it, it failed to look. Default: 10m."
-    )
+    timeout: Span | None = Field(None, description="How long a check may take. Past it, it failed to look.")
 
     @model_validator(mode="after")
     def _make(self) -> Self:
