@@ -280,6 +280,7 @@ def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
             flag_key="search",
             guardrails=[hangs],
             execution_timeout=timedelta(seconds=4),
+            retries=0,
             **broken.callback,
             **PLAN,
         )
@@ -311,7 +312,7 @@ def test_an_interrupted_rollback_is_not_confirmed(
     flag_id = flag(emulator)
     monkeypatch.setattr(RollingFlag, "lower_to", ended)
     with DAG(dag_id) as dag:
-        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[fails], **PLAN)
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[fails], retries=0, **PLAN)
     ran = run(dag)
 
     assert ran.states == {"ramp": "failed"}
