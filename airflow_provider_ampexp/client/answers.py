@@ -6,28 +6,39 @@ from typing import Any, cast
 
 from airflow_provider_ampexp.client.errors import UncertainWriteError, UnexpectedResponseError
 from airflow_provider_ampexp.client.fields import Deployment, FlagConfig, VariantFields, Version
+from airflow_provider_ampexp.client.optional_fields import (
+    deployment_without_odd_fields,
+    variant_without_odd_fields,
+    version_number,
+    without_odd_fields,
+)
 from airflow_provider_ampexp.client.transport import Answer
 
 
 def flag_config(item: dict[str, Any]) -> FlagConfig:
-    """A flag or an experiment, with its ids as texts and every field kept."""
-    _ids_as_text(item)
-    if isinstance(item.get("deployments"), list):
-        item["deployments"] = [str(one) for one in item["deployments"]]
-    return cast("FlagConfig", item)
+    """A flag or an experiment, with its ids as texts. A known field of another kind than the API's is left out."""
+    config = cast("dict[str, Any]", without_odd_fields(item))
+    _ids_as_text(config)
+    if "deployments" in config:
+        config["deployments"] = [str(deployment) for deployment in config["deployments"]]
+    return cast("FlagConfig", config)
 
 
 def version(item: dict[str, Any]) -> Version:
     """One version of the history."""
-    config = item.get("flagConfig")
+    config, number = item.pop("flagConfig", None), version_number(item)
     if isinstance(config, dict):
-        flag_config(config)
+        item["flagConfig"] = flag_config(config)
+    if number:
+        item["version"] = number
+    else:
+        item.pop("version", None)
     return cast("Version", item)
 
 
 def deployment(item: dict[str, Any]) -> Deployment:
     """A deployment."""
-    return cast("Deployment", _ids_as_text(item))
+    return cast("Deployment", _ids_as_text(cast("dict[str, Any]", deployment_without_odd_fields(item))))
 
 
 def an_object(answer: Answer, wanted: str = "id") -> dict[str, Any]:
@@ -63,14 +74,17 @@ def a_list(answer: Answer) -> list[dict[str, Any]]:
 def texts(answer: Answer) -> list[str]:
     """The body as a list of user or device ids."""
     found = answer.json()
-    if not isinstance(found, list):
-        raise answer.unexpected("A list was expected")
-    return [str(one) for one in found]
+    if not isinstance(found, list) or not all(isinstance(id, str | int | float) for id in found):
+        raise answer.unexpected("A list of user or device ids was expected")
+    return [str(id) for id in found]
 
 
-def variant(item: dict[str, Any]) -> VariantFields:
-    """A variant."""
-    return cast("VariantFields", item)
+def variant(answer: Answer, item: dict[str, Any]) -> VariantFields:
+    """A variant, which has a key."""
+    found = variant_without_odd_fields(item)
+    if "key" not in found:
+        raise answer.unexpected("Each variant was expected to have a 'key'")
+    return found
 
 
 def _ids_as_text(item: dict[str, Any]) -> dict[str, Any]:

@@ -115,13 +115,13 @@ class FlagEndpoints:
 
     def variants(self, id: str) -> builtins.list[VariantFields]:
         """Read the variants with their weights (contract: *List variants*)."""
-        return [answers.variant(item) for item in answers.a_list(self._call("GET", "/{id}/variants", id=id))]
+        answer = self._call("GET", "/{id}/variants", id=id)
+        return [answers.variant(answer, item) for item in answers.a_list(answer)]
 
     def variant(self, id: str, variant_key: str) -> VariantFields:
         """Read one variant (contract: *Get variant details*)."""
-        return answers.variant(
-            answers.an_object(self._call("GET", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key), "key")
-        )
+        answer = self._call("GET", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key)
+        return answers.variant(answer, answers.an_object(answer, "key"))
 
     def create_variant(self, id: str, fields: VariantFields) -> None:
         """Add a variant (contract: *Create variant*). ``key`` is required."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
+from airflow_provider_ampexp.client.optional_fields import version_number
 from airflow_provider_ampexp.client.transport import Transport
 
 PAGE_SIZE = 1000  # what the contract allows at most
@@ -24,7 +25,7 @@ def id_of(item: dict[str, Any]) -> Hashable:
 def version_of(item: dict[str, Any]) -> Hashable:
     """What tells versions apart: they have no ids of their own."""
     config = item.get("flagConfig")
-    return (str(config.get("id")) if isinstance(config, dict) else None, item.get("version"))
+    return (str(config.get("id")) if isinstance(config, dict) else None, version_number(item))
 
 
 def pages(

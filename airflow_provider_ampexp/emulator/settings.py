@@ -28,3 +28,4 @@ class Settings(BaseModel):
     hide_cohorts: bool = False
     write_body: Literal["OK", "ok", "{}"] = "OK"
     extra_endpoints: bool = False
+    created_by: Literal["name", "number", "object"] = "name"

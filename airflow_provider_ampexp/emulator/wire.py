@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,8 +69,27 @@ def _as_number(text: Any) -> Any:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
 
 
+def user_id(person: str) -> int:
+    """The number that stands for a person, the same in each run."""
+    return 100_000 + zlib.crc32(person.encode()) % 900_000
+
+
+def _person(name: Any, settings: Settings) -> Any:
+    if settings.created_by == "name" or not isinstance(name, str):
+        return name
+    if settings.created_by == "number":
+        return user_id(name)
+    mailbox = name.lower().replace(" ", ".")
+    return {"id": user_id(name), "name": name, "email": f"{mailbox}@acme.example"}
+
+
 def with_ids(view: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """A flag, experiment, deployment or version with its ids as strings, or as numbers if the settings say so."""
+    """A flag, experiment, deployment or version with its ids, and who changed it, as the settings say."""
+    if settings.created_by != "name":
+        people: dict[str, Any] = {
+            name: _person(view[name], settings) for name in ("createdBy", "lastModifiedBy") if name in view
+        }
+        view = {**view, **people}
     if not settings.numeric_ids:
         return view
     changed = dict(view)

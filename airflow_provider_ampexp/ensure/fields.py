@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainWriteError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.ensure.errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.segments import refuse_to_empty
@@ -132,7 +134,8 @@ def _newest_version(client: ManagementClient, target: Target, id: str) -> str:
         newest = target.endpoints(client).versions(id)[0]
     except (ManagementApiError, IndexError):
         return ""
-    return f"Its newest version is {newest.get('version')}, by {newest.get('createdBy')} at {newest.get('createdAt')}. "
+    by = actor_name(newest.get("createdBy"))
+    return f"Its newest version is {newest.get('version')}, by {by} at {newest.get('createdAt')}. "
 
 
 def _same(name: str, is_now: Any, wanted: Any) -> bool:
@@ -159,20 +162,12 @@ def same_json(one: Any, other: Any) -> bool:
 
 def _same_moment(is_now: str, wanted: str) -> bool:
     """Amplitude takes a moment and shows a day (contract: *Get details*, *Edit*), which is that of UTC."""
-    known, asked = _moment(is_now), _moment(wanted)
+    known, asked = (parse_timestamp(text, default_zone=timezone.utc) for text in (is_now, wanted))
     if known is None or asked is None:
         return is_now == wanted
     if "T" not in is_now or "T" not in wanted:
         return known.date() == asked.date()
     return known == asked
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _capital(target: Target) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.assets import SCHEME, asset_uri
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import ManagementApiError
+from airflow_provider_ampexp.client.optional_fields import config_of, version_number
 from airflow_provider_ampexp.ensure.target import Target
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def _event(
         # The change is made, and a retry would find nothing to change and tell nobody.
         task.log.warning("The event of %s says neither version nor by whom: %s", task.outlets, error)
         made = {}
-    config = made.get("flagConfig") or {}
+    config = config_of(made)
     key = str(outcome["key"] or config.get("key") or outcome["id"])
     project_id = str(config.get("projectId") or task.project_of(hook) or "unknown")
     uri = asset_uri(endpoints.kind, key, project_id=project_id, region=hook.fields.region)
@@ -72,18 +74,18 @@ def _event(
         "from": outcome["before"],
         "to": outcome["after"],
         "version": made.get("version"),
-        "by": None if by is None else str(by),
+        "by": None if by is None else actor_name(by),
         "url": outcome["url"],
     }
 
 
 def _version_that_made(versions: list[Version], after: object) -> Version:
     """The oldest of the newest unbroken run of versions that show what was brought about; else the newest."""
-    newest = sorted(versions, key=lambda one: int(one.get("version") or 0), reverse=True)
+    newest = sorted(versions, key=version_number, reverse=True)
     made: Version = newest[0] if newest else {}
     if isinstance(after, Mapping):
         for one in newest:
-            config: Mapping[str, Any] = one.get("flagConfig") or {}
+            config: Mapping[str, Any] = config_of(one)
             if any(name not in config or config[name] != value for name, value in after.items()):
                 break
             made = one

@@ -12,12 +12,14 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError, UnexpectedResponseError
+from airflow_provider_ampexp.client.optional_fields import config_of
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.inventory import ListXCom
 from airflow_provider_ampexp.operators.target import AmplitudeOperator
 from airflow_provider_ampexp.operators.whole_file import whole_file
-from airflow_provider_ampexp.rollout.changes_table import COLUMNS, Row, in_order, moment, rows_of, within
+from airflow_provider_ampexp.rollout.changes_table import COLUMNS, Row, in_order, rows_of, within
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,7 +112,7 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
 
 
 def _moment(field: str, value: object) -> datetime:
-    found = value if isinstance(value, datetime) else moment(str(value))
+    found = value if isinstance(value, datetime) else parse_timestamp(value)
     if found is None or found.tzinfo is None:
         raise InvalidInputError(field, f"{value!r} is not a moment in ISO 8601 with a time zone")
     return found.astimezone(timezone.utc)
@@ -122,7 +124,7 @@ def _changed(
     """The kind and id of whatever may have changed in the interval."""
     try:
         feed = _after(end, client, partial(client.feed.versions, start, end))
-        configs: list[FlagConfig] = [one.get("flagConfig") or {} for one in feed]
+        configs: list[FlagConfig] = [config_of(version) for version in feed]
         if all("id" in config for config in configs):
             meant = [one for one in configs if project_id is None or one.get("projectId") in (None, project_id)]
             return sorted({(_kind(config), config["id"]) for config in meant})
@@ -132,7 +134,7 @@ def _changed(
     for endpoints in (client.flags, client.experiments):
         read = partial(endpoints.list, project_id=project_id, include_archived=True)
         for config in _after(end, client, read):
-            last = moment(str(config.get("lastModifiedAt")))
+            last = parse_timestamp(config.get("lastModifiedAt"))
             if last is None or last >= start:
                 found.add((endpoints.kind, config["id"]))
     return sorted(found)

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment, Version
+from airflow_provider_ampexp.client.optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.ensure.errors import EnsureError, MissingFieldError, OverwrittenError, WrongStateError
 from airflow_provider_ampexp.ensure.fields import bring_to, differing
 from airflow_provider_ampexp.ensure.percentage import find_segment, percentage_fields
@@ -106,7 +108,7 @@ class RollingFlag:
         :param archived: what was seen of that last, for a version that does not tell
         """
         versions = self._read_versions()
-        config = versions[0].get("flagConfig") or {} if versions else {}
+        config = config_of(versions[0]) if versions else FlagConfig()
         while position_of(config, self.segment) is None or "tags" not in config:
             newest, config = versions[:1], patiently(lambda: self.target.read(self.client))
             versions = self._read_versions()
@@ -155,7 +157,8 @@ class RollingFlag:
         had = position_of(lost.config, self.segment) if lost is not None else None
         if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
             self._bring_to(self._fields_of(lost.config))
-            self.notes.append(f"{lost.version.get('createdBy')} had lowered it further, to {had}; that was put back.")
+            by = actor_name(lost.version.get("createdBy"))
+            self.notes.append(f"{by} had lowered it further, to {had}; that was put back.")
 
     def switch_off_sticky(self) -> None:
         """Switch sticky bucketing off, and read it back: 2 requests."""
@@ -169,7 +172,7 @@ class RollingFlag:
         theirs = lost = None
         was: FlagConfig = looked_at
         for one in sorted((one for one in self._versions if _number(one) > newest), key=_number):
-            config = one.get("flagConfig") or {}
+            config = config_of(one)
             now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
             if not any(name in config for name in differing(config, sent)):
                 now = cast("FlagConfig", {**was, **sent, **config})
@@ -193,7 +196,7 @@ class RollingFlag:
 
     def _put_back(self, lost: _Lost, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config
-        who, had = theirs.get("createdBy"), position_of(config, self.segment)
+        who, had = actor_name(theirs.get("createdBy")), position_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
             wanted = percentage_fields(config, percentage, self.segment)
@@ -242,7 +245,7 @@ class RollingFlag:
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})
         self._versions = versions
-        tags = tuple(str(tag) for tag in config.get("tags") or ())
+        tags = tags_of(config) or ()
         position = self._position(config)
         history = read_history(versions, self.segment, position)
         self.seen = Seen(position, archived, history, tags, Audience.of(config, self.segment))
@@ -263,4 +266,4 @@ class RollingFlag:
 
 
 def _number(version: Version) -> int:
-    return int(version.get("version") or 0)
+    return version_number(version)

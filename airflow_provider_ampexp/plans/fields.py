@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError, ValidationError
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.rollout.plan import duration, interval
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
@@ -98,12 +99,9 @@ def _interval(value: object) -> object:
 
 def _moment(value: object) -> object:
     if isinstance(value, str) and re.match(_MOMENT, value):
-        try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            moment = None
+        moment = parse_timestamp(value, default_zone=timezone.utc)
         if moment is not None:
-            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            return moment
     elif isinstance(value, datetime):
         return value
     raise wrong(f"{shown(value)} is not a date such as '2026-03-02' or a moment such as '2026-03-02T09:00+01:00'")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_ampexp.client.fields import FlagConfig, TargetSegment
+from airflow_provider_ampexp.client.optional_fields import without_odd_fields
 
 _STICKY = "stickyBucketing"
 
@@ -32,7 +33,7 @@ class Audience:
     @classmethod
     def of(cls, config: FlagConfig, segment: str | None) -> Audience:
         """Take out of a configuration what decides who gets which variant."""
-        fields: Mapping[str, Any] = config
+        fields: Mapping[str, Any] = without_odd_fields(config)
         shown = {name: fields[name] for name, kind in _FIELDS.items() if isinstance(fields.get(name), kind.types)}
         # A service may write "none" as null. For these two fields that is a value, and not a missing one.
         shown |= {name: empty for name, empty in _NULLS.items() if name in fields and fields[name] is None}

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.fields import Json, Version
+from airflow_provider_ampexp.client.optional_fields import config_of, version_number
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 
 # "from" is no name that a class can give to a field.
 Row = TypedDict(
@@ -54,15 +57,15 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
     :param versions: its whole history, in any order
     """
     known: dict[str, Json] = {}
-    history = sorted(versions, key=_number)
-    configs = [one.get("flagConfig") or {} for one in history]
+    history = sorted(versions, key=version_number)
+    configs = [config_of(one) for one in history]
     key, project_id = (next((one[name] for one in configs if one.get(name)), None) for name in ("key", "projectId"))
     for place, (one, config) in enumerate(zip(history, configs, strict=True)):
         key, project_id = config.get("key") or key, config.get("projectId") or project_id
         now = flattened(config)
         changed: dict[str, tuple[Json, Json]] = {}
         if place == 0:
-            changed = {CREATED: (None, key)} if _number(one) == 1 else {}
+            changed = {CREATED: (None, key)} if version_number(one) == 1 else {}
         else:
             gone = {path: known.pop(path) for path in list(known) if path not in now and _top(path) in config}
             changed = {path: (known.get(path), value) for path, value in now.items() if not _same(known, path, value)}
@@ -72,12 +75,12 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
             before, after = changed[field]
             yield {
                 "at": str(one.get("createdAt") or ""),
-                "by": _person(one.get("createdBy")),
+                "by": actor_name(one.get("createdBy")),
                 "kind": kind,
                 "project_id": project_id,
                 "id": id,
                 "key": key,
-                "version": _number(one),
+                "version": version_number(one),
                 "field": field,
                 "from": before,
                 "to": after,
@@ -86,7 +89,7 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
 
 def within(rows: Iterable[Row], start: datetime, end: datetime) -> Iterator[Row]:
     """Those made from ``start`` on and before ``end``. A row whose time is unknown is in no interval."""
-    return (row for row in rows if (at := moment(row["at"])) is not None and start <= at < end)
+    return (row for row in rows if (at := parse_timestamp(row["at"])) is not None and start <= at < end)
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
@@ -135,33 +138,7 @@ def _top(path: str) -> str:
     return min((path.partition(mark)[0] for mark in ".["), key=len)
 
 
-def _number(version: Version) -> int:
-    try:
-        return int(version.get("version") or 0)
-    except (TypeError, ValueError):
-        return 0
-
-
-def _person(by: Any) -> str:
-    if isinstance(by, Mapping):
-        by = next((by[name] for name in ("email", "name", "id") if by.get(name)), None)
-    return str(by or "somebody")
-
-
-def moment(text: str) -> datetime | None:
-    """The moment that a version names; ``None`` when it names none, or no time zone."""
-    head, dot, fraction = text.replace("Z", "+00:00").partition(".")
-    if dot:  # Python 3.10 takes 3 or 6 digits alone
-        digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
-        head += f".{digits[:6]:0<6}{fraction[len(digits) :]}"
-    try:
-        found = datetime.fromisoformat(head)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
-
-
 def moment_key(text: str) -> tuple[float, str]:
     """Sorts by the moment; what names none comes last."""
-    found = moment(text)
+    found = parse_timestamp(text)
     return (float("inf") if found is None else found.timestamp(), text)

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.fields import FlagConfig, Version
+from airflow_provider_ampexp.client.optional_fields import (
+    config_of,
+    segments_of,
+    tags_of,
+    version_number,
+    without_odd_fields,
+)
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.rollout.audience import Audience
 
 
@@ -89,9 +98,10 @@ class Change:
 
 def position_of(config: FlagConfig, segment: str | None) -> Position | None:
     """Where a configuration stands; ``None`` when it does not say. What is archived is as good as disabled."""
+    config = without_odd_fields(config)
     percentage: Any = config.get("rolloutPercentage")
     if segment is not None:
-        named = [one for one in config.get("targetSegments") or [] if one.get("name") == segment]
+        named = [target for target in segments_of(config) if target.get("name") == segment]
         percentage = named[0].get("percentage", 0) if len(named) == 1 else None
     enabled = config.get("enabled")
     if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
@@ -108,14 +118,15 @@ def read_history(
     """
     entries = [
         Entry(
-            version=int(one.get("version") or 0),
-            at=_parse(one.get("createdAt")),
-            by=str(one.get("createdBy") or "somebody"),
-            position=position_of(one.get("flagConfig") or {}, segment),
-            tags=tuple(str(tag) for tag in (one.get("flagConfig") or {}).get("tags") or ()),
-            audience=Audience.of(one.get("flagConfig") or {}, segment),
+            version=version_number(version),
+            at=parse_timestamp(version.get("createdAt")),
+            by=actor_name(version.get("createdBy")),
+            position=position_of(config, segment),
+            tags=tags_of(config) or (),
+            audience=Audience.of(config, segment),
         )
-        for one in versions
+        for version in versions
+        for config in [config_of(version)]
     ]
     entries.sort(key=lambda entry: entry.version, reverse=True)
     if entries and entries[0].position is None:
@@ -177,16 +188,6 @@ def made_since(history: tuple[Entry, ...], moment: datetime) -> tuple[Entry, ...
     """
     late = [place for place, entry in enumerate(history) if entry.at is None or entry.at >= moment]
     return history[: late[-1] + 2] if late else ()
-
-
-def _parse(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
 
 
 def _moment(value: datetime | None) -> str:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -23,6 +23,7 @@ import requests
 from airflow_provider_ampexp.client import ManagementClient, checks
 from airflow_provider_ampexp.client.fields import FlagConfig, Version
 from airflow_provider_ampexp.client.flags import FlagEndpoints, Kind
+from airflow_provider_ampexp.client.optional_fields import config_of, version_number
 from airflow_provider_ampexp.ensure.target import url_of
 from airflow_provider_ampexp.hooks.connection import ConnectionFields
 from airflow_provider_ampexp.rollouts_page.kept import Kept
@@ -119,8 +120,8 @@ class AmplitudeReader:
     def _read_history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
         with self._connect(connection_id) as client:
             versions = _endpoints(client, kind).versions(flag_id)
-            newest = max(versions, key=lambda one: int(one.get("version") or 0), default=Version())
-            config = FlagConfig({**newest.get("flagConfig", {}), "id": flag_id})
+            newest = max(versions, key=version_number, default=Version())
+            config = cast("FlagConfig", {**config_of(newest), "id": flag_id})
             return History(*_clock_of(client), tuple(versions), url_of(client, config))
 
     def _count(self, connection_id: str, kind: Kind, flag_id: str, variants: tuple[str, ...]) -> dict[str, int]:

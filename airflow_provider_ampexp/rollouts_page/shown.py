@@ -8,8 +8,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.fields import FlagConfig, Version
 from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client.optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.rollout import Seen, position_of, read_history
 from airflow_provider_ampexp.rollout.changes_table import Row, rows_of
 from airflow_provider_ampexp.rollouts_page.picture import marks, picture
@@ -27,7 +29,7 @@ def line_of(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout
         "percentage": config.get("rolloutPercentage"),
         "segments": _segments(config),
         "changed_at": _text(config.get("lastModifiedAt") or config.get("createdAt")),
-        "changed_by": _person(config.get("lastModifiedBy") or config.get("createdBy")),
+        "changed_by": actor_name(config.get("lastModifiedBy"), "") or actor_name(config.get("createdBy"), ""),
         "rollout": None if rollout is None else _rollout(rollout, _seen(config, (), rollout), now),
     }
 
@@ -36,8 +38,8 @@ def page_of(
     kind: Kind, flag_id: str, versions: Iterable[Version], url: str, rollouts: Iterable[Rollout], now: datetime
 ) -> dict[str, Any]:
     """Everything about one flag or experiment."""
-    listed = sorted(versions, key=lambda one: int(one.get("version") or 0), reverse=True)
-    newest: FlagConfig = {**(listed[0].get("flagConfig") or {}), "id": flag_id} if listed else {"id": flag_id}
+    listed = sorted(versions, key=version_number, reverse=True)
+    newest: FlagConfig = {**config_of(listed[0]), "id": flag_id} if listed else {"id": flag_id}
     rollout = current(rollouts)
     segments = [None, *(one["name"] for one in _segments(newest))]
     return {
@@ -59,7 +61,7 @@ def compared(kind: Kind, flag_id: str, versions: Iterable[Version], numbers: tup
 
     :raises LookupError: names the version that there is not
     """
-    found = {int(one.get("version") or 0): one for one in versions}
+    found = {version_number(one): one for one in versions}
     for number in numbers:
         if number not in found:
             raise LookupError(f"There is no version {number}.")
@@ -79,7 +81,7 @@ def _named(kind: Kind, config: FlagConfig, url: str) -> dict[str, Any]:
         "archived": bool(config.get("deleted")),
         "state": config.get("state"),
         "decision": config.get("decision"),
-        "tags": [str(tag)[:100] for tag in config.get("tags") or []][:20],
+        "tags": [tag[:100] for tag in tags_of(config) or ()][:20],
         "url": url if url.startswith(("https://", "http://")) else "",
     }
 
@@ -89,7 +91,7 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
     position = position_of(config, segment)
     if position is None:
         return None
-    tags = tuple(str(tag) for tag in config.get("tags") or ())
+    tags = tags_of(config) or ()
     return Seen(position, bool(config.get("deleted")), read_history(versions, segment), tags)
 
 
@@ -150,10 +152,10 @@ def _versions(kind: Kind, flag_id: str, listed: list[Version]) -> list[dict[str,
         rows.setdefault(row["version"], []).append(row)
     return [
         {
-            "version": int(one.get("version") or 0),
+            "version": version_number(one),
             "at": _text(one.get("createdAt")),
-            "by": _person(one.get("createdBy")),
-            "changes": [_change(row) for row in rows.get(int(one.get("version") or 0), [])],
+            "by": actor_name(one.get("createdBy"), ""),
+            "changes": [_change(row) for row in rows.get(version_number(one), [])],
         }
         for one in listed
     ]
@@ -170,12 +172,6 @@ def _value(value: Any) -> str | None:
 def _cut(text: Any, longest: int = _LONGEST) -> str:
     text = str(text)
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest} characters more)"
-
-
-def _person(by: Any) -> str:
-    if isinstance(by, Mapping):
-        by = next((by[name] for name in ("email", "name", "id") if by.get(name)), None)
-    return str(by or "")[:200]
 
 
 def _text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client.optional_fields import config_of, version_number
 from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.rollout.changes_table import CREATED, Row, rows_of
@@ -161,7 +162,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         self._complained = None
 
     async def _not_yet_told(self, id: str, versions: list[Version]) -> list[dict[str, Any]]:
-        newest = max((int(one.get("version") or 0) for one in versions), default=0)
+        newest = max(map(version_number, versions), default=0)
         # Another triggerer may have told it meanwhile.
         kept = await read_told(self, self.key)
         if kept is None and self._told is None:
@@ -177,8 +178,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
 
     def _is_told_by(self, versions: list[Version], config: FlagConfig) -> bool:
         """Whether the history is as new as what was seen; else it is read again in the next round."""
-        newest = max(versions, key=lambda one: int(one.get("version") or 0), default=None)
-        told: Mapping[str, Any] = (newest or {}).get("flagConfig") or {}
+        newest = max(versions, key=version_number, default=None)
+        told: Mapping[str, Any] = config_of(newest or {})
         names = [name for name in config if any(field.startswith(name) for field in self.fields)]
         return all(told[name] == cast("Mapping[str, Any]", config)[name] for name in names if name in told)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from typing_extensions import NotRequired
 
+from airflow_provider_ampexp.client.optional_fields import tags_of, without_odd_fields
 from airflow_provider_ampexp.ensure import Target
 from airflow_provider_ampexp.rollout import Position, position_of
 from airflow_provider_ampexp.rollout.audience import Audience, changed_fields
@@ -58,11 +59,13 @@ class SoakWatch:
 
     def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
         """What the flag, as it was read, means for the wait."""
+        config = without_odd_fields(config)
         archived = bool(config.get("deleted"))
         stands = position_of(config, self.segment)
         if archived or (stands is not None and stands != self.position):
             return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
-        if "tags" in config and (self.hold_tag in config["tags"]) is not self.is_held:
+        tags = tags_of(config)
+        if tags is not None and (self.hold_tag in tags) is not self.is_held:
             return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
         audience = Audience.of(config, self.segment).digest()
         if changed := changed_fields(self.audience, audience):

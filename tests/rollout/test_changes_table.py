@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.rollout.changes_table import COLUMNS, CREATED, flattened, in_order, moment, rows_of, within
+from airflow_provider_ampexp.client.timestamps import parse_timestamp
+from airflow_provider_ampexp.rollout.changes_table import COLUMNS, CREATED, flattened, in_order, rows_of, within
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 WORDS = st.sampled_from(["on", "off", "control", "treatment"])
@@ -166,7 +167,7 @@ def test_intervals_side_by_side_hold_each_row_once(history: list[Any], minutes: 
     rows = table(history)
     parts = [row for start, end in itertools.pairwise(bounds) for row in within(rows, start, end)]
     assert parts == list(within(rows, bounds[0], bounds[-1]))
-    assert all(bounds[0] <= (moment(row["at"]) or BEGAN) < bounds[-1] for row in parts)
+    assert all(bounds[0] <= (parse_timestamp(row["at"]) or BEGAN) < bounds[-1] for row in parts)
 
 
 @given(histories())
@@ -179,7 +180,7 @@ def test_the_same_twice_is_no_change(history: list[Any]) -> None:
 def test_moments_as_the_service_writes_them() -> None:
     wanted = datetime(2026, 1, 1, 0, 0, 0, 900000, tzinfo=timezone.utc)
     for text in ("2026-01-01T00:00:00.9Z", "2026-01-01T00:00:00.900Z", "2026-01-01T01:00:00.9000000+01:00"):
-        assert moment(text) == wanted
-    assert [moment(text) for text in ("", "yesterday", "2026-01-01T00:00:00")] == [None, None, None]
+        assert parse_timestamp(text) == wanted
+    assert [parse_timestamp(text) for text in ("", "yesterday", "2026-01-01T00:00:00")] == [None, None, None]
     late = {**table([version(1, {})])[0], "at": ""}
     assert list(within([late], BEGAN, BEGAN + timedelta(days=9))) == []
