@@ -61,7 +61,14 @@ ROOMS = {
     "ensure": Room("bring a flag to a state: read, compare, write, read back", ("client",), at=(240, 4)),
     "rollout": Room(
         "what a rollout is: plan, history, decision; pure functions",
-        ("client.checks", "client.errors", "client.fields"),
+        (
+            "client.actors",
+            "client.checks",
+            "client.errors",
+            "client.fields",
+            "client.optional_fields",
+            "client.timestamps",
+        ),
         at=(390, 4),
     ),
     "assets": Room("flags as Airflow assets", ("client",), airflow=True, at=(560, 4)),

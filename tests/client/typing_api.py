@@ -45,7 +45,7 @@ assert_type(client.deployments.create({"projectId": "1", "label": "a", "type": "
 client.deployments.edit("1", {"archive": True})
 
 flag = client.flags.get("1")
-assert_type(flag["rolloutPercentage"], int)
+assert_type(flag["rolloutPercentage"], float)
 assert_type(flag.get("createdBy"), Any | None)
 assert_type(flag["variants"][0]["key"], str)
 

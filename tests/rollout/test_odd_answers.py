@@ -30,6 +30,7 @@ from airflow_provider_ampexp.rollout.history import Seen, changes, position_of, 
 from airflow_provider_ampexp.rollout.plan import planned_stages
 from airflow_provider_ampexp.rollouts_page.shown import compared, line_of, page_of
 from airflow_provider_ampexp.rollouts_page.standing import Rollout, RolloutTask
+from airflow_provider_ampexp.triggers import trouble
 from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs
 from airflow_provider_ampexp.triggers.look import seen as seen_by
 from airflow_provider_ampexp.triggers.soak import SoakWatch
@@ -112,11 +113,14 @@ ODD: list[Any] = [
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_waits() -> Iterator[None]:
     """What would be waited for is over at once, and time has gone on by it."""
-    waited: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(waited), sleep=waited.append)
+    passed = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + passed[0],
+        sleep=lambda seconds: passed.__setitem__(0, passed[0] + seconds),
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tenacity, "time", clock)
-        patch.setattr(tenacity.nap, "time", clock)
+        for owner in (tenacity, tenacity.nap, trouble):
+            patch.setattr(owner, "time", clock)
         yield
 
 
