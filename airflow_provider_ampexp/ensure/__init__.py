@@ -12,6 +12,7 @@ from airflow_provider_ampexp.ensure.deployments import (
     ensure_deployment_fields,
     ensure_not_assigned,
 )
+from airflow_provider_ampexp.ensure.edit import ensure_fields
 from airflow_provider_ampexp.ensure.errors import (
     AlreadyExistsError,
     ArchivedError,
@@ -25,7 +26,6 @@ from airflow_provider_ampexp.ensure.errors import (
     WrongStateError,
 )
 from airflow_provider_ampexp.ensure.existence import ensure_exists
-from airflow_provider_ampexp.ensure.fields import ensure_fields
 from airflow_provider_ampexp.ensure.inclusions import (
     ensure_exactly_included,
     ensure_included,
@@ -40,8 +40,8 @@ from airflow_provider_ampexp.ensure.variants import (
     ensure_no_variant,
     ensure_variant,
     ensure_variant_fields,
-    ensure_weights,
 )
+from airflow_provider_ampexp.ensure.weights import ensure_weights
 
 __all__ = [
     "AlreadyExistsError",

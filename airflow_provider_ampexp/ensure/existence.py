@@ -9,11 +9,12 @@ from airflow_provider_ampexp.client.errors import InvalidRequestError
 from airflow_provider_ampexp.client.fields import CreateFields, EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure.deployments import ensure_assigned
 from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, ArchivedError, NotAppliedError
-from airflow_provider_ampexp.ensure.fields import bring_to
+from airflow_provider_ampexp.ensure.lost_updates import bring_keeping_others
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
 from airflow_provider_ampexp.ensure.target import Target, url_of
-from airflow_provider_ampexp.ensure.variants import IfExists, ensure_variant, ensure_weights
+from airflow_provider_ampexp.ensure.variants import IfExists, ensure_variant
+from airflow_provider_ampexp.ensure.weights import ensure_weights
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -82,9 +83,9 @@ def _take(
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, which its segments may weigh.
-        done.append(bring_to(client, target, existing, wanted))
+        done.append(bring_keeping_others(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
-            done.append(ensure_weights(client, by_id, fields["rolloutWeights"]))
+            done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
         if fields.get("deployments"):
             done.append(ensure_assigned(client, by_id, fields["deployments"]))
         changed = any(one.changed for one in done)

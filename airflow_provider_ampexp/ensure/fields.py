@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import timezone
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import ManagementApiError, UncertainWriteError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json
 from airflow_provider_ampexp.client.timestamps import parse_timestamp
 from airflow_provider_ampexp.ensure.errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
 from airflow_provider_ampexp.ensure.outcome import Outcome
-from airflow_provider_ampexp.ensure.segments import refuse_to_empty
 from airflow_provider_ampexp.ensure.settle import comes_to_show
 from airflow_provider_ampexp.ensure.sticky import sticky_notes
 from airflow_provider_ampexp.ensure.target import Target, url_of
@@ -25,20 +23,6 @@ if TYPE_CHECKING:
 # does not show (it never shows exposureEvent) are written, and it is said that they could not be confirmed.
 _MUST_SHOW = ("enabled", "rolloutPercentage", "archive", "targetSegments")
 _REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
-
-
-def ensure_fields(client: ManagementClient, target: Target, wanted: EditFields) -> Outcome:
-    """Bring the named fields to the wanted values and leave all others as they are.
-
-    1 request when it is already so, 3 when not. ``before`` and ``after`` hold the fields that were to be changed.
-
-    :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
-    """
-    checked = cast("EditFields", checks.flag_fields(wanted))
-    config = target.read(client)
-    if "targetSegments" in differing(config, checked):
-        refuse_to_empty(config.get("key"), config.get("targetSegments") or [], checked["targetSegments"])
-    return bring_to(client, target, config, checked)
 
 
 def bring_to(
@@ -88,7 +72,9 @@ def bring_to(
 def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The wanted fields that are not so, those that the service does not show among them."""
     is_now = shown(config, wanted)
-    return {name: value for name, value in wanted.items() if name not in is_now or not _same(name, is_now[name], value)}
+    return {
+        name: value for name, value in wanted.items() if name not in is_now or not same_field(name, is_now[name], value)
+    }
 
 
 def shown(config: FlagConfig, names: Mapping[str, Any]) -> dict[str, Json]:
@@ -138,7 +124,8 @@ def _newest_version(client: ManagementClient, target: Target, id: str) -> str:
     return f"Its newest version is {newest.get('version')}, by {by} at {newest.get('createdAt')}. "
 
 
-def _same(name: str, is_now: Any, wanted: Any) -> bool:
+def same_field(name: str, is_now: Any, wanted: Any) -> bool:
+    """Whether a field shows what is wanted: tags in any order, dates by the day, segments with additional fields."""
     if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         return sorted(map(str, is_now)) == sorted(map(str, wanted))
     if name in ("startDate", "endDate") and is_now and wanted:

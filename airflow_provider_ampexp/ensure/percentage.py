@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure.errors import MissingFieldError, WrongStateError
-from airflow_provider_ampexp.ensure.fields import bring_to
+from airflow_provider_ampexp.ensure.lost_updates import bring_keeping_others
 from airflow_provider_ampexp.ensure.outcome import Outcome
 from airflow_provider_ampexp.ensure.segments import refuse_cohorts
 from airflow_provider_ampexp.ensure.target import Target
@@ -37,7 +37,7 @@ def ensure_percentage(
     """
     checks.percentage("percentage", percentage)
     config = target.read(client)
-    outcome = bring_to(client, target, config, percentage_fields(config, percentage, segment, catch_all))
+    outcome = bring_keeping_others(client, target, config, percentage_fields(config, percentage, segment, catch_all))
     if segment is None:
         return outcome
     was = find_segment(config, segment).get("percentage")

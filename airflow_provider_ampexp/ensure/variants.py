@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_ampexp.client import checks
-from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError
-from airflow_provider_ampexp.client.fields import Json, VariantFields
+from airflow_provider_ampexp.client.errors import NotFoundError
+from airflow_provider_ampexp.client.fields import FlagConfig, Json, VariantFields
 from airflow_provider_ampexp.ensure.errors import AlreadyExistsError, NotAppliedError, WrongStateError
 from airflow_provider_ampexp.ensure.fields import same_json
 from airflow_provider_ampexp.ensure.outcome import Outcome
-from airflow_provider_ampexp.ensure.settle import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure.settle import comes_to_show, write_once
 from airflow_provider_ampexp.ensure.target import Identity, Target
 
 if TYPE_CHECKING:
@@ -66,11 +65,18 @@ def ensure_variant_fields(client: ManagementClient, target: Target, variant: str
 
 
 def ensure_no_variant(client: ManagementClient, target: Target, variant: str) -> Outcome:
-    """Make sure that there is no variant with this key."""
+    """Make sure that there is no variant with this key. Its inclusions are removed with it.
+
+    :raises WrongStateError: when the variant has all the weight, of all users or of a target segment
+    """
     identity = target.identify(client)
     existing = _read(client, target, identity, variant)
+    notes: tuple[str, ...] = ()
     if existing is not None:
         endpoints = target.endpoints(client)
+        _refuse_all_the_weight(target, endpoints.get(identity.id), variant)
+        if count := len(endpoints.inclusions(identity.id, variant)):
+            notes = (f"{count} inclusions of variant {variant!r} were removed with it.",)
         write_once(
             client,
             f"Removing variant {variant!r} of {target}",
@@ -80,58 +86,20 @@ def ensure_no_variant(client: ManagementClient, target: Target, variant: str) ->
         if not comes_to_show(client, lambda: _read(client, target, identity, variant) is None):
             raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
     before = cast("Json", existing)
-    return Outcome(identity.id, identity.key, existing is not None, before, None, identity.url(client))
+    return Outcome(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
 
 
-def ensure_weights(client: ManagementClient, target: Target, weights: Mapping[str, float]) -> Outcome:
-    """Bring the weights of the named variants to the wanted values, through the variants, as the contract has it.
-
-    Variants that are not named keep theirs. Weights are raised before others are lowered, so that the sum is never
-    nothing on the way.
-
-    :raises WrongStateError: when a variant does not exist or the sum would be 0
-    """
-    if not weights:
-        raise InvalidInputError("weights", "names no variant")
-    for key, value in weights.items():
-        checks.weight(f"weights.{key}", value)
-    identity = target.identify(client)
-    endpoints = target.endpoints(client)
-
-    def read() -> dict[str, float]:
-        return {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
-
-    before = read()
-    unknown = sorted(set(weights) - set(before))
-    if unknown:
-        raise WrongStateError(f"{target} has no variant {unknown} (it has {sorted(before)}). Nothing was changed.")
-    wanted = {**before, **weights}
-    if not any(wanted.values()):
-        raise WrongStateError(
-            f"The weights of {target} would all be 0: nobody would get a variant. Nothing was changed."
-        )
-    wrong = {key: value for key, value in weights.items() if before[key] != value}
-    after = before
-    if wrong:
-        done: list[str] = []
-        for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
-            with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
-                write_once(
-                    client,
-                    f"Setting the weight of variant {key!r} of {target}",
-                    partial(endpoints.edit_variant, identity.id, key, cast("VariantFields", {"rolloutWeight": value})),
-                    lambda key=key, value=value: read().get(key) == value,  # type: ignore[misc]
-                )
-            done.append(key)
-
-        def applied() -> bool:
-            nonlocal after
-            after = read()
-            return all(after.get(key) == value for key, value in wrong.items())
-
-        if not comes_to_show(client, applied):
-            raise _held(f"The weights of {target} were to be {wrong}", f"and shows {after}")
-    return Outcome(identity.id, identity.key, bool(wrong), before, after, identity.url(client))
+def _refuse_all_the_weight(target: Target, config: FlagConfig, variant: str) -> None:
+    """Without it the other variants would share a weight of 0, and nobody would get any."""
+    places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
+    places |= {f"segment {one.get('name')!r}": one.get("rolloutWeights") for one in config.get("targetSegments") or ()}
+    for place, weights in places.items():
+        others = {key: weight for key, weight in (weights or {}).items() if key != variant}
+        if (weights or {}).get(variant) and not any(others.values()) and len(config.get("variants") or ()) > 1:
+            raise WrongStateError(
+                f"Variant {variant!r} of {target} cannot be removed: it has all the weight of {place} ({weights}), so "
+                "that nobody there would get a variant. Nothing was changed. Give another variant a weight first."
+            )
 
 
 def _bring_to(

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
 from airflow_provider_ampexp.ensure.sticky import weighed_notes
+from airflow_provider_ampexp.ensure.weights import Others
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.change import AmplitudeExposureChangeOperator
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -72,7 +74,14 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
 
-    :param weights: such as ``{"control": 1, "treatment": 3}`` (templated). Variants that are not named keep theirs.
+    :param weights: such as ``{"control": 1, "treatment": 3}`` (templated)
+    :param others: the weight of the variants that are not named: a number, such as 0 for a winner, or ``"keep"``
+        (templated). If not given, all variants that have a weight must be named.
+    :param segment: the name of a target segment whose own weights are meant (templated). If not given, they are those
+        of the users whom no target segment captured.
+    :param all_segments: the weights of every target segment and of all other users (default: False)
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated), as for
+        :class:`AmplitudeSetRolloutOperator`
     :param if_changed_since: when the weights were changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 
@@ -80,23 +89,64 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
     roll out a winner to everybody, switch ``stickyBucketing`` off, too. The task warns of that in its log.
     """
 
-    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "weights")
+    template_fields: Sequence[str] = (
+        *AmplitudeExposureChangeOperator.template_fields,
+        "weights",
+        "others",
+        "segment",
+        "catch_all",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"weights": "json"}
     what = "set the weights of"
 
-    def __init__(self, *, weights: Mapping[str, float] | str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        weights: Mapping[str, float] | str,
+        others: float | str | None = None,
+        segment: str | None = None,
+        all_segments: bool = False,
+        catch_all: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.weights = weights
+        self.others = others
+        self.segment = segment
+        self.all_segments = all_segments
+        self.catch_all = catch_all
         arguments.check_literal("weights", weights, arguments.weights)
+        arguments.check_literal("others", others, _others)
+        arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+        arguments.check_literal("all_segments", all_segments, arguments.switch)
+        arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
+        if segment is not None and all_segments:
+            raise InvalidInputError("segment/all_segments", "only one of them can be given")
 
     def written_fields(self) -> Sequence[str]:
         """The weights."""
-        return ("rolloutWeights",)
+        segment = arguments.optional(arguments.text)("segment", self.segment)
+        if segment is not None:
+            return (f"targetSegments[{segment}].rolloutWeights",)
+        return ("rolloutWeights", "targetSegments") if self.all_segments else ("rolloutWeights",)
 
     def change(self, client: ManagementClient, target: Target) -> Outcome:
         """Set the weights."""
-        outcome = ensure_weights(client, target, arguments.weights("weights", self.weights))
+        outcome = ensure_weights(
+            client,
+            target,
+            arguments.weights("weights", self.weights),
+            others=_others("others", self.others),
+            segment=arguments.optional(arguments.text)("segment", self.segment),
+            all_segments=arguments.switch("all_segments", self.all_segments),
+            catch_all=arguments.optional(arguments.text)("catch_all", self.catch_all),
+        )
         if not outcome.changed or target.kind == "flags":  # only experiments have sticky bucketing
             return outcome
         config = Target(target.kind, id=outcome.id).read(client)
         return replace(outcome, notes=(*outcome.notes, *weighed_notes(config)))
+
+
+def _others(field: str, value: object) -> Others | None:
+    """A weight, or that the variants keep theirs."""
+    return value if value is None or value == "keep" else arguments.weight(field, value)

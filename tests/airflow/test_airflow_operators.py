@@ -88,13 +88,13 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         3,
         1,
     ),
-    (AmplitudeEditOperator, {**CHECKOUT, "fields": {"name": "Checkout 2", "tags": ["web"]}}, 3, 1),
+    (AmplitudeEditOperator, {**CHECKOUT, "fields": {"name": "Checkout 2", "tags": ["web"]}}, 4, 1),
     (AmplitudeEnableOperator, CHECKOUT, 3, 1),
-    (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 3, 1),
-    (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 5, 2),
+    (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 4, 1),
+    (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 6, 2),
     (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
-    (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 5, 2),
-    (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 4, 2),
+    (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 7, 2),
+    (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 5, 2),
     (AmplitudeClearInclusionsOperator, ON, 4, 2),
     (
         AmplitudeCreateVariantOperator,
@@ -103,7 +103,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         2,
     ),
     (AmplitudeEditVariantOperator, {**CHECKOUT, "variant": "blue", "fields": {"payload": "x"}}, 4, 2),
-    (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 4, 2),
+    (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 6, 2),
     (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 4, 1),
     (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
@@ -175,7 +175,13 @@ def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emul
     experiment = emulator.create_experiment("button", variants=[{"key": "control"}, {"key": "treatment"}])
 
     with DAG(
-        dag_id, params={"percentage": 5, "flag": flag["id"], "users": ["ana", "bob"], "weights": {"control": 3}}
+        dag_id,
+        params={
+            "percentage": 5,
+            "flag": flag["id"],
+            "users": ["ana", "bob"],
+            "weights": {"control": 3, "treatment": 1},
+        },
     ) as dag:
 
         @task

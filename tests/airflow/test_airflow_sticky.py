@@ -33,7 +33,10 @@ WARNED: dict[str, tuple[Task, str]] = {
     "lowered": (task(AmplitudeSetRolloutOperator, percentage=10), LOWERED),
     "segment lowered": (task(AmplitudeSetRolloutOperator, percentage=10, segment="Beta"), LOWERED),
     "edited": (task(AmplitudeEditOperator, fields={"rolloutPercentage": 10}), LOWERED),
-    "weighed": (task(AmplitudeSetWeightsOperator, weights={"control": 3}), "other weights count for new users only"),
+    "weighed": (
+        task(AmplitudeSetWeightsOperator, weights={"control": 3}, others="keep"),
+        "other weights count for new users only",
+    ),
     "disabled": (task(AmplitudeDisableOperator), "once enabled again, they have it back"),
     "waited": (task(AmplitudeRolloutSensor, at_least=20), "more of them may have it than the percentage says"),
 }

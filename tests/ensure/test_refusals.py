@@ -53,7 +53,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
     ),
     (
         "weight of a variant that is not there",
-        lambda client, target: ensure_weights(client, target, {"treatment": 2, "blue": 1}),
+        lambda client, target: ensure_weights(client, target, {"treatment": 2, "blue": 1}, others="keep"),
         WrongStateError,
         r"{key}.*no variant \['blue'\].*'treatment'.*Nothing was changed",
     ),

@@ -1,0 +1,32 @@
+"""Bring fields of a flag or experiment to wanted values, and keep what others change meanwhile (contract: *Edit*)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from airflow_provider_ampexp.client import checks
+from airflow_provider_ampexp.client.fields import EditFields
+from airflow_provider_ampexp.ensure.fields import differing
+from airflow_provider_ampexp.ensure.lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure.outcome import Outcome
+from airflow_provider_ampexp.ensure.segments import refuse_to_empty
+from airflow_provider_ampexp.ensure.target import Target
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+def ensure_fields(client: ManagementClient, target: Target, wanted: EditFields) -> Outcome:
+    """Bring the named fields to the wanted values and leave all others as they are.
+
+    1 request when it is already so, 3 when not; 4 when ``targetSegments`` or ``tags`` are written. ``before`` and
+    ``after`` hold the fields that were to be changed.
+
+    :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
+    :raises OverwrittenError: when another changed the same list at the same moment; theirs was restored
+    """
+    checked = cast("EditFields", checks.flag_fields(wanted))
+    config = target.read(client)
+    if "targetSegments" in differing(config, checked):
+        refuse_to_empty(config.get("key"), config.get("targetSegments") or [], checked["targetSegments"])
+    return bring_keeping_others(client, target, config, checked)

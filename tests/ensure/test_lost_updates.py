@@ -1,0 +1,192 @@
+"""Another changes the same list between our read and our write: both changes are kept, or theirs is and we say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import (
+    Outcome,
+    OverwrittenError,
+    ensure_exists,
+    ensure_fields,
+    ensure_percentage,
+    ensure_weights,
+)
+from airflow_provider_ampexp.ensure.merge import merged_segments, merged_tags
+
+from .trial import BeforeEachWrite
+from .world import IDS, KEYS, PROJECT, SEGMENTS, a_client, by_id
+
+ID = IDS["flags"]
+TARGET = by_id("flags")
+Change = Callable[[ManagementClient], Any]
+
+
+def changed(name: str, **fields: Any) -> list[dict[str, Any]]:
+    """The segments of the world, with one of them changed."""
+    return [{**one, **fields} if one["name"] == name else one for one in SEGMENTS]
+
+
+def marias(**fields: Any) -> Change:
+    return lambda client: client.flags.edit(ID, fields)  # type: ignore[arg-type]
+
+
+def flag(emulator: Emulator) -> dict[str, Any]:
+    (found,) = [one for one in emulator.dump()["flags"] if one["id"] == ID]
+    return dict(found)
+
+
+def at_the_same_moment(
+    emulator: Emulator, change: Callable[[ManagementClient], Outcome], theirs: Change, *, before_write: int = 0
+) -> Outcome:
+    with ManagementClient("ampex_maria", base_url=emulator.base_url) as maria:
+
+        def happens(number: int) -> None:
+            if number == before_write:
+                theirs(maria)
+
+        with BeforeEachWrite(happens) as session, a_client(emulator, timeout=5, session=session) as client:
+            return change(client)
+
+
+def beta_to_50(client: ManagementClient) -> Outcome:
+    return ensure_percentage(client, TARGET, 50, segment="Beta")
+
+
+def test_another_segments_change_at_the_moment_of_ours_is_kept(emulator: Emulator) -> None:
+    outcome = at_the_same_moment(emulator, beta_to_50, marias(targetSegments=changed("Staff", percentage=0)))
+    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [50, 0]
+    assert any("Maria" in note and "version 2" in note for note in outcome.notes)
+
+
+def test_other_conditions_of_the_same_segment_are_kept(emulator: Emulator) -> None:
+    conditions = [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}]
+    at_the_same_moment(emulator, beta_to_50, marias(targetSegments=changed("Beta", conditions=conditions)))
+    (beta, _) = flag(emulator)["targetSegments"]
+    assert (beta["percentage"], beta["conditions"]) == (50, conditions)
+
+
+def test_a_segment_that_another_adds_is_kept(emulator: Emulator) -> None:
+    added = {**SEGMENTS[0], "name": "Alpha"}
+    at_the_same_moment(emulator, beta_to_50, marias(targetSegments=[added, *SEGMENTS]))
+    assert [(one["name"], one["percentage"]) for one in flag(emulator)["targetSegments"]] == [
+        ("Alpha", 5),
+        ("Beta", 50),
+        ("Staff", 100),
+    ]
+
+
+def edits_both(client: ManagementClient) -> Outcome:
+    return ensure_fields(client, TARGET, {"targetSegments": changed("Beta", percentage=50)})  # type: ignore[typeddict-item]
+
+
+def updates_it(client: ManagementClient) -> Outcome:
+    fields: Any = {"projectId": PROJECT, "key": KEYS["flags"], "targetSegments": changed("Beta", percentage=50)}
+    return ensure_exists(client, "flags", fields, if_exists="update")
+
+
+@pytest.mark.parametrize("change", [beta_to_50, edits_both, updates_it])
+def test_where_both_changed_the_same_theirs_is_restored_and_told(
+    emulator: Emulator, change: Callable[[ManagementClient], Outcome]
+) -> None:
+    with pytest.raises(OverwrittenError, match=r"Maria \(version 2.*changed targetSegments.*Their change was restored"):
+        at_the_same_moment(emulator, change, marias(targetSegments=changed("Beta", percentage=2)))
+    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [2, 100]
+
+
+def test_tags_that_another_adds_and_removes_at_the_same_moment_are_kept_so(emulator: Emulator) -> None:
+    at_the_same_moment(
+        emulator,
+        lambda client: ensure_fields(client, TARGET, {"tags": ["release", "web", "ours"]}),
+        marias(tags=["web", "hold"]),
+    )
+    assert sorted(flag(emulator)["tags"]) == ["hold", "ours", "web"]
+
+
+def test_a_change_in_the_moment_of_the_restoring_is_kept_too(emulator: Emulator) -> None:
+    added = iter(["first", "second"])
+    with ManagementClient("ampex_maria", base_url=emulator.base_url) as maria:
+
+        def happens(number: int) -> None:
+            if number < 2:
+                tags = list(maria.flags.get(ID)["tags"])
+                maria.flags.edit(ID, {"tags": [*tags, next(added)]})
+
+        with BeforeEachWrite(happens) as session, a_client(emulator, timeout=5, session=session) as client:
+            ensure_fields(client, TARGET, {"tags": ["release", "web", "ours"]})
+    assert sorted(flag(emulator)["tags"]) == ["first", "ours", "release", "second", "web"]
+
+
+def test_a_change_that_our_repeated_write_came_over_is_restored(emulator: Emulator) -> None:
+    """The first write is applied and its response lost; Maria edits; the client repeats the write."""
+    emulator.fault("cut_after", methods=["PATCH"])
+    at_the_same_moment(
+        emulator,
+        lambda client: ensure_fields(client, TARGET, {"tags": ["ours"]}),
+        marias(tags=["ours", "hold"]),
+        before_write=1,
+    )
+    assert sorted(flag(emulator)["tags"]) == ["hold", "ours"]
+
+
+def test_a_change_of_another_field_is_no_conflict(emulator: Emulator) -> None:
+    outcome = at_the_same_moment(emulator, beta_to_50, marias(description="other"))
+    assert outcome.notes == ()
+    assert flag(emulator)["description"] == "other"
+
+
+def test_weights_that_another_set_at_the_same_moment_are_restored(emulator: Emulator) -> None:
+    with pytest.raises(OverwrittenError, match=r"Maria \(version 2.*set the weight of 'treatment' to 7"):
+        at_the_same_moment(
+            emulator,
+            lambda client: ensure_weights(client, TARGET, {"control": 2, "treatment": 3, "old": 0}),
+            lambda maria: maria.flags.edit_variant(ID, "treatment", {"rolloutWeight": 7}),
+        )
+    assert flag(emulator)["rolloutWeights"] == {"control": 2, "treatment": 7, "old": 0}
+
+
+def test_another_variants_weight_set_at_the_same_moment_stands(emulator: Emulator) -> None:
+    outcome = at_the_same_moment(
+        emulator,
+        lambda client: ensure_weights(client, TARGET, {"control": 2}, others="keep"),
+        lambda maria: maria.flags.edit_variant(ID, "treatment", {"rolloutWeight": 7}),
+    )
+    assert flag(emulator)["rolloutWeights"] == {"control": 2, "treatment": 7, "old": 0}
+    assert outcome.notes == ()
+
+
+# the pure merge
+
+
+def test_tags_are_merged() -> None:
+    assert merged_tags(["a", "b"], ["a", "c"], ["b", "d", "a"]) == ["d", "a", "c"]
+
+
+A, B, C = ({"name": name, "percentage": 1} for name in "ABC")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "merged"),
+    [
+        ([{**A, "percentage": 2}, B], [A, {**B, "percentage": 3}], [{**A, "percentage": 2}, {**B, "percentage": 3}]),
+        ([{**A, "percentage": 2}, B], [{**A, "percentage": 3}, B], None),
+        ([{**A, "percentage": 2}, B], [{**A, "percentage": 2}, B], [{**A, "percentage": 2}, B]),
+        ([{**A, "percentage": 2}, B], [{**A, "key": "k"}, B], [{**A, "percentage": 2, "key": "k"}, B]),
+        ([{**A, "percentage": 2}, B], [B, A], [B, {**A, "percentage": 2}]),
+        ([{**A, "percentage": 2}, B], [C, A, B], [C, {**A, "percentage": 2}, B]),
+        ([{**A, "percentage": 2}, B], [A], [{**A, "percentage": 2}]),
+        ([{**A, "percentage": 2}, B], [B], None),  # they removed what we changed
+        ([B], [{**A, "percentage": 2}, B], None),  # we removed what they changed
+        ([B], [A, {**B, "percentage": 2}], [{**B, "percentage": 2}]),
+        ([A, B, C], [C, A, B], None),
+        ([A, B, C], [B, A], None),
+        ([A, A], [A, B], None),
+    ],
+)
+def test_segments_are_merged(ours: list[Any], theirs: list[Any], merged: list[Any] | None) -> None:
+    assert merged_segments([A, B], ours, theirs) == merged
