@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from email.utils import parsedate_to_datetime
 from http.client import IncompleteRead
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -214,3 +215,34 @@ def test_control_routes_are_never_struck(emulator: Emulator) -> None:
 def test_a_fault_that_could_not_strike_is_refused(emulator: Emulator, field: str, fault: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=field):
         emulator.fault(**fault)  # type: ignore[arg-type]
+
+
+def test_a_wrong_date_spoils_nothing_else(api: Api, emulator: Emulator) -> None:
+    emulator.fault("wrong_date", offset=3600)
+    wrong, right = api("GET", "/flags"), api("GET", "/flags")
+    assert wrong.status_code == right.status_code == 200
+    ahead = parsedate_to_datetime(wrong.headers["Date"]) - parsedate_to_datetime(right.headers["Date"])
+    assert 3590 <= ahead.total_seconds() <= 3601
+
+
+def test_a_clock_that_was_moved_is_told_in_a_header(api: Api, emulator: Emulator) -> None:
+    assert "X-Emulator-Clock-Offset" not in api("GET", "/flags").headers
+    emulator.advance(3600)
+    assert float(api("GET", "/flags").headers["X-Emulator-Clock-Offset"]) == pytest.approx(3600, abs=1)
+
+
+def test_a_zip_bomb_is_small_until_it_is_unpacked(api: Api, emulator: Emulator) -> None:
+    emulator.fault("zip_bomb", megabytes=3)
+    assert api("GET", "/flags").content == b" " * 3_000_000
+    emulator.fault("oversized", megabytes=2)
+    assert api("GET", "/flags").content == b" " * 2_000_000
+
+
+@pytest.mark.parametrize(("named", "shown"), [("name", str), ("number", int), ("object", dict)])
+def test_people_are_named_as_the_settings_say(api: Api, emulator: Emulator, named: str, shown: type) -> None:
+    id = emulator.create_flag("search", createdBy="Maria")["id"]
+    emulator.settings(created_by=named)
+    of_list, of_history = api.ok("GET", "/flags")["flags"][0], api.ok("GET", f"/flags/{id}/versions")[0]
+    for one in (api.ok("GET", f"/flags/{id}"), of_list, of_history):
+        assert isinstance(one["createdBy"], shown)
+    assert emulator.flag(id)["createdBy"] == "Maria"
