@@ -29,7 +29,7 @@ def refuse_cohorts(flag: str | None, segments: Sequence[TargetSegment], *, catch
         raise WrongStateError(
             f"The target segments of {flag!r} cannot be sent back: {_listed(found)} may be for a cohort; {_WHY}. "
             "Nothing was changed. Change the percentage in Amplitude. If a segment has no conditions on purpose, name "
-            "it as `catch_all` of AmplitudeSetRolloutOperator."
+            "it as `catch_all`."
         )
 
 

@@ -22,6 +22,7 @@ _STANDS_IN: dict[str, Any] = {
     "hold_tag": "rollout-hold",
     "sticky": "refuse",
     "decided": "refuse",
+    "catch_all": None,
 }
 
 
@@ -60,5 +61,6 @@ def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> R
         window=operator.window,
         sticky=given["sticky"],
         decided=given["decided"],
+        catch_all=arguments.optional(arguments.text)("catch_all", given["catch_all"]),
         hold_tag=arguments.text("hold_tag", given["hold_tag"]),
     )

@@ -104,6 +104,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         (templated)
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
         (templated)
+    :param catch_all: the target segment that has no conditions on purpose. The API shows no conditions of a segment for
+        a cohort, so a ramp of a segment is refused beside any other segment without conditions. (templated)
     :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
         happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
     :param enable: enable a disabled flag together with the first stage
@@ -132,6 +134,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         "hold_tag",
         "sticky",
         "decided",
+        "catch_all",
         "if_changed_since",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
@@ -151,6 +154,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         hold_tag: str = "rollout-hold",
         sticky: Sticky | str = "refuse",
         decided: Decided | str = "refuse",
+        catch_all: str | None = None,
         if_changed_since: IfChangedSince | str = "fail",
         enable: bool = True,
         poll_interval: Soak = 60.0,
@@ -169,6 +173,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.hold_tag = hold_tag
         self.sticky = sticky
         self.decided = decided
+        self.catch_all = catch_all
         self.if_changed_since = if_changed_since
         self.enable = enable
         self.poll_interval = interval("poll_interval", poll_interval)
@@ -203,7 +208,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         with doing(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
-            flag = self._flag = RollingFlag.find(hook.client, target, plan.segment)
+            flag = self._flag = RollingFlag.find(hook.client, target, plan.segment, plan.catch_all)
             memory = self.first_memory(context, plan, flag)
             briefly("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
@@ -275,11 +280,15 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             patiently(lambda: hook.fields)
             if "kind" in watch and "id" in watch:
                 watched = SoakWatch.from_plain(watch)
-                flag = self._flag = RollingFlag(hook.client, Target(watched.kind, id=watched.id), plan.segment)
+                flag = self._flag = RollingFlag(
+                    hook.client, Target(watched.kind, id=watched.id), plan.segment, plan.catch_all
+                )
                 flag.known_clock_error = watched.local_clock_error
                 flag.look(archived=bool(said.get("archived")))
             else:  # another version of this provider left it
-                flag = self._flag = RollingFlag.find(hook.client, self.target(self.project_of(hook)), plan.segment)
+                flag = self._flag = RollingFlag.find(
+                    hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
+                )
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
             if edited := plan.changes_from(remembered.plan):
                 flag.notes.append(

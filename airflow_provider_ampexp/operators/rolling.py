@@ -42,10 +42,13 @@ class _Lost(NamedTuple):
 class RollingFlag:
     """A flag or experiment under a rollout, as it was looked at last: ``seen``, and ``now`` on the service's clock."""
 
-    def __init__(self, client: ManagementClient, target: Target, segment: str | None) -> None:
+    def __init__(
+        self, client: ManagementClient, target: Target, segment: str | None, catch_all: str | None = None
+    ) -> None:
         self.client = client
         self.target = target
         self.segment = segment
+        self.catch_all = catch_all
         self.config: FlagConfig = {}
         self.seen: Seen
         self.notes: list[str] = []
@@ -55,10 +58,12 @@ class RollingFlag:
         self._versions: list[Version] = []
 
     @classmethod
-    def find(cls, client: ManagementClient, target: Target, segment: str | None) -> RollingFlag:
+    def find(
+        cls, client: ManagementClient, target: Target, segment: str | None, catch_all: str | None = None
+    ) -> RollingFlag:
         """Look for the first time: 2 requests."""
         config = target.read(client)
-        flag = cls(client, Target(target.kind, id=config["id"]), segment)
+        flag = cls(client, Target(target.kind, id=config["id"]), segment, catch_all)
         flag.look(archived=bool(config.get("deleted")))
         return flag
 
@@ -199,7 +204,7 @@ class RollingFlag:
         who, had = actor_name(theirs.get("createdBy")), position_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
-            wanted = percentage_fields(config, percentage, self.segment)
+            wanted = percentage_fields(config, percentage, self.segment, self.catch_all)
             self._bring_to(wanted)
             self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
             return wanted
@@ -220,11 +225,11 @@ class RollingFlag:
     def _fields_of(self, config: FlagConfig) -> EditFields:
         """What to write for the flag to stand as in this configuration."""
         position = position_of(config, self.segment)
-        fields = percentage_fields(config, position.percentage, self.segment) if position else {}
+        fields = percentage_fields(config, position.percentage, self.segment, self.catch_all) if position else {}
         return {**fields, "enabled": bool(config.get("enabled"))}
 
     def _fields(self, percentage: float) -> EditFields:
-        return percentage_fields(self.config, percentage, self.segment)
+        return percentage_fields(self.config, percentage, self.segment, self.catch_all)
 
     def _fields_to_lower(self, percentage: float, position: Position) -> EditFields:
         """The same; none where the segments cannot be sent back, and the flag is disabled, which takes it from all."""

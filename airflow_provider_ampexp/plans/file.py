@@ -35,6 +35,7 @@ ARGUMENTS = {
     "hold_tag": "hold_tag",
     "sticky": "sticky",
     "decided": "decided",
+    "catch_all": "catch_all",
     "if_changed_since": "if_changed_since",
     "enable": "enable",
     "poll_interval": "poll_interval",
@@ -156,6 +157,9 @@ class PlanFile(Fields):
     sticky: Literal["refuse", "switch_off"] = Field(
         "refuse", description="What to do with sticky bucketing: refuse the rollout, or switch it off before."
     )
+    catch_all: Text | None = Field(
+        None, description="The target segment that has no conditions on purpose, when another one is ramped."
+    )
     decided: Literal["refuse", "ignore"] = Field(
         "refuse", description="What to do with an experiment whose decision is rollback."
     )
@@ -231,6 +235,7 @@ class PlanFile(Fields):
             hold_tag=self.hold_tag,
             sticky=self.sticky,
             decided=self.decided,
+            catch_all=self.catch_all,
         )
 
     def group_arguments(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     :raises EnsureError: when there is no such flag, or it does not show where it stands
     :raises InvalidInputError: when the window never opens again
     """
-    flag = RollingFlag.find(client, plan.target(project_id), plan.segment)
+    flag = RollingFlag.find(client, plan.target(project_id), plan.segment, plan.catch_all)
     rollout, memory, now = plan.rollout_plan(), Memory(), flag.now
     since = flag.since(memory.looked(rollout, flag.seen, now))
     view = View(rollout, flag.seen, memory, now)

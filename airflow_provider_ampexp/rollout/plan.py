@@ -71,6 +71,7 @@ class RolloutPlan:
     :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
         the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
+    :param catch_all: the target segment that has no conditions on purpose; ``None`` for none
     :param only: the one stage that is carried out, where each stage is a task of its own; ``None`` for all of them
     :param approval: the approval that is awaited, where that is a task of its own. Nothing is raised then.
     """
@@ -86,6 +87,7 @@ class RolloutPlan:
     hold_tag: str = "rollout-hold"
     sticky: Sticky = "refuse"
     decided: Decided = "refuse"
+    catch_all: str | None = None
     only: int | None = None
     approval: Approval | None = None
 

@@ -172,7 +172,7 @@ def segments(beta: int) -> list[dict[str, Any]]:
     norway = {"type": "property", "prop": "country", "op": "is", "values": ["NO"]}
     same = {"rolloutWeights": {"on": 1}, "bucketingKey": "staff_id"}
     return [
-        {"name": "Staff", "conditions": [], "percentage": 100, **same},
+        {"name": "Staff", "conditions": [norway], "percentage": 100, **same},
         {"name": "Beta", "conditions": [norway], "percentage": beta, **same},
         {"name": "Rest", "conditions": [], "percentage": 3, **same, "bucketingKey": "amplitude_id"},
     ]
@@ -183,7 +183,7 @@ def test_a_segment_is_ramped_and_all_others_are_sent_back_as_they_were(
 ) -> None:
     flag_id = flag(emulator, rolloutPercentage=7, targetSegments=segments(0))
     with DAG(dag_id) as dag:
-        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", **PLAN)
+        AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", catch_all="Rest", **PLAN)
     ran = run(dag)
 
     assert ran.succeeded

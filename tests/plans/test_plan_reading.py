@@ -385,6 +385,7 @@ SAID: dict[str, tuple[str, object]] = {
     "on_drift": ("adopt", "adopt"),
     "hold_tag": ("please-wait", "please-wait"),
     "if_changed_since": ("skip", "skip"),
+    "catch_all": ("Rest", "Rest"),
     "sticky": ("switch_off", "switch_off"),
     "decided": ("ignore", "ignore"),
     "enable": ("false", False),
