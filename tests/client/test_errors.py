@@ -29,8 +29,8 @@ def _error(kind: type[ManagementApiError]) -> ManagementApiError:
 
 
 def test_there_is_a_typed_error_for_each_case():
-    assert len(API_ERRORS) == 13
-    assert len({kind.meaning for kind in API_ERRORS}) == 13
+    assert len(API_ERRORS) == 14
+    assert len({kind.meaning for kind in API_ERRORS}) == 14
 
 
 @pytest.mark.parametrize("kind", API_ERRORS)
