@@ -8,26 +8,27 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_ampexp.client.counts import RequestCounts
+from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
-from airflow_provider_ampexp.triggers.look import look
-from airflow_provider_ampexp.triggers.trouble import patiently
+from airflow_provider_ampexp.triggers.look import look, seen, why_never
+from airflow_provider_ampexp.triggers.trouble import StillRefusedError, patiently
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client.fields import Json
-    from airflow_provider_ampexp.client.flags import Kind
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 FAILURES = 10
@@ -51,10 +52,13 @@ class _StartTriggerArgs:
 class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     """Waits until a flag or experiment is as it should be, and returns what was seen.
 
-    All modes behave alike. What can never come true any more (it is archived, or gone) fails the task at once, without
-    a retry, and so does the timeout; with ``soft_fail`` or ``never_fail`` the task is skipped instead. A poll that
-    fails for a reason that may pass (no answer, an error of the service, the request limit) is repeated; after 10 in a
-    row the task fails and Airflow's ``retries`` apply (when rescheduling nobody counts, and the timeout ends the wait).
+    All modes behave alike. What can never come true any more (it is archived) fails the task at once, without a retry,
+    and so does the timeout; with ``soft_fail`` or ``never_fail`` the task is skipped instead. A poll that fails for a
+    reason that may pass (no answer, an error of the service, the request limit) is repeated, also the first one; after
+    10 in a row the task fails and Airflow's ``retries`` apply (when rescheduling nobody counts, and the timeout ends
+    the wait). A refusal (401, 403) fails the task when every poll of 5 minutes was refused. The same holds for a flag
+    that is gone and an unknown connection, where a poll saw the flag before; at the first poll they fail the task at
+    once.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator` and of Airflow's
     ``BaseSensorOperator``, and:
@@ -80,6 +84,8 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         )
         self._failures = 0
         self._last: Verdict | None = None
+        self._was_rescheduled = False
+        self._until: float | None = None
         self._requests = RequestCounts()
 
     def _begin_in_the_triggerer(self) -> None:
@@ -92,7 +98,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             return
         if self._needs_a_worker():
             return
-        target = self.target(arguments.optional(arguments.text)("project_id", self.project_id))
+        target = self._named_target()
         self.start_from_trigger = True
         self.start_trigger_args = cast(
             "Any",
@@ -156,25 +162,62 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. When deferrable, the first look is the only one here."""
+        until = self._ends_at(context)
         try:
             with doing(f"look at {self.described()}"), self._quiet_hook() as hook:
-                target = self.target(self.project_of(hook))
-                condition = self.condition()
-                client = hook.client if self._last is None else patiently(lambda: hook.client)
-                verdict = patiently(lambda: look(client, target, condition))
+                verdict = self._look(hook, until)
+        except StillRefusedError as error:
+            self.log.warning("Poll was refused, which may be for a moment: %s", error)
+            return self._go_on()
         except AmplitudeTaskError as error:
             self._failures += 1
-            if self.deferrable or (self._failures >= FAILURES and not self.reschedule):
+            if not self.deferrable and not self.reschedule and self._failures >= FAILURES:
                 raise
             self.log.warning("Poll failed, which may pass (%d in a row): %s", self._failures, error)
-            return PokeReturnValue(False)
+            return self._go_on()
         self._failures = 0
         self._tell(context, verdict)
         if verdict.status == "never":
             raise AirflowFailException(self._never(verdict.why))
         if verdict.status == "waiting" and self.deferrable:
-            self._defer(target.kind, str(verdict.seen["id"]), condition)
+            self._defer(Target(self.target(None).kind, id=str(verdict.seen["id"])), was_seen=True)
         return PokeReturnValue(verdict.status == "met", dict(verdict.seen))
+
+    def _go_on(self) -> PokeReturnValue:
+        """Wait, although nothing was seen: for the next poll, or in the triggerer, which looks by the key."""
+        if self.deferrable:
+            self._defer(self._named_target())
+        return PokeReturnValue(False)
+
+    def _named_target(self) -> Target:
+        """What the arguments name; in the project of the connection where they name none."""
+        return self.target(arguments.optional(arguments.text)("project_id", self.project_id))
+
+    def _look(self, hook: AmplitudeExperimentHook, until: float) -> Verdict:
+        """Look until there is an answer, or a refusal that is final.
+
+        :raises StillRefusedError: when time is over first; when deferrable, at once, and the trigger goes on looking
+        """
+        was_seen = self._last is not None or self._was_rescheduled
+        if was_seen:
+            patiently(lambda: hook.fields, until)
+        target, condition, client = self.target(self.project_of(hook)), self.condition(), hook.client
+        if not was_seen:
+            return patiently(lambda: look(client, target, condition), until)
+        try:
+            return patiently(lambda: seen(client, condition, target.read(client)), until)
+        except TargetNotFoundError as error:
+            return Verdict("never", why_never(target, error))
+
+    def _ends_at(self, context: Context) -> float:
+        """Until when this task may look, in seconds of ``time.monotonic()``."""
+        if self._until is None:
+            rescheduled_at = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            self._was_rescheduled = rescheduled_at is not None
+            has_waited = timedelta(0) if rescheduled_at is None else datetime.now(timezone.utc) - rescheduled_at
+            left = 0.0 if self.deferrable else self.timeout - has_waited.total_seconds()
+            self._until = time.monotonic() + left
+        return self._until
 
     @contextmanager
     def _quiet_hook(self) -> Iterator[AmplitudeExperimentHook]:
@@ -206,11 +249,14 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             raise AirflowSkipException(why)
         raise AmplitudeTaskError(f"Could not look at {self.described()}. {why}")
 
-    def _defer(self, kind: Kind, id: str, condition: Condition) -> NoReturn:
+    def _defer(self, target: Target, *, was_seen: bool = False) -> NoReturn:
         from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
         trigger = AmplitudeWatchTrigger(
-            **self._trigger_arguments(condition), kind=kind, id=id, deadline=time.time() + self.timeout
+            **self._trigger_arguments(self.condition()),
+            **asdict(target),
+            deadline=time.time() + self.timeout,
+            was_seen=was_seen,
         )
         self.defer(
             trigger=trigger,

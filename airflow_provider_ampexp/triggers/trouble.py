@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -73,8 +74,16 @@ class Refusals:
         return not may_be_momentary(error) or now - self._since >= REFUSED_FOR
 
 
-def patiently(call: Callable[[], _Found]) -> _Found:
-    """Call again what was accepted before and is refused now, until the refusal is final."""
+class StillRefusedError(Exception):
+    """The time for a call was over before its refusal was final."""
+
+
+def patiently(call: Callable[[], _Found], until: float = math.inf) -> _Found:
+    """Call again what was accepted before and is refused now, until the refusal is final.
+
+    :param until: when to stop calling, in seconds of ``time.monotonic()``
+    :raises StillRefusedError: at that time
+    """
     refusals = Refusals()
     while True:
         try:
@@ -82,4 +91,6 @@ def patiently(call: Callable[[], _Found]) -> _Found:
         except Exception as error:
             if refusals.are_final(error):
                 raise
-        time.sleep(min(_PAUSE, REFUSED_FOR))
+            if until <= time.monotonic():
+                raise StillRefusedError(str(error)) from None
+        time.sleep(max(0.0, min(_PAUSE, REFUSED_FOR, until - time.monotonic())))

@@ -22,7 +22,7 @@ from airflow_provider_ampexp.triggers.url_xcom import URL_XCOM_KEY
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client.fields import FlagConfig
+    from airflow_provider_ampexp.client.fields import FlagConfig, Json
     from airflow_provider_ampexp.client.flags import Kind
 
 LOOKS_WHILE_REFUSED = 30.0
@@ -42,7 +42,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
 
         {"status": "met", "why": ..., "seen": {...}}
         {"status": "never", "why": ..., "seen": {...}}
-        {"status": "timeout", "why": <what was last seen>}
+        {"status": "timeout", "why": <what was last seen>, "seen": {...}}
         {"status": "error", "why": ..., "may_pass": <whether a retry can mend it>}
 
     It never raises: Airflow would not call the sensor again then.
@@ -58,6 +58,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
     :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
     :param ends_task: what is met ends the task here, with what was seen as its result and without a worker; anything
         else resumes it on one
+    :param was_seen: whether it was seen before this trigger began, so that a 404 or an unknown connection may pass
     :param of_other_versions: arguments that another version of this provider stored, and this one does not know
     """
 
@@ -74,6 +75,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         project_id: str | None = None,
         deadline: float | None = None,
         ends_task: bool = False,
+        was_seen: bool = False,
         **of_other_versions: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -87,6 +89,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         self.deadline = deadline
         self.failures = failures
         self.ends_task = ends_task
+        self.was_seen = was_seen
         self.timeout_after: datetime | None = None  # is set by the triggerer
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -104,6 +107,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "failures": self.failures,
                 "ends_task": self.ends_task,
+                "was_seen": self.was_seen,
             },
         )
 
@@ -154,13 +158,14 @@ class _Wait:
     def __init__(self, trigger: AmplitudeWatchTrigger) -> None:
         self.target = trigger.target
         self.interval = self._interval = trigger.poll_interval
-        self._was_seen = False
+        self._was_seen = trigger.was_seen
         self._refusals = Refusals()
         self._condition = from_plain(trigger.condition)
         self._deadline = trigger.ends_at
         self._limit = trigger.failures
         self._failures = 0
         self._last = "nothing"
+        self._seen: dict[str, Json] = {}
         self._log = trigger.log
 
     def seconds_left(self, now: datetime) -> float:
@@ -173,10 +178,11 @@ class _Wait:
             return self.failed(error)
         self._failures = 0
         self._was_seen = True
+        self._seen = dict(verdict.seen)
         self._refusals.are_over()
         self.interval = self._interval
         if verdict.status != "waiting":
-            return {"status": verdict.status, "why": verdict.why, "seen": dict(verdict.seen)}
+            return {"status": verdict.status, "why": verdict.why, "seen": self._seen}
         if verdict.why != self._last:
             self._log.info("%s: %s.", self.target, verdict.why)
             if verdict.unknown:
@@ -202,7 +208,7 @@ class _Wait:
         return self._at_the_end()
 
     def timed_out(self) -> Event:
-        return {"status": "timeout", "why": self._last}
+        return {"status": "timeout", "why": self._last, "seen": self._seen}
 
     def _at_the_end(self) -> Event | None:
         return self.timed_out() if self._deadline <= time.time() else None

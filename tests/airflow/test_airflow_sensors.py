@@ -205,10 +205,6 @@ def test_polls_that_fail_for_now_are_ridden_out_up_to_a_limit(
     with pytest.raises(AirflowSkipException):
         AmplitudeEnabledSensor(task_id="c", enabled=False, never_fail=True, **arguments).execute({})
     impatient.clear_faults()
-    # Nothing was waited for yet when the first look fails: Airflow's retries are there for it.
-    impatient.fault("status", status=503)
-    with pytest.raises(AmplitudeTaskError):
-        AmplitudeEnabledSensor(task_id="d", enabled=False, deferrable=True, **arguments).execute({})
     monkeypatch.setattr(trouble, "_PAUSE", 0.05)
     impatient.fault("status", times=3, status=401)
     assert AmplitudeEnabledSensor(task_id="f", enabled=False, **arguments).execute({})["enabled"] is False
@@ -333,7 +329,7 @@ def test_a_wait_that_began_in_the_triggerer_keeps_its_end_over_a_restart(emulato
         return [event async for event in one.run()]
 
     (late,) = asyncio.run(only_event())
-    assert late.payload == {"status": "timeout", "why": "it is disabled"}
+    assert (late.payload["status"], late.payload["why"]) == ("timeout", "it is disabled")
     emulator.edit("flags", flag["id"], enabled=True)
     (met,) = asyncio.run(only_event())
     assert type(met).__name__ == "TaskSuccessEvent"

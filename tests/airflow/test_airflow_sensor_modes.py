@@ -1,0 +1,256 @@
+"""A sensor waits alike in every mode: poking, rescheduled, deferred, and begun in the triggerer (Airflow 3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow.triggers.base import TaskSuccessEvent
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
+from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
+from airflow_provider_ampexp.triggers import shared_watch, trouble
+from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+
+MODES = ("poke", "reschedule", "deferred", "begun in the triggerer")
+HOLD = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}}
+IS_OVER_SOON = 10.0  # seconds, on a loaded machine; the refusals that are tested here would take 300 s
+
+in_all_modes = pytest.mark.parametrize("mode", MODES)
+ENDINGS = {
+    "plain": ({}, None),
+    "soft_fail": ({"soft_fail": True}, AirflowSkipException),
+    "never_fail": ({"never_fail": True}, AirflowSkipException),
+}
+
+
+class TaskInstance:
+    """As much of Airflow's as a sensor sees."""
+
+    def __init__(self) -> None:
+        self.task: Any = None
+        self.xcoms: dict[str, Any] = {}
+        self.rescheduled_at: datetime | None = None
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.rescheduled_at
+
+
+class Wait:
+    """Runs one sensor to its end as Airflow does in a mode: each time that it is taken up, it is another object."""
+
+    def __init__(self, mode: str, **arguments: Any) -> None:
+        self._mode = mode
+        self._arguments = {"task_id": "wait", "poll_interval": 0.05, "timeout": 30, **arguments}
+        self.ti = TaskInstance()
+
+    @property
+    def link(self) -> str:
+        """What the link of the task opens."""
+        return str(self.ti.xcoms.get("amplitude_url", ""))
+
+    def run(self) -> Any:
+        """What the task returns."""
+        if self._mode == "begun in the triggerer":
+            args: Any = self._sensor().start_trigger_args
+            trigger = AmplitudeWatchTrigger(**json.loads(json.dumps(args.trigger_kwargs)))
+            trigger.timeout_after = datetime.now(timezone.utc) + args.timeout
+            return self._resumed(trigger)
+        while True:
+            try:
+                return self._sensor().execute({"ti": self.ti})
+            except AirflowRescheduleException as again:
+                self.ti.rescheduled_at = self.ti.rescheduled_at or datetime.now(timezone.utc)
+                time.sleep(max(0.0, (again.reschedule_date - datetime.now(timezone.utc)).total_seconds()))
+            except TaskDeferred as deferred:
+                _, kept = deferred.trigger.serialize()
+                return self._resumed(AmplitudeWatchTrigger(**json.loads(json.dumps(kept))))
+
+    def _sensor(self) -> AmplitudeEnabledSensor:
+        how = HOLD.get(self._mode, {"deferrable": True})
+        self.ti.task = AmplitudeEnabledSensor(**{**self._arguments, **how})
+        return self.ti.task
+
+    def _resumed(self, trigger: AmplitudeWatchTrigger) -> Any:
+        event = asyncio.run(_only_event(trigger))
+        if isinstance(event, TaskSuccessEvent):
+            self.ti.xcoms.update(event.xcoms)
+            return event.xcoms["return_value"]
+        return self._sensor().resume_execution("resume", {"event": event.payload}, {"ti": self.ti})
+
+
+async def _only_event(trigger: AmplitudeWatchTrigger) -> Any:
+    (event,) = [event async for event in trigger.run()]
+    return event
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mode waits for seconds between two looks that failed."""
+    monkeypatch.setattr(shared_watch, "_LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr(trouble, "_PAUSE", 0.05)
+
+
+def new_flag(emulator: Emulator, **fields: Any) -> str:
+    flag_id = str(emulator.create_flag("search", **{"variants": [{"key": "on"}], **fields})["id"])
+    emulator.clear_requests()
+    return flag_id
+
+
+def after(looks: int, emulator: Emulator, act: Callable[[], object]) -> threading.Thread:
+    """Let a person do something as soon as so many looks were taken."""
+
+    def person() -> None:
+        while emulator.requests()["total"] < looks:
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    return thread
+
+
+def ends_with(wait: Wait, plain: type[Exception], ending: str) -> str:
+    """Check how it ends. Returns what the error says; it is Airflow's own text where it is skipped."""
+    with pytest.raises(ENDINGS[ending][1] or plain) as caught:
+        wait.run()
+    return str(caught.value)
+
+
+@in_all_modes
+def test_a_503_at_the_first_look_goes_on_waiting(impatient: Emulator, mode: str) -> None:
+    flag_id = new_flag(impatient, enabled=True)
+    impatient.fault("status", status=503)
+    wait = Wait(mode, flag_key="search")
+
+    assert wait.run()["id"] == flag_id
+    assert wait.link.endswith(flag_id)
+
+
+@in_all_modes
+@pytest.mark.parametrize("seen_before", [0, 1])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_for_a_moment_goes_on_waiting(
+    impatient: Emulator, mode: str, seen_before: int, status: int
+) -> None:
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=status, times=5, skip=seen_before)
+    person = after(5 + seen_before, impatient, lambda: impatient.edit("flags", flag_id, enabled=True))
+
+    assert Wait(mode, flag_id=flag_id).run()["id"] == flag_id
+    person.join()
+
+
+@in_all_modes
+def test_a_key_that_is_refused_for_long_ends_the_wait(
+    impatient: Emulator, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.3)
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=401, times=None, skip=1)
+
+    assert "(401)" in ends_with(Wait(mode, flag_id=flag_id), AirflowFailException, "plain")
+
+
+@in_all_modes
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_archived_ends_the_wait_at_once(impatient: Emulator, mode: str, ending: str) -> None:
+    flag_id = new_flag(impatient)
+    person = after(1, impatient, lambda: impatient.edit("flags", flag_id, archive=True))
+    began = time.monotonic()
+    said = ends_with(Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]), AirflowFailException, ending)
+    person.join()
+
+    assert time.monotonic() - began < IS_OVER_SOON
+    assert "archived" in said or ending != "plain"
+
+
+@in_all_modes
+def test_gone_for_a_moment_goes_on_waiting(impatient: Emulator, mode: str) -> None:
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=404, times=4, skip=1)
+    person = after(5, impatient, lambda: impatient.edit("flags", flag_id, enabled=True))
+
+    assert Wait(mode, flag_id=flag_id).run()["id"] == flag_id
+    person.join()
+
+
+@in_all_modes
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_gone_for_long_ends_the_wait(
+    impatient: Emulator, mode: str, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.3)
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=404, times=None, skip=1)
+    said = ends_with(Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]), AirflowFailException, ending)
+
+    assert f"there is no flag {flag_id}" in said or ending != "plain"
+    assert impatient.requests()["total"] > 2
+
+
+@in_all_modes
+def test_what_never_existed_fails_at_the_first_look(impatient: Emulator, mode: str) -> None:
+    began = time.monotonic()
+    assert "there is no flag 999" in ends_with(Wait(mode, flag_id="999"), AirflowFailException, "plain")
+    assert time.monotonic() - began < IS_OVER_SOON
+    assert impatient.requests()["total"] == 1
+
+
+@in_all_modes
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_wait_that_timed_out_shows_its_link(impatient: Emulator, mode: str, ending: str) -> None:
+    flag_id = new_flag(impatient)
+    wait = Wait(mode, flag_id=flag_id, timeout=0.3, **ENDINGS[ending][0])
+    said = ends_with(wait, AirflowSensorTimeout, ending)
+
+    assert "it is disabled" in said or ending != "plain"
+    assert wait.link.endswith(flag_id)
+
+
+@in_all_modes
+@pytest.mark.parametrize("seen_before", [0, 1])
+@pytest.mark.parametrize("status", [401, 404])
+def test_the_timeout_ends_a_wait_that_is_refused(impatient: Emulator, mode: str, seen_before: int, status: int) -> None:
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=status, times=None, skip=seen_before)
+    began = time.monotonic()
+    wait = Wait(mode, flag_id=flag_id, timeout=0.5)
+    # Nothing tells a flag that is gone at the first look from one that never existed.
+    never_existed = status == 404 and not seen_before
+    ends_with(wait, AirflowFailException if never_existed else AirflowSensorTimeout, "plain")
+
+    assert time.monotonic() - began < IS_OVER_SOON
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "reschedule"])
+@pytest.mark.parametrize("ending", ["plain", "soft_fail"])
+def test_ten_failures_in_a_row_are_left_to_the_retries(impatient: Emulator, mode: str, ending: str) -> None:
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=503, times=None)
+    with pytest.raises(AmplitudeTaskError, match="503"):
+        Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]).run()
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "reschedule"])
+def test_ten_failures_in_a_row_skip_what_is_never_to_fail(impatient: Emulator, mode: str) -> None:
+    flag_id = new_flag(impatient)
+    impatient.fault("status", status=503, times=None)
+    ends_with(Wait(mode, flag_id=flag_id, never_fail=True), AmplitudeTaskError, "never_fail")
