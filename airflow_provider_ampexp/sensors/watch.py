@@ -15,14 +15,12 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_ampexp.client.counts import RequestCounts
-from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
-from airflow_provider_ampexp.ensure.target import Target
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.link import show_link
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict, as_plain
-from airflow_provider_ampexp.triggers.look import look, seen, why_never
+from airflow_provider_ampexp.triggers.look import look
 from airflow_provider_ampexp.triggers.trouble import StillRefusedError, patiently
 
 if TYPE_CHECKING:
@@ -98,7 +96,6 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             return
         if self._needs_a_worker():
             return
-        target = self._named_target()
         self.start_from_trigger = True
         self.start_trigger_args = cast(
             "Any",
@@ -106,7 +103,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
                 trigger_cls=_TRIGGER,
                 trigger_kwargs={
                     **self._trigger_arguments(self.condition()),
-                    **asdict(target),
+                    **self._named(),
                     "ends_task": True,
                 },
                 next_method="resume",
@@ -180,18 +177,18 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if verdict.status == "never":
             raise AirflowFailException(self._never(verdict.why))
         if verdict.status == "waiting" and self.deferrable:
-            self._defer(Target(self.target(None).kind, id=str(verdict.seen["id"])), was_seen=True)
+            self._defer({"kind": self.target(None).kind, "id": str(verdict.seen["id"]), "was_seen": True})
         return PokeReturnValue(verdict.status == "met", dict(verdict.seen))
 
     def _go_on(self) -> PokeReturnValue:
         """Wait, although nothing was seen: for the next poll, or in the triggerer, which looks by the key."""
         if self.deferrable:
-            self._defer(self._named_target())
+            self._defer(self._named())
         return PokeReturnValue(False)
 
-    def _named_target(self) -> Target:
-        """What the arguments name; in the project of the connection where they name none."""
-        return self.target(arguments.optional(arguments.text)("project_id", self.project_id))
+    def _named(self) -> dict[str, Any]:
+        """What the arguments name, for a trigger; in the project of the connection where they name none."""
+        return asdict(self.target(arguments.optional(arguments.text)("project_id", self.project_id)))
 
     def _look(self, hook: AmplitudeExperimentHook, until: float) -> Verdict:
         """Look until there is an answer, or a refusal that is final.
@@ -202,12 +199,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if was_seen:
             patiently(lambda: hook.fields, until)
         target, condition, client = self.target(self.project_of(hook)), self.condition(), hook.client
-        if not was_seen:
-            return patiently(lambda: look(client, target, condition), until)
-        try:
-            return patiently(lambda: seen(client, condition, target.read(client)), until)
-        except TargetNotFoundError as error:
-            return Verdict("never", why_never(target, error))
+        return look(client, target, condition, was_seen=was_seen, until=until)
 
     def _ends_at(self, context: Context) -> float:
         """Until when this task may look, in seconds of ``time.monotonic()``."""
@@ -249,14 +241,13 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             raise AirflowSkipException(why)
         raise AmplitudeTaskError(f"Could not look at {self.described()}. {why}")
 
-    def _defer(self, target: Target, *, was_seen: bool = False) -> NoReturn:
+    def _defer(self, watched: Mapping[str, Any]) -> NoReturn:
         from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
 
         trigger = AmplitudeWatchTrigger(
             **self._trigger_arguments(self.condition()),
-            **asdict(target),
+            **watched,
             deadline=time.time() + self.timeout,
-            was_seen=was_seen,
         )
         self.defer(
             trigger=trigger,

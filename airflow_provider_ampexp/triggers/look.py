@@ -1,26 +1,45 @@
-"""One look at what is waited for: one request, and what it means for the wait."""
+"""One look at what is waited for: one request, more while it is refused, and what the answer means for the wait."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.ensure.errors import OtherProjectError, TargetNotFoundError
 from airflow_provider_ampexp.ensure.target import Target, url_of
 from airflow_provider_ampexp.triggers.conditions import Condition, Verdict
+from airflow_provider_ampexp.triggers.trouble import patiently
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.fields import FlagConfig
 
 
-def look(client: ManagementClient, target: Target, condition: Condition) -> Verdict:
-    """Read the flag or experiment and judge it. One that does not exist can never be as wanted."""
+def look(
+    client: ManagementClient, target: Target, condition: Condition, *, was_seen: bool, until: float = math.inf
+) -> Verdict:
+    """Read the flag or experiment and judge it. A refusal is an answer when it lasts.
+
+    One that does not exist can never be as wanted.
+
+    :param was_seen: whether it existed at an earlier look, so that a 404 may be for a moment
+    :param until: when to stop reading, in seconds of ``time.monotonic()``
+    :raises StillRefusedError: at that time
+    """
+
+    def once() -> Verdict:
+        try:
+            return seen(client, condition, target.read(client))
+        except TargetNotFoundError as error:
+            if was_seen:
+                raise
+            return Verdict("never", why_never(target, error))
+
     try:
-        config = target.read(client)
+        return patiently(once, until)
     except TargetNotFoundError as error:
         return Verdict("never", why_never(target, error))
-    return seen(client, condition, config)
 
 
 def why_never(target: Target, error: TargetNotFoundError) -> str:
