@@ -18,6 +18,7 @@ REGIONS = {
     "eu": "https://experiment.eu.amplitude.com",
 }
 MAX_INCLUSIONS = 2000
+_OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
@@ -202,12 +203,13 @@ def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]
     return checked
 
 
-def flag_fields(fields: Mapping[str, Any], *, fractions: bool = False) -> dict[str, Any]:
+def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bool = False) -> dict[str, Any]:
     """The body of a flag's or experiment's create or edit.
 
-    :param fractions: whether percentages may be fractions, as those that a person set in Amplitude
+    :param patched: whether it is an edit, for which a target segment needs all its fields
+    :param as_read: whether parts were read and are sent back: percentages may be fractions, segments as they are
     """
-    share = _share if fractions else percentage
+    share = _share if as_read else percentage
     checked = mapping("fields", fields)
     for required in ("projectId", "key"):
         if required in checked:
@@ -227,6 +229,10 @@ def flag_fields(fields: Mapping[str, Any], *, fractions: bool = False) -> dict[s
             if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
                 raise InvalidInputError(many, f"a list is wanted, not {type(checked[many]).__name__}")
             checked[many] = [one(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
+    for place, variant in enumerate(checked.get("variants", ())):
+        _require(f"variants[{place}]", variant, ("key",))
+    if not as_read:
+        _whole_segments(checked.get("targetSegments", ()), _OF_SEGMENT if patched else ("conditions",))
     json_element("fields", checked)
     return checked
 
@@ -236,6 +242,43 @@ def _segment(share: Callable[[str, object], float], fields: Mapping[str, Any], f
     if "percentage" in checked:
         checked["percentage"] = share(f"{field}.percentage", checked["percentage"])
     return checked
+
+
+def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[str]) -> None:
+    for place, segment in enumerate(segments):
+        field = f"targetSegments[{place}]"
+        _require(field, segment, required)
+        conditions = segment["conditions"]
+        if isinstance(conditions, str | bytes | Mapping) or not isinstance(conditions, Iterable):
+            raise InvalidInputError(f"{field}.conditions", f"expected a list, got {type(conditions).__name__}")
+        for number, condition in enumerate(conditions):
+            _condition(f"{field}.conditions[{number}]", condition)
+
+
+def _condition(field: str, value: object) -> None:
+    condition = mapping(field, value)
+    _require(field, condition, ("type", "prop", "op", "values"))
+    if condition["type"] != "property":
+        raise InvalidInputError(
+            f"{field}.type", f"expected 'property', got {condition['type']!r} (the API takes no conditions on cohorts)"
+        )
+    values = condition["values"]
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise InvalidInputError(f"{field}.values", f"expected a list of strings, got {values!r}")
+
+
+def _require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:
+    for missing in (name for name in required if fields.get(name) is None):
+        raise InvalidInputError(f"{field}.{missing}", f"is required{nearest(missing, set(fields) - set(required))}")
+
+
+def known_names(field: str, fields: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a field that the API does not have, naming the nearest that it has."""
+    known = list(known)
+    for name in fields:
+        if name not in known:
+            meant = nearest(name, known) or f" (expected one of {', '.join(sorted(known))})"
+            raise InvalidInputError(f"{field}.{name}", f"is not a field of the API{meant}")
 
 
 def mapping(field: str, value: object) -> dict[str, Any]:

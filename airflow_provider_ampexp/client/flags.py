@@ -85,13 +85,13 @@ class FlagEndpoints:
         created = answers.created(answer)
         return {"id": str(created["id"]), "url": str(created.get("url") or "")}
 
-    def edit(self, id: str, fields: EditFields, *, fractions: bool = False) -> None:
+    def edit(self, id: str, fields: EditFields, *, as_read: bool = False) -> None:
         """Set the named fields, leaving the others as they are (contract: *Edit*).
 
-        :param fractions: whether percentages may be fractions, for sending back what was read. A person can set 0.5 %
-            in Amplitude.
+        :param as_read: whether parts were read and are sent back: percentages may then be fractions, such as 0.5 % that
+            a person set in Amplitude
         """
-        self._call("PATCH", "/{id}", id=id, body=checks.flag_fields(fields, fractions=fractions))
+        self._call("PATCH", "/{id}", id=id, body=checks.flag_fields(fields, patched=True, as_read=as_read))
 
     def versions(self, id: str) -> builtins.list[Version]:
         """Read the version history, newest first (contract: *List versions*)."""

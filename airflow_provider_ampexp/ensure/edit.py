@@ -25,7 +25,7 @@ def ensure_fields(client: ManagementClient, target: Target, wanted: EditFields) 
     :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
     :raises OverwrittenError: when another changed the same list at the same moment; theirs was restored
     """
-    checked = cast("EditFields", checks.flag_fields(wanted))
+    checked = cast("EditFields", checks.flag_fields(wanted, patched=True))
     config = target.read(client)
     if "targetSegments" in differing(config, checked):
         refuse_to_empty(config.get("key"), config.get("targetSegments") or [], checked["targetSegments"])

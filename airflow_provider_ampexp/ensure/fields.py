@@ -19,9 +19,9 @@ from airflow_provider_ampexp.ensure.target import Target, url_of
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
-# Without these nothing can be decided about who sees the feature, so they must show. Other fields that the service
-# does not show (it never shows exposureEvent) are written, and it is said that they could not be confirmed.
-_MUST_SHOW = ("enabled", "rolloutPercentage", "archive", "targetSegments")
+# The contract's reads do not show these: they are written, and a note says that they could not be confirmed. Any other
+# field that does not show after it was written is an error.
+_NEVER_SHOWN = ("exposureEvent",)
 _REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
 
 
@@ -49,7 +49,7 @@ def bring_to(
     endpoints = target.endpoints(client)
     lost: UncertainWriteError | None = None
     try:
-        endpoints.edit(config["id"], cast("EditFields", wrong), fractions=True)
+        endpoints.edit(config["id"], cast("EditFields", wrong), as_read=True)
     except UncertainWriteError as error:
         lost = error
     now = config
@@ -91,11 +91,11 @@ def _confirmable(wrong: dict[str, Any], config: FlagConfig) -> dict[str, Any]:
 
 
 def _must_show(target: Target, unseen: list[str]) -> None:
-    missing = [name for name in unseen if name in _MUST_SHOW]
+    missing = [name for name in unseen if name not in _NEVER_SHOWN]
     if missing:
         raise MissingFieldError(
-            f"{_capital(target)}: the change was accepted, but Amplitude does not show {', '.join(missing)}, so it is "
-            "unknown what users get now. Look at it in Amplitude."
+            f"{_capital(target)}: Amplitude accepted the change and does not show {', '.join(missing)}, so it is "
+            "unknown whether it was applied. Check the names of the fields, and the object in Amplitude."
         )
 
 

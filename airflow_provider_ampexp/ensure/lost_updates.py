@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Version
+from airflow_provider_ampexp.client.optional_fields import config_of, version_number
 from airflow_provider_ampexp.ensure.errors import EnsureError, OverwrittenError
 from airflow_provider_ampexp.ensure.fields import bring_to, differing, same_field, same_json
 from airflow_provider_ampexp.ensure.merge import merged_segments, merged_tags
@@ -47,8 +48,8 @@ def overwritten(
     theirs = None
     their_value: Any = None
     ours_came_after = False
-    for version in sorted(versions, key=lambda version: int(version.get("version") or 0), reverse=True):
-        shown = value(version.get("flagConfig") or {})
+    for version in sorted(versions, key=version_number, reverse=True):
+        shown = value(config_of(version))
         if shown is not None and same(shown, sent):
             ours_came_after = True
         elif shown is not None and same(shown, read):
@@ -91,7 +92,7 @@ def _restore(client: ManagementClient, target: Target, config: FlagConfig, name:
             return [*notes, f"{name} was written, but the history could not be read to see over whose change: {error}"]
         if theirs is None:
             return notes
-        had = cast("dict[str, Any]", theirs["flagConfig"])[name]
+        had = cast("dict[str, Any]", config_of(theirs))[name]
         who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
         merged = _MERGED[name](read, sent, had)
         _write(client, target, config, name, had if merged is None else merged, who)

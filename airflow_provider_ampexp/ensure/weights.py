@@ -11,6 +11,7 @@ from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.actors import actor_name
 from airflow_provider_ampexp.client.errors import InvalidInputError, ManagementApiError
 from airflow_provider_ampexp.client.fields import EditFields, FlagConfig, Json, TargetSegment, VariantFields
+from airflow_provider_ampexp.client.optional_fields import config_of
 from airflow_provider_ampexp.ensure.errors import NotAppliedError, OverwrittenError, WrongStateError
 from airflow_provider_ampexp.ensure.lost_updates import bring_keeping_others, overwritten
 from airflow_provider_ampexp.ensure.outcome import Outcome
@@ -189,7 +190,7 @@ def _restore(
 
         theirs = overwritten(versions, shown, read[key], value)
         if theirs is not None:
-            had = theirs["flagConfig"]["rolloutWeights"].get(key, 0)
+            had = config_of(theirs)["rolloutWeights"].get(key, 0)
             endpoints.edit_variant(identity.id, key, {"rolloutWeight": had})
             who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
             told.append(f"{who} set the weight of {key!r} to {had}")

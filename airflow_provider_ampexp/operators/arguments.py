@@ -139,6 +139,7 @@ def weight(field: str, value: object) -> int:
 def variant_fields(field: str, value: object) -> VariantFields:
     """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
     found = _converted(field, value, {"rolloutWeight": weight})
+    checks.known_names(field, found, VariantFields.__annotations__)
     return cast("VariantFields", checks.variant_fields(found, field))
 
 
@@ -168,7 +169,8 @@ def edit_fields(field: str, value: object) -> EditFields:
     found = _converted(field, value, reads)
     if not found:
         raise InvalidInputError(field, "nothing to change is named")
-    return cast("EditFields", checks.flag_fields(found))
+    checks.known_names(field, found, EditFields.__annotations__)
+    return cast("EditFields", checks.flag_fields(found, patched=True))
 
 
 def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, object], object]]) -> dict[str, Any]:

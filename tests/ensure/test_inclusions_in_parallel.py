@@ -20,7 +20,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_included,
     ensure_nobody_included,
     ensure_not_included,
-    inclusions,
+    inclusion_list,
 )
 from airflow_provider_ampexp.ensure.removal import possibly_removed
 
@@ -111,7 +111,7 @@ def test_parallel_removals_and_additions_all_apply_where_answers_are_lost(
 @pytest.fixture
 def tasks_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks on different machines cannot wait for each other."""
-    monkeypatch.setattr(inclusions, "in_turn", lambda *names: nullcontext())
+    monkeypatch.setattr(inclusion_list, "in_turn", lambda *names: nullcontext())
 
 
 @pytest.mark.usefixtures("tasks_on_other_machines")
