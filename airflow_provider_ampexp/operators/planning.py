@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.operators import arguments
 from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollout.plan import check_soaks, duration
+from airflow_provider_ampexp.rollout.plan import HOLD_TIMEOUT, check_soaks, duration
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -20,6 +20,8 @@ _STANDS_IN: dict[str, Any] = {
     "rollback": "start",
     "on_drift": "stop",
     "hold_tag": "rollout-hold",
+    "hold_timeout": HOLD_TIMEOUT,
+    "on_hold_timeout": "stop",
     "sticky": "refuse",
     "decided": "refuse",
     "catch_all": None,
@@ -48,7 +50,7 @@ def check_planned(operator: AmplitudeRampRolloutOperator) -> None:
 
 
 def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> RolloutPlan:
-    rollback, check_every = given["rollback"], given["check_every"]
+    rollback, check_every, hold_timeout = given["rollback"], given["check_every"], given["hold_timeout"]
     check_soaks(given["stages"], given["soak"])
     return RolloutPlan(
         stages=planned_stages(given["stages"], given["soak"]),
@@ -57,10 +59,13 @@ def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> R
         on_drift=given["on_drift"],
         enable=operator.enable,
         checked=bool(operator.guardrails),
+        preflight=operator.preflight,
         check_every=None if check_every is None else duration("check_every", check_every),
         window=operator.window,
         sticky=given["sticky"],
         decided=given["decided"],
         catch_all=arguments.optional(arguments.text)("catch_all", given["catch_all"]),
+        hold_timeout=None if hold_timeout is None else duration("hold_timeout", hold_timeout),
+        on_hold_timeout=given["on_hold_timeout"],
         hold_tag=arguments.text("hold_tag", given["hold_tag"]),
     )

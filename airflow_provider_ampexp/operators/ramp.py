@@ -15,7 +15,7 @@ from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
 from airflow_provider_ampexp.guardrails.callable import CheckFunction, as_guardrails
 from airflow_provider_ampexp.guardrails.guardrail import Guardrail
 from airflow_provider_ampexp.operators import arguments, attempts
-from airflow_provider_ampexp.operators.asking import ask_guardrails
+from airflow_provider_ampexp.operators.asking import ask_guardrails, preflight_guardrails
 from airflow_provider_ampexp.operators.asset_events import tell_assets
 from airflow_provider_ampexp.operators.briefly import briefly
 from airflow_provider_ampexp.operators.ending import roll_back, stop
@@ -37,6 +37,7 @@ from airflow_provider_ampexp.rollout import (
     Check,
     Done,
     Memory,
+    Preflight,
     Raise,
     RollBack,
     RolloutPlan,
@@ -48,7 +49,16 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout.acts import Act, SwitchOffSticky, in_words
 from airflow_provider_ampexp.rollout.decision import audience_drift
 from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout.plan import Decided, OnDrift, RollbackTo, Soak, Sticky, interval
+from airflow_provider_ampexp.rollout.plan import (
+    HOLD_TIMEOUT,
+    Decided,
+    OnDrift,
+    OnHoldTimeout,
+    RollbackTo,
+    Soak,
+    Sticky,
+    interval,
+)
 from airflow_provider_ampexp.triggers.soak import SoakWatch
 from airflow_provider_ampexp.triggers.trouble import patiently
 
@@ -91,6 +101,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
     :param check_every: how often the guardrails are asked during a soak; if not given, only at its end. No raise rests
         on an answer older than this (5 minutes if not given). (templated)
+    :param preflight: before the first raise, ask each guardrail once whether it can answer at all. One that cannot (no
+        such connection, a mistake in its SQL) fails the task before any user gets the feature. Its verdict does not
+        count.
     :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow` outside of which nothing is raised. A
         rollback waits for nothing.
     :param rollback: where a failed check takes the flag: ``"start"`` (what it was before this rollout),
@@ -108,6 +121,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         a cohort, so a ramp of a segment is refused beside any other segment without conditions. (templated)
     :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
         happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
+    :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold the rollout at a
+        stage, counted from the first such answer in a row: a ``timedelta`` or a text such as ``"12h"``; ``None`` for
+        as long as they like. A person's ``hold_tag`` has no limit. (templated)
+    :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag as it is and fails the task, ``"rollback"``
+        takes it to ``rollback`` (templated)
     :param enable: enable a disabled flag together with the first stage
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
         ``"1m"``
@@ -132,6 +150,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         "rollback",
         "on_drift",
         "hold_tag",
+        "hold_timeout",
+        "on_hold_timeout",
         "sticky",
         "decided",
         "catch_all",
@@ -148,10 +168,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         segment: str | None = None,
         guardrails: Iterable[Guardrail | CheckFunction] = (),
         check_every: Soak | None = None,
+        preflight: bool = True,
         window: ChangeWindow | None = None,
         rollback: RollbackTo | str = "start",
         on_drift: OnDrift | str = "stop",
         hold_tag: str = "rollout-hold",
+        hold_timeout: Soak | None = HOLD_TIMEOUT,
+        on_hold_timeout: OnHoldTimeout | str = "stop",
         sticky: Sticky | str = "refuse",
         decided: Decided | str = "refuse",
         catch_all: str | None = None,
@@ -167,10 +190,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.segment = segment
         self.guardrails = as_guardrails(guardrails)
         self.check_every = check_every
+        self.preflight = preflight
         self.window = window
         self.rollback = rollback
         self.on_drift = on_drift
         self.hold_tag = hold_tag
+        self.hold_timeout = hold_timeout
+        self.on_hold_timeout = on_hold_timeout
         self.sticky = sticky
         self.decided = decided
         self.catch_all = catch_all
@@ -237,7 +263,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             began = attempt.cleared_at or attempts.run_began(context, flag.now)
             if attempt.was_cleared or self.follows_another_task:
                 began = began_after_a_clear(plan, flag.seen.history, began)
-        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context))
+        owed = plan.checked and plan.preflight
+        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context), preflight_owed=owed)
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""
@@ -332,9 +359,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         if isinstance(act, Raise):
             return self._raise(context, flag, act, memory)
         if isinstance(act, Check):
-            memory = ask_guardrails(self.guardrails, context, flag, memory, self.log)
+            memory = ask_guardrails(self.guardrails, context, plan, flag, memory, self.log)
             with kept_if_it_fails(context, flag, memory):
                 self._look_again(context, plan, flag, memory)
+        elif isinstance(act, Preflight):
+            with kept_if_it_fails(context, flag, memory):
+                memory = preflight_guardrails(self.guardrails, context, flag, memory, self.log, self.described())
+                flag.look(archived=flag.seen.archived)
         elif isinstance(act, Wait):
             return self.wait(context, plan, flag, act, memory)
         elif isinstance(act, SwitchOffSticky):

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.ensure import OutcomeXCom
 from airflow_provider_ampexp.operators import attempts
+from airflow_provider_ampexp.operators.briefly import briefly
 from airflow_provider_ampexp.operators.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators.lowering import confirmed, lower, who_gets_it
 from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
@@ -53,6 +54,8 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         failed = self._failed_tasks(context)
         if not failed:
             raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
+        if plan.on_hold_timeout == "stop" and self._held_too_long(context, failed):
+            self._leave(flag, "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there")
         why = f"failed: {', '.join(failed)}"
         act = decide_aftermath(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
         memory = memory.looked(plan, flag.seen, flag.now)
@@ -86,6 +89,14 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         if ti is None:
             return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
         return [task for task, state in self._states(ti).items() if state in _FAILED]
+
+    def _held_too_long(self, context: Context, failed: list[str]) -> bool:
+        """Whether a stage stopped since guardrails held it, as its record tells. Without a record it goes back."""
+        if (ti := context.get("ti")) is None:
+            return False
+        found = briefly("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key="rollout"), None)
+        ends = [record[-1] for record in found or () if isinstance(record, list) and record]
+        return any(end.get("what") == "stop" and end.get("cause") == "held" for end in ends if isinstance(end, dict))
 
     def _finished_stages(self, context: Context) -> list[int]:
         """The stages whose tasks ended well, by themselves or by hand: what followed them was no stranger's raise."""

@@ -15,7 +15,7 @@ from airflow_provider_ampexp.plans.fields import Fields, Id, Interval, Moment, P
 from airflow_provider_ampexp.plans.guardrails import AnyGuardrail, imported
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
 from airflow_provider_ampexp.rollout.approval import Approval
-from airflow_provider_ampexp.rollout.plan import check_soaks
+from airflow_provider_ampexp.rollout.plan import HOLD_TIMEOUT, check_soaks
 
 ARGUMENTS = {
     "flag": "flag_key",
@@ -29,10 +29,13 @@ ARGUMENTS = {
     "segment": "segment",
     "guardrails": "guardrails",
     "check_every": "check_every",
+    "preflight": "preflight",
     "window": "window",
     "rollback": "rollback",
     "on_drift": "on_drift",
     "hold_tag": "hold_tag",
+    "hold_timeout": "hold_timeout",
+    "on_hold_timeout": "on_hold_timeout",
     "sticky": "sticky",
     "decided": "decided",
     "catch_all": "catch_all",
@@ -140,6 +143,7 @@ class PlanFile(Fields):
 
     guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout goes on.")
     check_every: Span | None = Field(None, description="How often they are asked in a soak; if left out, at its end.")
+    preflight: bool = Field(True, description="Ask them once, before the first raise, whether they can answer at all.")
     window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
 
     approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
@@ -165,6 +169,10 @@ class PlanFile(Fields):
     )
     if_changed_since: Literal["fail", "skip", "write"] = Field(
         "fail", description="When somebody changed the flag after the run was due and before it began."
+    )
+    hold_timeout: Span | None = Field(None, description="How long guardrails may hold it at a stage; 1d if left out.")
+    on_hold_timeout: Literal["stop", "rollback"] = Field(
+        "stop", description="What follows then: stop leaves the flag and fails."
     )
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
     poll_interval: Interval | None = Field(
@@ -231,8 +239,11 @@ class PlanFile(Fields):
             enable=self.enable,
             checked=bool(self.guardrails),
             check_every=self.check_every,
+            preflight=self.preflight,
             window=self.window.made if self.window else None,
             hold_tag=self.hold_tag,
+            hold_timeout=HOLD_TIMEOUT if self.hold_timeout is None else self.hold_timeout,
+            on_hold_timeout=self.on_hold_timeout,
             sticky=self.sticky,
             decided=self.decided,
             catch_all=self.catch_all,

@@ -5,7 +5,17 @@ Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.rollout.acts import Act, AskForApproval, Check, Done, Raise, RollBack, Stop, Wait
+from airflow_provider_ampexp.rollout.acts import (
+    Act,
+    AskForApproval,
+    Check,
+    Done,
+    Preflight,
+    Raise,
+    RollBack,
+    Stop,
+    Wait,
+)
 from airflow_provider_ampexp.rollout.consequence import Consequence, Streak
 from airflow_provider_ampexp.rollout.decision import decide
 from airflow_provider_ampexp.rollout.history import Position, Seen, position_of, read_history
@@ -22,6 +32,7 @@ __all__ = [
     "Done",
     "Memory",
     "Position",
+    "Preflight",
     "Raise",
     "RollBack",
     "RolloutPlan",

@@ -34,6 +34,13 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Preflight:
+    """Ask the guardrails whether they can answer at all. Their verdicts do not count."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class AskForApproval:
     """Ask a person, who has not been asked yet."""
 
@@ -79,13 +86,14 @@ class Stop:
         "behind",
         "rejected",
         "no answer",
+        "held",
         "sticky",
         "decided",
     ]
     why: str
 
 
-Act: TypeAlias = Raise | Wait | Check | AskForApproval | SwitchOffSticky | RollBack | Done | Stop
+Act: TypeAlias = Raise | Wait | Check | Preflight | AskForApproval | SwitchOffSticky | RollBack | Done | Stop
 
 
 def in_words(act: Act) -> str:
@@ -96,6 +104,7 @@ def in_words(act: Act) -> str:
         Raise: "Raising",
         Wait: "Waiting",
         Check: "Checking",
+        Preflight: "Preflight",
         AskForApproval: "Asking",
         SwitchOffSticky: "Switching sticky bucketing off",
         RollBack: "Rolling back",

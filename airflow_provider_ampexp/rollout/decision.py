@@ -15,6 +15,7 @@ from airflow_provider_ampexp.rollout.acts import (
     AskForApproval,
     Check,
     Done,
+    Preflight,
     Raise,
     RollBack,
     Stop,
@@ -24,7 +25,7 @@ from airflow_provider_ampexp.rollout.acts import (
 from airflow_provider_ampexp.rollout.consequence import joined
 from airflow_provider_ampexp.rollout.history import Change, Seen, changes, made_since
 from airflow_provider_ampexp.rollout.memory import Memory
-from airflow_provider_ampexp.rollout.plan import RolloutPlan
+from airflow_provider_ampexp.rollout.plan import RolloutPlan, in_words
 from airflow_provider_ampexp.rollout.view import View
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
@@ -239,6 +240,14 @@ def _check_when_due(view: View) -> Act | None:
     return Check("a check is due during the soak" if view.is_soaking else "the stage has soaked")
 
 
+def _end_when_held_too_long(view: View) -> Act | None:
+    limit = view.plan.hold_timeout
+    if limit is None or not view.is_held_too_long:
+        return None
+    why = f"the guardrails have held it for {in_words(limit)} ({view.said})"
+    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Stop("held", why)
+
+
 def _wait_while_soaking(view: View) -> Act | None:
     if not view.is_soaking:
         return None
@@ -271,6 +280,13 @@ def _done_after_the_last_stage(view: View) -> Act | None:
     if view.next_stage is not None:
         return None
     return Done("the last stage is reached, and has soaked if it had to")
+
+
+def _preflight(view: View) -> Act | None:
+    """Only where no check comes first, so that users would get the feature before a guardrail was ever asked."""
+    if not view.memory.preflight_owed or view.stage is not None:
+        return None
+    return Preflight(f"{_next(view)} but first the guardrails have to be able to answer")
 
 
 def _wait_while_held(view: View) -> Act | None:
@@ -318,11 +334,13 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
     _stop_when_sticky,
     _stop_when_behind,
     _check_when_due,
+    _end_when_held_too_long,
     _wait_while_soaking,
     _wait_while_not_passed,
     _ask_for_approval,
     _wait_while_not_answered,
     _done_after_the_last_stage,
+    _preflight,
     _wait_while_held,
     _wait_for_the_window,
     _raise,

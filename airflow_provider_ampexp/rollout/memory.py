@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_ampexp.rollout.approval import Response
-from airflow_provider_ampexp.rollout.consequence import Streak
+from airflow_provider_ampexp.rollout.consequence import Streak, joined
 from airflow_provider_ampexp.rollout.history import Position, Seen, since
 from airflow_provider_ampexp.rollout.own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout.plan import RolloutPlan
@@ -36,6 +36,7 @@ class Memory:
     :param seen_first: when the present position was seen first, for a history too thin to tell since when it holds
     :param streaks: what the guardrails said at this stage
     :param checked_at: when they were asked last
+    :param held_since: when they began to hold the rollout at this stage; ``None`` while they do not
     :param failed: why it is to be rolled back, as an attempt decided that died before it was done; ``None`` if none did
     :param asked_at: when somebody was asked for an approval
     :param response: what they answered
@@ -46,6 +47,7 @@ class Memory:
         plan that is edited meanwhile shortens nothing. ``None`` until it was looked at.
     :param owed_check: whether the guardrails have to be asked before the present position is left, likewise
     :param plan: the plan as it was when it was looked at last, to tell when somebody edited it
+    :param preflight_owed: whether the guardrails are still to be asked if they can answer, before the first raise
     :param listed: the digest of the audience as the trigger saw it last, which reads the flag in another way
     """
 
@@ -59,12 +61,14 @@ class Memory:
     seen_first: datetime | None = None
     streaks: tuple[Streak, ...] = ()
     checked_at: datetime | None = None
+    held_since: datetime | None = None
     failed: str | None = None
     asked_at: datetime | None = None
     response: Response | None = None
     record: tuple[dict[str, Any], ...] = ()
     origin: Position | None = None
     accepted: int | None = None
+    preflight_owed: bool = False
     audience: Mapping[str, str] = field(default_factory=dict)
     listed: Mapping[str, str] = field(default_factory=dict)
     owed_soak: float | None = None
@@ -124,7 +128,7 @@ class Memory:
     def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
         """What is remembered after the guardrails have answered."""
         told = tuple(streaks)
-        memory = replace(self, streaks=told, checked_at=now)
+        memory = replace(self, streaks=told, checked_at=now, held_since=self._held_since(told, now))
         at = self.left_at.percentage if self.left_at else None
         for one in told:
             memory = memory.recorded(
@@ -133,6 +137,13 @@ class Memory:
                 {"stage": at, "name": one.name, "verdict": one.verdict, "value": one.value, "why": one.why},
             )
         return memory
+
+    def _held_since(self, streaks: Iterable[Streak], now: datetime) -> datetime | None:
+        """A hold lasts until they let the rollout go on: an answer that cannot tell does not end it."""
+        acts, _ = joined(streaks)
+        if acts == "go":
+            return None
+        return self.held_since or (now if acts == "hold" else None)
 
     def recorded(self, what: str, at: datetime, more: dict[str, Any]) -> Memory:
         """The same with one more line in the record. The oldest checks are given up when it grows too long."""
@@ -160,8 +171,10 @@ class Memory:
             "listed": dict(self.listed),
             "wrote": self.wrote,
             "hand": self.hand,
+            "preflight_owed": self.preflight_owed,
             "seen_first": self.seen_first.isoformat() if self.seen_first else None,
             "streaks": [one.as_json() for one in self.streaks],
+            "held_since": self.held_since.isoformat() if self.held_since else None,
             "checked_at": self.checked_at.isoformat() if self.checked_at else None,
             "failed": self.failed,
             "asked_at": self.asked_at.isoformat() if self.asked_at else None,
@@ -189,9 +202,11 @@ class Memory:
             listed=told.get("listed") or {},
             wrote=bool(told.get("wrote")),
             hand=told.get("hand"),
+            preflight_owed=bool(told.get("preflight_owed")),
             seen_first=_moment(told.get("seen_first")),
             streaks=tuple(Streak.from_json(streak) for streak in told.get("streaks") or ()),
             checked_at=_moment(told.get("checked_at")),
+            held_since=_moment(told.get("held_since")),
             failed=told.get("failed"),
             asked_at=_moment(told.get("asked_at")),
             record=tuple(told.get("record") or ()),
@@ -210,6 +225,7 @@ class Memory:
             seen_first=None,
             streaks=(),
             checked_at=None,
+            held_since=None,
             owed_soak=None,
             owed_check=False,
         )

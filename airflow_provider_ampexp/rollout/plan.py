@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp.client import checks
 from airflow_provider_ampexp.client.errors import InvalidInputError
@@ -17,9 +17,13 @@ from airflow_provider_ampexp.rollout.window import ChangeWindow
 
 RollbackTo: TypeAlias = Literal["start", "previous", "off", "hold"] | int
 OnDrift: TypeAlias = Literal["stop", "adopt"]
+OnHoldTimeout: TypeAlias = Literal["stop", "rollback"]
 Sticky: TypeAlias = Literal["refuse", "switch_off"]
 Decided: TypeAlias = Literal["refuse", "ignore"]
 Soak: TypeAlias = timedelta | int | float | str
+
+HOLD_TIMEOUT = timedelta(hours=24)
+"""How long guardrails may hold a rollout at a stage where nothing else is said."""
 
 _RECHECK = timedelta(minutes=5)
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -66,7 +70,11 @@ class RolloutPlan:
     :param enable: whether a disabled flag is enabled with the first stage
     :param checked: whether there are guardrails
     :param check_every: how often they are asked during a soak; ``None`` for at its end only
+    :param preflight: whether the guardrails are asked once before the first raise if they can answer at all
     :param window: when the percentage may be raised; ``None`` for at any time. A rollback waits for nothing.
+    :param hold_timeout: how long guardrails may hold the rollout at a stage, counted from the first such answer in a
+        row; ``None`` for as long as they like. A person who holds it by the tag has no limit.
+    :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag and fails, ``"rollback"`` takes it down
     :param hold_tag: while the flag carries this tag nothing is raised; so a person holds a rollout from Amplitude
     :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
         the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
@@ -83,8 +91,11 @@ class RolloutPlan:
     enable: bool = True
     checked: bool = False
     check_every: timedelta | None = None
+    preflight: bool = True
     window: ChangeWindow | None = None
     hold_tag: str = "rollout-hold"
+    hold_timeout: timedelta | None = HOLD_TIMEOUT
+    on_hold_timeout: OnHoldTimeout = "stop"
     sticky: Sticky = "refuse"
     decided: Decided = "refuse"
     catch_all: str | None = None
@@ -109,7 +120,12 @@ class RolloutPlan:
             raise InvalidInputError("sticky", f"expected 'refuse' or 'switch_off', got {self.sticky!r}")
         if self.decided not in ("refuse", "ignore"):
             raise InvalidInputError("decided", f"expected 'refuse' or 'ignore', got {self.decided!r}")
+        if self.on_hold_timeout not in get_args(OnHoldTimeout):
+            raise InvalidInputError("on_hold_timeout", f"expected 'stop' or 'rollback', got {self.on_hold_timeout!r}")
+        if self.hold_timeout is not None and self.hold_timeout <= timedelta(0):
+            raise InvalidInputError("hold_timeout", "must be greater than zero")
         checks.switch("enable", self.enable)
+        checks.switch("preflight", self.preflight)
         if self.window is not None and not isinstance(self.window, ChangeWindow):
             raise InvalidInputError("window", f"{self.window!r} is not a ChangeWindow")
         if self.check_every is not None and self.check_every <= timedelta(0):
@@ -149,6 +165,7 @@ class RolloutPlan:
             **{field.name: getattr(self, field.name) for field in fields(self)},
             "stages": [[one.percentage, one.soak.total_seconds()] for one in self.stages],
             "check_every": _seconds(self.check_every),
+            "hold_timeout": _seconds(self.hold_timeout),
             "window": None if self.window is None else _as_json(self.window),
             "approval": None
             if self.approval is None
@@ -173,6 +190,8 @@ class RolloutPlan:
         known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
         known["stages"] = tuple(PlannedStage(each, timedelta(seconds=soak)) for each, soak in told["stages"])
         known["check_every"] = _span_of(told.get("check_every"))
+        if "hold_timeout" in told:
+            known["hold_timeout"] = _span_of(told["hold_timeout"])
         if (window := told.get("window")) is not None:
             known["window"] = ChangeWindow(**window)
         if (approval := told.get("approval")) is not None:

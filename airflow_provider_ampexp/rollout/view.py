@@ -118,7 +118,21 @@ class View:
         if last is None or (self.acts == "go" and not self.were_asked_after_the_soak):
             every = self.plan.check_every
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
-        return last + self.plan.recheck
+        again = last + self.plan.recheck
+        # When a hold ends, they are asked once more.
+        return min(again, self.hold_ends) if self.hold_ends is not None and last < self.hold_ends else again
+
+    @property
+    def hold_ends(self) -> datetime | None:
+        """When the guardrails have held the rollout for as long as they may; ``None`` while they do not hold it."""
+        since, limit = self.memory.held_since, self.plan.hold_timeout
+        return None if since is None or limit is None else since + limit
+
+    @property
+    def is_held_too_long(self) -> bool:
+        """Whether they hold it still, asked when their time was over."""
+        asked = self.memory.checked_at
+        return asked is not None and self.hold_ends is not None and self.hold_ends <= asked
 
     @property
     def may_go_on(self) -> bool:

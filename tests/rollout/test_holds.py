@@ -1,0 +1,134 @@
+"""How long guardrails may hold a rollout, and what is asked of them before the first raise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.rollout import (
+    Act,
+    Check,
+    Consequence,
+    Memory,
+    Position,
+    Preflight,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Seen,
+    Stop,
+    Streak,
+    Wait,
+    decide,
+    planned_stages,
+)
+from airflow_provider_ampexp.rollout.history import Entry
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+PLAN = RolloutPlan(planned_stages([1, 5, 25], soak=HOUR), checked=True, rollback="off", hold_timeout=3 * HOUR)
+AT_1 = Position(1, enabled=True)
+STANDS = Seen(AT_1, history=(Entry(2, T0, "Airflow", AT_1), Entry(1, T0 - HOUR, "Seed", Position(0, enabled=False))))
+
+
+def answered(memory: Memory, verdict: Any, hours: float) -> Memory:
+    """What is remembered once the one guardrail, which holds, has answered."""
+    (streak,) = memory.streaks or (Streak("errors", Consequence(effect="hold")),)
+    now = T0 + hours * HOUR
+    return memory.judged([streak.counted(verdict, "9 % fail", None, now)], now)
+
+
+def held(*hours: float, plan: RolloutPlan = PLAN) -> Memory:
+    """The guardrail said at these hours that nothing is to be raised."""
+    memory = Memory().looked(plan, STANDS, T0)
+    for hour in hours:
+        memory = answered(memory, "fail", hour)
+    return memory
+
+
+def act(memory: Memory, hours: float, plan: RolloutPlan = PLAN) -> Act:
+    return decide(plan, STANDS, memory, T0 + hours * HOUR)
+
+
+def test_a_hold_ends_after_its_limit_from_the_first_answer_on() -> None:
+    assert isinstance(act(held(1, 3.9), 3.95), Wait)
+    last = act(held(1, 4), 4)
+    assert isinstance(last, Stop)
+    assert last.cause == "held"
+    assert "the guardrails have held it for 3 hours (errors" in last.why
+
+
+def test_before_a_hold_ends_the_guardrails_are_asked_once_more() -> None:
+    memory = held(1, 3.99)
+    wait = act(memory, 3.995)
+    assert isinstance(wait, Wait)
+    assert wait.until == T0 + 4 * HOUR
+    assert isinstance(act(memory, 4), Check)
+    assert isinstance(act(answered(memory, "pass", 4), 4), Raise)
+
+
+def test_a_hold_that_ends_may_roll_back() -> None:
+    plan = replace(PLAN, on_hold_timeout="rollback")
+    back = act(held(1, 4, plan=plan), 4, plan)
+    assert isinstance(back, RollBack)
+    assert back.to == Position(0, enabled=False)
+
+
+def test_a_pass_ends_a_hold_and_an_answer_that_cannot_tell_does_not() -> None:
+    passed = answered(answered(held(1), "pass", 2), "fail", 3)
+    assert isinstance(act(passed, 4), Check)
+    assert isinstance(act(answered(passed, "fail", 4), 4), Wait)
+    doubtful = answered(answered(held(1), "error", 2), "fail", 4)
+    assert isinstance(act(doubtful, 4), Stop)
+
+
+def test_a_hold_counts_at_one_stage() -> None:
+    memory = held(1, 2).raised(AT_1, T0, Position(5, enabled=True), STANDS, T0 + 3 * HOUR)
+    assert memory.held_since is None
+
+
+def test_without_a_limit_a_hold_lasts() -> None:
+    plan = replace(PLAN, hold_timeout=None)
+    assert isinstance(act(held(1, 999, plan=plan), 999, plan), Wait)
+
+
+def test_a_hold_has_a_limit_of_a_day_unless_told_otherwise() -> None:
+    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), checked=True)
+    assert (plan.hold_timeout, plan.on_hold_timeout) == (timedelta(hours=24), "stop")
+    assert RolloutPlan.from_json(PLAN.as_json()) == PLAN
+    assert RolloutPlan.from_json({**PLAN.as_json(), "hold_timeout": None}).hold_timeout is None
+    old = {name: value for name, value in plan.as_json().items() if "hold_timeout" not in name}
+    assert RolloutPlan.from_json(old) == plan
+
+
+def test_what_is_remembered_of_a_hold_outlives_a_deferral() -> None:
+    memory = held(1, 2)
+    assert Memory.from_json(memory.as_json()).held_since == T0 + HOUR
+    old = {name: value for name, value in memory.as_json().items() if name not in ("held_since", "preflight_owed")}
+    assert Memory.from_json(old).held_since is None
+
+
+@pytest.mark.parametrize("wrong", [{"hold_timeout": timedelta(0)}, {"on_hold_timeout": "off"}, {"preflight": 1}])
+def test_what_is_wrong_is_named(wrong: Any) -> None:
+    with pytest.raises(InvalidInputError, match=next(iter(wrong))):
+        replace(PLAN, **wrong)
+
+
+def test_a_persons_hold_has_no_limit() -> None:
+    seen = replace(STANDS, tags=("rollout-hold",))
+    memory = answered(Memory().looked(PLAN, seen, T0), "pass", 999)
+    assert isinstance(decide(PLAN, seen, memory, T0 + 999 * HOUR), Wait)
+    assert memory.held_since is None
+
+
+def test_a_preflight_comes_before_the_first_raise_only() -> None:
+    off = Seen(Position(0, enabled=False), history=STANDS.history[1:])
+    owed = Memory(preflight_owed=True)
+    assert isinstance(decide(PLAN, off, owed, T0), Preflight)
+    assert isinstance(decide(PLAN, off, replace(owed, preflight_owed=False), T0), Raise)
+    assert isinstance(decide(PLAN, STANDS, owed, T0 + HOUR), Check)  # it stands at a stage: a check comes first anyway
+    assert Memory.from_json(owed.as_json()).preflight_owed is True
