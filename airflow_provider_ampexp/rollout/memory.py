@@ -89,28 +89,20 @@ class Memory:
             hand=self.hand or self._hand_of(plan, seen),
             seen_first=fresh.seen_first or now,
             owed_soak=max(fresh.owed_soak or 0.0, self._soak_of(plan, seen)),
-            owed_check=fresh.owed_check or (plan.checked and plan.stage_at(seen.position.reached) is not None),
+            owed_check=fresh.owed_check or (plan.checked and (_is_stage(plan, seen) or _is_between_stages(plan, seen))),
             plan=plan.as_json(),
         )
 
     def _soak_of(self, plan: RolloutPlan, seen: Seen) -> float:
-        """For how many seconds the plan lets a flag soak where it stands.
-
-        A position between two stages that this run entered was a stage of the plan before somebody edited it. What it
-        owed is not known any more, and the longer soak of its two neighbours stands in for it.
-        """
-        reached = seen.position.reached
-        stage = plan.stage_at(reached)
+        """For how many seconds the plan lets a flag soak where it stands."""
+        stage = plan.stage_at(seen.position.reached)
         if stage is not None:  # what another task's stage soaks is that task's to see to
             return stage.soak.total_seconds() if stage in plan.own_stages else 0.0
-        entered = since(seen)
-        is_of_this_run = (
-            self.run_began is not None and entered is not None and (entered.at or self.run_began) >= self.run_began
-        )
-        if not is_of_this_run or reached <= 0 or self.left_at is not None:
+        if not _is_between_stages(plan, seen):
             return 0.0
+        reached = seen.position.reached
         neighbours = (plan.highest_below(reached), plan.next_above(reached))
-        return max((near.soak.total_seconds() for near in neighbours if near is not None), default=0.0)
+        return max(near.soak.total_seconds() for near in neighbours if near is not None)
 
     def raised(self, before: Position, since: datetime, after: Position, seen: Seen, now: datetime) -> Memory:
         """What is remembered after this attempt has set a stage, and has read it back.
@@ -237,6 +229,21 @@ class Memory:
             return set_by.by if set_by else None
         first = OwnSteps(plan, seen.history).first(self.run_began)
         return first.entry.by if first else None
+
+
+def _is_stage(plan: RolloutPlan, seen: Seen) -> bool:
+    return plan.stage_at(seen.position.reached) is not None
+
+
+def _is_between_stages(plan: RolloutPlan, seen: Seen) -> bool:
+    """Whether users get the feature at a percentage between two stages, which this plan did not set.
+
+    A person set it, or an earlier plan did. Nothing earned it yet: it soaks as long as the longer of its neighbours,
+    and is checked like a stage.
+    """
+    reached = seen.position.reached
+    is_between = plan.highest_below(reached) is not None and plan.next_above(reached) is not None
+    return reached > 0 and is_between and not _is_stage(plan, seen)
 
 
 def moved_from(before: Position, since: datetime) -> dict[str, Any]:

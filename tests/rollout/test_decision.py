@@ -85,10 +85,18 @@ def raised_to(act: Act) -> int:
 
 @pytest.mark.parametrize(
     ("position", "expected"),
-    [(off(0), 1), (on(0), 1), (off(50), 1), (on(3), 5), (on(5.5), 25), (on(26), 100)],
+    [(off(0), 1), (on(0), 1), (off(50), 1), (on(0.5), 1)],
 )
-def test_before_or_between_stages_the_next_above_is_set(position: Position, expected: int) -> None:
+def test_before_its_first_stage_that_is_set_at_once(position: Position, expected: int) -> None:
     assert raised_to(look(PLAN, flag((0, position)), 0)) == expected
+
+
+@pytest.mark.parametrize(("position", "expected"), [(on(3), 5), (on(5.5), 25), (on(26), 100)])
+def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(position: Position, expected: int) -> None:
+    """Nothing earned a percentage that a person or an earlier plan set."""
+    assert until(look(PLAN, flag((0, position)), 0.5)) == at(1)
+    assert raised_to(look(PLAN, flag((0, position)), 1)) == expected
+    assert isinstance(look(CHECKED, flag((0, position)), 1), Check)
 
 
 def test_on_a_stage_it_soaks_and_then_goes_on_from_there() -> None:
@@ -180,7 +188,9 @@ def test_a_change_there_and_back_between_two_looks_stops_it_too() -> None:
 def test_adopt_goes_on_from_there() -> None:
     plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), on_drift="adopt")
     memory = remembered(plan, flag((0, on(5))), 0.1)
-    assert raised_to(look(plan, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, memory)) == 100
+    seen = flag((0, on(5)), (0.5, on(50), "Maria"))
+    assert until(look(plan, seen, 0.6, memory)) == at(1.5)
+    assert raised_to(look(plan, seen, 1.5, memory)) == 100
 
 
 def test_a_person_who_disables_the_flag_is_never_overruled() -> None:
