@@ -165,7 +165,6 @@ class Story:
             stages=[Stage(percentage, timedelta(seconds=soak)) for percentage, soak in self.stages],
             segment=self.segment,
             guardrails=[guardrail] if self.verdicts is not None else [],
-            preflight=False,  # its answer is not counted, and would be taken for one that is
             check_every=None if self.check_every is None else timedelta(seconds=self.check_every),
             window=self.window,
             rollback=self.rollback,
