@@ -64,7 +64,7 @@ class SampleRatioGuardrail(WarehouseGuardrail):
             with counts, or one of its variants is none of the flag's
         """
         shares = _shares(moment)
-        counts = self._counts(moment)
+        counts = self.counts(moment)
         unknown = sorted(set(counts) - set(moment.weights))
         if unknown:
             raise ValueError(f"the query counts {_listed(unknown)}, and the flag has {_listed(moment.weights)}")
@@ -84,8 +84,11 @@ class SampleRatioGuardrail(WarehouseGuardrail):
             return Answer("fail", f"the exposures are not split as the weights say: {split}", p)
         return Answer("pass", f"nothing speaks against the weights: {split}", p)
 
-    def _counts(self, moment: Moment) -> Counter[str]:
-        """Exposures by variant. A variant with several rows has their sum."""
+    def counts(self, moment: Moment) -> Counter[str]:
+        """Run the query: exposures by variant. A variant with several rows has their sum.
+
+        :raises ValueError: when a row is something else than a variant with a count
+        """
         counts: Counter[str] = Counter()
         _, rows = self._rows("sql", self.sql, moment)
         for row in rows:

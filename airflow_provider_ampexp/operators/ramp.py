@@ -364,8 +364,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 self._look_again(context, plan, flag, memory)
         elif isinstance(act, Preflight):
             with kept_if_it_fails(context, flag, memory):
+                began = flag.now
                 memory = preflight_guardrails(self.guardrails, context, flag, memory, self.log, self.described())
-                flag.look(archived=flag.seen.archived)
+                if (flag.now - began).total_seconds() > _SHORT_WAIT:
+                    flag.look(archived=flag.seen.archived)
         elif isinstance(act, Wait):
             return self.wait(context, plan, flag, act, memory)
         elif isinstance(act, SwitchOffSticky):

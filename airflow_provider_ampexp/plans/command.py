@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client.errors import InvalidInputError, ManagementApiError
 from airflow_provider_ampexp.plans.lines import Yaml, YamlProblem
-from airflow_provider_ampexp.plans.mistakes import PlanFileError
+from airflow_provider_ampexp.plans.mistakes import Mistake, PlanFileError
 from airflow_provider_ampexp.plans.reading import ReadPlan, plans_of_one_flag, read_plans
 from airflow_provider_ampexp.plans.schema import schema_text
 
@@ -37,17 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
         return RIGHT
     try:
         read = _read(given.paths, given.default)
-        return check(read) if given.what == "check" else plan(read, given.conn_uri)
+        return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
     except _Misuse as error:
         print(error, file=sys.stderr)
         return MISUSED
 
 
-def check(read: Iterable[ReadPlan | PlanFileError]) -> int:
-    """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them."""
+def check(read: Iterable[ReadPlan | PlanFileError], *, ask: bool = False) -> int:
+    """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them.
+
+    :param ask: ask the SQL guardrails too, with the connections that are known here
+    """
     made = [_with_dag(plan) for plan in read]
     mistakes = [mistake for plan in made if isinstance(plan, PlanFileError) for mistake in plan.mistakes]
     mistakes += plans_of_one_flag(made)
+    if ask:
+        mistakes += _unable(made)
     for mistake in mistakes:
         print(mistake)
     wrong = len({mistake.file for mistake in mistakes})
@@ -56,6 +62,19 @@ def check(read: Iterable[ReadPlan | PlanFileError]) -> int:
         return WRONG
     print(f"{_count(made, 'file')} checked, no mistakes.")
     return RIGHT
+
+
+def _unable(made: Iterable[ReadPlan | PlanFileError]) -> list[Mistake]:
+    from airflow_provider_ampexp.guardrails import asking
+    from airflow_provider_ampexp.plans.preflight import cannot_answer
+
+    logger = logging.getLogger(asking.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # the mistakes say it without a traceback
+    try:
+        return [mistake for plan in made if isinstance(plan, ReadPlan) for mistake in cannot_answer(plan)]
+    finally:
+        logger.setLevel(level)
 
 
 def plan(read: list[ReadPlan | PlanFileError], conn_uri: str | None) -> int:
@@ -222,6 +241,12 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FIELD=VALUE",
             help="as rollout_dags(..., field=value) has it",
         )
+        if name == "check":
+            one.add_argument(
+                "--preflight",
+                action="store_true",
+                help="ask each SQL guardrail once, with the connections that are known here (AIRFLOW_CONN_<ID>)",
+            )
         if name == "plan":
             one.add_argument(
                 "--conn-uri",

@@ -124,6 +124,7 @@ def test_a_retry_finishes_the_rollback_whatever_the_guardrails_say_by_then(
             task_id="ramp",
             flag_key="search",
             guardrails=[lambda moment: Answer(next(answers))],  # type: ignore[arg-type]
+            preflight=False,
             pre_execute=dying(deaths, 6, False),
             **RETRIED,
             **PLAN,
@@ -142,7 +143,8 @@ def test_a_retry_asks_the_guardrails_before_it_goes_on(
     asked: list[float] = []
 
     def errors(moment: Moment) -> bool:
-        asked.append(moment.percentage)
+        if not moment.is_preflight:
+            asked.append(moment.percentage)
         return False
 
     with DAG(dag_id) as dag:
@@ -170,6 +172,7 @@ def test_who_clears_it_begins_anew(run: Runner, emulator: Emulator, dag_id: str,
             task_id="ramp",
             flag_key="search",
             guardrails=[lambda moment: Answer(next(answers, "pass"))],  # type: ignore[arg-type]
+            preflight=False,
             **RETRIED,
             **PLAN,
         )

@@ -214,7 +214,8 @@ def test_a_check_fails_only_once_its_outage_is_there(tmp_path: Path, monkeypatch
     assert check is not None
     now = BEGAN + timedelta(minutes=1)
     ti = SimpleNamespace(run_id="run", try_number=1)
-    moment: Any = SimpleNamespace(percentage=5, stage_started_at=BEGAN, now=now, context={"ti": ti})
+    asked = {"percentage": 5, "stage_started_at": BEGAN, "now": now, "context": {"ti": ti}, "is_preflight": False}
+    moment: Any = SimpleNamespace(**asked)
     assert check(moment) is True
     assert not told.wants_outage("run")
     moment.percentage = 1

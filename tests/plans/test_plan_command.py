@@ -51,6 +51,32 @@ def test_check_says_that_all_is_well(command: Command) -> None:
     assert command("check", "rollouts") == (0, "1 file checked, no mistakes.\n", "")
 
 
+ASKS = """
+guardrails:
+  - {kind: sql, name: errors, conn_id: warehouse, sql: "select 0.01", at_most: 0.02, no_data: hold}
+  - {kind: sql, name: typo, conn_id: warehouse, sql: "selct 1", at_most: 0.02, no_data: hold}
+  - {kind: sample_ratio, conn_id: wh, sql: "select 'on', 1", no_data: hold}
+  - {kind: sample_ratio, name: split, conn_id: warehouse, sql: "select 'on', 1", no_data: hold}
+"""
+
+
+def test_check_asks_sql_guardrails_when_told(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW_CONN_WH", json.dumps({"conn_type": "generic"}))
+    write("checkout.yaml", GOOD + ASKS)
+    assert command("check", "rollouts")[0] == 0
+
+    code, said, _ = command("check", "rollouts", "--preflight")
+    typo, no_hook, total = said.splitlines()
+    assert code == 1
+    assert typo.startswith("rollouts/checkout.yaml:7: guardrails[1]: 'typo' cannot answer: ")
+    assert 'near "selct": syntax error' in typo
+    assert no_hook.startswith("rollouts/checkout.yaml:8: guardrails[2]: 'sample ratio' cannot answer: ")
+    assert "connection 'wh' has type 'generic', which has no SQL hook: install its provider" in no_hook
+    assert total == "2 mistakes in 1 of 1 file."
+
+
 def test_check_tells_every_mistake_of_every_file(command: Command) -> None:
     write("a.yaml", "flag: a\nstages: [1, 100]\nsoak: 12\n")
     write("b.yaml", f"{GOOD}schedule: soon\n")

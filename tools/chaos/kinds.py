@@ -30,6 +30,7 @@ class Asked(Protocol):
     stage_started_at: datetime
     now: datetime
     context: Mapping[str, Any]
+    is_preflight: bool
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Check:
     in_outage: bool = False
 
     def __call__(self, moment: Asked) -> bool | None:
+        if moment.is_preflight:
+            return True
         passes = self._passes(moment)
         task_instance = moment.context["ti"]
         if self.in_outage and not passes:
