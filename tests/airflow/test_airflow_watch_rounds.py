@@ -128,7 +128,12 @@ def world(changes: Any = (), outages: Any = ()) -> Iterator[tuple[VirtualLoop, S
         service.is_busy = False
         return found
 
-    fake = SimpleNamespace(get_running_loop=asyncio.get_running_loop, to_thread=to_thread)
+    fake = SimpleNamespace(
+        get_running_loop=asyncio.get_running_loop,
+        to_thread=to_thread,
+        wait_for=asyncio.wait_for,
+        TimeoutError=asyncio.TimeoutError,
+    )
     hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service.client, project_id=None))
     with (
         mock.patch.object(shared_watch, "asyncio", fake),
