@@ -24,6 +24,7 @@ from airflow_provider_ampexp.client.errors import (
     InvalidRequestError,
     NotFoundError,
     UncertainWriteError,
+    UnexpectedResponseError,
     UnsupportedError,
 )
 from airflow_provider_ampexp.ensure.errors import NotAppliedError, UnsettledError, WrongStateError
@@ -166,6 +167,12 @@ class InclusionList:
             except (NotFoundError, UnsupportedError, InvalidRequestError):
                 _BY_PLACE_ONLY.add(self._client)
                 return self._read() if first else now
+            except UnexpectedResponseError:  # it may have been carried out; only the list can tell
+                self._sent = True
+                then = self._read_until(lambda then, some=some: not set(some) & set(then))  # type: ignore[misc]
+                if then == now:
+                    _BY_PLACE_ONLY.add(self._client)
+                return then
             except UncertainWriteError as error:
                 self._sent = True
                 return self._read_until(lambda then, some=some: not set(some) & set(then), wait=error.maybe_in_flight)  # type: ignore[misc]
