@@ -33,7 +33,7 @@ def test_what_it_says_of_itself(built: tuple[Path, Path]) -> None:
     assert "\nClassifier: Framework :: Apache Airflow :: Provider\n" in metadata
     assert "Apache License" in said_by_the_wheel(built[1], "LICENSE")
     wanted = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE)
-    assert sorted(wanted) == ["apache-airflow", "requests", "tenacity"]
+    assert sorted(wanted) == ["apache-airflow", "cachetools", "requests", "tenacity", "urllib3"]
 
 
 def test_its_entry_points_lead_somewhere(built: tuple[Path, Path]) -> None:

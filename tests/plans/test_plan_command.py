@@ -183,13 +183,13 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
 
 
 def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator: Emulator) -> None:
-    segment = {"name": "Beta", "percentage": 5, "conditions": [], "rolloutWeights": {}}
+    segment = {"name": "Beta", "percentage": 1, "conditions": [], "rolloutWeights": {}}
     amplitude_emulator.create_experiment("search", enabled=True, rolloutPercentage=50, targetSegments=[segment])
     write("checkout.yaml", "experiment: search\nsegment: Beta\nstages: [1, 25]\nsoak: 1d\n")
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 0
-    assert "  now:  segment 'Beta' of experiment 'search' stands at 5 % since " in out
-    assert "\n  next: it would be set from 5 % to 25 % now\n" in out
+    assert "  now:  segment 'Beta' of experiment 'search' stands at 1 % since " in out
+    assert "\n  next: nothing is written now: 25 % comes next, not before " in out
 
 
 def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulator) -> None:
