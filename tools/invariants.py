@@ -274,6 +274,8 @@ def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: Histor
     if observed.plan.rollback in ("off", "hold"):
         return
     for change in _raises(history):
+        if change.unseen and change.entry.stand == change.unseen[-1].stand:
+            continue  # a person raised it at that moment; this write changed something else
         if is_sticky(change.known.config) and change.known.number not in observed.hidden:
             yield f"sticky bucketing was on in {change.known}", change.entry
 

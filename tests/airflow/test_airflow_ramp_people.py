@@ -88,7 +88,7 @@ def test_adopted_it_goes_on_from_where_they_left_it(run: Runner, emulator: Emula
     def maria(key: str) -> Callable[[], None]:
         return lambda: emulator.edit("flags", ids[key], **edits[key])
 
-    soaks.will(maria("raised"), None)  # 50 lies between two stages, so it goes to 75 at once; that soaks
+    soaks.will(maria("raised"), None, None)  # 50 lies between two stages, and soaks as one before 75 is set
     soaks.will(maria("to_a_stage"), None)  # 75 soaks in full, from when she set it
     soaks.will(maria("lowered"), None, None)
     soaks.will(maria("disabled"))

@@ -48,7 +48,7 @@ def test_a_ramp_of_another_projects_flag_is_refused(emulator: Emulator, client: 
 
 
 def test_a_sensor_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient):
-    verdict = look(client, FLAG_OF_ANOTHER, EnabledIs(True))
+    verdict = look(client, FLAG_OF_ANOTHER, EnabledIs(True), was_seen=False)
     assert verdict.status == "never"
     assert "is in project" in verdict.why
 
