@@ -80,7 +80,7 @@ test-ui: setup
 # By force: PostgreSQL, and Redis for CHAOS='--executor celery', come from Debian where they are absent.
 SEED ?= 1
 chaos: setup .venv-chaos/.installed
-	@PATH="$(CURDIR)/.venv-chaos/bin:$$PATH" .venv-chaos/bin/python -m tools.chaos --seed $(SEED) $(CHAOS)
+	@PATH="$(CURDIR)/.venv-chaos/bin:$$PATH" .venv-chaos/bin/python -m tests.chaos --seed $(SEED) $(CHAOS)
 
 .venv-chaos/.installed: pyproject.toml constraints/chaos.txt
 	@echo "Making the environment .venv-chaos ..."

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from airflow_provider_ampexp.client import checks
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import InvalidInputError
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from airflow.sdk import Asset, AssetWatcher
 
-    from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.client._flags import Kind
 
 SCHEME = "amplitude-experiment"
 _KINDS = ("flags", "experiments")
@@ -48,8 +48,8 @@ def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> s
 
     :raises InvalidInputError: names what is wrong
     """
-    checks.region(region)
-    names = [checks.name("project_id", project_id), kind, checks.name("key", key)]
+    validate.region(region)
+    names = [validate.name("project_id", project_id), kind, validate.name("key", key)]
     return f"{SCHEME}://{region}/" + "/".join(quote(str(one), safe="") for one in names)
 
 
@@ -63,7 +63,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
         raise ValueError(f"{uri.geturl()!r} is not {SCHEME}://<region>/<project>/flags/<key>, or experiments/<key>")
     region = uri.netloc.lower()
     try:
-        checks.region(region)
+        validate.region(region)
     except InvalidInputError as error:
         raise ValueError(f"{uri.geturl()!r}: {error}") from None
     path = "/".join(quote(unquote(part), safe="") for part in parts)

@@ -18,8 +18,8 @@ from benchmarks.loopback import FIRST_ID, KEY
 def trigger_of(contestant: str, flag_id: str, interval: float) -> Any:
     """What waits for a flag to be rolled out."""
     if contestant == "this provider":
-        from airflow_provider_ampexp.triggers.conditions import RolledOut, as_plain
-        from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+        from airflow_provider_ampexp.polling._conditions import RolledOut, as_plain
+        from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
 
         return AmplitudeWatchTrigger(
             amplitude_conn_id="amplitude_experiment_default",

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_ampexp.hooks._connection import ConnectionFields
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.hooks.connection import ConnectionFields
 
 _looked_up = asyncio.Lock()
 

@@ -28,7 +28,7 @@ _ROOMS = ("operators", "sensors", "task_groups")
 _HTTP = "from airflow.providers.http.operators.http import HttpOperator\n"
 
 _TASKS = """
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 with DAG("tasks"):
     for number in range({count}):
         AmplitudeRampRolloutOperator(task_id=f"ramp_{{number}}", flag_key="search", stages=[1, 5, 25, 100], soak="1h")
@@ -39,7 +39,7 @@ with DAG("tasks"):
         BaseOperator(task_id=f"task_{{number}}")
 """
 
-_HEAVY = ("requests", "tenacity", "pydantic_core", "airflow.triggers.base", "airflow_provider_ampexp.client.transport")
+_HEAVY = ("requests", "tenacity", "pydantic_core", "airflow.triggers.base", "airflow_provider_ampexp.client._transport")
 
 
 def _all_operators() -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg2
 
 from benchmarks.loopback import KEY, Loopback
-from tools.chaos.installation import Installation
-from tools.chaos.processes import Processes, adopt_orphans, until
-from tools.chaos.services import Postgres
+from tests.chaos.installation import Installation
+from tests.chaos.processes import Processes, adopt_orphans, until
+from tests.chaos.services import Postgres
 from tools.scratch import migrate
 
 

@@ -19,8 +19,8 @@ import requests
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 from benchmarks.triggerer import a_place
-from tools.chaos.installation import Installation
-from tools.chaos.processes import Processes, until
+from tests.chaos.installation import Installation
+from tests.chaos.processes import Processes, until
 from tools.scratch import migrate
 
 DAGS = Path(__file__).resolve().parent / "dags"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
-from tools.observed import Entry, History
+from tests.invariants.observed import Entry, History
 
 Config = Mapping[str, Any]
 _DECIDES_WHO_GETS_WHAT = ("bucketingKey", "bucketingSalt", "bucketingUnit", "rolloutWeights", "variants")

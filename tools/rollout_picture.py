@@ -24,7 +24,7 @@ from airflow_provider_ampexp.rollout import (
     decide,
     planned_stages,
 )
-from airflow_provider_ampexp.rollout.history import Entry
+from airflow_provider_ampexp.rollout._history import Entry
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "rollout.svg"
 

@@ -78,7 +78,7 @@ ROOMS = {
 }
 
 ON_PURPOSE = {
-    "rollout.__main__": "plans.command",  # `python -m airflow_provider_ampexp.rollout` is a name for people, no more
+    "rollout.__main__": "plans.command",  # `python -m airflow_provider_ampexp.plans` is a name for people, no more
 }
 """Modules that import what their room may not, because a person asks for them by that name."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ampexp.client.errors import (
+from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
     AmbiguousKeyError,
     AuthenticationError,
@@ -32,7 +32,7 @@ from airflow_provider_ampexp.client.errors import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.client.management import ManagementClient
+    from airflow_provider_ampexp.client._client import ManagementClient
 
 __all__ = [
     "AccessDeniedError",
@@ -57,7 +57,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # `requests` and `tenacity` load with the first client: errors and checks are wanted while DAG files are parsed.
     if name == "ManagementClient":
-        from airflow_provider_ampexp.client.management import ManagementClient
+        from airflow_provider_ampexp.client._client import ManagementClient
 
         return ManagementClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

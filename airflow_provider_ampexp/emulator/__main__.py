@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from airflow_provider_ampexp.emulator._state.errors import Refusal
+from airflow_provider_ampexp.emulator._state.service import Service
+from airflow_provider_ampexp.emulator._state.snapshots import World, load, reset
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.problems import Refusal
 from airflow_provider_ampexp.emulator.server import listen, make_server
-from airflow_provider_ampexp.emulator.service import Service
-from airflow_provider_ampexp.emulator.world import World, load, reset
 
 _LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, ValidationError, Refusal)
 

@@ -9,10 +9,10 @@ from types import TracebackType
 
 import uvicorn
 
-from airflow_provider_ampexp.emulator.app import create_app
-from airflow_provider_ampexp.emulator.connections import Connections
-from airflow_provider_ampexp.emulator.service import Service
-from airflow_provider_ampexp.emulator.world import DEMO_KEY, reset
+from airflow_provider_ampexp.emulator._app import create_app
+from airflow_provider_ampexp.emulator._faults.tcp_connections import Connections
+from airflow_provider_ampexp.emulator._state.service import Service
+from airflow_provider_ampexp.emulator._state.snapshots import DEMO_KEY, reset
 
 
 def make_server(service: Service) -> uvicorn.Server:

@@ -6,14 +6,15 @@ it changes nothing the second time. When the answer to a change is lost, it read
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.ensure.deployments import (
+from airflow_provider_ampexp.ensure._creation import ensure_exists
+from airflow_provider_ampexp.ensure._deployments import (
     ensure_assigned,
     ensure_deployment,
     ensure_deployment_fields,
     ensure_not_assigned,
 )
-from airflow_provider_ampexp.ensure.edit import ensure_fields
-from airflow_provider_ampexp.ensure.errors import (
+from airflow_provider_ampexp.ensure._edit import ensure_fields
+from airflow_provider_ampexp.ensure._errors import (
     AlreadyExistsError,
     ArchivedError,
     EnsureError,
@@ -25,23 +26,22 @@ from airflow_provider_ampexp.ensure.errors import (
     UnsettledError,
     WrongStateError,
 )
-from airflow_provider_ampexp.ensure.existence import ensure_exists
-from airflow_provider_ampexp.ensure.inclusions import (
+from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
+from airflow_provider_ampexp.ensure._inclusions import (
     ensure_exactly_included,
     ensure_included,
     ensure_nobody_included,
     ensure_not_included,
 )
-from airflow_provider_ampexp.ensure.outcome import Outcome, OutcomeXCom
-from airflow_provider_ampexp.ensure.percentage import ensure_percentage
-from airflow_provider_ampexp.ensure.target import Target, url_of
-from airflow_provider_ampexp.ensure.variants import (
+from airflow_provider_ampexp.ensure._result import Outcome, OutcomeXCom
+from airflow_provider_ampexp.ensure._rollout_percentage import ensure_percentage
+from airflow_provider_ampexp.ensure._variants import (
     IfExists,
     ensure_no_variant,
     ensure_variant,
     ensure_variant_fields,
 )
-from airflow_provider_ampexp.ensure.weights import ensure_weights
+from airflow_provider_ampexp.ensure._weights import ensure_weights
 
 __all__ = [
     "AlreadyExistsError",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.guardrails.asking import ask
-from airflow_provider_ampexp.guardrails.callable import CallableGuardrail, as_guardrail, as_guardrails
-from airflow_provider_ampexp.guardrails.guardrail import Answer, Guardrail, Moment
-from airflow_provider_ampexp.guardrails.sample_ratio import SampleRatioGuardrail
-from airflow_provider_ampexp.guardrails.sql import SqlGuardrail
+from airflow_provider_ampexp.guardrails._base import Answer, Guardrail, Moment
+from airflow_provider_ampexp.guardrails._callable import CallableGuardrail, as_guardrail, as_guardrails
+from airflow_provider_ampexp.guardrails._run import ask
+from airflow_provider_ampexp.guardrails._sample_ratio import SampleRatioGuardrail
+from airflow_provider_ampexp.guardrails._sql import SqlGuardrail
 
 __all__ = [
     "Answer",

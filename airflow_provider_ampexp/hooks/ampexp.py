@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_ampexp.client.counts import RequestCounts
-from airflow_provider_ampexp.client.errors import (
+from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
     AuthenticationError,
     ConnectionFailedError,
@@ -21,7 +20,8 @@ from airflow_provider_ampexp.client.errors import (
     NotFoundError,
     RateLimitError,
 )
-from airflow_provider_ampexp.hooks.connection import ConnectionFields
+from airflow_provider_ampexp.client._request_stats import RequestCounts
+from airflow_provider_ampexp.hooks._connection import ConnectionFields
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

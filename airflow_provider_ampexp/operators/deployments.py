@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client import checks
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.client.fields import DeploymentCreateFields, DeploymentEditFields
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
 from airflow_provider_ampexp.ensure import (
     Outcome,
     Target,
@@ -16,8 +16,8 @@ from airflow_provider_ampexp.ensure import (
     ensure_deployment_fields,
     ensure_not_assigned,
 )
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -60,8 +60,8 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         self.deployment_label = label
         self.deployment_type = deployment_type
         self.if_exists = if_exists
-        arguments.check_literal("label", label, checks.label)
-        arguments.check_literal("deployment_type", deployment_type, checks.deployment_type)
+        arguments.check_literal("label", label, validate.label)
+        arguments.check_literal("deployment_type", deployment_type, validate.deployment_type)
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def described(self) -> str:
@@ -72,8 +72,8 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields: DeploymentCreateFields = {
             "projectId": self.required_project_of(hook),
-            "label": checks.label("label", self.deployment_label),
-            "type": checks.deployment_type("deployment_type", self.deployment_type),
+            "label": validate.label("label", self.deployment_label),
+            "type": validate.deployment_type("deployment_type", self.deployment_type),
         }
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
         return ensure_deployment(hook.client, fields, if_exists=if_exists)
@@ -107,7 +107,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         if label is None and archive is None:
             raise InvalidInputError("label/archive", "nothing to change is named")
         arguments.check_literal("deployment_id", deployment_id, arguments.text)
-        arguments.check_literal("label", label, arguments.optional(checks.label))
+        arguments.check_literal("label", label, arguments.optional(validate.label))
         arguments.check_literal("archive", archive, arguments.optional(arguments.switch))
 
     def described(self) -> str:
@@ -118,7 +118,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         """Bring the deployment to the given values."""
         fields: DeploymentEditFields = {}
         if self.deployment_label is not None:
-            fields["label"] = checks.label("label", self.deployment_label)
+            fields["label"] = validate.label("label", self.deployment_label)
         if self.archive is not None:
             fields["archive"] = arguments.switch("archive", self.archive)
         deployment_id = arguments.text("deployment_id", self.deployment_id)
@@ -129,7 +129,7 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
     """Make sure that a flag or experiment is assigned to these deployments, among others.
 
     Contract: *Create flag or experiment deployment*. Takes the arguments of
-    :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_ids: the ids of the deployments (templated)
     """
@@ -150,7 +150,7 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
 class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
     """Make sure that a flag or experiment is not assigned to this deployment (contract: *Remove deployment*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_id: the id of the deployment (templated)
     """

@@ -11,22 +11,22 @@ from importlib import import_module
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_ampexp.client.errors import InvalidInputError, NotFoundError, UnexpectedResponseError
-from airflow_provider_ampexp.client.optional_fields import config_of
-from airflow_provider_ampexp.client.timestamps import parse_timestamp
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.client._errors import InvalidInputError, NotFoundError, UnexpectedResponseError
+from airflow_provider_ampexp.client._optional_fields import config_of
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.history._field_changes import COLUMNS, Row, in_order, rows_of, within
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._atomic_file import whole_file
+from airflow_provider_ampexp.operators._base import AmplitudeOperator
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, doing
 from airflow_provider_ampexp.operators.inventory import ListXCom
-from airflow_provider_ampexp.operators.target import AmplitudeOperator
-from airflow_provider_ampexp.operators.whole_file import whole_file
-from airflow_provider_ampexp.rollout.changes_table import COLUMNS, Row, in_order, rows_of, within
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client.fields import FlagConfig, Json
-    from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.client._flags import Kind
+    from airflow_provider_ampexp.client.types import FlagConfig, Json
 
 __all__ = ["AmplitudeExportVersionsOperator"]
 

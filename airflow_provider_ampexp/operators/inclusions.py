@@ -13,8 +13,8 @@ from airflow_provider_ampexp.ensure import (
     ensure_nobody_included,
     ensure_not_included,
 )
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -30,7 +30,7 @@ __all__ = [
 class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
     """Make sure that nobody is included (contract: *Remove all users from variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     """
@@ -67,7 +67,7 @@ class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
 class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
     """Make sure that these users or devices get the variant (contract: *Add users to variant*). Others stay.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated). A variant has 2,000 at most.
@@ -83,7 +83,7 @@ class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
 class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
     """Make sure that none of these users or devices is included (contract: *Remove users from variant*). Others stay.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated)
@@ -101,7 +101,7 @@ class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
 class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
     """Make sure that exactly these users or devices are included: adds who is missing and removes all others.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated), 2,000 at most. An empty list removes everybody.

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.client.fields import FlagConfig
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.ensure import url_of
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.errors import doing
-from airflow_provider_ampexp.operators.link import show_link
-from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
-from airflow_provider_ampexp.operators.whole_file import whole_file
+from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._atomic_file import whole_file
+from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
+from airflow_provider_ampexp.operators._errors import doing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.client.flags import FlagEndpoints
+    from airflow_provider_ampexp.client._flags import FlagEndpoints
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 __all__ = ["AmplitudeGetOperator", "AmplitudeListOperator"]
@@ -31,7 +31,7 @@ _kind = arguments.one_of("flags", "experiments", "deployments")
 class AmplitudeGetOperator(AmplitudeTargetOperator):
     """Read one flag or experiment and return it as it is, or the named fields of it (contract: *Get details*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param fields: the fields to return, such as ``["key", "rolloutPercentage"]``; all if not given (templated)
     :param include: what else to read, under the key ``included`` of the result: any of ``versions``, ``variants``,

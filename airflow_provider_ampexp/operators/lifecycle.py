@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_ampexp.client.fields import CreateFields, EditFields, TargetSegment, VariantFields
+from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_exists, ensure_fields
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client.flags import Kind
+    from airflow_provider_ampexp.client._flags import Kind
     from airflow_provider_ampexp.ensure import IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
@@ -180,7 +180,7 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
 class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
     """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
         ``targetSegments`` and ``tags`` replace the whole list.
@@ -209,7 +209,7 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     """Switch a flag or experiment on (contract: *Edit*, ``enabled``). Who gets it, its percentages say.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
 
     what = "enable"
@@ -229,7 +229,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
     whatever the percentage says; the task warns of that in its log.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
 
     what = "disable"
@@ -247,7 +247,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
 
     what = "archive"
@@ -265,7 +265,7 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
     """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`.
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
 
     what = "restore"

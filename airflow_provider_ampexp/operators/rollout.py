@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
-from airflow_provider_ampexp.ensure.sticky import weighed_notes
-from airflow_provider_ampexp.ensure.weights import Others
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeExposureChangeOperator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.ensure._sticky import weighed_notes
+from airflow_provider_ampexp.ensure._weights import Others
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -23,7 +23,7 @@ __all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "Ampli
 class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
     """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage``; for a segment ``targetSegments``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
     :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
@@ -72,7 +72,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
 class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
     """Set how those who get a variant are shared out among the variants (contract: *Edit variant*, ``rolloutWeight``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param weights: such as ``{"control": 1, "treatment": 3}`` (templated)
     :param others: the weight of the variants that are not named: a number, such as 0 for a winner, or ``"keep"``

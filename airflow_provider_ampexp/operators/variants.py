@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_ampexp.client.fields import Json, VariantFields
+from airflow_provider_ampexp.client.types import Json, VariantFields
 from airflow_provider_ampexp.ensure import Outcome, Target, ensure_no_variant, ensure_variant, ensure_variant_fields
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.change import AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -22,7 +22,7 @@ _if_exists = arguments.one_of("skip", "update", "fail")
 class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
     """Make sure that there is a variant with this key (contract: *Create variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and (all
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and (all
     templated):
 
     :param variant: the key of the variant
@@ -91,7 +91,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
 class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
     """Bring fields of a variant to the given values and leave its others as they are (contract: *Edit variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param fields: in the API's spelling, such as ``{"payload": {"color": "red"}, "rolloutWeight": 2}`` (templated).
@@ -118,7 +118,7 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
 class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
     """Make sure that there is no variant with this key (contract: *Remove variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.target.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     """

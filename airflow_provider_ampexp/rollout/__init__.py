@@ -5,7 +5,7 @@ Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.rollout.acts import (
+from airflow_provider_ampexp.rollout._actions import (
     Act,
     AskForApproval,
     Check,
@@ -16,12 +16,12 @@ from airflow_provider_ampexp.rollout.acts import (
     Stop,
     Wait,
 )
-from airflow_provider_ampexp.rollout.consequence import Consequence, Streak
-from airflow_provider_ampexp.rollout.decision import decide
-from airflow_provider_ampexp.rollout.history import Position, Seen, position_of, read_history
-from airflow_provider_ampexp.rollout.memory import Memory
-from airflow_provider_ampexp.rollout.plan import RolloutPlan, Stage, planned_stages
-from airflow_provider_ampexp.rollout.window import ChangeWindow
+from airflow_provider_ampexp.rollout._analysis import Consequence, Streak
+from airflow_provider_ampexp.rollout._change_window import ChangeWindow
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import Position, Seen, position_of, read_history
+from airflow_provider_ampexp.rollout._plan import RolloutPlan, Stage, planned_stages
+from airflow_provider_ampexp.rollout._state import Memory
 
 __all__ = [
     "Act",

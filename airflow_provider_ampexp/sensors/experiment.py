@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_ampexp.client import InvalidInputError, checks
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
-from airflow_provider_ampexp.triggers.conditions import KNOWN_STATES, StateIs
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.polling._conditions import KNOWN_STATES, StateIs
+from airflow_provider_ampexp.sensors._base import AmplitudeSensor
 
 __all__ = ["AmplitudeExperimentStateSensor"]
 
@@ -17,7 +18,7 @@ __all__ = ["AmplitudeExperimentStateSensor"]
 class AmplitudeExperimentStateSensor(AmplitudeSensor):
     """Wait until an experiment is in one of some states (contract: *Get details*, ``state``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, with ``experiment_key`` or
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, with ``experiment_key`` or
     ``experiment_id``, and:
 
     :param states: the states to wait for, such as ``["decision-made"]`` (templated). The service documents
@@ -41,7 +42,7 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
         for field, given in (("states", states), ("failed_states", failed_states)):
             for state in arguments.texts(field, given) if arguments.is_literal(given) else ():
                 if state not in KNOWN_STATES:
-                    meant = checks.nearest(state, KNOWN_STATES) or f" ({', '.join(KNOWN_STATES)})"
+                    meant = validate.nearest(state, KNOWN_STATES) or f" ({', '.join(KNOWN_STATES)})"
                     warnings.warn(f"{field}: {state!r} is not a documented state{meant}", stacklevel=2)
         self._begin_in_the_triggerer()
 

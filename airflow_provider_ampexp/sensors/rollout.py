@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.sensors.watch import AmplitudeSensor
-from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut
+from airflow_provider_ampexp.sensors._base import AmplitudeSensor
 
 __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
 
@@ -15,7 +15,7 @@ __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
 class AmplitudeRolloutSensor(AmplitudeSensor):
     """Wait until a flag or experiment is enabled and rolled out far enough (contract: *Get details*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
     :param at_least: the percentage to wait for, 0 to 100, whole (templated). A disabled flag reaches nobody, so it
         counts as 0 whatever its percentage says.
@@ -46,7 +46,7 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
 class AmplitudeEnabledSensor(AmplitudeSensor):
     """Wait until a flag or experiment is switched on, or off (contract: *Get details*, ``enabled``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors.watch.AmplitudeSensor`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
     :param enabled: ``True`` (default) waits for on, ``False`` for off (templated)
 

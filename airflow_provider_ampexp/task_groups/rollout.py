@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
-from airflow_provider_ampexp.client import checks
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.operators import arguments
-from airflow_provider_ampexp.operators.approval import AmplitudeApprovalOperator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators.rollback import AmplitudeRollbackOperator
-from airflow_provider_ampexp.operators.stage import AmplitudeStageOperator
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
+from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.rollout import Stage, planned_stages
-from airflow_provider_ampexp.rollout.approval import Approval
+from airflow_provider_ampexp.rollout._approval import Approval
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.rollout.approval import OnRefusal
-    from airflow_provider_ampexp.rollout.plan import Soak
+    from airflow_provider_ampexp.rollout._approval import OnRefusal
+    from airflow_provider_ampexp.rollout._plan import Soak
 
 
 def staged_rollout(
@@ -110,4 +110,4 @@ def _check_names(given: Mapping[str, object]) -> None:
     for name in given:
         if name not in known:
             own = inspect.signature(staged_rollout).parameters.keys() - {"rollout"}
-            raise InvalidInputError(name, f"is not an argument of staged_rollout{checks.nearest(name, known | own)}")
+            raise InvalidInputError(name, f"is not an argument of staged_rollout{validate.nearest(name, known | own)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
-from airflow_provider_ampexp.triggers.shared_watch import Event
+from airflow_provider_ampexp.polling._shared_poller import Event
+from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 
 class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.client.optional_fields import config_of, version_number
-from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.history._field_changes import CREATED, Row, rows_of
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.rollout.changes_table import CREATED, Row, rows_of
-from airflow_provider_ampexp.rollout.plan import interval
-from airflow_provider_ampexp.triggers.rounds import Round, look_again_and_again
-from airflow_provider_ampexp.triggers.told import read_told, write_told
-from airflow_provider_ampexp.triggers.told_listener import TOLD
+from airflow_provider_ampexp.listeners.watermark import TOLD
+from airflow_provider_ampexp.polling._asset_poller import Round, look_again_and_again
+from airflow_provider_ampexp.rollout._plan import interval
+from airflow_provider_ampexp.triggers._watermark import read_told, write_told
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.client.fields import FlagConfig, Json, Version
+    from airflow_provider_ampexp.client.types import FlagConfig, Json, Version
 
 FIELDS = ("rolloutPercentage", "enabled", "deleted", "state", "decision")
 _SURELY_STORED_AFTER = 10.0

@@ -1,126 +1,119 @@
-"""What is looked at while a stage soaks: has the time come, or has somebody moved the flag?
-
-There is no Airflow here: the trigger asks this, and so does a task that waits on its worker.
-"""
+"""The soak of a rollout's stage, in the triggerer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 
-from typing_extensions import NotRequired
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_ampexp.client.optional_fields import tags_of, without_odd_fields
-from airflow_provider_ampexp.ensure import Target
-from airflow_provider_ampexp.rollout import Position, position_of
-from airflow_provider_ampexp.rollout.audience import Audience, changed_fields
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.exceptions import Refusals, may_pass
+from airflow_provider_ampexp.polling._shared_poller import Event, wait_with_others
+from airflow_provider_ampexp.polling._soak_condition import SoakWatch
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client.fields import FlagConfig
+    from airflow_provider_ampexp.client.types import FlagConfig
 
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-class SoakEvent(TypedDict):
-    """Why the wait is over."""
-
-    status: Literal["due", "changed", "error"]
-    archived: bool
-    why: str
-    audience: NotRequired[dict[str, str]]
-    chosen_options: NotRequired[list[str]]
-    responded_by_user: NotRequired[dict[str, str] | None]
+LOOKS_WHILE_REFUSED = 30.0
+"""Seconds between two looks, at most, until it is known whether a refusal lasts."""
 
 
-@dataclass(frozen=True)
-class SoakWatch:
-    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock.
+class AmplitudeSoakTrigger(BaseTrigger):
+    """Watches a flag until a moment of the service's clock, or until somebody moves it.
 
-    :param local_clock_error: by how many seconds the worker's clock was seen to be ahead of the service's
+    It only reads: a triggerer that was restarted runs its triggers again from the beginning, and one that wrote would
+    write twice. All that wait for flags of one connection look together, so that a thousand soaks cost the requests of
+    one. What comes next is the worker's to do. It ends with one event, a
+    :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent` and what the task needs to go on, and never raises, since
+    Airflow would not call the task again then. A look that fails for a reason that may pass is tried again for as long
+    as the soak lasts and after: an outage of Amplitude ends no rollout. A refusal (401, 403, 404, an unknown
+    connection) ends the wait when every look of 5 minutes was refused.
+
+    :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
+    :param watch: what is watched, as :meth:`SoakWatch.as_plain` writes it
+    :param poll_interval: seconds between two looks, at most
+    :param memory: what the task remembers. The trigger gives it back in its event as ``memory``, beside the watch as
+        ``watch``: the ``kwargs`` of a deferral are the place for it, but ``dag.test()`` and ``airflow dags test`` lose
+        those.
+    :param ti_id: the id of the task instance that waits, which is in the event, too: SQLite gives a trigger's id to the
+        next one, so that an event can reach another task
+    :param of_other_versions: arguments that another version of this provider stored, and this one does not know
     """
 
-    kind: Literal["flags", "experiments"]
-    id: str
-    segment: str | None
-    position: Position
-    until: datetime
-    hold_tag: str = ""
-    is_held: bool = False
-    audience: Mapping[str, str] = field(default_factory=dict)
-    """The digest of the audience that was accepted; empty in a deferral of an earlier release."""
-    local_clock_error: float | None = None
+    def __init__(
+        self,
+        *,
+        amplitude_conn_id: str,
+        watch: dict[str, Any],
+        poll_interval: float,
+        memory: dict[str, Any],
+        ti_id: str | None = None,
+        **of_other_versions: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.amplitude_conn_id = amplitude_conn_id
+        self.watch = watch
+        self.poll_interval = poll_interval
+        self.memory = memory
+        self.ti_id = ti_id
 
-    def look(self, client: ManagementClient) -> SoakEvent | None:
-        """Read the flag once. ``None`` says to go on waiting."""
-        return self.judge(Target(self.kind, id=self.id).read(client), self.now(client))
-
-    def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
-        """What the flag, as it was read, means for the wait."""
-        config = without_odd_fields(config)
-        archived = bool(config.get("deleted"))
-        stands = position_of(config, self.segment)
-        if archived or (stands is not None and stands != self.position):
-            return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
-        tags = tags_of(config)
-        if tags is not None and (self.hold_tag in tags) is not self.is_held:
-            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
-        audience = Audience.of(config, self.segment).digest()
-        if changed := changed_fields(self.audience, audience):
-            why = f"the audience was changed: {', '.join(changed)}"
-            return {"status": "changed", "archived": archived, "why": why, "audience": audience}
-        if self.until <= now:
-            return {"status": "due", "archived": archived, "why": "the time has come"}
-        return None
-
-    def seconds_left(self, client: ManagementClient) -> float:
-        """How long to wait."""
-        return (self.until - self.now(client)).total_seconds()
-
-    def now(self, client: ManagementClient) -> datetime:
-        """The service's clock."""
-        return service_now(client, self.local_clock_error)
-
-    def as_plain(self) -> dict[str, Any]:
-        """Plain values, for a trigger's arguments."""
-        return {
-            "kind": self.kind,
-            "id": self.id,
-            "segment": self.segment,
-            "percentage": self.position.percentage,
-            "enabled": self.position.enabled,
-            "until": self.until.isoformat(),
-            "hold_tag": self.hold_tag,
-            "is_held": self.is_held,
-            "audience": dict(self.audience),
-            "local_clock_error": self.local_clock_error,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SoakWatch:
-        """Read what :meth:`as_plain` wrote, in this version or another one.
-
-        Where it does not say until when, or at which position, the wait is over at once, and the task looks for itself.
-        """
-        until = plain.get("until")
-        return cls(
-            kind=cast("Literal['flags', 'experiments']", plain["kind"]),
-            id=plain["id"],
-            segment=plain.get("segment"),
-            position=Position(plain.get("percentage", -1), bool(plain.get("enabled"))),
-            until=datetime.fromisoformat(until) if until else _LONG_AGO,
-            hold_tag=plain.get("hold_tag", ""),
-            is_held=bool(plain.get("is_held")),
-            audience=plain.get("audience") or {},
-            local_clock_error=plain.get("local_clock_error"),
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger again: plain JSON values."""
+        return (
+            f"{type(self).__module__}.{type(self).__name__}",
+            {
+                "amplitude_conn_id": self.amplitude_conn_id,
+                "watch": self.watch,
+                "poll_interval": self.poll_interval,
+                "memory": self.memory,
+                "ti_id": self.ti_id,
+            },
         )
 
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and tell why the wait is over."""
+        try:
+            event = await self.until_over()
+        except Exception as error:
+            event = {"status": "error", "archived": False, "why": f"{type(error).__name__}: {error}"}
+        said = {**event, "watch": self.watch, "memory": self.memory, "ti_id": self.ti_id}
+        yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
-def service_now(client: ManagementClient, local_clock_error: float | None = None) -> datetime:
-    """The service's clock, as its answers told it; this machine's before that.
+    async def until_over(self) -> Event:
+        """Wait for the time, or for somebody to move the flag."""
+        return await wait_with_others(self.amplitude_conn_id, _Soak(self))
 
-    :param local_clock_error: by how many seconds this machine's clock is ahead, as an earlier client found
-    """
-    return client.date_given(local_clock_error) or datetime.now(timezone.utc)
+
+class _Soak:
+    """Waits with the others of its connection."""
+
+    def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
+        self._watch = SoakWatch.from_plain(trigger.watch)
+        self.target = Target(self._watch.kind, id=self._watch.id)
+        self.interval = self._interval = trigger.poll_interval
+        self._log = trigger.log
+        self._is_failing = False
+        self._refusals = Refusals()
+
+    def seconds_left(self, now: datetime) -> float:
+        return (self._watch.until - now).total_seconds()
+
+    def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
+        self._is_failing = False
+        self._refusals.are_over()
+        self.interval = self._interval
+        event = self._watch.judge(config, self._watch.now(client))
+        return cast("Event | None", event)
+
+    def failed(self, error: Exception) -> Event | None:
+        if not may_pass(error):
+            if self._refusals.are_final(error):
+                return {"status": "error", "archived": False, "why": str(error)}
+            self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
+        if not self._is_failing:
+            self._log.warning("A look failed, which may pass: %s", error)
+        self._is_failing = True
+        return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, task
 
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 STAGES = [1, 5, 25, 50, 100]

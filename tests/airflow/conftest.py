@@ -10,10 +10,10 @@ import pytest
 import tenacity
 from airflow_runs import Run
 
-from airflow_provider_ampexp.client import transport
+from airflow_provider_ampexp.client import _transport as transport
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
-from airflow_provider_ampexp.operators import own_retries
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.operators._rollout import default_retries
 
 _COUNT = itertools.count()
 
@@ -44,7 +44,7 @@ def short_backoff() -> Iterator[None]:
 def no_own_retries() -> Iterator[None]:
     """A task that fails has failed: no test waits half a minute for a retry that it does not ask for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_retries, "RETRIES", 0)
+        patch.setattr(default_retries, "RETRIES", 0)
         yield
 
 

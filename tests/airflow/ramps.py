@@ -17,7 +17,7 @@ from airflow.sdk.definitions import dag as dag_module
 from airflow_runs import Run
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 MOST_SOAKS = 40
 LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine

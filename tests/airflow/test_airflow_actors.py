@@ -9,9 +9,9 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, Failures, Soaks, exposures, flag
 
+from airflow_provider_ampexp.emulator._api.json_io import user_id
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.wire import user_id
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[[DAG], Run]
 MARIA = {"number": str(user_id("Maria")), "object": "maria@acme.example"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.operators.attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
+from airflow_provider_ampexp.operators._rollout.attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

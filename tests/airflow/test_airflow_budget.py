@@ -16,9 +16,9 @@ from airflow_provider_ampexp.client import ManagementClient, NoAnswerError, NotF
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
+from airflow_provider_ampexp.polling._conditions import EnabledIs, as_plain
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
-from airflow_provider_ampexp.triggers.conditions import EnabledIs, as_plain
-from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
 
 READ, EDIT = "/api/1/flags/{id}", "/api/1/flags/{id}"
 TASK, TRIGGERER = "airflow.sdk.observability.stats", "airflow.observability.stats"
@@ -141,7 +141,7 @@ def test_the_triggerer_counts_in_its_own_metrics_and_tells_of_rounds_at_debug_on
     async def only_event() -> Any:
         return [event.payload async for event in trigger.run()]
 
-    name = "airflow_provider_ampexp.triggers.shared_watch"
+    name = "airflow_provider_ampexp.polling._shared_poller"
     with caplog.at_level("DEBUG", logger=name):
         assert asyncio.run(only_event())[0]["status"] == "met"
     assert metrics.counted == {TASK: {}, TRIGGERER: {("ampexp.requests", "GET", READ, "200"): 1}}

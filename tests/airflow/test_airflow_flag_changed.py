@@ -11,7 +11,8 @@ import pytest
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.triggers import flag_changed, rounds
+from airflow_provider_ampexp.polling import _asset_poller as asset_poller
+from airflow_provider_ampexp.triggers import flag_changed
 from airflow_provider_ampexp.triggers.flag_changed import AmplitudeFlagChangedTrigger
 
 PATIENCE = 15
@@ -234,7 +235,7 @@ def test_all_watchers_of_a_connection_share_one_poll(emulator: Emulator) -> None
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
 def test_it_never_ends_by_itself(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     """Airflow would start it again at once, and again. What went wrong is said, and the change is told after it."""
-    monkeypatch.setattr(rounds, "_PAUSE_AFTER_REFUSAL", 0.05)
+    monkeypatch.setattr(asset_poller, "_PAUSE_AFTER_REFUSAL", 0.05)
     flag = emulator.create_flag("search", rolloutPercentage=1)
     store = Store()
 
@@ -325,7 +326,7 @@ def test_an_edited_connection_counts_from_the_next_round_on(
 
     async def story() -> list[str | None]:
         seen = []
-        looks = rounds.look_again_and_again("amplitude_experiment_default", "flags", 0.01)
+        looks = asset_poller.look_again_and_again("amplitude_experiment_default", "flags", 0.01)
         for project_id in ("100001", "100002", "100002"):
             connection["extra"]["project_id"] = project_id
             monkeypatch.setenv(name, json.dumps(connection))

@@ -11,10 +11,10 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import Failures
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer
-from airflow_provider_ampexp.guardrails.guardrail import Moment
+from airflow_provider_ampexp.guardrails._base import Moment
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 QUICK: dict[str, Any] = {"flag_key": "search", "soak": 0, "poll_interval": 0.3}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.operators.approval import AmplitudeApprovalOperator
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 PLAN: dict[str, Any] = {"flag_key": "search", "stages": [1, 50, 100], "soak": "1h"}

@@ -170,9 +170,9 @@ def test_a_connection_of_another_type_is_refused_and_its_password_is_not_sent(
     connection: str,
     has: str,
 ) -> None:
-    from airflow_provider_ampexp.client import checks
+    from airflow_provider_ampexp import _validate as validate
 
-    monkeypatch.setitem(checks.REGIONS, "us", emulator.base_url)
+    monkeypatch.setitem(validate.REGIONS, "us", emulator.base_url)
     monkeypatch.setenv("AIRFLOW_CONN_ACME", connection)
     emulator.clear_requests()
     with pytest.raises(InvalidInputError) as caught:
@@ -318,9 +318,9 @@ def test_test_connection_says_when_it_cannot_tell(emulator: Emulator, monkeypatc
 
 
 def test_a_refused_key_may_be_of_the_other_region(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.client import checks
+    from airflow_provider_ampexp import _validate as validate
 
-    monkeypatch.setitem(checks.REGIONS, "us", emulator.base_url)
+    monkeypatch.setitem(validate.REGIONS, "us", emulator.base_url)
     ok, said = hook_of(monkeypatch, "ampex_of_the_eu").test_connection()
     assert not ok
     assert said.endswith("of the other region (set region to 'eu').")

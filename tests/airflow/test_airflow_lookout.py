@@ -16,10 +16,10 @@ from airflow_provider_ampexp.client import (
     UnexpectedResponseError,
 )
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure.errors import TargetNotFoundError
-from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.triggers import lookout as module
-from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.polling import _batch_reader as module
+from airflow_provider_ampexp.polling._batch_reader import Lookout, Sight
 
 READ, LIST, FEED = "GET /api/1/flags/{id}", "GET /api/1/flags", "GET /api/1/versions"
 

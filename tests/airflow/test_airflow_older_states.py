@@ -12,12 +12,12 @@ from airflow.sdk.exceptions import TaskDeferred
 from ramps import flag
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
+from airflow_provider_ampexp.polling._soak_condition import SoakWatch
 from airflow_provider_ampexp.rollout import Memory, Position, RolloutPlan
-from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
-from airflow_provider_ampexp.triggers.soak import SoakWatch
-from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 # As the code of 2026-11-26 wrote them, before any of its fields was added or renamed.
 STATES: dict[str, Any] = json.loads((Path(__file__).parent / "states_of_0_1_0.json").read_text())

@@ -15,14 +15,14 @@ from airflow_runs import Run
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.change import AmplitudeChangeOperator
+from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeAddDeploymentsOperator,
     AmplitudeCreateDeploymentOperator,
     AmplitudeEditDeploymentOperator,
     AmplitudeRemoveDeploymentOperator,
 )
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddInclusionsOperator,
     AmplitudeClearInclusionsOperator,

@@ -35,11 +35,12 @@ class Late:
 
     def begins(self) -> None:
         """The next run begins now, on the service's clock, which the soaks have put ahead of this machine's."""
-        from airflow_provider_ampexp.operators import attempts, out_of_date
+        from airflow_provider_ampexp.operators import _outdated_run as outdated_run
+        from airflow_provider_ampexp.operators._rollout import attempts
 
         began = self._soaks.now() + timedelta(seconds=1)
-        run = out_of_date.LateRun(began - timedelta(hours=10), began)
-        self._patch.setattr(out_of_date, "late_run", lambda context, now: run)
+        run = outdated_run.LateRun(began - timedelta(hours=10), began)
+        self._patch.setattr(outdated_run, "late_run", lambda context, now: run)
         self._patch.setattr(attempts, "run_began", lambda context, now: began)
 
 
@@ -56,7 +57,7 @@ def rollout(is_group: bool, **more: Any) -> None:
 
 
 def test_when_a_run_was_due_is_told_by_airflow(run: Runner, emulator: Emulator, dag_id: str) -> None:
-    from airflow_provider_ampexp.operators.out_of_date import late_run
+    from airflow_provider_ampexp.operators._outdated_run import late_run
 
     found: list[Any] = []
     with DAG(dag_id) as dag:

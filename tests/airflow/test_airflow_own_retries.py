@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, TaskGroup
 
-from airflow_provider_ampexp.operators import own_retries
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout import default_retries
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 PLAN: dict[str, Any] = {"stages": [1, 100], "soak": "1h"}
@@ -20,7 +20,7 @@ MAPPED: dict[str, Any] = {"task_id": "mapped", **PLAN}
 @pytest.fixture(autouse=True)
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
     """As users have them: the other tests of this folder have none."""
-    monkeypatch.setattr(own_retries, "RETRIES", 5)
+    monkeypatch.setattr(default_retries, "RETRIES", 5)
 
 
 def both(default_args: dict[str, Any] | None = None, **arguments: Any) -> list[Any]:

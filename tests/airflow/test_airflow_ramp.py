@@ -15,8 +15,8 @@ from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, tol
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Moment
-from airflow_provider_ampexp.operators import ramp
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout import ramp
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 

@@ -11,7 +11,7 @@ from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, flag, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
@@ -75,7 +75,9 @@ def test_who_changes_the_audience_during_a_soak_stops_the_rollout_at_once_and_is
         soaks.will(maria)
     else:
         sleeps: list[float] = []
-        monkeypatch.setattr("airflow_provider_ampexp.operators.ramp.time.sleep", lambda s: (sleeps.append(s), maria()))
+        monkeypatch.setattr(
+            "airflow_provider_ampexp.operators._rollout.ramp.time.sleep", lambda s: (sleeps.append(s), maria())
+        )
     broken = Failures()
     emulator.clear_requests()
     with DAG(dag_id) as dag:

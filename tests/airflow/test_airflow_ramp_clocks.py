@@ -12,9 +12,9 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, Soaks, began, exposures, flag
 
-from airflow_provider_ampexp.client import clock as client_clock
+from airflow_provider_ampexp.client import _service_clock as client_clock
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[[DAG], Run]
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0

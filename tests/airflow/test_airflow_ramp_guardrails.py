@@ -16,7 +16,7 @@ from ramps import PLAN, Failures, Soaks, began, exposures, flag, told
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import ChangeWindow
 
 Runner = Callable[..., Run]

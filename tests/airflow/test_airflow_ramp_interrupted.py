@@ -19,8 +19,8 @@ from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, told
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
 
 Runner = Callable[..., Run]
 LONG = 100.0

@@ -12,7 +12,7 @@ from airflow_runs import Run
 from ramps import HAS_TASK_STATE, ON, PLAN, RETRIED, Deaths, Failures, Soaks, clear, exposures, flag, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
@@ -74,7 +74,7 @@ def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
 
 
 def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.triggers.soak import SoakWatch
+    from airflow_provider_ampexp.polling._soak_condition import SoakWatch
 
     flag_id = flag(emulator)
     look = SoakWatch.look

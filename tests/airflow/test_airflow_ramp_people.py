@@ -11,7 +11,7 @@ from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, began, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[..., Run]
 

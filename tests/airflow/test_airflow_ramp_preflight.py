@@ -14,7 +14,7 @@ from ramps import PLAN, Failures, Soaks, exposures, flag, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]

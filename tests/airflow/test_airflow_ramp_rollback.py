@@ -13,7 +13,7 @@ from ramps import PLAN, RETRIED, Failures, Soaks, exposures, flag, history, told
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import Answer, Moment
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[..., Run]
 

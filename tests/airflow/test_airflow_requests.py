@@ -10,16 +10,16 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure.target import Target
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddInclusionsOperator,
     AmplitudeRemoveInclusionsOperator,
 )
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
-from airflow_provider_ampexp.triggers.lookout import Lookout
-from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
+from airflow_provider_ampexp.polling._batch_reader import Lookout
+from airflow_provider_ampexp.polling._shared_poller import wait_with_others
 
 ON: list[dict[str, Any]] = [{"key": "on"}]
 

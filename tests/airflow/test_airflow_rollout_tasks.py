@@ -23,7 +23,7 @@ def state_of_runs(dag_id: str, state: str) -> None:
 def test_a_long_rollout_is_not_crowded_out_by_newer_ones_that_have_ended(
     emulator: Emulator, run: Any, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ampexp.rollouts_page import tasks
+    from airflow_provider_ampexp.ui import _airflow_queries as airflow_queries
 
     ids = [f"{dag_id}_{name}" for name in ("long", "short", "shorter")]
     for one in ids:
@@ -31,10 +31,10 @@ def test_a_long_rollout_is_not_crowded_out_by_newer_ones_that_have_ended(
         with DAG(one) as dag:
             AmplitudeRampRolloutOperator(task_id="ramp", flag_key=one, stages=[100], soak=0)
         assert run(dag).succeeded
-    monkeypatch.setattr(tasks, "_MOST", 2)
-    assert [one.dag_id for one in tasks.rollout_tasks(ids)] == [ids[2], ids[1]]
+    monkeypatch.setattr(airflow_queries, "_MOST", 2)
+    assert [one.dag_id for one in airflow_queries.rollout_tasks(ids)] == [ids[2], ids[1]]
     state_of_runs(ids[0], "running")
     try:
-        assert [one.dag_id for one in tasks.rollout_tasks(ids)] == [ids[0], ids[2]]
+        assert [one.dag_id for one in airflow_queries.rollout_tasks(ids)] == [ids[0], ids[2]]
     finally:
         state_of_runs(ids[0], "success")

@@ -20,11 +20,12 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import TaskSuccessEvent
 
+from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
-from airflow_provider_ampexp.triggers import shared_watch, trouble
-from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
 
 MODES = ("poke", "reschedule", "deferred", "begun in the triggerer")
 HOLD = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}}
@@ -104,8 +105,8 @@ async def _only_event(trigger: AmplitudeWatchTrigger) -> Any:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mode waits for seconds between two looks that failed."""
-    monkeypatch.setattr(shared_watch, "_LONGEST_BACKOFF", 0.01)
-    monkeypatch.setattr(trouble, "_PAUSE", 0.05)
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr(exceptions, "_PAUSE", 0.05)
 
 
 def new_flag(emulator: Emulator, **fields: Any) -> str:
@@ -162,7 +163,7 @@ def test_a_key_that_is_refused_for_a_moment_goes_on_waiting(
 def test_a_key_that_is_refused_for_long_ends_the_wait(
     impatient: Emulator, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.3)
+    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.3)
     flag_id = new_flag(impatient)
     impatient.fault("status", status=401, times=None, skip=1)
 
@@ -197,7 +198,7 @@ def test_gone_for_a_moment_goes_on_waiting(impatient: Emulator, mode: str) -> No
 def test_gone_for_long_ends_the_wait(
     impatient: Emulator, mode: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.3)
+    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.3)
     flag_id = new_flag(impatient)
     impatient.fault("status", status=404, times=None, skip=1)
     said = ends_with(Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]), AirflowFailException, ending)

@@ -21,14 +21,14 @@ from airflow.sdk.exceptions import (
 )
 from airflow_runs import Run
 
+from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators.errors import AmplitudeTaskError
-from airflow_provider_ampexp.sensors import watch
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.sensors import _base as base
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
-from airflow_provider_ampexp.triggers import trouble
-from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
 
 Runner = Callable[[DAG], Run]
 MODES: dict[str, dict[str, Any]] = {
@@ -196,19 +196,19 @@ def test_polls_that_fail_for_now_are_ridden_out_up_to_a_limit(
 ) -> None:
     flag = impatient.create_flag("search", variants=[{"key": "on"}])
     arguments: dict[str, Any] = {"flag_id": flag["id"], "poll_interval": 0.01, "timeout": 60}
-    impatient.fault("status", times=watch.FAILURES - 1, status=503)
+    impatient.fault("status", times=base.FAILURES - 1, status=503)
     assert AmplitudeEnabledSensor(task_id="a", enabled=False, **arguments).execute({})["enabled"] is False
-    impatient.fault("cut_before", times=watch.FAILURES)
+    impatient.fault("cut_before", times=base.FAILURES)
     with pytest.raises(AmplitudeTaskError, match="Could not look at flag"):
         AmplitudeEnabledSensor(task_id="b", enabled=False, soft_fail=True, **arguments).execute({})
-    impatient.fault("status", times=watch.FAILURES + 5, status=429)
+    impatient.fault("status", times=base.FAILURES + 5, status=429)
     with pytest.raises(AirflowSkipException):
         AmplitudeEnabledSensor(task_id="c", enabled=False, never_fail=True, **arguments).execute({})
     impatient.clear_faults()
-    monkeypatch.setattr(trouble, "_PAUSE", 0.05)
+    monkeypatch.setattr(exceptions, "_PAUSE", 0.05)
     impatient.fault("status", times=3, status=401)
     assert AmplitudeEnabledSensor(task_id="f", enabled=False, **arguments).execute({})["enabled"] is False
-    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.2)
+    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.2)
     impatient.fault("status", times=None, status=401)
     with pytest.raises(AirflowFailException, match="key"):
         AmplitudeEnabledSensor(task_id="e", enabled=False, **arguments).execute({})

@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.triggers import shared_watch
-from airflow_provider_ampexp.triggers.lookout import Lookout, Sight
-from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
+from airflow_provider_ampexp.polling._batch_reader import Lookout, Sight
+from airflow_provider_ampexp.polling._shared_poller import wait_with_others
 
 CONNECTION = "amplitude_experiment_default"
 READ, LIST = "GET /api/1/flags/{id}", "GET /api/1/flags"
@@ -75,7 +75,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Rounds:
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Any:
     yield
-    assert not shared_watch._watches
+    assert not shared_poller._watches
 
 
 def flags(emulator: Emulator, count: int) -> list[str]:
@@ -289,10 +289,10 @@ def revoke(emulator: Emulator, key: str) -> None:
 def test_a_look_that_hangs_blinds_nobody_for_good(
     emulator: Emulator, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_watch, "_LONGEST_ROUND", 0.3)
+    monkeypatch.setattr(shared_poller, "_LONGEST_ROUND", 0.3)
     (id,) = flags(emulator, 1)
     goes_on = threading.Event()
-    see = shared_watch.SharedWatch._see
+    see = shared_poller.SharedWatch._see
 
     def hang_once(watch: Any, lookout: Lookout, wanted: Any) -> Sight:
         if not hung:
@@ -301,7 +301,7 @@ def test_a_look_that_hangs_blinds_nobody_for_good(
         return see(watch, lookout, wanted)
 
     hung: list[Lookout] = []
-    monkeypatch.setattr(shared_watch.SharedWatch, "_see", hang_once)
+    monkeypatch.setattr(shared_poller.SharedWatch, "_see", hang_once)
 
     async def two_waits() -> list[dict[str, Any]]:
         try:

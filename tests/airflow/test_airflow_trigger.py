@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.triggers import shared_watch, trouble
-from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.triggers.watch import AmplitudeWatchTrigger
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
 
 CONDITIONS = [StateIs(["running"], ["decision-made"]), RolledOut(25, "Beta"), RolledOut(25), EnabledIs(True)]
 
@@ -40,7 +41,7 @@ def events(one: AmplitudeWatchTrigger) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_watch, "_LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.01)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=repr)
@@ -60,9 +61,9 @@ def test_it_looks_until_it_is_so_over_one_connection_and_only_reads(
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.clear_requests()
     made: list[Any] = []
-    connect = shared_watch.AmplitudeExperimentHook.fields.fget
+    connect = shared_poller.AmplitudeExperimentHook.fields.fget
     monkeypatch.setattr(
-        shared_watch.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
+        shared_poller.AmplitudeExperimentHook, "fields", property(lambda hook: made.append(hook) or connect(hook))
     )
     person = threading.Timer(0.4, lambda: emulator.edit("flags", flag["id"], enabled=True))
     person.start()
@@ -139,7 +140,7 @@ def test_it_gives_up_when_a_refusal_lasts(emulator: Emulator, status: int, monke
     switched_on = emulator.create_flag("on", enabled=True, variants=[{"key": "on"}])
     emulator.fault("status", times=3, status=status)
     assert events(trigger(switched_on["id"]))[0]["status"] == "met"
-    monkeypatch.setattr(trouble, "REFUSED_FOR", 0.0)
+    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.0)
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.fault("status", times=None, status=status)
     emulator.clear_requests()

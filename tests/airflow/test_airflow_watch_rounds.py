@@ -16,11 +16,11 @@ from unittest import mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.errors import RateLimitError, ServerError
-from airflow_provider_ampexp.ensure.target import Target
-from airflow_provider_ampexp.triggers import shared_watch
-from airflow_provider_ampexp.triggers.lookout import Sight
-from airflow_provider_ampexp.triggers.shared_watch import wait_with_others
+from airflow_provider_ampexp.client._errors import RateLimitError, ServerError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
+from airflow_provider_ampexp.polling._batch_reader import Sight
+from airflow_provider_ampexp.polling._shared_poller import wait_with_others
 
 BEGIN = datetime(2026, 3, 2, tzinfo=timezone.utc)
 READ_TAKES = 0.2
@@ -136,15 +136,15 @@ def world(changes: Any = (), outages: Any = ()) -> Iterator[tuple[VirtualLoop, S
     )
     hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service.client, project_id=None))
     with (
-        mock.patch.object(shared_watch, "asyncio", fake),
-        mock.patch.object(shared_watch, "Lookout", return_value=service),
-        mock.patch.object(shared_watch, "AmplitudeExperimentHook", return_value=hook),
+        mock.patch.object(shared_poller, "asyncio", fake),
+        mock.patch.object(shared_poller, "Lookout", return_value=service),
+        mock.patch.object(shared_poller, "AmplitudeExperimentHook", return_value=hook),
     ):
         try:
             yield loop, service
         finally:
             loop.close()
-    assert not shared_watch._watches
+    assert not shared_poller._watches
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
-from tools.chaos import kinds, secrets_backend, signals, witness
-from tools.chaos.judge import judge, plan_of
-from tools.chaos.report import scenarios_report
-from tools.chaos.scenarios import Scenario, Scenarios
-from tools.chaos.witness import Line, Witness, read
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
+from tests.chaos import kinds, secrets_backend, signals, witness
+from tests.chaos.judge import judge, plan_of
+from tests.chaos.report import scenarios_report
+from tests.chaos.scenarios import Scenario, Scenarios
+from tests.chaos.witness import Line, Witness, read
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -11,7 +11,7 @@ import tenacity
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 
 from .bare_server import BareServer
 from .calls import World

@@ -17,7 +17,7 @@ from airflow_provider_ampexp.client import (
     UncertainWriteError,
     UnexpectedResponseError,
 )
-from airflow_provider_ampexp.client.bodies import DEEPEST_JSON, LARGEST_BODY, parse_json
+from airflow_provider_ampexp.client._response_body import DEEPEST_JSON, LARGEST_BODY, parse_json
 
 from .bare_server import BareServer, reply
 from .calls import World

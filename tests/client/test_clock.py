@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client import clock
-from airflow_provider_ampexp.client.clock import DATE, LOCAL, ServiceClock, Witnesses, parse_date, which_clock
+from airflow_provider_ampexp.client import _service_clock as service_clock
+from airflow_provider_ampexp.client._service_clock import DATE, LOCAL, ServiceClock, Witnesses, parse_date, which_clock
 
 TRUE = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 NOW, MINUTE, HOUR, DAY, WEEK = (timedelta(seconds=some) for some in (0, 60, 3600, 86_400, 604_800))
@@ -100,8 +100,8 @@ class Time:
             def now(cls, tz: Any = None) -> Any:
                 return TRUE + told.passed + told.local_error
 
-        monkeypatch.setattr(clock, "datetime", Now)
-        monkeypatch.setattr(clock.time, "monotonic", lambda: 1000 + self.passed.total_seconds())
+        monkeypatch.setattr(service_clock, "datetime", Now)
+        monkeypatch.setattr(service_clock.time, "monotonic", lambda: 1000 + self.passed.total_seconds())
 
     @property
     def true(self) -> datetime:

@@ -19,7 +19,7 @@ from airflow_provider_ampexp.client import (
     ServerError,
     UncertainWriteError,
 )
-from airflow_provider_ampexp.client.transport import LONGEST_RETRY_AFTER
+from airflow_provider_ampexp.client._transport import LONGEST_RETRY_AFTER
 from airflow_provider_ampexp.emulator.control import Emulator
 
 from .bare_server import CUT, BareServer, reply

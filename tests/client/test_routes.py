@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient, NotFoundError
-from airflow_provider_ampexp.client.deployments import DeploymentEndpoints
-from airflow_provider_ampexp.client.flags import FlagEndpoints
+from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
+from airflow_provider_ampexp.client._flags import FlagEndpoints
 from airflow_provider_ampexp.emulator.control import Emulator
 
 from .calls import EVERY_ROUTE, KINDS, ODD, PROJECT, ROUTES_OF_DEPLOYMENTS, ROUTES_OF_KIND, Call, World

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.actors import actor_name
-from airflow_provider_ampexp.client.timestamps import parse_timestamp
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
 
 UTC = timezone.utc
 

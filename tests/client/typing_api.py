@@ -10,7 +10,7 @@ import requests
 from typing_extensions import assert_type
 
 from airflow_provider_ampexp.client import ManagementApiError, ManagementClient, RateLimitError, UncertainWriteError
-from airflow_provider_ampexp.client.fields import Created, Deployment, FlagConfig, VariantFields, Version
+from airflow_provider_ampexp.client.types import Created, Deployment, FlagConfig, VariantFields, Version
 
 with ManagementClient("ampex_x", region="eu", timeout=5, retry_for=0, session=requests.Session()) as client:
     assert_type(client, ManagementClient)

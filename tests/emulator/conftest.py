@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator
 
 __all__ = ["amplitude_emulator"]
 

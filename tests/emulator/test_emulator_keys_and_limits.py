@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_ampexp.emulator.clock import parse_iso
+from airflow_provider_ampexp.emulator._state.clock import parse_iso
 from airflow_provider_ampexp.emulator.control import Emulator
 
 if TYPE_CHECKING:

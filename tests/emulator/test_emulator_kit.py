@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.emulator.clock import Clock
+from airflow_provider_ampexp.emulator._state.clock import Clock
 from airflow_provider_ampexp.emulator.control import Emulator
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 import tenacity
 
-from airflow_provider_ampexp.client import ManagementClient, transport
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client import _transport as transport
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 
 from .world import a_client, seed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import NotAppliedError, ensure_fields, ensure_percentage
 

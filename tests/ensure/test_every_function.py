@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.fields import Created, CreateFields, DeploymentCreateFields
-from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client._flags import Kind
+from airflow_provider_ampexp.client.types import Created, CreateFields, DeploymentCreateFields
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,

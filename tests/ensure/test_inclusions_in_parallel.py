@@ -20,9 +20,9 @@ from airflow_provider_ampexp.ensure import (
     ensure_included,
     ensure_nobody_included,
     ensure_not_included,
-    inclusion_list,
 )
-from airflow_provider_ampexp.ensure.removal import possibly_removed
+from airflow_provider_ampexp.ensure import _inclusion_list as inclusion_list
+from airflow_provider_ampexp.ensure._removal import possibly_removed
 
 from .world import IDS, a_client, by_id
 

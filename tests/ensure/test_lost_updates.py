@@ -17,7 +17,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_percentage,
     ensure_weights,
 )
-from airflow_provider_ampexp.ensure.merge import merged_segments, merged_tags
+from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 
 from .trial import BeforeEachWrite
 from .world import IDS, KEYS, PROJECT, SEGMENTS, a_client, by_id

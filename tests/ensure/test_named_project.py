@@ -9,10 +9,10 @@ import pytest
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import OtherProjectError, Target, ensure_deployment_fields
-from airflow_provider_ampexp.operators.rolling import RollingFlag
-from airflow_provider_ampexp.triggers.conditions import EnabledIs
-from airflow_provider_ampexp.triggers.look import look
-from airflow_provider_ampexp.triggers.lookout import Lookout
+from airflow_provider_ampexp.polling._batch_reader import Lookout
+from airflow_provider_ampexp.polling._check_once import look
+from airflow_provider_ampexp.polling._conditions import EnabledIs
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
 
 from .world import IDS, IOS, OTHER_PROJECT, PROJECT, TWIN_IDS, by_id, state
 from .writes import ON_A_FLAG, Write

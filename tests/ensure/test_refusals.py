@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client import AmbiguousKeyError, InvalidInputError, InvalidRequestError, ManagementClient
-from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,

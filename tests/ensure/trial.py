@@ -10,8 +10,8 @@ from typing import Any
 import requests
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.flags import Kind
-from airflow_provider_ampexp.emulator import world as emulated
+from airflow_provider_ampexp.client._flags import Kind
+from airflow_provider_ampexp.emulator._state import snapshots as emulated
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 from airflow_provider_ampexp.ensure import Outcome, Target

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import Target
 

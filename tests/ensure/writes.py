@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_ampexp.client import ManagementClient
-from airflow_provider_ampexp.client.flags import Kind
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.ensure import (
     Outcome,
     Target,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from moments import moment
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, as_guardrail, as_guardrails, ask
-from airflow_provider_ampexp.rollout.consequence import Consequence
+from airflow_provider_ampexp.rollout._analysis import Consequence
 
 
 class NumpyBool:

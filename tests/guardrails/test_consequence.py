@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.rollout.consequence import Acts, Consequence, Streak, Verdict, joined
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.rollout._analysis import Acts, Consequence, Streak, Verdict, joined
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

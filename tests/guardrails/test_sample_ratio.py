@@ -16,9 +16,9 @@ import pytest
 from moments import moment
 from sqlite_warehouse import Warehouse
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import Answer, SampleRatioGuardrail, ask
-from airflow_provider_ampexp.guardrails.multinomial import log_bayes_factor, p_value
+from airflow_provider_ampexp.guardrails._multinomial import log_bayes_factor, p_value
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guardrails.md"
 COUNTS = "select variant, users from exposures"

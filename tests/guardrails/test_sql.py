@@ -13,9 +13,9 @@ import pytest
 from moments import BEGAN, moment
 from sqlite_warehouse import Warehouse
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import Answer, Moment, SqlGuardrail, as_guardrail, ask
-from airflow_provider_ampexp.rollout.consequence import Consequence
+from airflow_provider_ampexp.rollout._analysis import Consequence
 
 RATE = """
     select avg(failed), count(*) from checkouts
@@ -231,7 +231,7 @@ def test_a_dag_with_guardrails_is_serialized_alike_at_every_parse():
     from airflow.sdk import DAG
     from airflow.serialization.serialized_objects import DagSerialization
 
-    from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+    from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
     def parsed() -> str:
         with DAG("release", schedule=None) as dag:

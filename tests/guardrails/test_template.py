@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.guardrails.template import rendered
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.guardrails._sql_template import rendered
 
 VALUES: dict[str, object] = {
     "flag_key": "it's",

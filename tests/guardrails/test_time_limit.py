@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from moments import moment
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import (
     Answer,
     CallableGuardrail,
@@ -25,9 +25,9 @@ from airflow_provider_ampexp.guardrails import (
     as_guardrails,
     ask,
 )
-from airflow_provider_ampexp.guardrails.asking import preflight
-from airflow_provider_ampexp.guardrails.guardrail import timeout_of
-from airflow_provider_ampexp.rollout.consequence import Consequence
+from airflow_provider_ampexp.guardrails._base import timeout_of
+from airflow_provider_ampexp.guardrails._run import preflight
+from airflow_provider_ampexp.rollout._analysis import Consequence
 
 SOME = contextvars.ContextVar[str]("SOME")
 

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.emulator.fixture import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 
 CONNECTION = "amplitude_experiment_default"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollouts_page import kept
-from airflow_provider_ampexp.rollouts_page.kept import STALE_FOR, Kept, SlowAnswerError
+from airflow_provider_ampexp.ui import _ttl_cache as ttl_cache
+from airflow_provider_ampexp.ui._ttl_cache import STALE_FOR, Kept, SlowAnswerError
 
 
 class Clock:
@@ -88,7 +88,7 @@ def test_an_old_error_is_not_served_in_place_of_a_value(monkeypatch: pytest.Monk
 
 
 def test_a_first_read_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "PATIENCE", 0.05)
+    monkeypatch.setattr(ttl_cache, "PATIENCE", 0.05)
 
     async def story() -> None:
         import time

@@ -20,7 +20,7 @@ from fastapi.routing import APIRoute
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import listen
 from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollouts_page.reading import KEPT_FOR, AmplitudeReader
+from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
 
 CONNECTION = "amplitude_experiment_default"
 FLAGS = f"/connections/{CONNECTION}/flags"
@@ -61,8 +61,8 @@ def page(airflow_database: None, known_emulator: Emulator, clock: Clock) -> Iter
     """The page, asked by nobody in particular."""
     from airflow.api_fastapi.app import init_auth_manager
 
-    from airflow_provider_ampexp.rollouts_page.app import make_app
-    from airflow_provider_ampexp.rollouts_page.connections import fields_of
+    from airflow_provider_ampexp.ui._api import make_app
+    from airflow_provider_ampexp.ui._connections import fields_of
 
     init_auth_manager()
     app = make_app(AmplitudeReader(fields_of, clock=clock))
@@ -154,7 +154,7 @@ def every_path(page: Page) -> list[tuple[str, str]]:
     routes = page.app.routes
     # What is no such route (a mount, a file server, documentation) would not be asked for the right.
     assert all(isinstance(route, APIRoute) for route in routes), routes
-    parts = {"connection_id": CONNECTION, "kind": "flags", "flag_id": "1", "name": "page.js"}
+    parts = {"connection_id": CONNECTION, "kind": "flags", "flag_id": "1", "name": "router.js"}
     query = "?before=1&after=2"
     return [(method, route.path.format(**parts) + query) for route in routes for method in route.methods]
 
@@ -242,14 +242,15 @@ def test_no_backend_is_asked_for_the_connections_of_other_services(
 def test_what_a_viewer_may_not_see_takes_no_place(
     ask: Callable[..., Any], known_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, rollouts: Rollouts
 ) -> None:
-    from airflow_provider_ampexp.rollouts_page import app, tasks
+    from airflow_provider_ampexp.ui import _airflow_queries as airflow_queries
+    from airflow_provider_ampexp.ui import _api as api
 
     flag = known_emulator.create_flag("shared-airflow", enabled=True, rolloutPercentage=5)
     rollouts.add("ours", flag["id"])
     for number in range(4):
         rollouts.add(f"of_others_{number}", "1")
-    monkeypatch.setattr(tasks, "_MOST", 2)
-    monkeypatch.setattr(app, "_readable_dags", lambda user: {"ours"})
+    monkeypatch.setattr(airflow_queries, "_MOST", 2)
+    monkeypatch.setattr(api, "_readable_dags", lambda user: {"ours"})
     (shown,) = ask(FLAGS)["flags"]
     assert shown["rollout"]["dag_id"] == "ours"
 
@@ -265,13 +266,13 @@ def test_a_paused_dag_is_told(ask: Callable[..., Any], known_emulator: Emulator,
 def test_a_hanging_amplitude_slows_nothing_else_down(
     page: Page, known_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ampexp.rollouts_page import kept
+    from airflow_provider_ampexp.ui import _ttl_cache as ttl_cache
 
     @page.app.get("/of-airflow")  # a route of the same server, in the threads of Airflow's API
     def of_airflow() -> str:
         return "at once"
 
-    monkeypatch.setattr(kept, "PATIENCE", 0.5)
+    monkeypatch.setattr(ttl_cache, "PATIENCE", 0.5)
     flags = [known_emulator.create_flag(f"flag-{number}")["id"] for number in range(60)]
     known_emulator.fault("slow", seconds=5, times=None)
     headers = login("admin")
@@ -289,9 +290,9 @@ def test_a_hanging_amplitude_slows_nothing_else_down(
 def test_what_is_kept_is_served_while_one_reads_again(
     ask: Callable[..., Any], known_emulator: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ampexp.rollouts_page import kept
+    from airflow_provider_ampexp.ui import _ttl_cache as ttl_cache
 
-    monkeypatch.setattr(kept, "STALE_PATIENCE", 0.2)
+    monkeypatch.setattr(ttl_cache, "STALE_PATIENCE", 0.2)
     flag = known_emulator.create_flag("new-checkout")
     ask(f"{FLAGS}/{flag['id']}")
     known_emulator.edit("flags", flag["id"], rolloutPercentage=25)
@@ -351,7 +352,7 @@ def test_no_file_but_the_packages_own(page: Page) -> None:
 def test_the_files_name_no_other_host(page: Page) -> None:
     from importlib.resources import files
 
-    static = files("airflow_provider_ampexp.rollouts_page") / "static"
+    static = files("airflow_provider_ampexp.ui") / "static"
     for one in static.iterdir():
         text = (
             one.read_text().replace("http://www.w3.org/2000/svg", "").replace("https://github.com/leeoniya/uPlot", "")

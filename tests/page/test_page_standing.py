@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client.fields import FlagConfig, Version
+from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.rollout import ChangeWindow, Memory, Position, RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollout.approval import Approval
-from airflow_provider_ampexp.rollouts_page.shown import line_of, page_of
-from airflow_provider_ampexp.rollouts_page.standing import RolloutTask, current, rollouts_of
-from airflow_provider_ampexp.rollouts_page.tasks import lines_of
+from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.ui._airflow_queries import lines_of
+from airflow_provider_ampexp.ui._rollout_status import RolloutTask, current, rollouts_of
+from airflow_provider_ampexp.ui._serializers import line_of, page_of
 
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

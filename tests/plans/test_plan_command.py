@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_ampexp.rollout``: what is printed, with which exit code, and what Amplitude is asked."""
+"""``python -m airflow_provider_ampexp.plans``: what is printed, with which exit code, and what Amplitude is asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.plans.command import main
+from airflow_provider_ampexp.plans._cli import main
 
 GOOD = "flag: new-checkout\nstages: [1, 25, 100]\nsoak: 12h\n"
 DEFAULT = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
@@ -276,7 +276,7 @@ def test_from_outside(tmp_path: Path, amplitude_emulator: Emulator) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "airflow_provider_ampexp.rollout", *arguments],
+            [sys.executable, "-m", "airflow_provider_ampexp.plans", *arguments],
             cwd=tmp_path,
             env={**os.environ, DEFAULT: amplitude_emulator.connection_json},
             capture_output=True,

@@ -15,7 +15,7 @@ import pytest
 GOOD = "flag: checkout\nstages: [1, 50, 100]\nsoak: 1h\n"
 BAD = "flag: search\nstages: [1, 100]\nsoak: 12\nrolback: off\n"
 SEARCH = GOOD.replace("checkout", "search")
-WARNING = "airflow_provider_ampexp.plans.mistakes.PlanFileWarning"
+WARNING = "airflow_provider_ampexp.plans._errors.PlanFileWarning"
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, 
 
 
 def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.client.errors import InvalidInputError
+    from airflow_provider_ampexp.client._errors import InvalidInputError
     from airflow_provider_ampexp.task_groups import rollout
 
     whole = rollout.staged_rollout
@@ -127,7 +127,7 @@ def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch
 
 
 def test_what_nobody_thought_of_hides_no_other_file_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reading = importlib.import_module("airflow_provider_ampexp.plans.reading")
+    reading = importlib.import_module("airflow_provider_ampexp.plans._loader")
     whole = reading.read_plan
 
     def broken(path: Path, defaults: Any) -> Any:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_ampexp.plans.command import main
-from airflow_provider_ampexp.plans.file import PlanFile
-from airflow_provider_ampexp.plans.reading import read_plan
+from airflow_provider_ampexp.plans._cli import main
+from airflow_provider_ampexp.plans._loader import read_plan
+from airflow_provider_ampexp.plans._models import PlanFile
 
 DOC = (Path(__file__).parents[2] / "docs" / "plans.md").read_text()
 

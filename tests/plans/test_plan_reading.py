@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
-from airflow_provider_ampexp.plans.file import ARGUMENTS, PlanFile
-from airflow_provider_ampexp.plans.guardrails import CallableFields, SampleRatioFields, SqlFields
-from airflow_provider_ampexp.plans.mistakes import PlanFileError
-from airflow_provider_ampexp.plans.reading import read_plan, read_plans
+from airflow_provider_ampexp.plans._errors import PlanFileError
+from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
+from airflow_provider_ampexp.plans._loader import read_plan, read_plans
+from airflow_provider_ampexp.plans._models import ARGUMENTS, PlanFile
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
 
 GOOD = "flag: checkout\nstages: [1, 100]\nsoak: 1h\n"
@@ -417,8 +417,8 @@ def test_what_a_file_says_is_what_the_group_gets(tmp_path: Path, field: str) -> 
 
 
 def test_every_argument_of_the_group_is_a_field() -> None:
-    from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
-    from airflow_provider_ampexp.operators.target import AmplitudeOperator, AmplitudeTargetOperator
+    from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
+    from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
     from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
     takers = (

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_ampexp.plans.command import main
-from airflow_provider_ampexp.plans.lines import Yaml
-from airflow_provider_ampexp.plans.schema import plan_schema, schema_text
+from airflow_provider_ampexp.plans._cli import main
+from airflow_provider_ampexp.plans._json_schema import plan_schema, schema_text
+from airflow_provider_ampexp.plans._yaml import Yaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "rollout-plan.schema.json"
@@ -24,7 +24,7 @@ def errors(text: str) -> list[Any]:
 
 def test_the_one_in_docs_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert SCHEMA.read_text() == schema_text(), (
-        "python -m airflow_provider_ampexp.rollout schema > docs/rollout-plan.schema.json"
+        "python -m airflow_provider_ampexp.plans schema > docs/rollout-plan.schema.json"
     )
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == SCHEMA.read_text()

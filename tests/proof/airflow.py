@@ -14,10 +14,10 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_ampexp.guardrails import Moment
-from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
+from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+from tests.invariants.observed import Attempt, Verdict
 from tests.proof.story import Point, PointKind, Story
 from tests.proof.virtual import Actor, EventLoop, Killed, Timeline
-from tools.observed import Attempt, Verdict
 
 _QUEUE = 2.0  # seconds until a worker or a triggerer takes something up
 _RETRY_DELAY = 60.0

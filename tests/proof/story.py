@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from airflow_provider_ampexp.guardrails import CallableGuardrail
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
 
 FaultKind = Literal[

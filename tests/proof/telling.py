@@ -15,14 +15,14 @@ from unittest import mock
 import requests
 
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
-from airflow_provider_ampexp.triggers.rollout import AmplitudeSoakTrigger
+from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+from tests.invariants.observed import Observed, Verdict
 from tests.proof.airflow import Airflow
 from tests.proof.story import Story
 from tests.proof.virtual import BEGIN, Timeline, TooLong, told_by
 from tests.proof.world import US, World
-from tools.observed import Observed, Verdict
 
 _SILENCE = logging.getLogger("tests.proof")
 _SILENCE.setLevel(logging.CRITICAL)

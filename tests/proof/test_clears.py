@@ -7,10 +7,10 @@ from typing import Literal
 
 import pytest
 
+from tests.invariants import violations
+from tests.invariants.observed import History
 from tests.proof.story import Crash, Story
 from tests.proof.telling import tell
-from tools.invariants import violations
-from tools.observed import History
 
 _HOUR = 3600.0
 # Rolled back at the end of its first soak, and cleared an hour later. The attempt after the clear dies right after its

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from airflow_provider_ampexp.operators import rolling
-from airflow_provider_ampexp.operators.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators.rolling import RollingFlag
-from airflow_provider_ampexp.rollout import decision
-from airflow_provider_ampexp.rollout.audience import Audience
-from airflow_provider_ampexp.rollout.consequence import Streak
-from airflow_provider_ampexp.rollout.own_steps import OwnSteps
-from airflow_provider_ampexp.rollout.view import View
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.reconcile import _flag as flag
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.rollout import _decision as decision
+from airflow_provider_ampexp.rollout._analysis import Streak
+from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._evaluation import View
+from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from tests.invariants import INVARIANTS, violations
 from tests.proof.histories import stories
 from tests.proof.story import Story
 from tests.proof.telling import tell
 from tests.proof.telltales import TELLTALES
 from tests.proof.test_proof import DEEP
-from tools.invariants import INVARIANTS, violations
 
 Patch = pytest.MonkeyPatch
 
@@ -93,7 +93,7 @@ def _all_segments_alike(patch: Patch) -> None:
             return {"rolloutPercentage": int(percentage), "description": "by the rollout"}
         return {"targetSegments": [{**one, "percentage": int(percentage)} for one in config["targetSegments"]]}
 
-    patch.setattr(rolling, "percentage_fields", fields)
+    patch.setattr(flag, "percentage_fields", fields)
 
 
 MUTATIONS: dict[str, Callable[[Patch], None]] = {

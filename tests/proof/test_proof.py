@@ -1,4 +1,4 @@
-"""Whatever happens to a rollout, the invariants hold (``tools/invariants.py``)."""
+"""Whatever happens to a rollout, the invariants hold (``tests/invariants/__init__.py``)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from hypothesis import HealthCheck, example, given, note, settings
 
+from tests.invariants import violations
 from tests.proof.histories import stories
 from tests.proof.story import Story
 from tests.proof.telling import tell
 from tests.proof.telltales import FOUND, TELLTALES
-from tools.invariants import violations
 
 Test = TypeVar("Test", bound=Callable[..., None])
 

@@ -22,7 +22,7 @@ from typing import Any
 import greenlet
 import tenacity.nap
 
-from airflow_provider_ampexp.guardrails import time_limit
+from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 
 BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
 
@@ -227,7 +227,7 @@ def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 def _load_what_a_task_loads() -> None:
     """The clocks of what is loaded later only would not be found."""
-    import_module("airflow_provider_ampexp.client.management")
+    import_module("airflow_provider_ampexp.client._client")
 
 
 @functools.cache

@@ -10,17 +10,18 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from airflow_provider_ampexp.emulator import versions, world
-from airflow_provider_ampexp.emulator.clock import Clock
-from airflow_provider_ampexp.emulator.objects import Kind
-from airflow_provider_ampexp.emulator.people import PersonEdit, carry_out
-from airflow_provider_ampexp.emulator.problems import Refusal
-from airflow_provider_ampexp.emulator.service import Service
-from airflow_provider_ampexp.rollout import Seen, history, read_history
+from airflow_provider_ampexp.emulator._state import snapshots, versions
+from airflow_provider_ampexp.emulator._state.clock import Clock
+from airflow_provider_ampexp.emulator._state.errors import Refusal
+from airflow_provider_ampexp.emulator._state.flags import Kind
+from airflow_provider_ampexp.emulator._state.service import Service
+from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit, carry_out
+from airflow_provider_ampexp.rollout import Seen, read_history
+from airflow_provider_ampexp.rollout import _history as history
+from tests.invariants.observed import Write
 from tests.proof.airflow import Airflow
 from tests.proof.story import Edit, Fault, PointKind, Story
 from tests.proof.virtual import BEGIN, Timeline
-from tools.observed import Write
 
 FLAG = "1"
 US = "Airflow"
@@ -62,11 +63,11 @@ class World:
         self._airflow = airflow
         airflow.stands_since = self.stands_since
         self.service = Service()
-        world.reset(self.service)
+        snapshots.reset(self.service)
         self.service.clock = _Clock(timeline)
         self.service.settings.version_gaps = story.version_gaps
         self.kind: Kind = "experiments" if story.is_experiment else "flags"
-        world.load(self.service, world.World(**{self.kind: [self._flag()]}))
+        snapshots.load(self.service, snapshots.World(**{self.kind: [self._flag()]}))
         self._arrange()
 
     @property

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from airflow_provider_ampexp.rollout import Done, Memory, Position, RollBack, RolloutPlan, Seen, Stop, planned_stages
-from airflow_provider_ampexp.rollout.aftermath import decide_aftermath
-from airflow_provider_ampexp.rollout.history import Entry
+from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._teardown import decide_aftermath
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 START = Position(0, enabled=True)

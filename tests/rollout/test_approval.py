@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.rollout import (
     Act,
     AskForApproval,
@@ -24,9 +24,9 @@ from airflow_provider_ampexp.rollout import (
     decide,
     planned_stages,
 )
-from airflow_provider_ampexp.rollout.approval import Approval, Response
-from airflow_provider_ampexp.rollout.consequence import Consequence, Streak
-from airflow_provider_ampexp.rollout.history import Entry
+from airflow_provider_ampexp.rollout._analysis import Consequence, Streak
+from airflow_provider_ampexp.rollout._approval import Approval, Response
+from airflow_provider_ampexp.rollout._history import Entry
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 STAGES = planned_stages([1, 5, 25, 100], soak="1h")

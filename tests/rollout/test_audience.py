@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.rollout import Memory, Position, Raise, RolloutPlan, Seen, Stop, decide, planned_stages
-from airflow_provider_ampexp.rollout.acts import SwitchOffSticky
-from airflow_provider_ampexp.rollout.audience import Audience
-from airflow_provider_ampexp.rollout.history import read_history
+from airflow_provider_ampexp.rollout._actions import SwitchOffSticky
+from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._history import read_history
 from tests.rollout.test_decision import at
 
 BETA: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.timestamps import parse_timestamp
-from airflow_provider_ampexp.rollout.changes_table import COLUMNS, CREATED, flattened, in_order, rows_of, within
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.history._field_changes import COLUMNS, CREATED, flattened, in_order, rows_of, within
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 WORDS = st.sampled_from(["on", "off", "control", "treatment"])

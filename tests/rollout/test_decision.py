@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.client.fields import Version
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.client.types import Version
 from airflow_provider_ampexp.rollout import (
     Act,
     ChangeWindow,
@@ -29,10 +29,10 @@ from airflow_provider_ampexp.rollout import (
     planned_stages,
     read_history,
 )
-from airflow_provider_ampexp.rollout.acts import in_words
-from airflow_provider_ampexp.rollout.history import Entry
-from airflow_provider_ampexp.rollout.own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout.plan import duration, interval
+from airflow_provider_ampexp.rollout._actions import in_words
+from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout._plan import duration, interval
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

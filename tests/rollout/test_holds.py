@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
+from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.rollout import (
     Act,
     Check,
@@ -26,7 +26,7 @@ from airflow_provider_ampexp.rollout import (
     decide,
     planned_stages,
 )
-from airflow_provider_ampexp.rollout.history import Entry
+from airflow_provider_ampexp.rollout._history import Entry
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

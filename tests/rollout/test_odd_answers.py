@@ -16,24 +16,24 @@ import tenacity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, ManagementClient
 from airflow_provider_ampexp.ensure import Target, ensure_fields, ensure_percentage
-from airflow_provider_ampexp.ensure.errors import EnsureError
-from airflow_provider_ampexp.ensure.fields import differing, shown
-from airflow_provider_ampexp.ensure.percentage import percentage_fields
-from airflow_provider_ampexp.operators.asset_events import _version_that_made
-from airflow_provider_ampexp.operators.rolling import RollingFlag
+from airflow_provider_ampexp.ensure._errors import EnsureError
+from airflow_provider_ampexp.ensure._fields import differing, shown
+from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
+from airflow_provider_ampexp.history._field_changes import in_order, rows_of, within
+from airflow_provider_ampexp.operators._asset_events import _version_that_made
+from airflow_provider_ampexp.polling._check_once import seen as seen_by
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs
+from airflow_provider_ampexp.polling._soak_condition import SoakWatch
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
 from airflow_provider_ampexp.rollout import Memory, Position, RolloutPlan, decide, read_history
-from airflow_provider_ampexp.rollout.audience import Audience, changed_fields
-from airflow_provider_ampexp.rollout.changes_table import in_order, rows_of, within
-from airflow_provider_ampexp.rollout.history import Seen, changes, position_of, since
-from airflow_provider_ampexp.rollout.plan import planned_stages
-from airflow_provider_ampexp.rollouts_page.shown import compared, line_of, page_of
-from airflow_provider_ampexp.rollouts_page.standing import Rollout, RolloutTask
-from airflow_provider_ampexp.triggers import trouble
-from airflow_provider_ampexp.triggers.conditions import EnabledIs, RolledOut, StateIs
-from airflow_provider_ampexp.triggers.look import seen as seen_by
-from airflow_provider_ampexp.triggers.soak import SoakWatch
+from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
+from airflow_provider_ampexp.rollout._history import Seen, changes, position_of, since
+from airflow_provider_ampexp.rollout._plan import planned_stages
+from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutTask
+from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 TYPED = (ManagementApiError, EnsureError, InvalidInputError)
@@ -119,7 +119,7 @@ def _nothing_waits() -> Iterator[None]:
         sleep=lambda seconds: passed.__setitem__(0, passed[0] + seconds),
     )
     with pytest.MonkeyPatch.context() as patch:
-        for owner in (tenacity, tenacity.nap, trouble):
+        for owner in (tenacity, tenacity.nap, exceptions):
             patch.setattr(owner, "time", clock)
         yield
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
-from airflow_provider_ampexp.rollout.approval import Approval
+from airflow_provider_ampexp.rollout._approval import Approval
 
 STAGES = planned_stages([1, Stage(25, "1d"), 100], "2h")
 

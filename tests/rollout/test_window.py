@@ -17,8 +17,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client.errors import InvalidInputError
-from airflow_provider_ampexp.rollout.window import ChangeWindow
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 
 UTC = timezone.utc
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -1,0 +1,287 @@
+"""Bad input is refused here, before it is sent, with the field's name."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_ampexp.client._errors import InvalidInputError
+
+REGIONS = {
+    "us": "https://experiment.amplitude.com",
+    "eu": "https://experiment.eu.amplitude.com",
+}
+MAX_INCLUSIONS = 2000
+_OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
+_LABEL = re.compile(r"[A-Za-z0-9_-]+")
+_KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+
+
+def nearest(given: object, known: Iterable[str]) -> str:
+    """``"; is 'hold' meant?"`` for the known word that is nearest to what was given; empty when none is near."""
+    near = get_close_matches(str(given), list(known), n=1)
+    return f"; is {near[0]!r} meant?" if near else ""
+
+
+def key_problem(key: object) -> str | None:
+    """What is wrong with a key, without repeating it. It does not raise: a traceback would show its argument."""
+    if not isinstance(key, str) or not key:
+        return "the management API key is empty"
+    if not _KEY_CHARACTERS.fullmatch(key):
+        return "the management API key has spaces, line ends or other odd characters in it"
+    if key.startswith(("client-", "server-")):
+        return "this is a deployment key; the Management API needs a management key (it begins with ampex_)"
+    return None
+
+
+def base_url_problem(value: object) -> str | None:
+    """What is wrong with an address. There may be a password in it, so it is not repeated, and nothing is raised."""
+    parts = _address(value)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return "not an address such as https://experiment.amplitude.com"
+    if re.search(r"[@?#\s]", str(value)):
+        return "must hold no user, password, query, fragment or space"
+    if found := re.search(r"/api(/\d+)?(/|$)", parts.path):
+        return f"must end before {found[0].rstrip('/')!r}, because the client adds /api/1 itself"
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
+        return "without https the key would travel in the open (http is for loopback only)"
+    return None
+
+
+def region(value: object) -> str:
+    """A region's address."""
+    if not isinstance(value, str) or value not in REGIONS:
+        raise InvalidInputError("region", f"{value!r} is unknown; it is one of {', '.join(map(repr, REGIONS))}")
+    return REGIONS[value]
+
+
+def _address(value: object) -> SplitResult | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # is checked when it is asked for
+    except ValueError:
+        return None
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def seconds(field: str, value: object) -> float:
+    """A length of time in seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InvalidInputError(field, f"{value!r} is not a number of seconds, 0 or more")
+    return float(value)
+
+
+def timeout(field: str, value: object) -> float:
+    """A length of time in seconds, more than 0."""
+    if seconds(field, value) == 0:
+        raise InvalidInputError(field, "0 seconds would let no call come about")
+    return seconds(field, value)
+
+
+def percentage(field: str, value: object) -> int:
+    """A whole number from 0 to 100: the service buckets users by whole percentages only."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise InvalidInputError(field, f"{value!r} is not a percentage (a whole number from 0 to 100)")
+    if not 0 <= value <= 100:
+        raise InvalidInputError(field, f"{value!r} is outside 0 to 100")
+    if value != int(value):
+        raise InvalidInputError(field, f"{value!r} is not whole; Amplitude tells users apart by whole percentages only")
+    return int(value)
+
+
+def _share(field: str, value: object) -> int | float:
+    """A percentage as it was read: from 0 to 100, perhaps a fraction."""
+    if isinstance(value, float) and 0 < value < 100 and value != int(value):
+        return value
+    return percentage(field, value)
+
+
+def weight(field: str, value: object) -> int | float:
+    """A variant's weight: a number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise InvalidInputError(field, f"{value!r} is not a weight (a number, 0 or more)")
+    return value
+
+
+def name(field: str, value: object) -> str:
+    """A key or an id: some text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInputError(field, f"{value!r} is not a text with something in it")
+    if not value.isprintable() and not _is_unicode(value):
+        raise InvalidInputError(field, f"{value!r} has a character that is none")
+    return value
+
+
+def path_name(field: str, value: object) -> str:
+    """A key or an id that stands in a path. ``.`` and ``..`` would lead to another path, in whatever spelling."""
+    if value in (".", ".."):
+        raise InvalidInputError(field, f"{value!r} cannot be named in a path")
+    return name(field, value)
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def index(field: str, value: object) -> int:
+    """A place in a list, counted from 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidInputError(field, f"{value!r} is not a place in a list (0, 1, 2, ...)")
+    return value
+
+
+def names(field: str, values: object) -> list[str]:
+    """User, device or deployment ids: a list of texts, each once, in the order given."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInputError(field, f"a list of texts is wanted, not {type(values).__name__}")
+    return list(dict.fromkeys(name(f"{field}[{place}]", value) for place, value in enumerate(values)))
+
+
+def label(field: str, value: object) -> str:
+    """A deployment's label (contract: *Create deployment*)."""
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
+        raise InvalidInputError(
+            field, f"{value!r} may have letters, digits, '_' and '-' only, and at least one of them"
+        )
+    return value
+
+
+def deployment_type(field: str, value: object) -> str:
+    """A deployment's type (contract: *Create deployment*)."""
+    if value not in ("client", "server"):
+        raise InvalidInputError(field, f"{value!r} is neither 'client' nor 'server'")
+    return str(value)
+
+
+def switch(field: str, value: object) -> None:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(field, f"{value!r} is neither true nor false")
+
+
+def json_element(field: str, value: object) -> None:
+    """Whatever JSON can say. ``NaN`` and endless numbers are not JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(field, f"not JSON: {error}") from None
+
+
+def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]:
+    """The body of a variant's create or edit."""
+    checked = mapping(field or "fields", fields)
+    prefix = f"{field}." if field else ""
+    if "key" in checked:
+        name(f"{prefix}key", checked["key"])
+    if "payload" in checked:
+        json_element(f"{prefix}payload", checked["payload"])
+    if "rolloutWeight" in checked:
+        weight(f"{prefix}rolloutWeight", checked["rolloutWeight"])
+    json_element(field or "fields", checked)
+    return checked
+
+
+def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bool = False) -> dict[str, Any]:
+    """The body of a flag's or experiment's create or edit.
+
+    :param patched: whether it is an edit, for which a target segment needs all its fields
+    :param as_read: whether parts were read and are sent back: percentages may be fractions, segments as they are
+    """
+    share = _share if as_read else percentage
+    checked = mapping("fields", fields)
+    for required in ("projectId", "key"):
+        if required in checked:
+            checked[required] = name(required, checked[required])
+    if "rolloutPercentage" in checked:
+        checked["rolloutPercentage"] = share("rolloutPercentage", checked["rolloutPercentage"])
+    for field in ("enabled", "archive", "stickyBucketing"):
+        if field in checked:
+            switch(field, checked[field])
+    if "deployments" in checked:
+        checked["deployments"] = names("deployments", checked["deployments"])
+    if "rolloutWeights" in checked:
+        for key, value in mapping("rolloutWeights", checked["rolloutWeights"]).items():
+            weight(f"rolloutWeights.{key}", value)
+    for many, one in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
+        if many in checked:
+            if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
+                raise InvalidInputError(many, f"a list is wanted, not {type(checked[many]).__name__}")
+            checked[many] = [one(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
+    for place, variant in enumerate(checked.get("variants", ())):
+        _require(f"variants[{place}]", variant, ("key",))
+    if not as_read:
+        _whole_segments(checked.get("targetSegments", ()), _OF_SEGMENT if patched else ("conditions",))
+    json_element("fields", checked)
+    return checked
+
+
+def _segment(share: Callable[[str, object], float], fields: Mapping[str, Any], field: str) -> dict[str, Any]:
+    checked = mapping(field, fields)
+    if "percentage" in checked:
+        checked["percentage"] = share(f"{field}.percentage", checked["percentage"])
+    return checked
+
+
+def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[str]) -> None:
+    for place, segment in enumerate(segments):
+        field = f"targetSegments[{place}]"
+        _require(field, segment, required)
+        conditions = segment["conditions"]
+        if isinstance(conditions, str | bytes | Mapping) or not isinstance(conditions, Iterable):
+            raise InvalidInputError(f"{field}.conditions", f"expected a list, got {type(conditions).__name__}")
+        for number, condition in enumerate(conditions):
+            _condition(f"{field}.conditions[{number}]", condition)
+
+
+def _condition(field: str, value: object) -> None:
+    condition = mapping(field, value)
+    _require(field, condition, ("type", "prop", "op", "values"))
+    if condition["type"] != "property":
+        raise InvalidInputError(
+            f"{field}.type", f"expected 'property', got {condition['type']!r} (the API takes no conditions on cohorts)"
+        )
+    values = condition["values"]
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise InvalidInputError(f"{field}.values", f"expected a list of strings, got {values!r}")
+
+
+def _require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:
+    for missing in (name for name in required if fields.get(name) is None):
+        raise InvalidInputError(f"{field}.{missing}", f"is required{nearest(missing, set(fields) - set(required))}")
+
+
+def known_names(field: str, fields: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a field that the API does not have, naming the nearest that it has."""
+    known = list(known)
+    for name in fields:
+        if name not in known:
+            meant = nearest(name, known) or f" (expected one of {', '.join(sorted(known))})"
+            raise InvalidInputError(f"{field}.{name}", f"is not a field of the API{meant}")
+
+
+def mapping(field: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(field, f"fields with their values are wanted, not {type(value).__name__}")
+    return dict(value)

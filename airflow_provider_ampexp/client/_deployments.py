@@ -1,0 +1,44 @@
+"""The 3 endpoints of deployments (contract: *Other endpoints*)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _responses as responses
+from airflow_provider_ampexp.client._pagination import pages
+from airflow_provider_ampexp.client._transport import Repeat, Transport
+from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields
+
+
+class DeploymentEndpoints:
+    """The deployments that flags and experiments can be assigned to."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Deployment]:
+        """Yield all that the key can see, archived ones as well (contract: *List deployments*)."""
+        for page in pages(self._transport, "deployments", {}):
+            for item in page:
+                yield responses.deployment(item)
+
+    def create(self, fields: DeploymentCreateFields) -> str:
+        """Create one and return its id (contract: *Create deployment*)."""
+        body = validate.mapping("fields", fields)
+        validate.name("projectId", body.get("projectId"))
+        validate.label("label", body.get("label"))
+        validate.deployment_type("type", body.get("type"))
+        validate.json_element("fields", body)
+        answer = self._transport.call("POST", "/deployments", body=body, repeat=Repeat.ONCE)
+        return str(responses.created(answer)["id"])
+
+    def edit(self, id: str, fields: DeploymentEditFields) -> None:
+        """Rename, archive or restore one (contract: *Edit deployment*)."""
+        body = validate.mapping("fields", fields)
+        if "label" in body:
+            validate.label("label", body["label"])
+        if "archive" in body:
+            validate.switch("archive", body["archive"])
+        validate.json_element("fields", body)
+        self._transport.call("PATCH", "/deployments/{id}", {"id": id}, body=body)

@@ -1,0 +1,238 @@
+"""The 18 endpoints that flags and experiments have alike (contract: *Flags and Experiments*)."""
+
+from __future__ import annotations
+
+import builtins  # here `list` is a method
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _responses as responses
+from airflow_provider_ampexp.client._errors import AmbiguousKeyError
+from airflow_provider_ampexp.client._optional_fields import is_archived, version_number
+from airflow_provider_ampexp.client._pagination import pages
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.client._transport import Answer, Repeat, Transport
+from airflow_provider_ampexp.client.types import (
+    Created,
+    CreateFields,
+    Deployment,
+    EditFields,
+    FlagConfig,
+    VariantFields,
+    Version,
+)
+
+Kind = Literal["flags", "experiments"]
+
+
+class FlagEndpoints:
+    """Flags, or experiments: the same calls on two paths. ``kind`` tells which."""
+
+    def __init__(self, transport: Transport, kind: Kind) -> None:
+        self._transport = transport
+        self.kind: Kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} of {self._transport.base_url}>"
+
+    def list(
+        self, *, key: str | None = None, project_id: str | None = None, include_archived: bool = False
+    ) -> Iterator[FlagConfig]:
+        """Iterate over all of them, newest first, a page of 1,000 in memory at a time (contract: *List*).
+
+        :param key: only the ones with exactly this key
+        :param project_id: only those of this project
+        :param include_archived: archived ones, too. They are always read, and left out here if not wanted, so that no
+            object is missed because another one is archived meanwhile.
+        """
+        if key is not None:
+            validate.name("key", key)
+        if project_id is not None:
+            validate.name("project_id", project_id)
+        return (item for page in self._pages(key, project_id, include_archived) for item in page)
+
+    def find(self, key: str, *, project_id: str | None = None) -> FlagConfig | None:
+        """Find one by its key, archived or not; ``None`` when there is none (contract: *List*).
+
+        One request where the service filters by key. An older server does not: then page by page until found, and to
+        the end when no project is named, since another project may have the same key.
+
+        :raises AmbiguousKeyError: when several projects have the key and ``project_id`` does not say which is meant
+        """
+        validate.name("key", key)
+        if project_id is not None:
+            validate.name("project_id", project_id)
+        found: builtins.list[FlagConfig] = []
+        for page in self._pages(key, project_id, include_archived=True):
+            found += page
+            if found and project_id is not None:
+                break
+        if len(found) > 1:
+            projects = ", ".join(str(one.get("projectId")) for one in found)
+            raise AmbiguousKeyError("GET", f"/api/1/{self.kind}", f"{key!r} stands in the projects {projects}.")
+        return found[0] if found else None
+
+    def get(self, id: str) -> FlagConfig:
+        """Read one (contract: *Get details*)."""
+        return responses.flag_config(responses.an_object(self._call("GET", "/{id}", id=id)))
+
+    def create(self, fields: CreateFields) -> Created:
+        """Create one (contract: *Create*). ``projectId`` and ``key`` are required."""
+        body = validate.flag_fields(fields)
+        for required in ("projectId", "key"):
+            validate.name(required, body.get(required))
+        answer = self._call("POST", "", body=body, repeat=Repeat.ONCE)
+        created = responses.created(answer)
+        return {"id": str(created["id"]), "url": str(created.get("url") or "")}
+
+    def edit(self, id: str, fields: EditFields, *, as_read: bool = False) -> None:
+        """Set the named fields, leaving the others as they are (contract: *Edit*).
+
+        :param as_read: whether parts were read and are sent back: percentages may then be fractions, such as 0.5 % that
+            a person set in Amplitude
+        """
+        self._call("PATCH", "/{id}", id=id, body=validate.flag_fields(fields, patched=True, as_read=as_read))
+
+    def versions(self, id: str) -> builtins.list[Version]:
+        """Read the version history, newest first (contract: *List versions*)."""
+        answer = self._call("GET", "/{id}/versions", id=id)
+        found = answer.json()
+        if isinstance(found, dict):  # the live service has been seen to wrap it
+            found = found.get("versions")
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise answer.unexpected("A list of versions was expected")
+        versions = [responses.version(item) for item in found]
+        newest = max(versions, key=version_number, default=Version())
+        self._transport.clock.read_history((self.kind, id), parse_timestamp(newest.get("createdAt")))
+        return versions
+
+    def version(self, id: str, version: int | str) -> Version:
+        """Read one version (contract: *Get version details*)."""
+        number = str(version) if type(version) is int else str(validate.name("version", version))
+        return responses.version(
+            responses.an_object(self._call("GET", "/{id}/versions/{version}", id=id, version=number), "version")
+        )
+
+    def variants(self, id: str) -> builtins.list[VariantFields]:
+        """Read the variants with their weights (contract: *List variants*)."""
+        answer = self._call("GET", "/{id}/variants", id=id)
+        return [responses.variant(answer, item) for item in responses.a_list(answer)]
+
+    def variant(self, id: str, variant_key: str) -> VariantFields:
+        """Read one variant (contract: *Get variant details*)."""
+        answer = self._call("GET", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key)
+        return responses.variant(answer, responses.an_object(answer, "key"))
+
+    def create_variant(self, id: str, fields: VariantFields) -> None:
+        """Add a variant (contract: *Create variant*). ``key`` is required."""
+        body = validate.variant_fields(fields)
+        validate.name("key", body.get("key"))
+        self._call("POST", "/{id}/variants", id=id, body=body, repeat=Repeat.ONCE)
+
+    def edit_variant(self, id: str, variant_key: str, fields: VariantFields) -> None:
+        """Set the named fields of a variant (contract: *Edit variant*)."""
+        body = validate.variant_fields(fields)
+        # Once renamed, it is no longer found under the old key: a rename is not the same twice.
+        repeat = Repeat.ONCE if body.get("key", variant_key) != variant_key else Repeat.SAFE
+        self._call("PATCH", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, body=body, repeat=repeat)
+
+    def remove_variant(self, id: str, variant_key: str) -> None:
+        """Remove a variant (contract: *Remove variant*)."""
+        self._call("DELETE", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, repeat=Repeat.GONE_IS_DONE)
+
+    def inclusions(self, id: str, variant_key: str) -> builtins.list[str]:
+        """Read who gets this variant whatever the rollout (contract: *Get variant inclusions*)."""
+        return responses.texts(self._call("GET", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key))
+
+    def add_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
+        """Add user or device ids, 2,000 at most for a variant (contract: *Add users to variant*)."""
+        body = {"inclusions": validate.names("users", users)}
+        if not body["inclusions"]:
+            return
+        self._call(
+            "POST", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key, body=body, repeat=Repeat.ONCE
+        )
+
+    def remove_inclusion(self, id: str, variant_key: str, index: int) -> None:
+        """Remove who stands at this place of the list, counted from 0 (contract: *Remove users from variant*).
+
+        The trap of this API: sent twice, it removes the next person as well.
+        """
+        place = str(validate.index("index", index))
+        self._call(
+            "DELETE",
+            "/{id}/variants/{variant_key}/users/{index}",
+            id=id,
+            variant_key=variant_key,
+            index=place,
+            repeat=Repeat.ONCE,
+        )
+
+    def remove_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
+        """Remove user or device ids by value, 100 at most, each as often as it is there.
+
+        Not in the contract: the live service has it, other servers answer 404.
+        """
+        body = {"users": validate.names("users", users)}
+        answer = self._call(
+            "DELETE", "/{id}/variants/{variant_key}/bulk-delete-users", id=id, variant_key=variant_key, body=body
+        )
+        if answer.body.strip().lower() not in (b"", b"ok", b"{}"):
+            # The contract does not know this endpoint, so that only its own words count as a yes.
+            raise answer.unexpected("Expected 'OK'")
+
+    def remove_all_inclusions(self, id: str, variant_key: str) -> None:
+        """Remove everybody (contract: *Remove all users from variant*)."""
+        self._call("DELETE", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key)
+
+    def deployments(self, id: str) -> builtins.list[Deployment]:
+        """Read the deployments of it (contract: *List flag or experiment deployments*)."""
+        return [responses.deployment(item) for item in responses.a_list(self._call("GET", "/{id}/deployments", id=id))]
+
+    def add_deployments(self, id: str, deployment_ids: Iterable[str]) -> None:
+        """Assign it to deployments (contract: *Create flag or experiment deployment*)."""
+        body = {"deployments": validate.names("deployment_ids", deployment_ids)}
+        if not body["deployments"]:
+            return
+        self._call("POST", "/{id}/deployments", id=id, body=body, repeat=Repeat.ONCE)
+
+    def remove_deployment(self, id: str, deployment_id: str) -> None:
+        """Take it off a deployment (contract: *Remove deployment*)."""
+        self._call(
+            "DELETE",
+            "/{id}/deployments/{deployment_id}",
+            id=id,
+            deployment_id=deployment_id,
+            repeat=Repeat.GONE_IS_DONE,
+        )
+
+    def _call(
+        self,
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None = None,
+        repeat: Repeat = Repeat.SAFE,
+        **names: str,
+    ) -> Answer:
+        return self._transport.call(method, f"/{self.kind}{route}", names, body=body, repeat=repeat)
+
+    def _pages(
+        self, key: str | None, project_id: str | None, include_archived: bool
+    ) -> Iterator[builtins.list[FlagConfig]]:
+        query = {
+            **({"key": key} if key is not None else {}),
+            **({"projectId": project_id} if project_id is not None else {}),
+            # Without archived ones, what somebody archives meanwhile would move others past the cursor, unseen.
+            "includeArchived": "true",
+        }
+        for page in pages(self._transport, self.kind, query):
+            # A server that does not know a filter ignores it, so everything is looked at again.
+            items = [responses.flag_config(item) for item in page]
+            yield [
+                item
+                for item in items
+                if (key is None or item.get("key") == key)
+                and (project_id is None or item.get("projectId") in (None, project_id))
+                and (include_archived or not is_archived(item))
+            ]

@@ -1,0 +1,70 @@
+"""Routes that the live service has and the contract has not. They are 404 until ``extra_endpoints`` is set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from airflow_provider_ampexp.emulator._api import request_models
+from airflow_provider_ampexp.emulator._api.json_io import done_response, json_response
+from airflow_provider_ampexp.emulator._api.pagination import page
+from airflow_provider_ampexp.emulator._api.path_params import ObjectId, VariantKey
+from airflow_provider_ampexp.emulator._api.routes import Caller, RawBody
+from airflow_provider_ampexp.emulator._state import inclusions, variants, versions
+from airflow_provider_ampexp.emulator._state.clock import parse_iso
+from airflow_provider_ampexp.emulator._state.errors import bad_request, not_found
+from airflow_provider_ampexp.emulator._state.flags import KINDS, Kind
+from airflow_provider_ampexp.emulator._state.service import Service
+
+
+async def _only_if_set(request: Request) -> None:
+    if not request.app.state.service.settings.extra_endpoints:
+        raise not_found("There is no such route.")
+
+
+def extra_routes(service: Service) -> APIRouter:
+    """``GET /versions`` and ``DELETE .../bulk-delete-users``."""
+    router = APIRouter(prefix="/api/1", dependencies=[Depends(_only_if_set)])
+
+    @router.get("/versions")
+    async def all_versions(request: Request, caller: Caller) -> Response:
+        start, end = _moment(request, "start"), _moment(request, "end")
+        found = [
+            version
+            for thing in service.newest_first()
+            if thing.project_id in caller.projects
+            for version in versions.newest_first(thing, service.settings)
+            if (start is None or start <= parse_iso(version["createdAt"]))
+            and (end is None or parse_iso(version["createdAt"]) < end)
+        ]
+        found.sort(key=lambda version: str(version["createdAt"]), reverse=True)
+        return json_response(page("versions", found, request.query_params, service.settings))
+
+    for kind in KINDS:
+        _add_bulk_delete(router, service, kind)
+    return router
+
+
+def _add_bulk_delete(router: APIRouter, service: Service, kind: Kind) -> None:
+    @router.delete(f"/{kind}/{{id}}/variants/{{variantKey}}/bulk-delete-users")
+    async def bulk_delete_users(caller: Caller, object_id: ObjectId, key: VariantKey, raw: RawBody) -> Response:
+        variants.find(service.get(caller, kind, object_id).content, key)
+        service.write(
+            caller,
+            kind,
+            object_id,
+            "remove inclusions",
+            lambda content, fields: inclusions.remove_users(content, key, fields["users"]),
+            (request_models.RemoveUsers, raw),
+        )
+        return done_response(service.settings)
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    try:
+        return parse_iso(text) if text is not None else None
+    except ValueError:
+        raise bad_request(f"{name}: must be a moment in ISO 8601.") from None

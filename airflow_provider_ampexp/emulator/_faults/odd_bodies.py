@@ -1,0 +1,43 @@
+"""Bodies that harm a careless caller: they trickle, do not end, or are small until they are unpacked."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Send
+
+from airflow_provider_ampexp.emulator._faults.rules import Fault
+
+_MEGABYTE = b" " * 1_000_000
+
+
+def odd_headers(fault: Fault) -> list[tuple[bytes, bytes]]:
+    """The headers of a body that is sent in chunks: nothing tells its length."""
+    kind = [(b"content-type", b"application/json")]
+    return [*kind, (b"content-encoding", b"gzip")] if fault.kind == "zip_bomb" else kind
+
+
+async def send_odd_body(fault: Fault, body: bytes, send: Send, wait: Callable[[float], Awaitable[None]]) -> None:
+    """Send the body in the way of this fault.
+
+    :param body: the true one, which is what trickles
+    :param wait: waits some seconds, unless the server stops
+    """
+
+    async def part(some: bytes) -> None:
+        await send({"type": "http.response.body", "body": some, "more_body": True})
+
+    if fault.kind == "trickle":
+        for place in range(len(body)):
+            await part(body[place : place + 1])
+            await wait(fault.seconds)
+    elif fault.kind == "oversized":
+        for _ in range(fault.megabytes):
+            await part(_MEGABYTE)
+    else:
+        packing = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        for _ in range(fault.megabytes):
+            await part(packing.compress(_MEGABYTE))
+        await part(packing.flush())
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,1 @@
+"""What the service knows: flags, experiments, keys, limits."""

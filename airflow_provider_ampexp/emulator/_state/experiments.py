@@ -1,0 +1,34 @@
+"""What experiments have beyond flags: a state, dates and a decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_ampexp.emulator._state.errors import bad_request
+
+EXPERIMENT_FIELDS: dict[str, Any] = {
+    "decision": None,
+    "decisionReason": None,
+    "rolledOutVariant": None,
+    "stickyBucketing": False,
+    "state": "planning",
+    "startDate": None,
+    "endDate": None,
+    "experimentType": "hypothesis-testing",
+}
+
+
+def follow_edit(before: dict[str, Any], config: dict[str, Any], changes: dict[str, Any], today: str) -> None:
+    """Move the state on as an edit asks for. The contract names the states only; how they follow is our reading.
+
+    Enabling starts an experiment that is planned. A decision to roll out or to roll back ends it.
+    """
+    if config["enabled"] and not before["enabled"] and config["state"] == "planning":
+        config["state"] = "running"
+        config["startDate"] = config["startDate"] or today
+    if changes.get("decision") in ("rollout", "rollback"):
+        config["state"] = "decision-made"
+        config["endDate"] = config["endDate"] or today
+    chosen = changes.get("rolledOutVariant")
+    if chosen is not None and chosen not in [variant["key"] for variant in config["variants"]]:
+        raise bad_request(f"rolledOutVariant: there is no variant {chosen!r}.")

@@ -1,0 +1,158 @@
+"""Flags and experiments: what they are made of, how they begin and how an edit changes them."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from airflow_provider_ampexp.emulator._state.errors import bad_request
+from airflow_provider_ampexp.emulator._state.experiments import EXPERIMENT_FIELDS, follow_edit
+
+Kind = Literal["flags", "experiments"]
+KINDS: tuple[Kind, ...] = ("flags", "experiments")
+
+_FIRST_VARIANTS: dict[str, list[str]] = {"flags": ["on"], "experiments": ["control", "treatment"]}
+
+
+@dataclass
+class Content:
+    """Everything of an object that a write can change. A write works on a copy, so that a refusal changes nothing."""
+
+    config: dict[str, Any]
+    exposure_event: Any = None
+    inclusions: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class ManagedObject:
+    """A flag or an experiment, with its history (newest version last)."""
+
+    kind: Kind
+    content: Content
+    created_by: str
+    created_at: str
+    last_modified_by: str
+    last_modified_at: str
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    read_only_type: str | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration as reads show it, without the stamps."""
+        return self.content.config
+
+    @property
+    def id(self) -> str:
+        """The object's id."""
+        return str(self.config["id"])
+
+    @property
+    def project_id(self) -> str:
+        """The id of the project that it is in."""
+        return str(self.config["projectId"])
+
+    def view(self) -> dict[str, Any]:
+        """What a read shows (contract: Get details)."""
+        return {
+            **self.config,
+            "createdBy": self.created_by,
+            "createdAt": self.created_at,
+            "lastModifiedBy": self.last_modified_by,
+            "lastModifiedAt": self.last_modified_at,
+        }
+
+
+def shown(config: dict[str, Any], *, hide_cohorts: bool) -> dict[str, Any]:
+    """The configuration as a read shows it: with ``hide_cohorts`` without the conditions that name a cohort."""
+    if not hide_cohorts:
+        return config
+    segments = [
+        {**segment, "conditions": [item for item in segment.get("conditions", []) if item.get("type") != "cohort"]}
+        for segment in config.get("targetSegments", [])
+    ]
+    return {**config, "targetSegments": segments}
+
+
+def first_config(kind: Kind, object_id: str, salt: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a new object (contract: Create); what is not in ``fields`` is as the contract's examples."""
+    config: dict[str, Any] = {
+        "id": object_id,
+        "projectId": "",
+        "deployments": [],
+        "key": "",
+        "name": fields.get("key", ""),
+        "description": "",
+        "enabled": False,
+        "evaluationMode": "remote",
+        "bucketingKey": "amplitude_id",
+        "bucketingSalt": salt,
+        "bucketingUnit": "User",
+        "variants": [{"key": key} for key in _FIRST_VARIANTS[kind]],
+        "rolloutPercentage": 0,
+        "rolloutWeights": {},
+        "targetSegments": [],
+        "tags": [],
+        "deleted": False,
+    }
+    if kind == "experiments":
+        config.update(EXPERIMENT_FIELDS)
+    config.update(deepcopy(fields))
+    config["id"] = object_id
+    if "rolloutWeights" not in fields:
+        config["rolloutWeights"] = {variant["key"]: 1 for variant in config["variants"]}
+    config["targetSegments"] = [
+        {
+            "name": f"Segment {number}",
+            "conditions": [],
+            "percentage": 0,
+            "bucketingKey": config["bucketingKey"],
+            "rolloutWeights": dict(config["rolloutWeights"]),
+            **segment,
+        }
+        for number, segment in enumerate(config["targetSegments"], 1)
+    ]
+    return config
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Refuse variants that are there twice, and weights of variants that are not there."""
+    keys = [variant["key"] for variant in config["variants"]]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise bad_request(f"variants: the key {key!r} is there more than once.")
+    check_weights("rolloutWeights", config["rolloutWeights"], keys)
+    check_segments(config)
+
+
+def check_segments(config: dict[str, Any]) -> None:
+    """Refuse segments that weigh variants which are not there."""
+    keys = [variant["key"] for variant in config["variants"]]
+    for number, segment in enumerate(config["targetSegments"]):
+        check_weights(f"targetSegments.{number}.rolloutWeights", segment.get("rolloutWeights", {}), keys)
+
+
+def check_weights(place: str, weights: dict[str, Any], keys: list[str]) -> None:
+    """Refuse weights of variants that are not there."""
+    for key in weights:
+        if key not in keys:
+            raise bad_request(f"{place}: there is no variant {key!r}.")
+
+
+def edit(kind: Kind, content: Content, fields: dict[str, Any], today: str) -> None:
+    """Carry out an edit whose fields were checked already (contract: Edit)."""
+    config = content.config
+    changes = deepcopy(fields)
+    if "archive" in changes:
+        config["deleted"] = changes.pop("archive")
+    if "exposureEvent" in changes:
+        # The contract's reads do not show it, so it is kept apart.
+        content.exposure_event = changes.pop("exposureEvent")
+    segments = changes.pop("targetSegments", None)
+    if segments is not None:
+        config["targetSegments"] = [{"bucketingKey": config["bucketingKey"], **segment} for segment in segments]
+        check_segments(config)
+    before = dict(config)
+    config.update(changes)
+    if kind == "experiments":
+        follow_edit(before, config, changes, today)

@@ -1,0 +1,44 @@
+"""Inclusions: the users who get a variant whatever the percentages say. An ordered list, removed by index."""
+
+from __future__ import annotations
+
+from airflow_provider_ampexp.emulator._api.request_models import MAX_INCLUSIONS
+from airflow_provider_ampexp.emulator._state import variants
+from airflow_provider_ampexp.emulator._state.errors import bad_request, not_found
+from airflow_provider_ampexp.emulator._state.flags import Content
+
+
+def of(content: Content, variant_key: str) -> list[str]:
+    """Contract: Get variant inclusions."""
+    variants.find(content, variant_key)
+    return content.inclusions.get(variant_key, [])
+
+
+def add(content: Content, variant_key: str, users: list[str]) -> None:
+    """Contract: Add users to variant. As sent: who is there already is there twice then."""
+    present = of(content, variant_key)
+    if len(present) + len(users) > MAX_INCLUSIONS:
+        raise bad_request(f"inclusions: a variant holds {MAX_INCLUSIONS} at most.")
+    content.inclusions[variant_key] = [*present, *users]
+
+
+def remove_at(content: Content, variant_key: str, index: str) -> None:
+    """Contract: Remove users from variant. Everybody behind the index moves up by one."""
+    present = of(content, variant_key)
+    if not (index.isascii() and index.isdigit()):
+        raise bad_request("userIndex: must be a whole number from 0.")
+    # Compared by length first, for Python refuses to read numbers of thousands of digits.
+    if len(index) > 9 or int(index) >= len(present):
+        raise not_found(f"There is no inclusion with the index {index[:20]}.")
+    del present[int(index)]
+
+
+def remove_all(content: Content, variant_key: str) -> None:
+    """Contract: Remove all users from variant."""
+    of(content, variant_key)
+    content.inclusions.pop(variant_key, None)
+
+
+def remove_users(content: Content, variant_key: str, users: list[str]) -> None:
+    """Not in the contract: remove by value, every time that they are there."""
+    content.inclusions[variant_key] = [user for user in of(content, variant_key) if user not in set(users)]

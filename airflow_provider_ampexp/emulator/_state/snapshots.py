@@ -1,0 +1,155 @@
+"""Worlds: what is there after a reset, loading a world from JSON and writing it out again."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_ampexp.emulator._state import flags
+from airflow_provider_ampexp.emulator._state.api_keys import Key
+from airflow_provider_ampexp.emulator._state.clock import OffsetSeconds
+from airflow_provider_ampexp.emulator._state.flags import KINDS, Content, Kind, ManagedObject
+from airflow_provider_ampexp.emulator._state.service import Service
+from airflow_provider_ampexp.emulator._state.settings import Settings
+
+DEMO_KEY = "ampex_demo"
+DEMO_PROJECT = "100001"
+
+# Not shown by reads, so kept beside the configuration.
+_BESIDE = (
+    "createdBy",
+    "createdAt",
+    "lastModifiedBy",
+    "lastModifiedAt",
+    "exposureEvent",
+    "inclusions",
+    "history",
+    "readOnlyType",
+)
+
+
+class World(BaseModel):
+    """What ``POST /_emulator/load`` takes. What is named is added; what has the same id or key is replaced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    projects: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
+    deployments: list[dict[str, Any]] = []
+    flags: list[dict[str, Any]] = []
+    experiments: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {}
+    clock_offset: OffsetSeconds | None = None
+
+
+def reset(service: Service) -> None:
+    """Back to the beginning: two projects, three keys and two deployments, nothing else."""
+    with service.lock:
+        service.clear()
+        load(
+            service,
+            World(
+                projects=[{"id": DEMO_PROJECT, "name": "Acme app"}, {"id": "100002", "name": "Acme web"}],
+                keys=[
+                    {"key": DEMO_KEY, "person": "Airflow", "projects": [DEMO_PROJECT, "100002"]},
+                    {"key": "ampex_maria", "person": "Maria", "projects": [DEMO_PROJECT]},
+                    {"key": "ampex_web", "person": "Web team", "projects": ["100002"]},
+                ],
+            ),
+        )
+        service.add_deployment(DEMO_PROJECT, "acme-app-client", "client")
+        service.add_deployment(DEMO_PROJECT, "acme-app-server", "server")
+
+
+def load(service: Service, world: World) -> dict[str, list[str]]:
+    """Add a world to the present one. Returns the ids of what was loaded."""
+    with service.lock:
+        if world.clock_offset is not None:
+            service.clock.offset = world.clock_offset
+        service.settings = Settings.model_validate({**service.settings.model_dump(), **world.settings})
+        for project in world.projects:
+            service.projects[str(project["id"])] = str(project.get("name", ""))
+        for key in world.keys:
+            projects = frozenset(str(item) for item in key["projects"])
+            service.keys.add(Key(key["key"], key["person"], projects, key.get("revoked", False)))
+        made = [_load_deployment(service, item) for item in world.deployments]
+        ids: dict[str, list[str]] = {"deployments": made}
+        # Ids that are given are reserved first, so that none is handed out to what comes without one.
+        for item in (*world.flags, *world.experiments):
+            service.reserve_id(str(item.get("id", "")))
+        for kind, items in (("flags", world.flags), ("experiments", world.experiments)):
+            ids[kind] = [_load_object(service, _kind(kind), item).id for item in items]
+        return ids
+
+
+def dump(service: Service) -> dict[str, Any]:
+    """Everything that ``load`` takes. Faults, counts, pending changes and the day's requests are not in it."""
+    with service.lock:
+        things = list(service.objects.values())
+        everything: dict[str, Any] = {
+            "projects": [{"id": key, "name": name} for key, name in service.projects.items()],
+            "keys": [
+                {"key": key.key, "person": key.person, "projects": sorted(key.projects), "revoked": key.revoked}
+                for key in service.keys.all()
+            ],
+            "deployments": list(reversed(service.deployments.newest_first())),
+            "settings": service.settings.model_dump(),
+            "clock_offset": service.clock.offset,
+        }
+        for kind in KINDS:
+            everything[kind] = [_dump_object(thing) for thing in things if thing.kind == kind]
+        return deepcopy(everything)
+
+
+def _kind(text: str) -> Kind:
+    return "experiments" if text == "experiments" else "flags"
+
+
+def _load_deployment(service: Service, given: dict[str, Any]) -> str:
+    deployment = {"projectId": DEMO_PROJECT, "deleted": False, "type": "server", **given}
+    kind = deployment.pop("type")
+    service.reserve_id(str(given.get("id", "")))
+    if "id" in given and "key" in given:
+        deployment_id = str(given["id"])
+    else:
+        deployment_id = service.add_deployment(str(deployment["projectId"]), str(given["label"]), kind)
+    made = {} if "key" in given else service.deployments.get(deployment_id)
+    service.deployments.add({**made, **deployment, "id": deployment_id, "projectId": str(deployment["projectId"])})
+    return deployment_id
+
+
+def _load_object(service: Service, kind: Kind, given: dict[str, Any]) -> ManagedObject:
+    fields = deepcopy(given)
+    beside = {name: fields.pop(name) for name in _BESIDE if name in fields}
+    object_id = str(fields["id"]) if "id" in fields else service.new_id()
+    fields["projectId"] = str(fields.get("projectId", DEMO_PROJECT))
+    fields["deployments"] = [str(item) for item in fields.get("deployments", [])]
+    service.projects.setdefault(fields["projectId"], "")
+    replaced = service.objects.pop(object_id, None)
+    try:
+        service.refuse_taken_key(fields["projectId"], fields["key"])
+    except Exception:
+        if replaced:
+            service.objects[object_id] = replaced
+        raise
+    config = flags.first_config(kind, object_id, service.new_salt(), fields)
+    content = Content(config, beside.get("exposureEvent"), beside.get("inclusions") or {})
+    thing = service.add(kind, content, beside.get("createdBy", "Seed"), beside.get("createdAt", service.clock.stamp()))
+    thing.last_modified_by = beside.get("lastModifiedBy", thing.created_by)
+    thing.last_modified_at = beside.get("lastModifiedAt", thing.created_at)
+    thing.read_only_type = beside.get("readOnlyType")
+    if beside.get("history") is not None:
+        thing.versions = sorted(beside["history"], key=lambda version: int(version["version"]))
+    return thing
+
+
+def _dump_object(thing: ManagedObject) -> dict[str, Any]:
+    return {
+        **thing.view(),
+        "exposureEvent": thing.content.exposure_event,
+        "inclusions": thing.content.inclusions,
+        "readOnlyType": thing.read_only_type,
+        "history": list(reversed(thing.versions)),
+    }

@@ -1,0 +1,40 @@
+"""Versions: each change of a flag or an experiment leaves one, with the whole configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_ampexp.emulator._state import flags
+from airflow_provider_ampexp.emulator._state.errors import not_found
+from airflow_provider_ampexp.emulator._state.flags import ManagedObject
+from airflow_provider_ampexp.emulator._state.settings import Settings
+
+
+def record(thing: ManagedObject, by: str, at: str, settings: Settings) -> None:
+    """Add the version that tells what the object is like now."""
+    last = thing.versions[-1]["version"] if thing.versions else 0
+    # With gaps every other number is left out, but a history still begins at 1.
+    step = 2 if settings.version_gaps and thing.versions else 1
+    # Not copied: a change is made to a copy of the configuration, so this one stays as it is.
+    thing.versions.append({"createdAt": at, "createdBy": by, "version": last + step, "flagConfig": thing.config})
+
+
+def newest_first(thing: ManagedObject, settings: Settings) -> list[dict[str, Any]]:
+    """Contract: List versions."""
+    return [_view(version, settings) for version in reversed(thing.versions)]
+
+
+def get(thing: ManagedObject, number: str, settings: Settings) -> dict[str, Any]:
+    """Contract: Get version details."""
+    for version in thing.versions:
+        if str(version["version"]) == number:
+            return _view(version, settings)
+    raise not_found(f"There is no version {number}.")
+
+
+def _view(version: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    if not settings.omit_version_fields and not settings.hide_cohorts:
+        return version
+    config = flags.shown(version["flagConfig"], hide_cohorts=settings.hide_cohorts)
+    kept = {name: value for name, value in config.items() if name not in settings.omit_version_fields}
+    return {**version, "flagConfig": kept}

@@ -1,0 +1,100 @@
+"""Make sure that a flag or experiment exists (contract: *Create*)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import InvalidRequestError
+from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
+from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure._deployments import ensure_assigned
+from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ArchivedError, NotAppliedError
+from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
+from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._variants import IfExists, ensure_variant
+from airflow_provider_ampexp.ensure._weights import ensure_weights
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import Kind
+
+# What a create takes and an edit takes as well.
+_EDITABLE = ("name", "description", "bucketingKey", "targetSegments", "evaluationMode", "experimentType")
+
+
+def ensure_exists(
+    client: ManagementClient, kind: Kind, fields: CreateFields, *, if_exists: IfExists = "skip"
+) -> Outcome:
+    """Make sure that the project has a flag or experiment with this key.
+
+    :param fields: what to create it with; ``projectId`` and ``key`` are required
+    :param if_exists: ``skip`` leaves one that exists as it is; ``update`` brings its fields to the given ones, adds
+        variants and deployments and removes none; ``fail`` refuses
+    :raises ArchivedError: when one exists and is archived: nobody would get the feature
+
+    1 request when it exists and is left, 3 when it is created.
+    """
+    fields = cast("CreateFields", validate.flag_fields(fields))
+    key = validate.name("key", fields.get("key"))
+    target = Target(kind, key=key, project_id=validate.name("projectId", fields.get("projectId")))
+    endpoints = target.endpoints(client)
+
+    def find() -> FlagConfig | None:
+        return endpoints.find(key, project_id=target.project_id)
+
+    existing = find()
+    if existing is not None:
+        return _take(client, target, existing, fields, if_exists)
+    try:
+        write_once(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
+    except InvalidRequestError:
+        existing = find()
+        if existing is None:
+            raise
+        # Somebody else created it since it was looked for.
+        return _take(client, target, existing, fields, if_exists)
+    created: FlagConfig | None = None
+
+    def appears() -> bool:
+        nonlocal created
+        created = find()
+        return created is not None
+
+    if not comes_to_show(client, appears) or created is None:
+        raise NotAppliedError(f"{target} was created, and Amplitude does not show it. Look there before running again.")
+    return Outcome(created["id"], key, True, None, _told(created), url_of(client, created))
+
+
+def _take(
+    client: ManagementClient, target: Target, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
+) -> Outcome:
+    if if_exists == "fail":
+        raise AlreadyExistsError(f"There is a {target} already (id {existing['id']}). Nothing was changed.")
+    if existing.get("deleted"):
+        raise ArchivedError(f"There is a {target} already, and it is archived. Nothing was changed. Restore it first.")
+    if if_exists == "skip":
+        return Outcome(existing["id"], target.key, False, _told(existing), _told(existing), url_of(client, existing))
+    by_id = Target(target.kind, id=existing["id"])
+    wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
+    done: list[Outcome] = []
+    with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):
+        for variant in fields.get("variants", ()):
+            done.append(ensure_variant(client, by_id, variant, if_exists="update"))
+        # After the variants, which its segments may weigh.
+        done.append(bring_keeping_others(client, target, existing, wanted))
+        if fields.get("rolloutWeights"):
+            done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
+        if fields.get("deployments"):
+            done.append(ensure_assigned(client, by_id, fields["deployments"]))
+        changed = any(one.changed for one in done)
+        now = by_id.read(client) if changed else existing
+    notes = tuple(note for one in done for note in one.notes)
+    return Outcome(existing["id"], target.key, changed, _told(existing), _told(now), url_of(client, existing), notes)
+
+
+def _told(config: FlagConfig) -> Json:
+    """What is worth telling of an object that exists: where its rollout stands."""
+    read = cast("dict[str, Json]", config)
+    return {name: read[name] for name in ("enabled", "rolloutPercentage", "state") if name in read}

@@ -1,0 +1,162 @@
+"""Bring the fields of a flag or experiment to wanted values (contract: *Edit*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timezone
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._errors import ManagementApiError, UncertainWriteError
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json
+from airflow_provider_ampexp.ensure._confirmation import comes_to_show
+from airflow_provider_ampexp.ensure._errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
+from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
+from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._sticky import sticky_notes
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+# The contract's reads do not show these: they are written, and a note says that they could not be confirmed. Any other
+# field that does not show after it was written is an error.
+_NEVER_SHOWN = ("exposureEvent",)
+_REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
+
+
+def bring_to(
+    client: ManagementClient,
+    target: Target,
+    config: FlagConfig,
+    wanted: EditFields,
+    *,
+    read: Callable[[], FlagConfig] | None = None,
+) -> Outcome:
+    """The same for who has just read the flag.
+
+    :param config: what it is now
+    :param read: reads it back; by its id if not given
+    """
+    wrong = differing(config, wanted)
+    before = shown(config, wanted)
+    if not wrong:
+        return Outcome(config["id"], config.get("key"), False, before, before, url_of(client, config))
+    if config.get("deleted") and "archive" not in wanted and any(wrong.get(name) for name in _REACHES_USERS):
+        raise ArchivedError(
+            f"{_capital(target)} is archived, so nobody would get {wrong}. Nothing was changed. Restore it first."
+        )
+    endpoints = target.endpoints(client)
+    lost: UncertainWriteError | None = None
+    try:
+        endpoints.edit(config["id"], cast("EditFields", wrong), as_read=True)
+    except UncertainWriteError as error:
+        lost = error
+    now = config
+
+    def applied() -> bool:
+        nonlocal now
+        now = read() if read else endpoints.get(config["id"])
+        return not _confirmable(differing(now, wrong), now)
+
+    if not comes_to_show(client, applied):
+        raise _not_shown(client, target, wrong, now, lost)
+    unseen = sorted(differing(now, wrong))
+    _must_show(target, unseen)
+    notes = sticky_notes(config, wrong)
+    if unseen:
+        notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.", *notes)
+    return Outcome(config["id"], config.get("key"), True, before, shown(now, wanted), url_of(client, config), notes)
+
+
+def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The wanted fields that are not so, those that the service does not show among them."""
+    is_now = shown(config, wanted)
+    return {
+        name: value for name, value in wanted.items() if name not in is_now or not same_field(name, is_now[name], value)
+    }
+
+
+def shown(config: FlagConfig, names: Mapping[str, Any]) -> dict[str, Json]:
+    """What the service shows of the named fields. What it calls ``archive`` when writing is ``deleted`` when read."""
+    read = cast("dict[str, Json]", config)
+    is_now = {name: read[name] for name in names if name in read}
+    if "archive" in names:
+        is_now["archive"] = bool(read.get("deleted", False))
+    return is_now
+
+
+def _confirmable(wrong: dict[str, Any], config: FlagConfig) -> dict[str, Any]:
+    return {name: value for name, value in wrong.items() if name in shown(config, wrong)}
+
+
+def _must_show(target: Target, unseen: list[str]) -> None:
+    missing = [name for name in unseen if name not in _NEVER_SHOWN]
+    if missing:
+        raise MissingFieldError(
+            f"{_capital(target)}: Amplitude accepted the change and does not show {', '.join(missing)}, so it is "
+            "unknown whether it was applied. Check the names of the fields, and the object in Amplitude."
+        )
+
+
+def _not_shown(
+    client: ManagementClient, target: Target, wrong: dict[str, Any], now: FlagConfig, lost: UncertainWriteError | None
+) -> NotAppliedError | UnsettledError:
+    still = shown(now, differing(now, wrong))
+    newest = _newest_version(client, target, now["id"])
+    if lost is not None:
+        return UnsettledError(
+            f"{_capital(target)} was to be brought to {wrong}; it shows {still}. {newest}"
+            f"Every attempt went unanswered; run this again when Amplitude is well. Last: {lost}"
+        )
+    return NotAppliedError(
+        f"{_capital(target)} was to be brought to {wrong}. Amplitude accepted that, but shows {still}. {newest}"
+        "Most likely the change waits for an approval: approve it in Amplitude, then run this again."
+    )
+
+
+def _newest_version(client: ManagementClient, target: Target, id: str) -> str:
+    try:
+        newest = target.endpoints(client).versions(id)[0]
+    except (ManagementApiError, IndexError):
+        return ""
+    by = actor_name(newest.get("createdBy"))
+    return f"Its newest version is {newest.get('version')}, by {by} at {newest.get('createdAt')}. "
+
+
+def same_field(name: str, is_now: Any, wanted: Any) -> bool:
+    """Whether a field shows what is wanted: tags in any order, dates by the day, segments with additional fields."""
+    if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
+        return sorted(map(str, is_now)) == sorted(map(str, wanted))
+    if name in ("startDate", "endDate") and is_now and wanted:
+        return _same_moment(str(is_now), str(wanted))
+    if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
+        # The service may add fields to a segment; those that were asked for must be there.
+        return len(is_now) == len(wanted) and all(
+            same_json({key: one.get(key) for key in asked}, asked) for one, asked in zip(is_now, wanted, strict=True)
+        )
+    return same_json(is_now, wanted)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Whether both are the same as JSON, in which true is not 1 and a tuple is a list."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _same_moment(is_now: str, wanted: str) -> bool:
+    """Amplitude takes a moment and shows a day (contract: *Get details*, *Edit*), which is that of UTC."""
+    known, asked = (parse_timestamp(text, default_zone=timezone.utc) for text in (is_now, wanted))
+    if known is None or asked is None:
+        return is_now == wanted
+    if "T" not in is_now or "T" not in wanted:
+        return known.date() == asked.date()
+    return known == asked
+
+
+def _capital(target: Target) -> str:
+    text = str(target)
+    return text[0].upper() + text[1:]

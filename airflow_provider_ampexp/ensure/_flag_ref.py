@@ -1,0 +1,149 @@
+"""Which flag or experiment is meant: by its key in a project, or by its id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError, NotFoundError
+from airflow_provider_ampexp.client.types import FlagConfig
+from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
+
+
+@dataclass(frozen=True)
+class Target:
+    """A flag or an experiment. Exactly one of ``key`` and ``id`` is set."""
+
+    kind: Kind
+    key: str | None = None
+    id: str | None = None
+    project_id: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        flag_key: str | None = None,
+        flag_id: str | None = None,
+        experiment_key: str | None = None,
+        experiment_id: str | None = None,
+        project_id: str | None = None,
+    ) -> Target:
+        """Make a target from the arguments that operators and sensors share.
+
+        :raises InvalidInputError: unless exactly one of the first four is given
+        """
+        ways = {
+            "flag_key": flag_key,
+            "flag_id": flag_id,
+            "experiment_key": experiment_key,
+            "experiment_id": experiment_id,
+        }
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) != 1:
+            raise InvalidInputError(
+                "/".join(given or ways), f"name exactly one of {', '.join(ways)}; {len(given) or 'none'} given"
+            )
+        (way,) = given
+        value = ways[way]
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidInputError(way, f"{value!r} is not a text with something in it")
+        kind: Kind = "flags" if way.startswith("flag") else "experiments"
+        return cls(
+            kind=kind,
+            key=value if way.endswith("_key") else None,
+            id=value if way.endswith("_id") else None,
+            project_id=project_id or None,
+        )
+
+    def __str__(self) -> str:
+        noun = "flag" if self.kind == "flags" else "experiment"
+        if self.key is None:
+            return f"{noun} {self.id}"
+        return f"{noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
+
+    def endpoints(self, client: ManagementClient) -> FlagEndpoints:
+        """The calls for this kind of object."""
+        return client.flags if self.kind == "flags" else client.experiments
+
+    def read(self, client: ManagementClient) -> FlagConfig:
+        """Read it, archived or not: one request.
+
+        :raises TargetNotFoundError: when there is none
+        :raises OtherProjectError: when the id is that of an object in another project than the named one
+        """
+        endpoints = self.endpoints(client)
+        if self.key is not None:
+            found = endpoints.find(self.key, project_id=self.project_id)
+            if found is None:
+                cause = self._named_as_the_other_kind(client)
+                check = "Check the key, the project_id and the connection's region."
+                raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause or check}")
+            return found
+        try:
+            found = endpoints.get(str(self.id))
+        except NotFoundError:
+            found = None
+        if found is None:
+            cause = self._named_as_the_other_kind(client) or "Check the id and the connection's region."
+            raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause}")
+        if not self.is_in_project(found):
+            raise OtherProjectError(
+                f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
+                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
+            )
+        return found
+
+    def _named_as_the_other_kind(self, client: ManagementClient) -> str:
+        """Say that there is an experiment of a flag's key or id, or the reverse; empty otherwise. One request."""
+        other = replace(self, kind="experiments" if self.kind == "flags" else "flags")
+        endpoints = other.endpoints(client)
+        try:
+            if self.key is not None:
+                found = endpoints.find(self.key, project_id=self.project_id)
+            else:
+                found = endpoints.get(str(self.id))
+        except ManagementApiError:
+            return ""  # the error is that there is no such flag
+        if found is None:
+            return ""
+        a_thing, argument = ("a flag", "flag") if other.kind == "flags" else ("an experiment", "experiment")
+        if self.key is not None:
+            return f"There is {a_thing} {self.key!r}: use {argument}_key."
+        return f"There is {a_thing} {self.id}: use {argument}_id."
+
+    def is_in_project(self, config: FlagConfig) -> bool:
+        """Whether the object is in the named project; true where no project is named or the object shows none."""
+        return self.project_id is None or config.get("projectId") in (None, self.project_id)
+
+    def identify(self, client: ManagementClient) -> Identity:
+        """Find the id: no request when it is known and no project is named, else one."""
+        if self.id is not None and self.project_id is None:
+            return Identity(self.id, None, None)
+        return Identity.of(self.read(client))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known of a target before it is read further."""
+
+    id: str
+    key: str | None
+    project_id: str | None
+
+    @classmethod
+    def of(cls, config: FlagConfig) -> Identity:
+        return cls(config["id"], config.get("key"), config.get("projectId"))
+
+    def url(self, client: ManagementClient) -> str:
+        """The page of it in Amplitude, in the form of the contract's *Create*; empty when the project is unknown."""
+        return f"{client.base_url}/amplitude/{self.project_id}/config/{self.id}" if self.project_id else ""
+
+
+def url_of(client: ManagementClient, config: FlagConfig) -> str:
+    """The page of a flag or experiment in Amplitude."""
+    return Identity.of(config).url(client)

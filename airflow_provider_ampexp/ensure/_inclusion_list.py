@@ -1,0 +1,345 @@
+"""Change the inclusions of one variant until they are as wanted.
+
+The API removes a user by place, so that a removal sent twice, or after another change of the list, hits the next user.
+The live service also removes by value, which the contract does not know. That is tried first. Where the service lacks
+it, one user is removed at a time, and the list is read after each removal:
+
+* a user whom our own removal hit by mistake is put back,
+* a user who may have been hit by ours or removed by another is not put back, since a removal by another stands; the
+  outcome names that user,
+* tasks on one machine take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UncertainWriteError,
+    UnexpectedResponseError,
+    UnsupportedError,
+)
+from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure._errors import NotAppliedError, UnsettledError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone
+from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._turns import in_turn
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+_CONFLICTS = 10
+_BY_VALUE_AT_ONCE = 100
+_OTHERS_REACT_WITHIN = 0.5
+# Clients whose service answered that it does not remove by value: each is asked once.
+_BY_PLACE_ONLY: WeakSet[ManagementClient] = WeakSet()
+
+
+class InclusionList:
+    """The inclusions of one variant, on their way to who is ``wanted`` without those who are to go."""
+
+    def __init__(
+        self,
+        client: ManagementClient,
+        target: Target,
+        variant: str,
+        *,
+        wanted: Iterable[str] = (),
+        goes: Callable[[str], bool] = lambda user: False,
+    ) -> None:
+        self._client = client
+        self._target = target
+        self._variant = validate.name("variant", variant)
+        self._wanted = tuple(wanted)
+        self._goes = goes
+        self._endpoints = target.endpoints(client)
+        self._identity = target.identify(client)
+        self._before: list[str] = []
+        self._due: dict[str, int] = {}
+        self._put_back: list[str] = []
+        self._doubtful: list[str] = []
+        self._instead: dict[str, list[str]] = {}
+        self._contended = False
+        self._unanswered_places: list[int] = []
+        self._unanswered_addition = False
+        self._may_have_doubled = False
+        self._sent = False
+
+    def reconcile(self) -> Outcome:
+        """Change what is not so, read, and again where responses were lost or the list was changed meanwhile."""
+        with self._in_turn():
+            self._before = self._read()
+            self._refuse_too_many(self._before)
+            with told_as_sent(f"{self._what()}: some were changed, or may have been", when=lambda: self._sent):
+                return self._reconcile(self._before)
+
+    def clear(self) -> Outcome:
+        """Remove everybody who is there. Those whom another adds meanwhile stay."""
+        with self._in_turn():
+            self._before = now = self._read()
+
+            def cleared() -> bool:
+                nonlocal now
+                now = self._read()
+                return not set(now) & set(self._before)
+
+            if self._before:
+                write_once(
+                    self._client,
+                    f"{self._what()}: removing them all",
+                    lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
+                    cleared,
+                )
+                if not comes_to_show(self._client, cleared):
+                    raise self._not_applied(now)
+            return self._outcome(now)
+
+    def _reconcile(self, now: list[str]) -> Outcome:
+        for _ in range(_CONFLICTS + len(self._places_to_clear(now))):
+            if self._is_so(now):
+                then = self._settled(self._after_late_work(now))
+                if then == now:
+                    return self._outcome(now)
+                now = then
+            elif self._due:
+                now = self._add(now)
+            elif places := self._places_to_clear(now):
+                now = self._remove(now, places[0])
+            else:
+                now = self._add(now)
+        raise UnsettledError(
+            f"{self._what()} could not be brought to the wanted list: responses are lost, or another changes the list. "
+            f"{self._state(now)} Retry later.{self._warning()}"
+        )
+
+    # what stands there, and what is wrong with it
+
+    def _read(self) -> list[str]:
+        try:
+            return self._endpoints.inclusions(self._identity.id, self._variant)
+        except NotFoundError:
+            pass
+        raise WrongStateError(f"There is no {self._target}, or it has no variant {self._variant!r}.")
+
+    def _is_so(self, now: list[str]) -> bool:
+        return not self._places_to_clear(now) and not self._missing(now)
+
+    def _places_to_clear(self, now: list[str]) -> list[int]:
+        """The places of users who are to go, highest first, and of those whom a repeated addition added twice."""
+        allowed: dict[str, int] = {}
+        if self._may_have_doubled:
+            allowed = {user: max(1, self._before.count(user)) for user in (*self._wanted, *self._put_back)}
+        met: Counter[str] = Counter()
+        places = []
+        for place, user in enumerate(now):
+            met[user] += 1
+            if self._goes(user) or met[user] > allowed.get(user, len(now)):
+                places.append(place)
+        return places[::-1]
+
+    def _missing(self, now: list[str]) -> list[str]:
+        present = Counter(now)
+        due = [user for user, count in self._due.items() for _ in range(count - present[user])]
+        return [user for user in self._wanted if user not in present and user not in self._due] + due
+
+    # the changes: each sends one request, and returns the list after it
+
+    def _remove(self, now: list[str], place: int) -> list[str]:
+        going = [user for user in dict.fromkeys(now) if self._goes(user)]
+        if going and self._client not in _BY_PLACE_ONLY:
+            return self._remove_by_value(now, going)
+        return self._remove_by_place(now, place)
+
+    def _remove_by_value(self, now: list[str], users: list[str]) -> list[str]:
+        for first in range(0, len(users), _BY_VALUE_AT_ONCE):
+            some = users[first : first + _BY_VALUE_AT_ONCE]
+            try:
+                self._endpoints.remove_inclusions(self._identity.id, self._variant, some)
+            except (NotFoundError, UnsupportedError, InvalidRequestError):
+                _BY_PLACE_ONLY.add(self._client)
+                return self._read() if first else now
+            except UnexpectedResponseError:  # it may have been carried out; only the list can tell
+                self._sent = True
+                then = self._read_until(lambda then, some=some: not set(some) & set(then))  # type: ignore[misc]
+                if then == now:
+                    _BY_PLACE_ONLY.add(self._client)
+                return then
+            except UncertainWriteError as error:
+                self._sent = True
+                return self._read_until(lambda then, some=some: not set(some) & set(then), wait=error.maybe_in_flight)  # type: ignore[misc]
+            self._sent = True
+        return self._read_back(now)
+
+    def _remove_by_place(self, now: list[str], place: int) -> list[str]:
+        user = now[place]
+        try:
+            self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
+        except NotFoundError:
+            self._contended = True  # the list became shorter: others removed users
+            return self._read()
+        except UncertainWriteError as error:
+            self._sent = True
+            fewer = now.count(user)
+            then = self._read_until(lambda then: then.count(user) < fewer, wait=error.maybe_in_flight)
+            self._unanswered_places.append(place)
+            self._attribute(now, then)
+            if not error.maybe_in_flight:
+                self._unanswered_places.clear()
+            return then
+        self._sent = True
+        then = self._read_back(now)
+        self._attribute(now, then, place)
+        return then
+
+    def _add(self, now: list[str]) -> list[str]:
+        missing = self._missing(now)
+        try:
+            self._endpoints.add_inclusions(self._identity.id, self._variant, missing)
+        except UncertainWriteError as error:
+            self._sent = self._may_have_doubled = True
+            then = self._read_until(lambda then: not self._missing(then), wait=error.maybe_in_flight)
+            if self._missing(then):
+                self._unanswered_addition = error.maybe_in_flight
+        else:
+            self._sent = True
+            then = self._read_back(now)
+        if self._due and not self._missing(then):
+            self._put_back += self._due
+            self._due.clear()
+        return then
+
+    def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
+        """Tell who was hit by our removals, and who has to be put back.
+
+        :param place: where our last removal was, if it was answered
+        """
+        places = [*self._unanswered_places, *([place] if place is not None else [])]
+        ours = removed_by_us_alone(now, then, places)
+        if ours is not None:
+            meant = now[places[-1]] if place is not None or len(ours) == 1 else None
+            self._unanswered_places = [one for index, one in enumerate(self._unanswered_places) if index not in ours]
+            for user in ours.values():
+                self._owe(user, now, meant)
+            return
+        self._contended = True
+        if place is not None:
+            possible = possibly_removed(now, then, place)
+            if now[place] not in possible and len(possible) == 1:
+                self._owe(possible[0], now)
+            else:
+                others = [user for user in possible if user != now[place]]
+                self._doubt(others)
+                if others and now[place] in possible:
+                    self._instead[now[place]] = others
+                if not possible:
+                    self._doubt(["a user who was added at the same moment"])
+        for unanswered in self._unanswered_places:
+            self._doubt(possibly_removed(now, then, unanswered))
+
+    def _owe(self, user: str, now: list[str], meant: str | None = None) -> None:
+        if user != meant and not self._goes(user) and user not in self._wanted:
+            self._due[user] = now.count(user)
+
+    def _doubt(self, users: Iterable[str]) -> None:
+        self._doubtful += [user for user in users if not self._goes(user) and user not in self._due]
+
+    def _read_back(self, before: list[str]) -> list[str]:
+        """Read back after a change that was answered: if nothing at all changed, it is being held back."""
+        now = self._read_until(lambda now: now != before)
+        if now == before:
+            raise self._not_applied(now)
+        return now
+
+    def _read_until(self, shows: Callable[[list[str]], bool], *, wait: bool = True) -> list[str]:
+        now: list[str] = []
+
+        def check() -> bool:
+            nonlocal now
+            now = self._read()
+            return shows(now)
+
+        comes_to_show(self._client, check, wait=wait)
+        return now
+
+    def _settled(self, now: list[str]) -> list[str]:
+        """The list some moments later, if others removed users by place as well: they put back whom they hit.
+
+        A user whom we removed and who is back was hit by another, so that ours hit somebody else.
+        """
+        if not self._contended:
+            return now
+        time.sleep(_OTHERS_REACT_WITHIN)
+        then = self._read()
+        self._contended = then != now
+        for user, others in self._instead.items():
+            if user in then and len(others) == 1 and others[0] not in then:
+                self._owe(others[0], others)
+                self._doubtful = [doubtful for doubtful in self._doubtful if doubtful != others[0]]
+        return then
+
+    def _after_late_work(self, now: list[str]) -> list[str]:
+        """The list once a change without a response had its time to arrive late."""
+        if not self._unanswered_places and not self._unanswered_addition:
+            return now
+        then = self._read_until(lambda then: then != now)
+        self._attribute(now, then)
+        self._unanswered_places.clear()
+        self._unanswered_addition = False
+        return then
+
+    def _refuse_too_many(self, now: list[str]) -> None:
+        then = len(now) - len(self._places_to_clear(now)) + len(self._missing(now))
+        if then > validate.MAX_INCLUSIONS and self._missing(now):
+            raise WrongStateError(
+                f"{self._what()}: there would be {then} inclusions; a variant has {validate.MAX_INCLUSIONS} at most. "
+                "Nothing was changed."
+            )
+
+    def _in_turn(self) -> AbstractContextManager[None]:
+        return in_turn(self._client.base_url, self._target.kind, self._identity.id, self._variant)
+
+    # what is said of it
+
+    def _outcome(self, now: list[str]) -> Outcome:
+        changed = Counter(now) != Counter(self._before) or bool(self._put_back)
+        before, after = {"count": len(self._before)}, self._counts(now)
+        url = self._identity.url(self._client)
+        return Outcome(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
+
+    def _notes(self, now: list[str]) -> tuple[str, ...]:
+        put_back = f"Our removal hit others by mistake; they were put back: {', '.join(self._put_back)}."
+        doubtful = [user for user in dict.fromkeys(self._doubtful) if user not in now]
+        gone = (
+            f"These users vanished while this task removed others: {', '.join(doubtful)}. Another removed them, or our "
+            "removal hit them, so they were not put back. Check in Amplitude whether they should be included."
+        )
+        return (*([put_back] if self._put_back else []), *([gone] if doubtful else []))
+
+    def _warning(self) -> str:
+        return "".join(f" {note}" for note in self._notes([]))
+
+    def _counts(self, now: list[str]) -> dict[str, int]:
+        was, is_now = Counter(self._before), Counter(now)
+        return {"count": len(now), "added": (is_now - was).total(), "removed": (was - is_now).total()}
+
+    def _what(self) -> str:
+        return f"The inclusions of variant {self._variant!r} of {self._target}"
+
+    def _state(self, now: list[str]) -> str:
+        counts = self._counts(now)
+        return f"It has {counts['count']} inclusions now ({counts['added']} added, {counts['removed']} removed)."
+
+    def _not_applied(self, now: list[str]) -> NotAppliedError:
+        return NotAppliedError(
+            f"{self._what()} were to change. Amplitude accepted that and does not show it. {self._state(now)} "
+            "Most likely it waits for an approval: approve it in Amplitude, then run this again."
+        )

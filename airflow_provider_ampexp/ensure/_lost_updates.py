@@ -1,0 +1,117 @@
+"""Find and restore a change of another person that our write of a whole list came over.
+
+There is no way to write only if nobody else has. Versions hold the whole configuration: the one before ours shows the
+list as we read it, unless somebody changed it in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._errors import ManagementApiError
+from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
+from airflow_provider_ampexp.ensure._errors import EnsureError, OverwrittenError
+from airflow_provider_ampexp.ensure._fields import bring_to, differing, same_field, same_json
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
+from airflow_provider_ampexp.ensure._result import Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+_MERGED: dict[str, Callable[[Any, Any, Any], list[Any] | None]] = {
+    "targetSegments": merged_segments,
+    "tags": merged_tags,
+}
+_TIMES = 5
+
+
+def overwritten(
+    versions: Sequence[Version],
+    value: Callable[[FlagConfig], Any],
+    read: Any,
+    sent: Any,
+    same: Callable[[Any, Any], bool] = same_json,
+) -> Version | None:
+    """The version in which another changed a value between our read and our write, the last one if there are several.
+
+    :param value: the value that a configuration shows; ``None`` when it shows none
+    :param read: the value as we read it
+    :param sent: the value as we wrote it, once or, after a lost response, several times
+    :returns: ``None`` also when the history does not show what we read
+    """
+    theirs = None
+    their_value: Any = None
+    ours_came_after = False
+    for version in sorted(versions, key=version_number, reverse=True):
+        shown = value(config_of(version))
+        if shown is not None and same(shown, sent):
+            ours_came_after = True
+        elif shown is not None and same(shown, read):
+            return theirs
+        elif shown is not None and ours_came_after and theirs is None:
+            theirs, their_value = version, shown
+        elif theirs is not None and shown is not None and same(shown, their_value):
+            theirs = version  # who set it; the versions after it changed other things
+    return None
+
+
+def bring_keeping_others(client: ManagementClient, target: Target, config: FlagConfig, wanted: EditFields) -> Outcome:
+    """Bring fields to the wanted values; a change of the same list that ours came over is restored.
+
+    Their change and ours are merged where they touch different tags or segments, or different fields of a segment.
+    It costs 1 request more when such a list was written.
+
+    :raises OverwrittenError: when both changed the same; theirs was restored
+    """
+    sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
+    outcome = bring_to(client, target, config, wanted)
+    notes = [*outcome.notes]
+    for name, value in sent.items():
+        notes += _restore(client, target, config, name, value)
+    return replace(outcome, notes=tuple(notes))
+
+
+def _restore(client: ManagementClient, target: Target, config: FlagConfig, name: str, sent: Any) -> list[str]:
+    endpoints = target.endpoints(client)
+    read: Any = cast("dict[str, Any]", config)[name]
+    notes: list[str] = []
+
+    def value(version: FlagConfig) -> Any:
+        return cast("dict[str, Any]", version).get(name)
+
+    for _ in range(_TIMES):
+        try:
+            theirs = overwritten(endpoints.versions(config["id"]), value, read, sent, partial(same_field, name))
+        except ManagementApiError as error:
+            return [*notes, f"{name} was written, but the history could not be read to see over whose change: {error}"]
+        if theirs is None:
+            return notes
+        had = cast("dict[str, Any]", config_of(theirs))[name]
+        who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
+        merged = _MERGED[name](read, sent, had)
+        _write(client, target, config, name, had if merged is None else merged, who)
+        if merged is None:
+            raise OverwrittenError(
+                f"{who} changed {name} of {target} while this task was changing it. Their change was restored; that of "
+                "this task was not kept. Check both, then run the task again."
+            )
+        notes.append(f"{who} changed {name} at the same moment. Both changes were kept.")
+        read, sent = sent, merged
+    return [*notes, f"Others kept changing {name}; check it in Amplitude."]
+
+
+def _write(client: ManagementClient, target: Target, config: FlagConfig, name: str, value: Any, who: str) -> None:
+    try:
+        now = target.endpoints(client).get(config["id"])
+        bring_to(client, target, now, cast("EditFields", {name: value}))
+    except (ManagementApiError, EnsureError) as error:
+        raise OverwrittenError(
+            f"{who} changed {name} of {target} while this task was changing it. Their change was overwritten and could "
+            f"NOT be restored: {error} Check {name} in Amplitude now."
+        ) from None

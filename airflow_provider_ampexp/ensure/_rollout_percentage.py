@@ -1,0 +1,91 @@
+"""Bring the rollout percentage of a flag, or of one target segment, to a value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
+from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+def ensure_percentage(
+    client: ManagementClient,
+    target: Target,
+    percentage: int,
+    *,
+    segment: str | None = None,
+    catch_all: str | None = None,
+) -> Outcome:
+    """Bring the percentage to a value; 1 request when it is already so, 3 when not.
+
+    :param percentage: 0 to 100, whole
+    :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
+        they were read, since the service replaces the whole list.
+    :param catch_all: the name of a segment that has no conditions on purpose. Any other without conditions, beside
+        segments with some, is taken for one whose cohort condition the API does not show.
+
+    Without ``segment`` it governs the users whom no target segment captured.
+    """
+    validate.percentage("percentage", percentage)
+    config = target.read(client)
+    outcome = bring_keeping_others(client, target, config, percentage_fields(config, percentage, segment, catch_all))
+    if segment is None:
+        return outcome
+    was = find_segment(config, segment).get("percentage")
+    return replace(
+        outcome,
+        before={"segment": segment, "percentage": was},
+        after={"segment": segment, "percentage": percentage},
+    )
+
+
+def percentage_fields(
+    config: FlagConfig, percentage: float, segment: str | None, catch_all: str | None = None
+) -> EditFields:
+    """The fields to edit so that the flag, or the segment, has this percentage.
+
+    A fraction, here or in another segment, is a value that a person set in Amplitude. It is sent as it was read.
+
+    :raises MissingFieldError: when another segment shows no percentage
+    :raises WrongStateError: when a segment may have a cohort condition, which cannot be sent back
+    """
+    if segment is None:
+        return {"rolloutPercentage": percentage}
+    wanted = find_segment(config, segment)
+    if wanted.get("percentage") != percentage:
+        refuse_cohorts(config.get("key"), config.get("targetSegments") or [], catch_all=catch_all)
+    segments: list[TargetSegment] = []
+    for one in config.get("targetSegments", []):
+        share = percentage if one is wanted else one.get("percentage")
+        if share is None:
+            raise MissingFieldError(
+                f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}, "
+                f"which has to be sent back together with {segment!r}. Nothing was changed."
+            )
+        segments.append({**one, "percentage": share})
+    return {"targetSegments": segments}
+
+
+def find_segment(config: FlagConfig, name: str) -> TargetSegment:
+    """The one target segment of that name.
+
+    :raises WrongStateError: when there is none, or more than one
+    """
+    segments = config.get("targetSegments") or []
+    found = [one for one in segments if one.get("name") == name]
+    if len(found) != 1:
+        known = ", ".join(repr(one.get("name")) for one in segments) or "none"
+        raise WrongStateError(
+            f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
+            "Nothing was changed."
+        )
+    return found[0]

@@ -1,0 +1,181 @@
+"""Bring the variants of a flag or experiment to a state (contract: *Create variant* to *Remove variant*)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import NotFoundError
+from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
+from airflow_provider_ampexp.ensure._confirmation import comes_to_show, write_once
+from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, NotAppliedError, WrongStateError
+from airflow_provider_ampexp.ensure._fields import same_json
+from airflow_provider_ampexp.ensure._flag_ref import Identity, Target
+from airflow_provider_ampexp.ensure._result import Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+IfExists = Literal["skip", "update", "fail"]
+
+
+def ensure_variant(
+    client: ManagementClient, target: Target, fields: VariantFields, *, if_exists: IfExists = "skip"
+) -> Outcome:
+    """Make sure that there is a variant with this key.
+
+    :param if_exists: ``skip`` leaves one that exists as it is, ``update`` brings it to ``fields``, ``fail`` refuses
+    """
+    validate.variant_fields(fields)
+    key = validate.name("key", fields.get("key"))
+    identity = target.identify(client)
+    existing = _read(client, target, identity, key)
+    if existing is not None:
+        if if_exists == "fail":
+            raise AlreadyExistsError(f"Variant {key!r} of {target} exists already. Nothing was changed.")
+        if if_exists == "update":
+            return _bring_to(client, target, identity, existing, fields)
+        return _outcome(client, identity, existing, existing, fields)
+
+    endpoints = target.endpoints(client)
+    write_once(
+        client,
+        f"Creating variant {key!r} of {target}",
+        lambda: endpoints.create_variant(identity.id, fields),
+        lambda: _read(client, target, identity, key) is not None,
+    )
+    return _read_back(client, target, identity, None, fields)
+
+
+def ensure_variant_fields(client: ManagementClient, target: Target, variant: str, fields: VariantFields) -> Outcome:
+    """Bring the named fields of a variant to the wanted values. Naming another ``key`` renames it."""
+    validate.variant_fields(fields)
+    identity = target.identify(client)
+    new_key = fields.get("key", variant)
+    variants = _read_all(client, target, identity)
+    existing = variants.get(variant)
+    if new_key != variant:
+        if existing is not None and new_key in variants:
+            raise AlreadyExistsError(f"{target} has a variant {new_key!r} already. Nothing was changed.")
+        existing = existing or variants.get(new_key)  # renamed by an earlier run
+    if existing is None:
+        raise WrongStateError(f"{target} has no variant {variant!r}. Nothing was changed.")
+    return _bring_to(client, target, identity, existing, fields)
+
+
+def ensure_no_variant(client: ManagementClient, target: Target, variant: str) -> Outcome:
+    """Make sure that there is no variant with this key. Its inclusions are removed with it.
+
+    :raises WrongStateError: when the variant has all the weight, of all users or of a target segment
+    """
+    identity = target.identify(client)
+    existing = _read(client, target, identity, variant)
+    notes: tuple[str, ...] = ()
+    if existing is not None:
+        endpoints = target.endpoints(client)
+        _refuse_all_the_weight(target, endpoints.get(identity.id), variant)
+        if count := len(endpoints.inclusions(identity.id, variant)):
+            notes = (f"{count} inclusions of variant {variant!r} were removed with it.",)
+        write_once(
+            client,
+            f"Removing variant {variant!r} of {target}",
+            lambda: endpoints.remove_variant(identity.id, variant),
+            lambda: _read(client, target, identity, variant) is None,
+        )
+        if not comes_to_show(client, lambda: _read(client, target, identity, variant) is None):
+            raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
+    before = cast("Json", existing)
+    return Outcome(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
+
+
+def _refuse_all_the_weight(target: Target, config: FlagConfig, variant: str) -> None:
+    """Without it the other variants would share a weight of 0, and nobody would get any."""
+    places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
+    places |= {f"segment {one.get('name')!r}": one.get("rolloutWeights") for one in config.get("targetSegments") or ()}
+    for place, weights in places.items():
+        others = {key: weight for key, weight in (weights or {}).items() if key != variant}
+        if (weights or {}).get(variant) and not any(others.values()) and len(config.get("variants") or ()) > 1:
+            raise WrongStateError(
+                f"Variant {variant!r} of {target} cannot be removed: it has all the weight of {place} ({weights}), so "
+                "that nobody there would get a variant. Nothing was changed. Give another variant a weight first."
+            )
+
+
+def _bring_to(
+    client: ManagementClient, target: Target, identity: Identity, existing: VariantFields, fields: VariantFields
+) -> Outcome:
+    wrong = _differing(existing, fields)
+    if not wrong:
+        return _outcome(client, identity, existing, existing, fields)
+    endpoints = target.endpoints(client)
+    key = existing["key"]
+    write_once(
+        client,
+        f"Editing variant {key!r} of {target}",
+        lambda: endpoints.edit_variant(identity.id, key, wrong),
+        lambda: _shows(_read(client, target, identity, wrong.get("key", key)), wrong),
+    )
+    return _read_back(client, target, identity, existing, {"key": key, **fields})
+
+
+def _read_back(
+    client: ManagementClient, target: Target, identity: Identity, before: VariantFields | None, fields: VariantFields
+) -> Outcome:
+    now: VariantFields | None = None
+
+    def applied() -> bool:
+        nonlocal now
+        now = _read(client, target, identity, fields["key"])
+        return _shows(now, fields)
+
+    if not comes_to_show(client, applied):
+        raise _held(f"Variant {fields['key']!r} of {target} was to be {dict(fields)}", f"and shows {now}")
+    return _outcome(client, identity, before, now, fields)
+
+
+def _read(client: ManagementClient, target: Target, identity: Identity, key: str) -> VariantFields | None:
+    return _read_all(client, target, identity).get(key)
+
+
+def _read_all(client: ManagementClient, target: Target, identity: Identity) -> dict[str, VariantFields]:
+    # The list: a 404 on one variant would not tell a missing variant from a missing flag.
+    try:
+        variants = target.endpoints(client).variants(identity.id)
+    except NotFoundError:
+        raise WrongStateError(f"There is no {target}. Nothing was changed.") from None
+    return {str(one.get("key")): one for one in variants}
+
+
+def _differing(existing: VariantFields, wanted: VariantFields) -> VariantFields:
+    now = cast("dict[str, Any]", existing)
+    wrong = {name: value for name, value in wanted.items() if name not in now or not same_json(now[name], value)}
+    return cast("VariantFields", wrong)
+
+
+def _shows(existing: VariantFields | None, wanted: VariantFields) -> bool:
+    return existing is not None and not _differing(existing, wanted)
+
+
+def _outcome(
+    client: ManagementClient,
+    identity: Identity,
+    before: VariantFields | None,
+    after: VariantFields | None,
+    named: VariantFields,
+) -> Outcome:
+    was, now = (_only(one, named) for one in (before, after))
+    return Outcome(identity.id, identity.key, not same_json(was, now), was, now, identity.url(client))
+
+
+def _only(existing: VariantFields | None, named: VariantFields) -> Json:
+    if existing is None:
+        return None
+    return {name: value for name, value in cast("dict[str, Json]", existing).items() if name == "key" or name in named}
+
+
+def _held(wanted: str, instead: str) -> NotAppliedError:
+    return NotAppliedError(
+        f"{wanted}. Amplitude accepted that, {instead}. Most likely the change waits for an approval: approve it in "
+        "Amplitude, then run this again."
+    )

@@ -1,0 +1,202 @@
+"""Bring the weights of variants to a state: how those who get a variant are shared out among the variants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal, cast
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
+from airflow_provider_ampexp.client._optional_fields import config_of
+from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
+from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure._errors import NotAppliedError, OverwrittenError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import Identity, Target
+from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others, overwritten
+from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
+from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+
+Others = Literal["keep"] | float
+Weights = dict[str, float]
+
+
+def ensure_weights(
+    client: ManagementClient,
+    target: Target,
+    weights: Mapping[str, float],
+    *,
+    others: Others | None = None,
+    segment: str | None = None,
+    all_segments: bool = False,
+    catch_all: str | None = None,
+) -> Outcome:
+    """Bring the weights of variants to the wanted values: of all other users, or of target segments.
+
+    Weights of all other users are set through the variants, as the contract has it, and raised before others are
+    lowered, so that the sum is never 0 on the way.
+
+    :param others: the weight of variants that are not named; ``"keep"`` leaves theirs. If not given, it is an error
+        when such a variant has a weight.
+    :param segment: the name of a target segment whose own weights are meant
+    :param all_segments: the weights of every target segment, and those of all other users
+    :param catch_all: as for :func:`~airflow_provider_ampexp.ensure._rollout_percentage.ensure_percentage`
+    :raises WrongStateError: when a variant does not exist, when one that is not named has a weight, or when the sum
+        would be 0
+    :raises OverwrittenError: when another changed the same weights at the same moment; theirs were restored
+    """
+    if not weights:
+        raise InvalidInputError("weights", "names no variant")
+    for key, value in weights.items():
+        validate.weight(f"weights.{key}", value)
+    if others is not None and others != "keep":
+        validate.weight("others", others)
+    if segment is not None and all_segments:
+        raise InvalidInputError("segment/all_segments", "only one of them can be given")
+    if segment is None and not all_segments:
+        return _of_all_other_users(client, target, target.identify(client), weights, others)
+    config = target.read(client)
+    segments = list(config.get("targetSegments") or ())
+    chosen = segments if segment is None else [find_segment(config, segment)]
+    outcome = _of_segments(client, target, config, chosen, weights, others, catch_all)
+    if segment is not None:
+        return outcome
+    with told_as_sent(f"The weights of the segments of {target} were changed", when=lambda: outcome.changed):
+        rest = _of_all_other_users(client, target, Identity.of(config), weights, others)
+    return replace(
+        rest,
+        changed=rest.changed or outcome.changed,
+        before={"segments": outcome.before, "all other users": rest.before},
+        after={"segments": outcome.after, "all other users": rest.after},
+        notes=(*outcome.notes, *rest.notes),
+    )
+
+
+def _wanted(
+    target: Target, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
+) -> Weights:
+    """All weights of one place."""
+    unknown = sorted(set(weights) - set(now))
+    if unknown:
+        raise WrongStateError(f"{target} has no variant {unknown} (it has {sorted(now)}). Nothing was changed.")
+    left = {key: weight for key, weight in now.items() if key not in weights and weight}
+    if left and others is None:
+        raise WrongStateError(
+            f"The weights of {place} of {target} name only {sorted(weights)}, and {left} would stay. Nothing was "
+            "changed. Name all variants, or say the rest: others=0, or others='keep'."
+        )
+    rest = {key: weight if others in (None, "keep") else cast("float", others) for key, weight in now.items()}
+    wanted = {**rest, **weights}
+    if not any(wanted.values()):
+        raise WrongStateError(
+            f"The weights of {place} of {target} would all be 0: nobody would get a variant. Nothing was changed."
+        )
+    return wanted
+
+
+def _of_segments(
+    client: ManagementClient,
+    target: Target,
+    config: FlagConfig,
+    chosen: Sequence[TargetSegment],
+    weights: Mapping[str, float],
+    others: Others | None,
+    catch_all: str | None,
+) -> Outcome:
+    segments: list[TargetSegment] = []
+    for one in config.get("targetSegments") or ():
+        if one not in chosen:
+            segments.append(one)
+            continue
+        shown = one.get("rolloutWeights") or {}
+        known = {**{str(variant.get("key")): 0 for variant in config.get("variants") or ()}, **shown}
+        wanted = _wanted(target, f"segment {one.get('name')!r}", known, weights, others)
+        if any(wanted[key] != known[key] for key in wanted):
+            one = cast("TargetSegment", {**one, "rolloutWeights": wanted})
+        segments.append(one)
+    if segments != list(config.get("targetSegments") or ()):
+        refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=catch_all)
+    outcome = bring_keeping_others(client, target, config, cast("EditFields", {"targetSegments": segments}))
+    names = [one.get("name") for one in chosen]
+    return replace(
+        outcome,
+        before={str(one.get("name")): cast("Json", one.get("rolloutWeights")) for one in chosen},
+        after={
+            str(one.get("name")): cast("Json", one.get("rolloutWeights")) for one in segments if one["name"] in names
+        },
+    )
+
+
+def _of_all_other_users(
+    client: ManagementClient, target: Target, identity: Identity, weights: Mapping[str, float], others: Others | None
+) -> Outcome:
+    endpoints = target.endpoints(client)
+
+    def read() -> Weights:
+        return {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+
+    before = read()
+    wanted = _wanted(target, "all other users", before, weights, others)
+    wrong = {key: value for key, value in wanted.items() if before[key] != value}
+    after = before
+    notes: tuple[str, ...] = ()
+    if wrong:
+        done: list[str] = []
+        for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
+            with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
+                write_once(
+                    client,
+                    f"Setting the weight of variant {key!r} of {target}",
+                    partial(endpoints.edit_variant, identity.id, key, cast("VariantFields", {"rolloutWeight": value})),
+                    lambda key=key, value=value: read().get(key) == value,  # type: ignore[misc]
+                )
+            done.append(key)
+
+        def applied() -> bool:
+            nonlocal after
+            after = read()
+            return all(after.get(key) == value for key, value in wrong.items())
+
+        if not comes_to_show(client, applied):
+            raise NotAppliedError(
+                f"The weights of {target} were to be {wrong}. Amplitude accepted that, and shows {after}. Most likely "
+                "the change waits for an approval: approve it in Amplitude, then run this again."
+            )
+        notes = _restore(client, target, identity, before, wrong)
+    return Outcome(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
+
+
+def _restore(
+    client: ManagementClient, target: Target, identity: Identity, read: Weights, sent: Weights
+) -> tuple[str, ...]:
+    """Restore weights that another set between our read and our write."""
+    endpoints = target.endpoints(client)
+    try:
+        versions = endpoints.versions(identity.id)
+    except ManagementApiError as error:
+        return (f"The weights were written, but the history could not be read to see over whose change: {error}",)
+    told = []
+    for key, value in sent.items():
+
+        def shown(config: FlagConfig, key: str = key) -> float | None:
+            weights = config.get("rolloutWeights")
+            return None if weights is None else weights.get(key, 0)
+
+        theirs = overwritten(versions, shown, read[key], value)
+        if theirs is not None:
+            had = config_of(theirs)["rolloutWeights"].get(key, 0)
+            endpoints.edit_variant(identity.id, key, {"rolloutWeight": had})
+            who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
+            told.append(f"{who} set the weight of {key!r} to {had}")
+    if told:
+        raise OverwrittenError(
+            f"While this task was changing the weights of {target}, {'; '.join(told)}. That was restored; the other "
+            "weights are those of this task. Check both, then run the task again."
+        )
+    return ()

@@ -1,0 +1,88 @@
+"""Ask guardrails: each within its time limit, so that a check that hangs or breaks is an answer too."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp.guardrails._base import Answer, Guardrail, Moment, timeout_of
+from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
+from airflow_provider_ampexp.rollout._plan import in_words
+
+_log = logging.getLogger(__name__)
+_LONGEST = 300
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*):\S+@")
+_NAMED_SECRET = re.compile(
+    r"((?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&]+)", re.I
+)
+_left_behind: dict[int, tuple[Guardrail, LimitedCall[object]]] = {}
+"""The checks that did not answer in time, by the identity of their guardrail."""
+
+
+def ask(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Guardrail, Answer]]:
+    """Ask each guardrail. One that raises, or does not answer in time, has answered ``error``."""
+    return [(guardrail, _answer_of(guardrail, guardrail.check, moment)) for guardrail in guardrails]
+
+
+def preflight(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Guardrail, str]]:
+    """Ask each guardrail whether it can answer at all. Its verdict does not count.
+
+    :returns: the guardrails that cannot, each with the reason
+    """
+    before = replace(moment, is_preflight=True)
+    answers = [(guardrail, _answer_of(guardrail, _preflight_of(guardrail), before)) for guardrail in guardrails]
+    return [(guardrail, answer.why) for guardrail, answer in answers if answer.verdict == "error"]
+
+
+def _preflight_of(guardrail: Guardrail) -> Callable[[Moment], object]:
+    """Its own ``preflight``, where it has one."""
+    own: Callable[[Moment], object] | None = getattr(guardrail, "preflight", None)
+    if own is None:
+        return guardrail.check
+
+    def can_answer(moment: Moment) -> Answer:
+        said = own(moment)
+        return said if isinstance(said, Answer) else Answer("pass")
+
+    return can_answer
+
+
+def _answer_of(guardrail: Guardrail, question: Callable[[Moment], object], moment: Moment) -> Answer:
+    _, call = _left_behind.get(id(guardrail), (guardrail, None))
+    if call is not None and call.is_running:
+        return Answer("error", "an earlier check of this guardrail is still running, so it was not asked again")
+    limit = timeout_of(guardrail)
+    call = time_limit.begin(lambda: question(moment), f"guardrail {guardrail.name}")
+    try:
+        answer = call.result(limit.total_seconds())
+    except NoAnswerInTimeError:
+        _left_behind[id(guardrail)] = guardrail, call
+        answer = Answer("error", f"did not answer within {in_words(limit)}")
+        _log.warning("Guardrail %s %s. Its check goes on in the background.", guardrail.name, answer.why)
+    except Exception as error:
+        raised = str(error) if isinstance(error, CallExitedError) else f"{type(error).__name__}: {error}"
+        answer = Answer("error", _in_one_line(raised))
+        _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(_traceback(error)))
+    if not isinstance(answer, Answer):
+        return Answer("error", _in_one_line(f"it returned {answer!r} in place of an Answer"))
+    return answer
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+
+
+def _in_one_line(text: str) -> str:
+    line = " ".join(_without_secrets(text).split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+
+
+def _without_secrets(text: str) -> str:
+    """Drivers like to repeat how they were told to connect."""
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # Airflow's own way to it, in 3.2 and in 3.3
+
+    return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", str(redact(text))))

@@ -1,0 +1,130 @@
+"""What the guardrails that ask a database have in common: the query, and what no data means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.guardrails._base import ActingGuardrail, Answer, Moment
+from airflow_provider_ampexp.guardrails._sql_template import rendered
+from airflow_provider_ampexp.rollout._plan import Soak, duration
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+NoData: TypeAlias = Literal["rollback", "hold", "pass"]
+
+_SOME_TIME = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class WarehouseGuardrail(ActingGuardrail):
+    """A query over any connection whose hook is a ``DbApiHook``.
+
+    See :class:`~airflow_provider_ampexp.guardrails.SqlGuardrail` for the arguments.
+    """
+
+    conn_id: str
+    sql: str = field(repr=False)
+    _: KW_ONLY
+    name: str
+    no_data: NoData
+    no_data_grace: Soak = timedelta(0)
+    variant: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validate.name("conn_id", self.conn_id)
+        validate.name("name", self.name)
+        if self.no_data not in get_args(NoData):
+            raise InvalidInputError("no_data", f"{self.no_data!r} is none of {', '.join(get_args(NoData))}")
+        object.__setattr__(self, "no_data_grace", duration("no_data_grace", self.no_data_grace))
+        if self.variant is not None:
+            validate.name("variant", self.variant)
+        self._check_query("sql", self.sql)
+
+    def _check_query(self, field: str, sql: str) -> None:
+        """Render it once, so that a mistake is seen while the DAG is parsed."""
+        some = Moment("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
+        rendered(field, sql, self._values(some))
+
+    def _rows(self, field: str, sql: str, moment: Moment) -> tuple[list[str], list[Sequence[object]]]:
+        """The names of the columns, in small letters, as far as the driver tells them; and the rows."""
+        query = rendered(field, sql, self._values(moment))
+        hook = _hook(self.conn_id)
+        rows: Iterable[Sequence[object]] = hook.get_records(query) or ()
+        columns = [str(column[0]).lower() for column in hook.last_description or ()]
+        return columns, list(rows)
+
+    def _values(self, moment: Moment) -> dict[str, object]:
+        return {
+            "flag_key": moment.flag_key,
+            "percentage": moment.percentage,
+            "stage_started_at": moment.stage_started_at,
+            "variant": self.variant or moment.variant,
+            "segment": moment.segment,
+        }
+
+    def _without_data(self, moment: Moment, why: str) -> Answer:
+        """Within the grace it is too early to tell; then the plan says what it means."""
+        if self._is_early(moment):
+            return self._too_little(moment, why, None)
+        if self.no_data == "pass":
+            return Answer("pass", f"{why}, and no_data says that this passes")
+        return Answer("fail", why, effect=self.no_data)
+
+    def _too_little(self, moment: Moment, why: str, value: float | None) -> Answer:
+        """Inconclusive; within the grace it counts towards no limit."""
+        if self._is_early(moment):
+            ends = moment.stage_started_at + self._grace
+            return Answer("inconclusive", f"{why}, which does not count before {_wall(ends)}", value, "wait")
+        return Answer("inconclusive", why, value)
+
+    def _is_early(self, moment: Moment) -> bool:
+        return moment.now < moment.stage_started_at + self._grace
+
+    @property
+    def _grace(self) -> timedelta:
+        return duration("no_data_grace", self.no_data_grace)
+
+
+def as_number(what: str, given: object) -> float:
+    """What a driver gave, as a number.
+
+    :raises ValueError: says what it is instead; text is not read as a number, cast it in the query
+    """
+    if hasattr(given, "item"):
+        given = given.item()  # a number of numpy's, as some drivers give
+    if isinstance(given, bool) or not isinstance(given, int | float | Decimal) or not math.isfinite(given):
+        raise ValueError(f"{what} is {given!r}, which is not a number")
+    return float(given)
+
+
+def _hook(conn_id: str) -> DbApiHook:
+    # When a DAG is parsed, neither of these is needed.
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException
+
+    connection = BaseHook.get_connection(conn_id)
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]  # Airflow's
+    except (AirflowException, ImportError, AttributeError) as error:  # an unknown type, a missing driver, no hook
+        raise TypeError(f"{_no_sql_hook(conn_id, connection.conn_type)} ({error})") from error
+    if not isinstance(hook, DbApiHook):
+        raise TypeError(_no_sql_hook(conn_id, connection.conn_type))
+    return hook
+
+
+def _no_sql_hook(conn_id: str, conn_type: str | None) -> str:
+    return f"connection {conn_id!r} has type {conn_type!r}, which has no SQL hook: install its provider"
+
+
+def _wall(moment: datetime) -> str:
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,158 @@
+"""What an Airflow connection says: its fields as the client wants them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.hooks._metrics import count_in_a_task
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_ampexp.client import ManagementClient
+
+
+CONNECTION_TYPE = "amplitude_experiment"
+_EXTRAS = ("region", "project_id", "base_url", "timeout", "retry_for")
+# Airflow's fields that hold no note of a person but say where to go, and what to put there instead. A login goes
+# nowhere, and many keep there whose key it is.
+_UNUSED = {"host": "the extra base_url", "schema": "the extra project_id", "port": "the extra base_url"}
+_OTHER_NAMES = {
+    "url": "base_url",
+    "host": "base_url",
+    "endpoint": "base_url",
+    "project": "project_id",
+    "key": "password",
+    "apikey": "password",
+    "token": "password",
+}
+
+
+@dataclass(frozen=True)
+class ConnectionFields:
+    """The fields of a connection, checked. ``repr`` does not show the key."""
+
+    key: str
+    region: str
+    base_url: str | None
+    project_id: str | None
+    timeout: float
+    retry_for: float
+
+    @classmethod
+    def of(cls, connection: Connection) -> ConnectionFields:
+        """Read them. The web form, a URI and JSON each spell numbers and empty fields in their own way.
+
+        A connection of another type is refused, because its password is for another service. A field that is not read
+        here is refused, because a misspelt ``base_url`` would send everything to production.
+
+        :raises InvalidInputError: names the field and the connection, never the key
+        """
+        conn_id, conn_type = connection.conn_id, connection.conn_type or ""
+        if conn_type.replace("-", "_") != CONNECTION_TYPE:
+            del connection
+            is_now = f"has type {conn_type!r}" if conn_type else "has no type"
+            raise InvalidInputError("conn_type", f"connection {conn_id!r} {is_now}, expected {CONNECTION_TYPE!r}")
+        try:
+            extra = _extra(connection.extra)
+            _refuse_what_is_not_read(connection, extra)
+            region = (_text(extra, "region") or "us").lower()
+            base_url = _text(extra, "base_url")
+            validate.region(region)
+            if base_url is not None and (wrong := validate.base_url_problem(base_url)) is not None:
+                raise InvalidInputError("base_url", wrong)
+            if (wrong := validate.key_problem((connection.password or "").strip())) is not None:
+                raise InvalidInputError("password", wrong)
+            return cls(
+                key=(connection.password or "").strip(),
+                region=region,
+                base_url=base_url,
+                project_id=_text(extra, "project_id"),
+                timeout=validate.timeout("timeout", _seconds(extra, "timeout", 30.0)),
+                retry_for=_seconds(extra, "retry_for", 120.0),
+            )
+        except InvalidInputError as error:
+            field, problem = error.field, f"{error.problem} (connection {conn_id!r})"
+        # A traceback may show local variables, and a connection of Airflow shows its password.
+        del connection
+        raise InvalidInputError(field, problem)
+
+    def connect(self, *, timeout: float | None = None, retry_for: float | None = None) -> ManagementClient:
+        """A client of one's own, which the caller closes. The arguments override the connection's."""
+        from airflow_provider_ampexp.client import ManagementClient
+
+        client = ManagementClient(
+            self.key,
+            region=self.region,
+            base_url=self.base_url,
+            timeout=self.timeout if timeout is None else timeout,
+            retry_for=self.retry_for if retry_for is None else retry_for,
+        )
+        client.requests.on_each = count_in_a_task
+        return client
+
+    def __repr__(self) -> str:
+        return f"<ConnectionFields {self.base_url or self.region}>"
+
+
+def _refuse_what_is_not_read(connection: Connection, extra: Mapping[str, Any]) -> None:
+    for field, instead in _UNUSED.items():
+        if getattr(connection, field, None):
+            raise InvalidInputError(field, f"this field is not read; use {instead}")
+    # A URI such as amplitude-experiment://ampex_...@/ has the key as its login, and no password.
+    if (connection.login or "").startswith("ampex_"):
+        raise InvalidInputError("login", "the key was expected as the password, got it as the login")
+    for name, value in extra.items():
+        if name not in _EXTRAS and value not in (None, ""):
+            raise InvalidInputError(name, f"there is no such extra; {_suggestion(name)}")
+
+
+def _suggestion(name: str) -> str:
+    """The known field whose name is nearest, or all of them."""
+    plain = _plain(name.removeprefix(f"extra__{CONNECTION_TYPE}__"))
+    by_plain = {**_OTHER_NAMES, **{_plain(one): one for one in _EXTRAS}}
+    nearest = difflib.get_close_matches(plain, by_plain, n=1)
+    return f"did you mean {by_plain[nearest[0]]}?" if nearest else f"expected one of {', '.join(_EXTRAS)}"
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _extra(text: str | None) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    try:
+        extra = json.loads(text)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise InvalidInputError("extra", "not a JSON object")
+    return extra
+
+
+def _text(extra: Mapping[str, Any], field: str) -> str | None:
+    value = extra.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInputError(field, f"{value!r} is not a text")
+    return str(value).strip() or None
+
+
+def _seconds(extra: Mapping[str, Any], field: str, default: float) -> float:
+    value = extra.get(field)
+    if value is None or value == "":
+        return default
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise InvalidInputError(field, f"{value!r} is not a number of seconds") from None
+    return validate.seconds(field, value)

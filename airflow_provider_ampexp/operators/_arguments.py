@@ -1,0 +1,211 @@
+"""Arguments of operators, as they come: written into the DAG, rendered from a template, or from another task.
+
+A template renders to text unless the DAG says ``render_template_as_native_obj=True``, so ``"25"`` is as good as ``25``
+and ``"['ana', 'bob']"`` as good as the list. A text without Jinja is what it says in either mode. What does not fit is
+refused with the argument's name.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
+from airflow_provider_ampexp.rollout import _plan as plan
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_T = TypeVar("_T")
+# What a template renders to where a Param or an XCom is missing.
+_NOTHING = ("None", "null", "undefined")
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+def check_literal(field: str, value: object, read: Callable[[str, object], object]) -> None:
+    """Refuse a wrong value while the DAG is parsed, unless it is only known when the task runs.
+
+    :raises InvalidInputError: names the argument
+    """
+    if is_literal(value):
+        read(field, value)
+
+
+def is_literal(value: object) -> bool:
+    """Whether the value is what it says: neither a template nor something that another task gives."""
+    if isinstance(value, str):
+        return not any(mark in value for mark in _TEMPLATE_MARKS)
+    if isinstance(value, Mapping):
+        return all(is_literal(one) for one in value.values())
+    if isinstance(value, list | tuple | set):
+        return all(is_literal(one) for one in value)
+    return not hasattr(value, "resolve")  # XComArg and what else Airflow resolves when the task runs
+
+
+def has_no_jinja(content: str, environment: Environment | None) -> bool:
+    """Whether rendering leaves a text as it is. A DAG can choose other marks (``jinja_environment_kwargs``)."""
+    if environment is None:
+        return is_literal(content)
+    marks = (
+        environment.variable_start_string,
+        environment.block_start_string,
+        environment.comment_start_string,
+        environment.line_statement_prefix,
+        environment.line_comment_prefix,
+    )
+    return not any(mark and mark in content for mark in marks)
+
+
+def text(field: str, value: object) -> str:
+    """A key or an id. A number is taken as its text: native rendering makes one of an id."""
+    if value in _NOTHING:
+        raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
+    return validate.name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def percentage(field: str, value: object) -> int:
+    """A whole number from 0 to 100."""
+    return validate.percentage(field, _number(value))
+
+
+def switch(field: str, value: object) -> bool:
+    """True or false, or the text of it."""
+    known = {"true": True, "false": False}
+    found = known.get(value.strip().lower(), value) if isinstance(value, str) else value
+    validate.switch(field, found)
+    return bool(found)
+
+
+def texts(field: str, value: object) -> list[str]:
+    """User, device or deployment ids: a list, or the text of one."""
+    return validate.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))])
+
+
+def interval(field: str, value: object) -> float:
+    """The time between two looks, in seconds."""
+    return plan.interval(field, value)
+
+
+def one_of(*known: str) -> Callable[[str, object], str]:
+    """One of some words."""
+
+    def read(field: str, value: object) -> str:
+        if value not in known:
+            raise InvalidInputError(field, f"{value!r} is none of {', '.join(known)}")
+        return str(value)
+
+    return read
+
+
+def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | None]:
+    """The same, or ``None`` for not given."""
+    return lambda field, value: None if value is None else read(field, value)
+
+
+def words(field: str, value: object) -> str:
+    """A text that may be empty, such as a description."""
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"{value!r} is not a text")
+    return value
+
+
+def json_element(field: str, value: object) -> Json:
+    """Whatever JSON can say."""
+    validate.json_element(field, value)
+    return cast("Json", value)
+
+
+def mapping(field: str, value: object) -> dict[str, Any]:
+    """Fields with their values, or the text of them."""
+    found = _parsed(value)
+    if not isinstance(found, Mapping):
+        raise InvalidInputError(field, f"fields with their values are wanted, not {found!r}")
+    return {str(key): one for key, one in found.items()}
+
+
+def weights(field: str, value: object) -> dict[str, int]:
+    """Variant keys with their weights."""
+    return {key: weight(f"{field}.{key}", one) for key, one in mapping(field, value).items()}
+
+
+def weight(field: str, value: object) -> int:
+    """A variant's weight: a number, 0 or more."""
+    return cast("int", validate.weight(field, _number(value)))
+
+
+def variant_fields(field: str, value: object) -> VariantFields:
+    """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
+    found = _converted(field, value, {"rolloutWeight": weight})
+    validate.known_names(field, found, VariantFields.__annotations__)
+    return cast("VariantFields", validate.variant_fields(found, field))
+
+
+def variants(field: str, value: object) -> list[VariantFields]:
+    """A list of variants (contract: *variants*)."""
+    return [variant_fields(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))]
+
+
+def segments(field: str, value: object) -> list[TargetSegment]:
+    """A list of target segments (contract: *targetSegments*)."""
+    reads = {"percentage": percentage, "rolloutWeights": weights}
+    return [
+        cast("TargetSegment", _converted(f"{field}[{place}]", one, reads))
+        for place, one in enumerate(_a_list(field, value))
+    ]
+
+
+def edit_fields(field: str, value: object) -> EditFields:
+    """Fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
+    reads: dict[str, Callable[[str, object], object]] = {
+        "rolloutPercentage": percentage,
+        "enabled": switch,
+        "archive": switch,
+        "stickyBucketing": switch,
+        "targetSegments": segments,
+    }
+    found = _converted(field, value, reads)
+    if not found:
+        raise InvalidInputError(field, "nothing to change is named")
+    validate.known_names(field, found, EditFields.__annotations__)
+    return cast("EditFields", validate.flag_fields(found, patched=True))
+
+
+def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, object], object]]) -> dict[str, Any]:
+    return {
+        name: reads[name](f"{field}.{name}", one) if name in reads else one
+        for name, one in mapping(field, value).items()
+    }
+
+
+def _a_list(field: str, value: object) -> list[object]:
+    found = _parsed(value)
+    # What can be read only once is empty when the task runs, for it was looked through when the DAG was parsed.
+    if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
+        raise InvalidInputError(field, f"a list is wanted, not {found!r}")
+    return list(found)
+
+
+def _number(value: object) -> object:
+    """The number that a text is; anything else as it came, for the check to refuse."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
+def _parsed(value: object) -> object:
+    """What a text says in JSON or as a Python literal; anything else as it came."""
+    if isinstance(value, str):
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return parse(value)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+    return value

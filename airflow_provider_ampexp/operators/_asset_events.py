@@ -1,0 +1,92 @@
+"""What a task that changed a flag tells the assets among its outlets.
+
+Airflow emits an event for every outlet of a task that succeeded, changed or not. So a task that changed nothing takes
+its flag's asset off its own outlets: the process that runs it has them as a copy, and the DAG keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp.assets import SCHEME, asset_uri
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._errors import ManagementApiError
+from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.ensure._flag_ref import Target
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
+    from airflow_provider_ampexp.client.types import Version
+    from airflow_provider_ampexp.ensure import OutcomeXCom
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+    from airflow_provider_ampexp.operators._base import AmplitudeOperator
+
+
+def tell_assets(
+    task: AmplitudeOperator, context: Context, hook: AmplitudeExperimentHook, kind: Kind, outcome: OutcomeXCom
+) -> None:
+    """Let the events of this task's outlets say what it changed.
+
+    The event of the flag's asset has ``{"from", "to", "version", "by", "url"}`` as ``extra``. An ``AssetAlias`` gets
+    the asset added with the same, for tasks that only learn when they run which flag it is. Nothing is emitted where
+    nothing changed, and for no other flag. It needs 1 request, where something changed and there is such an outlet.
+    """
+    from airflow.sdk import Asset, AssetAlias
+
+    ours = [one for one in task.outlets if str(getattr(one, "uri", "")).startswith(f"{SCHEME}://")]
+    aliases = [one for one in task.outlets if isinstance(one, AssetAlias)]
+    silent = ours
+    if outcome["changed"] and (ours or aliases):
+        endpoints = Target(kind, id=outcome["id"]).endpoints(hook.client)
+        uri, extra = _event(task, hook, endpoints, outcome)
+        silent = [one for one in ours if one.uri != uri]
+        for one in silent:
+            task.log.warning("No event for the outlet %s: what was changed here is %s.", one.uri, uri)
+        events: Any = context.get("outlet_events")
+        if events is not None:  # there are none outside of a task
+            for one in ours:
+                if one not in silent:
+                    events[one].extra.update(extra)
+            for alias in aliases:
+                events[alias].add(Asset(uri, group=SCHEME), extra=extra)
+    task.outlets = [one for one in task.outlets if not any(one is other for other in silent)]
+
+
+def _event(
+    task: AmplitudeOperator, hook: AmplitudeExperimentHook, endpoints: FlagEndpoints, outcome: OutcomeXCom
+) -> tuple[str, dict[str, Any]]:
+    """The URI of what was changed, and what is told of the change."""
+    try:
+        made = _version_that_made(endpoints.versions(outcome["id"]), outcome["after"])
+    except ManagementApiError as error:
+        # The change is made, and a retry would find nothing to change and tell nobody.
+        task.log.warning("The event of %s says neither version nor by whom: %s", task.outlets, error)
+        made = {}
+    config = config_of(made)
+    key = str(outcome["key"] or config.get("key") or outcome["id"])
+    project_id = str(config.get("projectId") or task.project_of(hook) or "unknown")
+    uri = asset_uri(endpoints.kind, key, project_id=project_id, region=hook.fields.region)
+    by = made.get("createdBy")
+    return uri, {
+        "from": outcome["before"],
+        "to": outcome["after"],
+        "version": made.get("version"),
+        "by": None if by is None else actor_name(by),
+        "url": outcome["url"],
+    }
+
+
+def _version_that_made(versions: list[Version], after: object) -> Version:
+    """The oldest of the newest unbroken run of versions that show what was brought about; else the newest."""
+    newest = sorted(versions, key=version_number, reverse=True)
+    made: Version = newest[0] if newest else {}
+    if isinstance(after, Mapping):
+        for one in newest:
+            config: Mapping[str, Any] = config_of(one)
+            if any(name not in config or config[name] != value for name, value in after.items()):
+                break
+            made = one
+    return made

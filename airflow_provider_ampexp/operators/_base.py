@@ -1,0 +1,146 @@
+"""What the operators and sensors of this provider share: the connection, and which flag or experiment is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+from airflow_provider_ampexp.links.amplitude import AmplitudeLink
+from airflow_provider_ampexp.operators import _arguments as arguments
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from jinja2 import Environment
+
+_DEFAULT_CONNECTION = AmplitudeExperimentHook.default_conn_name
+
+
+class AmplitudeOperator(BaseOperator):
+    """A task that works through a connection of the type ``amplitude_experiment``.
+
+    :param amplitude_conn_id: the connection (templated)
+    :param project_id: the id of the project; that of the connection if not given (templated)
+    """
+
+    template_fields: Sequence[str] = ("amplitude_conn_id", "project_id")
+    operator_extra_links = (AmplitudeLink(),)
+    ui_color = "#dfe9ff"
+
+    def __init__(
+        self, *, amplitude_conn_id: str = _DEFAULT_CONNECTION, project_id: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.amplitude_conn_id = amplitude_conn_id
+        self.project_id = project_id
+        arguments.check_literal("amplitude_conn_id", amplitude_conn_id, arguments.text)
+        arguments.check_literal("project_id", project_id, arguments.optional(arguments.text))
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render the templates in a value. A text without Jinja stays what it is.
+
+        With ``render_template_as_native_obj`` Airflow reads every text as Python: the key ``"1_000"`` as the number
+        1000, the user ``"+4810"`` as 4810.
+        """
+        if isinstance(content, str) and arguments.has_no_jinja(content, jinja_env):
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def _do_render_template_fields(self, parent: Any, template_fields: Iterable[str], *more: Any, **named: Any) -> None:
+        """Render, and refuse an argument that was given and has become ``None``: that is not "not given"."""
+        before = {name: getattr(parent, name) for name in template_fields}
+        super()._do_render_template_fields(parent, template_fields, *more, **named)
+        for name, value in before.items():
+            if value is not None and getattr(parent, name, value) is None:
+                raise AirflowFailException(
+                    f"Rendering task {self.task_id!r} failed: {name} became None: a Param or an XCom is missing. "
+                    "Nothing was sent. Correct the template or the task that gives the value."
+                )
+
+    def hook(self) -> AmplitudeExperimentHook:
+        """A hook for the connection, to be closed by who asked for it (``with``)."""
+        return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
+
+    def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
+        """The project: the one that this task names, or else the connection's."""
+        named = arguments.optional(arguments.text)("project_id", self.project_id)
+        return hook.project_id if named is None else named
+
+    def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
+        """The same for what cannot be done without one.
+
+        :raises InvalidInputError: when there is none
+        """
+        if project_id := self.project_of(hook):
+            return project_id
+        raise InvalidInputError("project_id", f"name it here or in the connection {hook.amplitude_conn_id!r}")
+
+
+class AmplitudeTargetOperator(AmplitudeOperator):
+    """A task for one flag or one experiment, named by exactly one of the first four arguments.
+
+    :param flag_key: the key of a flag (templated)
+    :param flag_id: the id of a flag (templated)
+    :param experiment_key: the key of an experiment (templated)
+    :param experiment_id: the id of an experiment (templated)
+    :param project_id: the project in which a key is looked up; that of the connection if not given (templated)
+    :param amplitude_conn_id: the connection (templated)
+    :raises InvalidInputError: while the DAG is parsed, unless exactly one of the first four is given
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeOperator.template_fields,
+        "flag_key",
+        "flag_id",
+        "experiment_key",
+        "experiment_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        flag_key: str | None = None,
+        flag_id: str | None = None,
+        experiment_key: str | None = None,
+        experiment_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flag_key = flag_key
+        self.flag_id = flag_id
+        self.experiment_key = experiment_key
+        self.experiment_id = experiment_id
+        # What is only known when the task runs stands in as some text: now it counts only how many are given.
+        read = arguments.optional(arguments.text)
+        Target.of(
+            **{way: read(way, one) if arguments.is_literal(one) else "later" for way, one in self._ways().items()}
+        )
+
+    def target(self, project_id: str | None) -> Target:
+        """Which flag or experiment is meant, once the arguments are rendered."""
+        read = arguments.optional(arguments.text)
+        return Target.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
+
+    def described(self) -> str:
+        """Which flag or experiment is meant, in words, for logs and errors; also when the arguments are wrong."""
+        way, value = next(((way, value) for way, value in self._ways().items() if value is not None), ("flag", None))
+        return f"{way.partition('_')[0]} {value!r}"
+
+    def _ways(self) -> dict[str, str | None]:
+        return {
+            "flag_key": self.flag_key,
+            "flag_id": self.flag_id,
+            "experiment_key": self.experiment_key,
+            "experiment_id": self.experiment_id,
+        }

@@ -1,0 +1,42 @@
+"""Calls to Airflow that must not keep a rollout waiting: Airflow may be away just when a check fails.
+
+A task talks to Airflow through one socket, and Airflow's own retries make a call take minutes while its API server is
+away. So what is only noted in Airflow is noted beside the rollout, and waited for briefly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+
+T = TypeVar("T")
+LIMIT = 2.0
+"""For how many seconds an answer of Airflow is waited for."""
+
+_log = logging.getLogger(__name__)
+
+
+def begin(what: str, function: Callable[[], T]) -> LimitedCall[T]:
+    """Begin a call, and do not wait for it.
+
+    :param what: such as ``keep the reason for the rollback``
+    """
+    return time_limit.begin(function, what)
+
+
+def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
+    """Return what the call returned; ``otherwise``, with a warning, where it failed or takes longer than 2 seconds."""
+    try:
+        return call.result(LIMIT)
+    except Exception as error:
+        _log.warning("Airflow did not %s: %s. The rollout goes on without it.", what, error)
+        return otherwise
+
+
+def briefly(what: str, function: Callable[[], T], otherwise: T) -> T:
+    """Make a call to Airflow, and go on without an answer after 2 seconds."""
+    return finish(what, begin(what, function), otherwise)

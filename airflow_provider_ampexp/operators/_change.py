@@ -1,0 +1,154 @@
+"""How a task changes something: connect, bring it to the wanted state, and say what became of it."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._asset_events import tell_assets
+from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
+from airflow_provider_ampexp.operators._errors import doing
+from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_before_a_write
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import Kind
+    from airflow_provider_ampexp.ensure import Outcome, OutcomeXCom, Target
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+_LONGEST_IN_LOG = 300
+
+
+class AmplitudeChangeOperator(AmplitudeOperator):
+    """A task that makes a change.
+
+    It returns (and pushes to XCom) ``{"id", "key", "changed", "before", "after", "url"}``. It reads first and writes
+    only the difference, so that a second run changes nothing and says ``changed: False``.
+    """
+
+    what: ClassVar[str]
+    """What it does, for logs and errors, such as ``archive``."""
+
+    def execute(self, context: Context) -> OutcomeXCom:
+        """Carry out the change.
+
+        :raises AirflowFailException: when no retry can mend what went wrong
+        :raises AmplitudeTaskError: when one may
+        """
+        with doing(f"{self.what} {self.described()}"), self.hook() as hook:
+            outcome = self.carry_out(hook)
+            if (kind := self.changed_kind()) is not None:
+                tell_assets(self, context, hook, kind, outcome.as_xcom())
+        self._say(outcome)
+        show_link(context, outcome.url)
+        return outcome.as_xcom()
+
+    @abstractmethod
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Make the change."""
+
+    @abstractmethod
+    def described(self) -> str:
+        """To what it is done, in words."""
+
+    def changed_kind(self) -> Kind | None:
+        """Whether a flag or an experiment is changed; ``None`` when it is neither."""
+        return None
+
+    def _say(self, outcome: Outcome) -> None:
+        if outcome.changed:
+            self.log.info(
+                "Done: %s %s (id %s). Before: %s. After: %s.",
+                self.what,
+                self.described(),
+                outcome.id,
+                _short(outcome.before),
+                _short(outcome.after),
+            )
+        else:
+            self.log.info(
+                "Nothing to do: %s %s (id %s). It is: %s.",
+                self.what,
+                self.described(),
+                outcome.id,
+                _short(outcome.after),
+            )
+        for note in outcome.notes:
+            self.log.warning("%s", note)
+
+
+class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOperator):
+    """A task that changes one flag or experiment."""
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Find out which flag or experiment is meant, and change it."""
+        return self.change(hook.client, self.target(self.project_of(hook)))
+
+    def changed_kind(self) -> Kind | None:
+        """As its target is named."""
+        return self.target(None).kind
+
+    @abstractmethod
+    def change(self, client: ManagementClient, target: Target) -> Outcome:
+        """Bring the flag or experiment to the wanted state."""
+
+
+class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
+    """A task that changes who gets a flag or experiment, and does not overrule a later change of somebody else.
+
+    :param if_changed_since: what to do when a field that it would change was changed after the run was due and before
+        the run began, as happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the
+        same (templated). Whoever made that change counts. A run that begins within a minute is never out of date.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
+    if_changed_since_default: ClassVar[IfChangedSince] = "fail"
+
+    def __init__(self, *, if_changed_since: IfChangedSince | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.if_changed_since = self.if_changed_since_default if if_changed_since is None else if_changed_since
+        arguments.check_literal("if_changed_since", self.if_changed_since, _if_changed_since)
+        self._context: Context | None = None
+
+    @abstractmethod
+    def written_fields(self) -> Sequence[str]:
+        """The fields that it may change, as the version history calls them."""
+
+    def execute(self, context: Context) -> OutcomeXCom:
+        """Carry out the change, unless the run is out of date.
+
+        :raises AirflowFailException: when it is, or when no retry can mend what went wrong
+        :raises AirflowSkipException: when it is, with ``if_changed_since="skip"``
+        :raises AmplitudeTaskError: when a retry may mend what went wrong
+        """
+        self._context = context
+        return super().execute(context)
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+        """Find out which flag or experiment is meant, and change it."""
+        target = self.target(self.project_of(hook))
+        then = _if_changed_since("if_changed_since", self.if_changed_since)
+        if self._context is not None:
+            refuse_before_a_write(
+                hook.client,
+                target,
+                self._context,
+                self.written_fields(),
+                self.described(),
+                cast("IfChangedSince", then),
+            )
+        return self.change(hook.client, target)
+
+
+_if_changed_since = arguments.one_of(*CHOICES)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_IN_LOG else f"{text[:_LONGEST_IN_LOG]}... ({len(text)} characters)"

@@ -1,0 +1,36 @@
+"""What went wrong, told to Airflow: which errors a retry can mend, and what was being done to which flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.client._errors import ManagementApiError
+from airflow_provider_ampexp.ensure._errors import UnsettledError
+from airflow_provider_ampexp.exceptions import NEEDS_A_PERSON, may_be_momentary, may_pass
+
+_MAY_PASS = (ManagementApiError, UnsettledError)
+
+
+class AmplitudeTaskError(Exception):
+    """The task failed for a reason that may pass: Airflow's ``retries`` apply. What was done stays done."""
+
+
+@contextmanager
+def doing(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
+    """Say in every error what was being done.
+
+    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
+    :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
+    :raises AirflowFailException: when no retry can mend it
+    :raises AmplitudeTaskError: when one may
+    """
+    try:
+        yield
+    except (*NEEDS_A_PERSON, *_MAY_PASS) as error:
+        # What was raised below says nothing more than its message does, so the log is spared its traceback.
+        is_retried = may_pass(error) or (has_begun and may_be_momentary(error))
+        kind = AmplitudeTaskError if is_retried else AirflowFailException
+        raise kind(f"Could not {what if isinstance(what, str) else what()}. {error}") from None

@@ -1,0 +1,1 @@
+"""The tasks of a rollout: ramp, stage, approval and rollback, over one base."""

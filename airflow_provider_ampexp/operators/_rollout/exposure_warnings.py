@@ -1,0 +1,67 @@
+"""What keeps a rollout from reaching users, told at its start: in the log and in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import FlagConfig
+    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.rollout import Memory
+
+
+def warn_of_what_keeps_users_out(flag: RollingFlag, memory: Memory, log: Logger) -> Memory:
+    """Log each reason, and remember it for the record: 1 request for each flag that this one depends on."""
+    for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
+        log.warning("Users may not get %s: %s", flag.config.get("key") or flag.id, why)
+        memory = memory.recorded("warning", flag.now, {"why": why})
+    return memory
+
+
+def _own_reasons(flag: RollingFlag) -> Iterator[str]:
+    if flag.config.get("deployments") == []:
+        yield "it is enabled in no deployment, so that it reaches nobody."
+    if flag.config.get("variants") == []:
+        yield "it has no variant, so that nobody gets one."
+    elif flag.weights and not any(flag.weights.values()):
+        yield "all its weights are zero, so that nobody gets a variant."
+
+
+def _reasons_of_parents(flag: RollingFlag) -> Iterator[str]:
+    dependencies = flag.seen.audience.shown.get("parentDependencies") or {}
+    parents = dependencies.get("flags")
+    for parent in parents if isinstance(parents, Mapping) else ():
+        if reason := _why_it_does_not_serve(flag.client, str(parent)):
+            yield f"it depends on flag {parent}, which {reason}."
+
+
+def _why_it_does_not_serve(client: ManagementClient, parent: str) -> str | None:
+    try:
+        config = _read(client, parent)
+    except ManagementApiError as error:
+        return f"could not be read ({error})"
+    if config.get("deleted"):
+        return "is archived"
+    if config.get("enabled") is False:
+        return "is disabled"
+    percentages = [config.get("rolloutPercentage"), *(one.get("percentage") for one in _segments(config))]
+    if all(percentage == 0 for percentage in percentages):
+        return "is at 0 %"
+    return None
+
+
+def _read(client: ManagementClient, parent: str) -> FlagConfig:
+    try:
+        return client.flags.get(parent)
+    except NotFoundError:
+        return client.experiments.get(parent)
+
+
+def _segments(config: FlagConfig) -> Iterator[Mapping[str, object]]:
+    yield from config.get("targetSegments") or ()

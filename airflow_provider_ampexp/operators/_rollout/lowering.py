@@ -1,0 +1,72 @@
+"""Carrying out a rollback: lower, read it back, and say loudly when that cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.exceptions import may_pass
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.rollout import Position
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+
+
+def lower(context: Context, flag: RollingFlag, to: Position, why: str, described: str) -> None:
+    """Take the flag down to ``to``, and confirm it by reading.
+
+    Takes what :func:`about_to_lower` takes, and raises what that does.
+    """
+    with about_to_lower(context, flag, to, why, described):
+        flag.lower_to(to)
+    flag.failure_note.finish()
+
+
+@contextmanager
+def about_to_lower(
+    context: Context, flag: RollingFlag, to: Position | None, why: str, described: str
+) -> Iterator[None]:
+    """Report every error, and an interruption, as a rollback that is not confirmed.
+
+    :param to: where it goes; ``None`` where the flag is to be left as it is
+    :param why: what failed; a next attempt finds it, if this one dies on the way
+    :param described: which flag, in words
+    :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
+    :raises AirflowFailException: when it is not confirmed, and a person has to act
+    """
+    before = flag.seen.position
+    wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
+    words = (
+        f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
+        f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now."
+    )
+    flag.failure_note.begin(context, why)
+    try:
+        with flag.last_words(words):
+            yield
+    except BaseException as error:
+        flag.failure_note.finish()
+        if not isinstance(error, Exception):
+            raise  # what ends the task: its last words are said above
+        kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+        raise kind(f"{words} {error}") from None
+
+
+def confirmed(flag: RollingFlag) -> str:
+    """Say what was confirmed: the percentage; and who gets the feature all the same."""
+    ways = who_gets_it(flag).get("still_through")
+    if not ways:
+        return "and confirmed it by reading"
+    return f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
+
+
+def who_gets_it(flag: RollingFlag) -> dict[str, list[str]]:
+    """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
+    ways = flag.seen.audience.ways_in() if flag.seen.position.enabled else []
+    return {"still_through": ways} if ways else {}

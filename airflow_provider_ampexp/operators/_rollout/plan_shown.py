@@ -1,0 +1,26 @@
+"""What a rollout is about to do, where the Rollouts page finds it. Nothing that a rollout decides rests on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.rollout import RolloutPlan
+
+PLAN_XCOM = "rollout_plan"
+
+
+def show_plan(context: Mapping[str, Any], plan: RolloutPlan, flag: RollingFlag, amplitude_conn_id: str) -> None:
+    """Put the plan in the XCom ``rollout_plan``. Outside of a task there is nowhere to put it."""
+    if (ti := context.get("ti")) is None:
+        return
+    value = {
+        "amplitude_conn_id": amplitude_conn_id,
+        "kind": flag.target.kind,
+        "id": flag.id,
+        "key": flag.config.get("key"),
+        "plan": plan.as_json(),
+    }
+    ti.xcom_push(key=PLAN_XCOM, value=value)

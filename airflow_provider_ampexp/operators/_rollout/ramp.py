@@ -1,0 +1,462 @@
+"""``AmplitudeRampRolloutOperator``: take a flag from nothing to everybody, stage by stage, with a soak after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
+from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.guardrails._base import Guardrail
+from airflow_provider_ampexp.guardrails._callable import CheckFunction, as_guardrails
+from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._asset_events import tell_assets
+from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
+from airflow_provider_ampexp.operators._bounded_call import briefly
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_a_ramp
+from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
+from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_what_keeps_users_out
+from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
+from airflow_provider_ampexp.operators._rollout.lowering import about_to_lower
+from airflow_provider_ampexp.operators._rollout.plan_arguments import check_planned, planned
+from airflow_provider_ampexp.operators._rollout.plan_shown import show_plan
+from airflow_provider_ampexp.operators._rollout.record import keep_record, kept_if_it_fails, noted
+from airflow_provider_ampexp.operators._rollout.run_guardrails import ask_guardrails, preflight_guardrails
+from airflow_provider_ampexp.operators._rollout.termination import roll_back, stop
+from airflow_provider_ampexp.polling._soak_condition import SoakWatch
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.rollout import (
+    AskForApproval,
+    ChangeWindow,
+    Check,
+    Done,
+    Memory,
+    Preflight,
+    Raise,
+    RollBack,
+    RolloutPlan,
+    Stage,
+    Stop,
+    Wait,
+    decide,
+)
+from airflow_provider_ampexp.rollout._actions import Act, SwitchOffSticky, in_words
+from airflow_provider_ampexp.rollout._decision import audience_drift
+from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout._plan import (
+    HOLD_TIMEOUT,
+    Decided,
+    OnDrift,
+    OnHoldTimeout,
+    RollbackTo,
+    Soak,
+    Sticky,
+    interval,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+    from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+
+# Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
+# begun a moment later than was thought.
+_SHORT_WAIT = 2.0
+# How long after its end Airflow ends a wait whose trigger was lost; an outage of the service or the triggerer may take
+# up to that. The failed attempt is retried, and finds its place in the flag's history.
+_LOST_AFTER = timedelta(hours=6)
+
+
+_if_changed_since = arguments.one_of(*CHOICES)
+_DEFAULTS_OF = ("dag", "task_group")
+
+
+class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
+    """Raise the rollout percentage stage by stage, soaking after each, and roll back when a check fails.
+
+    It holds a worker only while it writes or checks; a soak is spent in the triggerer. Where the rollout stands and
+    since when is read from the flag and its version history, on the service's own clock: a killed worker, a cleared
+    task or a restarted scheduler finds its place again, and no soak is cut short or begun anew. It never lowers the
+    percentage but in a rollback, and stops when somebody changes the flag meanwhile.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
+        with soaks of their own, or a text of either (templated)
+    :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
+        itself: a ``timedelta``, or a text such as ``"2h"``. Without it each stage but the last needs a soak of its own;
+        ``0`` is no soak, on purpose. A bare number is refused: it has no unit. (templated)
+    :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
+    :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise
+        waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
+    :param check_every: how often the guardrails are asked during a soak; if not given, only at its end. No raise rests
+        on an answer older than this (5 minutes if not given). (templated)
+    :param preflight: before the first raise, ask each guardrail once whether it can answer at all. One that cannot (no
+        such connection, a mistake in its SQL) fails the task before any user gets the feature. Its verdict does not
+        count.
+    :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow` outside of which nothing is raised. A
+        rollback waits for nothing.
+    :param rollback: where a failed check takes the flag: ``"start"`` (what it was before this rollout),
+        ``"previous"`` (one stage down), a percentage, ``"off"`` (0 and disabled) or ``"hold"`` (leave it) (templated)
+    :param on_drift: when somebody else changes the flag meanwhile, ``"stop"`` and touch nothing, or ``"adopt"`` and go
+        on from there (templated)
+    :param hold_tag: while the flag carries this tag nothing is raised, and guardrails go on: so a person holds a
+        rollout from Amplitude. Taking the tag away lets it go on. (templated)
+    :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
+        the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
+        (templated)
+    :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
+        (templated)
+    :param catch_all: the target segment that has no conditions on purpose. The API shows no conditions of a segment for
+        a cohort, so a ramp of a segment is refused beside any other segment without conditions. (templated)
+    :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
+        happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
+    :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold the rollout at a
+        stage, counted from the first such answer in a row: a ``timedelta`` or a text such as ``"12h"``; ``None`` for
+        as long as they like. A person's ``hold_tag`` has no limit. (templated)
+    :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag as it is and fails the task, ``"rollback"``
+        takes it to ``rollback`` (templated)
+    :param enable: enable a disabled flag together with the first stage
+    :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
+        ``"1m"``
+    :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
+
+    Where neither the task nor ``default_args`` names ``retries``, there are 5 (or ``[core] default_task_retries``,
+    where that is more), after 30 seconds, 1, 2, 4 and 8 minutes. ``retries=0`` is no retries.
+
+    :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
+
+    It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
+    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also when it failed.
+    Of more than 200 lines the oldest checks are given up, and those of an attempt that died; the log has every one.
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeTargetOperator.template_fields,
+        "stages",
+        "soak",
+        "segment",
+        "check_every",
+        "rollback",
+        "on_drift",
+        "hold_tag",
+        "hold_timeout",
+        "on_hold_timeout",
+        "sticky",
+        "decided",
+        "catch_all",
+        "if_changed_since",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
+    ui_color = "#cfe8d5"
+
+    def __init__(
+        self,
+        *,
+        stages: Sequence[int | Stage | Mapping[str, Any]] | str,
+        soak: Soak | None = None,
+        segment: str | None = None,
+        guardrails: Iterable[Guardrail | CheckFunction] = (),
+        check_every: Soak | None = None,
+        preflight: bool = True,
+        window: ChangeWindow | None = None,
+        rollback: RollbackTo | str = "start",
+        on_drift: OnDrift | str = "stop",
+        hold_tag: str = "rollout-hold",
+        hold_timeout: Soak | None = HOLD_TIMEOUT,
+        on_hold_timeout: OnHoldTimeout | str = "stop",
+        sticky: Sticky | str = "refuse",
+        decided: Decided | str = "refuse",
+        catch_all: str | None = None,
+        if_changed_since: IfChangedSince | str = "fail",
+        enable: bool = True,
+        poll_interval: Soak = 60.0,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, **own_retries({*kwargs, *kwargs.get("default_args", {})}))
+        self.stages = stages
+        self.soak = soak
+        self.segment = segment
+        self.guardrails = as_guardrails(guardrails)
+        self.check_every = check_every
+        self.preflight = preflight
+        self.window = window
+        self.rollback = rollback
+        self.on_drift = on_drift
+        self.hold_tag = hold_tag
+        self.hold_timeout = hold_timeout
+        self.on_hold_timeout = on_hold_timeout
+        self.sticky = sticky
+        self.decided = decided
+        self.catch_all = catch_all
+        self.if_changed_since = if_changed_since
+        self.enable = enable
+        self.poll_interval = interval("poll_interval", poll_interval)
+        self.deferrable = deferrable
+        self._flag: RollingFlag | None = None
+        validate.switch("deferrable", deferrable)
+        arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
+        check_planned(self)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Begin a mapped task. The scheduler counts its retries, so they are known before the task is made."""
+        begun = super().partial(**kwargs)
+        defaults = [
+            kwargs.get("default_args"),
+            *(getattr(begun.kwargs[of], "default_args", None) for of in _DEFAULTS_OF),
+        ]
+        begun.kwargs.update(own_retries({*kwargs, *(name for given in defaults for name in given or {})}))
+        return begun
+
+    def plan(self) -> RolloutPlan:
+        """The plan, once the arguments are rendered.
+
+        :raises InvalidInputError: names the argument that is wrong
+        """
+        return planned(self)
+
+    def execute(self, context: Context) -> OutcomeXCom:
+        """Begin, or begin again after a crash: the flag tells where it stands."""
+        has_begun = self.follows_another_task or attempts.is_automatic_retry(context, self.retries)
+        # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
+        with doing(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
+            plan = self.plan()
+            target = self.target(self.project_of(hook))
+            flag = self._flag = RollingFlag.find(hook.client, target, plan.segment, plan.catch_all)
+            memory = self.first_memory(context, plan, flag)
+            briefly("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
+            if not memory.is_retry:
+                then = cast("IfChangedSince", _if_changed_since("if_changed_since", self.if_changed_since))
+                refuse_a_ramp(context, plan, flag, self.described(), then)
+            if not self.follows_another_task:
+                memory = warn_of_what_keeps_users_out(flag, memory, self.log)
+            outcome = self.reconcile(context, plan, flag, memory)
+            tell_assets(self, context, hook, flag.target.kind, outcome)
+            return outcome
+
+    def _show(self, context: Context, plan: RolloutPlan, flag: RollingFlag, hook: AmplitudeExperimentHook) -> None:
+        show_link(context, url_of(hook.client, flag.config))
+        show_plan(context, plan, flag, hook.amplitude_conn_id)
+
+    def on_kill(self) -> None:
+        """Say what users still get. Airflow calls this when the task is ended from outside."""
+        if self._flag is not None and self._flag.said_if_interrupted:
+            self.log.error("%s (ended from outside)", self._flag.said_if_interrupted)
+
+    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
+        """What an attempt knows before its first look."""
+        attempt = attempts.this_attempt(context, self.retries, flag.now)
+        began = None
+        if attempt.is_retry or (self.follows_another_task and not attempt.was_cleared):
+            began = attempt.cleared_at or attempts.run_began(context, flag.now)
+            if attempt.was_cleared or self.follows_another_task:
+                began = began_after_a_clear(plan, flag.seen.history, began)
+        owed = plan.checked and plan.preflight
+        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context), preflight_owed=owed)
+
+    def _purpose(self, context: Context) -> str:
+        """What this attempt is about to do, for its errors."""
+        failed = attempts.failed_before(context)
+        if failed is None:
+            return f"ramp {self.described()}"
+        return (
+            f"finish the rollback of {self.described()}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: "
+            "as far as is known USERS STILL GET IT, look at it in Amplitude now"
+        )
+
+    @property
+    def follows_another_task(self) -> bool:
+        """Whether a task before this one began the rollout, so that the first attempt, too, minds what happened."""
+        return False
+
+    def resume(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        watch: dict[str, Any] | None = None,
+        memory: dict[str, Any] | None = None,
+    ) -> OutcomeXCom:
+        """Go on after a wait.
+
+        :param event: why the wait is over. What is remembered besides the flag is in it, too: ``dag.test()`` and
+            ``airflow dags test`` lose the two arguments that follow.
+        :param watch: what was waited for
+        :param memory: what is remembered besides the flag
+        """
+        said = self._meant_for_this_task(context, event or {})
+        status, why = said.get("status"), said.get("why")
+        watch, memory = watch or said.get("watch"), memory or said.get("memory")
+        if status == "error":
+            raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
+        if status not in ("due", "changed") or watch is None or memory is None:
+            raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
+        with doing(f"ramp {self.described()}", has_begun=True), self.hook() as hook:
+            plan = self.plan()
+            patiently(lambda: hook.fields)
+            if "kind" in watch and "id" in watch:
+                watched = SoakWatch.from_plain(watch)
+                flag = self._flag = RollingFlag(
+                    hook.client, Target(watched.kind, id=watched.id), plan.segment, plan.catch_all
+                )
+                flag.known_clock_error = watched.local_clock_error
+                flag.look(archived=bool(said.get("archived")))
+            else:  # another version of this provider left it
+                flag = self._flag = RollingFlag.find(
+                    hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
+                )
+            remembered = self.remembered(memory, said).with_listed(said.get("audience"))
+            if edited := plan.changes_from(remembered.plan):
+                flag.notes.append(
+                    f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next "
+                    "stage on; the present one keeps its soak and its checks."
+                )
+            outcome = self.reconcile(context, plan, flag, remembered)
+            tell_assets(self, context, hook, flag.target.kind, outcome)
+            return outcome
+
+    def _meant_for_this_task(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was meant for another task only wakes this one: SQLite gives a trigger's id to the next one."""
+        ti = context.get("ti")
+        if ti is None or event.get("ti_id") in (None, str(ti.id)):
+            return event
+        return {"status": "changed"}
+
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+        """What is remembered over a wait, and what the event says besides."""
+        return Memory.from_json(memory)
+
+    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
+        while True:
+            act = decide(plan, flag.seen, memory, flag.now)
+            if not isinstance(act, Stop):
+                flag.notes += audience_drift(plan, flag.seen, memory, flag.now)
+            memory = noted(flag, memory.looked(plan, flag.seen, flag.now), self.log)
+            stands = f"{flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
+            self.log.info("%s: %s. %s: %s.", self.described(), stands, in_words(act), act.why)
+            if isinstance(act, Done):
+                return self.outcome(context, flag, memory)
+            with ended_with_last_words(context, flag, memory, last_words(flag, act, self.described()), self.log):
+                memory = self._carry_out(act, context, plan, flag, memory)
+
+    def _carry_out(self, act: Act, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> Memory:
+        """Do what was decided on.
+
+        :returns: what is remembered then
+        """
+        if isinstance(act, Raise):
+            return self._raise(context, flag, act, memory)
+        if isinstance(act, Check):
+            memory = ask_guardrails(self.guardrails, context, plan, flag, memory, self.log)
+            with kept_if_it_fails(context, flag, memory):
+                self._look_again(context, plan, flag, memory)
+        elif isinstance(act, Preflight):
+            with kept_if_it_fails(context, flag, memory):
+                began = flag.now
+                memory = preflight_guardrails(self.guardrails, context, flag, memory, self.log, self.described())
+                if (flag.now - began).total_seconds() > _SHORT_WAIT:
+                    flag.look(archived=flag.seen.archived)
+        elif isinstance(act, Wait):
+            return self.wait(context, plan, flag, act, memory)
+        elif isinstance(act, SwitchOffSticky):
+            return self._switch_off_sticky(context, flag, memory)
+        elif isinstance(act, AskForApproval):
+            return self.ask_for_approval(context, flag, memory)
+        elif isinstance(act, RollBack):
+            roll_back(context, flag, act, memory, self.described(), self.log)
+        elif isinstance(act, Stop):
+            stop(context, flag, act, memory, self.described())
+        return memory
+
+    def _raise(self, context: Context, flag: RollingFlag, act: Raise, memory: Memory) -> Memory:
+        before, since = flag.seen.position, flag.since(memory)
+        with kept_if_it_fails(context, flag, memory):
+            # What was set, not what is seen now: who disables the flag right after the write is somebody else.
+            after = flag.raise_to(act.stage.percentage)
+        return noted(flag, memory.raised(before, since, after, flag.seen, flag.now), self.log)
+
+    def _switch_off_sticky(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        with kept_if_it_fails(context, flag, memory):
+            flag.switch_off_sticky()
+        return memory.recorded("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})
+
+    def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
+        """Guardrails take their time, and somebody may have moved the flag meanwhile."""
+        act = decide(plan, flag.seen, memory, flag.now)
+        about_to: AbstractContextManager[None] = nullcontext()
+        if isinstance(act, RollBack):
+            about_to = about_to_lower(context, flag, act.to, act.why, self.described())
+        with about_to:
+            flag.look(archived=flag.seen.archived)
+
+    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> Memory:
+        """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
+        tag = plan.hold_tag
+        watch = SoakWatch(
+            flag.target.kind,
+            flag.id,
+            flag.segment,
+            flag.seen.position,
+            act.until,
+            tag,
+            tag in flag.seen.tags,
+            memory.listed or memory.audience,
+            flag.local_clock_error,
+        )
+        if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
+            self.defer_until(context, watch, memory, timedelta(seconds=watch.seconds_left(flag.client)) + _LOST_AFTER)
+        while (event := patiently(lambda: watch.look(flag.client))) is None:
+            time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
+        flag.look(archived=event["archived"])
+        return memory.with_listed(event.get("audience"))
+
+    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory, lasts: timedelta) -> NoReturn:
+        """Free the worker until the trigger says that the wait is over.
+
+        :param lasts: after what Airflow ends a wait whose trigger was lost
+        """
+        ti = context.get("ti")
+        plain = {"watch": watch.as_plain(), "memory": memory.as_json()}
+        trigger = self.trigger_class()(
+            amplitude_conn_id=str(self.amplitude_conn_id),
+            poll_interval=self.poll_interval,
+            ti_id=None if ti is None else str(ti.id),
+            **plain,
+        )
+        self.defer(trigger=trigger, method_name="resume", kwargs=plain, timeout=lasts)
+
+    def trigger_class(self) -> type[AmplitudeSoakTrigger]:
+        """The trigger that waits. It is loaded here, since that takes longer than the parsing of a DAG should."""
+        from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+
+        return AmplitudeSoakTrigger
+
+    def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+        """Ask a person, where the plan has an approval; that is a task of its own."""
+        raise NotImplementedError
+
+    def outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Where it began and where it stands, and the record."""
+        keep_record(context, memory)
+        start, end = memory.start or flag.seen.position, flag.seen.position
+        return {
+            "id": flag.id,
+            "key": flag.config.get("key"),
+            "changed": start != end,
+            "before": start.percentage,
+            "after": end.percentage,
+            "url": url_of(flag.client, flag.config),
+        }

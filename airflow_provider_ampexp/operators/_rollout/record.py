@@ -1,0 +1,51 @@
+"""The record of a rollout: what was done and measured, where an audit finds it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.rollout import Memory
+
+_log = logging.getLogger(__name__)
+
+
+def keep_record(context: Context, memory: Memory) -> None:
+    """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it.
+
+    Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
+    """
+    if (ti := context.get("ti")) is None:
+        return
+    record = list(memory.record)
+    try:
+        ti.xcom_push(key="rollout", value=record)
+    except Exception as error:
+        _log.warning("Airflow did not keep the record of the rollout: %s. The record: %s", error, json.dumps(record))
+
+
+@contextmanager
+def kept_if_it_fails(context: Context, flag: RollingFlag, memory: Memory) -> Iterator[None]:
+    """Keep it also when what is done here fails, with the error as its last line."""
+    try:
+        yield
+    except Exception as error:
+        keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
+        raise
+
+
+def noted(flag: RollingFlag, memory: Memory, log: Logger) -> Memory:
+    """Log and remember whose changes were put back on the way."""
+    for note in flag.notes:
+        log.warning("%s", note)
+        memory = memory.recorded("note", flag.now, {"why": note})
+    flag.notes.clear()
+    return memory

@@ -1,0 +1,112 @@
+"""``AmplitudeRollbackOperator``: takes a flag back when a task of its rollout failed, by itself or by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_provider_ampexp.ensure import OutcomeXCom
+from airflow_provider_ampexp.operators._bounded_call import briefly
+from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
+from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, who_gets_it
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.record import noted
+from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
+from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan, Stop
+from airflow_provider_ampexp.rollout._state import moved_from
+from airflow_provider_ampexp.rollout._teardown import decide_aftermath
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+_FAILED = ("failed", "upstream_failed")
+
+
+class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
+    """Take the flag back to where its rollout says, when a task before this one failed.
+
+    The last task of :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout`, as a teardown: it runs
+    however the stages ended, and is skipped where there is nothing to take back: nothing failed, nothing was raised in
+    this run, or a person changed the flag meanwhile, which is left as it is. Where a stage rolled back by itself, it
+    confirms that.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator`, so that it
+    knows the whole rollout; it raises nothing.
+    """
+
+    ui_color = "#f8d7d0"
+
+    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
+        """Everything since the run began counts."""
+        return Memory(attempts.run_began(context, flag.now))
+
+    @property
+    def follows_another_task(self) -> bool:
+        """The stages began the rollout, and told what keeps users out."""
+        return True
+
+    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+        """Look at what failed and at the flag, and take it back once."""
+        failed = self._failed_tasks(context)
+        if not failed:
+            raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
+        if plan.on_hold_timeout == "stop" and self._held_too_long(context, failed):
+            self._leave(flag, "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there")
+        why = f"failed: {', '.join(failed)}"
+        act = decide_aftermath(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
+        memory = memory.looked(plan, flag.seen, flag.now)
+        before, since = flag.seen.position, flag.since(memory)
+        if isinstance(act, RollBack) and act.to is not None:
+            with ended_with_last_words(context, flag, memory, "", self.log):
+                lower(context, flag, act.to, act.why, self.described())
+            after = flag.seen.position
+            how = confirmed(flag)
+            self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)
+            moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
+            moved |= who_gets_it(flag)
+            memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
+        elif isinstance(act, Done):
+            self.log.info("%s stands at %s, %s: %s.", self.described(), before, confirmed(flag), act.why)
+        elif isinstance(act, Stop) and act.cause == "unknown":
+            raise AirflowFailException(
+                f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "
+                "Lower it in Amplitude."
+            )
+        else:
+            self._leave(flag, act.kept if isinstance(act, RollBack) else act.why)
+        outcome = self.outcome(context, flag, memory)
+        return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
+
+    def _leave(self, flag: RollingFlag, why: str) -> NoReturn:
+        raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
+
+    def _failed_tasks(self, context: Context) -> list[str]:
+        ti = context.get("ti")
+        if ti is None:
+            return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
+        return [task for task, state in self._states(ti).items() if state in _FAILED]
+
+    def _held_too_long(self, context: Context, failed: list[str]) -> bool:
+        """Whether a stage stopped since guardrails held it, as its record tells. Without a record it goes back."""
+        if (ti := context.get("ti")) is None:
+            return False
+        found = briefly("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key="rollout"), None)
+        ends = [record[-1] for record in found or () if isinstance(record, list) and record]
+        return any(end.get("what") == "stop" and end.get("cause") == "held" for end in ends if isinstance(end, dict))
+
+    def _finished_stages(self, context: Context) -> list[int]:
+        """The stages whose tasks ended well, by themselves or by hand: what followed them was no stranger's raise."""
+        ti, dag = context.get("ti"), self.get_dag()
+        if ti is None or dag is None:
+            return []
+        tasks = [dag.get_task(task) for task, state in self._states(ti).items() if state == "success"]
+        return [task.percentage for task in tasks if isinstance(task, AmplitudeStageOperator)]
+
+    def _states(self, ti: RuntimeTaskInstanceProtocol) -> dict[str, str | None]:
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id])
+        found: dict[str, str | None] = states.get(ti.run_id, {})
+        return found

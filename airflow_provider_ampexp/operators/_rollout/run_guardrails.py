@@ -1,0 +1,88 @@
+"""Asking the guardrails of a rollout, and what is remembered of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp.guardrails._base import Guardrail, Moment
+from airflow_provider_ampexp.guardrails._run import ask, preflight
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.rollout import Memory, RolloutPlan, Streak
+from airflow_provider_ampexp.rollout._analysis import joined
+from airflow_provider_ampexp.rollout._plan import in_words
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+
+
+def ask_guardrails(
+    guardrails: Sequence[Guardrail],
+    context: Context,
+    plan: RolloutPlan,
+    flag: RollingFlag,
+    memory: Memory,
+    log: Logger,
+) -> Memory:
+    """Ask all of them about where the flag stands; one log line each."""
+    moment = _moment(context, flag, memory, flag.seen.position.percentage)
+    known = {streak.name: streak for streak in memory.streaks}
+    streaks = []
+    for guardrail, answer in ask(guardrails, moment):
+        streak = known.get(guardrail.name) or Streak(guardrail.name, guardrail.consequence)
+        streak = streak.counted(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
+        log.info("Guardrail at %s: %s", flag.seen.position, streak)
+        streaks.append(streak)
+    judged = memory.judged(streaks, flag.now)
+    if judged.held_since is not None and memory.held_since is None:
+        _tell_that_a_hold_began(plan, flag, judged, log)
+    return judged
+
+
+def _tell_that_a_hold_began(plan: RolloutPlan, flag: RollingFlag, memory: Memory, log: Logger) -> None:
+    _, said = joined(memory.streaks)
+    then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
+    limit = f" After {in_words(plan.hold_timeout)} of this the rollout {then}." if plan.hold_timeout else ""
+    log.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", flag.seen.position, said, limit)
+
+
+def preflight_guardrails(
+    guardrails: Sequence[Guardrail],
+    context: Context,
+    flag: RollingFlag,
+    memory: Memory,
+    log: Logger,
+    described: str,
+) -> Memory:
+    """Ask each guardrail whether it can answer at all, before any user gets the feature.
+
+    :raises AmplitudeTaskError: names each guardrail that cannot, save those that act in no case (``dry_run``)
+    """
+    cannot = []
+    for guardrail, why in preflight(guardrails, _moment(context, flag, memory, flag.seen.position.exposure)):
+        log.warning("Preflight: guardrail %r cannot answer: %s", guardrail.name, why)
+        if not guardrail.consequence.dry_run:
+            cannot.append(f"guardrail {guardrail.name!r} cannot answer: {why}")
+    if cannot:
+        raise AmplitudeTaskError(
+            f"Preflight of {described} failed: {'; '.join(cannot)}. Nothing was raised: it stands at "
+            f"{flag.seen.position}. Correct the guardrail, or set preflight=False."
+        )
+    log.info("Preflight: the guardrails can answer, as far as they act.")
+    return replace(memory, preflight_owed=False)
+
+
+def _moment(context: Context, flag: RollingFlag, memory: Memory, percentage: float) -> Moment:
+    return Moment(
+        flag_key=str(flag.config.get("key")),
+        percentage=percentage,
+        stage_started_at=flag.since(memory),
+        now=flag.now,
+        segment=flag.segment,
+        weights=flag.weights,
+        context=cast("Mapping[str, Any]", context),
+    )

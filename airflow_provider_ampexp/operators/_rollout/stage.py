@@ -1,0 +1,37 @@
+"""``AmplitudeStageOperator``: one stage of a rollout as a task of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.rollout import RolloutPlan
+
+
+class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
+    """Set one stage of a rollout, let it soak and check it, as one task.
+
+    :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout` makes one of these for each stage. Takes the
+    arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator` (``stages`` are those of
+    the whole rollout), and:
+
+    :param percentage: which of the stages is this task's. It is done at once where the flag stands beyond it.
+    :raises AirflowFailException: also when the stage before it was never set: no stage goes over another one's head
+    """
+
+    def __init__(self, *, percentage: int, **kwargs: Any) -> None:
+        self.percentage = percentage  # before what follows, which makes the plan to check it
+        super().__init__(**kwargs)
+        if not isinstance(self.stages, list | tuple):
+            raise InvalidInputError("stages", "must be a list here, since each of them is a task")
+
+    def plan(self) -> RolloutPlan:
+        """The plan of the whole rollout, of which this stage is carried out."""
+        return replace(super().plan(), only=self.percentage)
+
+    @property
+    def follows_another_task(self) -> bool:
+        """Whether an earlier stage's task began the rollout."""
+        return self.percentage != self.plan().stages[0].percentage

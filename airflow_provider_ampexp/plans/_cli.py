@@ -1,0 +1,258 @@
+"""``python -m airflow_provider_ampexp.plans``: check plan files, see what they would do next, print their schema."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
+from airflow_provider_ampexp.plans._errors import Mistake, PlanFileError
+from airflow_provider_ampexp.plans._json_schema import schema_text
+from airflow_provider_ampexp.plans._loader import ReadPlan, plans_of_one_flag, read_plans
+from airflow_provider_ampexp.plans._yaml import Yaml, YamlProblem
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.hooks._connection import ConnectionFields
+
+RIGHT, WRONG, MISUSED = 0, 1, 2
+_RETRY_FOR = 10.0  # somebody is waiting for the answer
+_EPILOG = "It ends with 0 when all is well, 1 when a file or a flag is not, and 2 when there is nothing to look at."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says.
+
+    :returns: the exit code
+    """
+    given = _parser().parse_args(arguments)
+    if given.what == "schema":
+        print(schema_text(), end="")
+        return RIGHT
+    try:
+        read = _read(given.paths, given.default)
+        return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
+    except _Misuse as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+
+
+def check(read: Iterable[ReadPlan | PlanFileError], *, ask: bool = False) -> int:
+    """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them.
+
+    :param ask: ask the SQL guardrails too, with the connections that are known here
+    """
+    made = [_with_dag(plan) for plan in read]
+    mistakes = [mistake for plan in made if isinstance(plan, PlanFileError) for mistake in plan.mistakes]
+    mistakes += plans_of_one_flag(made)
+    if ask:
+        mistakes += _unable(made)
+    for mistake in mistakes:
+        print(mistake)
+    wrong = len({mistake.file for mistake in mistakes})
+    if wrong:
+        print(f"{_count(mistakes, 'mistake')} in {wrong} of {_count(made, 'file')}.")
+        return WRONG
+    print(f"{_count(made, 'file')} checked, no mistakes.")
+    return RIGHT
+
+
+def _unable(made: Iterable[ReadPlan | PlanFileError]) -> list[Mistake]:
+    from airflow_provider_ampexp.guardrails import _run as run
+    from airflow_provider_ampexp.plans._preflight import cannot_answer
+
+    logger = logging.getLogger(run.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # the mistakes say it without a traceback
+    try:
+        return [mistake for plan in made if isinstance(plan, ReadPlan) for mistake in cannot_answer(plan)]
+    finally:
+        logger.setLevel(level)
+
+
+def plan(read: list[ReadPlan | PlanFileError], conn_uri: str | None) -> int:
+    """Print where each flag stands and what comes next. It writes nothing."""
+    made, result, writes = [_with_dag(one) for one in read], RIGHT, 0
+    named = sorted({one.plan.connection for one in made if isinstance(one, ReadPlan)})
+    if conn_uri is not None and len(named) > 1:
+        raise _Misuse(
+            f"--conn-uri is one connection, and the files name {', '.join(named)}; "
+            "set AIRFLOW_CONN_<ID> for each of them, or name the files of one"
+        )
+    with ExitStack() as stack:
+        clients = _Clients(_connection(conn_uri, *named[:1]) if conn_uri is not None else None, stack)
+        for one in made:
+            if isinstance(one, PlanFileError):
+                print(one)
+                result = WRONG
+                continue
+            said, is_right, would_write = _outlook(one, clients)
+            print(f"{one.file}\n{said}")
+            result, writes = result if is_right else WRONG, writes + would_write
+    print(f"{_count(made, 'file')} looked at, nothing was written; {writes} would change a flag now.")
+    return result
+
+
+def _outlook(one: ReadPlan, clients: _Clients) -> tuple[str, bool, bool]:
+    """What is said of one file, whether all is well, and whether it would write now."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from airflow_provider_ampexp.ensure._errors import EnsureError
+    from airflow_provider_ampexp.plans._dry_run import outlook
+
+    try:
+        client, project_id = clients.of(one.plan.connection)
+        seen = outlook(one.plan, client, project_id)
+    except AirflowNotFoundException:
+        name = one.plan.connection
+        return f"  there is no connection {name!r}: give --conn-uri, or set AIRFLOW_CONN_{name.upper()}", False, False
+    except (InvalidInputError, ManagementApiError, EnsureError) as error:
+        return f"  cannot tell: {error}", False, False
+    return f"  now:  {seen.stands}\n  next: {seen.next}", True, seen.would_change
+
+
+class _Clients:
+    """A client for each connection, closed when the command is done."""
+
+    def __init__(self, given: Connection | None, stack: ExitStack) -> None:
+        self._given = given
+        self._stack = stack
+        self._known: dict[str, tuple[ManagementClient, str | None]] = {}
+
+    def of(self, conn_id: str) -> tuple[ManagementClient, str | None]:
+        """The client, and the connection's project."""
+        if conn_id not in self._known:
+            fields = self._fields(conn_id)
+            client = self._stack.enter_context(fields.connect(retry_for=min(fields.retry_for, _RETRY_FOR)))
+            self._known[conn_id] = client, fields.project_id
+        return self._known[conn_id]
+
+    def _fields(self, conn_id: str) -> ConnectionFields:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        from airflow_provider_ampexp.hooks._connection import ConnectionFields
+        from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+        if self._given is not None:
+            return ConnectionFields.of(self._given)
+        try:
+            return AmplitudeExperimentHook(conn_id).fields
+        except AirflowNotFoundException:
+            stored = _stored_connection(conn_id)
+            if stored is None:
+                raise
+            return ConnectionFields.of(stored)
+
+
+def _stored_connection(conn_id: str) -> Any:
+    """The connection in Airflow's database; ``None`` where it has none, or this machine has no such database.
+
+    Outside of a task, Airflow's SDK looks at the environment and secrets backends alone.
+    """
+    from airflow.secrets.metastore import MetastoreBackend
+
+    try:
+        return MetastoreBackend().get_connection(conn_id)
+    except Exception:  # no database, or none with Airflow's tables in it
+        return None
+
+
+def _connection(uri: str, conn_id: str = "") -> Connection:
+    from airflow.sdk import Connection
+
+    try:
+        connection = Connection.from_uri(uri, conn_id=conn_id)
+    except Exception:  # it would show the URI, and with it the key
+        connection = None
+    if connection is None or connection.conn_type != "amplitude_experiment":
+        raise _Misuse("--conn-uri is not like amplitude-experiment://:ampex_...@/?region=eu&project_id=217854")
+    return connection
+
+
+def _with_dag(one: ReadPlan | PlanFileError) -> ReadPlan | PlanFileError:
+    from airflow_provider_ampexp.plans._dag_factory import rollout_dag
+
+    if isinstance(one, PlanFileError):
+        return one
+    try:
+        rollout_dag(one)
+    except PlanFileError as error:
+        return error
+    return one
+
+
+def _read(paths: list[Path], defaults: list[str]) -> list[ReadPlan | PlanFileError]:
+    try:
+        read = read_plans(paths, _defaults(defaults))
+    except NotADirectoryError as error:
+        raise _Misuse(str(error)) from None
+    except InvalidInputError as error:
+        raise _Misuse(f"--default {error}") from None
+    if not read:
+        raise _Misuse(f"there are no *.yaml or *.yml files in {', '.join(map(str, paths))}")
+    return read
+
+
+def _defaults(given: list[str]) -> dict[str, object]:
+    """``soak=12h``, read as it would be in a file."""
+    defaults = {}
+    for one in given:
+        name, is_given, value = one.partition("=")
+        try:
+            if not is_given:
+                raise ValueError
+            defaults[name.strip()] = Yaml(value.encode()).value
+        except (ValueError, YamlProblem):
+            raise _Misuse(f"--default {one!r} is not like soak=12h") from None
+    return defaults
+
+
+def _count(found: Iterable[object], noun: str) -> str:
+    number = len(list(found))
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+class _Misuse(Exception):
+    """The command line asks for what cannot be done."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_ampexp.plans", description="Rollouts as files.", epilog=_EPILOG
+    )
+    commands = parser.add_subparsers(dest="what", required=True, metavar="{check,plan,schema}")
+    for name, words in (
+        ("check", "tell every mistake by file, line and field"),
+        ("plan", "show what would change next in Amplitude, without writing"),
+    ):
+        one = commands.add_parser(name, help=words, description=f"{words.capitalize()}.", epilog=_EPILOG)
+        one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of plan files, or a file")
+        one.add_argument(
+            "--default",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="as rollout_dags(..., field=value) has it",
+        )
+        if name == "check":
+            one.add_argument(
+                "--preflight",
+                action="store_true",
+                help="ask each SQL guardrail once, with the connections that are known here (AIRFLOW_CONN_<ID>)",
+            )
+        if name == "plan":
+            one.add_argument(
+                "--conn-uri",
+                metavar="URI",
+                help="the connection in place of the one that the files name, as a URI. The command line of a process "
+                "can be seen by others; AIRFLOW_CONN_<ID> in the environment is not.",
+            )
+    commands.add_parser("schema", help="print the JSON Schema for editors")
+    return parser

@@ -1,0 +1,37 @@
+"""The JSON Schema of a plan file, for editors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_provider_ampexp.plans._models import TARGETS, PlanFile
+
+
+def plan_schema() -> dict[str, Any]:
+    """The schema, as an editor's YAML support reads it.
+
+    It knows the fields and their kinds. What the rollout's rules say besides, ``check`` tells.
+    """
+    schema = _plain(PlanFile.model_json_schema())
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",  # the newest that editors know in whole
+        **schema,
+        "title": "Rollout plan",
+        "oneOf": [{"required": [name]} for name in TARGETS],
+    }
+
+
+def schema_text() -> str:
+    """The schema as a file."""
+    return json.dumps(plan_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(schema: Any) -> Any:
+    """Without the titles that pydantic makes of names, which say nothing more than these do."""
+    if isinstance(schema, list):
+        return [_plain(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: one for name, one in schema.items() if not (name == "title" and isinstance(one, str))}
+    return {name: _plain(one) for name, one in kept.items() if not (name == "default" and one is None)}

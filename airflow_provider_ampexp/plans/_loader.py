@@ -1,0 +1,205 @@
+"""From a file to a plan, or to all that is wrong with it, each with its line and field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_ampexp._validate import nearest
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.plans._errors import FieldPath, Mistake, PlanFileError, named
+from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
+from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
+from airflow_provider_ampexp.plans._types import shown
+from airflow_provider_ampexp.plans._yaml import Yaml, YamlProblem
+
+_FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
+_MODELS: dict[str, type[BaseModel]] = {
+    "stage": StageFields,
+    "window": WindowFields,
+    "create": CreateFields,
+    "sql": SqlFields,
+    "sample_ratio": SampleRatioFields,
+    "callable": CallableFields,
+}
+_UNIONS = ("stages", "guardrails")
+_KINDS = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "model_type": "a group of fields",
+    "model_attributes_type": "a group of fields",
+}
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """A file that was read without a mistake.
+
+    :param file: as it was named
+    :param plan: what it says
+    :param yaml: its text and lines
+    """
+
+    file: str
+    plan: PlanFile
+    yaml: Yaml
+
+    def refused(self, error: InvalidInputError) -> PlanFileError:
+        """A mistake that shows only when the plan is put to use, such as when its tasks are made."""
+        return PlanFileError([_mistake(self.file, self.yaml, _path(error.field), error.problem)])
+
+
+def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan:
+    """Read one file.
+
+    :param defaults: fields for what the file does not say
+    :raises PlanFileError: with all mistakes that were found
+    """
+    file = str(path)
+    try:
+        yaml = Yaml(path.read_bytes())
+    except YamlProblem as error:
+        raise PlanFileError([Mistake(file, *one) for one in error.found]) from None
+    except OSError as error:
+        raise PlanFileError([Mistake(file, 1, "", f"cannot be read: {error.strerror}")]) from None
+    if not isinstance(yaml.value, dict):
+        problem = "is empty" if yaml.value is None else f"fields with their values are wanted, not {shown(yaml.value)}"
+        raise PlanFileError([Mistake(file, 1, "", problem)])
+    try:
+        said = {**(defaults or {}), **yaml.value}
+        plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
+    except ValidationError as error:
+        raise PlanFileError([_mistake(file, yaml, *one) for one in _told(error)]) from None
+    return ReadPlan(file, plan, yaml)
+
+
+def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[ReadPlan | PlanFileError]:
+    """Read files, and all files of folders, each for itself.
+
+    :raises NotADirectoryError: when something is neither a file nor a folder
+    :raises InvalidInputError: when a default is no field
+    """
+    for name in defaults or ():
+        if name not in PlanFile.model_fields:
+            raise InvalidInputError(name, _unknown(name, PlanFile))
+    read: list[ReadPlan | PlanFileError] = []
+    for path in dict.fromkeys(file for one in paths for file in plan_files(one)):
+        try:
+            read.append(read_plan(path, defaults))
+        except PlanFileError as error:
+            read.append(error)
+        except Exception as error:  # whatever it is, it must not hide the other files
+            why = f"cannot be read: {type(error).__name__}: {error}"
+            read.append(PlanFileError([Mistake(str(path), 1, "", why)]))
+    return [_alone(one, read) for one in read]
+
+
+def plans_of_one_flag(read: Iterable[ReadPlan | PlanFileError]) -> Iterator[Mistake]:
+    """Yield a mistake for each file that ramps the same flag and segment as a file before it."""
+    known: dict[tuple[str, ...], ReadPlan] = {}
+    for plan in read:
+        if isinstance(plan, ReadPlan):
+            first = known.setdefault(plan.plan.what_it_ramps, plan)
+            if first is not plan:
+                field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
+                problem = f"{first.file} ramps the same; each of the two would stop at the other's changes"
+                yield _mistake(plan.file, plan.yaml, (field,), problem)
+
+
+def plan_files(folder: Path) -> list[Path]:
+    """The files of a folder and of those within it, by name, but for hidden ones; or the one file.
+
+    :raises NotADirectoryError: when it is neither
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise NotADirectoryError(f"there is no folder {str(folder)!r}")
+    found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and not path.is_dir())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _alone(one: ReadPlan | PlanFileError, read: list[ReadPlan | PlanFileError]) -> ReadPlan | PlanFileError:
+    """Of two files for one DAG neither is loaded: the wrong one might be in the middle of its rollout."""
+    if isinstance(one, PlanFileError):
+        return one
+    twins = [two for two in read if isinstance(two, ReadPlan) and two is not one and two.plan.dag_id == one.plan.dag_id]
+    if not twins:
+        return one
+    problem = f"{one.plan.dag_id!r} is also that of {twins[0].file}, and neither is loaded; name them apart"
+    return PlanFileError([_mistake(one.file, one.yaml, ("dag_id",), problem)])
+
+
+def _mistake(file: str, yaml: Yaml, path: FieldPath, problem: str) -> Mistake:
+    return Mistake(file, yaml.line_of(path), named(path), problem)
+
+
+def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
+    """What pydantic found, by field and in words."""
+    for one in error.errors(include_url=False):
+        tag, path = _tag(one["loc"]), _without_tag(one["loc"])
+        kind, given, context = one["type"], one["input"], one.get("ctx", {})
+        if kind == "refused":
+            for field, problem in context["refused"]:
+                yield _joined(path, _path(field)), problem
+        elif kind == "missing":
+            yield path, "is missing"
+        elif kind == "extra_forbidden":
+            yield path, _unknown(str(path[-1]), _MODELS.get(tag, PlanFile))
+        elif kind == "too_short":
+            yield path, "is empty"
+        elif kind in _KINDS:
+            in_quotes = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
+            yield path, f"{shown(given)} is not {_KINDS[kind]}{in_quotes}"
+        elif kind == "union_tag_not_found":
+            yield (*path, "kind"), f"is missing; it is {_kinds()}"
+        elif kind == "union_tag_invalid":
+            yield (*path, "kind"), f"{shown(context['tag'])} is not {_kinds()}"
+        else:
+            yield path, one["msg"] if kind == "wrong" else f"{shown(given)} {_in_our_words(one['msg'])}"
+
+
+def _kinds() -> str:
+    return "'sql', 'sample_ratio' or 'callable'"
+
+
+def _in_our_words(message: str) -> str:
+    """``Input should be less than or equal to 100`` follows the value."""
+    return re.sub(r"^(Input|String|List) should ", "should ", message)
+
+
+def _unknown(name: str, model: type[BaseModel]) -> str:
+    near = nearest(name, model.model_fields)
+    if not near and name in PlanFile.model_fields:
+        return "is not a field here, but of the file itself; mind how far it is indented"
+    return f"is not a field here{near}"
+
+
+def _tag(loc: FieldPath) -> str:
+    """Which form of a stage, or kind of a guardrail, pydantic took it for; or the group of fields it is in."""
+    place = 2 if loc and loc[0] in _UNIONS else 0
+    return str(loc[place]) if len(loc) > max(place, 1) else ""
+
+
+def _without_tag(loc: FieldPath) -> FieldPath:
+    return (*loc[:2], *loc[3:]) if loc and loc[0] in _UNIONS else loc
+
+
+def _joined(path: FieldPath, field: FieldPath) -> FieldPath:
+    """A field that a rule names, below the place where the rule was asked; it may name that place itself."""
+    return (*path[:-1], *field) if path and field and path[-1] == field[0] else (*path, *field)
+
+
+def _path(field: str) -> FieldPath:
+    """``stages[1].soak``, in the words of the operators, as a path in the words of a file."""
+    parts = re.findall(r"[^.\[\]]+", field)
+    path = tuple(int(part) if part.isdigit() else part for part in parts)
+    return (_FIELDS.get(str(path[0]), path[0]), *path[1:]) if path else ()

@@ -1,0 +1,55 @@
+"""Ask the SQL guardrails of plan files whether they can answer, before anybody gets a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.guardrails import Answer, Guardrail, Moment, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.guardrails._run import preflight
+from airflow_provider_ampexp.plans._errors import Mistake
+from airflow_provider_ampexp.plans._loader import ReadPlan
+from airflow_provider_ampexp.rollout import Consequence
+
+
+@dataclass(frozen=True)
+class _QueryOnly:
+    """A sample ratio guardrail of a flag whose weights are not known here: its query is run, and not compared."""
+
+    guardrail: SampleRatioGuardrail
+
+    @property
+    def name(self) -> str:
+        return self.guardrail.name
+
+    @property
+    def consequence(self) -> Consequence:
+        return self.guardrail.consequence
+
+    @property
+    def timeout(self) -> object:
+        return self.guardrail.timeout
+
+    def check(self, moment: Moment) -> Answer:
+        self.guardrail.counts(moment)
+        return Answer("pass")
+
+
+def cannot_answer(read: ReadPlan) -> Iterator[Mistake]:
+    """Yield a mistake for each SQL guardrail of a file that cannot answer, with the connections that are known here."""
+    now, plan = datetime.now(timezone.utc), read.plan
+    flag_key = plan.flag or plan.experiment or plan.flag_id or plan.experiment_id
+    moment = Moment(str(flag_key), 0, now, now, segment=plan.segment)
+    for place, fields in enumerate(plan.guardrails):
+        for _, why in preflight(_asked(fields.made), moment):
+            error = InvalidInputError(f"guardrails[{place}]", f"{fields.made.name!r} cannot answer: {why}")
+            yield from read.refused(error).mistakes
+
+
+def _asked(guardrail: Guardrail) -> list[Guardrail]:
+    """A function needs the context of its task, so it is not asked here."""
+    if isinstance(guardrail, SampleRatioGuardrail):
+        return [_QueryOnly(guardrail)]
+    return [guardrail] if isinstance(guardrail, SqlGuardrail) else []

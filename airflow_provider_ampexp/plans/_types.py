@@ -1,0 +1,136 @@
+"""The kinds of values that a plan file has, and how a value that breaks a rule of the rollout is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, WrapValidator
+from pydantic_core import PydanticCustomError, ValidationError
+
+from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.rollout._plan import duration, interval
+
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+_SPAN = r"^\s*(\d+(\.\d+)?\s*[dhmsDHMS]\s*)+$"
+_MOMENT = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
+
+
+class Fields(BaseModel):
+    """A part of a file: exactly these fields, each of exactly its kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def wrong(problem: str) -> PydanticCustomError:
+    """A value that is not what it should be."""
+    return PydanticCustomError("wrong", "{problem}", {"problem": problem})
+
+
+def obey(*rules: Callable[[], object]) -> None:
+    """Ask the rollout's own rules, all of them, and tell pydantic what they refuse: the field and the problem."""
+    refused = []
+    for rule in rules:
+        try:
+            rule()
+        except InvalidInputError as error:
+            refused.append((error.field, error.problem))
+    if refused:
+        raise PydanticCustomError("refused", "refused by the rules of a rollout", {"refused": refused})
+
+
+def or_else(problem: str) -> WrapValidator:
+    """Say one thing about a value that is none of several kinds, where pydantic would say one for each kind."""
+
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise wrong(f"{shown(value)} is not {problem}") from None
+
+    return WrapValidator(validate)
+
+
+def shown(value: object) -> str:
+    """A value as it stands in YAML, short: an alias can make it endless."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a group of fields"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]}...'"
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise wrong("is empty")
+    if any(mark in value for mark in _TEMPLATE_MARKS):
+        raise wrong(f"{shown(value)} is a template, and a plan file says what it means; write such a rollout in Python")
+    return value
+
+
+def _span(value: object) -> object:
+    if isinstance(value, str) and not re.match(_SPAN, value):
+        raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+    if isinstance(value, timedelta | str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        try:
+            return duration("", value)
+        except InvalidInputError as error:
+            if not isinstance(value, str):  # a text is longer than Python counts
+                raise wrong(error.problem) from None
+    raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+
+
+def _interval(value: object) -> object:
+    if isinstance(value, int | float | str | timedelta) and not isinstance(value, bool):
+        try:
+            return timedelta(seconds=interval("", value))
+        except InvalidInputError as error:
+            raise wrong(error.problem) from None
+    raise wrong(f"{shown(value)} is not a length of time such as 60 (seconds) or '1m'")
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, str) and re.match(_MOMENT, value):
+        moment = parse_timestamp(value, default_zone=timezone.utc)
+        if moment is not None:
+            return moment
+    elif isinstance(value, datetime):
+        return value
+    raise wrong(f"{shown(value)} is not a date such as '2026-03-02' or a moment such as '2026-03-02T09:00+01:00'")
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_said)]
+Id = Annotated[Text, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})]
+Percentage = Annotated[int, Field(ge=0, le=100)]
+Span = Annotated[
+    timedelta,
+    BeforeValidator(_span),
+    WithJsonSchema({"type": "string", "pattern": _SPAN, "examples": ["30m", "2h", "1d 12h"]}),
+]
+Interval = Annotated[
+    timedelta,
+    BeforeValidator(_interval),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _SPAN}],
+            "examples": ["1m", 60],
+        }
+    ),
+]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "pattern": _MOMENT, "examples": ["2026-03-02", "2026-03-02T09:00+01:00"]}),
+]

@@ -1,0 +1,109 @@
+"""Looking at all flags or experiments of a connection, again and again, for all who watch them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.client._errors import NotFoundError
+from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.exceptions import may_pass
+from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import Kind
+    from airflow_provider_ampexp.client.types import FlagConfig
+    from airflow_provider_ampexp.hooks._connection import ConnectionFields
+
+_log = logging.getLogger(__name__)
+_PAUSE_AFTER_REFUSAL = 60.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one look at a connection has found."""
+
+    project_id: str | None
+    """The connection's project, in which keys are looked up that name none."""
+    configs: tuple[FlagConfig, ...]
+
+    def config_of(self, target: Target) -> FlagConfig:
+        """The one that is meant.
+
+        :raises LookupError: when there is none, or more than one
+        """
+        project = target.project_id or self.project_id
+        if target.id is not None:
+            named = [one for one in self.configs if one["id"] == target.id]
+        else:
+            named = [one for one in self.configs if one.get("key") == target.key]
+        found = [one for one in named if project is None or one.get("projectId") in (None, project)]
+        if len(found) == 1:
+            return found[0]
+        raise LookupError(f"There are {len(found) or 'none'} of it. Check the key, the project_id and the connection.")
+
+
+class _Look:
+    """One look at a connection, over one session that is kept. It is called in a thread, where HTTP may block."""
+
+    def __init__(self, amplitude_conn_id: str, kind: Kind, only: Target | None) -> None:
+        self._amplitude_conn_id = amplitude_conn_id
+        self._of_kind = Target(kind, id="any")
+        self._only = only
+        self._client: ManagementClient | None = None
+        self._fields: ConnectionFields | None = None
+
+    def __call__(self) -> Round:
+        fields = AmplitudeExperimentHook(self._amplitude_conn_id).fields
+        if self._client is None or fields != self._fields:  # the connection was edited
+            self.close()
+            self._client, self._fields = fields.connect(retry_for=0), fields
+        endpoints = self._of_kind.endpoints(self._client)
+        if self._only is None:
+            found = list(endpoints.list(include_archived=True))
+        elif self._only.key is not None:
+            project_id = self._only.project_id or fields.project_id
+            found = list(endpoints.list(key=self._only.key, project_id=project_id, include_archived=True))
+        else:
+            try:
+                found = [endpoints.get(str(self._only.id))]
+            except NotFoundError:
+                found = []
+        return Round(fields.project_id, tuple(found))
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+
+async def look_again_and_again(
+    amplitude_conn_id: str, kind: Kind, poll_interval: float, *, only: Target | None = None
+) -> AsyncIterator[Round]:
+    """Look, and look again. It ends with who asked for it, and never raises."""
+    look = _Look(amplitude_conn_id, kind, only)
+    complained = None
+    try:
+        while True:
+            pause = poll_interval
+            try:
+                found = await asyncio.to_thread(look)
+            except Exception as error:
+                look.close()  # the connection may be mended meanwhile
+                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                if not may_pass(error):
+                    pause = max(pause, _PAUSE_AFTER_REFUSAL)
+                text = f"{type(error).__name__}: {error}"
+                if text != complained:
+                    _log.error("Could not look for changes through %r, and goes on trying. %s", amplitude_conn_id, text)
+                complained = text
+            else:
+                complained = None
+                yield found
+            await asyncio.sleep(pause)
+    finally:
+        look.close()

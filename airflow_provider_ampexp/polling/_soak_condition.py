@@ -1,0 +1,126 @@
+"""What is looked at while a stage soaks: has the time come, or has somebody moved the flag?
+
+There is no Airflow here: the trigger asks this, and so does a task that waits on its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+
+from typing_extensions import NotRequired
+
+from airflow_provider_ampexp.client._optional_fields import tags_of, without_odd_fields
+from airflow_provider_ampexp.ensure import Target
+from airflow_provider_ampexp.rollout import Position, position_of
+from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import FlagConfig
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class SoakEvent(TypedDict):
+    """Why the wait is over."""
+
+    status: Literal["due", "changed", "error"]
+    archived: bool
+    why: str
+    audience: NotRequired[dict[str, str]]
+    chosen_options: NotRequired[list[str]]
+    responded_by_user: NotRequired[dict[str, str] | None]
+
+
+@dataclass(frozen=True)
+class SoakWatch:
+    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock.
+
+    :param local_clock_error: by how many seconds the worker's clock was seen to be ahead of the service's
+    """
+
+    kind: Literal["flags", "experiments"]
+    id: str
+    segment: str | None
+    position: Position
+    until: datetime
+    hold_tag: str = ""
+    is_held: bool = False
+    audience: Mapping[str, str] = field(default_factory=dict)
+    """The digest of the audience that was accepted; empty in a deferral of an earlier release."""
+    local_clock_error: float | None = None
+
+    def look(self, client: ManagementClient) -> SoakEvent | None:
+        """Read the flag once. ``None`` says to go on waiting."""
+        return self.judge(Target(self.kind, id=self.id).read(client), self.now(client))
+
+    def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
+        """What the flag, as it was read, means for the wait."""
+        config = without_odd_fields(config)
+        archived = bool(config.get("deleted"))
+        stands = position_of(config, self.segment)
+        if archived or (stands is not None and stands != self.position):
+            return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
+        tags = tags_of(config)
+        if tags is not None and (self.hold_tag in tags) is not self.is_held:
+            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
+        audience = Audience.of(config, self.segment).digest()
+        if changed := changed_fields(self.audience, audience):
+            why = f"the audience was changed: {', '.join(changed)}"
+            return {"status": "changed", "archived": archived, "why": why, "audience": audience}
+        if self.until <= now:
+            return {"status": "due", "archived": archived, "why": "the time has come"}
+        return None
+
+    def seconds_left(self, client: ManagementClient) -> float:
+        """How long to wait."""
+        return (self.until - self.now(client)).total_seconds()
+
+    def now(self, client: ManagementClient) -> datetime:
+        """The service's clock."""
+        return service_now(client, self.local_clock_error)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values, for a trigger's arguments."""
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "segment": self.segment,
+            "percentage": self.position.percentage,
+            "enabled": self.position.enabled,
+            "until": self.until.isoformat(),
+            "hold_tag": self.hold_tag,
+            "is_held": self.is_held,
+            "audience": dict(self.audience),
+            "local_clock_error": self.local_clock_error,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> SoakWatch:
+        """Read what :meth:`as_plain` wrote, in this version or another one.
+
+        Where it does not say until when, or at which position, the wait is over at once, and the task looks for itself.
+        """
+        until = plain.get("until")
+        return cls(
+            kind=cast("Literal['flags', 'experiments']", plain["kind"]),
+            id=plain["id"],
+            segment=plain.get("segment"),
+            position=Position(plain.get("percentage", -1), bool(plain.get("enabled"))),
+            until=datetime.fromisoformat(until) if until else _LONG_AGO,
+            hold_tag=plain.get("hold_tag", ""),
+            is_held=bool(plain.get("is_held")),
+            audience=plain.get("audience") or {},
+            local_clock_error=plain.get("local_clock_error"),
+        )
+
+
+def service_now(client: ManagementClient, local_clock_error: float | None = None) -> datetime:
+    """The service's clock, as its answers told it; this machine's before that.
+
+    :param local_clock_error: by how many seconds this machine's clock is ahead, as an earlier client found
+    """
+    return client.date_given(local_clock_error) or datetime.now(timezone.utc)

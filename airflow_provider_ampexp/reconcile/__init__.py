@@ -1,0 +1,1 @@
+"""Observe a live flag, decide, act. No Airflow."""

@@ -1,9 +1,0 @@
-"""``python -m airflow_provider_ampexp.rollout``, which is in ``plans/``: this room itself reads no files."""
-
-from __future__ import annotations
-
-import sys
-
-from airflow_provider_ampexp.plans.command import main
-
-sys.exit(main())

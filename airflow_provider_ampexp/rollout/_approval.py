@@ -1,0 +1,46 @@
+"""A stage that somebody has to approve first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypeAlias, get_args
+
+from airflow_provider_ampexp._validate import nearest
+from airflow_provider_ampexp.client._errors import InvalidInputError
+
+OnRefusal: TypeAlias = Literal["hold", "rollback"]
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Which stage needs one, and what follows where it is not given.
+
+    :param before: the percentage that is not set without it
+    :param timeout: how long to wait for an answer; ``None`` for as long as it takes
+    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and go no further
+    :param on_no_answer: likewise, when the time is over
+    :raises InvalidInputError: names what is wrong
+    """
+
+    before: int
+    timeout: timedelta | None = None
+    on_reject: OnRefusal = "rollback"
+    on_no_answer: OnRefusal = "hold"
+
+    def __post_init__(self) -> None:
+        for field in ("on_reject", "on_no_answer"):
+            given = getattr(self, field)
+            if given not in get_args(OnRefusal):
+                meant = nearest(given, get_args(OnRefusal))
+                raise InvalidInputError(field, f"expected 'hold' or 'rollback', got {given!r}{meant}")
+        if self.timeout is not None and self.timeout <= timedelta(0):
+            raise InvalidInputError("approval_timeout", "must be more than nothing")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What somebody answered."""
+
+    approved: bool
+    by: str

@@ -1,0 +1,318 @@
+"""What the rules of a rollout look at. The names are the conditions that they decide by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from airflow_provider_ampexp.rollout._analysis import joined
+from airflow_provider_ampexp.rollout._audience import changed_fields
+from airflow_provider_ampexp.rollout._history import Change, Position, Seen, audience_changes, changes, since
+from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from airflow_provider_ampexp.rollout._plan import PlannedStage, RolloutPlan
+from airflow_provider_ampexp.rollout._state import Memory
+
+
+class View:
+    """A plan, a flag as it was just seen, and what is remembered, at one moment of the service's clock."""
+
+    def __init__(
+        self, plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime, finished: Collection[int] = ()
+    ) -> None:
+        self.plan = plan
+        self.seen = seen
+        self.now = now
+        self.before = memory
+        self.memory = memory.looked(plan, seen, now)
+        self.is_first_look = memory.left_at is None
+        self.acts, self.said = joined(self.memory.streaks)
+        self.own_steps = OwnSteps(plan, seen.history, finished)
+        self.first_own_step = self.own_steps.first(self.memory.run_began)
+
+    # where it stands
+
+    @property
+    def percentage(self) -> float:
+        """A disabled flag gives the feature to nobody: it stands before the first stage, whatever it says."""
+        return self.seen.position.reached
+
+    @property
+    def stage(self) -> PlannedStage | None:
+        """The stage that it stands on."""
+        return self.plan.stage_at(self.percentage)
+
+    @property
+    def is_own_stage(self) -> bool:
+        """Whether it is one that is carried out here."""
+        return self.stage in self.plan.own_stages
+
+    @property
+    def next_stage(self) -> PlannedStage | None:
+        """The stage to be set next."""
+        return next((one for one in self.plan.own_stages if one.percentage > self.percentage), None)
+
+    @property
+    def began(self) -> datetime:
+        """Since when the present position holds; where the history is too thin, since it was seen first."""
+        entry = since(self.seen)
+        return (entry.at if entry else None) or self.memory.seen_first or self.now
+
+    @property
+    def stage_before(self) -> PlannedStage | None:
+        """The stage that comes before the next one: where stages are tasks of their own, another one's."""
+        return self.plan.highest_below(self.next_stage.percentage) if self.next_stage else None
+
+    # how long it has soaked
+
+    @property
+    def soak(self) -> timedelta:
+        """For how long the present position has to soak, as the plan said when it was entered."""
+        return timedelta(seconds=self.memory.owed_soak or 0)
+
+    @property
+    def soak_ends(self) -> datetime:
+        return self.began + self.soak
+
+    @property
+    def is_soaking(self) -> bool:
+        return bool(self.soak) and self.now < self.soak_ends
+
+    # what the guardrails say
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether guardrails are asked where it stands: before its first stage there is nothing to measure.
+
+        Nor is there at once after the last raise, unless another attempt may have made it: see
+        :attr:`is_checked_first`. A last stage is checked if it soaks.
+        """
+        is_done = self.next_stage is None and self.plan.approval is None
+        if (self.stage is None and not self.memory.owed_check) or (is_done and not self.is_own_stage):
+            return False
+        if self.ends_without_soak and is_done and self.memory.checked_at is None:
+            return False
+        return self.plan.checked
+
+    @property
+    def is_checked_first(self) -> bool:
+        """Whether the guardrails have to be asked now, since this attempt cannot know what they said to another one.
+
+        An automatic retry takes over from an attempt that may have died between a failed check and its rollback. A
+        step that another attempt of the task may have made counts only after a check.
+        """
+        if not self.plan.checked or self.stage is None or self.memory.checked_at is not None:
+            return False
+        if self.is_first_look:
+            is_last = self.ends_without_soak and self.is_own_stage and self.first_own_step is not None
+            return self.memory.is_retry and (self.is_checked or is_last)
+        return self.is_own_stage and bool(self._since_last_look) and not self.moves
+
+    @property
+    def ends_without_soak(self) -> bool:
+        return self.stage == self.plan.stages[-1] and not self.soak
+
+    @property
+    def check_is_due(self) -> datetime:
+        """When the guardrails are to be asked next."""
+        last = self.memory.checked_at
+        if last is None or (self.acts == "go" and not self.were_asked_after_the_soak):
+            every = self.plan.check_every
+            return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
+        again = last + self.plan.recheck
+        # When a hold ends, they are asked once more.
+        return min(again, self.hold_ends) if self.hold_ends is not None and last < self.hold_ends else again
+
+    @property
+    def hold_ends(self) -> datetime | None:
+        """When the guardrails have held the rollout for as long as they may; ``None`` while they do not hold it."""
+        since, limit = self.memory.held_since, self.plan.hold_timeout
+        return None if since is None or limit is None else since + limit
+
+    @property
+    def is_held_too_long(self) -> bool:
+        """Whether they hold it still, asked when their time was over."""
+        asked = self.memory.checked_at
+        return asked is not None and self.hold_ends is not None and self.hold_ends <= asked
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
+        if not self.is_checked:
+            return True
+        if self.memory.checked_at is None or self.acts != "go":
+            return False
+        return self.were_asked_after_the_soak and self.now < self.check_is_due
+
+    @property
+    def were_asked_after_the_soak(self) -> bool:
+        """Whether all of them were. What takes its time may be asked before its end, and answer after it."""
+        return all(one.at is not None and self.soak_ends <= one.at for one in self.memory.streaks)
+
+    # who has to approve
+
+    @property
+    def is_answered(self) -> bool:
+        return self.plan.approval is None or self.memory.response is not None
+
+    @property
+    def answer_is_due(self) -> datetime | None:
+        """When nobody's answering counts as no answer."""
+        approval, asked_at = self.plan.approval, self.memory.asked_at
+        if approval is None or approval.timeout is None or asked_at is None:
+            return None
+        return asked_at + approval.timeout
+
+    # who moved it
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a person holds it, by its tag."""
+        return self.plan.hold_tag in self.seen.tags
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether somebody else moved the flag since the last look, be it there and back."""
+        if self.is_first_look:
+            return False
+        is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
+        return bool(self.moves) or (self.seen.position != self.before.left_at and not is_explained)
+
+    @property
+    def moves(self) -> list[Change]:
+        """What somebody else changed since the last look, oldest first, as far as the history tells."""
+        return [change for change in self._since_last_look if not self._is_our_own_twin(change)]
+
+    @property
+    def _since_last_look(self) -> list[Change]:
+        version = self.before.version
+        return [one for one in changes(self.seen.history) if version is not None and one.entry.version > version]
+
+    def _is_our_own_twin(self, change: Change) -> bool:
+        """Whether another attempt of this very task, which may live on after a crash, may have taken a step.
+
+        Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
+        second step in a row: at the stage between, this attempt has asked no guardrails.
+        """
+        if change.entry.by != self.before.hand or not self.own_steps.could_make(change):
+            return False
+        if not self.plan.checked:
+            return True
+        asks_to_stay, _ = joined(self.before.streaks)
+        return asks_to_stay == "go" and change == self._since_last_look[0]
+
+    def was_ours(self, change: Change) -> bool:
+        """Whether a change since the run began may be its own step, or led to where it first raised from."""
+        first = self.first_own_step
+        if first is None:
+            return False
+        is_own = change.entry.by == first.entry.by and self.own_steps.could_make(change)
+        return is_own or change.entry.version < first.entry.version
+
+    def shares_the_key(self, change: Change) -> bool:
+        """Whether a change was made under the name by which the service knows this rollout's own changes."""
+        hand = self.before.hand or (self.first_own_step.entry.by if self.first_own_step else None)
+        return change.entry.by == hand
+
+    @property
+    def written_over(self) -> tuple[Change, Change] | None:
+        """What somebody had lowered, unseen, when this run's newest raise came over it; and that raise.
+
+        A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
+        run's at all can be told if there was one before it.
+        """
+        *_, theirs, ours = (None, None, *changes(self.seen.history, self.memory.run_began))
+        if theirs is None or ours is None or ours.after != self.seen.position or not theirs.lowers:
+            return None
+        first = self.first_own_step
+        if not ours.raises or self.stage is None or (first is not None and first.entry.by != ours.entry.by):
+            return None
+        known = self.plan.next_above(theirs.after.reached)
+        is_unseen = known is not None and known.percentage < ours.after.percentage
+        return (theirs, ours) if is_unseen and theirs.after.exposure < ours.after.exposure else None
+
+    # who changed the audience
+
+    @property
+    def audience_drift(self) -> list[str]:
+        """Each change of the audience since it was accepted last: what was changed, by whom and when."""
+        accepted = self._accepted
+        if accepted is None:
+            return []
+        told = [words for words, _ in audience_changes(self.seen.history, accepted)]
+        return told or self._unexplained_drift
+
+    @property
+    def _accepted(self) -> int | None:
+        """The newest version whose audience was accepted; at a first look, the last one before this run's first raise.
+
+        ``None`` where this run has raised nothing: it accepts the audience that it finds.
+        """
+        if not self.is_first_look:
+            return self.before.accepted
+        first = self.first_own_step
+        return first.entry.version - 1 if first else None
+
+    @property
+    def _unexplained_drift(self) -> list[str]:
+        """The fields that differ from the last look, where the newest version does not show them."""
+        newest = self.seen.history[0].audience.shown if self.seen.history else {}
+        changed = changed_fields(self.before.audience, self.seen.audience.digest())
+        return [
+            f"{name} was changed, and the version history does not show by whom"
+            for name in changed
+            if name not in newest
+        ]
+
+    @property
+    def is_sticky(self) -> bool:
+        """Whether sticky bucketing is on, so that a lower percentage would take the feature from nobody."""
+        return self.seen.audience.is_sticky and self.plan.rollback not in ("off", "hold")
+
+    # where a rollback takes it
+
+    @property
+    def rollback_target(self) -> Position | None:
+        """Never above where it stands; ``None`` leaves it there."""
+        wanted = self._rollback_wants
+        return wanted if wanted is not None and wanted.exposure < self.seen.position.exposure else None
+
+    @property
+    def start_is_unknown(self) -> bool:
+        """Whether a rollback would have to take the flag to where it stood before this rollout, and nothing tells."""
+        needs_it = self._goes_to_the_start and self.seen.position.exposure > 0
+        return needs_it and self.memory.origin is None
+
+    @property
+    def why_not_lowered(self) -> str:
+        """Why a rollback leaves the flag where it stands."""
+        rollback = self.plan.rollback
+        if rollback == "hold":
+            return "rollback='hold' leaves the flag where it is"
+        if self._goes_to_the_start:
+            if self.memory.origin is None:
+                return "the history does not tell where the flag stood before this rollout, so nothing was lowered"
+            return (
+                f"before this rollout the flag stood at {self.memory.origin}, which is not below {self.seen.position}, "
+                "so nothing was lowered"
+            )
+        return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
+
+    @property
+    def _rollback_wants(self) -> Position | None:
+        rollback = self.plan.rollback
+        if rollback == "hold":
+            return None
+        if rollback == "off":
+            return Position(0, enabled=False)
+        if self._goes_to_the_start:
+            return self.memory.origin
+        if rollback == "previous":
+            below = self.plan.highest_below(self.seen.position.percentage)
+            return Position(below.percentage, enabled=True) if below else None
+        assert isinstance(rollback, int)
+        return Position(rollback, enabled=True)
+
+    @property
+    def _goes_to_the_start(self) -> bool:
+        is_lowest = self.plan.highest_below(self.seen.position.percentage) is None
+        return self.plan.rollback == "start" or (self.plan.rollback == "previous" and is_lowest)

@@ -1,0 +1,194 @@
+"""What the version history of a flag tells: where it stood, since when, and who moved it.
+
+Any field of a version may be missing. What is not known is ``None`` here and is never taken for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._optional_fields import (
+    config_of,
+    segments_of,
+    tags_of,
+    version_number,
+    without_odd_fields,
+)
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.client.types import FlagConfig, Version
+from airflow_provider_ampexp.rollout._audience import Audience
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a flag stands."""
+
+    percentage: float
+    enabled: bool
+
+    @property
+    def exposure(self) -> float:
+        """Who gets the feature, in percent: a disabled flag gives it to nobody."""
+        return self.percentage if self.enabled else 0
+
+    @property
+    def reached(self) -> float:
+        """The percentage to compare with stages: a disabled flag stands before the first, even if that is 0."""
+        return self.percentage if self.enabled else -1
+
+    def __str__(self) -> str:
+        return f"{self.percentage:g} %" if self.enabled else f"{self.percentage:g} % (disabled)"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A flag as it was looked at, with its history, newest first."""
+
+    position: Position
+    archived: bool = False
+    history: tuple[Entry, ...] = ()
+    tags: tuple[str, ...] = ()
+    audience: Audience = field(default_factory=Audience)
+
+    @property
+    def newest_version(self) -> int:
+        """The number of the newest version; 0 when the history is empty."""
+        return self.history[0].version if self.history else 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version. ``position`` is ``None`` where the version does not show it; ``audience`` has what it shows."""
+
+    version: int
+    at: datetime | None
+    by: str
+    position: Position | None
+    tags: tuple[str, ...] = ()
+    audience: Audience = field(default_factory=Audience)
+
+    def __str__(self) -> str:
+        return f"version {self.version} by {self.by} at {_moment(self.at)}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one position to another, and the version that made it."""
+
+    before: Position
+    after: Position
+    entry: Entry
+
+    @property
+    def lowers(self) -> bool:
+        """Whether it takes the feature from users, or disables the flag."""
+        return self.after.exposure < self.before.exposure or (self.before.enabled and not self.after.enabled)
+
+    @property
+    def raises(self) -> bool:
+        return self.after.exposure > self.before.exposure
+
+    def __str__(self) -> str:
+        return f"from {self.before} to {self.after} by {self.entry.by} at {_moment(self.entry.at)}"
+
+
+def position_of(config: FlagConfig, segment: str | None) -> Position | None:
+    """Where a configuration stands; ``None`` when it does not say. What is archived is as good as disabled."""
+    config = without_odd_fields(config)
+    percentage: Any = config.get("rolloutPercentage")
+    if segment is not None:
+        named = [target for target in segments_of(config) if target.get("name") == segment]
+        percentage = named[0].get("percentage", 0) if len(named) == 1 else None
+    enabled = config.get("enabled")
+    if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
+        return None
+    return Position(percentage, enabled and not config.get("deleted"))
+
+
+def read_history(
+    versions: Iterable[Version], segment: str | None = None, present: Position | None = None
+) -> tuple[Entry, ...]:
+    """Read versions into entries, newest first. Numbers may have gaps.
+
+    :param present: where the flag stands, and so its newest version, should that not show it
+    """
+    entries = [
+        Entry(
+            version=version_number(version),
+            at=parse_timestamp(version.get("createdAt")),
+            by=actor_name(version.get("createdBy")),
+            position=position_of(config, segment),
+            tags=tags_of(config) or (),
+            audience=Audience.of(config, segment),
+        )
+        for version in versions
+        for config in [config_of(version)]
+    ]
+    entries.sort(key=lambda entry: entry.version, reverse=True)
+    if entries and entries[0].position is None:
+        entries[0] = replace(entries[0], position=present)
+    return tuple(entries)
+
+
+def since(seen: Seen) -> Entry | None:
+    """Where the present position began: the oldest of the newest unbroken run of versions that have it.
+
+    One that does not show its time is left out, which makes the run shorter, never longer. ``None`` when the history is
+    too thin to tell: it is empty, or its newest version shows another position than was seen.
+    """
+    began = None
+    for entry in seen.history:
+        if entry.position != seen.position:
+            break
+        began = entry if entry.at is not None else began
+    return began
+
+
+def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterator[Change]:
+    """Yield the changes of position, oldest first; with ``after`` only those made then or later.
+
+    A version that does not show its position is passed over: the next one that does is compared with the one before.
+    One that does not show its time counts as late, so that nothing is overlooked.
+    """
+    before: Position | None = None
+    for entry in reversed(history):
+        if entry.position is None:
+            continue
+        if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
+            yield Change(before, entry.position, entry)
+        before = entry.position
+
+
+def audience_changes(history: tuple[Entry, ...], accepted: int) -> Iterator[tuple[str, Entry]]:
+    """Yield each change of the audience that is drift, oldest first, with the version that made it.
+
+    :param accepted: the number of the version whose audience was accepted last
+    """
+    approved = now = Audience()
+    told: set[str] = set()
+    for entry in reversed(history):
+        now = entry.audience.over(now)
+        if entry.version <= accepted:
+            approved = now
+            continue
+        for words in now.drift_from(approved):
+            if words not in told:
+                told.add(words)
+                yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
+
+
+def made_since(history: tuple[Entry, ...], moment: datetime) -> tuple[Entry, ...]:
+    """The versions made at a moment or later, and the one before them, if they are any; newest first.
+
+    One that does not show its time counts as late, so that nothing is overlooked.
+    """
+    late = [place for place, entry in enumerate(history) if entry.at is None or entry.at >= moment]
+    return history[: late[-1] + 2] if late else ()
+
+
+def _moment(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "an unknown time"

@@ -1,0 +1,122 @@
+"""Which changes of a flag its own rollout may have made.
+
+Many tasks share one key, so the name in a version proves nothing. An attempt of a rollout only ever sets the next
+stage, after the full soak of the one before, inside the window and while nobody holds it. Any other change is external.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from airflow_provider_ampexp.rollout._history import Change, Entry, Position, Seen, changes, since
+from airflow_provider_ampexp.rollout._plan import RolloutPlan
+
+# A raise that was decided inside the window may be carried out a moment after it has closed.
+_UNDER_WAY = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class OwnSteps:
+    """The steps that a rollout may take, as its plan and the flag's history tell.
+
+    :param history: newest first
+    :param finished: stages, as percentages, whose own tasks have ended well. Their soak was those tasks' concern: a
+        person may have ended it early, by marking the task as success.
+    """
+
+    plan: RolloutPlan
+    history: tuple[Entry, ...]
+    finished: Collection[int] = ()
+
+    def could_make(self, change: Change) -> bool:
+        """Whether a task of this rollout may have made a change: the next stage, at its time, and nothing else."""
+        return (
+            is_next_stage(self.plan, change)
+            and self._is_due_before_this_task_ends(change)
+            and self._had_soaked(change)
+            and self._was_open(change)
+            and not self._was_held(change)
+        )
+
+    def first(self, began: datetime | None) -> Change | None:
+        """The first step since a moment that this rollout may have taken; ``None`` where no moment is known."""
+        if began is None:
+            return None
+        return next((change for change in changes(self.history, began) if self.could_make(change)), None)
+
+    def _is_due_before_this_task_ends(self, change: Change) -> bool:
+        """Where stages are tasks of their own, the stages after this one's have not begun yet."""
+        if self.plan.approval is not None:
+            return change.after.percentage < self.plan.approval.before
+        return self.plan.only is None or change.after.percentage <= self.plan.only
+
+    def _had_soaked(self, change: Change) -> bool:
+        """Whether the stage that was left had soaked in full. What the history does not tell counts as too early."""
+        left = self.plan.stage_at(change.before.reached)
+        is_only_part = self.plan.only is not None or self.plan.approval is not None
+        if left is None or left.percentage in self.finished or (is_only_part and left not in self.plan.own_stages):
+            return True
+        if not left.soak:
+            return True
+        began = since(Seen(change.before, history=self._before(change)))
+        if began is None or began.at is None or change.entry.at is None:
+            return False
+        return change.entry.at - began.at >= left.soak
+
+    def _was_open(self, change: Change) -> bool:
+        window, at = self.plan.window, change.entry.at
+        return window is None or (at is not None and (window.is_open(at) or window.is_open(at - _UNDER_WAY)))
+
+    def _was_held(self, change: Change) -> bool:
+        before = self._before(change)
+        return bool(before) and self.plan.hold_tag in before[0].tags
+
+    def _before(self, change: Change) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.history if entry.version < change.entry.version)
+
+
+def is_next_stage(plan: RolloutPlan, change: Change) -> bool:
+    """Whether a change sets exactly the stage that the plan has next, from where the flag stood."""
+    stage = plan.next_above(change.before.reached)
+    return stage is not None and change.after == Position(stage.percentage, enabled=True)
+
+
+def began_after_a_clear(plan: RolloutPlan, history: tuple[Entry, ...], began: datetime | None) -> datetime | None:
+    """When a run began for the last time: right after the newest lowering of its own that a step of its own followed.
+
+    No attempt raises what its run has lowered, so a person cleared a task between the two.
+
+    :param began: when the run began; returned where no step followed a lowering
+    """
+    if began is None:
+        return None
+    steps, lowered = OwnSteps(plan, history), None
+    for change in changes(history, began):
+        if change.lowers:
+            lowered = change.entry
+        elif lowered and lowered.at and lowered.by == change.entry.by and steps.could_make(change):
+            began = lowered.at + timedelta(microseconds=1)
+    return began
+
+
+def before_the_rollout(plan: RolloutPlan, seen: Seen) -> Position | None:
+    """Where a flag stood before the plan's unbroken raises, by one and the same actor, that led to where it stands.
+
+    :returns: where it stands, where no such raise led there; ``None`` where the history is too thin to tell
+    """
+    start, by = seen.position, None
+    told = seen.history
+    if not told or told[0].position != start:
+        return None if start.exposure else start
+    for newer, older in pairwise(told):
+        if older.position is None:
+            return None if start.exposure else start
+        if older.position == start:
+            continue
+        if by not in (None, newer.by) or not is_next_stage(plan, Change(older.position, start, newer)):
+            return start
+        start, by = older.position, newer.by
+    return start

@@ -1,0 +1,171 @@
+"""What the rollouts of this Airflow are doing, as their tasks in its database tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from airflow.jobs.job import Job, JobState
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import and_, select
+
+from airflow_provider_ampexp.operators._rollout.plan_shown import PLAN_XCOM
+from airflow_provider_ampexp.rollout import Memory, RolloutPlan
+from airflow_provider_ampexp.ui._rollout_status import RUN_GOES_ON, RolloutTask
+
+_RECORD_XCOM = "rollout"
+_MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history
+_PART = 500
+
+
+def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
+    """The tasks that carried out or carry out a rollout: those of runs that go on, then the newest.
+
+    :param readable_dags: the ids of the DAGs that the viewer may see. They are asked for, and not filtered afterwards:
+        what the viewer may not see takes nobody's place.
+    """
+    readable = sorted(set(readable_dags))
+    with create_session() as session:
+        plans = [row for dags in _in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
+        plans = sorted(plans, key=lambda row: (row.run_state in RUN_GOES_ON, row.timestamp), reverse=True)[:_MOST]
+        runs = sorted({row.dag_run_id for row in plans})
+        records = {
+            _task(row): XComModel.deserialize_value(row)
+            for part in _in_parts(runs)
+            for row in session.execute(_record_query(part)).all()
+        }
+        is_triggerer_alive = _is_triggerer_alive(session)
+    tasks = [_read(row, XComModel.deserialize_value(row), records.get(_task(row)), is_triggerer_alive) for row in plans]
+    return [task for task in tasks if task is not None]
+
+
+def _query(key: str, dags: Sequence[str]) -> Any:
+    """The newest XComs of this key in these DAGs, with what Airflow knows of their tasks."""
+    is_task_of_xcom = and_(
+        *(
+            getattr(TaskInstance, name) == getattr(XComModel, name)
+            for name in ("dag_id", "run_id", "task_id", "map_index")
+        )
+    )
+    return (
+        select(
+            XComModel.key,
+            XComModel.value,
+            XComModel.timestamp,
+            XComModel.dag_run_id,
+            TaskInstance.dag_id,
+            TaskInstance.run_id,
+            TaskInstance.task_id,
+            TaskInstance.map_index,
+            TaskInstance.state,
+            TaskInstance.start_date,
+            TaskInstance.end_date,
+            TaskInstance.next_kwargs,
+            DagRun.state.label("run_state"),
+            DagRun.start_date.label("run_began"),
+            DagModel.is_paused,
+        )
+        .join(TaskInstance, is_task_of_xcom)
+        .join(DagRun, DagRun.id == XComModel.dag_run_id)
+        .join(DagModel, DagModel.dag_id == XComModel.dag_id)
+        .where(XComModel.key == key, XComModel.dag_id.in_(dags))
+        .order_by(DagRun.state.in_(RUN_GOES_ON).desc(), XComModel.timestamp.desc())
+        .limit(_MOST)
+    )
+
+
+def _record_query(runs: Sequence[int]) -> Any:
+    return select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
+        XComModel.key == _RECORD_XCOM, XComModel.dag_run_id.in_(runs)
+    )
+
+
+def _is_triggerer_alive(session: Any) -> bool:
+    """Whether some triggerer has told Airflow in time that it lives. What waits there waits in vain otherwise."""
+    newest = session.scalars(
+        select(Job)
+        .where(Job.job_type == "TriggererJob", Job.state == JobState.RUNNING)
+        .order_by(Job.latest_heartbeat.desc())
+        .limit(1)
+    ).first()
+    return newest is not None and bool(newest.is_alive())
+
+
+_V = TypeVar("_V")
+
+
+def _in_parts(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
+    """A few at a time: databases limit how many values one query can name."""
+    return (values[first : first + _PART] for first in range(0, len(values), _PART))
+
+
+def _task(row: Any) -> tuple[Any, ...]:
+    return (row.dag_run_id, row.task_id, row.map_index)
+
+
+def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> RolloutTask | None:
+    try:
+        plan = RolloutPlan.from_json(shown["plan"])
+        state = str(getattr(row.state, "value", row.state) or "none")
+        memory, until = _waiting(row.next_kwargs) if state == "deferred" else (None, None)
+        known = memory.record if memory is not None else record
+        return RolloutTask(
+            amplitude_conn_id=str(shown["amplitude_conn_id"]),
+            kind=shown["kind"],
+            flag_id=str(shown["id"]),
+            dag_id=row.dag_id,
+            run_id=row.run_id,
+            task_id=row.task_id,
+            map_index=row.map_index,
+            state=state,
+            run_state=str(getattr(row.run_state, "value", row.run_state)),
+            run_began=row.run_began,
+            began=row.timestamp,
+            ended=row.end_date,
+            plan=plan,
+            memory=memory,
+            until=until,
+            record=lines_of(known),
+            is_paused=bool(row.is_paused),
+            is_triggerer_alive=is_triggerer_alive,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None  # written by another version, or by somebody else under the same name
+
+
+def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
+    """The lines of a record, oldest first.
+
+    The first versions wrote a ``hold`` line whose ``at`` is the percentage. It takes the time of the line before it,
+    which is the check that failed just then.
+    """
+    lines: list[dict[str, Any]] = []
+    for line in record or ():
+        if isinstance(line, dict):
+            if isinstance(line.get("at"), int | float):
+                lines.append({**line, "stage": line["at"], "at": lines[-1].get("at") if lines else None})
+            else:
+                lines.append(line)
+    return tuple(lines)
+
+
+def _waiting(next_kwargs: Any) -> tuple[Memory | None, datetime | None]:
+    """What a deferred task remembers, and until when it waits."""
+    told = _plain(next_kwargs)
+    if not isinstance(told, dict) or "memory" not in told:
+        return None, None
+    return Memory.from_json(told["memory"]), datetime.fromisoformat(told["watch"]["until"])
+
+
+def _plain(told: Any) -> Any:
+    """Airflow 3.2 writes these values with their types beside them."""
+    if isinstance(told, dict):
+        if set(told) == {"__type", "__var"}:
+            return _plain(told["__var"])
+        return {name: _plain(one) for name, one in told.items()}
+    return [_plain(one) for one in told] if isinstance(told, list) else told

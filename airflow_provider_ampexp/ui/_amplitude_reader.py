@@ -1,0 +1,174 @@
+"""What the page reads from Amplitude, and how many requests that took.
+
+A list and a history are each read at most once in 30 seconds for all viewers together. Reading runs in a few threads
+of the page's own, so a slow Amplitude never slows Airflow's API down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import requests
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
+from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.client.types import FlagConfig, Version
+from airflow_provider_ampexp.ensure._flag_ref import url_of
+from airflow_provider_ampexp.hooks._connection import ConnectionFields
+from airflow_provider_ampexp.ui._ttl_cache import Kept
+
+KEPT_FOR = 30.0
+_INCLUSIONS_KEPT_FOR = 300.0  # they change rarely, and cost a request a variant
+_TIMEOUT, _RETRY_FOR = 8.0, 3.0  # somebody is waiting for the page
+_THREADS = 4
+_COUNTED_VARIANTS = 10
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read, when, and how far the service's clock is from this machine's."""
+
+    at: datetime
+    ahead: timedelta
+
+    @property
+    def now(self) -> datetime:
+        """The service's time now."""
+        return datetime.now(timezone.utc) + self.ahead
+
+
+@dataclass(frozen=True)
+class FlagList(Read):
+    """All flags and experiments that are not archived, each with its page in Amplitude."""
+
+    found: tuple[tuple[Kind, FlagConfig, str], ...]
+
+
+@dataclass(frozen=True)
+class History(Read):
+    """All versions of one, and its page in Amplitude."""
+
+    versions: tuple[Version, ...]
+    url: str
+
+
+class AmplitudeReader:
+    """Reads with the keys of Airflow's connections. The keys stay in here.
+
+    :param fields_of: finds the fields of a connection by its id
+    :param clock: seconds that only rise, for how long an answer is kept
+    """
+
+    def __init__(
+        self, fields_of: Callable[[str], ConnectionFields], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fields_of = fields_of
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="amplitude-rollouts")
+        self._lists: Kept[FlagList] = Kept(KEPT_FOR, self._run, clock=clock)
+        self._histories: Kept[History] = Kept(KEPT_FOR, self._run, clock=clock)
+        self._inclusions: Kept[dict[str, int]] = Kept(_INCLUSIONS_KEPT_FOR, self._run, clock=clock)
+        self._used: dict[str, Counter[str]] = {}
+        self._lock = threading.Lock()
+        self.began = datetime.now(timezone.utc)
+
+    async def flags(self, connection_id: str) -> FlagList:
+        """Flags and experiments: one list request each, and one more for each further thousand."""
+        return await self._lists.get(connection_id, lambda: self._list(connection_id))
+
+    async def history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
+        """All versions of a flag or experiment: one request."""
+        return await self._histories.get(
+            (connection_id, kind, flag_id), lambda: self._read_history(connection_id, kind, flag_id)
+        )
+
+    async def inclusions(self, connection_id: str, kind: Kind, flag_id: str, variants: list[str]) -> dict[str, int]:
+        """How many users are included in each variant: one request a variant, for the first ten."""
+        asked = tuple(variants[:_COUNTED_VARIANTS])
+        return await self._inclusions.get(
+            (connection_id, kind, flag_id, asked), lambda: self._count(connection_id, kind, flag_id, asked)
+        )
+
+    def used(self, connection_id: str) -> dict[str, int]:
+        """How many requests were sent with this connection since the page was first opened, by what they asked for."""
+        with self._lock:
+            return {what: self._used.get(connection_id, Counter())[what] for what in ("lists", "histories", "others")}
+
+    async def _run(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _list(self, connection_id: str) -> FlagList:
+        with self._connect(connection_id) as client:
+            found = [
+                (endpoints.kind, config, url_of(client, config))
+                for endpoints in (client.flags, client.experiments)
+                for config in endpoints.list()
+            ]
+            return FlagList(*_clock_of(client), tuple(found))
+
+    def _read_history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
+        with self._connect(connection_id) as client:
+            versions = _endpoints(client, kind).versions(flag_id)
+            newest = max(versions, key=version_number, default=Version())
+            config = cast("FlagConfig", {**config_of(newest), "id": flag_id})
+            return History(*_clock_of(client), tuple(versions), url_of(client, config))
+
+    def _count(self, connection_id: str, kind: Kind, flag_id: str, variants: tuple[str, ...]) -> dict[str, int]:
+        with self._connect(connection_id) as client:
+            endpoints = _endpoints(client, kind)
+            return {variant: len(endpoints.inclusions(flag_id, variant)) for variant in variants}
+
+    @contextmanager
+    def _connect(self, connection_id: str) -> Iterator[ManagementClient]:
+        fields = self._fields_of(connection_id)
+        with _CountingSession(lambda what: self._sent(connection_id, what)) as session:
+            if fields.base_url and validate.is_loopback(urlsplit(fields.base_url).hostname or ""):
+                session.trust_env = False  # a proxy is never the way to this very machine
+            yield ManagementClient(
+                fields.key,
+                region=fields.region,
+                base_url=fields.base_url,
+                timeout=min(fields.timeout, _TIMEOUT),
+                retry_for=min(fields.retry_for, _RETRY_FOR),
+                session=session,
+            )
+
+    def _sent(self, connection_id: str, what: str) -> None:
+        with self._lock:
+            self._used.setdefault(connection_id, Counter())[what] += 1
+
+
+class _CountingSession(requests.Session):
+    """Counts what leaves, repeats and all."""
+
+    def __init__(self, sent: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = sent
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        path = str(request.path_url).partition("?")[0]
+        last = path.rpartition("/")[2]
+        self._tell({"flags": "lists", "experiments": "lists", "versions": "histories"}.get(last, "others"))
+        return super().send(request, **kwargs)
+
+
+def _endpoints(client: ManagementClient, kind: Kind) -> FlagEndpoints:
+    return client.flags if kind == "flags" else client.experiments
+
+
+def _clock_of(client: ManagementClient) -> tuple[datetime, timedelta]:
+    here = datetime.now(timezone.utc)
+    there = client.date or here
+    return there, there - here

@@ -1,0 +1,190 @@
+"""The routes of the page. Each one asks for a login; what a flag says also takes the right to read connections.
+
+No route writes. What blocks runs in a few threads of the page's own: in the threads of Airflow's API it could take the
+last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from importlib.resources import files
+from typing import Any, Literal, TypeVar
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_connection
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from airflow_provider_ampexp import __version__
+from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, NotFoundError
+from airflow_provider_ampexp.ui._airflow_queries import rollout_tasks
+from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
+from airflow_provider_ampexp.ui._connections import fields_of, known_connections
+from airflow_provider_ampexp.ui._rollout_status import Rollout, rollouts_of
+from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
+from airflow_provider_ampexp.ui._ttl_cache import SlowAnswerError
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
+_STATIC = files("airflow_provider_ampexp.ui") / "static"
+# Nothing from elsewhere, no script but the package's own: what a flag's name holds is text, whatever it looks like.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_NO_RIGHT = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>Rollouts</title><link rel=stylesheet "
+    "href=static/page.css><main><h1>Rollouts</h1><p class=problem role=alert>This page needs the right to read "
+    "connections, and you do not have it. Ask an administrator of this Airflow.</p></main></html>"
+)
+_DATABASE_THREADS = 2
+
+KindName = Literal["flags", "experiments"]
+_T = TypeVar("_T")
+
+
+def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
+    """Make the application.
+
+    :param reader: reads Amplitude; one with Airflow's own connections if not given
+    """
+    read = reader or AmplitudeReader(fields_of)
+    database = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="amplitude-rollouts-database")
+    app = FastAPI(title="Amplitude rollouts", openapi_url=None, docs_url=None, redoc_url=None)
+
+    async def asked(function: Callable[..., _T], *arguments: Any) -> _T:
+        """Ask Airflow's database in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(database, function, *arguments)
+
+    async def known_connection(connection_id: str, user: GetUserDep) -> str:
+        """Refuse what is no connection to Amplitude, before a secrets backend is asked for it."""
+        if connection_id not in await asked(_connections, user):
+            raise LookupError(f"There is no connection {connection_id!r} of the type amplitude_experiment.")
+        return connection_id
+
+    may_read = Depends(requires_access_connection(method="GET"))
+    # For all routes of a connection together, so that none can be forgotten.
+    of_connection = APIRouter(prefix="/connections/{connection_id}", dependencies=[may_read, Depends(known_connection)])
+
+    @app.middleware("http")
+    async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        answer = await call_next(request)
+        answer.headers.update(_HEADERS)
+        return answer
+
+    @app.exception_handler(ManagementApiError)
+    async def amplitude_failed(request: Request, error: ManagementApiError) -> JSONResponse:
+        status = 404 if isinstance(error, NotFoundError) else 502
+        return JSONResponse({"detail": str(error)}, status)
+
+    @app.exception_handler(SlowAnswerError)
+    async def amplitude_is_slow(request: Request, error: SlowAnswerError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 504)
+
+    @app.exception_handler(InvalidInputError)
+    async def connection_is_wrong(request: Request, error: InvalidInputError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(LookupError)
+    async def not_there(request: Request, error: LookupError) -> JSONResponse:
+        return JSONResponse({"detail": str(error.args[0] if error.args else error)}, 404)
+
+    @app.get("/")
+    async def page(request: Request, user: GetUserDep) -> Response:
+        try:
+            await requires_access_connection(method="GET")(request, user)
+        except HTTPException as refused:
+            if refused.status_code != 403:
+                raise
+            return HTMLResponse(_NO_RIGHT, 403)
+        return _static("index.html")
+
+    @app.get("/static/{name}")
+    async def static(name: str, user: GetUserDep) -> Response:
+        return _static(name)
+
+    @app.get("/connections", dependencies=[may_read])
+    async def connections(user: GetUserDep) -> dict[str, Any]:
+        return {"connections": await asked(_connections, user), "version": __version__}
+
+    @of_connection.get("/flags")
+    async def flags(connection_id: str, user: GetUserDep) -> dict[str, Any]:
+        found = await read.flags(connection_id)
+        rollouts = await asked(_rollouts, user)
+
+        def lines() -> list[dict[str, Any]]:
+            return [
+                line_of(kind, config, url, rollouts.get((connection_id, kind, config["id"]), ()), found.now)
+                for kind, config, url in found.found
+            ]
+
+        told = {"flags": await asked(lines), "now": found.now.isoformat()}
+        return {**told, **_used(read, connection_id, found.at, found.now)}
+
+    @of_connection.get("/{kind}/{flag_id}")
+    async def detail(connection_id: str, kind: KindName, flag_id: str, user: GetUserDep) -> dict[str, Any]:
+        found = await read.history(connection_id, kind, flag_id)
+        of_flag = (await asked(_rollouts, user)).get((connection_id, kind, flag_id), [])
+        told = await asked(page_of, kind, flag_id, found.versions, found.url, of_flag, found.now)
+        return {**told, **_used(read, connection_id, found.at, found.now)}
+
+    @of_connection.get("/{kind}/{flag_id}/compare")
+    async def compare(connection_id: str, kind: KindName, flag_id: str, before: int, after: int) -> dict[str, Any]:
+        found = await read.history(connection_id, kind, flag_id)
+        return {"changes": await asked(compared, kind, flag_id, found.versions, (before, after))}
+
+    @of_connection.get("/{kind}/{flag_id}/inclusions")
+    async def inclusions(connection_id: str, kind: KindName, flag_id: str) -> dict[str, Any]:
+        found = await read.history(connection_id, kind, flag_id)
+        variants = (await asked(page_of, kind, flag_id, found.versions, "", (), found.now))["variants"]
+        counts = await read.inclusions(connection_id, kind, flag_id, [variant["key"] for variant in variants])
+        return {"inclusions": counts, **_used(read, connection_id, found.at, found.now)}
+
+    app.include_router(of_connection)
+    return app
+
+
+def _static(name: str) -> Response:
+    """A file of the package. The name is compared with those that are there, so it leads nowhere else."""
+    found = {one.name: one for one in _STATIC.iterdir() if one.is_file()}.get(name)
+    if found is None:
+        raise HTTPException(404)
+    return Response(found.read_bytes(), media_type=_TYPES[name.rpartition(".")[2]])
+
+
+def _may_read(user: Any, connection_id: str) -> bool:
+    from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
+
+    details = ConnectionDetails(conn_id=connection_id)
+    return bool(get_auth_manager().is_authorized_connection(method="GET", details=details, user=user))
+
+
+def _connections(user: Any) -> list[str]:
+    """The connections to Amplitude that the user may read."""
+    named = {task.amplitude_conn_id for task in rollout_tasks(_readable_dags(user))}
+    return [connection_id for connection_id in known_connections(named) if _may_read(user, connection_id)]
+
+
+def _readable_dags(user: Any) -> set[str]:
+    return set(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
+
+
+def _rollouts(user: Any) -> dict[Any, list[Rollout]]:
+    return rollouts_of(rollout_tasks(_readable_dags(user)))
+
+
+def _used(read: AmplitudeReader, connection_id: str, at: datetime, now: datetime) -> dict[str, Any]:
+    """What the footer tells."""
+    return {
+        "read_at": at.isoformat(),
+        "now": now.isoformat(),
+        "kept_for": KEPT_FOR,
+        "used": read.used(connection_id),
+        "used_since": read.began.astimezone(timezone.utc).isoformat(),
+    }

@@ -1,0 +1,70 @@
+"""The percentage of a flag over time, as the chart draws it. Pure: no I/O, no clock, no Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ampexp.rollout._history import Entry, changes
+
+_MARKED = ("check", "rollback", "hold", "stop")
+
+
+def picture(history: tuple[Entry, ...], now: datetime) -> dict[str, Any]:
+    """The steps, who made them, and when it was off.
+
+    :param history: newest first
+    :returns: ``points`` (each ``at``, ``percentage``, up to now), ``steps`` (who changed what), ``off`` (from, to)
+    """
+    known = [entry for entry in reversed(history) if entry.position is not None and entry.at is not None]
+    points: list[dict[str, Any]] = []
+    off: list[list[str]] = []
+    for place, entry in enumerate(known):
+        if entry.position is None or entry.at is None:
+            continue
+        following = known[place + 1].at if place + 1 < len(known) else now
+        points.append({"at": _text(entry.at), "percentage": entry.position.percentage})
+        if not entry.position.enabled and following is not None:
+            if off and off[-1][1] == _text(entry.at):
+                off[-1][1] = _text(following)
+            else:
+                off.append([_text(entry.at), _text(following)])
+    if points:
+        points.append({"at": _text(now), "percentage": points[-1]["percentage"]})
+    return {"points": points, "steps": _steps(history), "off": off}
+
+
+def marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What guardrails said and how the rollout ended, as marks on the chart."""
+    return [
+        {
+            "at": str(one.get("at")),
+            "what": str(one.get("verdict") if one.get("what") == "check" else one.get("what")),
+            "name": str(one.get("name") or ""),
+            "why": str(one.get("why") or ""),
+            "percentage": one.get("stage", one.get("from")),
+        }
+        for one in record
+        if one.get("what") in _MARKED
+    ]
+
+
+def _steps(history: tuple[Entry, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "at": _text(change.entry.at),
+            "version": change.entry.version,
+            "by": change.entry.by,
+            "from": str(change.before),
+            "to": str(change.after),
+            "percentage": change.after.percentage,
+            "is_enabled": change.after.enabled,
+        }
+        for change in changes(history)
+        if change.entry.at is not None
+    ]
+
+
+def _text(at: datetime | None) -> str:
+    return at.isoformat() if at else ""

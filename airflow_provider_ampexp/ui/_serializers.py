@@ -1,0 +1,182 @@
+"""What the page shows of a flag, as JSON. Pure: no I/O, no clock, no Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._flags import Kind
+from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
+from airflow_provider_ampexp.client.types import FlagConfig, Version
+from airflow_provider_ampexp.history._field_changes import Row, rows_of
+from airflow_provider_ampexp.rollout import Seen, position_of, read_history
+from airflow_provider_ampexp.ui._chart_data import marks, picture
+from airflow_provider_ampexp.ui._rollout_status import Rollout, Standing, current, end_of_plan, standing
+
+_LONGEST = 2000  # characters of one value; a description can be any length
+_MOST_SEGMENTS = 20
+
+
+def line_of(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
+    """A flag or experiment in the list. Its description stays behind: a thousand of them would be megabytes."""
+    rollout = current(rollouts)
+    return {
+        **_named(kind, config, url),
+        "percentage": config.get("rolloutPercentage"),
+        "segments": _segments(config),
+        "changed_at": _text(config.get("lastModifiedAt") or config.get("createdAt")),
+        "changed_by": actor_name(config.get("lastModifiedBy"), "") or actor_name(config.get("createdBy"), ""),
+        "rollout": None if rollout is None else _rollout(rollout, _seen(config, (), rollout), now),
+    }
+
+
+def page_of(
+    kind: Kind, flag_id: str, versions: Iterable[Version], url: str, rollouts: Iterable[Rollout], now: datetime
+) -> dict[str, Any]:
+    """Everything about one flag or experiment."""
+    listed = sorted(versions, key=version_number, reverse=True)
+    newest: FlagConfig = {**config_of(listed[0]), "id": flag_id} if listed else {"id": flag_id}
+    rollout = current(rollouts)
+    segments = [None, *(one["name"] for one in _segments(newest))]
+    return {
+        **_named(kind, newest, url),
+        "description": _cut(newest.get("description") or ""),
+        "percentage": newest.get("rolloutPercentage"),
+        "segments": _segments(newest),
+        "variants": _variants(newest),
+        "pictures": [{"segment": name, **picture(read_history(listed, name), now)} for name in segments],
+        "marks": marks(rollout.record) if rollout else [],
+        "rollout": None if rollout is None else _rollout(rollout, _seen(newest, listed, rollout), now),
+        "versions": _versions(kind, flag_id, listed),
+        "now": now.isoformat(),
+    }
+
+
+def compared(kind: Kind, flag_id: str, versions: Iterable[Version], numbers: tuple[int, int]) -> list[dict[str, Any]]:
+    """What differs between two versions, as if one had come right after the other.
+
+    :raises LookupError: names the version that there is not
+    """
+    found = {version_number(one): one for one in versions}
+    for number in numbers:
+        if number not in found:
+            raise LookupError(f"There is no version {number}.")
+    # By their places and not their numbers, so that any two can be compared in either direction.
+    pair: list[Version] = [{**found[number], "version": place} for place, number in enumerate(numbers, 2)]
+    return [_change(row) for row in rows_of(kind, flag_id, pair)]
+
+
+def _named(kind: Kind, config: FlagConfig, url: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "id": config["id"],
+        "key": str(config.get("key") or config["id"]),
+        "name": _cut(config.get("name") or "", 200),
+        "project": config.get("projectId"),
+        "enabled": config.get("enabled"),
+        "archived": bool(config.get("deleted")),
+        "state": config.get("state"),
+        "decision": config.get("decision"),
+        "tags": [tag[:100] for tag in tags_of(config) or ()][:20],
+        "url": url if url.startswith(("https://", "http://")) else "",
+    }
+
+
+def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> Seen | None:
+    segment = rollout.plan.segment
+    position = position_of(config, segment)
+    if position is None:
+        return None
+    tags = tags_of(config) or ()
+    return Seen(position, bool(config.get("deleted")), read_history(versions, segment), tags)
+
+
+def _rollout(rollout: Rollout, seen: Seen | None, now: datetime) -> dict[str, Any]:
+    here: Standing = standing(rollout, seen, now)
+    task, plan = rollout.task, rollout.plan
+    end = end_of_plan(here.ahead, plan)
+    return {
+        **asdict(here),
+        "since": _moment(here.since),
+        "when": _moment(here.when),
+        "ahead": [[percentage, _moment(at)] for percentage, at in here.ahead],
+        "end": _moment(end),
+        "segment": plan.segment,
+        "plan": [[stage.percentage, stage.soak.total_seconds()] for stage in plan.stages],
+        "rollback": plan.rollback,
+        "hold_tag": plan.hold_tag,
+        "dag_id": task.dag_id,
+        "run_id": task.run_id,
+        "task_id": task.task_id,
+        "map_index": task.map_index,
+        "began": _moment(rollout.began(seen) if seen else task.began),
+        "reached": _reached(rollout, seen),
+        "ended": _moment(rollout.ended) if here.state != "under way" else None,
+    }
+
+
+def _reached(rollout: Rollout, seen: Seen | None) -> float | None:
+    """The highest stage that users got: as the record tells, or else by where the flag stands."""
+    if rollout.reached is not None or seen is None:
+        return rollout.reached
+    stages = [stage.percentage for stage in rollout.plan.stages if stage.percentage <= seen.position.exposure]
+    return max(stages, default=None)
+
+
+def _segments(config: FlagConfig) -> list[dict[str, Any]]:
+    named = [one for one in config.get("targetSegments") or [] if isinstance(one, Mapping) and one.get("name")]
+    return [{"name": str(one["name"])[:200], "percentage": one.get("percentage")} for one in named[:_MOST_SEGMENTS]]
+
+
+def _variants(config: FlagConfig) -> list[dict[str, Any]]:
+    weights = config.get("rolloutWeights") or {}
+    return [
+        {
+            "key": str(one.get("key")),
+            "name": _cut(one.get("name") or "", 200),
+            "weight": one.get("rolloutWeight", weights.get(str(one.get("key")))),
+        }
+        for one in config.get("variants") or []
+        if isinstance(one, Mapping)
+    ]
+
+
+def _versions(kind: Kind, flag_id: str, listed: list[Version]) -> list[dict[str, Any]]:
+    """Who changed what, newest first."""
+    rows: dict[int, list[Row]] = {}
+    for row in rows_of(kind, flag_id, listed):
+        rows.setdefault(row["version"], []).append(row)
+    return [
+        {
+            "version": version_number(one),
+            "at": _text(one.get("createdAt")),
+            "by": actor_name(one.get("createdBy"), ""),
+            "changes": [_change(row) for row in rows.get(version_number(one), [])],
+        }
+        for one in listed
+    ]
+
+
+def _change(row: Row) -> dict[str, Any]:
+    return {"field": row["field"], "from": _value(row["from"]), "to": _value(row["to"])}
+
+
+def _value(value: Any) -> str | None:
+    return None if value is None else _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: Any, longest: int = _LONGEST) -> str:
+    text = str(text)
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text) - longest} characters more)"
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _moment(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

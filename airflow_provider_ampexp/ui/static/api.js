@@ -1,0 +1,27 @@
+// Questions to Airflow, and what the footer tells of the questions to Amplitude.
+import { element, moment, span } from "./format.js";
+
+export class Refused extends Error {}
+
+export async function ask(...parts) {
+  const path = parts.map((part) => (typeof part === "string" ? encodeURIComponent(part) : part.query)).join("/");
+  const answer = await fetch(path.replace("/?", "?"), { credentials: "same-origin", headers: { Accept: "application/json" } });
+  if (answer.ok) return answer.json();
+  if (answer.status === 401) throw new Refused("You are not logged in any more. Reload Airflow to log in.");
+  if (answer.status === 403) throw new Refused("This page needs the right to read connections. Ask an administrator of this Airflow.");
+  const told = await answer.json().catch(() => ({}));
+  throw new Refused(typeof told.detail === "string" ? told.detail : `Airflow answered ${answer.status}.`);
+}
+
+export function tellUse(uses) {
+  const lines = uses.map(({ connection, used, used_since, read_at, now, kept_for }) => {
+    const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+    const sent = `${count(used.lists, "list request")}, ${count(used.histories, "history request")}, ${count(used.others, "other")}`;
+    const age = span((Date.parse(now) - Date.parse(read_at)) / 1000);
+    return element("span", { "data-connection": connection, "data-lists": used.lists, "data-histories": used.histories, "data-others": used.others },
+      element("b", {}, connection), ` ${sent} to Amplitude for all viewers since ${moment(used_since)}; read ${age} ago, kept for ${kept_for} s`);
+  });
+  document.getElementById("footer").replaceChildren(...lines);
+}
+
+export const problem = (error) => element("p", { class: "problem", role: "alert" }, error.message);

@@ -1,0 +1,170 @@
+// The detail: where a flag stands, since when, what comes next, and how it came there.
+import { ask, problem, tellUse } from "./api.js";
+import { chart, key, save } from "./chart.js";
+import { badge, bar } from "./list.js";
+import { ago, between, element, moment, percent, reasons, span, until, when } from "./format.js";
+
+const remembered = { address: "", segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false };
+
+export async function showDetail(connection, kind, id, refreshed) {
+  const told = await ask("connections", connection, kind, id);
+  tellUse([{ connection, ...told }]);
+  if (remembered.address !== location.hash) Object.assign(remembered, { address: location.hash, segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false });
+  if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // somebody is choosing
+  const view = element("article", { class: "detail" },
+    element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
+    header(told), headline(told), ...stages(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
+  return view;
+}
+
+function header(told) {
+  const links = [told.url && out(told.url, "Open in Amplitude", "elsewhere")];
+  if (told.rollout) {
+    const { dag_id, run_id, task_id, map_index } = told.rollout;
+    const run = `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
+    links.push(out(run, `DAG run of ${dag_id}`), out(`${run}/tasks/${encodeURIComponent(task_id)}${map_index >= 0 ? `/mapped/${map_index}` : ""}`, `Task ${task_id}`));
+  }
+  return element("header", {},
+    element("h1", { title: told.key }, told.key),
+    element("p", { class: "under" }, told.kind === "flags" ? "flag" : "experiment", told.state ? `, ${told.state}` : "", told.decision ? `, decision: ${told.decision}` : "", told.name && told.name !== told.key ? ` · ${told.name}` : "", ` · project ${told.project ?? "unknown"}`, told.archived ? " · archived" : ""),
+    element("nav", { class: "links", "aria-label": "Elsewhere" }, links));
+}
+
+const out = (href, text, where = "airflow") => element("a", { href, "data-out": where, rel: "noopener noreferrer", target: where === "elsewhere" ? "_blank" : "_top" }, text);
+
+function headline({ rollout, percentage, enabled, pictures, now, segments }) {
+  const segment = rollout?.segment ?? null;
+  const stands = segment === null ? percentage : segments.find((one) => one.name === segment)?.percentage;
+  const who = segment !== null ? `of segment ${segment}` : segments.length ? "of all users outside segments" : "of users";
+  const steps = (pictures.find((one) => one.segment === segment) ?? pictures[0])?.steps ?? [];
+  const points = pictures[0]?.points ?? [];
+  const since = rollout?.since ?? steps.at(-1)?.at ?? points[0]?.at;
+  const big = enabled ? percent(stands) : "Off";
+  const lines = [element("p", { class: "now" }, element("strong", {}, big), enabled ? ` ${who}` : ` (set to ${percent(stands)})`,
+    since && element("span", { class: "since" }, ` for ${span(between(since, now))}, since ${moment(since)}`))];
+  const others = [...(segment === null ? [] : [["All other users", percentage]]), ...segments.filter((one) => one.name !== segment).map((one) => [`Segment ${one.name}`, one.percentage])];
+  if (enabled && others.length) lines.push(element("p", { class: "others" }, others.map(([name, share]) => `${name}: ${percent(share)}`).join(" · ")));
+  if (rollout?.state === "under way") {
+    const at = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
+    const next = rollout.next === null ? "the rollout ends" : `${rollout.next} %`;
+    const moment_ = rollout.when ? ` ${until(rollout.when, now)}, at ${moment(rollout.when)} at the earliest` : "";
+    lines.push(element("p", { class: "next" }, element("b", {}, at), ` · next: `, element("b", {}, next), moment_, " · ", element("span", { class: `reason ${rollout.reason}` }, reasons[rollout.reason] ?? "")));
+    lines.push(element("p", { class: "why" }, sentence(rollout.why)));
+  } else if (rollout) {
+    const words = { done: "The rollout is done", "rolled back": "The rollout was rolled back", stopped: "The rollout has stopped" };
+    lines.push(element("p", { class: `next ${rollout.state.replace(" ", "-")}` }, element("b", {}, words[rollout.state]), rollout.ended ? `, ${moment(rollout.ended)}` : "", "."));
+    if (rollout.why) lines.push(element("p", { class: "why" }, sentence(rollout.why)));
+  } else if (steps.length) {
+    const last = steps.at(-1);
+    lines.push(element("p", { class: "why" }, `Last changed from ${last.from} to ${last.to} by ${last.by}. No rollout of this Airflow.`));
+  } else lines.push(element("p", { class: "why" }, "No rollout of this Airflow."));
+  return element("section", { class: "headline", "aria-label": "Where it stands" }, lines);
+}
+
+const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
+
+function stages({ rollout, now }) {
+  if (!rollout) return [];
+  const reached = rollout.stage ?? 0;
+  const at = new Map(rollout.ahead);
+  const gone = rollout.state !== "under way" && rollout.state !== "done";
+  return [element("ol", { class: "stages", "aria-label": "Stages of the plan" }, rollout.plan.map(([percentage, soak], place) => {
+    const fell = gone && rollout.reached !== null;
+    const state = fell && percentage < rollout.reached ? "past" : fell && percentage === rollout.reached ? "failed" : gone ? "never" : place + 1 < reached || (rollout.state === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
+    const length = soak ? `soaks ${span(soak)}` : "no soak";
+    let below = length;
+    if (state === "present" && rollout.since && soak) below = `${span(between(rollout.since, now))} of ${span(soak)}`;
+    if (state === "ahead" && at.get(percentage)) below = `${until(at.get(percentage), now)} · ${length}`;
+    if (state === "failed") below = rollout.state === "rolled back" ? "rolled back from here" : "stopped here";
+    if (state === "never") below = "not reached";
+    const told = { past: "✓ ", present: "● ", ahead: "", never: "", failed: "✕ " }[state];
+    const part = state === "present" && soak && rollout.since ? Math.min(100, (100 * between(rollout.since, now)) / soak) : state === "past" || state === "failed" ? 100 : 0;
+    return element("li", { class: state, "aria-current": state === "present" ? "step" : null },
+      element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill", style: { width: `${part}%` } })),
+      element("b", {}, `${told}${percentage} %`), element("span", { class: "under" }, below));
+  }))];
+}
+
+function picture(told) {
+  const place = element("div", { class: "chart" });
+  const { pictures, rollout } = told;
+  remembered.segment ??= rollout?.segment ?? null;
+  remembered.range ??= rollout ? "rollout" : "all";
+  const draw = () => {
+    const drawn = pictures.find((one) => one.segment === remembered.segment) ?? pictures[0];
+    const ours = rollout && drawn.segment === rollout.segment;
+    chart(place, drawn, ours ? told.marks : [], ours ? rollout : null, told.now, remembered.range);
+  };
+  const pick = (label, field, options) => options.length > 1 && element("select", { "aria-label": label, onchange: (event) => ((remembered[field] = event.target.value === "\u0000" ? null : event.target.value), draw()) },
+    options.map(([value, text]) => element("option", { value: value ?? "\u0000", selected: remembered[field] === value }, text)));
+  requestAnimationFrame(draw);
+  return element("section", { "aria-label": "Percentage over time" },
+    element("div", { class: "tools" }, element("h2", {}, "Percentage over time"),
+      pick("Range", "range", rollout ? [["rollout", "This rollout"], ["all", "All of its history"]] : [["all", "All of its history"]]),
+      pick("Whose percentage", "segment", pictures.map((one) => [one.segment, one.segment === null ? "All users" : `Segment ${one.segment}`])),
+      element("button", { type: "button", onclick: () => save(place, told) }, "Save as picture")),
+    place, key(told.marks, rollout));
+}
+
+function facts(told, connection) {
+  const counted = element("tbody");
+  const fill = () => counted.replaceChildren(...told.variants.map((one) => element("tr", {},
+    element("td", {}, element("code", {}, one.key), one.name && one.name !== one.key ? element("span", { class: "under" }, one.name) : ""),
+    element("td", { class: "figure" }, one.weight ?? ""), element("td", { class: "figure" }, remembered.inclusions?.[one.key] ?? "…"))));
+  fill();
+  const failed = element("div");
+  if (!remembered.inclusions && told.variants.length)
+    ask("connections", connection, told.kind, told.id, "inclusions").then((answer) => {
+      remembered.inclusions = answer.inclusions;
+      tellUse([{ connection, ...answer }]);
+      fill();
+    }, (error) => failed.replaceChildren(problem(error)));
+  const description = told.description && element("details", { class: "description", open: told.description.length < 400 }, element("summary", {}, "Description"), element("p", {}, told.description));
+  return element("section", { class: "facts", "aria-label": "Variants and segments" },
+    element("div", {}, element("h2", {}, "Variants"), told.variants.length
+      ? element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Variant"), element("th", { scope: "col", class: "figure" }, "Weight"), element("th", { scope: "col", class: "figure" }, "Users included"))), counted)
+      : element("p", { class: "quiet" }, "None."), failed),
+    element("div", {}, element("h2", {}, "Who gets it"), element("p", {}, badge(told.enabled)), element("p", {}, bar(told.percentage, told.enabled, told.segments.length ? "All other users" : "All users")),
+      told.segments.map((one) => element("p", {}, bar(one.percentage, told.enabled, one.name))), told.tags.length ? element("p", { class: "under" }, `Tags: ${told.tags.join(", ")}`) : "", description));
+}
+
+const changed = ({ field, from, to }) => field === "created" ? element("li", {}, "created") : element("li", {}, element("code", {}, field), " ", element("del", {}, from ?? "nothing"), " → ", element("ins", {}, to ?? "nothing"));
+
+function versions(told) {
+  const body = element("tbody");
+  const MOST = 15;
+  const more = element("button", { type: "button", onclick: () => ((remembered.all = true), fill()) }, `Show all ${told.versions.length} versions`);
+  const fill = () => {
+    body.replaceChildren(...told.versions.slice(0, remembered.all ? undefined : MOST).map((one) => element("tr", {},
+      element("td", { class: "figure" }, one.version), element("td", {}, when(one.at)), element("td", {}, one.by || "somebody"),
+      element("td", {}, element("ul", { class: "changes" }, one.changes.length ? one.changes.map(changed) : element("li", { class: "quiet" }, "nothing that shows"))))));
+    more.hidden = remembered.all || told.versions.length <= MOST;
+  };
+  fill();
+  return element("section", { "aria-label": "History" }, element("h2", {}, "Who changed what"),
+    element("table", { class: "versions" }, element("thead", {}, element("tr", {}, ["Version", "When", "Who", "What"].map((text) => element("th", { scope: "col", class: text === "Version" ? "figure" : null }, text)))), body), more);
+}
+
+function comparison(told, connection) {
+  if (told.versions.length < 2) return null;
+  const numbers = told.versions.map((one) => String(one.version));
+  remembered.before ||= numbers[1];
+  remembered.after ||= numbers[0];
+  const result = element("div", { role: "status" });
+  const compare = async () => {
+    const query = `?before=${encodeURIComponent(remembered.before)}&after=${encodeURIComponent(remembered.after)}`;
+    try {
+      const { changes } = await ask("connections", connection, told.kind, told.id, "compare", { query });
+      result.replaceChildren(changes.length
+        ? element("table", {}, element("thead", {}, element("tr", {}, ["Field", `Version ${remembered.before}`, `Version ${remembered.after}`].map((text) => element("th", { scope: "col" }, text)))),
+            element("tbody", {}, changes.map(({ field, from, to }) => element("tr", {}, element("td", {}, element("code", {}, field)), element("td", { class: "value" }, from ?? "nothing"), element("td", { class: "value" }, to ?? "nothing")))))
+        : element("p", { class: "quiet" }, "They are alike."));
+    } catch (error) {
+      result.replaceChildren(problem(error));
+    }
+  };
+  const choice = (label, field) => element("select", { "aria-label": label, onchange: (event) => ((remembered[field] = event.target.value), compare()) },
+    told.versions.map((one) => element("option", { value: one.version, selected: String(one.version) === remembered[field] }, `${one.version}: ${moment(one.at)}, ${one.by || "somebody"}`)));
+  compare();
+  return element("section", { "aria-label": "Compare versions", class: "compare" }, element("h2", {}, "Compare two versions"), element("div", { class: "tools" }, choice("First version", "before"), " with ", choice("Second version", "after")), result);
+}

@@ -1,0 +1,156 @@
+// The list: every flag and experiment of every connection.
+import { ask, problem, tellUse } from "./api.js";
+import { ago, element, percent, reasons, until, when } from "./format.js";
+
+const PAGE = 100; // rows that are made at once; the rest follow when somebody scrolls there
+const wanted = { search: "", kind: "", on: "", rollout: "", connection: "", by: "rollout", down: false };
+let lines = [];
+let made = null;
+
+export async function showList(refreshed) {
+  const { connections } = await ask("connections");
+  const answers = await Promise.all(
+    connections.map((connection) => ask("connections", connection, "flags").then((told) => ({ connection, ...told }), (error) => ({ connection, error }))),
+  );
+  const read = answers.filter((one) => one.flags);
+  lines = read.flatMap(({ connection, flags, now }) => flags.map((flag) => ready({ ...flag, connection, now })));
+  tellUse(read);
+  const problems = answers.filter((one) => one.error).map(({ connection, error }) => problem(new Error(`${connection}: ${error.message}`)));
+  if (!connections.length) problems.push(element("p", { class: "quiet" }, "There is no connection of the type Amplitude Experiment that you may read."));
+  if (refreshed && made?.view.isConnected) {
+    made.problems.replaceChildren(...problems);
+    made.fill(true);
+    return null;
+  }
+  made = view(connections, problems);
+  made.fill();
+  return made.view;
+}
+
+function ready(line) {
+  line.text = [line.key, line.name, line.connection, line.changed_by, ...line.tags].join("\n").toLowerCase();
+  line.going = line.rollout?.state === "under way";
+  return line;
+}
+
+const orders = {
+  key: (one) => one.key.toLowerCase(),
+  kind: (one) => one.kind,
+  on: (one) => (one.enabled ? 0 : 1),
+  percentage: (one) => (one.enabled ? one.percentage ?? -1 : -1),
+  changed: (one) => -Date.parse(one.changed_at ?? 0),
+  rollout: (one) => (one.going ? 0 : one.rollout ? 1 : 2) * 1e14 - Date.parse(one.changed_at ?? 0),
+};
+
+function chosen() {
+  const search = wanted.search.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = lines.filter(
+    (one) =>
+      search.every((word) => one.text.includes(word)) &&
+      (!wanted.kind || one.kind === wanted.kind) &&
+      (!wanted.connection || one.connection === wanted.connection) &&
+      (!wanted.on || String(one.enabled) === wanted.on) &&
+      (!wanted.rollout || one.going),
+  );
+  const order = orders[wanted.by];
+  const keyed = found.map((one) => [order(one), one]);
+  keyed.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x.key < y.key ? -1 : 1));
+  if (wanted.down) keyed.reverse();
+  return keyed.map(([, one]) => one);
+}
+
+function view(connections, problems) {
+  const body = element("tbody");
+  const count = element("p", { class: "quiet count", role: "status" });
+  const end = element("div", { class: "end" });
+  const headers = [];
+  let found = [];
+  const more = (rows = PAGE) => body.append(...found.slice(body.rows.length, body.rows.length + rows).map(row));
+  const fill = (keep = false) => {
+    const rows = keep ? Math.max(PAGE, body.rows.length) : PAGE;
+    const focused = keep ? document.activeElement?.getAttribute?.("href") : null;
+    found = chosen();
+    body.replaceChildren();
+    more(rows);
+    if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    const going = lines.filter((one) => one.going).length;
+    count.textContent = `${found.length} of ${lines.length} flags and experiments, ${going} under a rollout in this Airflow`;
+    for (const header of headers) {
+      const sorted = header.dataset.by === wanted.by;
+      header.setAttribute("aria-sort", sorted ? (wanted.down ? "descending" : "ascending") : "none");
+    }
+  };
+  const header = (by, text) => {
+    const sort = () => {
+      wanted.down = wanted.by === by ? !wanted.down : false;
+      wanted.by = by;
+      fill();
+    };
+    const made = element("th", { scope: "col", "data-by": by, class: `col-${by}` }, element("button", { type: "button", onclick: sort }, text));
+    headers.push(made);
+    return made;
+  };
+  const choice = (label, field, options) =>
+    element("select", { "aria-label": label, onchange: (event) => ((wanted[field] = event.target.value), fill()) },
+      options.map(([value, text]) => element("option", { value, selected: wanted[field] === value }, text)));
+  const search = element("input", { type: "search", placeholder: "Search by key, name, tag or person ( / )", "aria-label": "Search", value: wanted.search,
+    oninput: (event) => ((wanted.search = event.target.value), fill()) });
+  const told = element("div", {}, problems);
+  const watch = new IntersectionObserver((seen) => {
+    if (!seen.some((one) => one.isIntersecting) || body.rows.length >= found.length) return;
+    more();
+    watch.unobserve(end); // looked at anew, since it tells only of a change
+    watch.observe(end);
+  }, { rootMargin: "600px" });
+  watch.observe(end);
+  const shown = element("div", { class: "list" },
+    element("h1", {}, "Rollouts"),
+    element("div", { class: "tools", role: "search" }, search,
+      choice("Under a rollout", "rollout", [["", "All"], ["going", "Under a rollout"]]),
+      choice("Kind", "kind", [["", "Flags and experiments"], ["flags", "Flags"], ["experiments", "Experiments"]]),
+      choice("On or off", "on", [["", "On and off"], ["true", "On"], ["false", "Off"]]),
+      connections.length > 1 && choice("Connection", "connection", [["", "All connections"], ...connections.map((one) => [one, one])])),
+    count, told,
+    element("table", {},
+      element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("on", "State"), header("percentage", "Who gets it"),
+        header("changed", "Last change"), header("rollout", "Rollout in this Airflow"))),
+      body),
+    end);
+  return { view: shown, fill, problems: told };
+}
+
+document.addEventListener("keydown", (event) => {
+  const search = document.querySelector(".list input[type=search]");
+  if (event.key !== "/" || !search || /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName)) return;
+  event.preventDefault();
+  search.focus();
+});
+
+export const bar = (percentage, on, label) => {
+  const known = typeof percentage === "number";
+  return element("span", { class: `bar${on ? "" : " off"}` },
+    element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill", style: { width: `${known ? Math.min(100, Math.max(0, percentage)) : 0}%` } })),
+    element("span", { class: "number" }, percent(percentage)), label && element("span", { class: "label", title: label }, label));
+};
+
+export const badge = (on) => element("span", { class: on ? "badge on" : "badge off" }, on === true ? "● on" : on === false ? "○ off" : "? unknown");
+
+function row(one) {
+  const address = `#/${[one.connection, one.kind, one.id].map(encodeURIComponent).join("/")}`;
+  return element("tr", {},
+    element("td", {},
+      element("a", { href: address, class: "key", title: one.key }, one.key),
+      element("span", { class: "under" }, one.kind === "experiments" ? `experiment${one.state ? `, ${one.state}` : ""}` : "flag", one.name && one.name !== one.key ? ` · ${one.name}` : "")),
+    element("td", {}, badge(one.enabled)),
+    element("td", {}, bar(one.percentage, one.enabled, one.segments.length ? "All other users" : ""), one.segments.map((segment) => bar(segment.percentage, one.enabled, segment.name))),
+    element("td", {}, when(one.changed_at, one.changed_at ? ago(one.changed_at, one.now) : "unknown"), element("span", { class: "under" }, one.changed_by ? `by ${one.changed_by}` : "")),
+    element("td", {}, doing(one)));
+}
+
+function doing({ rollout, now }) {
+  if (!rollout) return element("span", { class: "quiet" }, "none");
+  if (rollout.state !== "under way") return [element("span", { class: `state ${rollout.state.replace(" ", "-")}` }, rollout.state), element("span", { class: "under", title: rollout.why }, rollout.ended ? ago(rollout.ended, now) : "")];
+  const stage = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
+  const next = rollout.next === null ? "ends here" : `${rollout.next} % ${rollout.when ? until(rollout.when, now) : "next"}`;
+  return [element("span", { class: "state under-way" }, stage, rollout.segment ? ` (${rollout.segment})` : ""), element("span", { class: "under", title: rollout.why }, `${next} · `, element("span", { class: `reason ${rollout.reason}` }, reasons[rollout.reason] ?? ""))];
+}

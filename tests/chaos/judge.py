@@ -1,0 +1,214 @@
+"""Whether each rollout ended as it must, and whether the invariants held at every moment before.
+
+It rests on the emulator's own version history and on what the witness in each task's process wrote down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
+from airflow_provider_ampexp.rollout._plan import duration
+from tests.chaos.kinds import Kind
+from tests.chaos.witness import Line
+from tests.invariants import violations
+from tests.invariants.observed import Attempt, Observed, Verdict, Write
+
+if TYPE_CHECKING:
+    from tests.chaos.controller import Rollout
+    from tests.chaos.database import Try
+
+# A client repeats a call for 20 s, and the last one may take 5 s to be carried out.
+_IN_FLIGHT = timedelta(seconds=26)
+_LATE = 6.0  # how long after it was sent a request may be carried out, in seconds
+# Somebody looks at the flag every second while it is cared for, from a task or from the triggerer. Where nobody does,
+# Airflow has not noticed a death yet, or has no worker free, and a raise is late for that.
+_NOBODY = timedelta(seconds=2.5)
+# A hold by the tag lasts 10 s, and a call is repeated for 20 s. A soak of 60 s that begins anew is later than that in
+# most cases.
+_PROMPT = timedelta(seconds=25)
+
+
+def judge(
+    rollout: Rollout, emulator: Emulator, tries: Sequence[Try], lines: Sequence[Line], requests: Sequence[datetime]
+) -> list[str]:
+    """What was violated; empty when all is well.
+
+    :param tries: what Airflow tells of it
+    :param lines: what the witness told of it
+    :param requests: when Airflow asked for its flag
+    """
+    versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
+    ours = [one for one in versions if int(one["version"]) not in rollout.foreign_versions]
+    writes, unknown = _writes(ours, lines)
+    attempts = _attempts(tries, lines)
+    found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown, *_late(rollout, versions, lines)]
+    if attempts:
+        observed = Observed(
+            plan=plan_of(rollout.kind),
+            versions=versions,
+            ours=(),  # many share the key, so a version is a rollout's own only where a witness saw it written
+            attempts=attempts,
+            verdicts=_verdicts(lines),
+            writes=writes,
+            in_flight=_IN_FLIGHT,
+            prompt_within=_PROMPT,
+            excused=_nobody_cared(requests),
+        )
+        found += violations(observed)
+    return found
+
+
+def seconds_to_roll_back(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> float | None:
+    """How long the flag stayed up after the first check that failed; ``None`` when it is still up, or none failed."""
+    fails = [line.at for line in lines if line.what == "verdict" and line.more["acts"] == "roll back"]
+    for before, after in pairwise(versions):
+        at = _made(after)
+        if fails and at >= fails[0] and _exposure(after) < _exposure(before):
+            return at - fails[0]
+    return None
+
+
+def _late(rollout: Rollout, versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> list[str]:
+    limit = rollout.kind.rolls_back_within
+    if limit is None:
+        return []
+    took = seconds_to_roll_back(versions, lines)
+    if took is None:
+        return ["no check failed, or the flag was not lowered after it"]
+    return [] if took <= limit else [f"the flag was lowered {took:.1f} s after the failed check, at most {limit:g} s"]
+
+
+def _exposure(version: dict[str, Any]) -> float:
+    config = version["flagConfig"]
+    return float(config["rolloutPercentage"]) if config["enabled"] else 0.0
+
+
+def _made(version: dict[str, Any]) -> float:
+    return datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")).timestamp() + 0.001
+
+
+def plan_of(kind: Kind) -> RolloutPlan:
+    """What the operator was told."""
+    more = dict(kind.arguments)
+    if "check_every" in more:
+        more["check_every"] = duration("check_every", more["check_every"])
+    return RolloutPlan(planned_stages(kind.stages), checked=kind.check is not None, **more)
+
+
+def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:
+    kind = rollout.kind
+    # With on_drift="adopt", too, it stops where a person's change was written over, and puts that back.
+    was_a_race = kind.person is not None and any("at the very moment" in one.said for one in attempts)
+    percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
+    stands = (percentage, flag["enabled"])
+    wanted = "success" if kind.ends == "complete" and not was_a_race else "failed"
+    if rollout.ended != wanted:
+        return [f"the run has ended as {rollout.ended}, and was to end as {wanted}; the flag stands at {stands}"]
+    if kind.final is not None and not was_a_race:
+        is_right = stands == kind.final
+    else:
+        left = {"deleted" if name == "archive" else name: value for name, value in (kind.person or {}).items()}
+        is_right = all(flag.get(name, False) == value for name, value in left.items())
+    return [] if is_right else [f"the flag stands at {stands}, and was to stand at {kind.final or kind.person}"]
+
+
+def _attempts(tries: Sequence[Try], lines: Sequence[Line]) -> list[Attempt]:
+    """The tries that came as far as to run, in the order in which they began."""
+    states = {one.number: one for one in tries}
+    last = max(states, default=0)
+    attempts = []
+    for number in sorted({line.try_number for line in lines}):
+        own = [line for line in lines if line.try_number == number]
+        ends = [line for line in own if line.what in ("success", "failed")]
+        told = states.get(number)
+        state = told.state if told else None
+        outcome: Any = "killed"
+        if ends and ends[-1].what == "success":
+            outcome = "success" if state == "success" else "lost"
+        elif number == last and state in ("success", "failed"):
+            outcome = state
+        elif ends:
+            outcome = "up_for_retry"
+        ended = _moment(own[-1].at)
+        if outcome in ("success", "failed") and told and told.ended:
+            ended = max(ended, told.ended)
+        said = str(ends[-1].more.get("said", "")) if ends else ""
+        attempts.append(Attempt(_moment(own[0].at), ended, outcome, said, by_person=number == 1))
+    return attempts
+
+
+def _places(lines: Sequence[Line]) -> dict[int, int]:
+    return {number: place for place, number in enumerate(sorted({line.try_number for line in lines}))}
+
+
+def _verdicts(lines: Sequence[Line]) -> list[Verdict]:
+    places = _places(lines)
+    return [
+        Verdict(
+            datetime.fromisoformat(line.more["now"]),
+            line.more["percentage"],
+            line.more["acts"],
+            places[line.try_number],
+        )
+        for line in lines
+        if line.what == "verdict"
+    ]
+
+
+def _writes(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> tuple[dict[int, Write], list[str]]:
+    """By which request of which try each version of ours was made, and what that process had seen before."""
+    places, found, unknown = _places(lines), {}, []
+    patches = [line for line in lines if line.what == "sent" and line.more["method"] == "PATCH"]
+    for version in versions:
+        if version["createdBy"] != "Airflow":
+            continue
+        made = _made(version)
+        makers = [
+            line
+            for line in patches
+            if line.at <= made <= line.at + _LATE and _matches(line.more["body"], version["flagConfig"])
+        ]
+        if not makers:
+            unknown.append(f"nobody is known who wrote version {version['version']}")
+            continue
+        maker = makers[-1]
+        seen = [
+            int(line.more["newest"])
+            for line in lines
+            if line.pid == maker.pid and line.at <= maker.at and line.more.get("newest")
+        ]
+        found[int(version["version"])] = Write(places[maker.try_number], max(seen, default=1))
+    return found, unknown
+
+
+def _matches(body: dict[str, Any], config: dict[str, Any]) -> bool:
+    names = [name for name in ("enabled", "rolloutPercentage") if name in body]
+    segments = body.get("targetSegments")
+    if segments is not None:
+        here = [one["percentage"] for one in config["targetSegments"]]
+        if [one["percentage"] for one in segments] != here:
+            return False
+    return all(body[name] == config[name] for name in names)
+
+
+def _nobody_cared(requests: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    return [(one, other) for one, other in pairwise(requests) if other - one > _NOBODY]
+
+
+def asked(emulator: Emulator) -> dict[str, list[datetime]]:
+    """When Airflow asked for each flag, by its id."""
+    found: dict[str, list[datetime]] = {}
+    for one in emulator.request_log():
+        parts = one["path"].split("/")
+        if one["person"] == "Airflow" and len(parts) > 4:
+            found.setdefault(parts[4], []).append(datetime.fromisoformat(one["at"].replace("Z", "+00:00")))
+    return found
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, timezone.utc)

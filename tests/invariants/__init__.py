@@ -1,0 +1,437 @@
+"""What holds of every rollout, whatever happens to it: each invariant by its name.
+
+They are judged from outside: from the plan, the service's own version history, and what the attempts said
+(``tests/invariants/observed.py``). ``tests/proof`` uses them on generated histories, ``make chaos`` on those of a real Airflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from math import ceil
+
+from tests.invariants.observed import Change, Entry, History, Observed, Stand, Verdict
+from tools.audience import changes_by_people, gives_it_otherwise, is_sticky
+
+Found = Iterator[tuple[str, Entry | None]]
+"""What is wrong, and at which version."""
+
+# The words with which a task says that the flag does not stand where a rollback would have taken it.
+_SAYS_SO = ("ROLLBACK NOT CONFIRMED", "was left at", "left the flag as it is", "It stays as it is")
+
+
+def violations(observed: Observed) -> list[str]:
+    """Judge a rollout by all invariants: ``name: what, at which version`` for each violation."""
+    history = History(observed)
+    return [
+        f"{invariant.__name__}: {what}{f', at {entry}' if entry else ''}"
+        for invariant in INVARIANTS
+        for what, entry in invariant(observed, history)
+    ]
+
+
+def exposure_is_earned(observed: Observed, history: History) -> Found:
+    """Exposure is never above the highest stage whose predecessors all passed: only the next stage is ever set.
+
+    Where the percentage waits for an approval and the switch does not, the flag is enabled at what it said before;
+    where somebody sets a percentage right before the flag is enabled, it is enabled at that.
+
+    Leaving a stage rests on a pass that the same attempt got at that stage, after its whole soak and not too long ago.
+    """
+    for change in _raises(history):
+        stand, known = change.entry.stand, change.known.stand
+        expected = observed.plan.next_above(known.reached)
+        allowed = {entry.stand.percentage for entry in change.unseen}
+        if expected is not None:
+            allowed |= {expected.percentage, min(known.percentage, expected.percentage)}
+        if stand.percentage not in allowed:
+            yield f"the next stage after {known} is {expected and expected.percentage} %", change.entry
+        if observed.plan.checked and observed.verdicts is not None and observed.plan.stage_at(known.reached):
+            problem = _rests_on(observed, history, change)
+            if problem:
+                yield problem, change.entry
+
+
+def no_soak_is_cut_short(observed: Observed, history: History) -> Found:
+    """A stage is not left, and a rollout not completed, before its soak is over."""
+    for change in _raises(history):
+        stage = observed.plan.stage_at(change.known.stand.reached)
+        since = history.since(change.known)
+        if stage is not None and change.entry.at - since < stage.soak - observed.granularity:
+            yield f"{stage.percentage} % soaked {change.entry.at - since} instead of {stage.soak}", change.entry
+    for attempt in observed.attempts:
+        last = history.stand_at(attempt.ended)
+        stage = observed.plan.stage_at(last.stand.reached)
+        if attempt.outcome in ("success", "lost") and stage is not None:
+            soaked = attempt.ended - history.since(last)
+            if stage != observed.plan.stages[-1] or soaked < stage.soak - observed.granularity:
+                yield f"it ended well after {soaked} at {stage.percentage} %", last
+
+
+def no_soak_begins_anew(observed: Observed, history: History) -> Found:
+    """No crash restarts a soak: a stage is left as soon as that can be."""
+    if observed.prompt_within is None:
+        return
+    for change in _raises(history):
+        stage = observed.plan.stage_at(change.known.stand.reached)
+        if stage is None:
+            continue
+        began = observed.attempts[observed.run_of(change.attempt)].began
+        due = max(history.since(change.known) + stage.soak, began)
+        late = _without(observed.excused, due, change.entry.at)
+        if late > observed.prompt_within:
+            yield f"{stage.percentage} % had soaked at {due}, and was left {late} later than could be", change.entry
+
+
+def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
+    """Exposure is lowered only after a fail, and only to where a rollback takes it."""
+    for change in _lowers(history):
+        run = observed.run_of(change.attempt)
+        fails = [one for one in _fails(observed) if observed.run_of(one.attempt) == run and one.at <= change.entry.at]
+        if observed.verdicts is not None and not fails:
+            yield "nothing had failed", change.entry
+        targets = _targets(observed, history, run, change.known)
+        if not change.unseen and not any(_reaches(change.entry.stand, target) for target in targets):
+            yield f"a rollback goes to {' or '.join(map(str, targets))}", change.entry
+
+
+def nothing_is_written_after_a_persons_edit(observed: Observed, history: History) -> Found:
+    """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
+    stops any rollout.
+
+    Until a run has raised the flag, each of its attempts begins from where it finds it. What the history does not show
+    can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
+    """
+    for change in history.changes:
+        run = observed.run_of(change.attempt)
+        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        began = min([observed.attempts[change.attempt].began, *raised])
+        for before, after in history.moves():
+            stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
+            is_shown = after.number not in observed.hidden or after.stand == change.known.stand
+            is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
+            was_seen = after.place <= change.known.place and after.at > began and is_drift
+            if was_seen and stops and not after.is_ours and not history.puts_back(change):
+                yield f"written after {after}", change.entry
+                break
+
+
+def nothing_ends_well_after_an_external_change(observed: Observed, history: History) -> Found:
+    """With ``on_drift="stop"`` no attempt ends well that must have seen an external change, whichever key made it.
+
+    What happened before a run raised the flag is where its attempts begin from. What an attempt wrote over unseen is
+    judged elsewhere.
+    """
+    unseen = {entry.number for change in history.changes for entry in change.unseen}
+    passed_over = unseen | set(observed.hidden) | set(observed.agreed)
+    for place, attempt in enumerate(observed.attempts):
+        if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop":
+            continue
+        run = observed.run_of(place)
+        began = min([attempt.began, *(one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)])
+        for _, after in history.moves():
+            is_external = not after.is_ours and after.number not in passed_over and not history.could_be_a_step(after)
+            if is_external and began < after.at and after.number <= observed.last_read.get(place, 0):
+                yield "it ended well", after
+
+
+def another_tasks_step_is_checked(observed: Observed, history: History) -> Found:
+    """Nothing ends well at a step that another task made with the same key, before the guardrails pass there."""
+    for place, attempt in enumerate(observed.attempts):
+        if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop" or not observed.plan.checked:
+            continue
+        last = history.stand_at(attempt.ended)
+        began = next(one for one in history.entries if one.at >= history.since(last) and one.stand == last.stand)
+        run = observed.run_of(place)
+        raised = any(one.entry.at < began.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        if began.is_ours or not began.place or not raised or not history.could_be_a_step(began):
+            continue
+        told = [one for one in observed.verdicts or () if one.attempt == place and one.at > began.at]
+        if not told or told[-1].acts != "go":
+            yield "no guardrail had passed there", began
+
+
+def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
+    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise; by a
+    retry, where the attempt could not read what it had done.
+
+    Not so where the history does not show it, where somebody does it again while it is put back, where a rollback has
+    gone as low, and where they moved the percentage and that stands, since ours waits for an approval.
+    """
+    for change in history.changes:
+        lost, known = history.overwritten(change), change.known.stand
+        attempt = observed.attempts[change.attempt]
+        if lost is None or attempt.outcome == "killed" or {lost.number, change.entry.number} & set(observed.hidden):
+            continue
+        moved_only_that = (lost.stand.enabled, lost.stand.archived) == (known.enabled, known.archived)
+        if moved_only_that and lost.stand.percentage == change.entry.stand.percentage:
+            continue
+        run = observed.run_of(change.attempt)
+        ended = max(one.ended for one in observed.attempts_of(run))
+        later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= ended]
+        if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
+            continue
+        if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
+            continue
+        if "could not be read back" in attempt.said and _no_retry_can_put_back(observed, history, change, lost):
+            continue
+        yield f"{lost} was written over", change.entry
+
+
+def _no_retry_can_put_back(observed: Observed, history: History, change: Change, lost: Entry) -> bool:
+    """There was none that could read the flag; or it cannot tell this from what was there when the run began, from
+    which it would have done the same; or it stopped, naming who had raised it; or nobody can tell whose raise it was.
+    """
+    run = observed.run_of(change.attempt)
+    last = observed.attempts_of(run)[-1]
+    first = next(one for one in history.changes if observed.run_of(one.attempt) == run)
+    expected = observed.plan.next_above(lost.stand.reached)
+    leads_to_the_same = expected is not None and expected.percentage == change.entry.stand.percentage
+    is_named = "since this run began, the flag was" in last.said
+    return (
+        last.outcome == "up_for_retry"
+        or (change is first and (leads_to_the_same or "Nobody can tell whether" in last.said))
+        or (is_named and lost.stand.exposure >= change.known.stand.exposure)
+    )
+
+
+def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> Found:
+    """After a fail the flag ends at the rollback target, or the task says that it does not."""
+    for run in observed.runs():
+        fail = next((one for one in _fails(observed) if one.attempt in run and one.kept), None)
+        said = observed.attempts[run[-1]]
+        lowered = [change for change in _lowers(history) if change.attempt in run]
+        if "Rolled back" in said.said and not lowered and not _was_moved(history, run, observed):
+            yield f"it says {said.said!r}, and nothing was lowered", None
+        if fail is None or said.outcome == "killed" or any(change.entry.at >= fail.at for change in lowered):
+            continue
+        ended = history.stand_at(said.ended)
+        if said.outcome in ("success", "lost"):
+            yield f"the guardrails failed at {fail.at}, and the task ended well", ended
+        elif not any(words in said.said for words in _SAYS_SO):
+            targets = _targets(observed, history, run[0], history.stand_at(fail.at))
+            if not any(target is not None and ended.stand.exposure <= target.exposure for target in targets):
+                yield f"the guardrails failed at {fail.at}, and the task says only {said.said!r}", ended
+
+
+def a_completed_rollout_rests(observed: Observed, history: History) -> Found:
+    """After a rollout has completed nothing is written any more, unless a person clears it or a guardrail fails."""
+    for place, attempt in enumerate(observed.attempts):
+        if attempt.outcome not in ("success", "lost"):
+            continue
+        for change in history.changes:
+            if change.entry.at <= attempt.ended or observed.run_of(change.attempt) > place:
+                continue
+            fails = (one for one in _fails(observed) if attempt.ended < one.at <= change.entry.at)
+            if not (change.lowers and any(fails)) and not history.puts_back(change):
+                yield f"it had completed at {attempt.ended}", change.entry
+
+
+def nothing_starts_again_after_a_rollback(observed: Observed, history: History) -> Found:
+    """After a rollback nothing is raised any more, until a person clears the task."""
+    for back in _lowers(history):
+        for change in _raises(history):
+            again = back.entry.place <= change.known.place
+            if again and observed.run_of(change.attempt) == observed.run_of(back.attempt):
+                yield f"it had been rolled back by {back.entry}", change.entry
+
+
+def nothing_is_raised_outside_the_window(observed: Observed, history: History) -> Found:
+    """Raises happen in the plan's window only."""
+    window = observed.plan.window
+    for change in _raises(history):
+        at = change.entry.at
+        if window and not window.is_open(at) and not window.is_open(at - observed.in_flight - observed.granularity):
+            yield "the window was closed", change.entry
+
+
+def nothing_is_raised_while_held(observed: Observed, history: History) -> Found:
+    """While a person holds the rollout by its tag nothing is raised."""
+    for change in _raises(history):
+        if observed.plan.hold_tag in (change.known.config.get("tags") or ()):
+            yield f"it was held by {change.known}", change.entry
+
+
+def nothing_is_raised_for_another_audience(observed: Observed, history: History) -> Found:
+    """With ``on_drift="stop"`` whoever has seen that somebody changed who gets what raises nothing more.
+
+    What is not shown in full cannot be compared. Until a run has raised the flag, it takes the audience that it finds.
+    """
+    if observed.plan.on_drift != "stop" or observed.hidden:
+        return
+    for change in _raises(history):
+        run = observed.run_of(change.attempt)
+        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        began = min([observed.attempts[change.attempt].began, *raised])
+        for theirs in changes_by_people(history, observed.plan.segment):
+            if began < theirs.at and theirs.place <= change.known.place:
+                yield f"raised after {theirs} had changed who gets what", change.entry
+                break
+
+
+def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: History) -> Found:
+    """While sticky bucketing is on nothing is raised, unless a rollback disables the flag or leaves it."""
+    if observed.plan.rollback in ("off", "hold"):
+        return
+    for change in _raises(history):
+        if change.unseen and change.entry.stand == change.unseen[-1].stand:
+            continue  # a person raised it at that moment; this write changed something else
+        if is_sticky(change.known.config) and change.known.number not in observed.hidden:
+            yield f"sticky bucketing was on in {change.known}", change.entry
+
+
+def confirmed_is_said_of_what_nobody_gets_otherwise(observed: Observed, history: History) -> Found:
+    """A rollback is called confirmed only where users get the flag in no other way."""
+    for place, attempt in enumerate(observed.attempts):
+        written = [change.entry for change in history.changes if change.attempt == place]
+        if "confirmed it by reading" not in attempt.said or not written or written[-1].number in observed.hidden:
+            continue
+        last = written[-1]
+        if last.stand.exposure == 0 and not last.stand.enabled:
+            continue
+        if gives_it_otherwise(last.config, observed.plan.segment):
+            yield f"it says {attempt.said!r}", last
+
+
+def nothing_else_is_changed(observed: Observed, history: History) -> Found:
+    """A rollout writes the percentage that it ramps and whether the flag is enabled, nothing else; where it says so, it
+    switches sticky bucketing off."""
+    ramped = "rolloutPercentage" if observed.plan.segment is None else "targetSegments"
+    racing = {change.attempt for change in history.changes if change.unseen}
+    allowed = {"enabled", ramped, "state", "startDate"}  # the service moves an experiment on when it is enabled
+    if observed.plan.sticky == "switch_off":
+        allowed.add("stickyBucketing")
+    for change in history.changes:
+        if change.attempt in racing:  # what was written over is put back, and that is judged elsewhere
+            continue
+        was, now = change.known.config, change.entry.config
+        wrong = [name for name in {*was, *now} - allowed if was.get(name) != now.get(name)]
+        if observed.plan.segment is not None and _others(observed, change.known) != _others(observed, change.entry):
+            wrong.append("other segments")
+        if is_sticky(now) and not is_sticky(was):
+            wrong.append("sticky bucketing was switched on")
+        if wrong:
+            yield f"it changed {', '.join(sorted(wrong))}", change.entry
+
+
+INVARIANTS: tuple[Callable[[Observed, History], Found], ...] = (
+    exposure_is_earned,
+    no_soak_is_cut_short,
+    no_soak_begins_anew,
+    lowered_only_by_a_rollback,
+    nothing_is_written_after_a_persons_edit,
+    nothing_ends_well_after_an_external_change,
+    another_tasks_step_is_checked,
+    what_is_overwritten_is_put_back,
+    a_fail_ends_at_the_rollback_target,
+    a_completed_rollout_rests,
+    nothing_starts_again_after_a_rollback,
+    nothing_is_raised_outside_the_window,
+    nothing_is_raised_while_held,
+    nothing_is_raised_for_another_audience,
+    nothing_is_raised_that_cannot_be_lowered,
+    confirmed_is_said_of_what_nobody_gets_otherwise,
+    nothing_else_is_changed,
+)
+
+
+def _raises(history: History) -> list[Change]:
+    return [change for change in history.changes if change.raises and not history.puts_back(change)]
+
+
+def _lowers(history: History) -> list[Change]:
+    return [change for change in history.changes if change.lowers and not history.puts_back(change)]
+
+
+def _fails(observed: Observed) -> list[Verdict]:
+    return [one for one in observed.verdicts or () if one.acts == "roll back"]
+
+
+def _rests_on(observed: Observed, history: History, change: Change) -> str | None:
+    """What is wrong with the verdict on which a raise rests."""
+    known = change.known
+    since, stage = history.since(known), observed.plan.stage_at(known.stand.reached)
+    told = [
+        one
+        for one in observed.verdicts or ()
+        if one.attempt == change.attempt and one.percentage == known.stand.percentage and one.at <= change.entry.at
+    ]
+    if not told or stage is None:
+        return f"nobody had asked the guardrails at {known.stand}"
+    last = told[-1]
+    if last.acts != "go":
+        return f"the guardrails had said {last.acts!r} at {last.at}"
+    if last.at < since + stage.soak - observed.granularity:
+        return f"the guardrails were asked at {last.at} last, before the soak was over"
+    if change.entry.at - last.at > observed.plan.recheck + observed.in_flight + observed.granularity:
+        return f"the guardrails were asked at {last.at} last, which is too long ago"
+    return None
+
+
+def _targets(observed: Observed, history: History, run: int, present: Entry) -> list[Stand | None]:
+    """Where a rollback from here may go; ``None`` is nowhere. A run may begin in the middle, after a clearing: then
+    both where this run and where the rollout began count as its start, as the plan's unbroken raises tell."""
+    rollback, stand = observed.plan.rollback, present.stand
+    began = history.stand_at(observed.attempts[run].began)
+    starts = [began.stand, *_before_unbroken_raises(observed, history, began)]
+    starts += _before_first_raises(observed, history, run)
+    below = observed.plan.highest_below(stand.percentage)
+    wanted: list[Stand] = starts
+    if rollback == "hold":
+        return [None]
+    if rollback == "off":
+        wanted = [Stand(0, False)]
+    elif rollback == "previous" and below is not None:
+        wanted = [Stand(below.percentage, True)]
+    elif isinstance(rollback, int):
+        wanted = [Stand(rollback, True)]
+    return [one if one.exposure < stand.exposure else None for one in wanted]
+
+
+def _before_first_raises(observed: Observed, history: History, run: int) -> list[Stand]:
+    firsts: dict[int, Stand] = {}
+    for change in _raises(history):
+        firsts.setdefault(observed.run_of(change.attempt), change.known.stand)
+    return [stand for begun, stand in firsts.items() if begun <= run]
+
+
+def _before_unbroken_raises(observed: Observed, history: History, began: Entry) -> Iterator[Stand]:
+    """Where it stood before each of the raises, by one actor, that led to where a run began."""
+    by = None
+    for before, after in reversed(list(history.moves())):
+        if after.place > began.place:
+            continue
+        stage = observed.plan.next_above(before.stand.reached)
+        if stage is None or after.stand != Stand(stage.percentage, True) or by not in (None, after.by):
+            return
+        by = after.by
+        yield before.stand
+
+
+def _reaches(stand: Stand, target: Stand | None) -> bool:
+    """Whether it is there, as far as users can tell: what is off may show any percentage."""
+    return target is not None and (stand.exposure, stand.enabled) == (target.exposure, target.enabled)
+
+
+def _was_moved(history: History, run: list[int], observed: Observed) -> bool:
+    """Whether somebody else moved the flag while a run went on."""
+    began = observed.attempts[run[0]].began
+    return any(not after.is_ours and after.at > began for _, after in history.moves())
+
+
+def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, until: datetime) -> timedelta:
+    """How long it is from one moment to another, save the excused times."""
+    left, at = timedelta(0), since
+    for begins, ends in sorted(excused):
+        if begins > at:
+            left += max(min(begins, until) - at, timedelta(0))
+        at = max(at, ends)
+    return left + max(until - at, timedelta(0))
+
+
+def _others(observed: Observed, entry: Entry) -> list[object]:
+    """The segments as they are to users, save the one percentage that is ramped."""
+    return [
+        {**one, "percentage": None if one["name"] == observed.plan.segment else ceil(one["percentage"])}
+        for one in entry.config["targetSegments"]
+    ]
