@@ -18,7 +18,12 @@ from airflow_provider_ampexp.client._errors import (
     NotFoundError,
     UnsupportedError,
 )
-from airflow_provider_ampexp.ensure._errors import EnsureError, OtherProjectError, TargetNotFoundError, UnsettledError
+from airflow_provider_ampexp.ensure._errors import (
+    EnsureError,
+    OtherProjectError,
+    TargetNotFoundError,
+    UnconfirmedWriteError,
+)
 
 # A person has to do something first: mend the DAG, the key or the flag, or approve the change. A retry of a change that
 # waits for approval would only ask for the same approval again.
@@ -35,9 +40,9 @@ NEEDS_A_PERSON = (
 )
 
 
-def may_pass(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Whether another try can mend it: no answer, an error of the service, the request limit."""
-    return isinstance(error, UnsettledError) or not isinstance(error, NEEDS_A_PERSON)
+    return isinstance(error, UnconfirmedWriteError) or not isinstance(error, NEEDS_A_PERSON)
 
 
 REFUSED_FOR = 300.0

@@ -18,14 +18,14 @@ from benchmarks.loopback import FIRST_ID, KEY
 def trigger_of(contestant: str, flag_id: str, interval: float) -> Any:
     """What waits for a flag to be rolled out."""
     if contestant == "this provider":
-        from airflow_provider_ampexp.polling._conditions import RolledOut, as_plain
-        from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+        from airflow_provider_ampexp.polling._conditions import RolloutAtLeast, as_plain
+        from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
-        return AmplitudeWatchTrigger(
+        return AmplitudeFlagStateTrigger(
             amplitude_conn_id="amplitude_experiment_default",
             kind="flags",
             id=flag_id,
-            condition=as_plain(RolledOut(50)),
+            condition=as_plain(RolloutAtLeast(50)),
             poll_interval=interval,
             deadline=time.time() + 3600,
             failures=10,

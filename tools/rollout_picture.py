@@ -11,51 +11,51 @@ from pathlib import Path
 
 from airflow_provider_ampexp.rollout import (
     ChangeWindow,
-    Check,
-    Consequence,
-    Memory,
-    Position,
-    Raise,
+    Exposure,
+    FlagSnapshot,
+    GuardrailPolicy,
+    GuardrailStatus,
     RollBack,
     RolloutPlan,
-    Seen,
-    Streak,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
     Wait,
     decide,
-    planned_stages,
+    parse_stages,
 )
-from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._history import VersionEntry
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "rollout.svg"
 
 WINDOW = ChangeWindow(days="Mon-Thu", start="09:00", end="16:00", timezone="UTC")
-PLAN = RolloutPlan(planned_stages([1, 10, 50, 100], "12h"), checked=True, check_every=timedelta(hours=4), window=WINDOW)
+PLAN = RolloutPlan(parse_stages([1, 10, 50, 100], "12h"), checked=True, check_every=timedelta(hours=4), window=WINDOW)
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)  # a Monday
 GOES_WRONG = BEGAN + timedelta(days=2, hours=7)
 SHOWN_UNTIL = BEGAN + timedelta(days=3)
 
 
-def story() -> tuple[list[Entry], list[tuple[datetime, bool]]]:
+def story() -> tuple[list[VersionEntry], list[tuple[datetime, bool]]]:
     """What the rule makes of that week: the flag's versions, and when a check passed or failed."""
-    versions = [Entry(1, BEGAN - timedelta(hours=5), "Ana", Position(0, enabled=False))]
+    versions = [VersionEntry(1, BEGAN - timedelta(hours=5), "Ana", Exposure(0, enabled=False))]
     checks: list[tuple[datetime, bool]] = []
-    memory, now = Memory(), BEGAN
+    memory, now = RolloutState(), BEGAN
     while True:
-        seen = Seen(versions[-1].position or Position(0, False), history=tuple(reversed(versions)))
+        seen = FlagSnapshot(versions[-1].position or Exposure(0, False), history=tuple(reversed(versions)))
         act = decide(PLAN, seen, memory, now)
         memory = memory.looked(PLAN, seen, now)
-        if isinstance(act, Raise):
-            before, after = seen.position, Position(act.stage.percentage, enabled=True)
-            versions.append(Entry(len(versions) + 1, now, "Airflow", after))
-            memory = memory.raised(before, now, after, Seen(after, history=tuple(reversed(versions))), now)
-        elif isinstance(act, Check):
+        if isinstance(act, SetStage):
+            before, after = seen.position, Exposure(act.stage.percentage, enabled=True)
+            versions.append(VersionEntry(len(versions) + 1, now, "Airflow", after))
+            memory = memory.raised(before, now, after, FlagSnapshot(after, history=tuple(reversed(versions))), now)
+        elif isinstance(act, RunGuardrails):
             checks.append((now, now < GOES_WRONG))
-            streak = Streak("checkout errors", Consequence())
+            streak = GuardrailStatus("checkout errors", GuardrailPolicy())
             memory = memory.judged([streak.counted("pass" if now < GOES_WRONG else "fail", "", None, now)], now)
         elif isinstance(act, Wait):
             now = act.until
         elif isinstance(act, RollBack):
-            versions.append(Entry(len(versions) + 1, now, "Airflow", act.to))
+            versions.append(VersionEntry(len(versions) + 1, now, "Airflow", act.to))
             return versions, checks
         else:
             raise AssertionError(f"the story has another end: {act}")
@@ -111,13 +111,13 @@ def _windows() -> list[str]:
     return [*lines, f'<path d="M{_LEFT} {_FLOOR} {_RIGHT} {_FLOOR}" stroke="{_QUIET}"/>']
 
 
-def _exposure_at(versions: list[Entry], moment: datetime) -> float:
+def _exposure_at(versions: list[VersionEntry], moment: datetime) -> float:
     """What users got up to then."""
     before = [one.position.exposure for one in versions if one.position and one.at is not None and one.at < moment]
     return before[-1]
 
 
-def _steps(versions: list[Entry]) -> str:
+def _steps(versions: list[VersionEntry]) -> str:
     path = f"M{_LEFT} {_y(0)}"
     for one in versions[1:]:
         if one.at is not None and one.position is not None:

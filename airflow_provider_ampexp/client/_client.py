@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client._auth import BearerKey
 from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client._flags import FlagEndpoints
-from airflow_provider_ampexp.client._request_stats import RequestCounts
+from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.client._transport import Transport
 from airflow_provider_ampexp.client._versions_feed import VersionsFeed
 
@@ -107,17 +107,17 @@ class ManagementClient:
         self._transport.before_write = check
 
     @property
-    def requests(self) -> RequestCounts:
+    def requests(self) -> RequestStats:
         """How many requests this client has sent, by route and outcome."""
         return self._transport.counts
 
     @property
-    def seconds_in_flight(self) -> float:
+    def unresolved_write_seconds(self) -> float:
         """How long a write that got no answer in time may still be carried out; 0 when there is none.
 
         It counts the timeout once more, 30 s at most. A write of something else is better sent after that.
         """
-        return self._transport.seconds_in_flight
+        return self._transport.unresolved_write_seconds
 
     def close(self) -> None:
         """Close the connections, unless the session was given."""

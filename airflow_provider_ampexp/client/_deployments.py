@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _responses as responses
 from airflow_provider_ampexp.client._pagination import pages
-from airflow_provider_ampexp.client._transport import Repeat, Transport
+from airflow_provider_ampexp.client._transport import RetrySafety, Transport
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields
 
 
@@ -30,7 +30,7 @@ class DeploymentEndpoints:
         validate.label("label", body.get("label"))
         validate.deployment_type("type", body.get("type"))
         validate.json_element("fields", body)
-        answer = self._transport.call("POST", "/deployments", body=body, repeat=Repeat.ONCE)
+        answer = self._transport.call("POST", "/deployments", body=body, repeat=RetrySafety.ONCE)
         return str(responses.created(answer)["id"])
 
     def edit(self, id: str, fields: DeploymentEditFields) -> None:

@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._optional_fields import is_archived, version_number
 from airflow_provider_ampexp.client._pagination import pages
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
-from airflow_provider_ampexp.client._transport import Answer, Repeat, Transport
+from airflow_provider_ampexp.client._transport import ApiResponse, RetrySafety, Transport
 from airflow_provider_ampexp.client.types import (
     Created,
     CreateFields,
@@ -82,7 +82,7 @@ class FlagEndpoints:
         body = validate.flag_fields(fields)
         for required in ("projectId", "key"):
             validate.name(required, body.get(required))
-        answer = self._call("POST", "", body=body, repeat=Repeat.ONCE)
+        answer = self._call("POST", "", body=body, repeat=RetrySafety.ONCE)
         created = responses.created(answer)
         return {"id": str(created["id"]), "url": str(created.get("url") or "")}
 
@@ -128,18 +128,20 @@ class FlagEndpoints:
         """Add a variant (contract: *Create variant*). ``key`` is required."""
         body = validate.variant_fields(fields)
         validate.name("key", body.get("key"))
-        self._call("POST", "/{id}/variants", id=id, body=body, repeat=Repeat.ONCE)
+        self._call("POST", "/{id}/variants", id=id, body=body, repeat=RetrySafety.ONCE)
 
     def edit_variant(self, id: str, variant_key: str, fields: VariantFields) -> None:
         """Set the named fields of a variant (contract: *Edit variant*)."""
         body = validate.variant_fields(fields)
         # Once renamed, it is no longer found under the old key: a rename is not the same twice.
-        repeat = Repeat.ONCE if body.get("key", variant_key) != variant_key else Repeat.SAFE
+        repeat = RetrySafety.ONCE if body.get("key", variant_key) != variant_key else RetrySafety.SAFE
         self._call("PATCH", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, body=body, repeat=repeat)
 
     def remove_variant(self, id: str, variant_key: str) -> None:
         """Remove a variant (contract: *Remove variant*)."""
-        self._call("DELETE", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, repeat=Repeat.GONE_IS_DONE)
+        self._call(
+            "DELETE", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, repeat=RetrySafety.GONE_IS_DONE
+        )
 
     def inclusions(self, id: str, variant_key: str) -> builtins.list[str]:
         """Read who gets this variant whatever the rollout (contract: *Get variant inclusions*)."""
@@ -151,7 +153,12 @@ class FlagEndpoints:
         if not body["inclusions"]:
             return
         self._call(
-            "POST", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key, body=body, repeat=Repeat.ONCE
+            "POST",
+            "/{id}/variants/{variant_key}/users",
+            id=id,
+            variant_key=variant_key,
+            body=body,
+            repeat=RetrySafety.ONCE,
         )
 
     def remove_inclusion(self, id: str, variant_key: str, index: int) -> None:
@@ -166,7 +173,7 @@ class FlagEndpoints:
             id=id,
             variant_key=variant_key,
             index=place,
-            repeat=Repeat.ONCE,
+            repeat=RetrySafety.ONCE,
         )
 
     def remove_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
@@ -195,7 +202,7 @@ class FlagEndpoints:
         body = {"deployments": validate.names("deployment_ids", deployment_ids)}
         if not body["deployments"]:
             return
-        self._call("POST", "/{id}/deployments", id=id, body=body, repeat=Repeat.ONCE)
+        self._call("POST", "/{id}/deployments", id=id, body=body, repeat=RetrySafety.ONCE)
 
     def remove_deployment(self, id: str, deployment_id: str) -> None:
         """Take it off a deployment (contract: *Remove deployment*)."""
@@ -204,7 +211,7 @@ class FlagEndpoints:
             "/{id}/deployments/{deployment_id}",
             id=id,
             deployment_id=deployment_id,
-            repeat=Repeat.GONE_IS_DONE,
+            repeat=RetrySafety.GONE_IS_DONE,
         )
 
     def _call(
@@ -212,9 +219,9 @@ class FlagEndpoints:
         method: str,
         route: str,
         body: Mapping[str, Any] | None = None,
-        repeat: Repeat = Repeat.SAFE,
+        repeat: RetrySafety = RetrySafety.SAFE,
         **names: str,
-    ) -> Answer:
+    ) -> ApiResponse:
         return self._transport.call(method, f"/{self.kind}{route}", names, body=body, repeat=repeat)
 
     def _pages(

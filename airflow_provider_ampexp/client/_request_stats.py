@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-Outcome = int | str
+CallOutcome = int | str
 """The status of the answer; ``no answer`` where none came, ``not sent`` where no connection did."""
 
 
-class RequestCounts:
+class RequestStats:
     """Counts the requests of one client. Each attempt is one, as the service counts them."""
 
     def __init__(self) -> None:
         self.total = 0
         """All of them. What found no connection did not reach the service and is not one."""
-        self.by_route: Counter[tuple[str, str, Outcome]] = Counter()
+        self.by_route: Counter[tuple[str, str, CallOutcome]] = Counter()
         """By method, route (``/api/1/flags/{id}``) and outcome."""
         self.retried = 0
         """How many of them repeated another one."""
@@ -23,10 +23,10 @@ class RequestCounts:
         """How often a 429 was waited for."""
         self.waited = 0.0
         """For how many seconds in all."""
-        self.on_each: Callable[[str, str, Outcome], None] | None = None
+        self.on_each: Callable[[str, str, CallOutcome], None] | None = None
         """Is told method, route and outcome of each."""
 
-    def sent(self, method: str, route: str, outcome: Outcome, *, is_repeat: bool) -> None:
+    def sent(self, method: str, route: str, outcome: CallOutcome, *, is_repeat: bool) -> None:
         """Count one."""
         self.by_route[method, route, outcome] += 1
         if outcome != "not sent":
@@ -40,7 +40,7 @@ class RequestCounts:
         self.waits += 1
         self.waited += seconds
 
-    def add(self, others: RequestCounts) -> None:
+    def add(self, others: RequestStats) -> None:
         """Count those of another client as well."""
         self.total += others.total
         self.by_route += others.by_route

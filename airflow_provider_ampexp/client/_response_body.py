@@ -29,7 +29,7 @@ class BodyTooLargeError(BodyNotReadError):
 
 
 @dataclass(frozen=True)
-class Received:
+class ResponseBody:
     """A whole answer."""
 
     status: int

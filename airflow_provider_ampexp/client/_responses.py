@@ -11,7 +11,7 @@ from airflow_provider_ampexp.client._optional_fields import (
     version_number,
     without_odd_fields,
 )
-from airflow_provider_ampexp.client._transport import Answer
+from airflow_provider_ampexp.client._transport import ApiResponse
 from airflow_provider_ampexp.client.types import Deployment, FlagConfig, VariantFields, Version
 
 
@@ -41,7 +41,7 @@ def deployment(item: dict[str, Any]) -> Deployment:
     return cast("Deployment", _ids_as_text(cast("dict[str, Any]", deployment_without_odd_fields(item))))
 
 
-def an_object(answer: Answer, wanted: str = "id") -> dict[str, Any]:
+def an_object(answer: ApiResponse, wanted: str = "id") -> dict[str, Any]:
     """The body as one object that has the field ``wanted``."""
     found = answer.json()
     if not isinstance(found, dict) or found.get(wanted) is None:
@@ -49,7 +49,7 @@ def an_object(answer: Answer, wanted: str = "id") -> dict[str, Any]:
     return found
 
 
-def created(answer: Answer) -> dict[str, Any]:
+def created(answer: ApiResponse) -> dict[str, Any]:
     """What a create answered.
 
     :raises UncertainWriteError: when it cannot be read. It said yes, so it was likely created; nobody knows.
@@ -63,7 +63,7 @@ def created(answer: Answer) -> dict[str, Any]:
     raise uncertain
 
 
-def a_list(answer: Answer) -> list[dict[str, Any]]:
+def a_list(answer: ApiResponse) -> list[dict[str, Any]]:
     """The body as a list of objects."""
     found = answer.json()
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
@@ -71,7 +71,7 @@ def a_list(answer: Answer) -> list[dict[str, Any]]:
     return found
 
 
-def texts(answer: Answer) -> list[str]:
+def texts(answer: ApiResponse) -> list[str]:
     """The body as a list of user or device ids."""
     found = answer.json()
     if not isinstance(found, list) or not all(isinstance(id, str | int | float) for id in found):
@@ -79,7 +79,7 @@ def texts(answer: Answer) -> list[str]:
     return [str(id) for id in found]
 
 
-def variant(answer: Answer, item: dict[str, Any]) -> VariantFields:
+def variant(answer: ApiResponse, item: dict[str, Any]) -> VariantFields:
     """A variant, which has a key."""
     found = variant_without_odd_fields(item)
     if "key" not in found:

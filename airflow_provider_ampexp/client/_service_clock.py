@@ -25,7 +25,7 @@ CLOCKS_AGREE_WITHIN = timedelta(minutes=6)
 
 
 @dataclass(frozen=True)
-class Witnesses:
+class ClockSources:
     """What is known of the service's time at one moment. Each may be ``None``.
 
     :param date: what the newest ``Date`` says, run on to this moment
@@ -45,7 +45,7 @@ class Witnesses:
 
 
 @dataclass(frozen=True)
-class Belief:
+class ClockEstimate:
     """What time it is, and which clocks are not believed."""
 
     now: datetime
@@ -56,7 +56,7 @@ DATE = "the Date of the service's answers"
 LOCAL = "this machine's clock"
 
 
-def which_clock(seen: Witnesses) -> Belief | None:
+def which_clock(seen: ClockSources) -> ClockEstimate | None:
     """Decide what time it is at the service; ``None`` when it has not told its time yet.
 
     The first that applies:
@@ -82,14 +82,14 @@ def which_clock(seen: Witnesses) -> Belief | None:
     else:
         now = min(fitting)
     told = ((DATE, seen.date), (LOCAL, seen.local))
-    return Belief(now, tuple(name for name, clock in told if not _agree(clock, now)))
+    return ClockEstimate(now, tuple(name for name, clock in told if not _agree(clock, now)))
 
 
-def _is_late_enough(clock: datetime, seen: Witnesses) -> bool:
+def _is_late_enough(clock: datetime, seen: ClockSources) -> bool:
     return seen.not_before is None or clock >= seen.not_before - CLOCKS_AGREE_WITHIN
 
 
-def _is_early_enough(clock: datetime, seen: Witnesses) -> bool:
+def _is_early_enough(clock: datetime, seen: ClockSources) -> bool:
     return seen.not_after is None or clock <= seen.not_after + CLOCKS_AGREE_WITHIN
 
 
@@ -156,7 +156,7 @@ class ServiceClock:
         local = datetime.now(timezone.utc) + self._shift
         error = self.local_error if self.local_error is not None else local_error
         belief = which_clock(
-            Witnesses(
+            ClockSources(
                 date=self._date.now() if self._date else None,
                 steady=self._steady.now() if self._steady else None,
                 local=local,
@@ -181,7 +181,7 @@ class ServiceClock:
         assert self._date is not None
         return _agree(self._date.now(), datetime.now(timezone.utc) + self._shift)
 
-    def _warn(self, belief: Belief, local: datetime) -> None:
+    def _warn(self, belief: ClockEstimate, local: datetime) -> None:
         if belief.doubted and belief.doubted != self._warned:
             names = " and ".join(belief.doubted)
             _log.warning(

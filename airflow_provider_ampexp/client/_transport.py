@@ -4,7 +4,7 @@ What decides whether a failed call may be sent again is what is known of it:
 
 * a 429 was not carried out: always repeated, when the service says so;
 * what was never sent was not carried out: always repeated;
-* a timeout, a cut connection or a 5xx leaves it open: repeated only where twice is the same as once (``Repeat``).
+* a timeout, a cut connection or a 5xx leaves it open: repeated only where twice is the same as once (``RetrySafety``).
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from airflow_provider_ampexp.client._errors import (
     UncertainWriteError,
     UnexpectedResponseError,
 )
-from airflow_provider_ampexp.client._request_stats import Outcome, RequestCounts
+from airflow_provider_ampexp.client._request_stats import CallOutcome, RequestStats
 from airflow_provider_ampexp.client._response_body import (
     BodyNotReadError,
     BodyTooLargeError,
-    Received,
+    ResponseBody,
     parse_json,
     read_body,
 )
 from airflow_provider_ampexp.client._service_clock import ServiceClock, parse_date
-from airflow_provider_ampexp.client._transport_errors import NoAnswer
+from airflow_provider_ampexp.client._transport_errors import FailedCall
 
 _E = TypeVar("_E", bound=ManagementApiError)
 _DETAIL_LENGTH = 500
@@ -54,11 +54,11 @@ _LONGEST_SHIFT = 1e10  # seconds, some 300 years: with more there is no date
 _PHASES = 3  # to connect, until the answer begins, and until it is complete: each may take the timeout
 LONGEST_RETRY_AFTER = 300.0
 """Seconds that a ``Retry-After`` can keep a caller away, at most."""
-LONGEST_PATIENCE = 30.0
+MAX_CONFIRM_SECONDS = 30.0
 """Seconds that a write without an answer is given to be carried out after all, at most."""
 
 
-class Repeat(enum.Enum):
+class RetrySafety(enum.Enum):
     """Whether a call may be sent again when nobody knows whether it was carried out."""
 
     SAFE = "twice is the same as once"
@@ -67,7 +67,7 @@ class Repeat(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """An answer that says yes."""
 
     method: str
@@ -115,7 +115,7 @@ class Transport:
         self.clock = ServiceClock(base_url)
         self._late_until = 0.0
         self.before_write: Callable[[], None] | None = None
-        self.counts = RequestCounts()
+        self.counts = RequestStats()
 
     @property
     def base_url(self) -> str:
@@ -126,13 +126,13 @@ class Transport:
         return self._timeout
 
     @property
-    def seconds_in_flight(self) -> float:
+    def unresolved_write_seconds(self) -> float:
         """How long a write that got no answer in time may still be carried out, as far as one can tell."""
         return max(0.0, self._late_until - time.monotonic())
 
-    def may_come_late(self) -> None:
+    def note_unresolved_write(self) -> None:
         """A write got no answer in time. It is given the same time again, as whoever settles it does."""
-        self._late_until = time.monotonic() + min(self._timeout, LONGEST_PATIENCE)
+        self._late_until = time.monotonic() + min(self._timeout, MAX_CONFIRM_SECONDS)
 
     def close(self) -> None:
         if self._owns_session:
@@ -146,8 +146,8 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        repeat: Repeat = Repeat.SAFE,
-    ) -> Answer:
+        repeat: RetrySafety = RetrySafety.SAFE,
+    ) -> ApiResponse:
         """Send one call, and again where that is right.
 
         :param route: the path after ``/api/1``, such as ``/flags/{id}``
@@ -179,7 +179,7 @@ class Transport:
 
     def send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
-    ) -> Received | NoAnswer:
+    ) -> ResponseBody | FailedCall:
         """Send once, and read the whole answer within three times the timeout.
 
         What ``requests`` raises holds the request with its key, so it is told in our own words.
@@ -198,12 +198,12 @@ class Transport:
                 allow_redirects=False,
                 stream=True,
             )
-            received = Received(response.status_code, response.headers, read_body(response, deadline, seconds))
+            received = ResponseBody(response.status_code, response.headers, read_body(response, deadline, seconds))
         except BodyNotReadError as error:
             is_too_large = isinstance(error, BodyTooLargeError)
-            return NoAnswer(never_sent=False, hopeless=is_too_large, why=self._redacted(str(error)), began=True)
+            return FailedCall(never_sent=False, hopeless=is_too_large, why=self._redacted(str(error)), began=True)
         except requests.RequestException as error:
-            no_answer = NoAnswer.of(error, self._timeout)
+            no_answer = FailedCall.of(error, self._timeout)
             return replace(no_answer, why=self._redacted(no_answer.why))
         except BaseException as interruption:
             # A task's timeout, say. Below here there are frames that hold the header, and a traceback may show them.
@@ -214,7 +214,7 @@ class Transport:
     def _redacted(self, text: str) -> str:
         return self.bearer.redact(text.encode(errors="replace")).decode()[:_DETAIL_LENGTH]
 
-    def _moved_on_purpose(self, received: Received) -> timedelta:
+    def _moved_on_purpose(self, received: ResponseBody) -> timedelta:
         """How far the emulator's clock was moved. Nothing but an emulator on this machine is asked."""
         told = received.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
         with contextlib.suppress(ValueError, OverflowError):
@@ -223,7 +223,7 @@ class Transport:
                 return timedelta(seconds=seconds)
         return timedelta(0)
 
-    def detail(self, received: Received) -> str:
+    def detail(self, received: ResponseBody) -> str:
         """What an error's body says: JSON, text, HTML or nothing, shortened and without the key."""
         said: Any = self.bearer.redact(received.body).decode(errors="replace").strip()
         try:
@@ -249,7 +249,7 @@ class _Call:
         route: str,
         query: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
-        repeat: Repeat,
+        repeat: RetrySafety,
     ) -> None:
         self._transport = transport
         self._method = method
@@ -259,24 +259,24 @@ class _Call:
         self._body = body
         self._repeat = repeat
         self._maybe_applied = False
-        self._hopeless = False
+        self._is_permanent = False
         self._is_repeat = False
 
-    def attempt(self) -> Answer:
+    def attempt(self) -> ApiResponse:
         answer = self._transport.send(self._method, self._path, self._query, self._body)
         self._count(answer)
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, FailedCall):
             raise self._without_answer(answer)
         if 200 <= answer.status < 300:
             return self._answer(answer.status, answer.body)
         is_gone = answer.status == 404 and not _is_html(answer)
-        if is_gone and self._maybe_applied and self._repeat is Repeat.GONE_IS_DONE:
+        if is_gone and self._maybe_applied and self._repeat is RetrySafety.GONE_IS_DONE:
             return self._answer(answer.status, b"")
         raise self._refused(answer)
 
-    def _count(self, answer: Received | NoAnswer) -> None:
-        if isinstance(answer, NoAnswer):
-            outcome: Outcome = "not sent" if answer.never_sent else "no answer"
+    def _count(self, answer: ResponseBody | FailedCall) -> None:
+        if isinstance(answer, FailedCall):
+            outcome: CallOutcome = "not sent" if answer.never_sent else "no answer"
         else:
             outcome = answer.status
         self._transport.counts.sent(self._method, self._route, outcome, is_repeat=self._is_repeat)
@@ -288,20 +288,20 @@ class _Call:
             return last
         return UncertainWriteError(self._method, self._path, f"Its last attempt: {last}", last.status)
 
-    def _answer(self, status: int, body: bytes) -> Answer:
-        return Answer(self._method, self._path, status, self._transport.bearer.redact(body))
+    def _answer(self, status: int, body: bytes) -> ApiResponse:
+        return ApiResponse(self._method, self._path, status, self._transport.bearer.redact(body))
 
     def may_be_repeated(self, error: BaseException) -> bool:
         if isinstance(error, RateLimitError):
             return True
         if isinstance(error, ConnectionFailedError):
-            return not self._hopeless
+            return not self._is_permanent
         if isinstance(error, UncertainWriteError | GatewayRefusalError):
-            return self._repeat is not Repeat.ONCE
+            return self._repeat is not RetrySafety.ONCE
         return isinstance(error, ServerError | NoAnswerError)
 
-    def _without_answer(self, answer: NoAnswer) -> ManagementApiError:
-        self._hopeless = answer.hopeless
+    def _without_answer(self, answer: FailedCall) -> ManagementApiError:
+        self._is_permanent = answer.hopeless
         if answer.never_sent:
             return self._error(ConnectionFailedError, answer.why)
         if self._method == "GET":
@@ -309,10 +309,10 @@ class _Call:
             return self._error(UnexpectedResponseError if is_too_large else NoAnswerError, answer.why)
         self._maybe_applied = True
         if answer.timed_out:
-            self._transport.may_come_late()
+            self._transport.note_unresolved_write()
         return self._error(UncertainWriteError, answer.why)
 
-    def _refused(self, received: Received) -> ManagementApiError:
+    def _refused(self, received: ResponseBody) -> ManagementApiError:
         status, detail = received.status, self._transport.detail(received)
         if status >= 500 and self._method != "GET":
             self._maybe_applied = True
@@ -335,7 +335,7 @@ class _Call:
         return kind(self._method, self._path, detail, status)
 
 
-def _is_html(received: Received) -> bool:
+def _is_html(received: ResponseBody) -> bool:
     """Whether the answer is a page, which the service never gives."""
     is_declared = received.headers.get("Content-Type", "").lower().startswith("text/html")
     return is_declared or received.body.lstrip().startswith(b"<")
@@ -353,7 +353,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 
 
-def _retry_after(received: Received) -> float | None:
+def _retry_after(received: ResponseBody) -> float | None:
     """Seconds to wait, from seconds or a date, on the clock of that answer where it tells the time.
 
     A proxy may ask for a day, or for ever. After ``LONGEST_RETRY_AFTER`` it is asked again all the same.

@@ -15,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 
 @dataclass(frozen=True)
-class NoAnswer:
+class FailedCall:
     """What is known of a call that got no answer.
 
     :param never_sent: whether it failed before any of it was sent
@@ -32,14 +32,14 @@ class NoAnswer:
     began: bool = False
 
     @classmethod
-    def of(cls, error: requests.RequestException, timeout: float) -> NoAnswer:
+    def of(cls, error: requests.RequestException, timeout: float) -> FailedCall:
         """Judge what ``requests`` raised."""
         never_sent = _never_sent(error)
         if isinstance(error, requests.Timeout) and not never_sent:
             return cls(never_sent, False, f"No answer within {timeout:g} s.", timed_out=True)
         cause = error.args[0] if error.args else error
         cause = getattr(cause, "reason", None) or cause
-        return cls(never_sent, _hopeless(error), f"{type(cause).__name__}: {cause}")
+        return cls(never_sent, _is_permanent(error), f"{type(cause).__name__}: {cause}")
 
 
 def _never_sent(error: requests.RequestException) -> bool:
@@ -53,7 +53,7 @@ def _never_sent(error: requests.RequestException) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError) or _is_handshake(reason)
 
 
-def _hopeless(error: requests.RequestException) -> bool:
+def _is_permanent(error: requests.RequestException) -> bool:
     """What no waiting mends: a peer that is not trusted or speaks no TLS, an address that is none."""
     return isinstance(error, ValueError) or _is_handshake(_reason(error))
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from airflow_provider_ampexp.emulator._state.errors import Refusal
 from airflow_provider_ampexp.emulator._state.service import Service
-from airflow_provider_ampexp.emulator._state.snapshots import World, load, reset
+from airflow_provider_ampexp.emulator._state.snapshots import Snapshot, load, reset
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import listen, make_server
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reset(service)
     if options.state is not None and options.state.exists():
         try:
-            load(service, World.model_validate(json.loads(options.state.read_text(encoding="utf-8"))))
+            load(service, Snapshot.model_validate(json.loads(options.state.read_text(encoding="utf-8"))))
         except _LOAD_ERRORS as error:
             print(f"The state in {options.state} cannot be loaded: {error}", file=sys.stderr)
             return 1

@@ -13,14 +13,14 @@ from airflow_provider_ampexp.emulator._api.path_params import RouteNames
 from airflow_provider_ampexp.emulator._api.routes import deployment_routes, object_routes
 from airflow_provider_ampexp.emulator._api.undocumented_routes import extra_routes
 from airflow_provider_ampexp.emulator._control.routes import control_routes
-from airflow_provider_ampexp.emulator._faults.middleware import Gate
-from airflow_provider_ampexp.emulator._faults.tcp_connections import Connections
+from airflow_provider_ampexp.emulator._faults.middleware import FaultMiddleware
+from airflow_provider_ampexp.emulator._faults.tcp_connections import TcpConnections
 from airflow_provider_ampexp.emulator._state.errors import Refusal
 from airflow_provider_ampexp.emulator._state.flags import KINDS
 from airflow_provider_ampexp.emulator._state.service import Service
 
 
-def create_app(service: Service, connections: Connections) -> FastAPI:
+def create_app(service: Service, connections: TcpConnections) -> FastAPI:
     """The application over this state. Only the emulator's own server can cut connections."""
     # No schema and no documentation pages: bodies are read and answered by hand, so that each refusal is a 400
     # of the service's own kind. A path with a slash too many is a 404, not a redirect.
@@ -35,7 +35,7 @@ def create_app(service: Service, connections: Connections) -> FastAPI:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_middleware(Gate, service=service, connections=connections, names=names)
+    app.add_middleware(FaultMiddleware, service=service, connections=connections, names=names)
     return app
 
 

@@ -10,14 +10,14 @@ from types import TracebackType
 import uvicorn
 
 from airflow_provider_ampexp.emulator._app import create_app
-from airflow_provider_ampexp.emulator._faults.tcp_connections import Connections
+from airflow_provider_ampexp.emulator._faults.tcp_connections import TcpConnections
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.snapshots import DEMO_KEY, reset
 
 
 def make_server(service: Service) -> uvicorn.Server:
     """A uvicorn server of the emulator."""
-    connections = Connections()
+    connections = TcpConnections()
     config = uvicorn.Config(
         create_app(service, connections),
         # Cutting a connection needs this very protocol, and a loop that all platforms have.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import ManagementApiError, UncertainWriteError
-from airflow_provider_ampexp.ensure._errors import TargetNotFoundError, UnsettledError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError, UnconfirmedWriteError, WrongStateError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4
 
 
-def write_once(
+def write_and_confirm(
     client: ManagementClient,
     doing: str,
     write: Callable[[], object],
@@ -31,7 +31,7 @@ def write_once(
     :param a_second_counts: whether the service would take the same once more as another one (a label need not be
         unique): then nothing is sent again that may still be under way
 
-    :raises UnsettledError: when its answers were lost time and again and reading never showed it
+    :raises UnconfirmedWriteError: when its answers were lost time and again and reading never showed it
     """
     lost: UncertainWriteError | None = None
     for _ in range(_ATTEMPTS):
@@ -47,29 +47,29 @@ def write_once(
         if lost is None and refused is not None:
             raise refused
         in_flight = lost is not None and lost.maybe_in_flight
-        if comes_to_show(client, applied, wait=in_flight):
+        if wait_until_visible(client, applied, wait=in_flight):
             return
         if a_second_counts and in_flight:
-            raise UnsettledError(
+            raise UnconfirmedWriteError(
                 f"{doing}: no answer came, and reading does not show it. It may still be applied late, and is not sent "
                 f"again, since it would then be there twice. Run this again in a while: it looks first. Last: {lost}"
             )
         if refused is not None:
-            raise UnsettledError(
+            raise UnconfirmedWriteError(
                 f"{doing}: a first call got no answer and may still be applied; its repeat was refused. {refused}"
             )
-    raise UnsettledError(
+    raise UnconfirmedWriteError(
         f"{doing}: sent {_ATTEMPTS} times, each answer was lost, and reading does not show the change. "
         f"It may still be applied late: look at it in Amplitude before you run this again. Last: {lost}"
     )
 
 
-def comes_to_show(client: ManagementClient, applied: Callable[[], bool], *, wait: bool = True) -> bool:
+def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *, wait: bool = True) -> bool:
     """Read until the change shows, for as long as the service may still be at work on it.
 
     That is the client's own timeout once more (30 s at most): a call that outlasted it once is given the same again.
 
-    :raises UnsettledError: when it cannot be read
+    :raises UnconfirmedWriteError: when it cannot be read
     """
     with told_as_sent("A change was sent and may have been applied, but could not be read back"):
         return _comes_to_show(client, applied, wait)
@@ -81,7 +81,7 @@ def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Itera
 
     :param what: what was done before
     :param when: whether anything was
-    :raises UnsettledError: in its place
+    :raises UnconfirmedWriteError: in its place
     """
     try:
         yield
@@ -95,19 +95,21 @@ def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Itera
         if not when():
             raise
         problem = str(error).replace("Nothing was changed.", "").strip()
-    raise UnsettledError(f"{what}. Run this again: what is so already is not changed a second time. Then: {problem}")
+    raise UnconfirmedWriteError(
+        f"{what}. Run this again: what is so already is not changed a second time. Then: {problem}"
+    )
 
 
 def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], wait: bool) -> bool:
     import tenacity
 
-    from airflow_provider_ampexp.client._transport import LONGEST_PATIENCE
+    from airflow_provider_ampexp.client._transport import MAX_CONFIRM_SECONDS
 
     if applied():
         return True
     if not wait:
         return False
-    patience = min(client.timeout, LONGEST_PATIENCE)
+    patience = min(client.timeout, MAX_CONFIRM_SECONDS)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(lambda shown: not shown),
         wait=tenacity.wait_exponential(multiplier=patience / 8, max=5),

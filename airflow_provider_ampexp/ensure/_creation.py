@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
+from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
-from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ArchivedError, NotAppliedError
-from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
+from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ArchivedError, ChangeNotVisibleError
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._variants import IfExists, ensure_variant
 from airflow_provider_ampexp.ensure._weights import ensure_weights
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _EDITABLE = ("name", "description", "bucketingKey", "targetSegments", "evaluationMode", "experimentType")
 
 
-def ensure_exists(
+def ensure_created(
     client: ManagementClient, kind: Kind, fields: CreateFields, *, if_exists: IfExists = "skip"
-) -> Outcome:
+) -> ChangeResult:
     """Make sure that the project has a flag or experiment with this key.
 
     :param fields: what to create it with; ``projectId`` and ``key`` are required
@@ -38,7 +38,7 @@ def ensure_exists(
     """
     fields = cast("CreateFields", validate.flag_fields(fields))
     key = validate.name("key", fields.get("key"))
-    target = Target(kind, key=key, project_id=validate.name("projectId", fields.get("projectId")))
+    target = FlagRef(kind, key=key, project_id=validate.name("projectId", fields.get("projectId")))
     endpoints = target.endpoints(client)
 
     def find() -> FlagConfig | None:
@@ -48,7 +48,7 @@ def ensure_exists(
     if existing is not None:
         return _take(client, target, existing, fields, if_exists)
     try:
-        write_once(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
+        write_and_confirm(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
     except InvalidRequestError:
         existing = find()
         if existing is None:
@@ -62,23 +62,27 @@ def ensure_exists(
         created = find()
         return created is not None
 
-    if not comes_to_show(client, appears) or created is None:
-        raise NotAppliedError(f"{target} was created, and Amplitude does not show it. Look there before running again.")
-    return Outcome(created["id"], key, True, None, _told(created), url_of(client, created))
+    if not wait_until_visible(client, appears) or created is None:
+        raise ChangeNotVisibleError(
+            f"{target} was created, and Amplitude does not show it. Look there before running again."
+        )
+    return ChangeResult(created["id"], key, True, None, _told(created), flag_url(client, created))
 
 
 def _take(
-    client: ManagementClient, target: Target, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
-) -> Outcome:
+    client: ManagementClient, target: FlagRef, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
+) -> ChangeResult:
     if if_exists == "fail":
         raise AlreadyExistsError(f"There is a {target} already (id {existing['id']}). Nothing was changed.")
     if existing.get("deleted"):
         raise ArchivedError(f"There is a {target} already, and it is archived. Nothing was changed. Restore it first.")
     if if_exists == "skip":
-        return Outcome(existing["id"], target.key, False, _told(existing), _told(existing), url_of(client, existing))
-    by_id = Target(target.kind, id=existing["id"])
+        return ChangeResult(
+            existing["id"], target.key, False, _told(existing), _told(existing), flag_url(client, existing)
+        )
+    by_id = FlagRef(target.kind, id=existing["id"])
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
-    done: list[Outcome] = []
+    done: list[ChangeResult] = []
     with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
@@ -91,7 +95,9 @@ def _take(
         changed = any(one.changed for one in done)
         now = by_id.read(client) if changed else existing
     notes = tuple(note for one in done for note in one.notes)
-    return Outcome(existing["id"], target.key, changed, _told(existing), _told(now), url_of(client, existing), notes)
+    return ChangeResult(
+        existing["id"], target.key, changed, _told(existing), _told(now), flag_url(client, existing), notes
+    )
 
 
 def _told(config: FlagConfig) -> Json:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show, write_once
+from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     AlreadyExistsError,
-    NotAppliedError,
+    ChangeNotVisibleError,
     OtherProjectError,
     TargetNotFoundError,
 )
-from airflow_provider_ampexp.ensure._flag_ref import Target
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._variants import IfExists
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def ensure_deployment(
     client: ManagementClient, fields: DeploymentCreateFields, *, if_exists: IfExists = "skip"
-) -> Outcome:
+) -> ChangeResult:
     """Make sure that the project has a deployment with this label (contract: *Create deployment*).
 
     :param if_exists: ``skip`` leaves one that exists as it is, ``update`` restores an archived one, ``fail`` refuses
@@ -49,15 +49,17 @@ def ensure_deployment(
 
     existing = find()
     if existing is None:
-        write_once(
+        write_and_confirm(
             client,
             f"Creating deployment {label!r} of project {project_id}",
             lambda: client.deployments.create(fields),
             lambda: find() is not None,
             a_second_counts=True,
         )
-        if not comes_to_show(client, lambda: find() is not None):
-            raise NotAppliedError(f"Deployment {label!r} was created, and Amplitude does not show it. Look there.")
+        if not wait_until_visible(client, lambda: find() is not None):
+            raise ChangeNotVisibleError(
+                f"Deployment {label!r} was created, and Amplitude does not show it. Look there."
+            )
         created = cast("Deployment", find())
         return _outcome(created["id"], label, None, created)
     if if_exists == "fail":
@@ -76,7 +78,7 @@ def ensure_deployment(
 
 def ensure_deployment_fields(
     client: ManagementClient, deployment_id: str, fields: DeploymentEditFields, *, project_id: str | None = None
-) -> Outcome:
+) -> ChangeResult:
     """Bring a deployment's label, or whether it is archived, to the wanted values (contract: *Edit deployment*).
 
     :param project_id: the project that it must belong to
@@ -104,14 +106,14 @@ def ensure_deployment_fields(
     before = read()
     if not differs(before):
         return _outcome(deployment_id, before.get("label"), before, before)
-    write_once(
+    write_and_confirm(
         client,
         f"Editing deployment {deployment_id}",
         lambda: client.deployments.edit(deployment_id, fields),
         lambda: not differs(read()),
     )
-    if not comes_to_show(client, lambda: not differs(read())):
-        raise NotAppliedError(
+    if not wait_until_visible(client, lambda: not differs(read())):
+        raise ChangeNotVisibleError(
             f"Deployment {deployment_id} was to be {dict(fields)}. "
             f"Amplitude accepted that, and shows {_visible(read())}."
         )
@@ -119,18 +121,20 @@ def ensure_deployment_fields(
     return _outcome(deployment_id, after.get("label"), before, after)
 
 
-def ensure_assigned(client: ManagementClient, target: Target, deployment_ids: Iterable[str]) -> Outcome:
+def ensure_assigned(client: ManagementClient, target: FlagRef, deployment_ids: Iterable[str]) -> ChangeResult:
     """Make sure that the flag or experiment is assigned to these deployments, among others."""
     wanted = validate.names("deployment_ids", deployment_ids)
     return _assignments(client, target, add=wanted)
 
 
-def ensure_not_assigned(client: ManagementClient, target: Target, deployment_id: str) -> Outcome:
+def ensure_not_assigned(client: ManagementClient, target: FlagRef, deployment_id: str) -> ChangeResult:
     """Make sure that the flag or experiment is not assigned to this deployment."""
     return _assignments(client, target, remove=validate.name("deployment_id", deployment_id))
 
 
-def _assignments(client: ManagementClient, target: Target, *, add: Iterable[str] = (), remove: str = "") -> Outcome:
+def _assignments(
+    client: ManagementClient, target: FlagRef, *, add: Iterable[str] = (), remove: str = ""
+) -> ChangeResult:
     identity = target.identify(client)
     endpoints = target.endpoints(client)
 
@@ -145,14 +149,14 @@ def _assignments(client: ManagementClient, target: Target, *, add: Iterable[str]
     to_add = [one for one in add if one not in before]
     to_remove = remove in before
     if to_add:
-        write_once(
+        write_and_confirm(
             client,
             f"Assigning {target} to the deployments {to_add}",
             lambda: endpoints.add_deployments(identity.id, to_add),
             lambda: not missing(),
         )
     if to_remove:
-        write_once(
+        write_and_confirm(
             client,
             f"Taking {target} from the deployment {remove}",
             lambda: endpoints.remove_deployment(identity.id, remove),
@@ -166,19 +170,19 @@ def _assignments(client: ManagementClient, target: Target, *, add: Iterable[str]
             after = read()
             return remove not in after and all(one in after for one in to_add)
 
-        if not comes_to_show(client, applied):
-            raise NotAppliedError(
+        if not wait_until_visible(client, applied):
+            raise ChangeNotVisibleError(
                 f"The deployments of {target} were to change (add {to_add}, remove {[remove] if remove else []}). "
                 f"Amplitude accepted that, and shows {after}. Most likely it waits for an approval."
             )
-    return Outcome(
+    return ChangeResult(
         identity.id, identity.key, bool(to_add or to_remove), list(before), list(after), identity.url(client)
     )
 
 
-def _outcome(id: str, label: str | None, before: Deployment | None, after: Deployment) -> Outcome:
+def _outcome(id: str, label: str | None, before: Deployment | None, after: Deployment) -> ChangeResult:
     was, now = (_visible(one) if one else None for one in (before, after))
-    return Outcome(id, label, was != now, was, now)
+    return ChangeResult(id, label, was != now, was, now)
 
 
 def _visible(deployment: Deployment) -> Json:

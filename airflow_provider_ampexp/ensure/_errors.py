@@ -27,15 +27,15 @@ class WrongStateError(EnsureError):
     """What is asked for does not fit what stands in Amplitude (no such segment, a variant too many)."""
 
 
-class NotAppliedError(EnsureError):
+class ChangeNotVisibleError(EnsureError):
     """The service accepted a change and does not show it; most likely it waits for somebody's approval."""
 
 
-class OverwrittenError(EnsureError):
+class ConflictError(EnsureError):
     """A change overwrote one that somebody else had made a moment before. Theirs was put back."""
 
 
-class UnsettledError(EnsureError):
+class UnconfirmedWriteError(EnsureError):
     """The answers to a change were lost again and again, and reading does not show it either."""
 
 

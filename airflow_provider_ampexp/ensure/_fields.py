@@ -10,10 +10,15 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError, UncertainWriteError
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show
-from airflow_provider_ampexp.ensure._errors import ArchivedError, MissingFieldError, NotAppliedError, UnsettledError
-from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._confirmation import wait_until_visible
+from airflow_provider_ampexp.ensure._errors import (
+    ArchivedError,
+    ChangeNotVisibleError,
+    MissingFieldError,
+    UnconfirmedWriteError,
+)
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._sticky import sticky_notes
 
 if TYPE_CHECKING:
@@ -25,14 +30,14 @@ _NEVER_SHOWN = ("exposureEvent",)
 _REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
 
 
-def bring_to(
+def apply_fields(
     client: ManagementClient,
-    target: Target,
+    target: FlagRef,
     config: FlagConfig,
     wanted: EditFields,
     *,
     read: Callable[[], FlagConfig] | None = None,
-) -> Outcome:
+) -> ChangeResult:
     """The same for who has just read the flag.
 
     :param config: what it is now
@@ -41,7 +46,7 @@ def bring_to(
     wrong = differing(config, wanted)
     before = shown(config, wanted)
     if not wrong:
-        return Outcome(config["id"], config.get("key"), False, before, before, url_of(client, config))
+        return ChangeResult(config["id"], config.get("key"), False, before, before, flag_url(client, config))
     if config.get("deleted") and "archive" not in wanted and any(wrong.get(name) for name in _REACHES_USERS):
         raise ArchivedError(
             f"{_capital(target)} is archived, so nobody would get {wrong}. Nothing was changed. Restore it first."
@@ -59,14 +64,16 @@ def bring_to(
         now = read() if read else endpoints.get(config["id"])
         return not _confirmable(differing(now, wrong), now)
 
-    if not comes_to_show(client, applied):
+    if not wait_until_visible(client, applied):
         raise _not_shown(client, target, wrong, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
     notes = sticky_notes(config, wrong)
     if unseen:
         notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.", *notes)
-    return Outcome(config["id"], config.get("key"), True, before, shown(now, wanted), url_of(client, config), notes)
+    return ChangeResult(
+        config["id"], config.get("key"), True, before, shown(now, wanted), flag_url(client, config), notes
+    )
 
 
 def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +97,7 @@ def _confirmable(wrong: dict[str, Any], config: FlagConfig) -> dict[str, Any]:
     return {name: value for name, value in wrong.items() if name in shown(config, wrong)}
 
 
-def _must_show(target: Target, unseen: list[str]) -> None:
+def _must_show(target: FlagRef, unseen: list[str]) -> None:
     missing = [name for name in unseen if name not in _NEVER_SHOWN]
     if missing:
         raise MissingFieldError(
@@ -100,22 +107,22 @@ def _must_show(target: Target, unseen: list[str]) -> None:
 
 
 def _not_shown(
-    client: ManagementClient, target: Target, wrong: dict[str, Any], now: FlagConfig, lost: UncertainWriteError | None
-) -> NotAppliedError | UnsettledError:
+    client: ManagementClient, target: FlagRef, wrong: dict[str, Any], now: FlagConfig, lost: UncertainWriteError | None
+) -> ChangeNotVisibleError | UnconfirmedWriteError:
     still = shown(now, differing(now, wrong))
     newest = _newest_version(client, target, now["id"])
     if lost is not None:
-        return UnsettledError(
+        return UnconfirmedWriteError(
             f"{_capital(target)} was to be brought to {wrong}; it shows {still}. {newest}"
             f"Every attempt went unanswered; run this again when Amplitude is well. Last: {lost}"
         )
-    return NotAppliedError(
+    return ChangeNotVisibleError(
         f"{_capital(target)} was to be brought to {wrong}. Amplitude accepted that, but shows {still}. {newest}"
         "Most likely the change waits for an approval: approve it in Amplitude, then run this again."
     )
 
 
-def _newest_version(client: ManagementClient, target: Target, id: str) -> str:
+def _newest_version(client: ManagementClient, target: FlagRef, id: str) -> str:
     try:
         newest = target.endpoints(client).versions(id)[0]
     except (ManagementApiError, IndexError):
@@ -157,6 +164,6 @@ def _same_moment(is_now: str, wanted: str) -> bool:
     return known == asked
 
 
-def _capital(target: Target) -> str:
+def _capital(target: FlagRef) -> str:
     text = str(target)
     return text[0].upper() + text[1:]

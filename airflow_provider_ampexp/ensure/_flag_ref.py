@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Target:
+class FlagRef:
     """A flag or an experiment. Exactly one of ``key`` and ``id`` is set."""
 
     kind: Kind
@@ -32,7 +32,7 @@ class Target:
         experiment_key: str | None = None,
         experiment_id: str | None = None,
         project_id: str | None = None,
-    ) -> Target:
+    ) -> FlagRef:
         """Make a target from the arguments that operators and sensors share.
 
         :raises InvalidInputError: unless exactly one of the first four is given
@@ -120,15 +120,15 @@ class Target:
         """Whether the object is in the named project; true where no project is named or the object shows none."""
         return self.project_id is None or config.get("projectId") in (None, self.project_id)
 
-    def identify(self, client: ManagementClient) -> Identity:
+    def identify(self, client: ManagementClient) -> ResolvedFlag:
         """Find the id: no request when it is known and no project is named, else one."""
         if self.id is not None and self.project_id is None:
-            return Identity(self.id, None, None)
-        return Identity.of(self.read(client))
+            return ResolvedFlag(self.id, None, None)
+        return ResolvedFlag.of(self.read(client))
 
 
 @dataclass(frozen=True)
-class Identity:
+class ResolvedFlag:
     """What is known of a target before it is read further."""
 
     id: str
@@ -136,7 +136,7 @@ class Identity:
     project_id: str | None
 
     @classmethod
-    def of(cls, config: FlagConfig) -> Identity:
+    def of(cls, config: FlagConfig) -> ResolvedFlag:
         return cls(config["id"], config.get("key"), config.get("projectId"))
 
     def url(self, client: ManagementClient) -> str:
@@ -144,6 +144,6 @@ class Identity:
         return f"{client.base_url}/amplitude/{self.project_id}/config/{self.id}" if self.project_id else ""
 
 
-def url_of(client: ManagementClient, config: FlagConfig) -> str:
+def flag_url(client: ManagementClient, config: FlagConfig) -> str:
     """The page of a flag or experiment in Amplitude."""
-    return Identity.of(config).url(client)
+    return ResolvedFlag.of(config).url(client)

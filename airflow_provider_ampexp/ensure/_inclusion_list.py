@@ -27,11 +27,11 @@ from airflow_provider_ampexp.client._errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
-from airflow_provider_ampexp.ensure._errors import NotAppliedError, UnsettledError, WrongStateError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._errors import ChangeNotVisibleError, UnconfirmedWriteError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._turns import in_turn
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class InclusionList:
     def __init__(
         self,
         client: ManagementClient,
-        target: Target,
+        target: FlagRef,
         variant: str,
         *,
         wanted: Iterable[str] = (),
@@ -74,7 +74,7 @@ class InclusionList:
         self._may_have_doubled = False
         self._sent = False
 
-    def reconcile(self) -> Outcome:
+    def reconcile(self) -> ChangeResult:
         """Change what is not so, read, and again where responses were lost or the list was changed meanwhile."""
         with self._in_turn():
             self._before = self._read()
@@ -82,7 +82,7 @@ class InclusionList:
             with told_as_sent(f"{self._what()}: some were changed, or may have been", when=lambda: self._sent):
                 return self._reconcile(self._before)
 
-    def clear(self) -> Outcome:
+    def clear(self) -> ChangeResult:
         """Remove everybody who is there. Those whom another adds meanwhile stay."""
         with self._in_turn():
             self._before = now = self._read()
@@ -93,17 +93,17 @@ class InclusionList:
                 return not set(now) & set(self._before)
 
             if self._before:
-                write_once(
+                write_and_confirm(
                     self._client,
                     f"{self._what()}: removing them all",
                     lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
                     cleared,
                 )
-                if not comes_to_show(self._client, cleared):
+                if not wait_until_visible(self._client, cleared):
                     raise self._not_applied(now)
             return self._outcome(now)
 
-    def _reconcile(self, now: list[str]) -> Outcome:
+    def _reconcile(self, now: list[str]) -> ChangeResult:
         for _ in range(_CONFLICTS + len(self._places_to_clear(now))):
             if self._is_so(now):
                 then = self._settled(self._after_late_work(now))
@@ -116,7 +116,7 @@ class InclusionList:
                 now = self._remove(now, places[0])
             else:
                 now = self._add(now)
-        raise UnsettledError(
+        raise UnconfirmedWriteError(
             f"{self._what()} could not be brought to the wanted list: responses are lost, or another changes the list. "
             f"{self._state(now)} Retry later.{self._warning()}"
         )
@@ -267,7 +267,7 @@ class InclusionList:
             now = self._read()
             return shows(now)
 
-        comes_to_show(self._client, check, wait=wait)
+        wait_until_visible(self._client, check, wait=wait)
         return now
 
     def _settled(self, now: list[str]) -> list[str]:
@@ -309,11 +309,11 @@ class InclusionList:
 
     # what is said of it
 
-    def _outcome(self, now: list[str]) -> Outcome:
+    def _outcome(self, now: list[str]) -> ChangeResult:
         changed = Counter(now) != Counter(self._before) or bool(self._put_back)
         before, after = {"count": len(self._before)}, self._counts(now)
         url = self._identity.url(self._client)
-        return Outcome(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
+        return ChangeResult(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
 
     def _notes(self, now: list[str]) -> tuple[str, ...]:
         put_back = f"Our removal hit others by mistake; they were put back: {', '.join(self._put_back)}."
@@ -338,8 +338,8 @@ class InclusionList:
         counts = self._counts(now)
         return f"It has {counts['count']} inclusions now ({counts['added']} added, {counts['removed']} removed)."
 
-    def _not_applied(self, now: list[str]) -> NotAppliedError:
-        return NotAppliedError(
+    def _not_applied(self, now: list[str]) -> ChangeNotVisibleError:
+        return ChangeNotVisibleError(
             f"{self._what()} were to change. Amplitude accepted that and does not show it. {self._state(now)} "
             "Most likely it waits for an approval: approve it in Amplitude, then run this again."
         )

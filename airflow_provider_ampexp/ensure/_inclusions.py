@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._inclusion_list import InclusionList
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
 
-def ensure_included(client: ManagementClient, target: Target, variant: str, users: Iterable[str]) -> Outcome:
+def ensure_included(client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]) -> ChangeResult:
     """Make sure that these users or devices get the variant; others stay as they are.
 
     2 requests when it is already so, 4 when not; by id one fewer.
@@ -23,7 +23,7 @@ def ensure_included(client: ManagementClient, target: Target, variant: str, user
     return InclusionList(client, target, variant, wanted=validate.names("users", users)).reconcile()
 
 
-def ensure_not_included(client: ManagementClient, target: Target, variant: str, users: Iterable[str]) -> Outcome:
+def ensure_not_included(client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]) -> ChangeResult:
     """Make sure that none of these users or devices is included; nobody else is touched.
 
     By id, 2 requests and one for each 100 who are removed. Where the service does not remove by value: 2 requests, and
@@ -33,17 +33,19 @@ def ensure_not_included(client: ManagementClient, target: Target, variant: str, 
     return InclusionList(client, target, variant, goes=unwanted.__contains__).reconcile()
 
 
-def ensure_exactly_included(client: ManagementClient, target: Target, variant: str, users: Iterable[str]) -> Outcome:
+def ensure_exactly_included(
+    client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]
+) -> ChangeResult:
     """Make sure that these users or devices are included and nobody else is."""
     wanted = validate.names("users", users)
     if not wanted:
-        return ensure_nobody_included(client, target, variant)
+        return ensure_no_inclusions(client, target, variant)
     if len(wanted) > validate.MAX_INCLUSIONS:
         raise InvalidInputError("users", f"{len(wanted)} are named; a variant has {validate.MAX_INCLUSIONS} at most")
     stays = set(wanted)
     return InclusionList(client, target, variant, wanted=wanted, goes=lambda user: user not in stays).reconcile()
 
 
-def ensure_nobody_included(client: ManagementClient, target: Target, variant: str) -> Outcome:
+def ensure_no_inclusions(client: ManagementClient, target: FlagRef, variant: str) -> ChangeResult:
     """Make sure that nobody is included (contract: *Remove all users from variant*)."""
     return InclusionList(client, target, variant).clear()

@@ -15,11 +15,11 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
-from airflow_provider_ampexp.ensure._errors import EnsureError, OverwrittenError
-from airflow_provider_ampexp.ensure._fields import bring_to, differing, same_field, same_json
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError
+from airflow_provider_ampexp.ensure._fields import apply_fields, differing, same_field, same_json
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -61,23 +61,25 @@ def overwritten(
     return None
 
 
-def bring_keeping_others(client: ManagementClient, target: Target, config: FlagConfig, wanted: EditFields) -> Outcome:
+def bring_keeping_others(
+    client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields
+) -> ChangeResult:
     """Bring fields to the wanted values; a change of the same list that ours came over is restored.
 
     Their change and ours are merged where they touch different tags or segments, or different fields of a segment.
     It costs 1 request more when such a list was written.
 
-    :raises OverwrittenError: when both changed the same; theirs was restored
+    :raises ConflictError: when both changed the same; theirs was restored
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
-    outcome = bring_to(client, target, config, wanted)
+    outcome = apply_fields(client, target, config, wanted)
     notes = [*outcome.notes]
     for name, value in sent.items():
         notes += _restore(client, target, config, name, value)
     return replace(outcome, notes=tuple(notes))
 
 
-def _restore(client: ManagementClient, target: Target, config: FlagConfig, name: str, sent: Any) -> list[str]:
+def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, sent: Any) -> list[str]:
     endpoints = target.endpoints(client)
     read: Any = cast("dict[str, Any]", config)[name]
     notes: list[str] = []
@@ -97,7 +99,7 @@ def _restore(client: ManagementClient, target: Target, config: FlagConfig, name:
         merged = _MERGED[name](read, sent, had)
         _write(client, target, config, name, had if merged is None else merged, who)
         if merged is None:
-            raise OverwrittenError(
+            raise ConflictError(
                 f"{who} changed {name} of {target} while this task was changing it. Their change was restored; that of "
                 "this task was not kept. Check both, then run the task again."
             )
@@ -106,12 +108,12 @@ def _restore(client: ManagementClient, target: Target, config: FlagConfig, name:
     return [*notes, f"Others kept changing {name}; check it in Amplitude."]
 
 
-def _write(client: ManagementClient, target: Target, config: FlagConfig, name: str, value: Any, who: str) -> None:
+def _write(client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, value: Any, who: str) -> None:
     try:
         now = target.endpoints(client).get(config["id"])
-        bring_to(client, target, now, cast("EditFields", {name: value}))
+        apply_fields(client, target, now, cast("EditFields", {name: value}))
     except (ManagementApiError, EnsureError) as error:
-        raise OverwrittenError(
+        raise ConflictError(
             f"{who} changed {name} of {target} while this task was changing it. Their change was overwritten and could "
             f"NOT be restored: {error} Check {name} in Amplitude now."
         ) from None

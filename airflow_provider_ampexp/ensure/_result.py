@@ -8,7 +8,7 @@ from typing import TypedDict
 from airflow_provider_ampexp.client.types import Json
 
 
-class OutcomeXCom(TypedDict):
+class ChangeResultXCom(TypedDict):
     """An outcome as the operators return it."""
 
     id: str
@@ -20,7 +20,7 @@ class OutcomeXCom(TypedDict):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChangeResult:
     """What it was before, what it is now, and whether anything had to be changed.
 
     ``key`` is ``None`` where only the id was given and nothing but the id was needed. ``notes`` are remarks that a
@@ -35,7 +35,7 @@ class Outcome:
     url: str = ""
     notes: tuple[str, ...] = ()
 
-    def as_xcom(self) -> OutcomeXCom:
+    def as_xcom(self) -> ChangeResultXCom:
         """The small dictionary that tasks exchange."""
         return {
             "id": self.id,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def ensure_percentage(
     client: ManagementClient,
-    target: Target,
+    target: FlagRef,
     percentage: int,
     *,
     segment: str | None = None,
     catch_all: str | None = None,
-) -> Outcome:
+) -> ChangeResult:
     """Bring the percentage to a value; 1 request when it is already so, 3 when not.
 
     :param percentage: 0 to 100, whole

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show, write_once
-from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, NotAppliedError, WrongStateError
+from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ChangeNotVisibleError, WrongStateError
 from airflow_provider_ampexp.ensure._fields import same_json
-from airflow_provider_ampexp.ensure._flag_ref import Identity, Target
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
+from airflow_provider_ampexp.ensure._result import ChangeResult
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -21,8 +21,8 @@ IfExists = Literal["skip", "update", "fail"]
 
 
 def ensure_variant(
-    client: ManagementClient, target: Target, fields: VariantFields, *, if_exists: IfExists = "skip"
-) -> Outcome:
+    client: ManagementClient, target: FlagRef, fields: VariantFields, *, if_exists: IfExists = "skip"
+) -> ChangeResult:
     """Make sure that there is a variant with this key.
 
     :param if_exists: ``skip`` leaves one that exists as it is, ``update`` brings it to ``fields``, ``fail`` refuses
@@ -39,7 +39,7 @@ def ensure_variant(
         return _outcome(client, identity, existing, existing, fields)
 
     endpoints = target.endpoints(client)
-    write_once(
+    write_and_confirm(
         client,
         f"Creating variant {key!r} of {target}",
         lambda: endpoints.create_variant(identity.id, fields),
@@ -48,7 +48,9 @@ def ensure_variant(
     return _read_back(client, target, identity, None, fields)
 
 
-def ensure_variant_fields(client: ManagementClient, target: Target, variant: str, fields: VariantFields) -> Outcome:
+def ensure_variant_fields(
+    client: ManagementClient, target: FlagRef, variant: str, fields: VariantFields
+) -> ChangeResult:
     """Bring the named fields of a variant to the wanted values. Naming another ``key`` renames it."""
     validate.variant_fields(fields)
     identity = target.identify(client)
@@ -64,7 +66,7 @@ def ensure_variant_fields(client: ManagementClient, target: Target, variant: str
     return _bring_to(client, target, identity, existing, fields)
 
 
-def ensure_no_variant(client: ManagementClient, target: Target, variant: str) -> Outcome:
+def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: str) -> ChangeResult:
     """Make sure that there is no variant with this key. Its inclusions are removed with it.
 
     :raises WrongStateError: when the variant has all the weight, of all users or of a target segment
@@ -77,19 +79,19 @@ def ensure_no_variant(client: ManagementClient, target: Target, variant: str) ->
         _refuse_all_the_weight(target, endpoints.get(identity.id), variant)
         if count := len(endpoints.inclusions(identity.id, variant)):
             notes = (f"{count} inclusions of variant {variant!r} were removed with it.",)
-        write_once(
+        write_and_confirm(
             client,
             f"Removing variant {variant!r} of {target}",
             lambda: endpoints.remove_variant(identity.id, variant),
             lambda: _read(client, target, identity, variant) is None,
         )
-        if not comes_to_show(client, lambda: _read(client, target, identity, variant) is None):
+        if not wait_until_visible(client, lambda: _read(client, target, identity, variant) is None):
             raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
     before = cast("Json", existing)
-    return Outcome(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
+    return ChangeResult(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
 
 
-def _refuse_all_the_weight(target: Target, config: FlagConfig, variant: str) -> None:
+def _refuse_all_the_weight(target: FlagRef, config: FlagConfig, variant: str) -> None:
     """Without it the other variants would share a weight of 0, and nobody would get any."""
     places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
     places |= {f"segment {one.get('name')!r}": one.get("rolloutWeights") for one in config.get("targetSegments") or ()}
@@ -103,14 +105,14 @@ def _refuse_all_the_weight(target: Target, config: FlagConfig, variant: str) -> 
 
 
 def _bring_to(
-    client: ManagementClient, target: Target, identity: Identity, existing: VariantFields, fields: VariantFields
-) -> Outcome:
+    client: ManagementClient, target: FlagRef, identity: ResolvedFlag, existing: VariantFields, fields: VariantFields
+) -> ChangeResult:
     wrong = _differing(existing, fields)
     if not wrong:
         return _outcome(client, identity, existing, existing, fields)
     endpoints = target.endpoints(client)
     key = existing["key"]
-    write_once(
+    write_and_confirm(
         client,
         f"Editing variant {key!r} of {target}",
         lambda: endpoints.edit_variant(identity.id, key, wrong),
@@ -120,8 +122,12 @@ def _bring_to(
 
 
 def _read_back(
-    client: ManagementClient, target: Target, identity: Identity, before: VariantFields | None, fields: VariantFields
-) -> Outcome:
+    client: ManagementClient,
+    target: FlagRef,
+    identity: ResolvedFlag,
+    before: VariantFields | None,
+    fields: VariantFields,
+) -> ChangeResult:
     now: VariantFields | None = None
 
     def applied() -> bool:
@@ -129,16 +135,16 @@ def _read_back(
         now = _read(client, target, identity, fields["key"])
         return _shows(now, fields)
 
-    if not comes_to_show(client, applied):
+    if not wait_until_visible(client, applied):
         raise _held(f"Variant {fields['key']!r} of {target} was to be {dict(fields)}", f"and shows {now}")
     return _outcome(client, identity, before, now, fields)
 
 
-def _read(client: ManagementClient, target: Target, identity: Identity, key: str) -> VariantFields | None:
+def _read(client: ManagementClient, target: FlagRef, identity: ResolvedFlag, key: str) -> VariantFields | None:
     return _read_all(client, target, identity).get(key)
 
 
-def _read_all(client: ManagementClient, target: Target, identity: Identity) -> dict[str, VariantFields]:
+def _read_all(client: ManagementClient, target: FlagRef, identity: ResolvedFlag) -> dict[str, VariantFields]:
     # The list: a 404 on one variant would not tell a missing variant from a missing flag.
     try:
         variants = target.endpoints(client).variants(identity.id)
@@ -159,13 +165,13 @@ def _shows(existing: VariantFields | None, wanted: VariantFields) -> bool:
 
 def _outcome(
     client: ManagementClient,
-    identity: Identity,
+    identity: ResolvedFlag,
     before: VariantFields | None,
     after: VariantFields | None,
     named: VariantFields,
-) -> Outcome:
+) -> ChangeResult:
     was, now = (_only(one, named) for one in (before, after))
-    return Outcome(identity.id, identity.key, not same_json(was, now), was, now, identity.url(client))
+    return ChangeResult(identity.id, identity.key, not same_json(was, now), was, now, identity.url(client))
 
 
 def _only(existing: VariantFields | None, named: VariantFields) -> Json:
@@ -174,8 +180,8 @@ def _only(existing: VariantFields | None, named: VariantFields) -> Json:
     return {name: value for name, value in cast("dict[str, Json]", existing).items() if name == "key" or name in named}
 
 
-def _held(wanted: str, instead: str) -> NotAppliedError:
-    return NotAppliedError(
+def _held(wanted: str, instead: str) -> ChangeNotVisibleError:
+    return ChangeNotVisibleError(
         f"{wanted}. Amplitude accepted that, {instead}. Most likely the change waits for an approval: approve it in "
         "Amplitude, then run this again."
     )

@@ -12,11 +12,11 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import comes_to_show, told_as_sent, write_once
-from airflow_provider_ampexp.ensure._errors import NotAppliedError, OverwrittenError, WrongStateError
-from airflow_provider_ampexp.ensure._flag_ref import Identity, Target
+from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._errors import ChangeNotVisibleError, ConflictError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others, overwritten
-from airflow_provider_ampexp.ensure._result import Outcome
+from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 
@@ -29,14 +29,14 @@ Weights = dict[str, float]
 
 def ensure_weights(
     client: ManagementClient,
-    target: Target,
+    target: FlagRef,
     weights: Mapping[str, float],
     *,
     others: Others | None = None,
     segment: str | None = None,
     all_segments: bool = False,
     catch_all: str | None = None,
-) -> Outcome:
+) -> ChangeResult:
     """Bring the weights of variants to the wanted values: of all other users, or of target segments.
 
     Weights of all other users are set through the variants, as the contract has it, and raised before others are
@@ -49,7 +49,7 @@ def ensure_weights(
     :param catch_all: as for :func:`~airflow_provider_ampexp.ensure._rollout_percentage.ensure_percentage`
     :raises WrongStateError: when a variant does not exist, when one that is not named has a weight, or when the sum
         would be 0
-    :raises OverwrittenError: when another changed the same weights at the same moment; theirs were restored
+    :raises ConflictError: when another changed the same weights at the same moment; theirs were restored
     """
     if not weights:
         raise InvalidInputError("weights", "names no variant")
@@ -68,7 +68,7 @@ def ensure_weights(
     if segment is not None:
         return outcome
     with told_as_sent(f"The weights of the segments of {target} were changed", when=lambda: outcome.changed):
-        rest = _of_all_other_users(client, target, Identity.of(config), weights, others)
+        rest = _of_all_other_users(client, target, ResolvedFlag.of(config), weights, others)
     return replace(
         rest,
         changed=rest.changed or outcome.changed,
@@ -79,7 +79,7 @@ def ensure_weights(
 
 
 def _wanted(
-    target: Target, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
+    target: FlagRef, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
 ) -> Weights:
     """All weights of one place."""
     unknown = sorted(set(weights) - set(now))
@@ -102,13 +102,13 @@ def _wanted(
 
 def _of_segments(
     client: ManagementClient,
-    target: Target,
+    target: FlagRef,
     config: FlagConfig,
     chosen: Sequence[TargetSegment],
     weights: Mapping[str, float],
     others: Others | None,
     catch_all: str | None,
-) -> Outcome:
+) -> ChangeResult:
     segments: list[TargetSegment] = []
     for one in config.get("targetSegments") or ():
         if one not in chosen:
@@ -134,8 +134,12 @@ def _of_segments(
 
 
 def _of_all_other_users(
-    client: ManagementClient, target: Target, identity: Identity, weights: Mapping[str, float], others: Others | None
-) -> Outcome:
+    client: ManagementClient,
+    target: FlagRef,
+    identity: ResolvedFlag,
+    weights: Mapping[str, float],
+    others: Others | None,
+) -> ChangeResult:
     endpoints = target.endpoints(client)
 
     def read() -> Weights:
@@ -150,7 +154,7 @@ def _of_all_other_users(
         done: list[str] = []
         for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
             with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
-                write_once(
+                write_and_confirm(
                     client,
                     f"Setting the weight of variant {key!r} of {target}",
                     partial(endpoints.edit_variant, identity.id, key, cast("VariantFields", {"rolloutWeight": value})),
@@ -163,17 +167,17 @@ def _of_all_other_users(
             after = read()
             return all(after.get(key) == value for key, value in wrong.items())
 
-        if not comes_to_show(client, applied):
-            raise NotAppliedError(
+        if not wait_until_visible(client, applied):
+            raise ChangeNotVisibleError(
                 f"The weights of {target} were to be {wrong}. Amplitude accepted that, and shows {after}. Most likely "
                 "the change waits for an approval: approve it in Amplitude, then run this again."
             )
         notes = _restore(client, target, identity, before, wrong)
-    return Outcome(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
+    return ChangeResult(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
 
 
 def _restore(
-    client: ManagementClient, target: Target, identity: Identity, read: Weights, sent: Weights
+    client: ManagementClient, target: FlagRef, identity: ResolvedFlag, read: Weights, sent: Weights
 ) -> tuple[str, ...]:
     """Restore weights that another set between our read and our write."""
     endpoints = target.endpoints(client)
@@ -195,7 +199,7 @@ def _restore(
             who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
             told.append(f"{who} set the weight of {key!r} to {had}")
     if told:
-        raise OverwrittenError(
+        raise ConflictError(
             f"While this task was changing the weights of {target}, {'; '.join(told)}. That was restored; the other "
             "weights are those of this task. Check both, then run the task again."
         )

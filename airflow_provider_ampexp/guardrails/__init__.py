@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.guardrails._base import Answer, Guardrail, Moment
+from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail
 from airflow_provider_ampexp.guardrails._callable import CallableGuardrail, as_guardrail, as_guardrails
-from airflow_provider_ampexp.guardrails._run import ask
+from airflow_provider_ampexp.guardrails._run import run_checks
 from airflow_provider_ampexp.guardrails._sample_ratio import SampleRatioGuardrail
 from airflow_provider_ampexp.guardrails._sql import SqlGuardrail
 
 __all__ = [
-    "Answer",
     "CallableGuardrail",
+    "CheckContext",
+    "CheckResult",
     "Guardrail",
-    "Moment",
     "SampleRatioGuardrail",
     "SqlGuardrail",
     "as_guardrail",

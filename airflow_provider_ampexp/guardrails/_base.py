@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Consequence, Effect, Verdict
-from airflow_provider_ampexp.rollout._plan import Soak, duration
+from airflow_provider_ampexp.rollout._analysis import AnswerEffect, CheckStatus, Effect, GuardrailPolicy
+from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 """The time limit of a guardrail that does not have its own."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class CheckContext:
     """When and of what a guardrail is asked.
 
     :param flag_key: the key of the flag or experiment
@@ -43,7 +43,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CheckResult:
     """What a guardrail says.
 
     :param verdict: ``"pass"``, ``"fail"``, ``"inconclusive"`` (cannot tell yet) or ``"error"`` (could not look)
@@ -54,14 +54,14 @@ class Answer:
     :raises InvalidInputError: names what is wrong
     """
 
-    verdict: Verdict
+    verdict: CheckStatus
     why: str = ""
     value: float | None = None
     effect: AnswerEffect | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict not in get_args(Verdict):
-            raise InvalidInputError("verdict", f"{self.verdict!r} is none of {', '.join(get_args(Verdict))}")
+        if self.verdict not in get_args(CheckStatus):
+            raise InvalidInputError("verdict", f"{self.verdict!r} is none of {', '.join(get_args(CheckStatus))}")
         if self.effect is not None and self.effect not in get_args(AnswerEffect):
             raise InvalidInputError("effect", f"{self.effect!r} is none of {', '.join(get_args(AnswerEffect))}")
         if self.value is not None:
@@ -83,15 +83,15 @@ class Guardrail(Protocol):
         """What logs call it; no two guardrails of a rollout share one."""
 
     @property
-    def consequence(self) -> Consequence:
+    def consequence(self) -> GuardrailPolicy:
         """What it does to the rollout, and after how many answers in a row."""
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         """Look, and answer. Raising is the verdict ``error``: a check that broke says nothing about the feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActingGuardrail:
+class GuardrailOptions:
     """What every guardrail of this package takes: its consequence and its time limit."""
 
     effect: Effect = "rollback"
@@ -99,16 +99,16 @@ class ActingGuardrail:
     failure_limit: int = 1
     inconclusive_limit: int = 5
     error_limit: int = 5
-    timeout: Soak = DEFAULT_TIMEOUT
+    timeout: DurationLike = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
         _ = self.consequence  # refuses what is wrong while the DAG is parsed
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
 
     @property
-    def consequence(self) -> Consequence:
+    def consequence(self) -> GuardrailPolicy:
         """What it does to the rollout, and after how many answers in a row."""
-        return Consequence(self.effect, self.dry_run, self.failure_limit, self.inconclusive_limit, self.error_limit)
+        return GuardrailPolicy(self.effect, self.dry_run, self.failure_limit, self.inconclusive_limit, self.error_limit)
 
 
 def timeout_of(guardrail: object) -> timedelta:
@@ -116,16 +116,16 @@ def timeout_of(guardrail: object) -> timedelta:
 
     :raises InvalidInputError: when its ``timeout`` is no duration, or zero
     """
-    given: Soak | None = getattr(guardrail, "timeout", None)
+    given: DurationLike | None = getattr(guardrail, "timeout", None)
     return DEFAULT_TIMEOUT if given is None else checked_timeout(given)
 
 
-def checked_timeout(given: Soak) -> timedelta:
+def checked_timeout(given: DurationLike) -> timedelta:
     """Return the time limit as a duration.
 
     :raises InvalidInputError: when it is none, or zero
     """
-    limit = duration("timeout", given)
+    limit = parse_duration("timeout", given)
     if not limit:
         raise InvalidInputError("timeout", "must be greater than zero")
     return limit

@@ -8,23 +8,23 @@ from typing import TypeAlias
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import (
     DEFAULT_TIMEOUT,
-    Answer,
+    CheckContext,
+    CheckResult,
     Guardrail,
-    Moment,
     checked_timeout,
     timeout_of,
 )
-from airflow_provider_ampexp.rollout._analysis import Consequence, Effect
-from airflow_provider_ampexp.rollout._plan import Soak
+from airflow_provider_ampexp.rollout._analysis import Effect, GuardrailPolicy
+from airflow_provider_ampexp.rollout._plan import DurationLike
 
-CheckFunction: TypeAlias = Callable[[Moment], "Answer | bool | None"]
+CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
 
 
 class CallableGuardrail:
     """Asks a function.
 
-    :param function: gets a :class:`~airflow_provider_ampexp.guardrails.Moment` and returns ``True`` for pass, ``False``
-        for fail, ``None`` for inconclusive, or an :class:`~airflow_provider_ampexp.guardrails.Answer` that says why.
+    :param function: gets a :class:`~airflow_provider_ampexp.guardrails.CheckContext` and returns ``True`` for pass, ``False``
+        for fail, ``None`` for inconclusive, or an :class:`~airflow_provider_ampexp.guardrails.CheckResult` that says why.
         Anything else, and raising, is an error.
     :param name: what logs call it; the function's own name if not given
     :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
@@ -47,27 +47,27 @@ class CallableGuardrail:
         failure_limit: int = 1,
         inconclusive_limit: int = 5,
         error_limit: int = 5,
-        timeout: Soak = DEFAULT_TIMEOUT,
+        timeout: DurationLike = DEFAULT_TIMEOUT,
     ) -> None:
         if not callable(function):
             raise InvalidInputError("function", f"{function!r} is not a function")
         self._function = function
         self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
-        self.consequence = Consequence(effect, dry_run, failure_limit, inconclusive_limit, error_limit)
+        self.consequence = GuardrailPolicy(effect, dry_run, failure_limit, inconclusive_limit, error_limit)
         self.timeout = checked_timeout(timeout)
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         """Call the function."""
         said: object = self._function(moment)
-        if isinstance(said, Answer):
+        if isinstance(said, CheckResult):
             return said
         if said is None:
-            return Answer("inconclusive", "it says that it cannot tell")
+            return CheckResult("inconclusive", "it says that it cannot tell")
         if hasattr(said, "item"):
             said = said.item()  # comparing numpy's numbers gives numpy's own bool
         if not isinstance(said, bool):
             raise TypeError(f"it returned {said!r}, which is neither true, false, None nor an Answer")
-        return Answer("pass" if said else "fail", f"it returned {said}")
+        return CheckResult("pass" if said else "fail", f"it returned {said}")
 
     def __repr__(self) -> str:
         # Without the function's address, which would differ each time the DAG is parsed.

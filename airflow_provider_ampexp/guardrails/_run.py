@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
-from airflow_provider_ampexp.guardrails._base import Answer, Guardrail, Moment, timeout_of
+from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail, timeout_of
 from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
-from airflow_provider_ampexp.rollout._plan import in_words
+from airflow_provider_ampexp.rollout._plan import format_duration
 
 _log = logging.getLogger(__name__)
 _LONGEST = 300
@@ -23,12 +23,12 @@ _left_behind: dict[int, tuple[Guardrail, LimitedCall[object]]] = {}
 """The checks that did not answer in time, by the identity of their guardrail."""
 
 
-def ask(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Guardrail, Answer]]:
+def run_checks(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, CheckResult]]:
     """Ask each guardrail. One that raises, or does not answer in time, has answered ``error``."""
     return [(guardrail, _answer_of(guardrail, guardrail.check, moment)) for guardrail in guardrails]
 
 
-def preflight(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Guardrail, str]]:
+def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, str]]:
     """Ask each guardrail whether it can answer at all. Its verdict does not count.
 
     :returns: the guardrails that cannot, each with the reason
@@ -38,37 +38,37 @@ def preflight(guardrails: Iterable[Guardrail], moment: Moment) -> list[tuple[Gua
     return [(guardrail, answer.why) for guardrail, answer in answers if answer.verdict == "error"]
 
 
-def _preflight_of(guardrail: Guardrail) -> Callable[[Moment], object]:
+def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
     """Its own ``preflight``, where it has one."""
-    own: Callable[[Moment], object] | None = getattr(guardrail, "preflight", None)
+    own: Callable[[CheckContext], object] | None = getattr(guardrail, "preflight", None)
     if own is None:
         return guardrail.check
 
-    def can_answer(moment: Moment) -> Answer:
+    def can_answer(moment: CheckContext) -> CheckResult:
         said = own(moment)
-        return said if isinstance(said, Answer) else Answer("pass")
+        return said if isinstance(said, CheckResult) else CheckResult("pass")
 
     return can_answer
 
 
-def _answer_of(guardrail: Guardrail, question: Callable[[Moment], object], moment: Moment) -> Answer:
+def _answer_of(guardrail: Guardrail, question: Callable[[CheckContext], object], moment: CheckContext) -> CheckResult:
     _, call = _left_behind.get(id(guardrail), (guardrail, None))
     if call is not None and call.is_running:
-        return Answer("error", "an earlier check of this guardrail is still running, so it was not asked again")
+        return CheckResult("error", "an earlier check of this guardrail is still running, so it was not asked again")
     limit = timeout_of(guardrail)
     call = time_limit.begin(lambda: question(moment), f"guardrail {guardrail.name}")
     try:
         answer = call.result(limit.total_seconds())
     except NoAnswerInTimeError:
         _left_behind[id(guardrail)] = guardrail, call
-        answer = Answer("error", f"did not answer within {in_words(limit)}")
+        answer = CheckResult("error", f"did not answer within {format_duration(limit)}")
         _log.warning("Guardrail %s %s. Its check goes on in the background.", guardrail.name, answer.why)
     except Exception as error:
         raised = str(error) if isinstance(error, CallExitedError) else f"{type(error).__name__}: {error}"
-        answer = Answer("error", _in_one_line(raised))
+        answer = CheckResult("error", _in_one_line(raised))
         _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(_traceback(error)))
-    if not isinstance(answer, Answer):
-        return Answer("error", _in_one_line(f"it returned {answer!r} in place of an Answer"))
+    if not isinstance(answer, CheckResult):
+        return CheckResult("error", _in_one_line(f"it returned {answer!r} in place of an Answer"))
     return answer
 
 

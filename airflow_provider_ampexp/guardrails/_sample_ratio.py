@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails._base import Answer, Moment, number
+from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
 from airflow_provider_ampexp.guardrails._multinomial import p_value
-from airflow_provider_ampexp.guardrails._warehouse import WarehouseGuardrail, as_number
+from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number
 
 
 @dataclass(frozen=True)
-class SampleRatioGuardrail(WarehouseGuardrail):
+class SampleRatioGuardrail(QueryGuardrail):
     """Fails when the exposures are not split between the variants as the flag's weights say.
 
     A wrong split means that something loses users of one variant: a crash, a redirect, a lost event. What is measured
@@ -57,7 +57,7 @@ class SampleRatioGuardrail(WarehouseGuardrail):
         if isinstance(least, bool) or not isinstance(least, int) or least < 1:
             raise InvalidInputError("min_per_variant", f"{least!r} is not a whole number, 1 or more")
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         """Count the exposures, and compare.
 
         :raises ValueError: when fewer than two variants have a weight, the query gives something else than variants
@@ -74,17 +74,17 @@ class SampleRatioGuardrail(WarehouseGuardrail):
         unwanted = [f"{key!r} has {counts[key]}" for key in counts if counts[key] and key not in shares]
         if unwanted:
             # Under the weights this cannot happen, so it needs no test and no sample.
-            return Answer("fail", f"variants with a weight of 0 have exposures: {', '.join(unwanted)}", 0.0)
+            return CheckResult("fail", f"variants with a weight of 0 have exposures: {', '.join(unwanted)}", 0.0)
         split = ", ".join(f"{key!r} {counts[key]} (expected {exposures * share:.1f})" for key, share in shares.items())
         if exposures * min(shares.values()) < self.min_per_variant:
             why = f"too few exposures to expect {self.min_per_variant} of each variant: {split}"
             return self._too_little(moment, why, None)
         p = p_value([counts[key] for key in shares], list(shares.values()))
         if p <= self.alpha:
-            return Answer("fail", f"the exposures are not split as the weights say: {split}", p)
-        return Answer("pass", f"nothing speaks against the weights: {split}", p)
+            return CheckResult("fail", f"the exposures are not split as the weights say: {split}", p)
+        return CheckResult("pass", f"nothing speaks against the weights: {split}", p)
 
-    def counts(self, moment: Moment) -> Counter[str]:
+    def counts(self, moment: CheckContext) -> Counter[str]:
         """Run the query: exposures by variant. A variant with several rows has their sum.
 
         :raises ValueError: when a row is something else than a variant with a count
@@ -101,7 +101,7 @@ class SampleRatioGuardrail(WarehouseGuardrail):
         return counts
 
 
-def _shares(moment: Moment) -> dict[str, float]:
+def _shares(moment: CheckContext) -> dict[str, float]:
     """Which share of the exposures each variant should have, without those that should have none."""
     weights = {key: float(weight) for key, weight in moment.weights.items() if weight > 0}
     if len(weights) < 2:

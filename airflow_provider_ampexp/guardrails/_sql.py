@@ -6,14 +6,14 @@ import math
 from dataclasses import KW_ONLY, dataclass, field
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails._base import Answer, Moment, number
-from airflow_provider_ampexp.guardrails._warehouse import WarehouseGuardrail, as_number
+from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
+from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number
 
 _SAMPLE = "sample"
 
 
 @dataclass(frozen=True)
-class SqlGuardrail(WarehouseGuardrail):
+class SqlGuardrail(QueryGuardrail):
     """Asks a query for one row and compares its value with bounds.
 
     The first column is the value. A column named ``sample``, or else the second one, is how many it was measured on.
@@ -69,7 +69,7 @@ class SqlGuardrail(WarehouseGuardrail):
         if self.baseline_sql is not None:
             self._check_query("baseline_sql", self.baseline_sql)
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         """Run the query, and the baseline's, and compare.
 
         :raises ValueError: when there is more than one row, something else than a number, or no sample where
@@ -89,7 +89,7 @@ class SqlGuardrail(WarehouseGuardrail):
             or self._compared(measured, [*self._bounds(), *self._bounds_of(baseline.value)])
         )
 
-    def _measure(self, field: str, sql: str, moment: Moment) -> _Measured | None:
+    def _measure(self, field: str, sql: str, moment: CheckContext) -> _Measured | None:
         """The one row; ``None`` for no data."""
         columns, rows = self._rows(field, sql, moment)
         if len(rows) > 1:
@@ -107,7 +107,7 @@ class SqlGuardrail(WarehouseGuardrail):
             as_number(f"the sample of {field}", 0 if sample is None else sample) if has_sample else None,
         )
 
-    def _too_few(self, moment: Moment, measured: _Measured, one: _Measured) -> Answer | None:
+    def _too_few(self, moment: CheckContext, measured: _Measured, one: _Measured) -> CheckResult | None:
         if one.sample is None or one.sample >= self.min_sample:
             return None
         why = f"the sample of {one.field} is {number(one.sample)}, fewer than {number(self.min_sample)}"
@@ -127,15 +127,15 @@ class SqlGuardrail(WarehouseGuardrail):
             if limit is not None
         ]
 
-    def _compared(self, measured: _Measured, bounds: list[_Bound]) -> Answer:
+    def _compared(self, measured: _Measured, bounds: list[_Bound]) -> CheckResult:
         value = measured.value
         missed = [one for one in bounds if not one.allows(value)]
         on = "" if measured.sample is None else f", measured on {number(measured.sample)}"
         if missed:
             sides = [f"{'more' if one.side == 'most' else 'less'} than {one.words}" for one in missed]
-            return Answer("fail", f"{number(value)} is {' and '.join(sides)}{on}", value)
+            return CheckResult("fail", f"{number(value)} is {' and '.join(sides)}{on}", value)
         kept = [f"at {one.side} {one.words}" for one in bounds]
-        return Answer("pass", f"{number(value)} is {' and '.join(kept)}{on}", value)
+        return CheckResult("pass", f"{number(value)} is {' and '.join(kept)}{on}", value)
 
 
 @dataclass(frozen=True)

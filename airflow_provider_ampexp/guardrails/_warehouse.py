@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails._base import ActingGuardrail, Answer, Moment
+from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, GuardrailOptions
 from airflow_provider_ampexp.guardrails._sql_template import rendered
-from airflow_provider_ampexp.rollout._plan import Soak, duration
+from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -24,7 +24,7 @@ _SOME_TIME = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class WarehouseGuardrail(ActingGuardrail):
+class QueryGuardrail(GuardrailOptions):
     """A query over any connection whose hook is a ``DbApiHook``.
 
     See :class:`~airflow_provider_ampexp.guardrails.SqlGuardrail` for the arguments.
@@ -35,7 +35,7 @@ class WarehouseGuardrail(ActingGuardrail):
     _: KW_ONLY
     name: str
     no_data: NoData
-    no_data_grace: Soak = timedelta(0)
+    no_data_grace: DurationLike = timedelta(0)
     variant: str | None = None
 
     def __post_init__(self) -> None:
@@ -44,17 +44,17 @@ class WarehouseGuardrail(ActingGuardrail):
         validate.name("name", self.name)
         if self.no_data not in get_args(NoData):
             raise InvalidInputError("no_data", f"{self.no_data!r} is none of {', '.join(get_args(NoData))}")
-        object.__setattr__(self, "no_data_grace", duration("no_data_grace", self.no_data_grace))
+        object.__setattr__(self, "no_data_grace", parse_duration("no_data_grace", self.no_data_grace))
         if self.variant is not None:
             validate.name("variant", self.variant)
         self._check_query("sql", self.sql)
 
     def _check_query(self, field: str, sql: str) -> None:
         """Render it once, so that a mistake is seen while the DAG is parsed."""
-        some = Moment("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
+        some = CheckContext("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
         rendered(field, sql, self._values(some))
 
-    def _rows(self, field: str, sql: str, moment: Moment) -> tuple[list[str], list[Sequence[object]]]:
+    def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Sequence[object]]]:
         """The names of the columns, in small letters, as far as the driver tells them; and the rows."""
         query = rendered(field, sql, self._values(moment))
         hook = _hook(self.conn_id)
@@ -62,7 +62,7 @@ class WarehouseGuardrail(ActingGuardrail):
         columns = [str(column[0]).lower() for column in hook.last_description or ()]
         return columns, list(rows)
 
-    def _values(self, moment: Moment) -> dict[str, object]:
+    def _values(self, moment: CheckContext) -> dict[str, object]:
         return {
             "flag_key": moment.flag_key,
             "percentage": moment.percentage,
@@ -71,27 +71,27 @@ class WarehouseGuardrail(ActingGuardrail):
             "segment": moment.segment,
         }
 
-    def _without_data(self, moment: Moment, why: str) -> Answer:
+    def _without_data(self, moment: CheckContext, why: str) -> CheckResult:
         """Within the grace it is too early to tell; then the plan says what it means."""
         if self._is_early(moment):
             return self._too_little(moment, why, None)
         if self.no_data == "pass":
-            return Answer("pass", f"{why}, and no_data says that this passes")
-        return Answer("fail", why, effect=self.no_data)
+            return CheckResult("pass", f"{why}, and no_data says that this passes")
+        return CheckResult("fail", why, effect=self.no_data)
 
-    def _too_little(self, moment: Moment, why: str, value: float | None) -> Answer:
+    def _too_little(self, moment: CheckContext, why: str, value: float | None) -> CheckResult:
         """Inconclusive; within the grace it counts towards no limit."""
         if self._is_early(moment):
             ends = moment.stage_started_at + self._grace
-            return Answer("inconclusive", f"{why}, which does not count before {_wall(ends)}", value, "wait")
-        return Answer("inconclusive", why, value)
+            return CheckResult("inconclusive", f"{why}, which does not count before {_wall(ends)}", value, "wait")
+        return CheckResult("inconclusive", why, value)
 
-    def _is_early(self, moment: Moment) -> bool:
+    def _is_early(self, moment: CheckContext) -> bool:
         return moment.now < moment.stage_started_at + self._grace
 
     @property
     def _grace(self) -> timedelta:
-        return duration("no_data_grace", self.no_data_grace)
+        return parse_duration("no_data_grace", self.no_data_grace)
 
 
 def as_number(what: str, given: object) -> float:

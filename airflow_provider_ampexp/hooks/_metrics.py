@@ -7,23 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.client._request_stats import Outcome
+    from airflow_provider_ampexp.client._request_stats import CallOutcome
 
 _log = logging.getLogger(__name__)
 _NAME = "ampexp.requests"
 
 
-def count_in_a_task(method: str, route: str, outcome: Outcome) -> None:
+def count_in_a_task(method: str, route: str, outcome: CallOutcome) -> None:
     """Count a request of a worker. The metrics of a task are the SDK's."""
     _count("airflow.sdk.observability.stats", method, route, outcome)
 
 
-def count_in_the_triggerer(method: str, route: str, outcome: Outcome) -> None:
+def count_in_the_triggerer(method: str, route: str, outcome: CallOutcome) -> None:
     """Count a request of the triggerer. Its metrics are the core's, which alone are set up there."""
     _count("airflow.observability.stats", method, route, outcome)
 
 
-def _count(module: str, method: str, route: str, outcome: Outcome) -> None:
+def _count(module: str, method: str, route: str, outcome: CallOutcome) -> None:
     tags = {"method": method, "route": route, "status": str(outcome).replace(" ", "_")}
     try:
         import_module(module).Stats.incr(_NAME, tags=tags)

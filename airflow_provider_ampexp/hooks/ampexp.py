@@ -20,7 +20,7 @@ from airflow_provider_ampexp.client._errors import (
     NotFoundError,
     RateLimitError,
 )
-from airflow_provider_ampexp.client._request_stats import RequestCounts
+from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.hooks._connection import ConnectionFields
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ class AmplitudeExperimentHook(BaseHook):
         return self.fields.project_id
 
     @property
-    def requests(self) -> RequestCounts:
+    def requests(self) -> RequestStats:
         """How many requests were sent so far."""
-        return RequestCounts() if self._client is None else self._client.requests
+        return RequestStats() if self._client is None else self._client.requests
 
     def get_conn(self) -> ManagementClient:
         """Return :attr:`client`, under the name that Airflow's hooks have for it."""

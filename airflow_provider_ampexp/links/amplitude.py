@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
-class AmplitudeLink(BaseOperatorLink):
+class AmplitudeExperimentLink(BaseOperatorLink):
     """Opens the flag or experiment in Amplitude. There from the moment the task has read it, also while it waits."""
 
     name = "Amplitude"
-    # Airflow shows what lies under this key, so what a task puts there shows at once (`show_link`).
+    # Airflow shows what lies under this key, so what a task puts there shows at once (`push_link`).
     xcom_key = URL_XCOM_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
@@ -32,7 +32,7 @@ class AmplitudeLink(BaseOperatorLink):
         return str(XCom.get_value(ti_key=ti_key, key=URL_XCOM_KEY) or "")
 
 
-def show_link(context: Mapping[str, Any], url: str) -> None:
+def push_link(context: Mapping[str, Any], url: str) -> None:
     """Put the address where the link finds it. Outside of a task there is nowhere to put it, and nothing happens."""
     if url and (ti := context.get("ti")) is not None:
         setattr(ti.task, URL_XCOM_KEY, url)

@@ -13,20 +13,20 @@ from airflow_provider_ampexp.assets import SCHEME, asset_uri
 from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
     from airflow_provider_ampexp.client.types import Version
-    from airflow_provider_ampexp.ensure import OutcomeXCom
+    from airflow_provider_ampexp.ensure import ChangeResultXCom
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.operators._base import AmplitudeOperator
 
 
-def tell_assets(
-    task: AmplitudeOperator, context: Context, hook: AmplitudeExperimentHook, kind: Kind, outcome: OutcomeXCom
+def emit_asset_events(
+    task: AmplitudeOperator, context: Context, hook: AmplitudeExperimentHook, kind: Kind, outcome: ChangeResultXCom
 ) -> None:
     """Let the events of this task's outlets say what it changed.
 
@@ -40,7 +40,7 @@ def tell_assets(
     aliases = [one for one in task.outlets if isinstance(one, AssetAlias)]
     silent = ours
     if outcome["changed"] and (ours or aliases):
-        endpoints = Target(kind, id=outcome["id"]).endpoints(hook.client)
+        endpoints = FlagRef(kind, id=outcome["id"]).endpoints(hook.client)
         uri, extra = _event(task, hook, endpoints, outcome)
         silent = [one for one in ours if one.uri != uri]
         for one in silent:
@@ -56,7 +56,7 @@ def tell_assets(
 
 
 def _event(
-    task: AmplitudeOperator, hook: AmplitudeExperimentHook, endpoints: FlagEndpoints, outcome: OutcomeXCom
+    task: AmplitudeOperator, hook: AmplitudeExperimentHook, endpoints: FlagEndpoints, outcome: ChangeResultXCom
 ) -> tuple[str, dict[str, Any]]:
     """The URI of what was changed, and what is told of the change."""
     try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_file(path: str) -> Iterator[IO[bytes]]:
+def atomic_write(path: str) -> Iterator[IO[bytes]]:
     """Open a file that gets its name when all is written; after a failure the old one is still there.
 
     An object store shows a file when it is closed, also when that was because of an error. So it is written under

@@ -9,9 +9,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client import InvalidInputError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.links.amplitude import AmplitudeLink
+from airflow_provider_ampexp.links.amplitude import AmplitudeExperimentLink
 from airflow_provider_ampexp.operators import _arguments as arguments
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class AmplitudeOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("amplitude_conn_id", "project_id")
-    operator_extra_links = (AmplitudeLink(),)
+    operator_extra_links = (AmplitudeExperimentLink(),)
     ui_color = "#dfe9ff"
 
     def __init__(
@@ -123,14 +123,14 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         self.experiment_id = experiment_id
         # What is only known when the task runs stands in as some text: now it counts only how many are given.
         read = arguments.optional(arguments.text)
-        Target.of(
+        FlagRef.of(
             **{way: read(way, one) if arguments.is_literal(one) else "later" for way, one in self._ways().items()}
         )
 
-    def target(self, project_id: str | None) -> Target:
+    def target(self, project_id: str | None) -> FlagRef:
         """Which flag or experiment is meant, once the arguments are rendered."""
         read = arguments.optional(arguments.text)
-        return Target.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
+        return FlagRef.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
 
     def described(self) -> str:
         """Which flag or experiment is meant, in words, for logs and errors; also when the arguments are wrong."""

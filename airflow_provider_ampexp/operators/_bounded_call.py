@@ -37,6 +37,6 @@ def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
         return otherwise
 
 
-def briefly(what: str, function: Callable[[], T], otherwise: T) -> T:
+def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
     """Make a call to Airflow, and go on without an answer after 2 seconds."""
     return finish(what, begin(what, function), otherwise)

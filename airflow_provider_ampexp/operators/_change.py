@@ -7,11 +7,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._asset_events import tell_assets
+from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._errors import doing
+from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_before_a_write
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
-    from airflow_provider_ampexp.ensure import Outcome, OutcomeXCom, Target
+    from airflow_provider_ampexp.ensure import ChangeResult, ChangeResultXCom, FlagRef
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 _LONGEST_IN_LOG = 300
@@ -35,22 +35,22 @@ class AmplitudeChangeOperator(AmplitudeOperator):
     what: ClassVar[str]
     """What it does, for logs and errors, such as ``archive``."""
 
-    def execute(self, context: Context) -> OutcomeXCom:
+    def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change.
 
         :raises AirflowFailException: when no retry can mend what went wrong
         :raises AmplitudeTaskError: when one may
         """
-        with doing(f"{self.what} {self.described()}"), self.hook() as hook:
+        with error_context(f"{self.what} {self.described()}"), self.hook() as hook:
             outcome = self.carry_out(hook)
             if (kind := self.changed_kind()) is not None:
-                tell_assets(self, context, hook, kind, outcome.as_xcom())
+                emit_asset_events(self, context, hook, kind, outcome.as_xcom())
         self._say(outcome)
-        show_link(context, outcome.url)
+        push_link(context, outcome.url)
         return outcome.as_xcom()
 
     @abstractmethod
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Make the change."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class AmplitudeChangeOperator(AmplitudeOperator):
         """Whether a flag or an experiment is changed; ``None`` when it is neither."""
         return None
 
-    def _say(self, outcome: Outcome) -> None:
+    def _say(self, outcome: ChangeResult) -> None:
         if outcome.changed:
             self.log.info(
                 "Done: %s %s (id %s). Before: %s. After: %s.",
@@ -86,7 +86,7 @@ class AmplitudeChangeOperator(AmplitudeOperator):
 class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOperator):
     """A task that changes one flag or experiment."""
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Find out which flag or experiment is meant, and change it."""
         return self.change(hook.client, self.target(self.project_of(hook)))
 
@@ -95,7 +95,7 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
         return self.target(None).kind
 
     @abstractmethod
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the flag or experiment to the wanted state."""
 
 
@@ -120,7 +120,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
     def written_fields(self) -> Sequence[str]:
         """The fields that it may change, as the version history calls them."""
 
-    def execute(self, context: Context) -> OutcomeXCom:
+    def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change, unless the run is out of date.
 
         :raises AirflowFailException: when it is, or when no retry can mend what went wrong
@@ -130,7 +130,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
         self._context = context
         return super().execute(context)
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Find out which flag or experiment is meant, and change it."""
         target = self.target(self.project_of(hook))
         then = _if_changed_since("if_changed_since", self.if_changed_since)

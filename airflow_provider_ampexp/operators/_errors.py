@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client._errors import ManagementApiError
-from airflow_provider_ampexp.ensure._errors import UnsettledError
-from airflow_provider_ampexp.exceptions import NEEDS_A_PERSON, may_be_momentary, may_pass
+from airflow_provider_ampexp.ensure._errors import UnconfirmedWriteError
+from airflow_provider_ampexp.exceptions import NEEDS_A_PERSON, is_retryable, may_be_momentary
 
-_MAY_PASS = (ManagementApiError, UnsettledError)
+_MAY_PASS = (ManagementApiError, UnconfirmedWriteError)
 
 
 class AmplitudeTaskError(Exception):
@@ -19,7 +19,7 @@ class AmplitudeTaskError(Exception):
 
 
 @contextmanager
-def doing(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
+def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
     """Say in every error what was being done.
 
     :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
@@ -31,6 +31,6 @@ def doing(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator
         yield
     except (*NEEDS_A_PERSON, *_MAY_PASS) as error:
         # What was raised below says nothing more than its message does, so the log is spared its traceback.
-        is_retried = may_pass(error) or (has_begun and may_be_momentary(error))
+        is_retried = is_retryable(error) or (has_begun and may_be_momentary(error))
         kind = AmplitudeTaskError if is_retried else AirflowFailException
         raise kind(f"Could not {what if isinstance(what, str) else what()}. {error}") from None

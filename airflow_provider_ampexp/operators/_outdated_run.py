@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
-from airflow_provider_ampexp.rollout import Memory, RolloutPlan, Seen
-from airflow_provider_ampexp.rollout._evaluation import View
-from airflow_provider_ampexp.rollout._history import Change, Entry, changes
+from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._history import ExposureChange, VersionEntry, exposure_changes
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.ensure import Target
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.ensure import FlagRef
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 IfChangedSince: TypeAlias = Literal["fail", "skip", "write"]
 """What to do when the flag was changed since the run was due: fail the task, skip it, or write all the same."""
@@ -62,7 +62,7 @@ def changes_since_due(kind: str, id: str, versions: Sequence[object], run: LateR
 
 def refuse_before_a_write(
     client: ManagementClient,
-    target: Target,
+    target: FlagRef,
     context: Context,
     fields: Sequence[str],
     described: str,
@@ -85,7 +85,7 @@ def refuse_before_a_write(
 
 
 def refuse_a_ramp(
-    context: Context, plan: RolloutPlan, flag: RollingFlag, described: str, if_changed_since: IfChangedSince
+    context: Context, plan: RolloutPlan, flag: ManagedFlag, described: str, if_changed_since: IfChangedSince
 ) -> None:
     """End a ramp whose run is out of date, before its first look. It costs no request: the history is read already.
 
@@ -95,20 +95,20 @@ def refuse_a_ramp(
     run = late_run(context, flag.now)
     if run is None or if_changed_since == "write":
         return
-    made = [change for change in changes(flag.seen.history, run.due) if _is_before(change, run.began)]
+    made = [change for change in exposure_changes(flag.seen.history, run.due) if _is_before(change, run.began)]
     if not made or _is_own(plan, flag.seen, run, made[-1]):
         return
-    view = View(plan, flag.seen, Memory(), flag.now)
+    view = Evaluation(plan, flag.seen, RolloutState(), flag.now)
     if view.next_stage is None or view.plan.approval is not None:
         return  # it would write nothing
     out_of_date(described, f"it was changed {made[-1]}", run, if_changed_since)
 
 
-def _is_before(change: Change, moment: datetime) -> bool:
+def _is_before(change: ExposureChange, moment: datetime) -> bool:
     return change.entry.at is None or change.entry.at < moment
 
 
-def _is_own(plan: RolloutPlan, seen: Seen, run: LateRun, newest: Change) -> bool:
+def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: ExposureChange) -> bool:
     """Whether the newest change is a step of this rollout, or its rollback from the stage that it had reached."""
     steps = OwnSteps(plan, seen.history)
     first = steps.first(run.due)
@@ -117,11 +117,13 @@ def _is_own(plan: RolloutPlan, seen: Seen, run: LateRun, newest: Change) -> bool
     if newest.raises:
         return steps.could_make(newest)
     is_complete = newest.before.reached >= plan.stages[-1].percentage and not plan.stages[-1].soak
-    before = View(plan, Seen(newest.before, history=_until(seen, newest)), Memory(origin=first.before), run.began)
+    before = Evaluation(
+        plan, FlagSnapshot(newest.before, history=_until(seen, newest)), RolloutState(origin=first.before), run.began
+    )
     return not is_complete and newest.after == before.rollback_target
 
 
-def _until(seen: Seen, change: Change) -> tuple[Entry, ...]:
+def _until(seen: FlagSnapshot, change: ExposureChange) -> tuple[VersionEntry, ...]:
     return tuple(entry for entry in seen.history if entry.version < change.entry.version)
 
 

@@ -9,8 +9,8 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
 from airflow_provider_ampexp.ensure import (
-    Outcome,
-    Target,
+    ChangeResult,
+    FlagRef,
     ensure_assigned,
     ensure_deployment,
     ensure_deployment_fields,
@@ -68,7 +68,7 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         """Which deployment, in words."""
         return f"deployment {self.deployment_label!r}"
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields: DeploymentCreateFields = {
             "projectId": self.required_project_of(hook),
@@ -114,7 +114,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         """Which deployment, in words."""
         return f"deployment {self.deployment_id}"
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Bring the deployment to the given values."""
         fields: DeploymentEditFields = {}
         if self.deployment_label is not None:
@@ -142,7 +142,7 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
         self.deployment_ids = deployment_ids
         arguments.check_literal("deployment_ids", deployment_ids, arguments.texts)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Assign it to those that are missing."""
         return ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
 
@@ -163,6 +163,6 @@ class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
         self.deployment_id = deployment_id
         arguments.check_literal("deployment_id", deployment_id, arguments.text)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Take it off the deployment."""
         return ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))

@@ -16,9 +16,9 @@ from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.history._field_changes import COLUMNS, Row, in_order, rows_of, within
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._atomic_file import whole_file
+from airflow_provider_ampexp.operators._atomic_file import atomic_write
 from airflow_provider_ampexp.operators._base import AmplitudeOperator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
 from airflow_provider_ampexp.operators.inventory import ListXCom
 
 if TYPE_CHECKING:
@@ -79,17 +79,17 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
             what went wrong
         :raises AmplitudeTaskError: when the interval is not over yet, or a retry may mend what went wrong
         """
-        with doing("export the changes of an interval"):
+        with error_context("export the changes of an interval"):
             start, end = self._interval(context)
             write = _writer(_format("format", self.format))
             project_id = arguments.optional(arguments.text)("project_id", self.project_id)
-        with doing(f"export the changes from {start:%Y-%m-%d %H:%M:%SZ} to {end:%Y-%m-%d %H:%M:%SZ}"):
+        with error_context(f"export the changes from {start:%Y-%m-%d %H:%M:%SZ} to {end:%Y-%m-%d %H:%M:%SZ}"):
             with self.hook() as hook:
                 changed = _changed(hook.client, start, end, project_id)
                 rows = in_order(within(_rows(hook.client, changed), start, end))
             folder = arguments.text("path", self.path).rstrip("/")
             path = f"{folder}/interval_start={start:%Y%m%dT%H%M%SZ}/changes.{self.format}"
-            with whole_file(path) as file:
+            with atomic_write(path) as file:
                 write(rows, file)
         self.log.info("Wrote %d changes of %d flags and experiments to %s.", len(rows), len(changed), path)
         return {"path": path, "count": len(rows)}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.ensure import (
-    Outcome,
-    Target,
+    ChangeResult,
+    FlagRef,
     ensure_exactly_included,
     ensure_included,
-    ensure_nobody_included,
+    ensure_no_inclusions,
     ensure_not_included,
 )
 from airflow_provider_ampexp.operators import _arguments as arguments
@@ -43,9 +43,9 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
         self.variant = variant
         arguments.check_literal("variant", variant, arguments.text)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove everybody."""
-        return ensure_nobody_included(client, target, arguments.text("variant", self.variant))
+        return ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
 class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
@@ -75,7 +75,7 @@ class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
 
     what = "add inclusions to"
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add who is missing."""
         return ensure_included(client, target, *self._variant_and_users())
 
@@ -93,7 +93,7 @@ class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
 
     what = "remove inclusions from"
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove who is there."""
         return ensure_not_included(client, target, *self._variant_and_users())
 
@@ -109,6 +109,6 @@ class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
 
     what = "set the inclusions of"
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add who is missing, remove who is too many."""
         return ensure_exactly_included(client, target, *self._variant_and_users())

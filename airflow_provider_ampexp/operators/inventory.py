@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client.types import FlagConfig
-from airflow_provider_ampexp.ensure import url_of
-from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.ensure import flag_url
+from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._atomic_file import whole_file
+from airflow_provider_ampexp.operators._atomic_file import atomic_write
 from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._errors import doing
+from airflow_provider_ampexp.operators._errors import error_context
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,12 +55,12 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
         :raises AirflowFailException: when there is none, or no retry can mend what went wrong
         :raises AmplitudeTaskError: when a retry may
         """
-        with doing(f"read {self.described()}"), self.hook() as hook:
+        with error_context(f"read {self.described()}"), self.hook() as hook:
             fields = arguments.optional(arguments.texts)("fields", self.fields)
             include = _includes("include", self.include)
             target = self.target(self.project_of(hook))
             config = target.read(hook.client)
-            show_link(context, url_of(hook.client, config))
+            push_link(context, flag_url(hook.client, config))
             result = _chosen(config, fields)
             if include:
                 endpoints = target.endpoints(hook.client)
@@ -132,7 +132,7 @@ class AmplitudeListOperator(AmplitudeOperator):
             went wrong
         :raises AmplitudeTaskError: when a retry may
         """
-        with doing(f"list {self.kind}"), self.hook() as hook:
+        with error_context(f"list {self.kind}"), self.hook() as hook:
             fields = arguments.optional(arguments.texts)("fields", self.fields)
             items = (_chosen(item, fields) for item in self._items(hook))
             if self.path is not None:
@@ -162,7 +162,7 @@ class AmplitudeListOperator(AmplitudeOperator):
 
     def _write(self, items: Iterator[dict[str, object]], path: str) -> ListXCom:
         count = 0
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             for item in items:
                 file.write(json.dumps(item, ensure_ascii=False).encode() + b"\n")
                 count += 1

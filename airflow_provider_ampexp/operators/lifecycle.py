@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure import Outcome, Target, ensure_exists, ensure_fields
+from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, ensure_created, ensure_fields
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
 
@@ -80,11 +80,11 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
             arguments.check_literal(argument, getattr(self, argument), arguments.optional(read))
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> Outcome:
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
-        return ensure_exists(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
+        return ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
     def changed_kind(self) -> Kind:
         """What it creates."""
@@ -201,7 +201,7 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
         """The named fields. What is written as ``archive`` is read as ``deleted``."""
         return [_READ_AS.get(name, name) for name in arguments.edit_fields("fields", self.fields)]
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the fields to their values."""
         return ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
 
@@ -218,7 +218,7 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
         """The switch."""
         return ("enabled",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Switch it on."""
         return ensure_fields(client, target, {"enabled": True})
 
@@ -239,7 +239,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
         """The switch."""
         return ("enabled",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Switch it off."""
         return ensure_fields(client, target, {"enabled": False})
 
@@ -257,7 +257,7 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
         """The archive."""
         return ("deleted",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Archive it."""
         return ensure_fields(client, target, {"archive": True})
 
@@ -274,6 +274,6 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
         """The archive."""
         return ("deleted",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Restore it."""
         return ensure_fields(client, target, {"archive": False})

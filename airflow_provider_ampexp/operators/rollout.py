@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp.client import InvalidInputError
-from airflow_provider_ampexp.ensure import Outcome, Target, ensure_percentage, ensure_weights
+from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, ensure_percentage, ensure_weights
 from airflow_provider_ampexp.ensure._sticky import weighed_notes
 from airflow_provider_ampexp.ensure._weights import Others
 from airflow_provider_ampexp.operators import _arguments as arguments
@@ -61,7 +61,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
         segment = arguments.optional(arguments.text)("segment", self.segment)
         return ("rolloutPercentage",) if segment is None else (f"targetSegments[{segment}].percentage",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Set the percentage."""
         percentage = arguments.percentage("percentage", self.percentage)
         segment = arguments.optional(arguments.text)("segment", self.segment)
@@ -130,7 +130,7 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
             return (f"targetSegments[{segment}].rolloutWeights",)
         return ("rolloutWeights", "targetSegments") if self.all_segments else ("rolloutWeights",)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Set the weights."""
         outcome = ensure_weights(
             client,
@@ -143,7 +143,7 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
         )
         if not outcome.changed or target.kind == "flags":  # only experiments have sticky bucketing
             return outcome
-        config = Target(target.kind, id=outcome.id).read(client)
+        config = FlagRef(target.kind, id=outcome.id).read(client)
         return replace(outcome, notes=(*outcome.notes, *weighed_notes(config)))
 
 

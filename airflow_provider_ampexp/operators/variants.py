@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp.client.types import Json, VariantFields
-from airflow_provider_ampexp.ensure import Outcome, Target, ensure_no_variant, ensure_variant, ensure_variant_fields
+from airflow_provider_ampexp.ensure import (
+    ChangeResult,
+    FlagRef,
+    ensure_variant,
+    ensure_variant_absent,
+    ensure_variant_fields,
+)
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
@@ -72,7 +78,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("rollout_weight", rollout_weight, arguments.optional(arguments.weight))
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Create the variant, or do with an existing one as ``if_exists`` says."""
         fields: VariantFields = {"key": arguments.text("variant", self.variant)}
         if self.name is not None:
@@ -109,7 +115,7 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
         arguments.check_literal("fields", fields, arguments.variant_fields)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the variant to the fields."""
         variant = arguments.text("variant", self.variant)
         return ensure_variant_fields(client, target, variant, arguments.variant_fields("fields", self.fields))
@@ -131,6 +137,6 @@ class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
         self.variant = variant
         arguments.check_literal("variant", variant, arguments.text)
 
-    def change(self, client: ManagementClient, target: Target) -> Outcome:
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove the variant."""
-        return ensure_no_variant(client, target, arguments.text("variant", self.variant))
+        return ensure_variant_absent(client, target, arguments.text("variant", self.variant))

@@ -6,6 +6,6 @@ It loads pydantic and PyYAML, which come with Airflow, and nothing that talks to
 from __future__ import annotations
 
 from airflow_provider_ampexp.plans._dag_factory import rollout_dags
-from airflow_provider_ampexp.plans._errors import Mistake, PlanFileError, PlanFileWarning
+from airflow_provider_ampexp.plans._errors import PlanFileError, PlanFileWarning, PlanIssue
 
-__all__ = ["Mistake", "PlanFileError", "PlanFileWarning", "rollout_dags"]
+__all__ = ["PlanFileError", "PlanFileWarning", "PlanIssue", "rollout_dags"]

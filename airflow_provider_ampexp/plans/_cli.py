@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
-from airflow_provider_ampexp.plans._errors import Mistake, PlanFileError
+from airflow_provider_ampexp.plans._errors import PlanFileError, PlanIssue
 from airflow_provider_ampexp.plans._json_schema import schema_text
-from airflow_provider_ampexp.plans._loader import ReadPlan, plans_of_one_flag, read_plans
-from airflow_provider_ampexp.plans._yaml import Yaml, YamlProblem
+from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
+from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return MISUSED
 
 
-def check(read: Iterable[ReadPlan | PlanFileError], *, ask: bool = False) -> int:
+def check(read: Iterable[LoadedPlan | PlanFileError], *, ask: bool = False) -> int:
     """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them.
 
     :param ask: ask the SQL guardrails too, with the connections that are known here
@@ -64,7 +64,7 @@ def check(read: Iterable[ReadPlan | PlanFileError], *, ask: bool = False) -> int
     return RIGHT
 
 
-def _unable(made: Iterable[ReadPlan | PlanFileError]) -> list[Mistake]:
+def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
     from airflow_provider_ampexp.guardrails import _run as run
     from airflow_provider_ampexp.plans._preflight import cannot_answer
 
@@ -72,15 +72,15 @@ def _unable(made: Iterable[ReadPlan | PlanFileError]) -> list[Mistake]:
     level = logger.level
     logger.setLevel(logging.ERROR)  # the mistakes say it without a traceback
     try:
-        return [mistake for plan in made if isinstance(plan, ReadPlan) for mistake in cannot_answer(plan)]
+        return [mistake for plan in made if isinstance(plan, LoadedPlan) for mistake in cannot_answer(plan)]
     finally:
         logger.setLevel(level)
 
 
-def plan(read: list[ReadPlan | PlanFileError], conn_uri: str | None) -> int:
+def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
     """Print where each flag stands and what comes next. It writes nothing."""
     made, result, writes = [_with_dag(one) for one in read], RIGHT, 0
-    named = sorted({one.plan.connection for one in made if isinstance(one, ReadPlan)})
+    named = sorted({one.plan.connection for one in made if isinstance(one, LoadedPlan)})
     if conn_uri is not None and len(named) > 1:
         raise _Misuse(
             f"--conn-uri is one connection, and the files name {', '.join(named)}; "
@@ -100,7 +100,7 @@ def plan(read: list[ReadPlan | PlanFileError], conn_uri: str | None) -> int:
     return result
 
 
-def _outlook(one: ReadPlan, clients: _Clients) -> tuple[str, bool, bool]:
+def _outlook(one: LoadedPlan, clients: _Clients) -> tuple[str, bool, bool]:
     """What is said of one file, whether all is well, and whether it would write now."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -176,7 +176,7 @@ def _connection(uri: str, conn_id: str = "") -> Connection:
     return connection
 
 
-def _with_dag(one: ReadPlan | PlanFileError) -> ReadPlan | PlanFileError:
+def _with_dag(one: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:
     from airflow_provider_ampexp.plans._dag_factory import rollout_dag
 
     if isinstance(one, PlanFileError):
@@ -188,7 +188,7 @@ def _with_dag(one: ReadPlan | PlanFileError) -> ReadPlan | PlanFileError:
     return one
 
 
-def _read(paths: list[Path], defaults: list[str]) -> list[ReadPlan | PlanFileError]:
+def _read(paths: list[Path], defaults: list[str]) -> list[LoadedPlan | PlanFileError]:
     try:
         read = read_plans(paths, _defaults(defaults))
     except NotADirectoryError as error:
@@ -208,8 +208,8 @@ def _defaults(given: list[str]) -> dict[str, object]:
         try:
             if not is_given:
                 raise ValueError
-            defaults[name.strip()] = Yaml(value.encode()).value
-        except (ValueError, YamlProblem):
+            defaults[name.strip()] = YamlDocument(value.encode()).value
+        except (ValueError, YamlError):
             raise _Misuse(f"--default {one!r} is not like soak=12h") from None
     return defaults
 

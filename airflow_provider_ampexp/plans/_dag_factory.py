@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.plans._errors import Mistake, PlanFileError, PlanFileWarning
-from airflow_provider_ampexp.plans._loader import ReadPlan, plans_of_one_flag, read_plans
+from airflow_provider_ampexp.plans._errors import PlanFileError, PlanFileWarning, PlanIssue
+from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, TaskGroup
@@ -84,11 +84,11 @@ def broken_dag(error: PlanFileError) -> DAG:
     return dag
 
 
-def _warn(mistake: Mistake) -> None:
+def _warn(mistake: PlanIssue) -> None:
     warnings.warn_explicit(mistake.sentence, PlanFileWarning, mistake.file, mistake.line)
 
 
-def rollout_dag(read: ReadPlan) -> DAG:
+def rollout_dag(read: LoadedPlan) -> DAG:
     """Make the DAG of one file, without having Airflow take it up.
 
     :raises PlanFileError: when the operators or Airflow do not accept what it says
@@ -109,7 +109,7 @@ def rollout_dag(read: ReadPlan) -> DAG:
     except Exception as error:
         # Whatever it is, it must not hide the other files.
         raise PlanFileError(
-            [Mistake(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]
+            [PlanIssue(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]
         ) from error
     return dag
 
@@ -146,6 +146,6 @@ def _check_schedule(dag: DAG, schedule: str | None) -> None:
         ) from None
 
 
-def _document(read: ReadPlan) -> str:
+def _document(read: LoadedPlan) -> str:
     """What Airflow's page of the DAG shows: the file itself."""
     return f"{read.plan.description or ''}\n\n`{Path(read.file).name}`:\n\n~~~yaml\n{read.yaml.text}\n~~~\n"

@@ -11,7 +11,7 @@ FieldPath: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Mistake:
+class PlanIssue:
     """One mistake.
 
     :param file: the file, as it was named
@@ -39,11 +39,11 @@ class Mistake:
 class PlanFileError(ValueError):
     """A file that is no plan. ``mistakes`` are all that were found, by line."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+    def __init__(self, mistakes: Sequence[PlanIssue]) -> None:
         self.mistakes = tuple(sorted(mistakes, key=lambda one: one.line))
         super().__init__("\n".join(map(str, self.mistakes)))
 
-    def __reduce__(self) -> tuple[type[PlanFileError], tuple[tuple[Mistake, ...]]]:
+    def __reduce__(self) -> tuple[type[PlanFileError], tuple[tuple[PlanIssue, ...]]]:
         return type(self), (self.mistakes,)
 
 

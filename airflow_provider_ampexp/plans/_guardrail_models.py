@@ -12,12 +12,12 @@ from typing_extensions import Self
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
-from airflow_provider_ampexp.plans._types import Fields, Span, Text, obey
+from airflow_provider_ampexp.plans._types import Duration, StrictModel, Text, obey
 
 Limit = Annotated[int, Field(ge=1)]
 
 
-class GuardrailFields(Fields):
+class GuardrailFields(StrictModel):
     """What every kind takes. What is left out has the guardrail's own default."""
 
     _made: Guardrail = PrivateAttr()
@@ -29,7 +29,7 @@ class GuardrailFields(Fields):
     failure_limit: Limit = Field(1, description="This many fails in a row have the effect.")
     inconclusive_limit: Limit = Field(5, description="So do this many inconclusive answers in a row.")
     error_limit: Limit = Field(5, description="So does failing to look this many times in a row.")
-    timeout: Span | None = Field(None, description="How long a check may take. Past it, it failed to look.")
+    timeout: Duration | None = Field(None, description="How long a check may take. Past it, it failed to look.")
 
     @model_validator(mode="after")
     def _make(self) -> Self:
@@ -53,7 +53,7 @@ class GuardrailFields(Fields):
 class _WarehouseFields(GuardrailFields):
     conn_id: Text = Field(description="A connection whose hook is a DbApiHook: Snowflake, BigQuery, PostgreSQL, ...")
     no_data: Literal["rollback", "hold", "pass"] = Field(description="What no row and NULL mean.")
-    no_data_grace: Span | None = Field(
+    no_data_grace: Duration | None = Field(
         None, description="How long after the stage began that is not asked. Default: 0."
     )
     variant: Text | None = Field(None, description="What {{ variant }} is in the query.")

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_provider_ampexp._validate import nearest
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.plans._errors import FieldPath, Mistake, PlanFileError, named
+from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
 from airflow_provider_ampexp.plans._types import shown
-from airflow_provider_ampexp.plans._yaml import Yaml, YamlProblem
+from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
 
 _FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
 _MODELS: dict[str, type[BaseModel]] = {
@@ -40,7 +40,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class ReadPlan:
+class LoadedPlan:
     """A file that was read without a mistake.
 
     :param file: as it was named
@@ -50,14 +50,14 @@ class ReadPlan:
 
     file: str
     plan: PlanFile
-    yaml: Yaml
+    yaml: YamlDocument
 
     def refused(self, error: InvalidInputError) -> PlanFileError:
         """A mistake that shows only when the plan is put to use, such as when its tasks are made."""
         return PlanFileError([_mistake(self.file, self.yaml, _path(error.field), error.problem)])
 
 
-def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan:
+def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPlan:
     """Read one file.
 
     :param defaults: fields for what the file does not say
@@ -65,23 +65,23 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> ReadPlan
     """
     file = str(path)
     try:
-        yaml = Yaml(path.read_bytes())
-    except YamlProblem as error:
-        raise PlanFileError([Mistake(file, *one) for one in error.found]) from None
+        yaml = YamlDocument(path.read_bytes())
+    except YamlError as error:
+        raise PlanFileError([PlanIssue(file, *one) for one in error.found]) from None
     except OSError as error:
-        raise PlanFileError([Mistake(file, 1, "", f"cannot be read: {error.strerror}")]) from None
+        raise PlanFileError([PlanIssue(file, 1, "", f"cannot be read: {error.strerror}")]) from None
     if not isinstance(yaml.value, dict):
         problem = "is empty" if yaml.value is None else f"fields with their values are wanted, not {shown(yaml.value)}"
-        raise PlanFileError([Mistake(file, 1, "", problem)])
+        raise PlanFileError([PlanIssue(file, 1, "", problem)])
     try:
         said = {**(defaults or {}), **yaml.value}
         plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
     except ValidationError as error:
         raise PlanFileError([_mistake(file, yaml, *one) for one in _told(error)]) from None
-    return ReadPlan(file, plan, yaml)
+    return LoadedPlan(file, plan, yaml)
 
 
-def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[ReadPlan | PlanFileError]:
+def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[LoadedPlan | PlanFileError]:
     """Read files, and all files of folders, each for itself.
 
     :raises NotADirectoryError: when something is neither a file nor a folder
@@ -90,7 +90,7 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
     for name in defaults or ():
         if name not in PlanFile.model_fields:
             raise InvalidInputError(name, _unknown(name, PlanFile))
-    read: list[ReadPlan | PlanFileError] = []
+    read: list[LoadedPlan | PlanFileError] = []
     for path in dict.fromkeys(file for one in paths for file in plan_files(one)):
         try:
             read.append(read_plan(path, defaults))
@@ -98,15 +98,15 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
             read.append(error)
         except Exception as error:  # whatever it is, it must not hide the other files
             why = f"cannot be read: {type(error).__name__}: {error}"
-            read.append(PlanFileError([Mistake(str(path), 1, "", why)]))
+            read.append(PlanFileError([PlanIssue(str(path), 1, "", why)]))
     return [_alone(one, read) for one in read]
 
 
-def plans_of_one_flag(read: Iterable[ReadPlan | PlanFileError]) -> Iterator[Mistake]:
+def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[PlanIssue]:
     """Yield a mistake for each file that ramps the same flag and segment as a file before it."""
-    known: dict[tuple[str, ...], ReadPlan] = {}
+    known: dict[tuple[str, ...], LoadedPlan] = {}
     for plan in read:
-        if isinstance(plan, ReadPlan):
+        if isinstance(plan, LoadedPlan):
             first = known.setdefault(plan.plan.what_it_ramps, plan)
             if first is not plan:
                 field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
@@ -127,19 +127,21 @@ def plan_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _alone(one: ReadPlan | PlanFileError, read: list[ReadPlan | PlanFileError]) -> ReadPlan | PlanFileError:
+def _alone(one: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileError]) -> LoadedPlan | PlanFileError:
     """Of two files for one DAG neither is loaded: the wrong one might be in the middle of its rollout."""
     if isinstance(one, PlanFileError):
         return one
-    twins = [two for two in read if isinstance(two, ReadPlan) and two is not one and two.plan.dag_id == one.plan.dag_id]
+    twins = [
+        two for two in read if isinstance(two, LoadedPlan) and two is not one and two.plan.dag_id == one.plan.dag_id
+    ]
     if not twins:
         return one
     problem = f"{one.plan.dag_id!r} is also that of {twins[0].file}, and neither is loaded; name them apart"
     return PlanFileError([_mistake(one.file, one.yaml, ("dag_id",), problem)])
 
 
-def _mistake(file: str, yaml: Yaml, path: FieldPath, problem: str) -> Mistake:
-    return Mistake(file, yaml.line_of(path), named(path), problem)
+def _mistake(file: str, yaml: YamlDocument, path: FieldPath, problem: str) -> PlanIssue:
+    return PlanIssue(file, yaml.line_of(path), named(path), problem)
 
 
 def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:

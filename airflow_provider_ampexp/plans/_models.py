@@ -9,12 +9,22 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, mo
 from typing_extensions import Self
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.guardrails import as_guardrails
 from airflow_provider_ampexp.plans._guardrail_models import AnyGuardrail, imported
-from airflow_provider_ampexp.plans._types import Fields, Id, Interval, Moment, Percentage, Span, Text, obey, or_else
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
-from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.plans._types import (
+    DateTime,
+    Duration,
+    Id,
+    Interval,
+    Percentage,
+    StrictModel,
+    Text,
+    obey,
+    or_else,
+)
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.rollout._plan import HOLD_TIMEOUT, check_soaks
 
 ARGUMENTS = {
@@ -55,17 +65,17 @@ CALLBACKS = ("on_failure_callback", "on_success_callback")
 TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
 
 
-class StageFields(Fields):
+class StageFields(StrictModel):
     """A stage with a soak of its own."""
 
     percentage: Percentage = Field(description="Who gets the feature, in whole percent.")
-    soak: Span | None = Field(None, description="How long to stay here; if left out, the file's soak.")
+    soak: Duration | None = Field(None, description="How long to stay here; if left out, the file's soak.")
 
 
 _ANY_WINDOW: dict[str, Any] = {"days": "Mon", "start": "00:00", "end": "24:00", "timezone": "UTC"}
 
 
-class WindowFields(Fields):
+class WindowFields(StrictModel):
     """When the percentage may be raised. Rollbacks happen at any time."""
 
     _made: ChangeWindow = PrivateAttr()
@@ -98,7 +108,7 @@ def _form_of_stage(value: object) -> str:
     return "stage" if isinstance(value, dict | StageFields) else "percentage"
 
 
-class CreateFields(Fields):
+class CreateFields(StrictModel):
     """The flag or experiment, where the project has none of this key yet. One that exists is left as it is."""
 
     name: str | None = Field(None, description="The name; if left out, the key.")
@@ -125,7 +135,7 @@ AnyStage = Annotated[
 ]
 
 
-class PlanFile(Fields):
+class PlanFile(StrictModel):
     """One rollout of one flag or experiment, which becomes one DAG."""
 
     flag: Id | None = Field(None, description="The key of the flag.")
@@ -138,17 +148,21 @@ class PlanFile(Fields):
     stages: Annotated[list[AnyStage], Field(min_length=1)] = Field(
         description="Whole percentages, rising; or percentage and soak for each."
     )
-    soak: Span | None = Field(None, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h.")
+    soak: Duration | None = Field(None, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h.")
     segment: Text | None = Field(None, description="The target segment to ramp; if left out, whom no segment captures.")
 
     guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout goes on.")
-    check_every: Span | None = Field(None, description="How often they are asked in a soak; if left out, at its end.")
+    check_every: Duration | None = Field(
+        None, description="How often they are asked in a soak; if left out, at its end."
+    )
     preflight: bool = Field(True, description="Ask them once, before the first raise, whether they can answer at all.")
     window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
 
     approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
     approvers: list[Text] = Field([], description="Airflow users who may; if left out, whoever may edit the run.")
-    approval_timeout: Span | None = Field(None, description="How long to wait for an answer; if left out, for ever.")
+    approval_timeout: Duration | None = Field(
+        None, description="How long to wait for an answer; if left out, for ever."
+    )
     on_reject: Literal["hold", "rollback"] = Field("rollback", description="What follows when somebody says no.")
     on_no_answer: Literal["hold", "rollback"] = Field("hold", description="What follows when the time is over.")
 
@@ -170,7 +184,9 @@ class PlanFile(Fields):
     if_changed_since: Literal["fail", "skip", "write"] = Field(
         "fail", description="When somebody changed the flag after the run was due and before it began."
     )
-    hold_timeout: Span | None = Field(None, description="How long guardrails may hold it at a stage; 1d if left out.")
+    hold_timeout: Duration | None = Field(
+        None, description="How long guardrails may hold it at a stage; 1d if left out."
+    )
     on_hold_timeout: Literal["stop", "rollback"] = Field(
         "stop", description="What follows then: stop leaves the flag and fails."
     )
@@ -185,13 +201,13 @@ class PlanFile(Fields):
     )
     description: str | None = Field(None, description="One line for the list of DAGs.")
     schedule: Text | None = Field(None, description="cron or @once; if left out, somebody starts it by hand.")
-    start_date: Moment | None = Field(None, description="The schedule begins here. Without a time zone it is UTC.")
+    start_date: DateTime | None = Field(None, description="The schedule begins here. Without a time zone it is UTC.")
     owner: Text | None = Field(None, description="Whose tasks these are.")
     tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], description="The DAG's, in Airflow.")
     retries: Annotated[int, Field(ge=0)] | None = Field(
         None, description="How often Airflow repeats a failed task; 5 for the tasks of the rollout if left out."
     )
-    retry_delay: Span | None = Field(None, description="How long it waits before that.")
+    retry_delay: Duration | None = Field(None, description="How long it waits before that.")
     pool: Text | None = Field(None, description="The pool of its tasks.")
     queue: Text | None = Field(None, description="The queue of its tasks.")
     params: dict[str, Any] = Field({}, description="The DAG's params, for callbacks and functions to read.")
@@ -206,7 +222,7 @@ class PlanFile(Fields):
     @field_validator("stages")
     @classmethod
     def _rise(cls, stages: list[int | StageFields]) -> list[int | StageFields]:
-        obey(lambda: RolloutPlan(planned_stages(_staged(stages))))
+        obey(lambda: RolloutPlan(parse_stages(_staged(stages))))
         return stages
 
     @model_validator(mode="after")
@@ -216,13 +232,13 @@ class PlanFile(Fields):
         obey(self._approvers, self._create_by_key, *(partial(self._callback, name) for name in CALLBACKS))
         return self
 
-    def target(self, project_id: str | None) -> Target:
+    def target(self, project_id: str | None) -> FlagRef:
         """Which flag or experiment it is about.
 
         :param project_id: where a key is looked up when the file does not say
         """
         named = {ARGUMENTS[name]: getattr(self, name) for name in TARGETS}
-        return Target.of(**named, project_id=self.project_id or project_id)
+        return FlagRef.of(**named, project_id=self.project_id or project_id)
 
     def target_arguments(self) -> dict[str, Any]:
         """The arguments of an operator that say which flag or experiment it is about, and the connection."""
@@ -232,7 +248,7 @@ class PlanFile(Fields):
     def rollout_plan(self) -> RolloutPlan:
         """The plan, as ``decide`` takes it."""
         return RolloutPlan(
-            stages=planned_stages(_staged(self.stages), self.soak),
+            stages=parse_stages(_staged(self.stages), self.soak),
             segment=self.segment,
             rollback=self.rollback,
             on_drift=self.on_drift,
@@ -293,11 +309,11 @@ class PlanFile(Fields):
         check_soaks(_staged(self.stages), self.soak)
 
     def _terms(self) -> None:
-        Approval(0, self.approval_timeout, self.on_reject, self.on_no_answer)
+        ApprovalPolicy(0, self.approval_timeout, self.on_reject, self.on_no_answer)
 
     def _approve(self, place: int, percentage: int) -> None:
         try:
-            RolloutPlan(planned_stages(_staged(self.stages)), approval=Approval(percentage))
+            RolloutPlan(parse_stages(_staged(self.stages)), approval=ApprovalPolicy(percentage))
         except InvalidInputError as error:
             raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails import Answer, Guardrail, Moment, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, Guardrail, SampleRatioGuardrail, SqlGuardrail
 from airflow_provider_ampexp.guardrails._run import preflight
-from airflow_provider_ampexp.plans._errors import Mistake
-from airflow_provider_ampexp.plans._loader import ReadPlan
-from airflow_provider_ampexp.rollout import Consequence
+from airflow_provider_ampexp.plans._errors import PlanIssue
+from airflow_provider_ampexp.plans._loader import LoadedPlan
+from airflow_provider_ampexp.rollout import GuardrailPolicy
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class _QueryOnly:
         return self.guardrail.name
 
     @property
-    def consequence(self) -> Consequence:
+    def consequence(self) -> GuardrailPolicy:
         return self.guardrail.consequence
 
     @property
     def timeout(self) -> object:
         return self.guardrail.timeout
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         self.guardrail.counts(moment)
-        return Answer("pass")
+        return CheckResult("pass")
 
 
-def cannot_answer(read: ReadPlan) -> Iterator[Mistake]:
+def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
     """Yield a mistake for each SQL guardrail of a file that cannot answer, with the connections that are known here."""
     now, plan = datetime.now(timezone.utc), read.plan
     flag_key = plan.flag or plan.experiment or plan.flag_id or plan.experiment_id
-    moment = Moment(str(flag_key), 0, now, now, segment=plan.segment)
+    moment = CheckContext(str(flag_key), 0, now, now, segment=plan.segment)
     for place, fields in enumerate(plan.guardrails):
         for _, why in preflight(_asked(fields.made), moment):
             error = InvalidInputError(f"guardrails[{place}]", f"{fields.made.name!r} cannot answer: {why}")

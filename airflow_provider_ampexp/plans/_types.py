@@ -12,14 +12,14 @@ from pydantic_core import PydanticCustomError, ValidationError
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
-from airflow_provider_ampexp.rollout._plan import duration, interval
+from airflow_provider_ampexp.rollout._plan import interval, parse_duration
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 _SPAN = r"^\s*(\d+(\.\d+)?\s*[dhmsDHMS]\s*)+$"
 _MOMENT = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
 
 
-class Fields(BaseModel):
+class StrictModel(BaseModel):
     """A part of a file: exactly these fields, each of exactly its kind."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -81,7 +81,7 @@ def _span(value: object) -> object:
         raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
     if isinstance(value, timedelta | str) or (isinstance(value, int | float) and not isinstance(value, bool)):
         try:
-            return duration("", value)
+            return parse_duration("", value)
         except InvalidInputError as error:
             if not isinstance(value, str):  # a text is longer than Python counts
                 raise wrong(error.problem) from None
@@ -114,7 +114,7 @@ def _number_as_text(value: object) -> object:
 Text = Annotated[str, Field(min_length=1), AfterValidator(_said)]
 Id = Annotated[Text, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})]
 Percentage = Annotated[int, Field(ge=0, le=100)]
-Span = Annotated[
+Duration = Annotated[
     timedelta,
     BeforeValidator(_span),
     WithJsonSchema({"type": "string", "pattern": _SPAN, "examples": ["30m", "2h", "1d 12h"]}),
@@ -129,7 +129,7 @@ Interval = Annotated[
         }
     ),
 ]
-Moment = Annotated[
+DateTime = Annotated[
     datetime,
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "pattern": _MOMENT, "examples": ["2026-03-02", "2026-03-02T09:00+01:00"]}),

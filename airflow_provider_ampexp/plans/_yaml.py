@@ -17,7 +17,7 @@ _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class YamlProblem(Exception):
+class YamlError(Exception):
     """What cannot be read at all, or is said twice. ``found`` has the line, the field and the problem of each."""
 
     def __init__(self, *found: tuple[int, str, str]) -> None:
@@ -25,10 +25,10 @@ class YamlProblem(Exception):
         self.found = found
 
 
-class Yaml:
+class YamlDocument:
     """A text that was read: its ``value``, in plain Python values, and its lines.
 
-    :raises YamlProblem: when it is not YAML, or not plain, or a field is given twice
+    :raises YamlError: when it is not YAML, or not plain, or a field is given twice
     """
 
     def __init__(self, data: bytes) -> None:
@@ -37,17 +37,17 @@ class Yaml:
             loader = _Loader(self.text)
             self._root = loader.get_single_node()
             if self._root is not None and (twice := list(_wrong_keys(self._root, (), set()))):
-                raise YamlProblem(*twice)
+                raise YamlError(*twice)
             self.value: object = None if self._root is None else loader.construct_document(self._root)
         except yaml.reader.ReaderError as error:
             line = self.text.count("\n", 0, error.position) + 1
-            raise YamlProblem((line, "", f"not YAML: the character {chr(error.character)!r} is not allowed")) from None
+            raise YamlError((line, "", f"not YAML: the character {chr(error.character)!r} is not allowed")) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             said = ", ".join(filter(None, (error.context, error.problem)))
-            raise YamlProblem((mark.line + 1 if mark else 1, "", f"not YAML: {said}")) from None
+            raise YamlError((mark.line + 1 if mark else 1, "", f"not YAML: {said}")) from None
         except RecursionError:
-            raise YamlProblem((1, "", "not YAML that can be read: it is nested too deep")) from None
+            raise YamlError((1, "", "not YAML that can be read: it is nested too deep")) from None
 
     def line_of(self, path: FieldPath) -> int:
         """The line of a field, or of the innermost field around it that the text has."""
@@ -88,7 +88,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise YamlProblem((data.count(b"\n", 0, error.start) + 1, "", "not UTF-8")) from None
+        raise YamlError((data.count(b"\n", 0, error.start) + 1, "", "not UTF-8")) from None
 
 
 def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tuple[int, str, str]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import NotFoundError
-from airflow_provider_ampexp.ensure._flag_ref import Target
-from airflow_provider_ampexp.exceptions import may_pass
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.exceptions import is_retryable
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ _PAUSE_AFTER_REFUSAL = 60.0
 
 
 @dataclass(frozen=True)
-class Round:
+class PollResult:
     """What one look at a connection has found."""
 
     project_id: str | None
     """The connection's project, in which keys are looked up that name none."""
     configs: tuple[FlagConfig, ...]
 
-    def config_of(self, target: Target) -> FlagConfig:
+    def config_of(self, target: FlagRef) -> FlagConfig:
         """The one that is meant.
 
         :raises LookupError: when there is none, or more than one
@@ -50,14 +50,14 @@ class Round:
 class _Look:
     """One look at a connection, over one session that is kept. It is called in a thread, where HTTP may block."""
 
-    def __init__(self, amplitude_conn_id: str, kind: Kind, only: Target | None) -> None:
+    def __init__(self, amplitude_conn_id: str, kind: Kind, only: FlagRef | None) -> None:
         self._amplitude_conn_id = amplitude_conn_id
-        self._of_kind = Target(kind, id="any")
+        self._of_kind = FlagRef(kind, id="any")
         self._only = only
         self._client: ManagementClient | None = None
         self._fields: ConnectionFields | None = None
 
-    def __call__(self) -> Round:
+    def __call__(self) -> PollResult:
         fields = AmplitudeExperimentHook(self._amplitude_conn_id).fields
         if self._client is None or fields != self._fields:  # the connection was edited
             self.close()
@@ -73,7 +73,7 @@ class _Look:
                 found = [endpoints.get(str(self._only.id))]
             except NotFoundError:
                 found = []
-        return Round(fields.project_id, tuple(found))
+        return PollResult(fields.project_id, tuple(found))
 
     def close(self) -> None:
         if self._client is not None:
@@ -81,9 +81,9 @@ class _Look:
         self._client = None
 
 
-async def look_again_and_again(
-    amplitude_conn_id: str, kind: Kind, poll_interval: float, *, only: Target | None = None
-) -> AsyncIterator[Round]:
+async def poll_forever(
+    amplitude_conn_id: str, kind: Kind, poll_interval: float, *, only: FlagRef | None = None
+) -> AsyncIterator[PollResult]:
     """Look, and look again. It ends with who asked for it, and never raises."""
     look = _Look(amplitude_conn_id, kind, only)
     complained = None
@@ -95,7 +95,7 @@ async def look_again_and_again(
             except Exception as error:
                 look.close()  # the connection may be mended meanwhile
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
-                if not may_pass(error):
+                if not is_retryable(error):
                     pause = max(pause, _PAUSE_AFTER_REFUSAL)
                 text = f"{type(error).__name__}: {error}"
                 if text != complained:

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.client._errors import AuthenticationError, UnexpectedResponseError
-from airflow_provider_ampexp.ensure._flag_ref import Target
-from airflow_provider_ampexp.exceptions import may_pass
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.exceptions import is_retryable
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -26,13 +26,13 @@ _FEED_MAY_LAG = timedelta(seconds=10)
 
 
 @dataclass
-class Sight:
+class ReadResult:
     """What a look came to. Who stands in none of these was not seen, since ``trouble`` ended the look before."""
 
-    configs: dict[Target, FlagConfig] = field(default_factory=dict)
-    unchanged: Set[Target] = frozenset()
+    configs: dict[FlagRef, FlagConfig] = field(default_factory=dict)
+    unchanged: Set[FlagRef] = frozenset()
     """Nothing has happened to these since they were seen last."""
-    refused: dict[Target, Exception] = field(default_factory=dict)
+    refused: dict[FlagRef, Exception] = field(default_factory=dict)
     """What is wrong with one of them alone: it is gone, or out of the key's reach."""
     trouble: Exception | None = None
     """What is wrong with all of them: the service, the way to it or the key."""
@@ -55,7 +55,7 @@ class _Known:
     until: datetime | None
 
 
-class Lookout:
+class BatchReader:
     """Sees flags and experiments of one connection, each time in the way that takes the fewest requests.
 
     There are three: reading each by itself; the list, 1,000 a page; and the feed of versions, which tells what has
@@ -73,13 +73,13 @@ class Lookout:
         # What each list took last time; before that, the least that it can take.
         self._pages: dict[Kind, float] = dict.fromkeys(_KINDS, 1)
         self._has_feed = True
-        self._known: dict[Target, _Known] = {}
+        self._known: dict[FlagRef, _Known] = {}
         self._told: set[tuple[str, str]] = set()
-        self._failed: Target | None = None
+        self._failed: FlagRef | None = None
 
     def look(
-        self, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target] = frozenset()
-    ) -> Sight:
+        self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef] = frozenset()
+    ) -> ReadResult:
         """Look at those that are due, and at what comes along with them.
 
         :param due: to be seen now
@@ -88,7 +88,7 @@ class Lookout:
         :param ending: to be seen with their own fields, even if nothing has happened to them
         """
         began = time.monotonic()
-        sight = Sight()
+        sight = ReadResult()
         try:
             self._look(sight, due, soon, watched, ending)
         except Exception as error:
@@ -101,14 +101,14 @@ class Lookout:
         self.client.close()
 
     def _look(
-        self, sight: Sight, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target]
+        self, sight: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]
     ) -> None:
-        vouched_for = {one for one in watched if one not in ending and self._is_fresh(one)}
-        if self._has_feed and vouched_for and 1 + self._fewest(due - vouched_for) < self._fewest(soon):
-            changed = self._changed(vouched_for)
+        covered_by_feed = {one for one in watched if one not in ending and self._is_fresh(one)}
+        if self._has_feed and covered_by_feed and 1 + self._fewest(due - covered_by_feed) < self._fewest(soon):
+            changed = self._changed(covered_by_feed)
             if changed is not None:
-                sight.unchanged = vouched_for - changed
-                due = soon = (due - vouched_for) | changed
+                sight.unchanged = covered_by_feed - changed
+                due = soon = (due - covered_by_feed) | changed
         for kind in _KINDS:
             coming = {one for one in soon if one.kind == kind}
             if self._pages[kind] < len(coming):
@@ -120,38 +120,38 @@ class Lookout:
 
     # -- which way --------------------------------------------------------------------------------------------------
 
-    def _fewest(self, wanted: Iterable[Target]) -> float:
+    def _fewest(self, wanted: Iterable[FlagRef]) -> float:
         """How many requests it takes to see these without the feed."""
         counts = dict.fromkeys(_KINDS, 0)
         for one in wanted:
             counts[one.kind] += 1
         return sum(min(count, self._pages[kind]) for kind, count in counts.items())
 
-    def _is_fresh(self, one: Target) -> bool:
+    def _is_fresh(self, one: FlagRef) -> bool:
         """Whether the feed alone can tell what has become of it."""
         known = self._known.get(one)
         return known is not None and known.until is not None and time.monotonic() - known.read_at < _FEED_IS_TRUSTED_FOR
 
     # -- the three ways ---------------------------------------------------------------------------------------------
 
-    def _read(self, sight: Sight, one: Target) -> None:
+    def _read(self, sight: ReadResult, one: FlagRef) -> None:
         try:
             sight.configs[one] = replace(one, project_id=self._project_of(one)).read(self.client)
         except Exception as error:
-            if _is_everybodys(error):
+            if _affects_connection(error):
                 self._failed = one
                 raise
             sight.refused[one] = error
 
-    def _listed(self, kind: Kind, wanted: Set[Target], watched: Set[Target]) -> dict[Target, FlagConfig]:
+    def _listed(self, kind: Kind, wanted: Set[FlagRef], watched: Set[FlagRef]) -> dict[FlagRef, FlagConfig]:
         """Those in the list, page by page until all wanted ones are found.
 
         Who is not found is read alone, and says for itself what is wrong. It stops after as many pages as that would
         take, which is how it learns how long a list is.
         """
         endpoints = self.client.flags if kind == "flags" else self.client.experiments
-        found: dict[Target, FlagConfig] = {}
-        missing, twice = set(wanted), set[Target]()
+        found: dict[FlagRef, FlagConfig] = {}
+        missing, twice = set(wanted), set[FlagRef]()
         before = self.client.requests.total
         listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
         names = {(one.key, self._project_of(one)): one for one in watched if one.kind == kind and one.id is None}
@@ -166,7 +166,7 @@ class Lookout:
                 if not missing and is_sure:
                     break
         except Exception as error:
-            if _is_everybodys(error):
+            if _affects_connection(error):
                 raise
             self._pages[kind] = math.inf
             return {}
@@ -176,24 +176,24 @@ class Lookout:
         return {one: config for one, config in found.items() if one not in twice}
 
     def _meant(
-        self, kind: Kind, config: FlagConfig, watched: Set[Target], names: Mapping[tuple[Any, str | None], Target]
-    ) -> Iterator[Target]:
+        self, kind: Kind, config: FlagConfig, watched: Set[FlagRef], names: Mapping[tuple[Any, str | None], FlagRef]
+    ) -> Iterator[FlagRef]:
         """As what it is watched: by its id, by its key, or not at all."""
         for project_id in {config.get("projectId"), None}:
-            by_id = Target(kind, id=config["id"], project_id=project_id)
+            by_id = FlagRef(kind, id=config["id"], project_id=project_id)
             if by_id in watched and replace(by_id, project_id=self._project_of(by_id)).is_in_project(config):
                 yield by_id
         for project_id in (config.get("projectId"), None) if names else ():
             if (by_key := names.get((config.get("key"), project_id))) is not None:
                 yield by_key
 
-    def _changed(self, wanted: Set[Target]) -> set[Target] | None:
+    def _changed(self, wanted: Set[FlagRef]) -> set[FlagRef] | None:
         """Those of them that have a version which was not told before; ``None`` if the feed does not say."""
         since = min(until for one in wanted if (until := self._known[one].until)) - _FEED_MAY_LAG
         try:
             told = {_version_of(version) for version in islice(self.client.feed.versions(since), _PAGE)}
         except Exception as error:
-            if _is_everybodys(error) and not isinstance(error, UnexpectedResponseError):
+            if _affects_connection(error) and not isinstance(error, UnexpectedResponseError):
                 raise
             self._has_feed = False
             return None
@@ -206,15 +206,15 @@ class Lookout:
 
     # -- what is remembered -----------------------------------------------------------------------------------------
 
-    def _project_of(self, one: Target) -> str | None:
+    def _project_of(self, one: FlagRef) -> str | None:
         return one.project_id or self._project_id
 
-    def _only_project_of(self, wanted: Iterable[Target]) -> str | None:
+    def _only_project_of(self, wanted: Iterable[FlagRef]) -> str | None:
         """The project of all of these, so that the list need not tell of others."""
         projects = {known.project_id if (known := self._known.get(one)) else self._project_of(one) for one in wanted}
         return projects.pop() if len(projects) == 1 else None
 
-    def _remember(self, sight: Sight, began: float, watched: Set[Target]) -> None:
+    def _remember(self, sight: ReadResult, began: float, watched: Set[FlagRef]) -> None:
         for one in self._known.keys() - watched:
             del self._known[one]
         now = self.client.date
@@ -235,6 +235,6 @@ def _version_of(version: Version) -> tuple[str, str]:
     return config["id"], str(version.get("version"))
 
 
-def _is_everybodys(error: Exception) -> bool:
+def _affects_connection(error: Exception) -> bool:
     """Whether it says something of the service, the way to it or the key, and not of what was asked for."""
-    return may_pass(error) or isinstance(error, AuthenticationError)
+    return is_retryable(error) or isinstance(error, AuthenticationError)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
-from airflow_provider_ampexp.ensure._flag_ref import Target, url_of
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.exceptions import patiently
-from airflow_provider_ampexp.polling._conditions import Condition, Verdict
+from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def look(
-    client: ManagementClient, target: Target, condition: Condition, *, was_seen: bool, until: float = math.inf
-) -> Verdict:
+    client: ManagementClient, target: FlagRef, condition: WaitCondition, *, was_seen: bool, until: float = math.inf
+) -> ConditionResult:
     """Read the flag or experiment and judge it. A refusal is an answer when it lasts.
 
     One that does not exist can never be as wanted.
@@ -28,28 +28,28 @@ def look(
     :raises StillRefusedError: at that time
     """
 
-    def once() -> Verdict:
+    def once() -> ConditionResult:
         try:
             return seen(client, condition, target.read(client))
         except TargetNotFoundError as error:
             if was_seen:
                 raise
-            return Verdict("never", why_never(target, error))
+            return ConditionResult("never", why_never(target, error))
 
     try:
         return patiently(once, until)
     except TargetNotFoundError as error:
-        return Verdict("never", why_never(target, error))
+        return ConditionResult("never", why_never(target, error))
 
 
-def why_never(target: Target, error: TargetNotFoundError) -> str:
+def why_never(target: FlagRef, error: TargetNotFoundError) -> str:
     """Why a wait for this target can never end well."""
     if isinstance(error, OtherProjectError):
         return str(error).replace(" Nothing was changed.", "")
     return f"there is no {target}"
 
 
-def seen(client: ManagementClient, condition: Condition, config: FlagConfig) -> Verdict:
+def seen(client: ManagementClient, condition: WaitCondition, config: FlagConfig) -> ConditionResult:
     """Judge what was read."""
     verdict = condition.judge(config)
-    return replace(verdict, seen={**verdict.seen, "url": url_of(client, config)})
+    return replace(verdict, seen={**verdict.seen, "url": flag_url(client, config)})

@@ -22,7 +22,7 @@ KNOWN_STATES = ("planning", "running", "decision-made")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConditionResult:
     """What was seen, and whether the wait is over: it is as wanted (``met``), can never be (``never``), or not yet."""
 
     status: Literal["met", "never", "waiting"]
@@ -34,12 +34,12 @@ class Verdict:
     """What a person should know of it."""
 
 
-class Condition(Protocol):
+class WaitCondition(Protocol):
     """Something to wait for."""
 
     name: ClassVar[str]
 
-    def judge(self, config: FlagConfig) -> Verdict:
+    def judge(self, config: FlagConfig) -> ConditionResult:
         """Look at a flag or experiment.
 
         :raises MissingFieldError: when the service does not show what the condition is about
@@ -54,29 +54,31 @@ class StateIs:
     failed_states: Sequence[str] = ()
     name: ClassVar[str] = "state"
 
-    def judge(self, config: FlagConfig) -> Verdict:
+    def judge(self, config: FlagConfig) -> ConditionResult:
         """A wanted state counts also when the experiment is archived: decided and archived is decided."""
         state = str(_needed(config, "state"))
         seen = _seen(config, state=state, decision=config.get("decision"))
         unknown = "" if state in (*KNOWN_STATES, *self.states, *self.failed_states) else state
         if state in self.states:
-            return Verdict("met", f"its state is {state!r}", seen)
+            return ConditionResult("met", f"its state is {state!r}", seen)
         if state in self.failed_states:
-            return Verdict("never", f"its state is {state!r}, one of failed_states", seen)
+            return ConditionResult("never", f"its state is {state!r}, one of failed_states", seen)
         if config.get("deleted"):
-            return Verdict("never", f"it is archived, in the state {state!r}", seen, unknown)
-        return Verdict("waiting", f"its state is {state!r}; waiting for {' or '.join(self.states)}", seen, unknown)
+            return ConditionResult("never", f"it is archived, in the state {state!r}", seen, unknown)
+        return ConditionResult(
+            "waiting", f"its state is {state!r}; waiting for {' or '.join(self.states)}", seen, unknown
+        )
 
 
 @dataclass(frozen=True)
-class RolledOut:
+class RolloutAtLeast:
     """Users get the flag or experiment at ``at_least`` a percentage. Disabled, nobody gets it, whatever it says."""
 
     at_least: int
     segment: str | None = None
     name: ClassVar[str] = "rollout"
 
-    def judge(self, config: FlagConfig) -> Verdict:
+    def judge(self, config: FlagConfig) -> ConditionResult:
         """An archived flag is out of the running."""
         percentage = self._percentage(config)
         enabled = bool(_needed(config, "enabled"))
@@ -88,14 +90,16 @@ class RolledOut:
 
     def _verdict(
         self, config: FlagConfig, percentage: float, enabled: bool, now: str, seen: Mapping[str, Json]
-    ) -> Verdict:
+    ) -> ConditionResult:
         if config.get("deleted"):
-            return Verdict("never", f"it is archived, at {now}", seen)
+            return ConditionResult("never", f"it is archived, at {now}", seen)
         if not enabled and self.at_least > 0:
-            return Verdict("waiting", f"it is disabled, at {now}; waiting for {self.at_least} % and enabled", seen)
+            return ConditionResult(
+                "waiting", f"it is disabled, at {now}; waiting for {self.at_least} % and enabled", seen
+            )
         if percentage < self.at_least:
-            return Verdict("waiting", f"it is at {now}; waiting for {self.at_least} %", seen)
-        return Verdict("met", f"it is at {now}", seen)
+            return ConditionResult("waiting", f"it is at {now}; waiting for {self.at_least} %", seen)
+        return ConditionResult("met", f"it is at {now}", seen)
 
     def _percentage(self, config: FlagConfig) -> float:
         if self.segment is None:
@@ -113,30 +117,30 @@ class EnabledIs:
     enabled: bool
     name: ClassVar[str] = "enabled"
 
-    def judge(self, config: FlagConfig) -> Verdict:
+    def judge(self, config: FlagConfig) -> ConditionResult:
         """Archived and off is off; archived, it is never on."""
         enabled = bool(_needed(config, "enabled"))
         seen = _seen(config, enabled=enabled)
         now = "enabled" if enabled else "disabled"
         if config.get("deleted") and (self.enabled or enabled):
-            return Verdict("never", f"it is archived, and {now}", seen)
+            return ConditionResult("never", f"it is archived, and {now}", seen)
         if enabled is self.enabled:
-            return Verdict("met", f"it is {now}", seen)
-        return Verdict("waiting", f"it is {now}", seen)
+            return ConditionResult("met", f"it is {now}", seen)
+        return ConditionResult("waiting", f"it is {now}", seen)
 
 
-_CONDITIONS: dict[str, type[StateIs] | type[RolledOut] | type[EnabledIs]] = {
-    one.name: one for one in (StateIs, RolledOut, EnabledIs)
+_CONDITIONS: dict[str, type[StateIs] | type[RolloutAtLeast] | type[EnabledIs]] = {
+    one.name: one for one in (StateIs, RolloutAtLeast, EnabledIs)
 }
 
 
-def as_plain(condition: Condition) -> dict[str, Any]:
+def as_plain(condition: WaitCondition) -> dict[str, Any]:
     """A condition as plain JSON values, for a trigger's arguments."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(cast("Any", condition))))
     return {"name": condition.name, **plain}
 
 
-def from_plain(plain: Mapping[str, Any]) -> Condition:
+def from_plain(plain: Mapping[str, Any]) -> WaitCondition:
     """Read the condition that :func:`as_plain` wrote, in this version or another one: unknown keys are passed over."""
     condition = _CONDITIONS[plain["name"]]
     return condition(**{field.name: plain[field.name] for field in fields(condition) if field.name in plain})

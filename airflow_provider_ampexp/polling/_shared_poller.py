@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_ampexp.client._errors import AuthenticationError, RateLimitError
 from airflow_provider_ampexp.hooks._metrics import count_in_the_triggerer
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.polling._batch_reader import Lookout, Sight
+from airflow_provider_ampexp.polling._batch_reader import BatchReader, ReadResult
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.types import FlagConfig
-    from airflow_provider_ampexp.ensure._flag_ref import Target
+    from airflow_provider_ampexp.ensure._flag_ref import FlagRef
     from airflow_provider_ampexp.hooks._connection import ConnectionFields
 
 _log = logging.getLogger(__name__)
@@ -30,15 +30,15 @@ _log = logging.getLogger(__name__)
 _SHORTEST_PAUSE = 0.1
 _LONGEST_BACKOFF = 60.0
 _LONGEST_ROUND = 300.0
-_GATHERING = 1.0  # seconds at most for which who joins waits for others to join, too
+_JOIN_DELAY = 1.0  # seconds at most for which who joins waits for others to join, too
 
 Event = dict[str, Any]
 
 
-class Waiter(Protocol):
+class Subscriber(Protocol):
     """Who waits for something to become of a flag or experiment. It is called in the event loop, and must be quick."""
 
-    target: Target
+    target: FlagRef
     interval: float
     """Seconds between two looks, at most."""
 
@@ -52,7 +52,7 @@ class Waiter(Protocol):
         """The same of a look that failed."""
 
 
-async def wait_with_others(amplitude_conn_id: str, waiter: Waiter) -> Event:
+async def poll_until(amplitude_conn_id: str, waiter: Subscriber) -> Event:
     """Look together with all others of this connection, until the waiter says that its wait is over.
 
     Who joins has a look within a second. A connection that was edited counts from the next one who joins on.
@@ -61,7 +61,7 @@ async def wait_with_others(amplitude_conn_id: str, waiter: Waiter) -> Event:
     place = loop, amplitude_conn_id
     shared = _watches.get(place)
     if shared is None:
-        shared = _watches[place] = SharedWatch(amplitude_conn_id, loop)
+        shared = _watches[place] = SharedPoller(amplitude_conn_id, loop)
     seat = shared.join(waiter)
     try:
         return await seat.over
@@ -70,10 +70,10 @@ async def wait_with_others(amplitude_conn_id: str, waiter: Waiter) -> Event:
 
 
 @dataclass(eq=False)
-class _Seat:
+class _Subscription:
     """A waiter's place in the watch."""
 
-    waiter: Waiter
+    waiter: Subscriber
     over: asyncio.Future[Event]
     due: float
     context: Context = field(default_factory=copy_context)  # its log is its task's
@@ -84,14 +84,14 @@ class _Seat:
 class _Round:
     """Who wants what of one look together."""
 
-    due: Set[Target]
-    soon: Set[Target]
-    watched: Set[Target]
-    ending: Set[Target]
-    joined: list[_Seat]
+    due: Set[FlagRef]
+    soon: Set[FlagRef]
+    watched: Set[FlagRef]
+    ending: Set[FlagRef]
+    joined: list[_Subscription]
 
 
-class SharedWatch:
+class SharedPoller:
     """The rounds of one connection. They never overlap, and HTTP runs in a thread.
 
     A round begins when the first waiter is due, and tells all whom it has seen; so those with the shortest interval set
@@ -101,24 +101,24 @@ class SharedWatch:
     def __init__(self, amplitude_conn_id: str, loop: asyncio.AbstractEventLoop) -> None:
         self._conn_id = amplitude_conn_id
         self._loop = loop
-        self._seats: dict[Target, set[_Seat]] = {}
+        self._seats: dict[FlagRef, set[_Subscription]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._began = self._not_before = float("-inf")
         self._failed = 0
         self._given_up = 0
         self._fields: ConnectionFields | None = None
-        self._lookout: Lookout | None = None
+        self._lookout: BatchReader | None = None
 
-    def join(self, waiter: Waiter) -> _Seat:
+    def join(self, waiter: Subscriber) -> _Subscription:
         """Take a seat. Its first look is due at once, or in a moment when others may join it."""
-        due = max(self._loop.time(), self._began + min(_GATHERING, waiter.interval))
-        seat = _Seat(waiter, self._loop.create_future(), due)
+        due = max(self._loop.time(), self._began + min(_JOIN_DELAY, waiter.interval))
+        seat = _Subscription(waiter, self._loop.create_future(), due)
         self._seats.setdefault(seat.waiter.target, set()).add(seat)
         self._wake_at(due)
         return seat
 
-    def leave(self, seat: _Seat) -> None:
+    def leave(self, seat: _Subscription) -> None:
         """Give it up. The last one ends the watch."""
         seats = self._seats[seat.waiter.target]
         seats.discard(seat)
@@ -170,10 +170,10 @@ class SharedWatch:
         except asyncio.TimeoutError:
             self._give_up()
             why = f"Looking with connection {self._conn_id!r} failed: no look ended within {_LONGEST_ROUND:g} s."
-            self._tell(wanted, Sight(trouble=TimeoutError(why)))
+            self._tell(wanted, ReadResult(trouble=TimeoutError(why)))
         except Exception as error:
             # Nobody is to wait for ever because of a mistake of ours.
-            self._tell(wanted, Sight(trouble=error))
+            self._tell(wanted, ReadResult(trouble=error))
         finally:
             self._running = None
             self._end_if_alone()
@@ -185,14 +185,14 @@ class SharedWatch:
         self._given_up += 1
         self._fields = self._lookout = None
 
-    def _look(self, wanted: _Round, given_up: int) -> Sight:
+    def _look(self, wanted: _Round, given_up: int) -> ReadResult:
         """Runs in a thread, where the connection may be looked up and HTTP may block.
 
         :param given_up: how many rounds were given up when this one began
         """
         disconnected = self._connect(given_up) if wanted.joined or self._lookout is None else None
         if self._lookout is None:
-            return Sight(trouble=disconnected)
+            return ReadResult(trouble=disconnected)
         lookout = self._lookout
         sight = self._see(lookout, wanted)
         if (
@@ -204,7 +204,7 @@ class SharedWatch:
         sight.disconnected = disconnected
         return sight
 
-    def _see(self, lookout: Lookout, wanted: _Round) -> Sight:
+    def _see(self, lookout: BatchReader, wanted: _Round) -> ReadResult:
         before = lookout.client.requests.total
         sight = lookout.look(wanted.due, wanted.soon, wanted.watched, wanted.ending)
         _log.debug(
@@ -230,7 +230,7 @@ class SharedWatch:
                 client = fields.connect(retry_for=0)
                 client.requests.on_each = count_in_the_triggerer
                 self._close()
-                self._fields, self._lookout = fields, Lookout(client, fields.project_id)
+                self._fields, self._lookout = fields, BatchReader(client, fields.project_id)
         except Exception as error:
             return error
         return None
@@ -241,7 +241,7 @@ class SharedWatch:
 
     # -- what came of it --------------------------------------------------------------------------------------------
 
-    def _tell(self, wanted: _Round, sight: Sight) -> None:
+    def _tell(self, wanted: _Round, sight: ReadResult) -> None:
         self._slow_down(sight)
         for target, config in sight.configs.items():
             assert self._lookout is not None
@@ -262,11 +262,11 @@ class SharedWatch:
                 self._ask(seat, seat.waiter.failed, sight.disconnected)
                 seat.is_new = True
 
-    def _fail(self, target: Target, error: Exception) -> None:
+    def _fail(self, target: FlagRef, error: Exception) -> None:
         for seat in self._seats.get(target, ()):
             self._ask(seat, seat.waiter.failed, error)
 
-    def _ask(self, seat: _Seat, judge: Any, *seen: object) -> None:
+    def _ask(self, seat: _Subscription, judge: Any, *seen: object) -> None:
         if seat.over.done():
             return
         try:
@@ -278,12 +278,12 @@ class SharedWatch:
             seat.over.set_result(event)
         self._go_on(seat)
 
-    def _go_on(self, seat: _Seat) -> None:
+    def _go_on(self, seat: _Subscription) -> None:
         seat.is_new = False
         its_end = self._loop.time() + seat.waiter.seconds_left(self._service_now())
         seat.due = max(min(self._began + seat.waiter.interval, its_end), self._began + _SHORTEST_PAUSE)
 
-    def _slow_down(self, sight: Sight) -> None:
+    def _slow_down(self, sight: ReadResult) -> None:
         """After a 429 as it asks; after rounds in which nothing was seen, twice as long each time."""
         if sight.trouble is None or sight.configs or sight.unchanged:
             self._failed = 0
@@ -306,4 +306,4 @@ class SharedWatch:
         _watches.pop((self._loop, self._conn_id), None)
 
 
-_watches: dict[tuple[asyncio.AbstractEventLoop, str], SharedWatch] = {}
+_watches: dict[tuple[asyncio.AbstractEventLoop, str], SharedPoller] = {}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 from typing_extensions import NotRequired
 
 from airflow_provider_ampexp.client._optional_fields import tags_of, without_odd_fields
-from airflow_provider_ampexp.ensure import Target
-from airflow_provider_ampexp.rollout import Position, position_of
+from airflow_provider_ampexp.ensure import FlagRef
+from airflow_provider_ampexp.rollout import Exposure, exposure_of
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SoakEvent(TypedDict):
 
 
 @dataclass(frozen=True)
-class SoakWatch:
+class SoakCondition:
     """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock.
 
     :param local_clock_error: by how many seconds the worker's clock was seen to be ahead of the service's
@@ -45,7 +45,7 @@ class SoakWatch:
     kind: Literal["flags", "experiments"]
     id: str
     segment: str | None
-    position: Position
+    position: Exposure
     until: datetime
     hold_tag: str = ""
     is_held: bool = False
@@ -55,13 +55,13 @@ class SoakWatch:
 
     def look(self, client: ManagementClient) -> SoakEvent | None:
         """Read the flag once. ``None`` says to go on waiting."""
-        return self.judge(Target(self.kind, id=self.id).read(client), self.now(client))
+        return self.judge(FlagRef(self.kind, id=self.id).read(client), self.now(client))
 
     def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
         """What the flag, as it was read, means for the wait."""
         config = without_odd_fields(config)
         archived = bool(config.get("deleted"))
-        stands = position_of(config, self.segment)
+        stands = exposure_of(config, self.segment)
         if archived or (stands is not None and stands != self.position):
             return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
         tags = tags_of(config)
@@ -99,7 +99,7 @@ class SoakWatch:
         }
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SoakWatch:
+    def from_plain(cls, plain: Mapping[str, Any]) -> SoakCondition:
         """Read what :meth:`as_plain` wrote, in this version or another one.
 
         Where it does not say until when, or at which position, the wait is over at once, and the task looks for itself.
@@ -109,7 +109,7 @@ class SoakWatch:
             kind=cast("Literal['flags', 'experiments']", plain["kind"]),
             id=plain["id"],
             segment=plain.get("segment"),
-            position=Position(plain.get("percentage", -1), bool(plain.get("enabled"))),
+            position=Exposure(plain.get("percentage", -1), bool(plain.get("enabled"))),
             until=datetime.fromisoformat(until) if until else _LONG_AGO,
             hold_tag=plain.get("hold_tag", ""),
             is_held=bool(plain.get("is_held")),

@@ -12,13 +12,13 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment, Version
-from airflow_provider_ampexp.ensure._errors import EnsureError, MissingFieldError, OverwrittenError, WrongStateError
-from airflow_provider_ampexp.ensure._fields import bring_to, differing
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, MissingFieldError, WrongStateError
+from airflow_provider_ampexp.ensure._fields import apply_fields, differing
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.exceptions import patiently
 from airflow_provider_ampexp.operators._rollout.attempts import FailureNote
-from airflow_provider_ampexp.rollout import Memory, Position, Seen, position_of, read_history
+from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import since
 
@@ -39,18 +39,18 @@ class _Lost(NamedTuple):
     edited: bool
 
 
-class RollingFlag:
+class ManagedFlag:
     """A flag or experiment under a rollout, as it was looked at last: ``seen``, and ``now`` on the service's clock."""
 
     def __init__(
-        self, client: ManagementClient, target: Target, segment: str | None, catch_all: str | None = None
+        self, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
     ) -> None:
         self.client = client
         self.target = target
         self.segment = segment
         self.catch_all = catch_all
         self.config: FlagConfig = {}
-        self.seen: Seen
+        self.seen: FlagSnapshot
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
         self.failure_note = FailureNote()
@@ -59,11 +59,11 @@ class RollingFlag:
 
     @classmethod
     def find(
-        cls, client: ManagementClient, target: Target, segment: str | None, catch_all: str | None = None
-    ) -> RollingFlag:
+        cls, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
+    ) -> ManagedFlag:
         """Look for the first time: 2 requests."""
         config = target.read(client)
-        flag = cls(client, Target(target.kind, id=config["id"]), segment, catch_all)
+        flag = cls(client, FlagRef(target.kind, id=config["id"]), segment, catch_all)
         flag.look(archived=bool(config.get("deleted")))
         return flag
 
@@ -102,7 +102,7 @@ class RollingFlag:
             named = find_segment(self.config, self.segment)
         return named.get("rolloutWeights") or {}
 
-    def since(self, memory: Memory) -> datetime:
+    def since(self, memory: RolloutState) -> datetime:
         """Since when it stands where it stands."""
         entry = since(self.seen)
         return (entry.at if entry else None) or memory.seen_first or self.now
@@ -114,14 +114,14 @@ class RollingFlag:
         """
         versions = self._read_versions()
         config = config_of(versions[0]) if versions else FlagConfig()
-        while position_of(config, self.segment) is None or "tags" not in config:
+        while exposure_of(config, self.segment) is None or "tags" not in config:
             newest, config = versions[:1], patiently(lambda: self.target.read(self.client))
             versions = self._read_versions()
             if versions[:1] == newest:  # else it may have been changed between the two
                 break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
 
-    def raise_to(self, percentage: int) -> Position:
+    def set_stage(self, percentage: int) -> Exposure:
         """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
 
         A disabled flag that says more than the stage is lowered first, and not yet enabled: where percentages wait for
@@ -131,13 +131,13 @@ class RollingFlag:
         was written between our look and our write; what they had set is put back.
 
         :returns: what was set
-        :raises OverwrittenError: when that was the very percentage or switch
+        :raises ConflictError: when that was the very percentage or switch
         """
         looked_at, version, stood = self.config, self.seen.newest_version, self.seen.position
         enabled = stood.enabled or stood.percentage <= percentage
         wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
         self._bring_to(wanted)
-        if (seconds := self.client.seconds_in_flight) > 0:
+        if (seconds := self.client.unresolved_write_seconds) > 0:
             # What got no answer in time may be carried out late. It must not come after the next write.
             time.sleep(seconds)
             self.look(archived=self.seen.archived)
@@ -146,9 +146,9 @@ class RollingFlag:
             looked_at, version = self.config, self.seen.newest_version
             sent = self._put_back(lost, percentage)
             lost = self._overwritten(looked_at, version, differing(looked_at, sent))
-        return Position(percentage, enabled)
+        return Exposure(percentage, enabled)
 
-    def lower_to(self, position: Position) -> None:
+    def roll_back_to(self, position: Exposure) -> None:
         """Roll back, and read it back.
 
         Where the flag is to be disabled it may have stood at a higher percentage before. That is not restored: a write
@@ -159,7 +159,7 @@ class RollingFlag:
         wanted: EditFields = {**self._fields_to_lower(percentage, position), "enabled": position.enabled}
         self._bring_to(wanted)
         lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
-        had = position_of(lost.config, self.segment) if lost is not None else None
+        had = exposure_of(lost.config, self.segment) if lost is not None else None
         if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
             self._bring_to(self._fields_of(lost.config))
             by = actor_name(lost.version.get("createdBy"))
@@ -196,12 +196,12 @@ class RollingFlag:
         return segments_stand and self._same_stand(theirs.config, now)
 
     def _same_stand(self, one: FlagConfig, other: FlagConfig) -> bool:
-        is_same_position = position_of(one, self.segment) == position_of(other, self.segment)
+        is_same_position = exposure_of(one, self.segment) == exposure_of(other, self.segment)
         return is_same_position and one.get("deleted", False) == other.get("deleted", False)
 
     def _put_back(self, lost: _Lost, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config
-        who, had = actor_name(theirs.get("createdBy")), position_of(config, self.segment)
+        who, had = actor_name(theirs.get("createdBy")), exposure_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
             wanted = percentage_fields(config, percentage, self.segment, self.catch_all)
@@ -213,7 +213,7 @@ class RollingFlag:
             self._bring_to(self._fields_of(config))
         except (EnsureError, ManagementApiError) as error:
             done = f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
-        raise OverwrittenError(
+        raise ConflictError(
             f"{who} changed {self.target} to {had} at the very moment at which it was to be raised to {percentage} % "
             f"(version {theirs.get('version')}, {theirs.get('createdAt')}). {done}; the rollout has stopped."
         )
@@ -224,14 +224,14 @@ class RollingFlag:
 
     def _fields_of(self, config: FlagConfig) -> EditFields:
         """What to write for the flag to stand as in this configuration."""
-        position = position_of(config, self.segment)
+        position = exposure_of(config, self.segment)
         fields = percentage_fields(config, position.percentage, self.segment, self.catch_all) if position else {}
         return {**fields, "enabled": bool(config.get("enabled"))}
 
     def _fields(self, percentage: float) -> EditFields:
         return percentage_fields(self.config, percentage, self.segment, self.catch_all)
 
-    def _fields_to_lower(self, percentage: float, position: Position) -> EditFields:
+    def _fields_to_lower(self, percentage: float, position: Exposure) -> EditFields:
         """The same; none where the segments cannot be sent back, and the flag is disabled, which takes it from all."""
         try:
             return self._fields(percentage)
@@ -245,7 +245,7 @@ class RollingFlag:
             self.look(archived=self.seen.archived)
             return self.config
 
-        patiently(lambda: bring_to(self.client, self.target, self.config, wanted, read=read))
+        patiently(lambda: apply_fields(self.client, self.target, self.config, wanted, read=read))
 
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})
@@ -253,16 +253,16 @@ class RollingFlag:
         tags = tags_of(config) or ()
         position = self._position(config)
         history = read_history(versions, self.segment, position)
-        self.seen = Seen(position, archived, history, tags, Audience.of(config, self.segment))
+        self.seen = FlagSnapshot(position, archived, history, tags, Audience.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
         versions = patiently(lambda: self.target.endpoints(self.client).versions(self.id))
         return sorted(versions, key=_number, reverse=True)
 
-    def _position(self, config: FlagConfig) -> Position:
+    def _position(self, config: FlagConfig) -> Exposure:
         if self.segment is not None:
             find_segment(config, self.segment)
-        position = position_of(config, self.segment)
+        position = exposure_of(config, self.segment)
         if position is None:
             raise MissingFieldError(
                 f"Amplitude does not show whether {self.target} is enabled, or its percentage. Nothing was changed."

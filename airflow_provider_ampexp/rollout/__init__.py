@@ -6,43 +6,43 @@ Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
 from __future__ import annotations
 
 from airflow_provider_ampexp.rollout._actions import (
-    Act,
-    AskForApproval,
-    Check,
-    Done,
+    Abort,
+    Action,
+    Complete,
     Preflight,
-    Raise,
+    RequestApproval,
     RollBack,
-    Stop,
+    RunGuardrails,
+    SetStage,
     Wait,
 )
-from airflow_provider_ampexp.rollout._analysis import Consequence, Streak
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._decision import decide
-from airflow_provider_ampexp.rollout._history import Position, Seen, position_of, read_history
-from airflow_provider_ampexp.rollout._plan import RolloutPlan, Stage, planned_stages
-from airflow_provider_ampexp.rollout._state import Memory
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
+from airflow_provider_ampexp.rollout._plan import RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 __all__ = [
-    "Act",
-    "AskForApproval",
+    "Abort",
+    "Action",
     "ChangeWindow",
-    "Check",
-    "Consequence",
-    "Done",
-    "Memory",
-    "Position",
+    "Complete",
+    "Exposure",
+    "FlagSnapshot",
+    "GuardrailPolicy",
+    "GuardrailStatus",
     "Preflight",
-    "Raise",
+    "RequestApproval",
     "RollBack",
     "RolloutPlan",
-    "Seen",
+    "RolloutState",
+    "RunGuardrails",
+    "SetStage",
     "Stage",
-    "Stop",
-    "Streak",
     "Wait",
     "decide",
-    "planned_stages",
-    "position_of",
+    "exposure_of",
+    "parse_stages",
     "read_history",
 ]

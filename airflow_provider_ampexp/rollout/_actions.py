@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from airflow_provider_ampexp.rollout._history import Position
-from airflow_provider_ampexp.rollout._plan import PlannedStage
+from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._plan import ResolvedStage
 
 
 @dataclass(frozen=True)
-class Raise:
+class SetStage:
     """Set this stage, and enable the flag where it is not."""
 
-    stage: PlannedStage
+    stage: ResolvedStage
     why: str
 
 
@@ -27,7 +27,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Check:
+class RunGuardrails:
     """Ask the guardrails."""
 
     why: str
@@ -41,7 +41,7 @@ class Preflight:
 
 
 @dataclass(frozen=True)
-class AskForApproval:
+class RequestApproval:
     """Ask a person, who has not been asked yet."""
 
     why: str
@@ -61,20 +61,20 @@ class RollBack:
     :param kept: where it is left, the reason for that
     """
 
-    to: Position | None
+    to: Exposure | None
     why: str
     kept: str = ""
 
 
 @dataclass(frozen=True)
-class Done:
+class Complete:
     """Nothing is left to do."""
 
     why: str
 
 
 @dataclass(frozen=True)
-class Stop:
+class Abort:
     """End for good and touch nothing."""
 
     cause: Literal[
@@ -93,21 +93,23 @@ class Stop:
     why: str
 
 
-Act: TypeAlias = Raise | Wait | Check | Preflight | AskForApproval | SwitchOffSticky | RollBack | Done | Stop
+Action: TypeAlias = (
+    SetStage | Wait | RunGuardrails | Preflight | RequestApproval | SwitchOffSticky | RollBack | Complete | Abort
+)
 
 
-def in_words(act: Act) -> str:
+def describe(act: Action) -> str:
     """What is being done, as a log line begins."""
     if isinstance(act, RollBack) and act.to is None:
         return f"Failing without a rollback ({act.kept})"
     names = {
-        Raise: "Raising",
+        SetStage: "Raising",
         Wait: "Waiting",
-        Check: "Checking",
+        RunGuardrails: "Checking",
         Preflight: "Preflight",
-        AskForApproval: "Asking",
+        RequestApproval: "Asking",
         SwitchOffSticky: "Switching sticky bucketing off",
         RollBack: "Rolling back",
-        Stop: "Stopping",
+        Abort: "Stopping",
     }
-    return names.get(type(act), "Done")
+    return names.get(type(act), "Complete")

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 
-Verdict: TypeAlias = Literal["pass", "fail", "inconclusive", "error"]
+CheckStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "error"]
 """``error`` is a guardrail that raised: it says nothing about the feature, so it is neither a fail nor a pass."""
 
 Effect: TypeAlias = Literal["rollback", "hold"]
@@ -21,12 +21,12 @@ Effect: TypeAlias = Literal["rollback", "hold"]
 AnswerEffect: TypeAlias = Literal["rollback", "hold", "wait"]
 """What one answer may ask for instead. ``wait`` is too early to count: nothing is raised, and no limit draws nearer."""
 
-Acts: TypeAlias = Literal["go", "wait", "hold", "roll back"]
+Decision: TypeAlias = Literal["go", "wait", "hold", "roll back"]
 """In rising order: raise, ask again first, do not raise, take it down."""
 
 
 @dataclass(frozen=True)
-class Consequence:
+class GuardrailPolicy:
     """What a guardrail does to its rollout, and after how many answers in a row.
 
     :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
@@ -55,7 +55,7 @@ class Consequence:
 
 
 @dataclass(frozen=True)
-class Streak:
+class GuardrailStatus:
     """What is remembered of one guardrail at a stage: its last answer, and how many of that kind there were in a row.
 
     :param name: the guardrail's
@@ -71,8 +71,8 @@ class Streak:
     """
 
     name: str
-    consequence: Consequence
-    verdict: Verdict | None = None
+    consequence: GuardrailPolicy
+    verdict: CheckStatus | None = None
     fails: int = 0
     inconclusives: int = 0
     errors: int = 0
@@ -82,8 +82,8 @@ class Streak:
     effect: AnswerEffect | None = None
 
     def counted(
-        self, verdict: Verdict, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
-    ) -> Streak:
+        self, verdict: CheckStatus, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
+    ) -> GuardrailStatus:
         """One answer more. Any other verdict ends the others' rows."""
         counts = effect != "wait"
         return replace(
@@ -99,14 +99,14 @@ class Streak:
         )
 
     @property
-    def acts(self) -> Acts:
+    def acts(self) -> Decision:
         """What this guardrail wants of the rollout now."""
         if self.consequence.dry_run or self.verdict == "pass":
             return "go"
         return self._would_act
 
     @property
-    def _would_act(self) -> Acts:
+    def _would_act(self) -> Decision:
         count, limit = self._row
         if count < limit:
             return "wait"
@@ -140,23 +140,23 @@ class Streak:
         return {**asdict(self), "at": self.at.isoformat() if self.at else None}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Streak:
+    def from_json(cls, told: Mapping[str, Any]) -> GuardrailStatus:
         """Read what :meth:`as_json` wrote, in this version or another one: a missing key has its default."""
         known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
         limits = told.get("consequence") or {}
-        known["consequence"] = Consequence(
-            **{field.name: limits[field.name] for field in fields(Consequence) if field.name in limits}
+        known["consequence"] = GuardrailPolicy(
+            **{field.name: limits[field.name] for field in fields(GuardrailPolicy) if field.name in limits}
         )
         known["at"] = datetime.fromisoformat(told["at"]) if told.get("at") else None
         return cls(**{"name": "", **known})
 
 
-def joined(streaks: Iterable[Streak]) -> tuple[Acts, str]:
+def aggregate(streaks: Iterable[GuardrailStatus]) -> tuple[Decision, str]:
     """What all guardrails together want, and why: the gravest wins (roll back, hold, wait, go).
 
     :returns: ``go`` when there is none
     """
     listed = list(streaks)
-    none: Acts = "go"
-    acts = max((one.acts for one in listed), key=get_args(Acts).index, default=none)
+    none: Decision = "go"
+    acts = max((one.acts for one in listed), key=get_args(Decision).index, default=none)
     return acts, "; ".join(str(one) for one in listed if one.acts == acts)

@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias, get_args
 from airflow_provider_ampexp._validate import nearest
 from airflow_provider_ampexp.client._errors import InvalidInputError
 
-OnRefusal: TypeAlias = Literal["hold", "rollback"]
+OnReject: TypeAlias = Literal["hold", "rollback"]
 
 
 @dataclass(frozen=True)
-class Approval:
+class ApprovalPolicy:
     """Which stage needs one, and what follows where it is not given.
 
     :param before: the percentage that is not set without it
@@ -25,21 +25,21 @@ class Approval:
 
     before: int
     timeout: timedelta | None = None
-    on_reject: OnRefusal = "rollback"
-    on_no_answer: OnRefusal = "hold"
+    on_reject: OnReject = "rollback"
+    on_no_answer: OnReject = "hold"
 
     def __post_init__(self) -> None:
         for field in ("on_reject", "on_no_answer"):
             given = getattr(self, field)
-            if given not in get_args(OnRefusal):
-                meant = nearest(given, get_args(OnRefusal))
+            if given not in get_args(OnReject):
+                meant = nearest(given, get_args(OnReject))
                 raise InvalidInputError(field, f"expected 'hold' or 'rollback', got {given!r}{meant}")
         if self.timeout is not None and self.timeout <= timedelta(0):
             raise InvalidInputError("approval_timeout", "must be more than nothing")
 
 
 @dataclass(frozen=True)
-class Response:
+class ApprovalResponse:
     """What somebody answered."""
 
     approved: bool

@@ -11,35 +11,35 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from airflow_provider_ampexp.rollout._actions import (
-    Act,
-    AskForApproval,
-    Check,
-    Done,
+    Abort,
+    Action,
+    Complete,
     Preflight,
-    Raise,
+    RequestApproval,
     RollBack,
-    Stop,
+    RunGuardrails,
+    SetStage,
     SwitchOffSticky,
     Wait,
 )
-from airflow_provider_ampexp.rollout._analysis import joined
-from airflow_provider_ampexp.rollout._evaluation import View
-from airflow_provider_ampexp.rollout._history import Change, Seen, changes, made_since
-from airflow_provider_ampexp.rollout._plan import RolloutPlan, in_words
-from airflow_provider_ampexp.rollout._state import Memory
+from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._history import ExposureChange, FlagSnapshot, exposure_changes, made_since
+from airflow_provider_ampexp.rollout._plan import RolloutPlan, format_duration
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
-_REMIND = timedelta(hours=12)
+_MAX_WAIT = timedelta(hours=12)
 
 
-def decide(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> Act:
+def decide(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime) -> Action:
     """Decide the one next act.
 
     :param seen: the flag and its history, just read
     :param memory: what this run knows besides; brought up to date by the caller with ``memory.looked`` afterwards
     :param now: the service's clock
     """
-    view = View(plan, seen, memory, now)
+    view = Evaluation(plan, seen, memory, now)
     for rule in _RULES:
         act = rule(view)
         if act is not None:
@@ -47,18 +47,18 @@ def decide(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> Act:
     raise AssertionError("the last rule always decides")
 
 
-def audience_drift(plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime) -> list[str]:
+def audience_drift(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime) -> list[str]:
     """Name the changes of the audience since the last look, for the log of a rollout that adopts them."""
-    return View(plan, seen, memory, now).audience_drift
+    return Evaluation(plan, seen, memory, now).audience_drift
 
 
-def _stop_when_archived(view: View) -> Act | None:
+def _abort_when_archived(view: Evaluation) -> Action | None:
     if not view.seen.archived:
         return None
-    return Stop("archived", "the flag is archived, so that it reaches nobody")
+    return Abort("archived", "the flag is archived, so that it reaches nobody")
 
 
-def _put_back_what_was_written_over(view: View) -> Act | None:
+def _restore_overwritten_edit(view: Evaluation) -> Action | None:
     """An attempt raised the flag at the very moment at which somebody lowered it, and did not live to put that back."""
     if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
         return None
@@ -69,109 +69,111 @@ def _put_back_what_was_written_over(view: View) -> Act | None:
     return RollBack(theirs.after, why)
 
 
-def _stop_at_what_happened_unseen(view: View) -> Act | None:
+def _abort_on_unseen_change(view: Evaluation) -> Action | None:
     """Whoever takes over a run must neither begin again what it has taken down, nor undo what somebody else did."""
     if not view.is_first_look or view.memory.run_began is None:
         return None
-    for change in changes(view.seen.history, view.memory.run_began):
+    for change in exposure_changes(view.seen.history, view.memory.run_began):
         if view.was_ours(change):
             continue
         if change.lowers:
             why = f" ({view.memory.failed})" if view.memory.failed else ""
-            return Stop(
+            return Abort(
                 "rolled back", f"since this run began, the flag was lowered {change}{why}; a retry does not undo that"
             )
         if change.raises and view.plan.on_drift == "stop":
-            return Stop("drift", f"since this run began, the flag was changed {change}{_with_own_key(view, [change])}")
+            return Abort("drift", f"since this run began, the flag was changed {change}{_with_own_key(view, [change])}")
     return None
 
 
-def _stop_at_a_raise_that_nobody_can_tell(view: View) -> Act | None:
+def _abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
     """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
     if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None or view.written_over is None:
         return None
     theirs, raised = view.written_over
     if _raised_before(view, theirs):
         return None
-    return Stop(
+    return Abort(
         "unknown",
         f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
         "stage. Nobody can tell whether that is somebody's wish, or was this rollout's, which had not seen it",
     )
 
 
-def _stop_at_a_version_that_tells_nothing(view: View) -> Act | None:
+def _abort_on_empty_version(view: Evaluation) -> Action | None:
     """A retry needs to know what it would undo."""
     if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
         return None
     hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
     if hidden is None:
         return None
-    return Stop("unknown", f"{hidden} does not show where the flag stood, so nobody can tell what a retry would undo")
+    return Abort("unknown", f"{hidden} does not show where the flag stood, so nobody can tell what a retry would undo")
 
 
-def _stop_when_rolled_back_by_another_attempt(view: View) -> Act | None:
+def _abort_when_already_rolled_back(view: Evaluation) -> Action | None:
     """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
-    back = next((move for move in view.moves if move.lowers and move.entry.by == view.before.hand), None)
+    back = next((move for move in view.external_changes if move.lowers and move.entry.by == view.before.hand), None)
     if view.is_first_look or back is None:
         return None
-    return Stop("rolled back", f"the flag was lowered {back}, by another attempt of this task or with its key")
+    return Abort("rolled back", f"the flag was lowered {back}, by another attempt of this task or with its key")
 
 
-def _stop_when_changed_by_someone(view: View) -> Act | None:
-    if not view.is_moved:
+def _abort_on_external_change(view: Evaluation) -> Action | None:
+    if not view.has_external_change:
         return None
-    who = ", then ".join(map(str, view.moves)) or f"to {view.seen.position}"
-    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.moves)}"
-    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.moves))):
-        return Stop("disabled", f"{why}{_failed_before(view)}")
+    who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.position}"
+    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.external_changes)}"
+    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.external_changes))):
+        return Abort("disabled", f"{why}{_failed_before(view)}")
     if view.plan.on_drift == "stop":
-        return Stop("drift", f"{why}{_failed_before(view)}")
+        return Abort("drift", f"{why}{_failed_before(view)}")
     return None
 
 
-def _stop_when_disabled(view: View) -> Act | None:
+def _abort_when_disabled(view: Evaluation) -> Action | None:
     if view.seen.position.enabled or view.plan.enable:
         return None
-    return Stop("disabled", "the flag is disabled, and this rollout is told not to enable it")
+    return Abort("disabled", "the flag is disabled, and this rollout is told not to enable it")
 
 
-def _finish_a_rollback(view: View) -> Act | None:
+def _finish_a_rollback(view: Evaluation) -> Action | None:
     """An attempt decided on it and died. What the guardrails say by now does not matter."""
     return _rolled_back(view, view.memory.failed) if view.memory.failed else None
 
 
-def _roll_back_when_failed(view: View) -> Act | None:
+def _roll_back_when_failed(view: Evaluation) -> Action | None:
     return _rolled_back(view, view.said) if view.acts == "roll back" else None
 
 
-def _stop_when_the_audience_changed(view: View) -> Act | None:
+def _abort_on_audience_drift(view: Evaluation) -> Action | None:
     """After the rollbacks: a lower percentage overrules nobody who changed the audience."""
     if view.plan.on_drift != "stop" or not (drift := view.audience_drift):
         return None
-    return Stop("drift", f"the audience was changed during the rollout: {'; '.join(drift)}")
+    return Abort("drift", f"the audience was changed during the rollout: {'; '.join(drift)}")
 
 
-def _refuse_without_a_start(view: View) -> Act | None:
+def _refuse_without_a_start(view: Evaluation) -> Action | None:
     """Nobody gets the feature from a rollout that could not take it back."""
     if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
         return None
-    return Stop(
+    return Abort(
         "unknown",
         f"rollback={view.plan.rollback!r} takes the flag to where it stood before this rollout, and the flag's history "
         "does not tell where that was. Name a percentage as rollback=, or 'off'",
     )
 
 
-def _check_first(view: View) -> Act | None:
+def _check_first(view: Evaluation) -> Action | None:
     if not view.is_checked_first:
         return None
     if view.is_first_look:
-        return Check("an automatic retry asks the guardrails before it goes on")
-    return Check("another attempt of this task may have set this stage; the guardrails are asked before that counts")
+        return RunGuardrails("an automatic retry asks the guardrails before it goes on")
+    return RunGuardrails(
+        "another attempt of this task may have set this stage; the guardrails are asked before that counts"
+    )
 
 
-def _end_when_not_approved(view: View) -> Act | None:
+def _end_when_not_approved(view: Evaluation) -> Action | None:
     approval, response, due = view.plan.approval, view.memory.response, view.answer_is_due
     if approval is None:
         return None
@@ -183,120 +185,120 @@ def _end_when_not_approved(view: View) -> Act | None:
         why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
     else:
         return None
-    return _rolled_back(view, why) if then == "rollback" else Stop(cause, why)
+    return _rolled_back(view, why) if then == "rollback" else Abort(cause, why)
 
 
-def _done_when_approved(view: View) -> Act | None:
+def _done_when_approved(view: Evaluation) -> Action | None:
     if view.plan.approval is None:
         return None
     if view.percentage >= view.plan.approval.before:
-        return Done(f"{view.plan.approval.before} % is reached already, and needs no approval any more")
+        return Complete(f"{view.plan.approval.before} % is reached already, and needs no approval any more")
     if view.memory.response is None:
         return None
-    return Done(f"{view.memory.response.by} approved {view.plan.approval.before} %")
+    return Complete(f"{view.memory.response.by} approved {view.plan.approval.before} %")
 
 
-def _done_when_beyond_the_last_stage(view: View) -> Act | None:
+def _done_when_beyond_the_last_stage(view: Evaluation) -> Action | None:
     if view.plan.approval is not None or view.next_stage is not None or view.is_own_stage:
         return None
-    return Done("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
+    return Complete("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
 
 
-def _switch_off_sticky_bucketing(view: View) -> Act | None:
+def _switch_off_sticky_bucketing(view: Evaluation) -> Action | None:
     if not (view.is_sticky and view.is_first_look and view.plan.sticky == "switch_off"):
         return None
     return SwitchOffSticky("it would keep users in whom a rollback is to take out")
 
 
-def _stop_when_sticky(view: View) -> Act | None:
+def _abort_when_sticky(view: Evaluation) -> Action | None:
     if not view.is_sticky:
         return None
-    return Stop(
+    return Abort(
         "sticky",
         "sticky bucketing is on: users keep the variant that they got once, so that a lower percentage would take the "
         "feature from nobody. Set rollback='off' (or 'hold'), or set sticky='switch_off'",
     )
 
 
-def _stop_when_decided_against(view: View) -> Act | None:
+def _abort_when_decided_against(view: Evaluation) -> Action | None:
     if not view.seen.audience.is_decided_against or view.plan.decided == "ignore":
         return None
-    return Stop("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
+    return Abort("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
 
 
-def _stop_when_behind(view: View) -> Act | None:
+def _abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
     """Where stages are tasks of their own, none of them sets a stage over the head of another one."""
     before = view.stage_before
     if view.plan.only is None or before is None or view.percentage >= before.percentage:
         return None
-    return Stop(
+    return Abort(
         "behind", f"{before.percentage} % comes before this stage. Clear the task of that stage, or an earlier one"
     )
 
 
-def _check_when_due(view: View) -> Act | None:
-    if not view.is_checked or view.may_go_on or view.now < view.check_is_due:
+def _check_when_due(view: Evaluation) -> Action | None:
+    if not view.is_checked or view.guardrails_passed or view.now < view.check_is_due:
         return None
-    return Check("a check is due during the soak" if view.is_soaking else "the stage has soaked")
+    return RunGuardrails("a check is due during the soak" if view.is_soaking else "the stage has soaked")
 
 
-def _end_when_held_too_long(view: View) -> Act | None:
+def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
     limit = view.plan.hold_timeout
     if limit is None or not view.is_held_too_long:
         return None
-    why = f"the guardrails have held it for {in_words(limit)} ({view.said})"
-    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Stop("held", why)
+    why = f"the guardrails have held it for {format_duration(limit)} ({view.said})"
+    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Abort("held", why)
 
 
-def _wait_while_soaking(view: View) -> Act | None:
+def _wait_while_soaking(view: Evaluation) -> Action | None:
     if not view.is_soaking:
         return None
     return Wait(_or_check(view, view.soak_ends), f"{_next(view)} not before {_utc(view.soak_ends)}: it is soaking")
 
 
-def _wait_while_not_passed(view: View) -> Act | None:
-    if view.may_go_on:
+def _wait_while_not_passed(view: Evaluation) -> Action | None:
+    if view.guardrails_passed:
         return None
     return Wait(view.check_is_due, f"{_next(view)} not before the guardrails pass ({view.said}); asked again then")
 
 
-def _ask_for_approval(view: View) -> Act | None:
+def _ask_for_approval(view: Evaluation) -> Action | None:
     """Only now: nobody is asked to approve what has not soaked, or does not pass."""
     if view.is_answered or view.memory.asked_at is not None:
         return None
-    return AskForApproval(f"{_next(view)} and somebody has to approve it")
+    return RequestApproval(f"{_next(view)} and somebody has to approve it")
 
 
-def _wait_while_not_answered(view: View) -> Act | None:
+def _wait_while_not_answered(view: Evaluation) -> Action | None:
     approval = view.plan.approval
     if approval is None or view.is_answered:
         return None
-    until = _or_check(view, view.now + _REMIND)
+    until = _or_check(view, view.now + _MAX_WAIT)
     due = view.answer_is_due
     return Wait(min(until, due) if due else until, f"{_next(view)} not before somebody approves it")
 
 
-def _done_after_the_last_stage(view: View) -> Act | None:
+def _done_after_the_last_stage(view: Evaluation) -> Action | None:
     if view.next_stage is not None:
         return None
-    return Done("the last stage is reached, and has soaked if it had to")
+    return Complete("the last stage is reached, and has soaked if it had to")
 
 
-def _preflight(view: View) -> Act | None:
+def _preflight(view: Evaluation) -> Action | None:
     """Only where no check comes first, so that users would get the feature before a guardrail was ever asked."""
     if not view.memory.preflight_owed or view.stage is not None:
         return None
     return Preflight(f"{_next(view)} but first the guardrails have to be able to answer")
 
 
-def _wait_while_held(view: View) -> Act | None:
+def _wait_while_held(view: Evaluation) -> Action | None:
     if not view.is_held:
         return None
     why = f"{_next(view)} not while the flag has the tag {view.plan.hold_tag!r}: a person holds it"
-    return Wait(_or_check(view, view.now + _REMIND), why)
+    return Wait(_or_check(view, view.now + _MAX_WAIT), why)
 
 
-def _wait_for_the_window(view: View) -> Act | None:
+def _wait_for_the_window(view: Evaluation) -> Action | None:
     window = view.plan.window
     if window is None or window.is_open(view.now):
         return None
@@ -304,37 +306,37 @@ def _wait_for_the_window(view: View) -> Act | None:
     return Wait(_or_check(view, opens), f"{_next(view)} not before the window opens, {window.shown(opens)}")
 
 
-def _raise(view: View) -> Act | None:
+def _raise(view: Evaluation) -> Action | None:
     stage = view.next_stage
     assert stage is not None
     if view.stage is None:
-        return Raise(stage, f"the next stage is {stage.percentage} %")
-    return Raise(stage, f"to {stage.percentage} %, since it has soaked from {_utc(view.began)} on")
+        return SetStage(stage, f"the next stage is {stage.percentage} %")
+    return SetStage(stage, f"to {stage.percentage} %, since it has soaked from {_utc(view.began)} on")
 
 
-_RULES: tuple[Callable[[View], Act | None], ...] = (
-    _stop_when_archived,
-    _put_back_what_was_written_over,
-    _stop_at_a_raise_that_nobody_can_tell,
-    _stop_at_a_version_that_tells_nothing,
-    _stop_at_what_happened_unseen,
-    _stop_when_rolled_back_by_another_attempt,
-    _stop_when_changed_by_someone,
-    _stop_when_disabled,
+_RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
+    _abort_when_archived,
+    _restore_overwritten_edit,
+    _abort_on_ambiguous_set_stage,
+    _abort_on_empty_version,
+    _abort_on_unseen_change,
+    _abort_when_already_rolled_back,
+    _abort_on_external_change,
+    _abort_when_disabled,
     _finish_a_rollback,
     _roll_back_when_failed,
     _end_when_not_approved,
-    _stop_when_the_audience_changed,
+    _abort_on_audience_drift,
     _done_when_approved,
     _refuse_without_a_start,
     _check_first,
     _done_when_beyond_the_last_stage,
-    _stop_when_decided_against,
+    _abort_when_decided_against,
     _switch_off_sticky_bucketing,
-    _stop_when_sticky,
-    _stop_when_behind,
+    _abort_when_sticky,
+    _abort_when_predecessor_not_set,
     _check_when_due,
-    _end_when_held_too_long,
+    _end_when_hold_timed_out,
     _wait_while_soaking,
     _wait_while_not_passed,
     _ask_for_approval,
@@ -347,36 +349,36 @@ _RULES: tuple[Callable[[View], Act | None], ...] = (
 )
 
 
-def _rolled_back(view: View, why: str) -> RollBack:
+def _rolled_back(view: Evaluation, why: str) -> RollBack:
     target = view.rollback_target
     return RollBack(target, why, "" if target else view.why_not_lowered)
 
 
-def _raised_before(view: View, theirs: Change) -> bool:
+def _raised_before(view: Evaluation, theirs: ExposureChange) -> bool:
     """Whether this run had raised the flag before somebody changed it."""
     first = view.first_own_step
     return first is not None and first.entry.version < theirs.entry.version
 
 
-def _with_own_key(view: View, moves: Iterable[Change]) -> str:
+def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) -> str:
     """A hint for a person who looks for the one who did it: a key is a name for many tasks."""
-    if not any(view.shares_the_key(move) for move in moves):
+    if not any(view.shares_the_key(move) for move in external_changes):
         return ""
     return ", with this connection's own key: another task or run that shares it did it"
 
 
-def _failed_before(view: View) -> str:
+def _failed_before(view: Evaluation) -> str:
     """What the guardrails had said where it stood before, for whoever reads why it stopped."""
-    acts, said = joined(view.before.streaks)
+    acts, said = aggregate(view.before.streaks)
     return f"; the guardrails had failed ({said})" if acts == "roll back" else ""
 
 
-def _or_check(view: View, until: datetime) -> datetime:
+def _or_check(view: Evaluation, until: datetime) -> datetime:
     """Guardrails are asked on, whatever is waited for."""
     return min(until, view.check_is_due) if view.is_checked else until
 
 
-def _next(view: View) -> str:
+def _next(view: Evaluation) -> str:
     approval, stage = view.plan.approval, view.next_stage
     after = approval.before if approval else stage.percentage if stage else None
     return "it ends here," if after is None else f"{after} % comes next,"

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from airflow_provider_ampexp.rollout._analysis import joined
+from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._audience import changed_fields
-from airflow_provider_ampexp.rollout._history import Change, Position, Seen, audience_changes, changes, since
+from airflow_provider_ampexp.rollout._history import (
+    Exposure,
+    ExposureChange,
+    FlagSnapshot,
+    audience_changes,
+    exposure_changes,
+    since,
+)
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
-from airflow_provider_ampexp.rollout._plan import PlannedStage, RolloutPlan
-from airflow_provider_ampexp.rollout._state import Memory
+from airflow_provider_ampexp.rollout._plan import ResolvedStage, RolloutPlan
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 
-class View:
+class Evaluation:
     """A plan, a flag as it was just seen, and what is remembered, at one moment of the service's clock."""
 
     def __init__(
-        self, plan: RolloutPlan, seen: Seen, memory: Memory, now: datetime, finished: Collection[int] = ()
+        self, plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime, finished: Collection[int] = ()
     ) -> None:
         self.plan = plan
         self.seen = seen
@@ -25,7 +32,7 @@ class View:
         self.before = memory
         self.memory = memory.looked(plan, seen, now)
         self.is_first_look = memory.left_at is None
-        self.acts, self.said = joined(self.memory.streaks)
+        self.acts, self.said = aggregate(self.memory.streaks)
         self.own_steps = OwnSteps(plan, seen.history, finished)
         self.first_own_step = self.own_steps.first(self.memory.run_began)
 
@@ -37,7 +44,7 @@ class View:
         return self.seen.position.reached
 
     @property
-    def stage(self) -> PlannedStage | None:
+    def stage(self) -> ResolvedStage | None:
         """The stage that it stands on."""
         return self.plan.stage_at(self.percentage)
 
@@ -47,7 +54,7 @@ class View:
         return self.stage in self.plan.own_stages
 
     @property
-    def next_stage(self) -> PlannedStage | None:
+    def next_stage(self) -> ResolvedStage | None:
         """The stage to be set next."""
         return next((one for one in self.plan.own_stages if one.percentage > self.percentage), None)
 
@@ -58,7 +65,7 @@ class View:
         return (entry.at if entry else None) or self.memory.seen_first or self.now
 
     @property
-    def stage_before(self) -> PlannedStage | None:
+    def stage_before(self) -> ResolvedStage | None:
         """The stage that comes before the next one: where stages are tasks of their own, another one's."""
         return self.plan.highest_below(self.next_stage.percentage) if self.next_stage else None
 
@@ -105,7 +112,7 @@ class View:
         if self.is_first_look:
             is_last = self.ends_without_soak and self.is_own_stage and self.first_own_step is not None
             return self.memory.is_retry and (self.is_checked or is_last)
-        return self.is_own_stage and bool(self._since_last_look) and not self.moves
+        return self.is_own_stage and bool(self._since_last_look) and not self.external_changes
 
     @property
     def ends_without_soak(self) -> bool:
@@ -135,7 +142,7 @@ class View:
         return asked is not None and self.hold_ends is not None and self.hold_ends <= asked
 
     @property
-    def may_go_on(self) -> bool:
+    def guardrails_passed(self) -> bool:
         """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
         if not self.is_checked:
             return True
@@ -170,24 +177,26 @@ class View:
         return self.plan.hold_tag in self.seen.tags
 
     @property
-    def is_moved(self) -> bool:
+    def has_external_change(self) -> bool:
         """Whether somebody else moved the flag since the last look, be it there and back."""
         if self.is_first_look:
             return False
         is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
-        return bool(self.moves) or (self.seen.position != self.before.left_at and not is_explained)
+        return bool(self.external_changes) or (self.seen.position != self.before.left_at and not is_explained)
 
     @property
-    def moves(self) -> list[Change]:
+    def external_changes(self) -> list[ExposureChange]:
         """What somebody else changed since the last look, oldest first, as far as the history tells."""
         return [change for change in self._since_last_look if not self._is_our_own_twin(change)]
 
     @property
-    def _since_last_look(self) -> list[Change]:
+    def _since_last_look(self) -> list[ExposureChange]:
         version = self.before.version
-        return [one for one in changes(self.seen.history) if version is not None and one.entry.version > version]
+        return [
+            one for one in exposure_changes(self.seen.history) if version is not None and one.entry.version > version
+        ]
 
-    def _is_our_own_twin(self, change: Change) -> bool:
+    def _is_our_own_twin(self, change: ExposureChange) -> bool:
         """Whether another attempt of this very task, which may live on after a crash, may have taken a step.
 
         Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
@@ -197,10 +206,10 @@ class View:
             return False
         if not self.plan.checked:
             return True
-        asks_to_stay, _ = joined(self.before.streaks)
+        asks_to_stay, _ = aggregate(self.before.streaks)
         return asks_to_stay == "go" and change == self._since_last_look[0]
 
-    def was_ours(self, change: Change) -> bool:
+    def was_ours(self, change: ExposureChange) -> bool:
         """Whether a change since the run began may be its own step, or led to where it first raised from."""
         first = self.first_own_step
         if first is None:
@@ -208,19 +217,19 @@ class View:
         is_own = change.entry.by == first.entry.by and self.own_steps.could_make(change)
         return is_own or change.entry.version < first.entry.version
 
-    def shares_the_key(self, change: Change) -> bool:
+    def shares_the_key(self, change: ExposureChange) -> bool:
         """Whether a change was made under the name by which the service knows this rollout's own changes."""
         hand = self.before.hand or (self.first_own_step.entry.by if self.first_own_step else None)
         return change.entry.by == hand
 
     @property
-    def written_over(self) -> tuple[Change, Change] | None:
+    def written_over(self) -> tuple[ExposureChange, ExposureChange] | None:
         """What somebody had lowered, unseen, when this run's newest raise came over it; and that raise.
 
         A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
         run's at all can be told if there was one before it.
         """
-        *_, theirs, ours = (None, None, *changes(self.seen.history, self.memory.run_began))
+        *_, theirs, ours = (None, None, *exposure_changes(self.seen.history, self.memory.run_began))
         if theirs is None or ours is None or ours.after != self.seen.position or not theirs.lowers:
             return None
         first = self.first_own_step
@@ -271,7 +280,7 @@ class View:
     # where a rollback takes it
 
     @property
-    def rollback_target(self) -> Position | None:
+    def rollback_target(self) -> Exposure | None:
         """Never above where it stands; ``None`` leaves it there."""
         wanted = self._rollback_wants
         return wanted if wanted is not None and wanted.exposure < self.seen.position.exposure else None
@@ -298,19 +307,19 @@ class View:
         return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
 
     @property
-    def _rollback_wants(self) -> Position | None:
+    def _rollback_wants(self) -> Exposure | None:
         rollback = self.plan.rollback
         if rollback == "hold":
             return None
         if rollback == "off":
-            return Position(0, enabled=False)
+            return Exposure(0, enabled=False)
         if self._goes_to_the_start:
             return self.memory.origin
         if rollback == "previous":
             below = self.plan.highest_below(self.seen.position.percentage)
-            return Position(below.percentage, enabled=True) if below else None
+            return Exposure(below.percentage, enabled=True) if below else None
         assert isinstance(rollback, int)
-        return Position(rollback, enabled=True)
+        return Exposure(rollback, enabled=True)
 
     @property
     def _goes_to_the_start(self) -> bool:

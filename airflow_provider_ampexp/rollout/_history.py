@@ -24,7 +24,7 @@ from airflow_provider_ampexp.rollout._audience import Audience
 
 
 @dataclass(frozen=True)
-class Position:
+class Exposure:
     """Where a flag stands."""
 
     percentage: float
@@ -45,12 +45,12 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Seen:
+class FlagSnapshot:
     """A flag as it was looked at, with its history, newest first."""
 
-    position: Position
+    position: Exposure
     archived: bool = False
-    history: tuple[Entry, ...] = ()
+    history: tuple[VersionEntry, ...] = ()
     tags: tuple[str, ...] = ()
     audience: Audience = field(default_factory=Audience)
 
@@ -61,13 +61,13 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Entry:
+class VersionEntry:
     """One version. ``position`` is ``None`` where the version does not show it; ``audience`` has what it shows."""
 
     version: int
     at: datetime | None
     by: str
-    position: Position | None
+    position: Exposure | None
     tags: tuple[str, ...] = ()
     audience: Audience = field(default_factory=Audience)
 
@@ -76,12 +76,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Change:
+class ExposureChange:
     """From one position to another, and the version that made it."""
 
-    before: Position
-    after: Position
-    entry: Entry
+    before: Exposure
+    after: Exposure
+    entry: VersionEntry
 
     @property
     def lowers(self) -> bool:
@@ -96,7 +96,7 @@ class Change:
         return f"from {self.before} to {self.after} by {self.entry.by} at {_moment(self.entry.at)}"
 
 
-def position_of(config: FlagConfig, segment: str | None) -> Position | None:
+def exposure_of(config: FlagConfig, segment: str | None) -> Exposure | None:
     """Where a configuration stands; ``None`` when it does not say. What is archived is as good as disabled."""
     config = without_odd_fields(config)
     percentage: Any = config.get("rolloutPercentage")
@@ -106,22 +106,22 @@ def position_of(config: FlagConfig, segment: str | None) -> Position | None:
     enabled = config.get("enabled")
     if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
         return None
-    return Position(percentage, enabled and not config.get("deleted"))
+    return Exposure(percentage, enabled and not config.get("deleted"))
 
 
 def read_history(
-    versions: Iterable[Version], segment: str | None = None, present: Position | None = None
-) -> tuple[Entry, ...]:
+    versions: Iterable[Version], segment: str | None = None, present: Exposure | None = None
+) -> tuple[VersionEntry, ...]:
     """Read versions into entries, newest first. Numbers may have gaps.
 
     :param present: where the flag stands, and so its newest version, should that not show it
     """
     entries = [
-        Entry(
+        VersionEntry(
             version=version_number(version),
             at=parse_timestamp(version.get("createdAt")),
             by=actor_name(version.get("createdBy")),
-            position=position_of(config, segment),
+            position=exposure_of(config, segment),
             tags=tags_of(config) or (),
             audience=Audience.of(config, segment),
         )
@@ -134,7 +134,7 @@ def read_history(
     return tuple(entries)
 
 
-def since(seen: Seen) -> Entry | None:
+def since(seen: FlagSnapshot) -> VersionEntry | None:
     """Where the present position began: the oldest of the newest unbroken run of versions that have it.
 
     One that does not show its time is left out, which makes the run shorter, never longer. ``None`` when the history is
@@ -148,22 +148,22 @@ def since(seen: Seen) -> Entry | None:
     return began
 
 
-def changes(history: tuple[Entry, ...], after: datetime | None = None) -> Iterator[Change]:
+def exposure_changes(history: tuple[VersionEntry, ...], after: datetime | None = None) -> Iterator[ExposureChange]:
     """Yield the changes of position, oldest first; with ``after`` only those made then or later.
 
     A version that does not show its position is passed over: the next one that does is compared with the one before.
     One that does not show its time counts as late, so that nothing is overlooked.
     """
-    before: Position | None = None
+    before: Exposure | None = None
     for entry in reversed(history):
         if entry.position is None:
             continue
         if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
-            yield Change(before, entry.position, entry)
+            yield ExposureChange(before, entry.position, entry)
         before = entry.position
 
 
-def audience_changes(history: tuple[Entry, ...], accepted: int) -> Iterator[tuple[str, Entry]]:
+def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterator[tuple[str, VersionEntry]]:
     """Yield each change of the audience that is drift, oldest first, with the version that made it.
 
     :param accepted: the number of the version whose audience was accepted last
@@ -181,7 +181,7 @@ def audience_changes(history: tuple[Entry, ...], accepted: int) -> Iterator[tupl
                 yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
 
 
-def made_since(history: tuple[Entry, ...], moment: datetime) -> tuple[Entry, ...]:
+def made_since(history: tuple[VersionEntry, ...], moment: datetime) -> tuple[VersionEntry, ...]:
     """The versions made at a moment or later, and the one before them, if they are any; newest first.
 
     One that does not show its time counts as late, so that nothing is overlooked.

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from airflow_provider_ampexp.rollout._history import Change, Entry, Position, Seen, changes, since
+from airflow_provider_ampexp.rollout._history import (
+    Exposure,
+    ExposureChange,
+    FlagSnapshot,
+    VersionEntry,
+    exposure_changes,
+    since,
+)
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 
 # A raise that was decided inside the window may be carried out a moment after it has closed.
@@ -28,10 +35,10 @@ class OwnSteps:
     """
 
     plan: RolloutPlan
-    history: tuple[Entry, ...]
+    history: tuple[VersionEntry, ...]
     finished: Collection[int] = ()
 
-    def could_make(self, change: Change) -> bool:
+    def could_make(self, change: ExposureChange) -> bool:
         """Whether a task of this rollout may have made a change: the next stage, at its time, and nothing else."""
         return (
             is_next_stage(self.plan, change)
@@ -41,19 +48,19 @@ class OwnSteps:
             and not self._was_held(change)
         )
 
-    def first(self, began: datetime | None) -> Change | None:
+    def first(self, began: datetime | None) -> ExposureChange | None:
         """The first step since a moment that this rollout may have taken; ``None`` where no moment is known."""
         if began is None:
             return None
-        return next((change for change in changes(self.history, began) if self.could_make(change)), None)
+        return next((change for change in exposure_changes(self.history, began) if self.could_make(change)), None)
 
-    def _is_due_before_this_task_ends(self, change: Change) -> bool:
+    def _is_due_before_this_task_ends(self, change: ExposureChange) -> bool:
         """Where stages are tasks of their own, the stages after this one's have not begun yet."""
         if self.plan.approval is not None:
             return change.after.percentage < self.plan.approval.before
         return self.plan.only is None or change.after.percentage <= self.plan.only
 
-    def _had_soaked(self, change: Change) -> bool:
+    def _had_soaked(self, change: ExposureChange) -> bool:
         """Whether the stage that was left had soaked in full. What the history does not tell counts as too early."""
         left = self.plan.stage_at(change.before.reached)
         is_only_part = self.plan.only is not None or self.plan.approval is not None
@@ -61,30 +68,32 @@ class OwnSteps:
             return True
         if not left.soak:
             return True
-        began = since(Seen(change.before, history=self._before(change)))
+        began = since(FlagSnapshot(change.before, history=self._before(change)))
         if began is None or began.at is None or change.entry.at is None:
             return False
         return change.entry.at - began.at >= left.soak
 
-    def _was_open(self, change: Change) -> bool:
+    def _was_open(self, change: ExposureChange) -> bool:
         window, at = self.plan.window, change.entry.at
         return window is None or (at is not None and (window.is_open(at) or window.is_open(at - _UNDER_WAY)))
 
-    def _was_held(self, change: Change) -> bool:
+    def _was_held(self, change: ExposureChange) -> bool:
         before = self._before(change)
         return bool(before) and self.plan.hold_tag in before[0].tags
 
-    def _before(self, change: Change) -> tuple[Entry, ...]:
+    def _before(self, change: ExposureChange) -> tuple[VersionEntry, ...]:
         return tuple(entry for entry in self.history if entry.version < change.entry.version)
 
 
-def is_next_stage(plan: RolloutPlan, change: Change) -> bool:
+def is_next_stage(plan: RolloutPlan, change: ExposureChange) -> bool:
     """Whether a change sets exactly the stage that the plan has next, from where the flag stood."""
     stage = plan.next_above(change.before.reached)
-    return stage is not None and change.after == Position(stage.percentage, enabled=True)
+    return stage is not None and change.after == Exposure(stage.percentage, enabled=True)
 
 
-def began_after_a_clear(plan: RolloutPlan, history: tuple[Entry, ...], began: datetime | None) -> datetime | None:
+def began_after_a_clear(
+    plan: RolloutPlan, history: tuple[VersionEntry, ...], began: datetime | None
+) -> datetime | None:
     """When a run began for the last time: right after the newest lowering of its own that a step of its own followed.
 
     No attempt raises what its run has lowered, so a person cleared a task between the two.
@@ -94,7 +103,7 @@ def began_after_a_clear(plan: RolloutPlan, history: tuple[Entry, ...], began: da
     if began is None:
         return None
     steps, lowered = OwnSteps(plan, history), None
-    for change in changes(history, began):
+    for change in exposure_changes(history, began):
         if change.lowers:
             lowered = change.entry
         elif lowered and lowered.at and lowered.by == change.entry.by and steps.could_make(change):
@@ -102,7 +111,7 @@ def began_after_a_clear(plan: RolloutPlan, history: tuple[Entry, ...], began: da
     return began
 
 
-def before_the_rollout(plan: RolloutPlan, seen: Seen) -> Position | None:
+def before_the_rollout(plan: RolloutPlan, seen: FlagSnapshot) -> Exposure | None:
     """Where a flag stood before the plan's unbroken raises, by one and the same actor, that led to where it stands.
 
     :returns: where it stands, where no such raise led there; ``None`` where the history is too thin to tell
@@ -116,7 +125,7 @@ def before_the_rollout(plan: RolloutPlan, seen: Seen) -> Position | None:
             return None if start.exposure else start
         if older.position == start:
             continue
-        if by not in (None, newer.by) or not is_next_stage(plan, Change(older.position, start, newer)):
+        if by not in (None, newer.by) or not is_next_stage(plan, ExposureChange(older.position, start, newer)):
             return start
         start, by = older.position, newer.by
     return start

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 
 RollbackTo: TypeAlias = Literal["start", "previous", "off", "hold"] | int
@@ -20,7 +20,7 @@ OnDrift: TypeAlias = Literal["stop", "adopt"]
 OnHoldTimeout: TypeAlias = Literal["stop", "rollback"]
 Sticky: TypeAlias = Literal["refuse", "switch_off"]
 Decided: TypeAlias = Literal["refuse", "ignore"]
-Soak: TypeAlias = timedelta | int | float | str
+DurationLike: TypeAlias = timedelta | int | float | str
 
 HOLD_TIMEOUT = timedelta(hours=24)
 """How long guardrails may hold a rollout at a stage where nothing else is said."""
@@ -41,16 +41,16 @@ class Stage:
     """
 
     percentage: int
-    soak: Soak | None = None
+    soak: DurationLike | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "percentage", validate.percentage("percentage", self.percentage))
         if self.soak is not None:
-            object.__setattr__(self, "soak", duration("soak", self.soak))
+            object.__setattr__(self, "soak", parse_duration("soak", self.soak))
 
 
 @dataclass(frozen=True)
-class PlannedStage:
+class ResolvedStage:
     """A stage whose soak is settled."""
 
     percentage: int
@@ -84,7 +84,7 @@ class RolloutPlan:
     :param approval: the approval that is awaited, where that is a task of its own. Nothing is raised then.
     """
 
-    stages: tuple[PlannedStage, ...]
+    stages: tuple[ResolvedStage, ...]
     segment: str | None = None
     rollback: RollbackTo = "start"
     on_drift: OnDrift = "stop"
@@ -100,7 +100,7 @@ class RolloutPlan:
     decided: Decided = "refuse"
     catch_all: str | None = None
     only: int | None = None
-    approval: Approval | None = None
+    approval: ApprovalPolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -141,21 +141,21 @@ class RolloutPlan:
         return self.check_every or _RECHECK
 
     @property
-    def own_stages(self) -> tuple[PlannedStage, ...]:
+    def own_stages(self) -> tuple[ResolvedStage, ...]:
         """The stages that are carried out here."""
         if self.approval is not None:
             return ()
         return tuple(stage for stage in self.stages if self.only in (None, stage.percentage))
 
-    def stage_at(self, percentage: float) -> PlannedStage | None:
+    def stage_at(self, percentage: float) -> ResolvedStage | None:
         """The stage of exactly this percentage."""
         return next((stage for stage in self.stages if stage.percentage == percentage), None)
 
-    def next_above(self, percentage: float) -> PlannedStage | None:
+    def next_above(self, percentage: float) -> ResolvedStage | None:
         """The lowest stage above this percentage."""
         return next((stage for stage in self.stages if stage.percentage > percentage), None)
 
-    def highest_below(self, percentage: float) -> PlannedStage | None:
+    def highest_below(self, percentage: float) -> ResolvedStage | None:
         """The highest stage below this percentage."""
         return next((stage for stage in reversed(self.stages) if stage.percentage < percentage), None)
 
@@ -188,18 +188,18 @@ class RolloutPlan:
         :raises InvalidInputError: when it is no plan
         """
         known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
-        known["stages"] = tuple(PlannedStage(each, timedelta(seconds=soak)) for each, soak in told["stages"])
+        known["stages"] = tuple(ResolvedStage(each, timedelta(seconds=soak)) for each, soak in told["stages"])
         known["check_every"] = _span_of(told.get("check_every"))
         if "hold_timeout" in told:
             known["hold_timeout"] = _span_of(told["hold_timeout"])
         if (window := told.get("window")) is not None:
             known["window"] = ChangeWindow(**window)
         if (approval := told.get("approval")) is not None:
-            known["approval"] = Approval(**{**approval, "timeout": _span_of(approval["timeout"])})
+            known["approval"] = ApprovalPolicy(**{**approval, "timeout": _span_of(approval["timeout"])})
         return cls(**known)
 
 
-def planned_stages(stages: object, soak: Soak | None = None) -> tuple[PlannedStage, ...]:
+def parse_stages(stages: object, soak: DurationLike | None = None) -> tuple[ResolvedStage, ...]:
     """Read stages in any of the forms in which a DAG may give them.
 
     :param stages: percentages, ``Stage`` objects or mappings with ``percentage`` and ``soak``; or a text of JSON or of
@@ -207,13 +207,13 @@ def planned_stages(stages: object, soak: Soak | None = None) -> tuple[PlannedSta
     :param soak: for all stages that name none, save the last
     :raises InvalidInputError: which names the stage
     """
-    each = None if soak is None else duration("soak", soak)
+    each = None if soak is None else parse_duration("soak", soak)
     listed = _listed(stages)
     last = len(listed) - 1
     return tuple(_stage(one, place, each if place != last else None) for place, one in enumerate(listed))
 
 
-def check_soaks(stages: object, soak: Soak | None) -> None:
+def check_soaks(stages: object, soak: DurationLike | None) -> None:
     """Refuse several stages of which one but the last has no soak: users would get them all within a second.
 
     :raises InvalidInputError: names the stage
@@ -228,7 +228,7 @@ def check_soaks(stages: object, soak: Soak | None) -> None:
             )
 
 
-def duration(field: str, value: object) -> timedelta:
+def parse_duration(field: str, value: object) -> timedelta:
     """Read a length of time: a ``timedelta``, or a text such as ``"30m"`` or ``"1d 12h"``.
 
     A bare number is refused, except 0: 12 may mean seconds or hours, and a soak that is too short lets everybody in.
@@ -246,7 +246,7 @@ def duration(field: str, value: object) -> timedelta:
 
 
 def interval(field: str, value: object) -> float:
-    """Read the time between two looks, in seconds: a number of seconds, or what :func:`duration` takes.
+    """Read the time between two looks, in seconds: a number of seconds, or what :func:`parse_duration` takes.
 
     :raises InvalidInputError: names the field; also when it is 0
     """
@@ -260,7 +260,7 @@ def _has_unit(value: object) -> bool:
     return isinstance(value, str) and _SPAN.fullmatch(value) is not None
 
 
-def in_words(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """A duration as a person says it: ``10 minutes``, ``36 hours``, ``1.5 seconds``."""
     seconds = span.total_seconds()
     units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -307,7 +307,7 @@ def _listed(stages: object) -> list[Any]:
     return list(stages)
 
 
-def _stage(one: object, place: int, soak: timedelta | None) -> PlannedStage:
+def _stage(one: object, place: int, soak: timedelta | None) -> ResolvedStage:
     field = f"stages[{place}]"
     percentage, own = one, None
     if isinstance(one, Stage):
@@ -319,5 +319,5 @@ def _stage(one: object, place: int, soak: timedelta | None) -> PlannedStage:
     if isinstance(percentage, str) and percentage.strip().isdigit():
         percentage = int(percentage)
     if own is not None:
-        soak = duration(f"{field}.soak", own)
-    return PlannedStage(validate.percentage(field, percentage), soak or timedelta(0))
+        soak = parse_duration(f"{field}.soak", own)
+    return ResolvedStage(validate.percentage(field, percentage), soak or timedelta(0))

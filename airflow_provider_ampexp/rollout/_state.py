@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_ampexp.rollout._analysis import Streak, joined
-from airflow_provider_ampexp.rollout._approval import Response
-from airflow_provider_ampexp.rollout._history import Position, Seen, since
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus, aggregate
+from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, since
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 
@@ -20,7 +20,7 @@ _LONGEST_RECORD = 200
 
 
 @dataclass(frozen=True)
-class Memory:
+class RolloutState:
     """What is remembered from one look to the next.
 
     :param run_began: when this run, or its last clearing by a person, began, on the service's clock; what the history
@@ -53,20 +53,20 @@ class Memory:
 
     run_began: datetime | None = None
     is_retry: bool = False
-    start: Position | None = None
-    left_at: Position | None = None
+    start: Exposure | None = None
+    left_at: Exposure | None = None
     version: int | None = None
     wrote: bool = False
     hand: str | None = None
     seen_first: datetime | None = None
-    streaks: tuple[Streak, ...] = ()
+    streaks: tuple[GuardrailStatus, ...] = ()
     checked_at: datetime | None = None
     held_since: datetime | None = None
     failed: str | None = None
     asked_at: datetime | None = None
-    response: Response | None = None
+    response: ApprovalResponse | None = None
     record: tuple[dict[str, Any], ...] = ()
-    origin: Position | None = None
+    origin: Exposure | None = None
     accepted: int | None = None
     preflight_owed: bool = False
     audience: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Memory:
     owed_check: bool = False
     plan: Mapping[str, Any] = field(default_factory=dict)
 
-    def looked(self, plan: RolloutPlan, seen: Seen, now: datetime) -> Memory:
+    def looked(self, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutState:
         """What is remembered after a look that found nothing against going on."""
         fresh = self if self.left_at == seen.position else self._at_another_position()
         return replace(
@@ -93,7 +93,7 @@ class Memory:
             plan=plan.as_json(),
         )
 
-    def _soak_of(self, plan: RolloutPlan, seen: Seen) -> float:
+    def _soak_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> float:
         """For how many seconds the plan lets a flag soak where it stands."""
         stage = plan.stage_at(seen.position.reached)
         if stage is not None:  # what another task's stage soaks is that task's to see to
@@ -104,7 +104,9 @@ class Memory:
         neighbours = (plan.highest_below(reached), plan.next_above(reached))
         return max(near.soak.total_seconds() for near in neighbours if near is not None)
 
-    def raised(self, before: Position, since: datetime, after: Position, seen: Seen, now: datetime) -> Memory:
+    def raised(
+        self, before: Exposure, since: datetime, after: Exposure, seen: FlagSnapshot, now: datetime
+    ) -> RolloutState:
         """What is remembered after this attempt has set a stage, and has read it back.
 
         :param since: since when it had stood at ``before``
@@ -115,9 +117,9 @@ class Memory:
         moved = replace(self._at_another_position(), left_at=after, version=version, wrote=True, seen_first=now)
         # Our own write may have made the service show more of the audience than before.
         moved = replace(moved, audience={})
-        return moved.recorded("raise", now, moved_from(before, since) | {"to": after.percentage})
+        return moved.recorded("raise", now, from_exposure(before, since) | {"to": after.percentage})
 
-    def judged(self, streaks: Iterable[Streak], now: datetime) -> Memory:
+    def judged(self, streaks: Iterable[GuardrailStatus], now: datetime) -> RolloutState:
         """What is remembered after the guardrails have answered."""
         told = tuple(streaks)
         memory = replace(self, streaks=told, checked_at=now, held_since=self._held_since(told, now))
@@ -130,14 +132,14 @@ class Memory:
             )
         return memory
 
-    def _held_since(self, streaks: Iterable[Streak], now: datetime) -> datetime | None:
+    def _held_since(self, streaks: Iterable[GuardrailStatus], now: datetime) -> datetime | None:
         """A hold lasts until they let the rollout go on: an answer that cannot tell does not end it."""
-        acts, _ = joined(streaks)
+        acts, _ = aggregate(streaks)
         if acts == "go":
             return None
         return self.held_since or (now if acts == "hold" else None)
 
-    def recorded(self, what: str, at: datetime, more: dict[str, Any]) -> Memory:
+    def recorded(self, what: str, at: datetime, more: dict[str, Any]) -> RolloutState:
         """The same with one more line in the record. The oldest checks are given up when it grows too long."""
         record = (*self.record, {"at": at.isoformat(timespec="seconds"), "what": what, **more})
         if len(record) > _LONGEST_RECORD:
@@ -145,7 +147,7 @@ class Memory:
             record = record[:oldest] + record[oldest + 1 :]
         return replace(self, record=record)
 
-    def with_listed(self, digest: Mapping[str, str] | None) -> Memory:
+    def with_listed(self, digest: Mapping[str, str] | None) -> RolloutState:
         """The same with the audience as a trigger saw it; unchanged where it did not see another one."""
         return replace(self, listed=digest) if digest else self
 
@@ -177,7 +179,7 @@ class Memory:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Memory:
+    def from_json(cls, told: Mapping[str, Any]) -> RolloutState:
         """Read what :meth:`as_json` wrote, in this version or another one.
 
         A key that is missing counts as not known, which is always safe: the flag and its history tell the rest.
@@ -196,7 +198,7 @@ class Memory:
             hand=told.get("hand"),
             preflight_owed=bool(told.get("preflight_owed")),
             seen_first=_moment(told.get("seen_first")),
-            streaks=tuple(Streak.from_json(streak) for streak in told.get("streaks") or ()),
+            streaks=tuple(GuardrailStatus.from_json(streak) for streak in told.get("streaks") or ()),
             checked_at=_moment(told.get("checked_at")),
             held_since=_moment(told.get("held_since")),
             failed=told.get("failed"),
@@ -207,7 +209,7 @@ class Memory:
             plan=told.get("plan") or {},
         )
 
-    def _at_another_position(self) -> Memory:
+    def _at_another_position(self) -> RolloutState:
         """What outlives a change of position: not what was said about the one before."""
         return replace(
             self,
@@ -222,7 +224,7 @@ class Memory:
             owed_check=False,
         )
 
-    def _hand_of(self, plan: RolloutPlan, seen: Seen) -> str | None:
+    def _hand_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> str | None:
         """Whoever set the stage that this attempt knows it set, or made this run's first planned raise."""
         if self.wrote and self.left_at == seen.position:
             set_by = since(seen)
@@ -231,11 +233,11 @@ class Memory:
         return first.entry.by if first else None
 
 
-def _is_stage(plan: RolloutPlan, seen: Seen) -> bool:
+def _is_stage(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
     return plan.stage_at(seen.position.reached) is not None
 
 
-def _is_between_stages(plan: RolloutPlan, seen: Seen) -> bool:
+def _is_between_stages(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
     """Whether users get the feature at a percentage between two stages, which this plan did not set.
 
     A person set it, or an earlier plan did. Nothing earned it yet: it soaks as long as the longer of its neighbours,
@@ -246,28 +248,28 @@ def _is_between_stages(plan: RolloutPlan, seen: Seen) -> bool:
     return reached > 0 and is_between and not _is_stage(plan, seen)
 
 
-def moved_from(before: Position, since: datetime) -> dict[str, Any]:
+def from_exposure(before: Exposure, since: datetime) -> dict[str, Any]:
     """Where a flag stood before a step, and since when, for the record."""
     return {"from": before.percentage, "since": since.isoformat(timespec="seconds")}
 
 
-def start_of_run(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Position:
+def start_of_run(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None) -> Exposure:
     """Where the flag stood before this run raised it first."""
     first = OwnSteps(plan, seen.history).first(run_began)
     return first.before if first else seen.position
 
 
-def origin_of(plan: RolloutPlan, seen: Seen, run_began: datetime | None) -> Position | None:
+def origin_of(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None) -> Exposure | None:
     """Where the flag stood before this rollout raised it first, in this run or before it, as the history tells."""
     first = OwnSteps(plan, seen.history).first(run_began)
     if first is None:
         return before_the_rollout(plan, seen)
     until = tuple(entry for entry in seen.history if entry.version <= first.entry.version)
-    return before_the_rollout(plan, Seen(first.after, history=until))
+    return before_the_rollout(plan, FlagSnapshot(first.after, history=until))
 
 
-def _position(told: Sequence[Any] | None) -> Position | None:
-    return Position(told[0], told[1]) if told else None
+def _position(told: Sequence[Any] | None) -> Exposure | None:
+    return Exposure(told[0], told[1]) if told else None
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_provider_ampexp.client._request_stats import RequestCounts
+from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.exceptions import StillRefusedError, patiently
-from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
 from airflow_provider_ampexp.polling._check_once import look
-from airflow_provider_ampexp.polling._conditions import Condition, Verdict, as_plain
+from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition, as_plain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +33,7 @@ FAILURES = 10
 """How many polls in a row may fail, for reasons that may pass, before the wait is given up."""
 
 _TRIGGER_GRACE = 600.0  # seconds after which Airflow itself ends a wait whose trigger nobody runs
-_TRIGGER = "airflow_provider_ampexp.triggers.flag_state.AmplitudeWatchTrigger"
+_TRIGGER = "airflow_provider_ampexp.triggers.flag_state.AmplitudeFlagStateTrigger"
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable
         )
         self._failures = 0
-        self._last: Verdict | None = None
+        self._last: ConditionResult | None = None
         self._was_rescheduled = False
         self._until: float | None = None
-        self._requests = RequestCounts()
+        self._requests = RequestStats()
 
     def _begin_in_the_triggerer(self) -> None:
         """Let the wait begin there, without a worker, and end there when what is waited for is met.
@@ -124,7 +124,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             or not self.do_xcom_push
         )
 
-    def _trigger_arguments(self, condition: Condition) -> dict[str, Any]:
+    def _trigger_arguments(self, condition: WaitCondition) -> dict[str, Any]:
         return {
             "amplitude_conn_id": str(self.amplitude_conn_id),
             "condition": as_plain(condition),
@@ -138,7 +138,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         return self.poke_interval
 
     @abstractmethod
-    def condition(self) -> Condition:
+    def condition(self) -> WaitCondition:
         """What is waited for, once the arguments are rendered."""
 
     def execute(self, context: Context) -> Any:
@@ -161,7 +161,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Look once. When deferrable, the first look is the only one here."""
         until = self._ends_at(context)
         try:
-            with doing(f"look at {self.described()}"), self._quiet_hook() as hook:
+            with error_context(f"look at {self.described()}"), self._quiet_hook() as hook:
                 verdict = self._look(hook, until)
         except StillRefusedError as error:
             self.log.warning("Poll was refused, which may be for a moment: %s", error)
@@ -190,7 +190,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """What the arguments name, for a trigger; in the project of the connection where they name none."""
         return asdict(self.target(arguments.optional(arguments.text)("project_id", self.project_id)))
 
-    def _look(self, hook: AmplitudeExperimentHook, until: float) -> Verdict:
+    def _look(self, hook: AmplitudeExperimentHook, until: float) -> ConditionResult:
         """Look until there is an answer, or a refusal that is final.
 
         :raises StillRefusedError: when time is over first; when deferrable, at once, and the trigger goes on looking
@@ -225,7 +225,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Go on with what the trigger says; what it says is described there."""
         said: Mapping[str, Any] = event or {}
         status, why = said.get("status"), said.get("why", "")
-        show_link(context, str((said.get("seen") or {}).get("url") or ""))
+        push_link(context, str((said.get("seen") or {}).get("url") or ""))
         if status == "met":
             self.log.info("Met: %s: %s.", self.described(), why)
             return dict(said["seen"])
@@ -233,7 +233,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             raise AirflowFailException(self._never(why))
         if status == "timeout":
             raise AirflowSensorTimeout(f"Timed out after {self.timeout:g} s. Last seen: {why}.")
-        if status == "error" and not said.get("may_pass"):
+        if status == "error" and not said.get("is_retryable"):
             raise AirflowFailException(f"Could not look at {self.described()}. {why}")
         if status != "error":
             why = f"The trigger ended with an event that this version does not know: {event!r}."
@@ -242,9 +242,9 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         raise AmplitudeTaskError(f"Could not look at {self.described()}. {why}")
 
     def _defer(self, watched: Mapping[str, Any]) -> NoReturn:
-        from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+        from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
-        trigger = AmplitudeWatchTrigger(
+        trigger = AmplitudeFlagStateTrigger(
             **self._trigger_arguments(self.condition()),
             **watched,
             deadline=time.time() + self.timeout,
@@ -255,10 +255,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout + self.poll_interval + _TRIGGER_GRACE),
         )
 
-    def _tell(self, context: Context, verdict: Verdict) -> None:
+    def _tell(self, context: Context, verdict: ConditionResult) -> None:
         last, self._last = self._last, verdict
         if last is None:
-            show_link(context, str(verdict.seen.get("url", "")))
+            push_link(context, str(verdict.seen.get("url", "")))
         if last is None or last.why != verdict.why:
             self.log.info("%s: %s.", self.described(), verdict.why)
         if verdict.unknown and (last is None or last.unknown != verdict.unknown):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast
 from airflow_provider_ampexp.sensors._base import AmplitudeSensor
 
 __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
@@ -37,10 +37,10 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
         arguments.check_literal("segment", segment, arguments.optional(arguments.text))
         self._begin_in_the_triggerer()
 
-    def condition(self) -> RolledOut:
+    def condition(self) -> RolloutAtLeast:
         """The percentage, as it is waited for."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
-        return RolledOut(arguments.percentage("at_least", self.at_least), segment)
+        return RolloutAtLeast(arguments.percentage("at_least", self.at_least), segment)
 
 
 class AmplitudeEnabledSensor(AmplitudeSensor):

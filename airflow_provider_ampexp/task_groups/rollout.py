@@ -15,24 +15,24 @@ from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprova
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
-from airflow_provider_ampexp.rollout import Stage, planned_stages
-from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.rollout import Stage, parse_stages
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.rollout._approval import OnRefusal
-    from airflow_provider_ampexp.rollout._plan import Soak
+    from airflow_provider_ampexp.rollout._approval import OnReject
+    from airflow_provider_ampexp.rollout._plan import DurationLike
 
 
 def staged_rollout(
     group_id: str = "rollout",
     *,
     stages: Sequence[int | Stage | Mapping[str, Any]],
-    soak: Soak | None = None,
+    soak: DurationLike | None = None,
     approve_before: Collection[int] = (),
     approvers: Sequence[str] | str = (),
-    approval_timeout: Soak | None = None,
-    on_reject: OnRefusal = "rollback",
-    on_no_answer: OnRefusal = "hold",
+    approval_timeout: DurationLike | None = None,
+    on_reject: OnReject = "rollback",
+    on_no_answer: OnReject = "hold",
     **rollout: Any,
 ) -> TaskGroup:
     """Make a group of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
@@ -56,9 +56,9 @@ def staged_rollout(
     """
     if not arguments.is_literal(stages) or isinstance(stages, str):
         raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
-    percentages = [stage.percentage for stage in planned_stages(stages)]
+    percentages = [stage.percentage for stage in parse_stages(stages)]
     _check_approvals(approve_before, percentages, {"approvers": approvers, "approval_timeout": approval_timeout})
-    Approval(percentages[0], on_reject=on_reject, on_no_answer=on_no_answer)  # refuses a wrong word
+    ApprovalPolicy(percentages[0], on_reject=on_reject, on_no_answer=on_no_answer)  # refuses a wrong word
     _check_names(rollout)
     shared = {**rollout, "stages": stages, "soak": soak}
     with TaskGroup(group_id) as group:

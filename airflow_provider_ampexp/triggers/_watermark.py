@@ -13,7 +13,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger
 
 
-async def read_told(trigger: BaseEventTrigger, key: str) -> int | None:
+async def load_watermark(trigger: BaseEventTrigger, key: str) -> int | None:
     """The newest version that was told under this key; ``None`` when nothing ever was."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
@@ -27,7 +27,7 @@ async def read_told(trigger: BaseEventTrigger, key: str) -> int | None:
     return _number(await sync_to_async(Variable.get)(key, default=None))
 
 
-async def write_told(trigger: BaseEventTrigger, key: str, version: int) -> None:
+async def save_watermark(trigger: BaseEventTrigger, key: str, version: int) -> None:
     """Keep that everything up to this version was told."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:

@@ -15,19 +15,19 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.history._field_changes import CREATED, Row, rows_of
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.listeners.watermark import TOLD
-from airflow_provider_ampexp.polling._asset_poller import Round, look_again_and_again
+from airflow_provider_ampexp.polling._asset_poller import PollResult, poll_forever
 from airflow_provider_ampexp.rollout._plan import interval
-from airflow_provider_ampexp.triggers._watermark import read_told, write_told
+from airflow_provider_ampexp.triggers._watermark import load_watermark, save_watermark
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig, Json, Version
 
 FIELDS = ("rolloutPercentage", "enabled", "deleted", "state", "decision")
-_SURELY_STORED_AFTER = 10.0
+_COMMIT_GRACE = 10.0
 
 
 class AmplitudeFlagChangedTrigger(BaseEventTrigger):
@@ -81,7 +81,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             "experiment_key": experiment_key,
             "experiment_id": experiment_id,
         }
-        self.target = Target.of(**ways, project_id=project_id)
+        self.target = FlagRef.of(**ways, project_id=project_id)
         if to and fields:
             raise InvalidInputError("fields", "name fields or to, not both")
         if isinstance(fields, str) or (fields is not None and not fields):
@@ -123,13 +123,13 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         return "amplitude-experiment", self.amplitude_conn_id, self.target.kind, self.poll_interval
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Round]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
         """Look at all flags or experiments of a connection, again and again."""
         one = cls(**kwargs)
-        async for found in look_again_and_again(one.amplitude_conn_id, one.target.kind, one.poll_interval):
+        async for found in poll_forever(one.amplitude_conn_id, one.target.kind, one.poll_interval):
             yield found
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Round]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[PollResult]) -> AsyncIterator[TriggerEvent]:
         """Tell what changed of this one, from all that the shared poll has seen."""
         async for found in shared_stream:
             async for event in self._news(found):
@@ -137,11 +137,11 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The same with a poll of its own, where Airflow has no shared one."""
-        own = look_again_and_again(self.amplitude_conn_id, self.target.kind, self.poll_interval, only=self.target)
+        own = poll_forever(self.amplitude_conn_id, self.target.kind, self.poll_interval, only=self.target)
         async for event in self.filter_shared_stream(own):
             yield event
 
-    async def _news(self, found: Round) -> AsyncIterator[TriggerEvent]:
+    async def _news(self, found: PollResult) -> AsyncIterator[TriggerEvent]:
         """Never raises: Airflow would start the trigger again at once, and again."""
         try:
             await self._keep_told()
@@ -164,9 +164,9 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
     async def _not_yet_told(self, id: str, versions: list[Version]) -> list[dict[str, Any]]:
         newest = max(map(version_number, versions), default=0)
         # Another triggerer may have told it meanwhile.
-        kept = await read_told(self, self.key)
+        kept = await load_watermark(self, self.key)
         if kept is None and self._told is None:
-            await write_told(self, self.key, newest)
+            await save_watermark(self, self.key, newest)
             self._told = newest
         self._told = max(self._told or 0, kept or 0)
         rows = [row for row in rows_of(self.target.kind, id, versions) if self._counts(row)]
@@ -206,12 +206,12 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
     async def _keep_told(self) -> None:
         """Keep what Airflow has surely stored by now, where no listener did."""
         now = time.monotonic()
-        sure = [version for at, version in self._telling if now - at >= _SURELY_STORED_AFTER]
+        sure = [version for at, version in self._telling if now - at >= _COMMIT_GRACE]
         if not sure:
             return
-        kept = await read_told(self, self.key)
+        kept = await load_watermark(self, self.key)
         if kept is None or kept < sure[-1]:
-            await write_told(self, self.key, sure[-1])
+            await save_watermark(self, self.key, sure[-1])
             if not self._is_plugin_missed:
                 self.log.warning(
                     "The plugin amplitude_experiment_watcher is not loaded. When the triggerer is killed at the wrong "

@@ -13,12 +13,12 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
-from airflow_provider_ampexp.ensure._flag_ref import Target
-from airflow_provider_ampexp.exceptions import Refusals, may_pass
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.exceptions import Refusals, is_retryable
 from airflow_provider_ampexp.links._url_xcom import URL_XCOM_KEY
 from airflow_provider_ampexp.polling._check_once import seen, why_never
 from airflow_provider_ampexp.polling._conditions import from_plain
-from airflow_provider_ampexp.polling._shared_poller import Event, wait_with_others
+from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -34,7 +34,7 @@ GRACE = 600.0
 _LAST_LOOK_TAKES = 60.0  # seconds after the deadline within which a last look may come back
 
 
-class AmplitudeWatchTrigger(BaseTrigger):
+class AmplitudeFlagStateTrigger(BaseTrigger):
     """Looks at a flag or experiment until it is as wanted, can never be, or time is over.
 
     It only reads and remembers nothing, so a restarted triggerer takes it up where it was. All that wait for flags of
@@ -43,7 +43,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         {"status": "met", "why": ..., "seen": {...}}
         {"status": "never", "why": ..., "seen": {...}}
         {"status": "timeout", "why": <what was last seen>, "seen": {...}}
-        {"status": "error", "why": ..., "may_pass": <whether a retry can mend it>}
+        {"status": "error", "why": ..., "is_retryable": <whether a retry can mend it>}
 
     It never raises: Airflow would not call the sensor again then.
 
@@ -95,7 +95,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again: plain JSON values."""
         return (
-            "airflow_provider_ampexp.triggers.flag_state.AmplitudeWatchTrigger",
+            "airflow_provider_ampexp.triggers.flag_state.AmplitudeFlagStateTrigger",
             {
                 "amplitude_conn_id": self.amplitude_conn_id,
                 "kind": self.kind,
@@ -115,10 +115,10 @@ class AmplitudeWatchTrigger(BaseTrigger):
         """Leave the arguments as they are: a wait that begins here has no templates."""
 
     @property
-    def target(self) -> Target:
+    def target(self) -> FlagRef:
         """What is watched."""
         key, id, project_id = (None if one is None else str(one) for one in (self.key, self.id, self.project_id))
-        return Target(self.kind, key=key, id=id, project_id=project_id)
+        return FlagRef(self.kind, key=key, id=id, project_id=project_id)
 
     @property
     def ends_at(self) -> float:
@@ -134,7 +134,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         try:
             event = await self._until_over()
         except Exception as error:
-            event = {"status": "error", "may_pass": True, "why": f"{type(error).__name__}: {error}"}
+            event = {"status": "error", "is_retryable": True, "why": f"{type(error).__name__}: {error}"}
         if self.ends_task and event["status"] == "met":
             found = event["seen"]
             yield TaskSuccessEvent(xcoms={"return_value": found, URL_XCOM_KEY: found.get("url")})
@@ -147,7 +147,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
         left = max(self.ends_at - time.time(), 0)
         at_most = left + _LAST_LOOK_TAKES if left < math.inf else None
         try:
-            return await asyncio.wait_for(wait_with_others(str(self.amplitude_conn_id), wait), at_most)
+            return await asyncio.wait_for(poll_until(str(self.amplitude_conn_id), wait), at_most)
         except asyncio.TimeoutError:
             return wait.timed_out()
 
@@ -155,7 +155,7 @@ class AmplitudeWatchTrigger(BaseTrigger):
 class _Wait:
     """Waits with the others of its connection."""
 
-    def __init__(self, trigger: AmplitudeWatchTrigger) -> None:
+    def __init__(self, trigger: AmplitudeFlagStateTrigger) -> None:
         self.target = trigger.target
         self.interval = self._interval = trigger.poll_interval
         self._was_seen = trigger.was_seen
@@ -193,18 +193,18 @@ class _Wait:
     def failed(self, error: Exception) -> Event | None:
         if isinstance(error, TargetNotFoundError) and (not self._was_seen or self._refusals.are_final(error)):
             return {"status": "never", "why": why_never(self.target, error), "seen": {}}
-        if not may_pass(error):
+        if not is_retryable(error):
             is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen
             if not is_unknown and not self._refusals.are_final(error):
                 self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
                 return self._at_the_end()
-            return {"status": "error", "may_pass": False, "why": str(error)}
+            return {"status": "error", "is_retryable": False, "why": str(error)}
         self._failures += 1
         if self._failures == 1:
             self._log.warning("A look failed, which may pass: %s", error)
         if self._failures == self._limit:
             why = f"{self._failures} looks in a row failed. Last: {error}"
-            return {"status": "error", "may_pass": True, "why": why}
+            return {"status": "error", "is_retryable": True, "why": why}
         return self._at_the_end()
 
     def timed_out(self) -> Event:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_ampexp.ensure._flag_ref import Target
-from airflow_provider_ampexp.exceptions import Refusals, may_pass
-from airflow_provider_ampexp.polling._shared_poller import Event, wait_with_others
-from airflow_provider_ampexp.polling._soak_condition import SoakWatch
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.exceptions import Refusals, is_retryable
+from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
+from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -33,7 +33,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
     connection) ends the wait when every look of 5 minutes was refused.
 
     :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
-    :param watch: what is watched, as :meth:`SoakWatch.as_plain` writes it
+    :param watch: what is watched, as :meth:`SoakCondition.as_plain` writes it
     :param poll_interval: seconds between two looks, at most
     :param memory: what the task remembers. The trigger gives it back in its event as ``memory``, beside the watch as
         ``watch``: the ``kwargs`` of a deferral are the place for it, but ``dag.test()`` and ``airflow dags test`` lose
@@ -84,15 +84,15 @@ class AmplitudeSoakTrigger(BaseTrigger):
 
     async def until_over(self) -> Event:
         """Wait for the time, or for somebody to move the flag."""
-        return await wait_with_others(self.amplitude_conn_id, _Soak(self))
+        return await poll_until(self.amplitude_conn_id, _Soak(self))
 
 
 class _Soak:
     """Waits with the others of its connection."""
 
     def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
-        self._watch = SoakWatch.from_plain(trigger.watch)
-        self.target = Target(self._watch.kind, id=self._watch.id)
+        self._watch = SoakCondition.from_plain(trigger.watch)
+        self.target = FlagRef(self._watch.kind, id=self._watch.id)
         self.interval = self._interval = trigger.poll_interval
         self._log = trigger.log
         self._is_failing = False
@@ -109,7 +109,7 @@ class _Soak:
         return cast("Event | None", event)
 
     def failed(self, error: Exception) -> Event | None:
-        if not may_pass(error):
+        if not is_retryable(error):
             if self._refusals.are_final(error):
                 return {"status": "error", "archived": False, "why": str(error)}
             self.interval = min(self._interval, LOOKS_WHILE_REFUSED)

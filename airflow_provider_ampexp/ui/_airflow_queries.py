@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, select
 
 from airflow_provider_ampexp.operators._rollout.plan_shown import PLAN_XCOM
-from airflow_provider_ampexp.rollout import Memory, RolloutPlan
+from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 from airflow_provider_ampexp.ui._rollout_status import RUN_GOES_ON, RolloutTask
 
 _RECORD_XCOM = "rollout"
@@ -154,12 +154,12 @@ def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
     return tuple(lines)
 
 
-def _waiting(next_kwargs: Any) -> tuple[Memory | None, datetime | None]:
+def _waiting(next_kwargs: Any) -> tuple[RolloutState | None, datetime | None]:
     """What a deferred task remembers, and until when it waits."""
     told = _plain(next_kwargs)
     if not isinstance(told, dict) or "memory" not in told:
         return None, None
-    return Memory.from_json(told["memory"]), datetime.fromisoformat(told["watch"]["until"])
+    return RolloutState.from_json(told["memory"]), datetime.fromisoformat(told["watch"]["until"])
 
 
 def _plain(told: Any) -> Any:

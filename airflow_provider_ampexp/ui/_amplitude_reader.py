@@ -25,9 +25,9 @@ from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.ensure._flag_ref import url_of
+from airflow_provider_ampexp.ensure._flag_ref import flag_url
 from airflow_provider_ampexp.hooks._connection import ConnectionFields
-from airflow_provider_ampexp.ui._ttl_cache import Kept
+from airflow_provider_ampexp.ui._ttl_cache import TtlCache
 
 KEPT_FOR = 30.0
 _INCLUSIONS_KEPT_FOR = 300.0  # they change rarely, and cost a request a variant
@@ -77,9 +77,9 @@ class AmplitudeReader:
     ) -> None:
         self._fields_of = fields_of
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="amplitude-rollouts")
-        self._lists: Kept[FlagList] = Kept(KEPT_FOR, self._run, clock=clock)
-        self._histories: Kept[History] = Kept(KEPT_FOR, self._run, clock=clock)
-        self._inclusions: Kept[dict[str, int]] = Kept(_INCLUSIONS_KEPT_FOR, self._run, clock=clock)
+        self._lists: TtlCache[FlagList] = TtlCache(KEPT_FOR, self._run, clock=clock)
+        self._histories: TtlCache[History] = TtlCache(KEPT_FOR, self._run, clock=clock)
+        self._inclusions: TtlCache[dict[str, int]] = TtlCache(_INCLUSIONS_KEPT_FOR, self._run, clock=clock)
         self._used: dict[str, Counter[str]] = {}
         self._lock = threading.Lock()
         self.began = datetime.now(timezone.utc)
@@ -112,7 +112,7 @@ class AmplitudeReader:
     def _list(self, connection_id: str) -> FlagList:
         with self._connect(connection_id) as client:
             found = [
-                (endpoints.kind, config, url_of(client, config))
+                (endpoints.kind, config, flag_url(client, config))
                 for endpoints in (client.flags, client.experiments)
                 for config in endpoints.list()
             ]
@@ -123,7 +123,7 @@ class AmplitudeReader:
             versions = _endpoints(client, kind).versions(flag_id)
             newest = max(versions, key=version_number, default=Version())
             config = cast("FlagConfig", {**config_of(newest), "id": flag_id})
-            return History(*_clock_of(client), tuple(versions), url_of(client, config))
+            return History(*_clock_of(client), tuple(versions), flag_url(client, config))
 
     def _count(self, connection_id: str, kind: Kind, flag_id: str, variants: tuple[str, ...]) -> dict[str, int]:
         with self._connect(connection_id) as client:

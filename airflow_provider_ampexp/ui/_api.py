@@ -25,7 +25,7 @@ from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeRead
 from airflow_provider_ampexp.ui._connections import fields_of, known_connections
 from airflow_provider_ampexp.ui._rollout_status import Rollout, rollouts_of
 from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
-from airflow_provider_ampexp.ui._ttl_cache import SlowAnswerError
+from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _STATIC = files("airflow_provider_ampexp.ui") / "static"
@@ -83,8 +83,8 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
         status = 404 if isinstance(error, NotFoundError) else 502
         return JSONResponse({"detail": str(error)}, status)
 
-    @app.exception_handler(SlowAnswerError)
-    async def amplitude_is_slow(request: Request, error: SlowAnswerError) -> JSONResponse:
+    @app.exception_handler(SlowResponseError)
+    async def amplitude_is_slow(request: Request, error: SlowResponseError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 504)
 
     @app.exception_handler(InvalidInputError)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_ampexp.rollout._history import Entry, changes
+from airflow_provider_ampexp.rollout._history import VersionEntry, exposure_changes
 
 _MARKED = ("check", "rollback", "hold", "stop")
 
 
-def picture(history: tuple[Entry, ...], now: datetime) -> dict[str, Any]:
+def picture(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
     """The steps, who made them, and when it was off.
 
     :param history: newest first
@@ -50,7 +50,7 @@ def marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _steps(history: tuple[Entry, ...]) -> list[dict[str, Any]]:
+def _steps(history: tuple[VersionEntry, ...]) -> list[dict[str, Any]]:
     return [
         {
             "at": _text(change.entry.at),
@@ -61,7 +61,7 @@ def _steps(history: tuple[Entry, ...]) -> list[dict[str, Any]]:
             "percentage": change.after.percentage,
             "is_enabled": change.after.enabled,
         }
-        for change in changes(history)
+        for change in exposure_changes(history)
         if change.entry.at is not None
     ]
 

@@ -12,9 +12,19 @@ from typing import Any, Literal, TypeAlias
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client._flags import Kind
-from airflow_provider_ampexp.rollout import Act, Check, Memory, Position, RolloutPlan, Seen, Stop, Wait, decide
-from airflow_provider_ampexp.rollout._evaluation import View
-from airflow_provider_ampexp.rollout._history import Entry, since
+from airflow_provider_ampexp.rollout import (
+    Abort,
+    Action,
+    Exposure,
+    FlagSnapshot,
+    RolloutPlan,
+    RolloutState,
+    RunGuardrails,
+    Wait,
+    decide,
+)
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._history import VersionEntry, since
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 
 State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
@@ -55,7 +65,7 @@ class RolloutTask:
     began: datetime
     ended: datetime | None
     plan: RolloutPlan
-    memory: Memory | None = None
+    memory: RolloutState | None = None
     until: datetime | None = None
     record: tuple[Mapping[str, Any], ...] = ()
     is_paused: bool = False
@@ -105,7 +115,7 @@ class Rollout:
         last = self.record[-1].get("at") if self.record else None
         return datetime.fromisoformat(last) if isinstance(last, str) and self.ending else self.task.ended
 
-    def began(self, seen: Seen) -> datetime:
+    def began(self, seen: FlagSnapshot) -> datetime:
         """When it raised first, as the history tells; where that does not, when its first task began."""
         task = self.tasks[-1]
         first = OwnSteps(self.plan, seen.history).first((self.task.run_began or task.began) - _CLOCKS_DIFFER)
@@ -129,7 +139,7 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RolloutStatus:
     """What the page says of a rollout.
 
     :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
@@ -169,7 +179,7 @@ def current(rollouts: Iterable[Rollout]) -> Rollout | None:
     return next((one for one in listed if one.state == "under way"), listed[0] if listed else None)
 
 
-def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
+def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
     """Where it stands.
 
     :param seen: the flag; where its history was not read, what the task remembers stands in for it. ``None`` where
@@ -179,12 +189,12 @@ def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
     plan, memory, state = rollout.plan, rollout.task.memory, rollout.state
     stages = len(plan.stages)
     if seen is None:
-        return Standing(state, None, stages, why="Amplitude does not show where it stands")
+        return RolloutStatus(state, None, stages, why="Amplitude does not show where it stands")
     if not seen.history:
         seen = _as_remembered(seen, memory)
     began = since(seen)
     at = _stage(plan, seen.position)
-    here = Standing(state, at, stages, began.at if began else None)
+    here = RolloutStatus(state, at, stages, began.at if began else None)
     if state != "under way":
         unknown = (
             f"its task has ended as {_in_words(rollout.task.state)}; its log says why" if state == "stopped" else ""
@@ -198,7 +208,7 @@ def standing(rollout: Rollout, seen: Seen | None, now: datetime) -> Standing:
     if memory is None:
         why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
         return _with_ahead(replace(here, reason="working", why=why), plan, seen, now)
-    view = View(plan, seen, memory, now)
+    view = Evaluation(plan, seen, memory, now)
     act = decide(plan, seen, memory, now)
     here = replace(here, reason=_reason(act, view), why=act.why, when=_when(act, view))
     return _with_ahead(here, plan, seen, now)
@@ -224,55 +234,55 @@ def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
     return None
 
 
-def _without_moments(here: Standing, plan: RolloutPlan) -> Standing:
+def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
     """The stages to come, when nobody can tell the moment of any."""
     ahead = tuple((stage.percentage, None) for stage in plan.stages if here.next and stage.percentage >= here.next)
     return replace(here, ahead=ahead)
 
 
-def _as_remembered(seen: Seen, memory: Memory | None) -> Seen:
+def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnapshot:
     """A history of one entry, from what the task saw last."""
     if memory is None or memory.left_at is None:
         return seen
     raised = [one for one in memory.record if one.get("what") == "raise"]
     at = datetime.fromisoformat(raised[-1]["at"]) if raised else memory.seen_first
-    return replace(seen, history=(Entry(memory.version or 0, at, memory.hand or "somebody", memory.left_at),))
+    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "somebody", memory.left_at),))
 
 
-def _stage(plan: RolloutPlan, position: Position) -> int | None:
+def _stage(plan: RolloutPlan, position: Exposure) -> int | None:
     if not position.enabled or position.percentage < plan.stages[0].percentage:
         return 0
     places = [place for place, one in enumerate(plan.stages, 1) if one.percentage == position.percentage]
     return places[0] if places else None
 
 
-def _reason(act: Act, view: View) -> Reason:
-    if isinstance(act, Stop):
+def _reason(act: Action, view: Evaluation) -> Reason:
+    if isinstance(act, Abort):
         return "moved"
-    if isinstance(act, Check):
+    if isinstance(act, RunGuardrails):
         return "check"
     if not isinstance(act, Wait):
         return "working"
     # In the order of the rules: the first that holds is the one that waits.
     if view.is_soaking:
         return "soaking"
-    if not view.may_go_on:
+    if not view.guardrails_passed:
         return "check"
     if not view.is_answered:
         return "approval"
     return "hold" if view.is_held else "window"
 
 
-def _when(act: Act, view: View) -> datetime | None:
+def _when(act: Action, view: Evaluation) -> datetime | None:
     """When the next stage can be set at the earliest. What waits for a person or a guardrail has no such moment."""
     if isinstance(act, Wait) and view.is_soaking:
         return _in_window(view.plan, view.soak_ends)
-    if isinstance(act, Wait) and view.may_go_on and view.is_answered and not view.is_held:
+    if isinstance(act, Wait) and view.guardrails_passed and view.is_answered and not view.is_held:
         return _in_window(view.plan, view.now)
     return None
 
 
-def _with_ahead(here: Standing, plan: RolloutPlan, seen: Seen, now: datetime) -> Standing:
+def _with_ahead(here: RolloutStatus, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutStatus:
     """The stages to come. Once nobody can tell one's moment, nobody can tell those after it."""
     if here.next is None or here.reason == "moved":
         return here

@@ -13,9 +13,9 @@ from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
-from airflow_provider_ampexp.rollout import Seen, position_of, read_history
+from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import marks, picture
-from airflow_provider_ampexp.ui._rollout_status import Rollout, Standing, current, end_of_plan, standing
+from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutStatus, current, end_of_plan, standing
 
 _LONGEST = 2000  # characters of one value; a description can be any length
 _MOST_SEGMENTS = 20
@@ -86,17 +86,17 @@ def _named(kind: Kind, config: FlagConfig, url: str) -> dict[str, Any]:
     }
 
 
-def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> Seen | None:
+def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> FlagSnapshot | None:
     segment = rollout.plan.segment
-    position = position_of(config, segment)
+    position = exposure_of(config, segment)
     if position is None:
         return None
     tags = tags_of(config) or ()
-    return Seen(position, bool(config.get("deleted")), read_history(versions, segment), tags)
+    return FlagSnapshot(position, bool(config.get("deleted")), read_history(versions, segment), tags)
 
 
-def _rollout(rollout: Rollout, seen: Seen | None, now: datetime) -> dict[str, Any]:
-    here: Standing = standing(rollout, seen, now)
+def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
+    here: RolloutStatus = standing(rollout, seen, now)
     task, plan = rollout.task, rollout.plan
     end = end_of_plan(here.ahead, plan)
     return {
@@ -119,7 +119,7 @@ def _rollout(rollout: Rollout, seen: Seen | None, now: datetime) -> dict[str, An
     }
 
 
-def _reached(rollout: Rollout, seen: Seen | None) -> float | None:
+def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
     """The highest stage that users got: as the record tells, or else by where the flag stands."""
     if rollout.reached is not None or seen is None:
         return rollout.reached

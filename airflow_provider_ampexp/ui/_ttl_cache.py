@@ -23,7 +23,7 @@ PATIENCE = 10.0
 STALE_PATIENCE = 2.0
 
 
-class SlowAnswerError(Exception):
+class SlowResponseError(Exception):
     """Amplitude has not answered in time, and no earlier answer is kept."""
 
 
@@ -47,7 +47,7 @@ class _Entry(Generic[_T]):
         return value  # type: ignore[no-any-return]
 
 
-class Kept(Generic[_T]):
+class TtlCache(Generic[_T]):
     """Reads a value once and keeps it. However many ask for it at the same time, one read is under way.
 
     An error is kept like a value, so that a service in trouble is not asked more often than a healthy one. While a
@@ -83,7 +83,7 @@ class Kept(Generic[_T]):
     async def get(self, key: Hashable, read: Callable[[], _T]) -> _T:
         """Return what is kept under this key, or what ``read`` returns.
 
-        :raises SlowAnswerError: when ``read`` takes longer than ``PATIENCE`` and nothing is kept
+        :raises SlowResponseError: when ``read`` takes longer than ``PATIENCE`` and nothing is kept
         """
         entry: _Entry[_T] | None = self._entries.get(key)
         if entry is not None and self._clock() < entry.read_at + self.seconds:
@@ -97,7 +97,7 @@ class Kept(Generic[_T]):
         if done:
             return reading.result().result()
         if entry is None:
-            raise SlowAnswerError(
+            raise SlowResponseError(
                 f"Reading Amplitude failed: no answer within {PATIENCE:g} s. "
                 "Nothing is shown yet. The page tries again in 30 s."
             )

@@ -18,7 +18,7 @@ from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 from airflow_provider_ampexp.polling._conditions import EnabledIs, as_plain
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
-from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
 READ, EDIT = "/api/1/flags/{id}", "/api/1/flags/{id}"
 TASK, TRIGGERER = "airflow.sdk.observability.stats", "airflow.observability.stats"
@@ -129,7 +129,7 @@ def test_the_triggerer_counts_in_its_own_metrics_and_tells_of_rounds_at_debug_on
     emulator: Emulator, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     flag = emulator.create_flag("search", enabled=True)
-    trigger = AmplitudeWatchTrigger(
+    trigger = AmplitudeFlagStateTrigger(
         amplitude_conn_id="amplitude_experiment_default",
         kind="flags",
         id=flag["id"],

@@ -184,7 +184,7 @@ def test_it_goes_on_where_it_was_told(emulator: Emulator) -> None:
 
 def test_without_the_plugin_it_keeps_itself_what_it_told(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the changes never stop."""
-    monkeypatch.setattr(flag_changed, "_SURELY_STORED_AFTER", 0.4)
+    monkeypatch.setattr(flag_changed, "_COMMIT_GRACE", 0.4)
     flag = emulator.create_flag("search", rolloutPercentage=1)
     store = Store()
     trigger = watch(store, flag_key="search")
@@ -326,7 +326,7 @@ def test_an_edited_connection_counts_from_the_next_round_on(
 
     async def story() -> list[str | None]:
         seen = []
-        looks = asset_poller.look_again_and_again("amplitude_experiment_default", "flags", 0.01)
+        looks = asset_poller.poll_forever("amplitude_experiment_default", "flags", 0.01)
         for project_id in ("100001", "100002", "100002"):
             connection["extra"]["project_id"] = project_id
             monkeypatch.setenv(name, json.dumps(connection))

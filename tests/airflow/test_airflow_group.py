@@ -13,8 +13,8 @@ from ramps import Failures
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer
-from airflow_provider_ampexp.guardrails._base import Moment
+from airflow_provider_ampexp.guardrails import CheckResult
+from airflow_provider_ampexp.guardrails._base import CheckContext
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 QUICK: dict[str, Any] = {"flag_key": "search", "soak": 0, "poll_interval": 0.3}
@@ -105,8 +105,8 @@ def test_a_failed_check_rolls_back_and_fails_the_run(
 ) -> None:
     flag_id = flag(emulator)
 
-    def errors(moment: Moment) -> Answer:
-        return Answer("fail" if moment.percentage == 25 else "pass", "9 % of the requests fail", 0.09)
+    def errors(moment: CheckContext) -> CheckResult:
+        return CheckResult("fail" if moment.percentage == 25 else "pass", "9 % of the requests fail", 0.09)
 
     with DAG(dag_id) as dag:
         staged_rollout(**QUICK, stages=[1, 25, 100], guardrails=[errors])
@@ -213,7 +213,7 @@ def test_somebody_answers(
             stages=[1, 25],
             approve_before={25},
             approvers=["eve"],
-            guardrails=[lambda moment: Answer("pass", "all is well")],
+            guardrails=[lambda moment: CheckResult("pass", "all is well")],
             **choice,
         )
     asked = people(option)
@@ -258,10 +258,10 @@ def test_a_check_that_fails_while_a_person_sleeps_ends_the_waiting(
     flag_id = flag(emulator)
     checks = []
 
-    def errors(moment: Moment) -> Answer:
+    def errors(moment: CheckContext) -> CheckResult:
         if moment.context["ti"].task_id == "rollout.approve_25":
             checks.append(moment.percentage)
-        return Answer("fail" if len(checks) == 2 else "pass")
+        return CheckResult("fail" if len(checks) == 2 else "pass")
 
     with DAG(dag_id) as dag:
         staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, guardrails=[errors], check_every="3s")

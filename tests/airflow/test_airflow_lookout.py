@@ -17,30 +17,32 @@ from airflow_provider_ampexp.client import (
 )
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.polling import _batch_reader as module
-from airflow_provider_ampexp.polling._batch_reader import Lookout, Sight
+from airflow_provider_ampexp.polling._batch_reader import BatchReader, ReadResult
 
 READ, LIST, FEED = "GET /api/1/flags/{id}", "GET /api/1/flags", "GET /api/1/versions"
 
 
 @pytest.fixture
-def lookout(emulator: Emulator) -> Iterator[Lookout]:
+def lookout(emulator: Emulator) -> Iterator[BatchReader]:
     emulator.settings(rate_per_second=None)
-    one = Lookout(ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0))
+    one = BatchReader(ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0))
     yield one
     one.close()
 
 
-def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) -> list[Target]:
+def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) -> list[FlagRef]:
     made = [{"key": f"{kind}-{number}", "variants": [{"key": "on"}], **fields} for number in range(count)]
     ids = emulator.load({kind: made})[kind]
     emulator.advance(60)  # so that what was made is no news
     emulator.clear_requests()
-    return [Target(kind, id=id) for id in ids]  # type: ignore[misc]
+    return [FlagRef(kind, id=id) for id in ids]  # type: ignore[misc]
 
 
-def look(lookout: Lookout, due: list[Target], *, of: list[Target] | None = None, ending: Any = frozenset()) -> Sight:
+def look(
+    lookout: BatchReader, due: list[FlagRef], *, of: list[FlagRef] | None = None, ending: Any = frozenset()
+) -> ReadResult:
     """Look at these, which are all that would be due before the next look."""
     return lookout.look(set(due), set(due), set(of or due), set(ending))
 
@@ -51,7 +53,7 @@ def counted(emulator: Emulator) -> dict[str, int]:
     return counts
 
 
-def test_one_is_read_by_itself(emulator: Emulator, lookout: Lookout) -> None:
+def test_one_is_read_by_itself(emulator: Emulator, lookout: BatchReader) -> None:
     (one,) = flags(emulator, 1)
     flags(emulator, 3, "experiments")
     emulator.clear_requests()
@@ -61,7 +63,7 @@ def test_one_is_read_by_itself(emulator: Emulator, lookout: Lookout) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 1000])
-def test_more_are_listed_if_that_is_one_page(emulator: Emulator, lookout: Lookout, count: int) -> None:
+def test_more_are_listed_if_that_is_one_page(emulator: Emulator, lookout: BatchReader, count: int) -> None:
     all_flags = flags(emulator, 1000)
     watched = all_flags[-count:]
     emulator.clear_requests()
@@ -70,7 +72,7 @@ def test_more_are_listed_if_that_is_one_page(emulator: Emulator, lookout: Lookou
         assert counted(emulator) == {LIST: 1}
 
 
-def test_who_is_not_due_is_seen_along(emulator: Emulator, lookout: Lookout) -> None:
+def test_who_is_not_due_is_seen_along(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 10)
     assert look(lookout, watched[-3:], of=watched).configs.keys() >= set(watched[-3:])
     emulator.clear_requests()
@@ -80,19 +82,19 @@ def test_who_is_not_due_is_seen_along(emulator: Emulator, lookout: Lookout) -> N
     assert counted(emulator) == {LIST: 1}
 
 
-def test_archived_ones_are_seen_in_the_list(emulator: Emulator, lookout: Lookout) -> None:
+def test_archived_ones_are_seen_in_the_list(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 5, deleted=True)
     assert all(config["deleted"] for config in look(lookout, watched).configs.values())
 
 
-def test_flags_and_experiments_are_two_lists(emulator: Emulator, lookout: Lookout) -> None:
+def test_flags_and_experiments_are_two_lists(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 5) + flags(emulator, 5, "experiments")
     emulator.clear_requests()
     assert look(lookout, watched).configs.keys() == set(watched)
     assert counted(emulator) == {LIST: 1, "GET /api/1/experiments": 1}
 
 
-def test_a_list_that_takes_more_pages_than_single_reads_is_left_alone(emulator: Emulator, lookout: Lookout) -> None:
+def test_a_list_that_takes_more_pages_than_single_reads_is_left_alone(emulator: Emulator, lookout: BatchReader) -> None:
     """It learns that by a look that stops after as many pages as single reads would have taken."""
     watched = flags(emulator, 3)  # the oldest, on the last page
     emulator.load({"flags": [{"key": f"newer-{number}"} for number in range(4000)]})
@@ -105,7 +107,7 @@ def test_a_list_that_takes_more_pages_than_single_reads_is_left_alone(emulator: 
     assert counted(emulator) == {READ: 3}
 
 
-def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: Lookout) -> None:
+def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: BatchReader) -> None:
     emulator.settings(extra_endpoints=True)
     watched = flags(emulator, 2500)
     emulator.clear_requests()
@@ -133,7 +135,7 @@ def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: Lookout) 
 
 
 def test_the_feed_is_not_trusted_for_ever(
-    emulator: Emulator, lookout: Lookout, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, lookout: BatchReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.settings(extra_endpoints=True)
     watched = flags(emulator, 1001)
@@ -145,7 +147,7 @@ def test_the_feed_is_not_trusted_for_ever(
     assert counted(emulator) == {LIST: 2}
 
 
-def test_what_the_feed_told_is_told_again_when_it_could_not_be_read(emulator: Emulator, lookout: Lookout) -> None:
+def test_what_the_feed_told_is_told_again_when_it_could_not_be_read(emulator: Emulator, lookout: BatchReader) -> None:
     emulator.settings(extra_endpoints=True)
     watched = flags(emulator, 1001)
     for _ in range(3):
@@ -158,7 +160,7 @@ def test_what_the_feed_told_is_told_again_when_it_could_not_be_read(emulator: Em
     assert look(lookout, watched).configs[watched[7]]["enabled"] is True
 
 
-def test_when_very_much_has_changed_all_are_looked_at(emulator: Emulator, lookout: Lookout) -> None:
+def test_when_very_much_has_changed_all_are_looked_at(emulator: Emulator, lookout: BatchReader) -> None:
     emulator.settings(extra_endpoints=True)
     watched = flags(emulator, 1001)
     look(lookout, watched)
@@ -177,7 +179,7 @@ def test_when_very_much_has_changed_all_are_looked_at(emulator: Emulator, lookou
 @pytest.mark.parametrize(
     "fault", [{"kind": "html", "status": 200}, {"kind": "status", "status": 200, "body": {"versions": [{"x": 1}]}}]
 )
-def test_a_feed_that_is_none_is_done_without(emulator: Emulator, lookout: Lookout, fault: dict[str, Any]) -> None:
+def test_a_feed_that_is_none_is_done_without(emulator: Emulator, lookout: BatchReader, fault: dict[str, Any]) -> None:
     emulator.settings(extra_endpoints=True)
     watched = flags(emulator, 1001)
     look(lookout, watched)
@@ -188,9 +190,9 @@ def test_a_feed_that_is_none_is_done_without(emulator: Emulator, lookout: Lookou
         assert counted(emulator) == {LIST: 2, **({FEED: 1} if feed else {})}
 
 
-def test_a_bad_target_is_a_matter_of_its_own(emulator: Emulator, lookout: Lookout) -> None:
+def test_a_bad_target_is_a_matter_of_its_own(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 5)
-    gone: Target = Target("flags", id="999")
+    gone: FlagRef = FlagRef("flags", id="999")
     sight = look(lookout, [*watched, gone])
     assert sight.configs.keys() == set(watched)
     assert list(sight.refused) == [gone]
@@ -198,7 +200,7 @@ def test_a_bad_target_is_a_matter_of_its_own(emulator: Emulator, lookout: Lookou
     assert sight.trouble is None
 
 
-def test_a_list_that_is_refused_is_done_without(emulator: Emulator, lookout: Lookout) -> None:
+def test_a_list_that_is_refused_is_done_without(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 3)
     emulator.fault("status", times=None, status=403, route=LIST)
     emulator.clear_requests()
@@ -218,7 +220,7 @@ def test_a_list_that_is_refused_is_done_without(emulator: Emulator, lookout: Loo
     ],
 )
 def test_what_is_wrong_with_the_service_ends_the_look(
-    emulator: Emulator, lookout: Lookout, fault: dict[str, Any], kind: type
+    emulator: Emulator, lookout: BatchReader, fault: dict[str, Any], kind: type
 ) -> None:
     watched = flags(emulator, 100)
     emulator.fault(times=None, **fault)
@@ -231,7 +233,7 @@ def test_what_is_wrong_with_the_service_ends_the_look(
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_one_that_always_fails_hides_no_other(
-    emulator: Emulator, lookout: Lookout, monkeypatch: pytest.MonkeyPatch, place: int
+    emulator: Emulator, lookout: BatchReader, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     watched = flags(emulator, 2)
     emulator.fault("status", times=None, status=400, route=LIST)
@@ -251,7 +253,7 @@ def test_one_that_always_fails_hides_no_other(
         assert sight.configs.keys() == {good}
 
 
-def test_only_one_projects_list_is_asked_for(emulator: Emulator, lookout: Lookout) -> None:
+def test_only_one_projects_list_is_asked_for(emulator: Emulator, lookout: BatchReader) -> None:
     watched = flags(emulator, 3)
     look(lookout, watched)
     emulator.clear_requests()
@@ -259,10 +261,10 @@ def test_only_one_projects_list_is_asked_for(emulator: Emulator, lookout: Lookou
     assert f"projectId={emulator.project_id}" in emulator.request_log()[0]["query"]
 
 
-def test_by_their_keys_they_are_found_in_the_same_list(emulator: Emulator, lookout: Lookout) -> None:
+def test_by_their_keys_they_are_found_in_the_same_list(emulator: Emulator, lookout: BatchReader) -> None:
     all_flags = flags(emulator, 1000)
-    by_key = [Target("flags", key=f"flags-{number}") for number in range(500)]
-    by_both = [Target("flags", key=f"flags-{number}", project_id=emulator.project_id) for number in range(200)]
+    by_key = [FlagRef("flags", key=f"flags-{number}") for number in range(500)]
+    by_both = [FlagRef("flags", key=f"flags-{number}", project_id=emulator.project_id) for number in range(200)]
     watched = [*by_key, *by_both, *all_flags[-200:]]
     sight = look(lookout, watched)
     assert counted(emulator) == {LIST: 1}
@@ -281,9 +283,9 @@ def test_a_key_in_two_projects(emulator: Emulator, project_id: str | None) -> No
             "flags": [{"key": "same"}, {"key": "same", "projectId": "100002"}, {"key": "other"}],
         }
     )
-    same, other, gone = (Target("flags", key=key) for key in ("same", "other", "gone"))
+    same, other, gone = (FlagRef("flags", key=key) for key in ("same", "other", "gone"))
     with ManagementClient("ampex_two", base_url=emulator.base_url, retry_for=0) as client:
-        sight = look(Lookout(client, project_id), [same, other, gone])
+        sight = look(BatchReader(client, project_id), [same, other, gone])
     assert isinstance(sight.refused[gone], TargetNotFoundError)
     assert sight.configs[other]["key"] == "other"
     if project_id is None:
@@ -292,9 +294,9 @@ def test_a_key_in_two_projects(emulator: Emulator, project_id: str | None) -> No
         assert sight.configs[same]["projectId"] == project_id
 
 
-def test_the_feed_tells_of_what_is_watched_by_its_key(emulator: Emulator, lookout: Lookout) -> None:
+def test_the_feed_tells_of_what_is_watched_by_its_key(emulator: Emulator, lookout: BatchReader) -> None:
     emulator.settings(extra_endpoints=True)
-    watched = [*flags(emulator, 1001), Target("flags", key="flags-5")]
+    watched = [*flags(emulator, 1001), FlagRef("flags", key="flags-5")]
     look(lookout, watched)
     emulator.edit("flags", watched[5].id or "", enabled=True)
     emulator.clear_requests()
@@ -302,7 +304,7 @@ def test_the_feed_tells_of_what_is_watched_by_its_key(emulator: Emulator, lookou
     assert emulator.requests()["by_route"][FEED] == 1
 
 
-def test_nobody_is_vouched_for_who_was_never_seen(emulator: Emulator, lookout: Lookout) -> None:
+def test_nobody_is_vouched_for_who_was_never_seen(emulator: Emulator, lookout: BatchReader) -> None:
     emulator.settings(extra_endpoints=True)
     emulator.fault("status", times=None, status=403, route=LIST)
     watched = flags(emulator, 3)

@@ -13,10 +13,10 @@ from ramps import flag
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.polling._soak_condition import SoakWatch
-from airflow_provider_ampexp.rollout import Memory, Position, RolloutPlan
-from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs, as_plain, from_plain
+from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 # As the code of 2026-11-26 wrote them, before any of its fields was added or renamed.
@@ -31,7 +31,7 @@ def with_one_key_fewer(state: dict[str, Any]) -> list[Any]:
 
 
 def test_what_a_rollout_remembered_is_read_as_it_was() -> None:
-    memory = Memory.from_json(STATES["memory"])
+    memory = RolloutState.from_json(STATES["memory"])
     told = memory.as_json()
     assert {name: told[name] for name in STATES["memory"] if name != "streaks"} == {
         name: value for name, value in STATES["memory"].items() if name != "streaks"
@@ -41,13 +41,13 @@ def test_what_a_rollout_remembered_is_read_as_it_was() -> None:
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["memory"]))
 def test_a_memory_without_a_key_is_read(state: dict[str, Any]) -> None:
-    memory = Memory.from_json({**state, "of_a_later_version": {"a": 1}})
-    assert memory.left_at in (None, Position(5, True))
+    memory = RolloutState.from_json({**state, "of_a_later_version": {"a": 1}})
+    assert memory.left_at in (None, Exposure(5, True))
 
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["memory"]["streaks"][0]))
 def test_a_streak_without_a_key_is_read(state: dict[str, Any]) -> None:
-    memory = Memory.from_json({**STATES["memory"], "streaks": [{**state, "of_a_later_version": 1}]})
+    memory = RolloutState.from_json({**STATES["memory"], "streaks": [{**state, "of_a_later_version": 1}]})
     assert len(memory.streaks) == 1
     assert str(memory.streaks[0])
 
@@ -56,7 +56,7 @@ def test_a_streak_without_a_key_is_read(state: dict[str, Any]) -> None:
 def test_the_limits_of_a_streak_without_a_key_are_read(key: str) -> None:
     streak = STATES["memory"]["streaks"][0]
     limits = {name: value for name, value in streak["consequence"].items() if name != key} | {"of_a_later": 1}
-    memory = Memory.from_json({**STATES["memory"], "streaks": [{**streak, "consequence": limits}]})
+    memory = RolloutState.from_json({**STATES["memory"], "streaks": [{**streak, "consequence": limits}]})
     assert memory.streaks[0].consequence.failure_limit == 1
 
 
@@ -71,7 +71,7 @@ def test_a_plan_without_a_key_is_read_if_it_has_stages(state: dict[str, Any]) ->
 def test_a_wait_that_does_not_say_enough_is_over_at_once(state: dict[str, Any]) -> None:
     if not {"kind", "id"} <= set(state):
         return  # without them there is nothing to look at: the task looks for its own flag
-    watch = SoakWatch.from_plain({**state, "of_a_later_version": 1})
+    watch = SoakCondition.from_plain({**state, "of_a_later_version": 1})
     now = datetime(2026, 3, 2, 11, tzinfo=timezone.utc)
     event = watch.judge({"id": "1", "rolloutPercentage": 5, "enabled": True, "tags": []}, now)
     is_over = not {"percentage", "enabled", "until"} <= set(state)
@@ -79,7 +79,8 @@ def test_a_wait_that_does_not_say_enough_is_over_at_once(state: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("place", "condition"), [(0, StateIs(["running"], ["planning"])), (1, RolledOut(50, "Beta")), (2, EnabledIs(True))]
+    ("place", "condition"),
+    [(0, StateIs(["running"], ["planning"])), (1, RolloutAtLeast(50, "Beta")), (2, EnabledIs(True))],
 )
 def test_a_condition_is_read_with_keys_that_are_not_known(place: int, condition: Any) -> None:
     state = STATES["conditions"][place]
@@ -91,7 +92,7 @@ def test_the_triggers_of_another_version_are_made() -> None:
     soak = AmplitudeSoakTrigger(**STATES["soak_trigger"], of_a_later_version=1)
     assert soak.watch == STATES["watch"]
     assert "of_a_later_version" not in soak.serialize()[1]
-    watch = AmplitudeWatchTrigger(**STATES["watch_trigger"], of_a_later_version=1)
+    watch = AmplitudeFlagStateTrigger(**STATES["watch_trigger"], of_a_later_version=1)
     assert watch.target.id == "1"
 
 

@@ -9,7 +9,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Moment
+from airflow_provider_ampexp.guardrails import CheckContext
 from airflow_provider_ampexp.plans import rollout_dags
 
 PLAN = """
@@ -28,7 +28,7 @@ rollback: off
 """
 
 
-def is_small(moment: Moment) -> bool:
+def is_small(moment: CheckContext) -> bool:
     """A check that a plan file names: it fails at the second stage."""
     return moment.percentage < 50
 

@@ -78,7 +78,7 @@ def test_the_providers_manager_knows_it_without_a_warning(caplog: pytest.LogCapt
         assert hook is not None
         assert (hook.connection_id_attribute_name, hook.hook_name) == ("amplitude_conn_id", "Amplitude Experiment")
         assert hook.connection_testable
-        assert "airflow_provider_ampexp.links.amplitude.AmplitudeLink" in manager.extra_links_class_names
+        assert "airflow_provider_ampexp.links.amplitude.AmplitudeExperimentLink" in manager.extra_links_class_names
         fields = {
             widget.field_name: widget
             for name, widget in manager.connection_form_widgets.items()
@@ -104,7 +104,7 @@ def test_the_commands_show_it() -> None:
     )
     assert "airflow-provider-ampexp" in said
     assert "amplitude_experiment" in said
-    assert "airflow_provider_ampexp.links.amplitude.AmplitudeLink" in said
+    assert "airflow_provider_ampexp.links.amplitude.AmplitudeExperimentLink" in said
     assert "warn" not in "\n".join(line for line in said.lower().splitlines() if "ampl" in line)
 
 

@@ -14,7 +14,7 @@ from airflow_runs import Run
 from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Moment
+from airflow_provider_ampexp.guardrails import CheckContext
 from airflow_provider_ampexp.operators._rollout import ramp
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
@@ -298,7 +298,7 @@ def test_a_plan_edited_during_a_soak_counts_from_the_next_stage_on(
     flag_id, lines = flag(emulator), told(monkeypatch)
     asked: list[float] = []
 
-    def watched(moment: Moment) -> bool:
+    def watched(moment: CheckContext) -> bool:
         asked.append(moment.percentage)
         return True
 

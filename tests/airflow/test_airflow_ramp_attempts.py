@@ -15,7 +15,7 @@ from ramps import HAS_TASK_STATE, PLAN, RETRIED, Deaths, Failures, Soaks, began,
 
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer, Moment
+from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
 from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
@@ -83,8 +83,8 @@ def test_whenever_its_worker_dies_during_a_rollback_the_retry_ends_it_for_the_sa
     ids = {key: flag(emulator, key) for key in killed}
     broken = Failures()
 
-    def errors(moment: Moment) -> Answer:
-        return Answer("fail", "9 % of the requests fail")
+    def errors(moment: CheckContext) -> CheckResult:
+        return CheckResult("fail", "9 % of the requests fail")
 
     with DAG(dag_id, default_args={**RETRIED, "trigger_rule": "all_done", **broken.callback}) as dag:
         chain(
@@ -123,7 +123,7 @@ def test_a_retry_finishes_the_rollback_whatever_the_guardrails_say_by_then(
         AmplitudeRampRolloutOperator(
             task_id="ramp",
             flag_key="search",
-            guardrails=[lambda moment: Answer(next(answers))],  # type: ignore[arg-type]
+            guardrails=[lambda moment: CheckResult(next(answers))],  # type: ignore[arg-type]
             preflight=False,
             pre_execute=dying(deaths, 6, False),
             **RETRIED,
@@ -142,7 +142,7 @@ def test_a_retry_asks_the_guardrails_before_it_goes_on(
     flag_id = flag(emulator)
     asked: list[float] = []
 
-    def errors(moment: Moment) -> bool:
+    def errors(moment: CheckContext) -> bool:
         if not moment.is_preflight:
             asked.append(moment.percentage)
         return False
@@ -171,7 +171,7 @@ def test_who_clears_it_begins_anew(run: Runner, emulator: Emulator, dag_id: str,
         AmplitudeRampRolloutOperator(
             task_id="ramp",
             flag_key="search",
-            guardrails=[lambda moment: Answer(next(answers, "pass"))],  # type: ignore[arg-type]
+            guardrails=[lambda moment: CheckResult(next(answers, "pass"))],  # type: ignore[arg-type]
             preflight=False,
             **RETRIED,
             **PLAN,

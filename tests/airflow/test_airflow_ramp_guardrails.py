@@ -15,14 +15,14 @@ from airflow_runs import Run
 from ramps import PLAN, Failures, Soaks, began, exposures, flag, told
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
+from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import ChangeWindow
 
 Runner = Callable[..., Run]
-FAIL = Answer("fail", "9 % of the requests fail", 0.09)
-OK = Answer("pass", "1 % of the requests fail", 0.01)
-UNSURE = Answer("inconclusive", "too few requests")
+FAIL = CheckResult("fail", "9 % of the requests fail", 0.09)
+OK = CheckResult("pass", "1 % of the requests fail", 0.01)
+UNSURE = CheckResult("inconclusive", "too few requests")
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
 class Says:
     """A check that gives these answers, the last of them for ever. An exception is raised. Before, it can answer."""
 
-    def __init__(self, *answers: Answer | Exception) -> None:
-        self.asked: list[Moment] = []
-        self._answers: Iterator[Answer | Exception] = iter(answers)
-        self._last: Answer | Exception = answers[-1]
+    def __init__(self, *answers: CheckResult | Exception) -> None:
+        self.asked: list[CheckContext] = []
+        self._answers: Iterator[CheckResult | Exception] = iter(answers)
+        self._last: CheckResult | Exception = answers[-1]
 
-    def __call__(self, moment: Moment) -> Answer:
+    def __call__(self, moment: CheckContext) -> CheckResult:
         if moment.is_preflight:
             return OK
         self.asked.append(moment)

@@ -18,9 +18,9 @@ from airflow_runs import Run
 from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, told
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
+from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 Runner = Callable[..., Run]
 LONG = 100.0
@@ -39,8 +39,8 @@ def let_go() -> Iterator[threading.Event]:
     event.set()
 
 
-def fails(moment: Moment) -> Answer:
-    return Answer("pass" if moment.is_preflight else "fail", "9 % of the requests fail", 0.09)
+def fails(moment: CheckContext) -> CheckResult:
+    return CheckResult("pass" if moment.is_preflight else "fail", "9 % of the requests fail", 0.09)
 
 
 class Lowering:
@@ -49,15 +49,15 @@ class Lowering:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = 0.0
         self.checked_at = 0.0
-        lower = RollingFlag.lower_to
+        lower = ManagedFlag.roll_back_to
 
-        def noted(flag: RollingFlag, *them: Any) -> None:
+        def log_warnings(flag: ManagedFlag, *them: Any) -> None:
             lower(flag, *them)
             self.at = time.monotonic()
 
-        monkeypatch.setattr(RollingFlag, "lower_to", noted)
+        monkeypatch.setattr(ManagedFlag, "roll_back_to", log_warnings)
 
-    def check(self, moment: Moment) -> Answer:
+    def check(self, moment: CheckContext) -> CheckResult:
         self.checked_at = time.monotonic()
         return fails(moment)
 
@@ -202,10 +202,10 @@ def test_a_rollout_begins_although_the_state_store_hangs(
 def test_a_check_that_hangs_or_exits_counts_as_an_error(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, let_go: threading.Event
 ) -> None:
-    def hangs(moment: Moment) -> bool:
+    def hangs(moment: CheckContext) -> bool:
         return moment.is_preflight or let_go.wait(LONG)
 
-    def exits(moment: Moment) -> bool:
+    def exits(moment: CheckContext) -> bool:
         return moment.is_preflight or sys.exit(1)
 
     flag_id, broken = flag(emulator), Failures()
@@ -269,7 +269,7 @@ def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
     let_go: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def hangs(moment: Moment) -> bool:
+    def hangs(moment: CheckContext) -> bool:
         return moment.is_preflight or let_go.wait(LONG)
 
     lines, broken = told(monkeypatch), Failures()
@@ -305,12 +305,12 @@ def test_an_interrupted_rollback_is_not_confirmed(
     soaks: Soaks,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ended(flag: RollingFlag, *them: Any) -> None:
+    def ended(flag: ManagedFlag, *them: Any) -> None:
         raise end
 
     lines = told(monkeypatch)
     flag_id = flag(emulator)
-    monkeypatch.setattr(RollingFlag, "lower_to", ended)
+    monkeypatch.setattr(ManagedFlag, "roll_back_to", ended)
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[fails], retries=0, **PLAN)
     ran = run(dag)
@@ -326,7 +326,7 @@ def test_a_task_that_is_killed_in_a_check_says_what_users_still_get(
 ) -> None:
     """Airflow sends SIGTERM, and then kills: only words in the log are left."""
 
-    def check(moment: Moment) -> bool:
+    def check(moment: CheckContext) -> bool:
         if not moment.is_preflight:
             signal.raise_signal(signal.SIGTERM)
             time.sleep(0.5)

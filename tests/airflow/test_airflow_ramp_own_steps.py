@@ -74,17 +74,17 @@ def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
 
 
 def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.polling._soak_condition import SoakWatch
+    from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 
     flag_id = flag(emulator)
-    look = SoakWatch.look
+    look = SoakCondition.look
 
-    def foreign(watch: SoakWatch, client: Any) -> Any:
-        monkeypatch.setattr(SoakWatch, "look", look)
+    def foreign(watch: SoakCondition, client: Any) -> Any:
+        monkeypatch.setattr(SoakCondition, "look", look)
         another_task(emulator, flag_id, rolloutPercentage=25)()
         return look(watch, client)
 
-    monkeypatch.setattr(SoakWatch, "look", foreign)
+    monkeypatch.setattr(SoakCondition, "look", foreign)
     ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, "deferrable": False})
     with pytest.raises(AirflowFailException, match=r"from 1 % to 25 % by Airflow at .*own key"):
         ramp.execute({})
@@ -259,13 +259,13 @@ def test_a_retry_under_lowered_retries_undoes_no_rollback(
     """Its worker dies right after the rollback. By its numbers the retry looks like a first attempt after a clear."""
     flag_id = flag(emulator)
     deaths = Deaths(soaks, monkeypatch)
-    noted: list[Any] = []
+    log_warnings: list[Any] = []
 
     def before(context: Any) -> None:
         if context["ti"].try_number == 1 and not exposures(emulator, flag_id)[1:]:
             deaths.at(7, done=True)
         elif context["ti"].try_number == 2:
-            noted.append(context["task_state_store"].get("amplitude_begun"))
+            log_warnings.append(context["task_state_store"].get("amplitude_begun"))
             ramp.retries = int(RETRIED["retries"]) - 1  # as in a DAG file that was edited meanwhile
             context["ti"].task.retries = ramp.retries
 
@@ -281,5 +281,5 @@ def test_a_retry_under_lowered_retries_undoes_no_rollback(
     ran = run(dag)
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
-    assert noted[0]["try"] == 1
+    assert log_warnings[0]["try"] == 1
     assert exposures(emulator, flag_id) == [0, 1, 0]

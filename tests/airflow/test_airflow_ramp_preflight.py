@@ -13,7 +13,7 @@ from airflow_runs import Run
 from ramps import PLAN, Failures, Soaks, exposures, flag, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, SqlGuardrail
+from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
@@ -36,7 +36,7 @@ def sql(conn_id: str, query: str, **more: Any) -> SqlGuardrail:
     return SqlGuardrail(conn_id, query, name="errors", no_data="hold", at_most=0.02, **more)
 
 
-def misses_a_key(moment: Moment) -> bool:
+def misses_a_key(moment: CheckContext) -> bool:
     return {}["threshold"] is None  # type: ignore[no-any-return]
 
 
@@ -91,9 +91,9 @@ def test_a_preflight_does_not_count_what_the_guardrail_says(
 ) -> None:
     asked: list[tuple[float, bool]] = []
 
-    def check(moment: Moment) -> Answer:
+    def check(moment: CheckContext) -> CheckResult:
         asked.append((moment.percentage, moment.is_preflight))
-        return Answer("fail" if moment.is_preflight else "pass")
+        return CheckResult("fail" if moment.is_preflight else "pass")
 
     flag_id = flag(emulator)
     with DAG(dag_id) as dag:
@@ -109,7 +109,7 @@ def test_a_preflight_does_not_count_what_the_guardrail_says(
 def test_a_rollout_is_not_kept_from_beginning_by_a_guardrail_that_need_not_answer(
     how: str, run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cannot_before(moment: Moment) -> bool:
+    def cannot_before(moment: CheckContext) -> bool:
         if moment.is_preflight or moment.percentage < 1:
             raise KeyError("nobody has it yet")
         return True
@@ -134,7 +134,7 @@ def test_a_rollout_is_not_kept_from_beginning_by_a_guardrail_that_need_not_answe
     assert any("'errors' cannot answer: KeyError" in line for line in lines) is (how == "dry run")
 
 
-def holds(moment: Moment) -> bool:
+def holds(moment: CheckContext) -> bool:
     return moment.percentage < 25
 
 

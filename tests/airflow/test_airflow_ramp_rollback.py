@@ -12,7 +12,7 @@ from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, exposures, flag, history, told, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.guardrails import Answer, Moment
+from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[..., Run]
@@ -23,8 +23,8 @@ def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
     return Soaks(emulator, monkeypatch)
 
 
-def errors(moment: Moment) -> Answer:
-    return Answer("fail" if moment.percentage >= 25 else "pass", "9 % of the requests fail", 0.09)
+def errors(moment: CheckContext) -> CheckResult:
+    return CheckResult("fail" if moment.percentage >= 25 else "pass", "9 % of the requests fail", 0.09)
 
 
 def test_every_target_is_confirmed_and_no_retry_follows(
@@ -111,8 +111,8 @@ def test_who_lowers_it_further_at_that_moment_has_the_last_word(
     assert "Rolled back flag 'search' from 25 % to 2 %, and confirmed it by reading" in broken.said("ramp")
     note = "Maria had lowered it further, to 2 %; that was put back."
     assert note in lines
-    *_, noted, last = ran.xcom("ramp", key="rollout")
-    assert (noted["what"], noted["why"]) == ("note", note)
+    *_, log_warnings, last = ran.xcom("ramp", key="rollout")
+    assert (log_warnings["what"], log_warnings["why"]) == ("note", note)
     assert (last["what"], last["to"]) == ("rollback", 2)
 
 

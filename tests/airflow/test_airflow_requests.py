@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddInclusionsOperator,
@@ -18,8 +18,8 @@ from airflow_provider_ampexp.operators.inclusions import (
 )
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
-from airflow_provider_ampexp.polling._batch_reader import Lookout
-from airflow_provider_ampexp.polling._shared_poller import wait_with_others
+from airflow_provider_ampexp.polling._batch_reader import BatchReader
+from airflow_provider_ampexp.polling._shared_poller import poll_until
 
 ON: list[dict[str, Any]] = [{"key": "on"}]
 
@@ -107,7 +107,7 @@ class Wait:
     interval = 0.2
 
     def __init__(self, id: str, looks: int) -> None:
-        self.target = Target("flags", id=id)
+        self.target = FlagRef("flags", id=id)
         self._left = looks
 
     def seconds_left(self, now: object) -> float:
@@ -139,9 +139,9 @@ def test_a_round_of_many_waits(
     emulator.settings(rate_per_second=None, extra_endpoints=offered)
     ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(flags)]})["flags"]
     emulator.advance(60)
-    watched = {Target("flags", id=id) for id in ids[:waits]}
+    watched = {FlagRef("flags", id=id) for id in ids[:waits]}
     with ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as client:
-        lookout = Lookout(client)
+        lookout = BatchReader(client)
         for number in range(5):
             if number == 2:
                 emulator.clear_requests()
@@ -155,7 +155,7 @@ def test_the_waits_of_a_triggerer_are_those_rounds(emulator: Emulator) -> None:
     emulator.clear_requests()
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(wait_with_others("amplitude_experiment_default", Wait(id, 5)) for id in ids))
+        await asyncio.gather(*(poll_until("amplitude_experiment_default", Wait(id, 5)) for id in ids))
 
     asyncio.run(all_of_them())
     assert emulator.requests()["by_route"] == {"GET /api/1/flags": 5}
@@ -189,9 +189,9 @@ def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
     assert (waits, on_workers) == (4, 2 + 5 * 2 + 4)
 
     ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(500)]})["flags"]
-    watched = {Target("flags", id=id) for id in ids}
+    watched = {FlagRef("flags", id=id) for id in ids}
     with ManagementClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as client:
-        lookout = Lookout(client)
+        lookout = BatchReader(client)
         emulator.clear_requests()
         lookout.look(watched, watched, watched)
     a_round = emulator.requests()["total"]

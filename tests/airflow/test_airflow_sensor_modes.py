@@ -25,7 +25,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
-from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
 MODES = ("poke", "reschedule", "deferred", "begun in the triggerer")
 HOLD = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}}
@@ -71,7 +71,7 @@ class Wait:
         """What the task returns."""
         if self._mode == "begun in the triggerer":
             args: Any = self._sensor().start_trigger_args
-            trigger = AmplitudeWatchTrigger(**json.loads(json.dumps(args.trigger_kwargs)))
+            trigger = AmplitudeFlagStateTrigger(**json.loads(json.dumps(args.trigger_kwargs)))
             trigger.timeout_after = datetime.now(timezone.utc) + args.timeout
             return self._resumed(trigger)
         while True:
@@ -82,14 +82,14 @@ class Wait:
                 time.sleep(max(0.0, (again.reschedule_date - datetime.now(timezone.utc)).total_seconds()))
             except TaskDeferred as deferred:
                 _, kept = deferred.trigger.serialize()
-                return self._resumed(AmplitudeWatchTrigger(**json.loads(json.dumps(kept))))
+                return self._resumed(AmplitudeFlagStateTrigger(**json.loads(json.dumps(kept))))
 
     def _sensor(self) -> AmplitudeEnabledSensor:
         how = HOLD.get(self._mode, {"deferrable": True})
         self.ti.task = AmplitudeEnabledSensor(**{**self._arguments, **how})
         return self.ti.task
 
-    def _resumed(self, trigger: AmplitudeWatchTrigger) -> Any:
+    def _resumed(self, trigger: AmplitudeFlagStateTrigger) -> Any:
         event = asyncio.run(_only_event(trigger))
         if isinstance(event, TaskSuccessEvent):
             self.ti.xcoms.update(event.xcoms)
@@ -97,7 +97,7 @@ class Wait:
         return self._sensor().resume_execution("resume", {"event": event.payload}, {"ti": self.ti})
 
 
-async def _only_event(trigger: AmplitudeWatchTrigger) -> Any:
+async def _only_event(trigger: AmplitudeFlagStateTrigger) -> Any:
     (event,) = [event async for event in trigger.run()]
     return event
 

@@ -28,7 +28,7 @@ from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.sensors import _base as base
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor
-from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
 Runner = Callable[[DAG], Run]
 MODES: dict[str, dict[str, Any]] = {
@@ -165,13 +165,13 @@ def archive_after_one_look(emulator: Emulator, id: str) -> None:
         ({"status": "never", "why": "x", "seen": {}}, AirflowFailException, AirflowSkipException, AirflowSkipException),
         ({"status": "timeout", "why": "x"}, AirflowSensorTimeout, AirflowSkipException, AirflowSkipException),
         (
-            {"status": "error", "why": "x", "may_pass": False},
+            {"status": "error", "why": "x", "is_retryable": False},
             AirflowFailException,
             AirflowSkipException,
             AirflowSkipException,
         ),
         (
-            {"status": "error", "why": "x", "may_pass": True},
+            {"status": "error", "why": "x", "is_retryable": True},
             AmplitudeTaskError,
             AmplitudeTaskError,
             AirflowSkipException,
@@ -320,7 +320,7 @@ def test_a_wait_that_began_in_the_triggerer_keeps_its_end_over_a_restart(emulato
     args: Any = sensor.start_trigger_args
     assert json.loads(json.dumps(args.trigger_kwargs)) == args.trigger_kwargs
     assert args.timeout > timedelta(seconds=100)
-    one = AmplitudeWatchTrigger(**args.trigger_kwargs)
+    one = AmplitudeFlagStateTrigger(**args.trigger_kwargs)
     one.timeout_after = datetime.fromtimestamp(1_800_000_000, timezone.utc) + args.timeout  # as the triggerer sets it
     assert one.ends_at == 1_800_000_000 + 100
     one.timeout_after = datetime.now(timezone.utc) - timedelta(hours=1)

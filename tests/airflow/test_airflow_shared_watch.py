@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
-from airflow_provider_ampexp.polling._batch_reader import Lookout, Sight
-from airflow_provider_ampexp.polling._shared_poller import wait_with_others
+from airflow_provider_ampexp.polling._batch_reader import BatchReader, ReadResult
+from airflow_provider_ampexp.polling._shared_poller import poll_until
 
 CONNECTION = "amplitude_experiment_default"
 READ, LIST = "GET /api/1/flags/{id}", "GET /api/1/flags"
@@ -28,7 +28,7 @@ class Waiter:
 
     def __init__(self, id: str, *, looks: int | None = None, interval: float = 0.1) -> None:
         self.id = id
-        self.target = Target("flags", id=id)
+        self.target = FlagRef("flags", id=id)
         self.interval = interval
         self.looks = 0
         self._until = looks
@@ -48,12 +48,12 @@ class Rounds:
     """Counts the looks, and lets something happen after each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sights: list[Sight] = []
+        self.sights: list[ReadResult] = []
         self.after: Callable[[int], object] = lambda count: None
-        look = Lookout.look
-        busy: set[Lookout] = set()
+        look = BatchReader.look
+        busy: set[BatchReader] = set()
 
-        def spy(lookout: Lookout, *args: Any) -> Sight:
+        def spy(lookout: BatchReader, *args: Any) -> ReadResult:
             assert lookout not in busy, "two rounds at once"
             busy.add(lookout)
             try:
@@ -64,7 +64,7 @@ class Rounds:
             self.after(len(self.sights))
             return sight
 
-        monkeypatch.setattr(Lookout, "look", spy)
+        monkeypatch.setattr(BatchReader, "look", spy)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def flags(emulator: Emulator, count: int) -> list[str]:
 
 
 async def all_of(waiters: list[Waiter], conn_id: str = CONNECTION) -> list[dict[str, Any]]:
-    return await asyncio.gather(*(wait_with_others(conn_id, one) for one in waiters))
+    return await asyncio.gather(*(poll_until(conn_id, one) for one in waiters))
 
 
 def test_a_thousand_waits_are_one_request_a_round(emulator: Emulator, rounds: Rounds) -> None:
@@ -110,11 +110,11 @@ def test_who_comes_and_goes_changes_nothing_for_the_others(emulator: Emulator, r
     stays, goes, comes = Waiter(ids[0], looks=8), Waiter(ids[1]), Waiter(ids[2], looks=3)
 
     async def people() -> list[dict[str, Any]]:
-        staying, going = (asyncio.ensure_future(wait_with_others(CONNECTION, one)) for one in (stays, goes))
+        staying, going = (asyncio.ensure_future(poll_until(CONNECTION, one)) for one in (stays, goes))
         while len(rounds.sights) < 3:
             await asyncio.sleep(0.01)
         going.cancel()
-        coming = asyncio.ensure_future(wait_with_others(CONNECTION, comes))
+        coming = asyncio.ensure_future(poll_until(CONNECTION, comes))
         return [await coming, await staying]
 
     assert asyncio.run(people()) == [{"looks": 3}, {"looks": 8}]
@@ -133,8 +133,8 @@ def test_the_last_one_out_closes_the_session(
     quick, slow = Waiter(ids[0], looks=1), Waiter(ids[1], looks=3)
 
     async def both() -> int:
-        slowly = asyncio.ensure_future(wait_with_others(CONNECTION, slow))
-        await wait_with_others(CONNECTION, quick)
+        slowly = asyncio.ensure_future(poll_until(CONNECTION, slow))
+        await poll_until(CONNECTION, quick)
         before = len(closed)
         await slowly
         return before
@@ -205,11 +205,11 @@ def test_an_edited_connection_is_seen_by_who_joins(
     emulator.load({"keys": [{"key": "ampex_new", "person": "New", "projects": [emulator.project_id]}]})
 
     async def edited() -> None:
-        first = asyncio.ensure_future(wait_with_others(CONNECTION, Waiter(ids[0], looks=6)))
+        first = asyncio.ensure_future(poll_until(CONNECTION, Waiter(ids[0], looks=6)))
         while len(rounds.sights) < 2:
             await asyncio.sleep(0.01)
         connect(monkeypatch, emulator, CONNECTION, "ampex_new")
-        assert await wait_with_others(CONNECTION, Waiter(ids[1], looks=2)) == {"looks": 2}
+        assert await poll_until(CONNECTION, Waiter(ids[1], looks=2)) == {"looks": 2}
         assert await first == {"looks": 6}
 
     asyncio.run(edited())
@@ -224,11 +224,11 @@ def test_a_connection_that_is_gone_fails_only_who_joins(
     ids = flags(emulator, 2)
 
     async def removed() -> None:
-        first = asyncio.ensure_future(wait_with_others(CONNECTION, Waiter(ids[0], looks=6)))
+        first = asyncio.ensure_future(poll_until(CONNECTION, Waiter(ids[0], looks=6)))
         while len(rounds.sights) < 2:
             await asyncio.sleep(0.01)
         monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
-        assert CONNECTION in (await wait_with_others(CONNECTION, Waiter(ids[1])))["error"]
+        assert CONNECTION in (await poll_until(CONNECTION, Waiter(ids[1])))["error"]
         assert await first == {"looks": 6}
 
     asyncio.run(removed())
@@ -246,7 +246,7 @@ def test_each_waiter_logs_where_its_own_task_does(emulator: Emulator) -> None:
 
     async def one(id: str) -> None:
         mine.set(id)
-        await wait_with_others(CONNECTION, Teller(id, looks=2))
+        await poll_until(CONNECTION, Teller(id, looks=2))
 
     async def everybody() -> None:
         await asyncio.gather(*map(one, ids))
@@ -263,17 +263,17 @@ def test_a_mistake_leaves_nobody_waiting(emulator: Emulator, monkeypatch: pytest
             raise KeyError("mine")
 
     async def broken_waiter() -> list[Any]:
-        waits = [wait_with_others(CONNECTION, one) for one in (Broken(ids[0]), Waiter(ids[1], looks=2))]
+        waits = [poll_until(CONNECTION, one) for one in (Broken(ids[0]), Waiter(ids[1], looks=2))]
         return await asyncio.gather(*waits, return_exceptions=True)
 
     wrong, right = asyncio.run(broken_waiter())
     assert isinstance(wrong, KeyError)
     assert right == {"looks": 2}
 
-    def broken_look(*args: object) -> Sight:
+    def broken_look(*args: object) -> ReadResult:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(Lookout, "look", broken_look)
+    monkeypatch.setattr(BatchReader, "look", broken_look)
     assert asyncio.run(all_of([Waiter(id) for id in ids])) == [{"error": "ours"}] * 2
 
 
@@ -292,21 +292,21 @@ def test_a_look_that_hangs_blinds_nobody_for_good(
     monkeypatch.setattr(shared_poller, "_LONGEST_ROUND", 0.3)
     (id,) = flags(emulator, 1)
     goes_on = threading.Event()
-    see = shared_poller.SharedWatch._see
+    see = shared_poller.SharedPoller._see
 
-    def hang_once(watch: Any, lookout: Lookout, wanted: Any) -> Sight:
+    def hang_once(watch: Any, lookout: BatchReader, wanted: Any) -> ReadResult:
         if not hung:
             hung.append(lookout)
             goes_on.wait(20)
         return see(watch, lookout, wanted)
 
-    hung: list[Lookout] = []
-    monkeypatch.setattr(shared_poller.SharedWatch, "_see", hang_once)
+    hung: list[BatchReader] = []
+    monkeypatch.setattr(shared_poller.SharedPoller, "_see", hang_once)
 
     async def two_waits() -> list[dict[str, Any]]:
         try:
-            first = await wait_with_others(CONNECTION, Waiter(id))
-            return [first, await wait_with_others(CONNECTION, Waiter(id, looks=2))]
+            first = await poll_until(CONNECTION, Waiter(id))
+            return [first, await poll_until(CONNECTION, Waiter(id, looks=2))]
         finally:
             goes_on.set()
 

@@ -13,13 +13,13 @@ import pytest
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
-from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.triggers.flag_state import AmplitudeWatchTrigger
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs, as_plain, from_plain
+from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 
-CONDITIONS = [StateIs(["running"], ["decision-made"]), RolledOut(25, "Beta"), RolledOut(25), EnabledIs(True)]
+CONDITIONS = [StateIs(["running"], ["decision-made"]), RolloutAtLeast(25, "Beta"), RolloutAtLeast(25), EnabledIs(True)]
 
 
-def trigger(id: str, **changes: Any) -> AmplitudeWatchTrigger:
+def trigger(id: str, **changes: Any) -> AmplitudeFlagStateTrigger:
     arguments: dict[str, Any] = {
         "amplitude_conn_id": "amplitude_experiment_default",
         "kind": "flags",
@@ -29,10 +29,10 @@ def trigger(id: str, **changes: Any) -> AmplitudeWatchTrigger:
         "deadline": time.time() + 30,
         "failures": 3,
     }
-    return AmplitudeWatchTrigger(**{**arguments, **changes})
+    return AmplitudeFlagStateTrigger(**{**arguments, **changes})
 
 
-def events(one: AmplitudeWatchTrigger) -> list[dict[str, Any]]:
+def events(one: AmplitudeFlagStateTrigger) -> list[dict[str, Any]]:
     async def collect() -> list[dict[str, Any]]:
         return [event.payload async for event in one.run()]
 
@@ -48,9 +48,9 @@ def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_arguments_are_plain_and_make_it_again(emulator: Emulator, condition: Any) -> None:
     one = trigger("1", condition=as_plain(condition))
     path, arguments = one.serialize()
-    assert path == f"{AmplitudeWatchTrigger.__module__}.{AmplitudeWatchTrigger.__name__}"
+    assert path == f"{AmplitudeFlagStateTrigger.__module__}.{AmplitudeFlagStateTrigger.__name__}"
     assert json.loads(json.dumps(arguments)) == arguments
-    assert AmplitudeWatchTrigger(**arguments).serialize() == (path, arguments)
+    assert AmplitudeFlagStateTrigger(**arguments).serialize() == (path, arguments)
     assert from_plain(arguments["condition"]) == condition
     assert emulator.api_key not in repr(one) + json.dumps(arguments)
 
@@ -112,7 +112,7 @@ def test_it_rides_out_what_may_pass_up_to_its_limit(emulator: Emulator) -> None:
         assert emulator.requests()["total"] == 3  # each look asks once: the next look is the retry
         emulator.fault(times=3, **kind)
         (event,) = events(trigger(flag["id"]))
-        assert (event["status"], event["may_pass"]) == ("error", True), kind
+        assert (event["status"], event["is_retryable"]) == ("error", True), kind
         assert "3 looks in a row failed" in event["why"]
     emulator.fault("status", times=8, status=503)
     assert events(trigger(flag["id"], failures=None))[0]["status"] == "met"
@@ -145,7 +145,7 @@ def test_it_gives_up_when_a_refusal_lasts(emulator: Emulator, status: int, monke
     emulator.fault("status", times=None, status=status)
     emulator.clear_requests()
     (event,) = events(trigger(flag["id"]))
-    assert (event["status"], event["may_pass"]) == ("error", False)
+    assert (event["status"], event["is_retryable"]) == ("error", False)
     assert f"({status})" in event["why"]
     assert emulator.api_key not in event["why"]
     assert emulator.requests()["total"] == 1
@@ -153,9 +153,9 @@ def test_it_gives_up_when_a_refusal_lasts(emulator: Emulator, status: int, monke
 
 def test_it_never_raises(emulator: Emulator) -> None:
     (unknown,) = events(trigger("1", condition={"name": "moon_is_full"}))
-    assert (unknown["status"], unknown["may_pass"]) == ("error", True)
+    assert (unknown["status"], unknown["is_retryable"]) == ("error", True)
     (nowhere,) = events(trigger("1", amplitude_conn_id="nowhere"))
-    assert (nowhere["status"], nowhere["may_pass"]) == ("error", False)
+    assert (nowhere["status"], nowhere["is_retryable"]) == ("error", False)
     assert "nowhere" in nowhere["why"]
 
 

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp.client._errors import RateLimitError, ServerError
-from airflow_provider_ampexp.ensure._flag_ref import Target
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
-from airflow_provider_ampexp.polling._batch_reader import Sight
-from airflow_provider_ampexp.polling._shared_poller import wait_with_others
+from airflow_provider_ampexp.polling._batch_reader import ReadResult
+from airflow_provider_ampexp.polling._shared_poller import poll_until
 
 BEGIN = datetime(2026, 3, 2, tzinfo=timezone.utc)
 READ_TAKES = 0.2
@@ -68,7 +68,7 @@ class Service:
     def value(self, id: str, at: float) -> int:
         return sum(1 for moment, one in self.changes if one == id and moment <= at)
 
-    def look(self, due: Set[Target], soon: Set[Target], watched: Set[Target], ending: Set[Target]) -> Sight:
+    def look(self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]) -> ReadResult:
         """As the list does it: all are seen."""
         assert due
         assert due <= soon <= watched
@@ -76,8 +76,8 @@ class Service:
         self.looks.append((now, now + READ_TAKES))
         for since, until, error in self.outages:
             if since <= now < until:
-                return Sight(trouble=error)
-        return Sight({one: {"id": one.id, "value": self.value(str(one.id), now)} for one in watched})  # type: ignore[misc]
+                return ReadResult(trouble=error)
+        return ReadResult({one: {"id": one.id, "value": self.value(str(one.id), now)} for one in watched})  # type: ignore[misc]
 
     def close(self) -> None:
         pass
@@ -96,8 +96,8 @@ class Waiter:
     until: float = float("inf")
 
     @property
-    def target(self) -> Target:
-        return Target("flags", id=self.id)
+    def target(self) -> FlagRef:
+        return FlagRef("flags", id=self.id)
 
     def seconds_left(self, now: datetime) -> float:
         return self.until - self.loop.time()
@@ -137,7 +137,7 @@ def world(changes: Any = (), outages: Any = ()) -> Iterator[tuple[VirtualLoop, S
     hook = SimpleNamespace(fields=SimpleNamespace(connect=lambda retry_for: service.client, project_id=None))
     with (
         mock.patch.object(shared_poller, "asyncio", fake),
-        mock.patch.object(shared_poller, "Lookout", return_value=service),
+        mock.patch.object(shared_poller, "BatchReader", return_value=service),
         mock.patch.object(shared_poller, "AmplitudeExperimentHook", return_value=hook),
     ):
         try:
@@ -161,7 +161,7 @@ def play(loop: VirtualLoop, waits: list[Wait]) -> list[tuple[Wait, Waiter, dict[
     async def one(wait: Wait) -> tuple[Wait, Waiter, dict[str, Any] | None]:
         await asyncio.sleep(wait.joins)
         waiter = Waiter(loop, wait.id, wait.interval)
-        task = asyncio.ensure_future(wait_with_others("one", waiter))
+        task = asyncio.ensure_future(poll_until("one", waiter))
         done, _ = await asyncio.wait([task], timeout=max(wait.leaves - loop.time(), 0))
         if not done:
             task.cancel()
@@ -259,7 +259,7 @@ def test_a_last_look_is_at_its_moment_and_not_before() -> None:
 
         async def two() -> list[Any]:
             soon, late = Waiter(loop, "a", 60.0, until=7.0), Waiter(loop, "b", 60.0, until=200.0)
-            told = await asyncio.gather(*(wait_with_others("one", one) for one in (soon, late)))
+            told = await asyncio.gather(*(poll_until("one", one) for one in (soon, late)))
             await asyncio.sleep(1)
             return told
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollout._plan import duration
+from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout._plan import parse_duration
 from tests.chaos.kinds import Kind
 from tests.chaos.witness import Line
 from tests.invariants import violations
@@ -96,8 +96,8 @@ def plan_of(kind: Kind) -> RolloutPlan:
     """What the operator was told."""
     more = dict(kind.arguments)
     if "check_every" in more:
-        more["check_every"] = duration("check_every", more["check_every"])
-    return RolloutPlan(planned_stages(kind.stages), checked=kind.check is not None, **more)
+        more["check_every"] = parse_duration("check_every", more["check_every"])
+    return RolloutPlan(parse_stages(kind.stages), checked=kind.check is not None, **more)
 
 
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client import _service_clock as service_clock
-from airflow_provider_ampexp.client._service_clock import DATE, LOCAL, ServiceClock, Witnesses, parse_date, which_clock
+from airflow_provider_ampexp.client._service_clock import (
+    DATE,
+    LOCAL,
+    ClockSources,
+    ServiceClock,
+    parse_date,
+    which_clock,
+)
 
 TRUE = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 NOW, MINUTE, HOUR, DAY, WEEK = (timedelta(seconds=some) for some in (0, 60, 3600, 86_400, 604_800))
@@ -76,14 +83,14 @@ CASES: dict[str, tuple[dict[str, timedelta | None], timedelta, tuple[str, ...]]]
 @pytest.mark.parametrize("case", CASES)
 def test_the_earliest_time_that_fits_is_believed(case: str) -> None:
     says, believed, doubted = CASES[case]
-    found = which_clock(Witnesses(**{name: some if some is None else TRUE + some for name, some in says.items()}))  # type: ignore[arg-type]
+    found = which_clock(ClockSources(**{name: some if some is None else TRUE + some for name, some in says.items()}))  # type: ignore[arg-type]
     assert found is not None
     assert found.now - TRUE == believed
     assert found.doubted == doubted
 
 
 def test_before_an_answer_nothing_is_known() -> None:
-    assert which_clock(Witnesses(date=None, local=TRUE)) is None
+    assert which_clock(ClockSources(date=None, local=TRUE)) is None
     assert ServiceClock().now() is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import NotAppliedError, ensure_fields, ensure_percentage
+from airflow_provider_ampexp.ensure import ChangeNotVisibleError, ensure_fields, ensure_percentage
 
 from .world import IDS, KINDS, SEGMENTS, by_id, by_key, state
 from .writes import EXACTLY, EXCLUDE, FIELDS, ON_A_FLAG, PERCENTAGE, SEGMENT, Write
@@ -27,13 +27,13 @@ def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
     kind: Kind = "flags" if len(write.name) % 2 else "experiments"
     before = state(emulator)
     emulator.hold("all")
-    with pytest.raises(NotAppliedError, match=r"accepted that.*approv") as caught:
+    with pytest.raises(ChangeNotVisibleError, match=r"accepted that.*approv") as caught:
         write.run(hasty, by_key(kind))
     assert by_key(kind).key in str(caught.value)  # type: ignore[operator]
     assert state(emulator) == before
     approve_all(emulator)
     while write in (EXCLUDE, EXACTLY) and state(emulator) != write.wanted(before, kind):  # one removal at a time
-        with pytest.raises(NotAppliedError):
+        with pytest.raises(ChangeNotVisibleError):
             write.run(hasty, by_key(kind))
         approve_all(emulator)
     assert state(emulator) == write.wanted(before, kind)
@@ -51,7 +51,9 @@ def test_percentages_and_segments_are_held_apart(
     assert free.run(hasty, by_key(kind)).changed
     between = free.wanted(before, kind)
     assert state(emulator) == between
-    with pytest.raises(NotAppliedError, match=r"rolloutPercentage.*10|targetSegments.*'percentage': 5\b.*approval"):
+    with pytest.raises(
+        ChangeNotVisibleError, match=r"rolloutPercentage.*10|targetSegments.*'percentage': 5\b.*approval"
+    ):
         held.run(hasty, by_id(kind))
     assert state(emulator) == between
     approve_all(emulator)
@@ -62,7 +64,7 @@ def test_percentages_and_segments_are_held_apart(
 
 def test_a_change_that_is_held_back_in_part_says_which_part(emulator: Emulator, hasty: ManagementClient) -> None:
     emulator.hold("percentages")
-    with pytest.raises(NotAppliedError) as caught:
+    with pytest.raises(ChangeNotVisibleError) as caught:
         ensure_fields(hasty, by_key("flags"), {"rolloutPercentage": 30, "name": "New"})
     assert "shows {'rolloutPercentage': 10}" in str(caught.value)
     assert "newest version is 2, by Airflow" in str(caught.value)

@@ -12,13 +12,13 @@ from airflow_provider_ampexp.client.types import Created, CreateFields, Deployme
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,
+    ChangeNotVisibleError,
+    ChangeResult,
+    FlagRef,
     IfExists,
-    NotAppliedError,
-    Outcome,
-    Target,
+    ensure_created,
     ensure_deployment,
     ensure_deployment_fields,
-    ensure_exists,
     ensure_weights,
 )
 
@@ -28,7 +28,7 @@ from .writes import CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT, ON_A_FLAG, ON_IN
 
 WAYS = pytest.mark.parametrize("way", [by_key, by_id], ids=["by-key", "by-id"])
 BOTH_KINDS = pytest.mark.parametrize("kind", KINDS)
-Way = Callable[[Kind], Target]
+Way = Callable[[Kind], FlagRef]
 
 
 def methods(emulator: Emulator) -> list[str]:
@@ -86,7 +86,7 @@ def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementCli
     by_its_id = write.run(client, by_id(kind))
     assert (by_its_id.id, by_its_id.key) == (IDS[kind], KEYS[kind] if read_whole else None)
     assert by_its_id.url == (page if read_whole else "")
-    assert write.run(client, Target(kind, id=IDS[kind], project_id=PROJECT)).url == page
+    assert write.run(client, FlagRef(kind, id=IDS[kind], project_id=PROJECT)).url == page
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_other_ways_of_the_service_change_nothing(
 def test_the_weights_are_never_all_zero_on_the_way(emulator: Emulator, client: ManagementClient) -> None:
     variants = [{"key": key} for key in "abc"]
     flag = emulator.create_flag("swap", variants=variants, rolloutWeights={"a": 1, "b": 0, "c": 0})
-    assert ensure_weights(client, Target("flags", id=flag["id"]), {"a": 0, "b": 0, "c": 1}).changed
+    assert ensure_weights(client, FlagRef("flags", id=flag["id"]), {"a": 0, "b": 0, "c": 1}).changed
     history = [one["flagConfig"]["rolloutWeights"] for one in emulator.versions("flags", flag["id"])]
     assert history == [{"a": 0, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 0}]
 
 
-def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fields: object) -> Outcome:
-    return ensure_exists(
+def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fields: object) -> ChangeResult:
+    return ensure_created(
         client,
         kind,
         {"projectId": PROJECT, "key": KEYS[kind], **fields},  # type: ignore[typeddict-item]
@@ -129,7 +129,7 @@ def exists(client: ManagementClient, if_exists: str, kind: Kind = "flags", **fie
 def test_one_that_somebody_else_creates_meanwhile_exists(
     emulator: Emulator, client: ManagementClient, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoints = Target(kind, key="new").endpoints(client)
+    endpoints = FlagRef(kind, key="new").endpoints(client)
     create = endpoints.create
 
     def second(fields: CreateFields) -> Created:
@@ -137,15 +137,15 @@ def test_one_that_somebody_else_creates_meanwhile_exists(
         return create(fields)
 
     monkeypatch.setattr(endpoints, "create", second)
-    assert not ensure_exists(client, kind, {"projectId": PROJECT, "key": "a"}).changed
-    assert ensure_exists(client, kind, {"projectId": PROJECT, "key": "b", "name": "New"}, if_exists="update").changed
+    assert not ensure_created(client, kind, {"projectId": PROJECT, "key": "a"}).changed
+    assert ensure_created(client, kind, {"projectId": PROJECT, "key": "b", "name": "New"}, if_exists="update").changed
     with pytest.raises(AlreadyExistsError, match="'c'"):
-        ensure_exists(client, kind, {"projectId": PROJECT, "key": "c"}, if_exists="fail")
+        ensure_created(client, kind, {"projectId": PROJECT, "key": "c"}, if_exists="fail")
     assert [one["name"] for one in endpoints.list(project_id=PROJECT)][:3] == ["The first", "New", "The first"]
 
 
 def test_deployments_that_can_be_read_only_once_are_assigned(client: ManagementClient) -> None:
-    ensure_exists(client, "flags", {"projectId": PROJECT, "key": "new", "deployments": iter([IOS])})  # type: ignore[typeddict-item]
+    ensure_created(client, "flags", {"projectId": PROJECT, "key": "new", "deployments": iter([IOS])})  # type: ignore[typeddict-item]
     (flag,) = client.flags.list(key="new")
     assert flag["deployments"] == [IOS]
 
@@ -255,6 +255,6 @@ def test_a_deployments_key_is_not_told(emulator: Emulator, client: ManagementCli
         told = write.run(client, by_id("flags"))
         assert "key" not in {**(told.before or {}), **told.after}  # type: ignore[dict-item]
     emulator.fault("status", status=200, body="OK", route="PATCH /api/1/deployments/{id}")
-    with pytest.raises(NotAppliedError, match="'label': 'iphone'") as caught:
+    with pytest.raises(ChangeNotVisibleError, match="'label': 'iphone'") as caught:
         ensure_deployment_fields(hasty, IOS, {"label": "other"})
     assert "server-ios" not in str(caught.value)

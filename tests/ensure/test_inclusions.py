@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
-    Outcome,
+    ChangeResult,
     ensure_exactly_included,
     ensure_included,
-    ensure_nobody_included,
+    ensure_no_inclusions,
     ensure_not_included,
 )
 
@@ -74,7 +74,7 @@ class Trial:
     before: list[str]
     removed_by_maria: list[str]
     added_by_maria: list[str]
-    outcome: Outcome | None = None
+    outcome: ChangeResult | None = None
     after: list[str] | None = None
 
     @classmethod
@@ -82,7 +82,7 @@ class Trial:
         cls,
         emulator: Emulator,
         before: list[str],
-        change: Callable[[ManagementClient], Outcome],
+        change: Callable[[ManagementClient], ChangeResult],
         faults: list[str] = [],  # noqa: B006
         edits: dict[int, Edit] = {},  # noqa: B006
         by_value: bool = False,
@@ -116,9 +116,9 @@ class Trial:
         assert self.after is not None
         before, after = Counter(self.before) + Counter(self.added_by_maria), Counter(self.after)
         gone = Counter({user: count for user, count in (before - after).items() if not named(user)})
-        noted = " ".join(self.outcome.notes if self.outcome is not None else ())
+        log_warnings = " ".join(self.outcome.notes if self.outcome is not None else ())
         vanished = gone - Counter(self.removed_by_maria)
-        assert all(user in noted for user in vanished), f"vanished: {gone}, notes: {noted}"
+        assert all(user in log_warnings for user in vanished), f"vanished: {gone}, notes: {log_warnings}"
         doubled = {user for user, count in after.items() if count > max(1, before[user])}
         assert not doubled, f"there more often than before: {doubled}"
         assert self.emulator.inclusions("flags", IDS["flags"], "other") == ["zoe", "anna"]
@@ -132,13 +132,13 @@ EDITS = st.dictionaries(
 )
 
 
-def change_of(operation: str, named: list[str]) -> Callable[[ManagementClient], Outcome]:
+def change_of(operation: str, named: list[str]) -> Callable[[ManagementClient], ChangeResult]:
     target = by_id("flags")
     return {
         "include": lambda client: ensure_included(client, target, VARIANT, named),
         "exclude": lambda client: ensure_not_included(client, target, VARIANT, named),
         "exactly": lambda client: ensure_exactly_included(client, target, VARIANT, named),
-        "clear": lambda client: ensure_nobody_included(client, target, VARIANT),
+        "clear": lambda client: ensure_no_inclusions(client, target, VARIANT),
     }[operation]
 
 

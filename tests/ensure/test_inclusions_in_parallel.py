@@ -14,11 +14,11 @@ import pytest
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
-    Outcome,
-    UnsettledError,
+    ChangeResult,
+    UnconfirmedWriteError,
     ensure_exactly_included,
     ensure_included,
-    ensure_nobody_included,
+    ensure_no_inclusions,
     ensure_not_included,
 )
 from airflow_provider_ampexp.ensure import _inclusion_list as inclusion_list
@@ -28,7 +28,7 @@ from .world import IDS, a_client, by_id
 
 VARIANT = "on"
 PEOPLE = [f"user-{number}" for number in range(12)]
-Change = Callable[[ManagementClient], Outcome]
+Change = Callable[[ManagementClient], ChangeResult]
 
 
 def seed(emulator: Emulator, *, by_value: bool, people: list[str] = PEOPLE) -> None:
@@ -45,9 +45,9 @@ def adds(*users: str) -> Change:
     return lambda client: ensure_included(client, by_id("flags"), VARIANT, users)
 
 
-def at_once(emulator: Emulator, changes: list[Change]) -> tuple[list[Outcome], list[Exception]]:
+def at_once(emulator: Emulator, changes: list[Change]) -> tuple[list[ChangeResult], list[Exception]]:
     """Run each change in a thread with a client of its own; all begin at the same moment."""
-    outcomes: list[Outcome] = []
+    outcomes: list[ChangeResult] = []
     errors: list[Exception] = []
     start = threading.Barrier(len(changes))
 
@@ -71,7 +71,7 @@ def included(emulator: Emulator) -> list[str]:
     return emulator.inclusions("flags", IDS["flags"], VARIANT)
 
 
-def noted(outcomes: list[Outcome], errors: list[Exception]) -> str:
+def log_warnings(outcomes: list[ChangeResult], errors: list[Exception]) -> str:
     return " ".join([*(note for outcome in outcomes for note in outcome.notes), *map(str, errors)])
 
 
@@ -85,7 +85,7 @@ def test_parallel_removals_remove_whom_they_name_and_nobody_else(
     outcomes, errors = at_once(emulator, [removes(user) for user in named])
     assert not errors
     assert Counter(included(emulator)) == Counter(set(PEOPLE) - set(named))
-    assert not noted(outcomes, errors)
+    assert not log_warnings(outcomes, errors)
 
 
 @pytest.mark.parametrize("by_value", [False, True], ids=["by place", "by value"])
@@ -125,7 +125,7 @@ def test_removals_on_different_machines_say_whom_they_may_have_hit(
     outcomes, errors = at_once(emulator, [removes(user) for user in named])
     left = Counter(included(emulator))
     assert max(left.values()) == 1, f"there twice: {left}"
-    told = noted(outcomes, errors)
+    told = log_warnings(outcomes, errors)
     for user in set(PEOPLE) - set(named) - set(left):
         assert user in told, f"{user} vanished and no task says so"
     if by_value:
@@ -136,7 +136,7 @@ def test_removals_on_different_machines_say_whom_they_may_have_hit(
 @pytest.mark.usefixtures("tasks_on_other_machines")
 def test_an_addition_in_the_moment_of_a_clearing_stands(emulator: Emulator) -> None:
     seed(emulator, by_value=False)
-    outcomes, errors = at_once(emulator, [lambda client: ensure_nobody_included(client, by_id("flags"), VARIANT)])
+    outcomes, errors = at_once(emulator, [lambda client: ensure_no_inclusions(client, by_id("flags"), VARIANT)])
     assert not errors
     assert included(emulator) == []
     assert outcomes[0].after == {"count": 0, "added": 0, "removed": len(PEOPLE)}
@@ -152,7 +152,7 @@ def test_parallel_lists_that_contradict_each_other_end_as_one_of_them(emulator: 
             lambda client: ensure_exactly_included(client, by_id("flags"), VARIANT, second),
         ],
     )
-    assert all(isinstance(error, UnsettledError) for error in errors)
+    assert all(isinstance(error, UnconfirmedWriteError) for error in errors)
     assert sorted(included(emulator)) in (sorted(first), sorted(second))
 
 

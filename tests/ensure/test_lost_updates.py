@@ -10,9 +10,9 @@ import pytest
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
-    Outcome,
-    OverwrittenError,
-    ensure_exists,
+    ChangeResult,
+    ConflictError,
+    ensure_created,
     ensure_fields,
     ensure_percentage,
     ensure_weights,
@@ -42,8 +42,8 @@ def flag(emulator: Emulator) -> dict[str, Any]:
 
 
 def at_the_same_moment(
-    emulator: Emulator, change: Callable[[ManagementClient], Outcome], theirs: Change, *, before_write: int = 0
-) -> Outcome:
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], theirs: Change, *, before_write: int = 0
+) -> ChangeResult:
     with ManagementClient("ampex_maria", base_url=emulator.base_url) as maria:
 
         def happens(number: int) -> None:
@@ -54,7 +54,7 @@ def at_the_same_moment(
             return change(client)
 
 
-def beta_to_50(client: ManagementClient) -> Outcome:
+def beta_to_50(client: ManagementClient) -> ChangeResult:
     return ensure_percentage(client, TARGET, 50, segment="Beta")
 
 
@@ -81,20 +81,20 @@ def test_a_segment_that_another_adds_is_kept(emulator: Emulator) -> None:
     ]
 
 
-def edits_both(client: ManagementClient) -> Outcome:
+def edits_both(client: ManagementClient) -> ChangeResult:
     return ensure_fields(client, TARGET, {"targetSegments": changed("Beta", percentage=50)})  # type: ignore[typeddict-item]
 
 
-def updates_it(client: ManagementClient) -> Outcome:
+def updates_it(client: ManagementClient) -> ChangeResult:
     fields: Any = {"projectId": PROJECT, "key": KEYS["flags"], "targetSegments": changed("Beta", percentage=50)}
-    return ensure_exists(client, "flags", fields, if_exists="update")
+    return ensure_created(client, "flags", fields, if_exists="update")
 
 
 @pytest.mark.parametrize("change", [beta_to_50, edits_both, updates_it])
 def test_where_both_changed_the_same_theirs_is_restored_and_told(
-    emulator: Emulator, change: Callable[[ManagementClient], Outcome]
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
 ) -> None:
-    with pytest.raises(OverwrittenError, match=r"Maria \(version 2.*changed targetSegments.*Their change was restored"):
+    with pytest.raises(ConflictError, match=r"Maria \(version 2.*changed targetSegments.*Their change was restored"):
         at_the_same_moment(emulator, change, marias(targetSegments=changed("Beta", percentage=2)))
     assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [2, 100]
 
@@ -141,7 +141,7 @@ def test_a_change_of_another_field_is_no_conflict(emulator: Emulator) -> None:
 
 
 def test_weights_that_another_set_at_the_same_moment_are_restored(emulator: Emulator) -> None:
-    with pytest.raises(OverwrittenError, match=r"Maria \(version 2.*set the weight of 'treatment' to 7"):
+    with pytest.raises(ConflictError, match=r"Maria \(version 2.*set the weight of 'treatment' to 7"):
         at_the_same_moment(
             emulator,
             lambda client: ensure_weights(client, TARGET, {"control": 2, "treatment": 3, "old": 0}),

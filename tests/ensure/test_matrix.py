@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import pytest
 
 from airflow_provider_ampexp.emulator.server import EmulatorServer
-from airflow_provider_ampexp.ensure import Outcome
+from airflow_provider_ampexp.ensure import ChangeResult
 
 from .faults import (
     ON_A_LATER_WRITE,
@@ -86,6 +86,6 @@ def test_it_is_so_exactly_once_or_an_error_says_what_is_so(case: Case, trials: T
         assert not case.fault.settles or case.write is CREATE_DEPLOYMENT
         assert tells_what_is_so(happened.error, happened.before, happened.after), str(happened.error)
         # The fault is over, and the task is run once more.
-        assert isinstance(happened.second, Outcome)
+        assert isinstance(happened.second, ChangeResult)
         assert happened.second.changed is (happened.after != happened.wanted)
         assert happened.at_last == happened.wanted

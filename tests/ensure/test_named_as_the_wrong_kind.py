@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import Target, TargetNotFoundError, ensure_fields
+from airflow_provider_ampexp.ensure import FlagRef, TargetNotFoundError, ensure_fields
 
 from .world import IDS, KEYS, PROJECT
 
@@ -17,17 +17,17 @@ FLAG, EXPERIMENT = KEYS["flags"], KEYS["experiments"]
     ("target", "said"),
     [
         (
-            Target("flags", key=EXPERIMENT, project_id=PROJECT),
+            FlagRef("flags", key=EXPERIMENT, project_id=PROJECT),
             f"There is an experiment {EXPERIMENT!r}: use experiment_key.",
         ),
-        (Target("experiments", key=FLAG, project_id=PROJECT), f"There is a flag {FLAG!r}: use flag_key."),
-        (Target("flags", id=IDS["experiments"]), f"There is an experiment {IDS['experiments']}: use experiment_id."),
-        (Target("experiments", id=IDS["flags"]), f"There is a flag {IDS['flags']}: use flag_id."),
+        (FlagRef("experiments", key=FLAG, project_id=PROJECT), f"There is a flag {FLAG!r}: use flag_key."),
+        (FlagRef("flags", id=IDS["experiments"]), f"There is an experiment {IDS['experiments']}: use experiment_id."),
+        (FlagRef("experiments", id=IDS["flags"]), f"There is a flag {IDS['flags']}: use flag_id."),
     ],
     ids=str,
 )
 def test_a_target_of_the_other_kind_is_named(
-    emulator: Emulator, client: ManagementClient, target: Target, said: str
+    emulator: Emulator, client: ManagementClient, target: FlagRef, said: str
 ) -> None:
     with pytest.raises(TargetNotFoundError) as refused:
         ensure_fields(client, target, {"enabled": True})
@@ -36,7 +36,7 @@ def test_a_target_of_the_other_kind_is_named(
 
 def test_nothing_is_said_of_the_other_kind_where_there_is_none(emulator: Emulator, client: ManagementClient) -> None:
     with pytest.raises(TargetNotFoundError) as refused:
-        ensure_fields(client, Target("flags", key="nowhere", project_id=PROJECT), {"enabled": True})
+        ensure_fields(client, FlagRef("flags", key="nowhere", project_id=PROJECT), {"enabled": True})
     assert "There is an experiment" not in str(refused.value)
     assert "Check the key" in str(refused.value)
 
@@ -44,4 +44,4 @@ def test_nothing_is_said_of_the_other_kind_where_there_is_none(emulator: Emulato
 def test_an_error_about_the_other_kind_hides_nothing(emulator: Emulator, client: ManagementClient) -> None:
     emulator.fault("status", status=400, route="GET /api/1/experiments")
     with pytest.raises(TargetNotFoundError, match="There is no flag"):
-        ensure_fields(client, Target("flags", key=EXPERIMENT, project_id=PROJECT), {"enabled": True})
+        ensure_fields(client, FlagRef("flags", key=EXPERIMENT, project_id=PROJECT), {"enabled": True})

@@ -8,16 +8,16 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import OtherProjectError, Target, ensure_deployment_fields
-from airflow_provider_ampexp.polling._batch_reader import Lookout
+from airflow_provider_ampexp.ensure import FlagRef, OtherProjectError, ensure_deployment_fields
+from airflow_provider_ampexp.polling._batch_reader import BatchReader
 from airflow_provider_ampexp.polling._check_once import look
 from airflow_provider_ampexp.polling._conditions import EnabledIs
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 from .world import IDS, IOS, OTHER_PROJECT, PROJECT, TWIN_IDS, by_id, state
 from .writes import ON_A_FLAG, Write
 
-FLAG_OF_ANOTHER = Target("flags", id=TWIN_IDS["flags"], project_id=PROJECT)
+FLAG_OF_ANOTHER = FlagRef("flags", id=TWIN_IDS["flags"], project_id=PROJECT)
 NAMES_BOTH = rf"{TWIN_IDS['flags']}.*is in project {OTHER_PROJECT}.*named project {PROJECT}"
 
 
@@ -44,7 +44,7 @@ def test_a_deployment_of_another_project_than_the_named_one_is_refused(emulator:
 
 def test_a_ramp_of_another_projects_flag_is_refused(emulator: Emulator, client: ManagementClient):
     with pytest.raises(OtherProjectError, match=NAMES_BOTH):
-        RollingFlag.find(client, FLAG_OF_ANOTHER, None)
+        ManagedFlag.find(client, FLAG_OF_ANOTHER, None)
 
 
 def test_a_sensor_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient):
@@ -56,9 +56,9 @@ def test_a_sensor_for_another_projects_flag_ends(emulator: Emulator, client: Man
 @pytest.mark.parametrize("count", [1, 4], ids=["read", "listed"])
 def test_a_watch_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient, count: int):
     """By its connection's project; with several targets the list is read, in which the flag may show."""
-    others = {Target("flags", id=IDS["flags"])} if count > 1 else set()
-    wanted = {Target("flags", id=TWIN_IDS["flags"]), *others}
-    lookout = Lookout(client, PROJECT)
+    others = {FlagRef("flags", id=IDS["flags"])} if count > 1 else set()
+    wanted = {FlagRef("flags", id=TWIN_IDS["flags"]), *others}
+    lookout = BatchReader(client, PROJECT)
     sight = lookout.look(wanted, wanted, wanted, set())
-    assert isinstance(sight.refused[Target("flags", id=TWIN_IDS["flags"])], OtherProjectError)
+    assert isinstance(sight.refused[FlagRef("flags", id=TWIN_IDS["flags"])], OtherProjectError)
     assert others <= set(sight.configs)

@@ -14,24 +14,24 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     AlreadyExistsError,
     ArchivedError,
+    ChangeResult,
+    FlagRef,
     MissingFieldError,
-    Outcome,
-    Target,
     TargetNotFoundError,
     WrongStateError,
     ensure_assigned,
+    ensure_created,
     ensure_deployment,
     ensure_deployment_fields,
     ensure_exactly_included,
-    ensure_exists,
     ensure_fields,
     ensure_included,
-    ensure_no_variant,
-    ensure_nobody_included,
+    ensure_no_inclusions,
     ensure_not_assigned,
     ensure_not_included,
     ensure_percentage,
     ensure_variant,
+    ensure_variant_absent,
     ensure_variant_fields,
     ensure_weights,
 )
@@ -39,7 +39,7 @@ from airflow_provider_ampexp.ensure import (
 from .world import IDS, IOS, KEYS, KINDS, PROJECT, by_id, by_key, state
 from .writes import ON_A_FLAG, Write
 
-Change = Callable[[ManagementClient, Target], Outcome]
+Change = Callable[[ManagementClient, FlagRef], ChangeResult]
 MANY = [f"user-{number}" for number in range(2001)]
 ANY_KIND = r"(flag|experiment)"
 
@@ -155,11 +155,11 @@ def test_it_is_refused_and_nothing_is_changed(
 def test_what_is_not_there_is_named(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
     noun = "flag" if kind == "flags" else "experiment"
     with pytest.raises(TargetNotFoundError, match=rf"no {noun} 'no such' of project 100001.*Nothing was changed"):
-        write.run(client, Target(kind, key="no such", project_id=PROJECT))
+        write.run(client, FlagRef(kind, key="no such", project_id=PROJECT))
     # A flag is no experiment, and an id that stands is none of the other kind.
     other = IDS["experiments" if kind == "flags" else "flags"]
     with pytest.raises(Exception, match=rf"({noun} {other}|{kind}/{other})"):
-        write.run(client, Target(kind, id=other))
+        write.run(client, FlagRef(kind, id=other))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,7 +169,7 @@ def test_a_key_in_two_projects_is_not_guessed(
 ) -> None:
     there = state(emulator)
     with pytest.raises(AmbiguousKeyError, match=rf"project_id.*'{KEYS[kind]}'.*(100001.*100002|100002.*100001)"):
-        write.run(client, Target(kind, key=KEYS[kind]))
+        write.run(client, FlagRef(kind, key=KEYS[kind]))
     assert state(emulator) == there
 
 
@@ -195,7 +195,7 @@ def test_what_is_archived_reaches_nobody(
         with pytest.raises(ArchivedError, match=rf"{name}.*archived.*{named}.*Nothing was changed.*Restore it"):
             change(client, target)
     with pytest.raises(ArchivedError, match=rf"{KEYS[kind]}.*archived"):
-        ensure_exists(client, kind, {"projectId": PROJECT, "key": KEYS[kind]})
+        ensure_created(client, kind, {"projectId": PROJECT, "key": KEYS[kind]})
     assert state(emulator) == there
     # What reaches nobody may be changed, and so may what restores it.
     assert ensure_fields(client, by_id(kind), {"description": "gone"}).changed
@@ -208,7 +208,7 @@ def test_two_segments_of_one_name_are_not_guessed(emulator: Emulator, client: Ma
     flag = emulator.create_flag("twice", targetSegments=twice)
     there = state(emulator)
     with pytest.raises(WrongStateError, match=r"'twice' has 2 target segments named 'Beta'.*Nothing was changed"):
-        ensure_percentage(client, Target("flags", id=flag["id"]), 25, segment="Beta")
+        ensure_percentage(client, FlagRef("flags", id=flag["id"]), 25, segment="Beta")
     assert state(emulator) == there
 
 
@@ -244,10 +244,10 @@ def test_a_variant_is_not_renamed_onto_another(emulator: Emulator, client: Manag
 def test_the_last_variant_stays(emulator: Emulator, client: ManagementClient) -> None:
     flag = emulator.create_flag("single")
     with pytest.raises(InvalidRequestError, match="last variant"):
-        ensure_no_variant(client, Target("flags", id=flag["id"]), "on")
+        ensure_variant_absent(client, FlagRef("flags", id=flag["id"]), "on")
 
 
-def deployment(client: ManagementClient, label: str, type: str, **more: Any) -> Outcome:
+def deployment(client: ManagementClient, label: str, type: str, **more: Any) -> ChangeResult:
     return ensure_deployment(client, {"projectId": PROJECT, "label": label, "type": type}, **more)
 
 
@@ -274,7 +274,7 @@ def test_a_deployment_of_the_other_type(emulator: Emulator, client: ManagementCl
 def test_deployments_are_refused(
     emulator: Emulator,
     client: ManagementClient,
-    change: Callable[[ManagementClient], Outcome],
+    change: Callable[[ManagementClient], ChangeResult],
     error: type[Exception],
     text: str,
 ) -> None:
@@ -285,12 +285,12 @@ def test_deployments_are_refused(
 
 
 def test_a_flag_that_vanishes_under_the_inclusions(emulator: Emulator, client: ManagementClient) -> None:
-    gone = Target("flags", id="1")
+    gone = FlagRef("flags", id="1")
     for change in (ensure_included, ensure_not_included, ensure_exactly_included):
         with pytest.raises(WrongStateError, match=r"no flag 1.*variant 'treatment'"):
             change(client, gone, "treatment", ["anna"])
     with pytest.raises(WrongStateError, match=r"no flag 1.*variant 'treatment'"):
-        ensure_nobody_included(client, gone, "treatment")
+        ensure_no_inclusions(client, gone, "treatment")
 
 
 @pytest.mark.parametrize(
@@ -304,12 +304,12 @@ def test_a_flag_that_vanishes_under_the_inclusions(emulator: Emulator, client: M
 )
 def test_a_target_is_named_in_exactly_one_way(given: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        Target.of(**given)
+        FlagRef.of(**given)
     assert caught.value.field == named
 
 
 @pytest.mark.parametrize("way", ["flag_key", "flag_id", "experiment_key", "experiment_id"])
 def test_a_target_of_each_way(way: str) -> None:
     kind, _, name = way.partition("_")
-    target = Target.of(**{way: "x"}, project_id="7")  # type: ignore[arg-type]
-    assert target == Target(f"{kind}s", **{name: "x"}, project_id="7")  # type: ignore[arg-type]
+    target = FlagRef.of(**{way: "x"}, project_id="7")  # type: ignore[arg-type]
+    assert target == FlagRef(f"{kind}s", **{name: "x"}, project_id="7")  # type: ignore[arg-type]

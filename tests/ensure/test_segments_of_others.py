@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_ampexp.client import InvalidInputError, ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import Outcome, WrongStateError, ensure_fields, ensure_percentage
+from airflow_provider_ampexp.ensure import ChangeResult, WrongStateError, ensure_fields, ensure_percentage
 
 from .world import IDS, by_id
 
@@ -31,7 +31,7 @@ def stored(emulator: Emulator) -> list[dict[str, Any]]:
     return list(flag["targetSegments"])
 
 
-def beta_to_50(client: ManagementClient) -> Outcome:
+def beta_to_50(client: ManagementClient) -> ChangeResult:
     return ensure_percentage(client, by_id("flags"), 50, segment="Beta")
 
 
@@ -77,7 +77,7 @@ def test_a_flag_whose_segments_all_show_no_conditions_is_changed(emulator: Emula
     assert beta_to_50(client).changed
 
 
-def replaces_with(*segments: dict[str, Any]) -> Callable[[ManagementClient], Outcome]:
+def replaces_with(*segments: dict[str, Any]) -> Callable[[ManagementClient], ChangeResult]:
     return lambda client: ensure_fields(client, by_id("flags"), {"targetSegments": list(segments)})  # type: ignore[typeddict-item]
 
 

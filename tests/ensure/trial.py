@@ -14,7 +14,7 @@ from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator._state import snapshots as emulated
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
-from airflow_provider_ampexp.ensure import Outcome, Target
+from airflow_provider_ampexp.ensure import ChangeResult, FlagRef
 
 from .faults import TIMEOUT, Fault
 from .world import State, a_client, by_id, by_key, seed, state, wait_for_late_work
@@ -55,7 +55,7 @@ class InProcess(Emulator):
         emulated.reset(self._service)
 
     def load(self, world: dict[str, Any]) -> dict[str, list[str]]:
-        return emulated.load(self._service, emulated.World(**world))
+        return emulated.load(self._service, emulated.Snapshot(**world))
 
     def dump(self) -> dict[str, Any]:
         return emulated.dump(self._service)
@@ -81,7 +81,7 @@ class Case:
         return "flags" if len(self.write.name) % 2 else "experiments"
 
     @property
-    def target(self) -> Target:
+    def target(self) -> FlagRef:
         return (by_key if len(self.fault.name) % 2 else by_id)(self.kind)
 
 
@@ -92,10 +92,10 @@ class Happened:
     before: State
     wanted: State
     after: State
-    outcome: Outcome | None
+    outcome: ChangeResult | None
     error: Exception | None
     struck: int
-    second: Outcome | Exception | None
+    second: ChangeResult | Exception | None
     at_last: State
 
 
@@ -123,7 +123,7 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
         wait_for_late_work(emulator)
         after = at_last = state(emulator)
         struck = sum(one["struck"] for one in emulator.faults())
-        second: Outcome | Exception | None = outcome
+        second: ChangeResult | Exception | None = outcome
         if error is not None:
             emulator.clear_faults()
             again, problem = attempt(case.write, client, case.target)
@@ -132,7 +132,7 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
     return Happened(before, wanted, after, outcome, error, struck, second, at_last)
 
 
-def attempt(write: Write, client: ManagementClient, target: Target) -> tuple[Outcome | None, Exception | None]:
+def attempt(write: Write, client: ManagementClient, target: FlagRef) -> tuple[ChangeResult | None, Exception | None]:
     try:
         return write.run(client, target), None
     except Exception as error:

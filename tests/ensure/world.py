@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import Target
+from airflow_provider_ampexp.ensure import FlagRef
 
 PROJECT, OTHER_PROJECT = "100001", "100002"
 KINDS: tuple[Kind, ...] = ("flags", "experiments")
@@ -95,12 +95,12 @@ def a_client(emulator: Emulator, *, timeout: float = 0.4, retry_for: float = 3.0
     return ManagementClient(emulator.api_key, base_url=emulator.base_url, timeout=timeout, retry_for=retry_for, **more)
 
 
-def by_key(kind: Kind) -> Target:
-    return Target(kind, key=KEYS[kind], project_id=PROJECT)
+def by_key(kind: Kind) -> FlagRef:
+    return FlagRef(kind, key=KEYS[kind], project_id=PROJECT)
 
 
-def by_id(kind: Kind) -> Target:
-    return Target(kind, id=IDS[kind])
+def by_id(kind: Kind) -> FlagRef:
+    return FlagRef(kind, id=IDS[kind])
 
 
 def state(emulator: Emulator) -> State:

@@ -9,21 +9,21 @@ from typing import Any
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.ensure import (
-    Outcome,
-    Target,
+    ChangeResult,
+    FlagRef,
     ensure_assigned,
+    ensure_created,
     ensure_deployment,
     ensure_deployment_fields,
     ensure_exactly_included,
-    ensure_exists,
     ensure_fields,
     ensure_included,
-    ensure_no_variant,
-    ensure_nobody_included,
+    ensure_no_inclusions,
     ensure_not_assigned,
     ensure_not_included,
     ensure_percentage,
     ensure_variant,
+    ensure_variant_absent,
     ensure_variant_fields,
     ensure_weights,
 )
@@ -47,7 +47,7 @@ class Write:
     """
 
     name: str
-    run: Callable[[ManagementClient, Target], Outcome]
+    run: Callable[[ManagementClient, FlagRef], ChangeResult]
     effect: Effect
     requests: tuple[int, int]
     unchanged_requests: tuple[int, int]
@@ -174,7 +174,7 @@ def _deployment(label: str, deleted: bool, id: str = IOS) -> dict[str, Any]:
 
 CREATE = Creation(
     "create",
-    lambda client, target: ensure_exists(
+    lambda client, target: ensure_created(
         client, target.kind, {"projectId": PROJECT, "key": "new-feature", "name": "New feature"}
     ),
     lambda thing: None,
@@ -252,7 +252,7 @@ RENAME_VARIANT = Write(
 )
 REMOVE_VARIANT = Write(
     "remove-variant",
-    lambda client, target: ensure_no_variant(client, target, "old"),
+    lambda client, target: ensure_variant_absent(client, target, "old"),
     _without_old,
     (6, 5),
     (2, 1),
@@ -291,7 +291,7 @@ EXACTLY = Write(
 )
 CLEAR = Write(
     "clear",
-    lambda client, target: ensure_nobody_included(client, target, "treatment"),
+    lambda client, target: ensure_no_inclusions(client, target, "treatment"),
     _nobody,
     (4, 3),
     (2, 1),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_ampexp.guardrails import Moment
+from airflow_provider_ampexp.guardrails import CheckContext
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
-def moment(hours: float = 1, **changed: Any) -> Moment:
+def moment(hours: float = 1, **changed: Any) -> CheckContext:
     """Some hours after the stage began."""
     known: dict[str, Any] = {
         "flag_key": "new-checkout",
@@ -20,4 +20,4 @@ def moment(hours: float = 1, **changed: Any) -> Moment:
         "variant": "treatment",
         "weights": {"control": 50, "treatment": 50},
     }
-    return Moment(**{**known, **changed})
+    return CheckContext(**{**known, **changed})

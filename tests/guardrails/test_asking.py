@@ -11,8 +11,15 @@ import pytest
 from moments import moment
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment, as_guardrail, as_guardrails, ask
-from airflow_provider_ampexp.rollout._analysis import Consequence
+from airflow_provider_ampexp.guardrails import (
+    CallableGuardrail,
+    CheckContext,
+    CheckResult,
+    as_guardrail,
+    as_guardrails,
+    run_checks,
+)
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy
 
 
 class NumpyBool:
@@ -25,8 +32,8 @@ class NumpyBool:
         return self._value
 
 
-def answer_of(function: Any) -> Answer:
-    return ask([as_guardrail(function)], moment())[0][1]
+def answer_of(function: Any) -> CheckResult:
+    return run_checks([as_guardrail(function)], moment())[0][1]
 
 
 @pytest.mark.parametrize(
@@ -46,27 +53,27 @@ def test_what_a_function_returns(said: object, verdict: str):
 
 
 def test_a_function_may_answer_in_full():
-    given = Answer("fail", "too many", 3, "hold")
+    given = CheckResult("fail", "too many", 3, "hold")
     assert answer_of(lambda _: given) is given
 
 
 def test_a_function_is_told_the_moment():
-    seen: list[Moment] = []
-    ask([as_guardrail(seen.append)], moment(percentage=25.0))
+    seen: list[CheckContext] = []
+    run_checks([as_guardrail(seen.append)], moment(percentage=25.0))
     assert seen == [moment(percentage=25.0)]
 
 
 def test_each_guardrail_answers_though_one_breaks():
-    def broken(_: Moment) -> bool:
+    def broken(_: CheckContext) -> bool:
         raise LookupError("no table")
 
-    answers = ask(as_guardrails([broken, CallableGuardrail(lambda _: True, "fine")]), moment())
+    answers = run_checks(as_guardrails([broken, CallableGuardrail(lambda _: True, "fine")]), moment())
     assert [(one.name, answer.verdict) for one, answer in answers] == [("broken", "error"), ("fine", "pass")]
     assert answers[0][1].why == "LookupError: no table"
 
 
 def test_what_broke_is_told_in_one_short_line_without_secrets():
-    def broken(_: Moment) -> bool:
+    def broken(_: CheckContext) -> bool:
         raise ConnectionError(f"postgres://etl:s3cr/et@db refused\npassword='hunter 2' token=abc {'x' * 1000}")
 
     why = answer_of(broken).why
@@ -80,7 +87,7 @@ def test_what_airflow_knows_as_a_secret_is_not_told():
 
     mask_secret("correct-horse-battery")
 
-    def broken(_: Moment) -> bool:
+    def broken(_: CheckContext) -> bool:
         raise ConnectionError("correct-horse-battery was refused")
 
     assert answer_of(broken).why == "ConnectionError: *** was refused"
@@ -89,28 +96,28 @@ def test_what_airflow_knows_as_a_secret_is_not_told():
 def test_an_object_that_answers_something_else_is_in_error():
     class Odd:
         name = "odd"
-        consequence = Consequence()
+        consequence = GuardrailPolicy()
 
-        def check(self, moment: Moment) -> str:
+        def check(self, moment: CheckContext) -> str:
             return "pass"
 
-    assert answer_of(Odd()) == Answer("error", "it returned 'pass' in place of an Answer")
+    assert answer_of(Odd()) == CheckResult("error", "it returned 'pass' in place of an Answer")
 
 
 @pytest.mark.parametrize(("wrong", "field"), [({"verdict": "ok"}, "verdict"), ({"effect": "off"}, "effect")])
 def test_a_wrong_answer_names_what_is_wrong(wrong: Any, field: str):
     with pytest.raises(InvalidInputError, match=field):
-        Answer(**{"verdict": "pass", **wrong})
+        CheckResult(**{"verdict": "pass", **wrong})
 
 
 @pytest.mark.parametrize(("value", "kept"), [(Decimal("0.5"), 0.5), (float("nan"), None), (float("inf"), None)])
 def test_a_value_is_a_number_that_json_can_say(value: Any, kept: float | None):
-    assert Answer("pass", value=value).value == kept
+    assert CheckResult("pass", value=value).value == kept
 
 
 def test_a_function_takes_a_name_and_a_consequence():
     guardrail = CallableGuardrail(lambda _: True, "latency", effect="hold", failure_limit=3)
-    assert (guardrail.name, guardrail.consequence) == ("latency", Consequence(effect="hold", failure_limit=3))
+    assert (guardrail.name, guardrail.consequence) == ("latency", GuardrailPolicy(effect="hold", failure_limit=3))
     with pytest.raises(InvalidInputError, match="error_limit"):
         CallableGuardrail(lambda _: True, error_limit=0)
 

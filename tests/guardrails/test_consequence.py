@@ -12,25 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.rollout._analysis import Acts, Consequence, Streak, Verdict, joined
+from airflow_provider_ampexp.rollout._analysis import CheckStatus, Decision, GuardrailPolicy, GuardrailStatus, aggregate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 limits = st.integers(1, 4)
 consequences = st.builds(
-    Consequence,
+    GuardrailPolicy,
     effect=st.sampled_from(["rollback", "hold"]),
     dry_run=st.booleans(),
     failure_limit=limits,
     inconclusive_limit=limits,
     error_limit=limits,
 )
-verdicts = st.sampled_from(get_args(Verdict))
+verdicts = st.sampled_from(get_args(CheckStatus))
 
 
 @st.composite
-def streaks(draw: st.DrawFn, name: str = "errors") -> Streak:
-    streak = Streak(name, draw(consequences))
+def streaks(draw: st.DrawFn, name: str = "errors") -> GuardrailStatus:
+    streak = GuardrailStatus(name, draw(consequences))
     for number, verdict in enumerate(draw(st.lists(verdicts, max_size=6))):
         effect = draw(st.sampled_from([None, None, "rollback", "hold", "wait"]))
         value = draw(st.none() | st.floats(allow_nan=False, allow_infinity=False))
@@ -44,9 +44,9 @@ def streaks(draw: st.DrawFn, name: str = "errors") -> Streak:
     return streak
 
 
-def after(*answers: Any, **consequence: Any) -> Streak:
+def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
     """A streak of verdicts, or of pairs with the effect they ask for."""
-    streak = Streak("errors", Consequence(**consequence))
+    streak = GuardrailStatus("errors", GuardrailPolicy(**consequence))
     for one in answers:
         verdict, effect = one if isinstance(one, tuple) else (one, None)
         streak = streak.counted(verdict, "so it is", 0.034, NOW, effect)
@@ -54,8 +54,8 @@ def after(*answers: Any, **consequence: Any) -> Streak:
 
 
 @given(consequences, st.lists(verdicts, min_size=1, max_size=12))
-def test_only_the_last_unbroken_row_counts(consequence: Consequence, answers: list[Verdict]):
-    streak = Streak("errors", consequence)
+def test_only_the_last_unbroken_row_counts(consequence: GuardrailPolicy, answers: list[CheckStatus]):
+    streak = GuardrailStatus("errors", consequence)
     for verdict in answers:
         streak = streak.counted(verdict, "", None, NOW)
     last, row = [(verdict, len(list(same))) for verdict, same in groupby(answers)][-1]
@@ -77,15 +77,15 @@ def test_only_the_last_unbroken_row_counts(consequence: Consequence, answers: li
 
 
 @given(streaks())
-def test_plain_values_give_the_same_streak_again(streak: Streak):
-    assert Streak.from_json(json.loads(json.dumps(streak.as_json(), allow_nan=False))) == streak
+def test_plain_values_give_the_same_streak_again(streak: GuardrailStatus):
+    assert GuardrailStatus.from_json(json.loads(json.dumps(streak.as_json(), allow_nan=False))) == streak
 
 
 @given(st.lists(streaks(), max_size=4))
-def test_the_gravest_wins(listed: list[Streak]):
-    acts, why = joined(listed)
+def test_the_gravest_wins(listed: list[GuardrailStatus]):
+    acts, why = aggregate(listed)
     wanted = [one.acts for one in listed]
-    gravest: Acts = "go"
+    gravest: Decision = "go"
     for one in ("wait", "hold", "roll back"):
         gravest = one if one in wanted else gravest  # type: ignore[assignment]
     assert acts == gravest
@@ -93,11 +93,11 @@ def test_the_gravest_wins(listed: list[Streak]):
 
 
 def test_without_guardrails_it_goes():
-    assert joined([]) == ("go", "")
+    assert aggregate([]) == ("go", "")
 
 
 def test_a_guardrail_that_was_not_asked_yet_is_no_leave_to_go_on():
-    assert Streak("errors", Consequence()).acts == "wait"
+    assert GuardrailStatus("errors", GuardrailPolicy()).acts == "wait"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_guardrail_that_was_not_asked_yet_is_no_leave_to_go_on():
         (after(*[("inconclusive", "wait")] * 9, "inconclusive"), "wait"),
     ],
 )
-def test_what_follows(streak: Streak, acts: Acts):
+def test_what_follows(streak: GuardrailStatus, acts: Decision):
     assert streak.acts == acts
 
 
@@ -130,7 +130,7 @@ def test_the_line_of_a_log_tells_name_verdict_count_value_and_sentence():
     assert str(after("pass")) == "errors (pass, value 0.034): so it is"
     assert str(after(("inconclusive", "wait"))) == "errors (inconclusive, value 0.034): so it is"
     assert str(after("fail", dry_run=True)) == "errors (fail 1 of 1, value 0.034, dry run of 'roll back'): so it is"
-    assert str(Streak("errors", Consequence())) == "errors (not asked yet)"
+    assert str(GuardrailStatus("errors", GuardrailPolicy())) == "errors (not asked yet)"
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_the_line_of_a_log_tells_name_verdict_count_value_and_sentence():
 )
 def test_a_wrong_consequence_is_refused_by_name(field: str, value: object):
     with pytest.raises(InvalidInputError, match=field):
-        Consequence(**{field: value})  # type: ignore[arg-type]
+        GuardrailPolicy(**{field: value})  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from moments import moment
 from sqlite_warehouse import Warehouse
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails import Answer, SampleRatioGuardrail, ask
+from airflow_provider_ampexp.guardrails import CheckResult, SampleRatioGuardrail, run_checks
 from airflow_provider_ampexp.guardrails._multinomial import log_bayes_factor, p_value
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guardrails.md"
@@ -126,9 +126,9 @@ def guardrail(sql: str = COUNTS, **changed: Any) -> SampleRatioGuardrail:
     return SampleRatioGuardrail("warehouse", sql, **{"no_data": "hold", **changed})
 
 
-def answer(sql: str = COUNTS, weights: dict[str, float] | None = None, hours: float = 1, **changed: Any) -> Answer:
+def answer(sql: str = COUNTS, weights: dict[str, float] | None = None, hours: float = 1, **changed: Any) -> CheckResult:
     at = moment(hours) if weights is None else moment(hours, weights=weights)
-    return ask([guardrail(sql, **changed)], at)[0][1]
+    return run_checks([guardrail(sql, **changed)], at)[0][1]
 
 
 def test_a_right_split_passes(warehouse: Warehouse):
@@ -208,12 +208,16 @@ def test_a_variant_of_weight_0_with_exposures_fails_and_is_named(warehouse: Ware
     warehouse.exposures(control=50, treatment=50, paused=0)
     assert answer(weights=weights).verdict == "pass"
     warehouse.exposures(control=50, treatment=50, paused=2)
-    assert answer(weights=weights) == Answer("fail", "variants with a weight of 0 have exposures: 'paused' has 2", 0)
+    assert answer(weights=weights) == CheckResult(
+        "fail", "variants with a weight of 0 have exposures: 'paused' has 2", 0
+    )
 
 
 def test_a_variant_that_the_flag_does_not_have_is_an_error_that_names_it(warehouse: Warehouse):
     warehouse.exposures(control=50, treatment=50, off=3)
-    assert answer() == Answer("error", "ValueError: the query counts 'off', and the flag has 'control', 'treatment'")
+    assert answer() == CheckResult(
+        "error", "ValueError: the query counts 'off', and the flag has 'control', 'treatment'"
+    )
 
 
 @pytest.mark.parametrize("weights", [{}, {"on": 1}, {"control": 0, "treatment": 1}, {"control": 0, "treatment": 0}])

@@ -14,8 +14,8 @@ from moments import BEGAN, moment
 from sqlite_warehouse import Warehouse
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
-from airflow_provider_ampexp.guardrails import Answer, Moment, SqlGuardrail, as_guardrail, ask
-from airflow_provider_ampexp.rollout._analysis import Consequence
+from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, SqlGuardrail, as_guardrail, run_checks
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy
 
 RATE = """
     select avg(failed), count(*) from checkouts
@@ -28,18 +28,18 @@ def guardrail(sql: str = RATE, **changed: Any) -> SqlGuardrail:
     return SqlGuardrail("warehouse", sql, **{"name": "errors", "no_data": "hold", "at_most": 0.02, **changed})
 
 
-def answer(sql: str = RATE, at: Moment | None = None, **changed: Any) -> Answer:
-    return ask([guardrail(sql, **changed)], at or moment())[0][1]
+def answer(sql: str = RATE, at: CheckContext | None = None, **changed: Any) -> CheckResult:
+    return run_checks([guardrail(sql, **changed)], at or moment())[0][1]
 
 
 def test_a_value_within_its_bound_passes(warehouse: Warehouse):
     warehouse.checkouts("new-checkout", "treatment", failed=2, of=100)
-    assert answer() == Answer("pass", "0.02 is at most 0.02, measured on 100", 0.02)
+    assert answer() == CheckResult("pass", "0.02 is at most 0.02, measured on 100", 0.02)
 
 
 def test_a_value_beyond_its_bound_fails(warehouse: Warehouse):
     warehouse.checkouts("new-checkout", "treatment", failed=3, of=100)
-    assert answer() == Answer("fail", "0.03 is more than 0.02, measured on 100", 0.03)
+    assert answer() == CheckResult("fail", "0.03 is more than 0.02, measured on 100", 0.03)
 
 
 def test_only_what_the_moment_speaks_of_is_measured(warehouse: Warehouse):
@@ -76,7 +76,7 @@ def test_bounds(warehouse: Warehouse, value: float, bounds: dict[str, Any], verd
     if "baseline" in bounds:
         bounds = {**bounds, "baseline_sql": f"select {bounds['baseline']}"}
         del bounds["baseline"]
-    assert answer(f"select {value}", **{"at_most": None, **bounds}) == Answer(verdict, why, value)  # type: ignore[arg-type]
+    assert answer(f"select {value}", **{"at_most": None, **bounds}) == CheckResult(verdict, why, value)  # type: ignore[arg-type]
 
 
 def test_the_treatment_is_compared_with_the_control(warehouse: Warehouse):
@@ -162,7 +162,7 @@ def test_a_negative_baseline_is_an_error(warehouse: Warehouse):
 
 def test_an_unknown_connection_is_an_error(warehouse: Warehouse):
     given: Any = {"name": "errors", "no_data": "hold", "at_most": 1}
-    said = ask([SqlGuardrail("nowhere", "select 1", **given)], moment())[0][1]
+    said = run_checks([SqlGuardrail("nowhere", "select 1", **given)], moment())[0][1]
     assert (said.verdict, "nowhere" in said.why) == ("error", True)
 
 
@@ -179,7 +179,7 @@ def test_a_value_cannot_break_out_of_the_query(warehouse: Warehouse):
     warehouse.checkouts("new-checkout", "treatment", failed=1, of=1)
     assert answer(at=moment(flag_key=hostile)).why == "the query has no data"
     warehouse.checkouts(hostile, "treatment", failed=0, of=4)
-    assert answer(at=moment(flag_key=hostile)) == Answer("pass", "0 is at most 0.02, measured on 4", 0.0)
+    assert answer(at=moment(flag_key=hostile)) == CheckResult("pass", "0 is at most 0.02, measured on 4", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_it_can_be_copied_and_pickled(warehouse: Warehouse):
         assert same == one
         assert same.check(moment()).verdict == "pass"
     assert as_guardrail(one) is one
-    assert one.consequence == Consequence(effect="hold")
+    assert one.consequence == GuardrailPolicy(effect="hold")
 
 
 def test_a_dag_with_guardrails_is_serialized_alike_at_every_parse():

@@ -16,18 +16,18 @@ from moments import moment
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.guardrails import (
-    Answer,
     CallableGuardrail,
-    Moment,
+    CheckContext,
+    CheckResult,
     SampleRatioGuardrail,
     SqlGuardrail,
     as_guardrail,
     as_guardrails,
-    ask,
+    run_checks,
 )
 from airflow_provider_ampexp.guardrails._base import timeout_of
 from airflow_provider_ampexp.guardrails._run import preflight
-from airflow_provider_ampexp.rollout._analysis import Consequence
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy
 
 SOME = contextvars.ContextVar[str]("SOME")
 
@@ -39,7 +39,7 @@ class Hanging:
         self.asked = 0
         self.may_answer = threading.Event()
 
-    def __call__(self, moment: Moment) -> bool:
+    def __call__(self, moment: CheckContext) -> bool:
         self.asked += 1
         self.may_answer.wait(60)
         return True
@@ -55,10 +55,10 @@ def hanging() -> Iterator[Hanging]:
 def test_a_check_that_hangs_is_an_error_after_its_time_limit(hanging: Hanging):
     guardrails = as_guardrails([CallableGuardrail(hanging, "errors", timeout="0.1s"), lambda moment: True])
     began = time.monotonic()
-    answers = [answer for _, answer in ask(guardrails, moment())]
+    answers = [answer for _, answer in run_checks(guardrails, moment())]
 
     assert time.monotonic() - began < 10
-    assert answers[0] == Answer("error", "did not answer within 0.1 seconds")
+    assert answers[0] == CheckResult("error", "did not answer within 0.1 seconds")
     assert answers[1].verdict == "pass"
 
 
@@ -66,26 +66,26 @@ def test_a_check_that_still_hangs_is_not_asked_again(hanging: Hanging):
     """Its thread cannot be ended: asked every five minutes, there would be hundreds after a day."""
     guardrail = CallableGuardrail(hanging, "hangs for long", timeout="0.1s")
     for _ in range(5):
-        ask([guardrail], moment())
+        run_checks([guardrail], moment())
     assert hanging.asked == 1
     assert sum("hangs for long" in thread.name for thread in threading.enumerate()) == 1
-    assert "still running" in ask([guardrail], moment())[0][1].why
+    assert "still running" in run_checks([guardrail], moment())[0][1].why
 
     hanging.may_answer.set()
     deadline = time.monotonic() + 30
-    while ask([guardrail], moment())[0][1].verdict != "pass":
+    while run_checks([guardrail], moment())[0][1].verdict != "pass":
         assert time.monotonic() < deadline
 
 
 def test_sys_exit_in_a_check_is_an_error():
-    answer = ask([as_guardrail(lambda moment: sys.exit(3))], moment())[0][1]
+    answer = run_checks([as_guardrail(lambda moment: sys.exit(3))], moment())[0][1]
     assert (answer.verdict, answer.why) == ("error", "SystemExit: 3")
 
 
 def test_a_check_sees_the_context_variables_of_its_task():
     SOME.set("the task's")
     seen: list[str] = []
-    ask([as_guardrail(lambda moment: seen.append(SOME.get()))], moment())
+    run_checks([as_guardrail(lambda moment: seen.append(SOME.get()))], moment())
     assert seen == ["the task's"]
 
 
@@ -93,13 +93,13 @@ class Own:
     """Somebody's own guardrail."""
 
     name = "own"
-    consequence = Consequence()
+    consequence = GuardrailPolicy()
 
     def __init__(self, **attributes: Any) -> None:
         vars(self).update(attributes)
 
-    def check(self, moment: Moment) -> Answer:
-        return Answer("pass")
+    def check(self, moment: CheckContext) -> CheckResult:
+        return CheckResult("pass")
 
 
 def test_the_time_limit_is_ten_minutes_unless_told_otherwise():
@@ -122,11 +122,11 @@ def test_a_wrong_time_limit_is_refused_when_the_dag_is_parsed(wrong: Any):
 
 
 def test_what_a_check_raised_is_logged_with_its_traceback_and_without_secrets(caplog: pytest.LogCaptureFixture):
-    def errors_of_the_day(moment: Moment) -> bool:
+    def errors_of_the_day(moment: CheckContext) -> bool:
         raise KeyError("postgres://etl:s3cr/et@db")
 
     with caplog.at_level(logging.WARNING):
-        ask([as_guardrail(errors_of_the_day)], moment())
+        run_checks([as_guardrail(errors_of_the_day)], moment())
 
     (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
     said = record.getMessage()
@@ -137,12 +137,12 @@ def test_what_a_check_raised_is_logged_with_its_traceback_and_without_secrets(ca
 
 
 def test_a_preflight_tells_who_cannot_answer_whatever_the_verdict_is():
-    def broken(moment: Moment) -> bool:
+    def broken(moment: CheckContext) -> bool:
         raise KeyError("threshold")
 
-    asked: list[Moment] = []
+    asked: list[CheckContext] = []
 
-    def unsure(moment: Moment) -> None:
+    def unsure(moment: CheckContext) -> None:
         asked.append(moment)
 
     cannot = preflight(as_guardrails([broken, unsure, CallableGuardrail(lambda moment: False, "no")]), moment())
@@ -151,7 +151,7 @@ def test_a_preflight_tells_who_cannot_answer_whatever_the_verdict_is():
 
 
 def test_a_guardrail_may_have_a_preflight_of_its_own():
-    def away(moment: Moment) -> None:
+    def away(moment: CheckContext) -> None:
         raise ConnectionError("no route to the warehouse")
 
     assert preflight([Own(preflight=lambda moment: None)], moment()) == []

@@ -106,7 +106,7 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         run = observed.run_of(change.attempt)
         raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
         began = min([observed.attempts[change.attempt].began, *raised])
-        for before, after in history.moves():
+        for before, after in history.external_changes():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_shown = after.number not in observed.hidden or after.stand == change.known.stand
             is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
@@ -129,7 +129,7 @@ def nothing_ends_well_after_an_external_change(observed: Observed, history: Hist
             continue
         run = observed.run_of(place)
         began = min([attempt.began, *(one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)])
-        for _, after in history.moves():
+        for _, after in history.external_changes():
             is_external = not after.is_ours and after.number not in passed_over and not history.could_be_a_step(after)
             if is_external and began < after.at and after.number <= observed.last_read.get(place, 0):
                 yield "it ended well", after
@@ -398,7 +398,7 @@ def _before_first_raises(observed: Observed, history: History, run: int) -> list
 def _before_unbroken_raises(observed: Observed, history: History, began: Entry) -> Iterator[Stand]:
     """Where it stood before each of the raises, by one actor, that led to where a run began."""
     by = None
-    for before, after in reversed(list(history.moves())):
+    for before, after in reversed(list(history.external_changes())):
         if after.place > began.place:
             continue
         stage = observed.plan.next_above(before.stand.reached)
@@ -416,7 +416,7 @@ def _reaches(stand: Stand, target: Stand | None) -> bool:
 def _was_moved(history: History, run: list[int], observed: Observed) -> bool:
     """Whether somebody else moved the flag while a run went on."""
     began = observed.attempts[run[0]].began
-    return any(not after.is_ours and after.at > began for _, after in history.moves())
+    return any(not after.is_ours and after.at > began for _, after in history.external_changes())
 
 
 def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, until: datetime) -> timedelta:

@@ -235,7 +235,7 @@ class History:
         """The version that was there at a moment."""
         return [entry for entry in self.entries if entry.at <= moment or entry.place == 0][-1]
 
-    def moves(self) -> Iterator[tuple[Entry, Entry]]:
+    def external_changes(self) -> Iterator[tuple[Entry, Entry]]:
         """Each version that stands elsewhere than the one before it, after that one."""
         for before, after in zip(self.entries, self.entries[1:], strict=False):
             if before.stand != after.stand:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.ui import _ttl_cache as ttl_cache
-from airflow_provider_ampexp.ui._ttl_cache import STALE_FOR, Kept, SlowAnswerError
+from airflow_provider_ampexp.ui._ttl_cache import STALE_FOR, SlowResponseError, TtlCache
 
 
 class Clock:
@@ -26,7 +26,7 @@ async def run(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def test_what_is_kept_is_bounded_by_bytes() -> None:
     async def story() -> None:
-        cache: Kept[str] = Kept(30, run, most_bytes=1_000, clock=Clock())
+        cache: TtlCache[str] = TtlCache(30, run, most_bytes=1_000, clock=Clock())
         for number in range(20):
             await cache.get(number, lambda: "x" * 300)
             assert cache.bytes_kept <= 1_000
@@ -37,7 +37,7 @@ def test_what_is_kept_is_bounded_by_bytes() -> None:
 
 def test_a_value_larger_than_the_cache_is_served_and_not_kept() -> None:
     async def story() -> None:
-        cache: Kept[str] = Kept(30, run, most_bytes=1_000, clock=Clock())
+        cache: TtlCache[str] = TtlCache(30, run, most_bytes=1_000, clock=Clock())
         assert await cache.get("large", lambda: "x" * 2_000) == "x" * 2_000
         assert cache.bytes_kept == 0
 
@@ -47,7 +47,7 @@ def test_a_value_larger_than_the_cache_is_served_and_not_kept() -> None:
 def test_what_is_old_is_dropped() -> None:
     async def story() -> None:
         clock = Clock()
-        cache: Kept[str] = Kept(30, run, clock=clock)
+        cache: TtlCache[str] = TtlCache(30, run, clock=clock)
         await cache.get("one", lambda: "value")
         assert cache.bytes_kept > 0
         clock.now += 30 + STALE_FOR + 1
@@ -64,7 +64,7 @@ def test_all_who_ask_at_once_cost_one_read() -> None:
             reads.append(1)
             return "value"
 
-        cache: Kept[str] = Kept(30, run, clock=Clock())
+        cache: TtlCache[str] = TtlCache(30, run, clock=Clock())
         assert await asyncio.gather(*(cache.get("one", read) for _ in range(50))) == ["value"] * 50
         assert len(reads) == 1
 
@@ -74,7 +74,7 @@ def test_all_who_ask_at_once_cost_one_read() -> None:
 def test_an_old_error_is_not_served_in_place_of_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         clock = Clock()
-        cache: Kept[str] = Kept(30, run, clock=clock)
+        cache: TtlCache[str] = TtlCache(30, run, clock=clock)
 
         def fail() -> str:
             raise ValueError("away")
@@ -93,8 +93,8 @@ def test_a_first_read_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatc
     async def story() -> None:
         import time
 
-        cache: Kept[str] = Kept(30, run, clock=Clock())
-        with pytest.raises(SlowAnswerError, match=r"no answer within 0\.05 s"):
+        cache: TtlCache[str] = TtlCache(30, run, clock=Clock())
+        with pytest.raises(SlowResponseError, match=r"no answer within 0\.05 s"):
             await cache.get("one", lambda: time.sleep(0.3) or "value")
         assert await asyncio.sleep(0.5, cache.bytes_kept) is not None
         assert await cache.get("one", lambda: "another") == "value"

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import listen
-from airflow_provider_ampexp.rollout import RolloutPlan, planned_stages
+from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
 from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
 
 CONNECTION = "amplitude_experiment_default"
@@ -115,7 +115,7 @@ class Rollouts:
         from sqlalchemy import insert
 
         now = datetime.now(timezone.utc)
-        plan = RolloutPlan(planned_stages([1, 5, 25], "12h")).as_json()
+        plan = RolloutPlan(parse_stages([1, 5, 25], "12h")).as_json()
         shown = {"amplitude_conn_id": CONNECTION, "kind": "flags", "id": flag_id, "key": "flag", "plan": plan}
         of_task = {"dag_id": dag_id, "run_id": "run", "task_id": "ramp", "map_index": -1}
         with create_session() as session:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.rollout import ChangeWindow, Memory, Position, RolloutPlan, planned_stages
-from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.rollout import ChangeWindow, Exposure, RolloutPlan, RolloutState, parse_stages
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
 from airflow_provider_ampexp.ui._rollout_status import RolloutTask, current, rollouts_of
 from airflow_provider_ampexp.ui._serializers import line_of, page_of
@@ -18,7 +18,7 @@ from airflow_provider_ampexp.ui._serializers import line_of, page_of
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 NOW = MONDAY + 15 * HOUR
-PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], "12h"))
+PLAN = RolloutPlan(parse_stages([1, 5, 25, 100], "12h"))
 
 
 def version(number: int, at: datetime, by: str = "Airflow", **config: Any) -> Version:
@@ -34,9 +34,9 @@ VERSIONS = [
     version(2, MONDAY, **flag(1)),
     version(3, MONDAY + 12 * HOUR, **flag(5)),
 ]
-MEMORY = Memory(
-    start=Position(0, False),
-    left_at=Position(5, True),
+MEMORY = RolloutState(
+    start=Exposure(0, False),
+    left_at=Exposure(5, True),
     version=3,
     wrote=True,
     hand="Airflow",
@@ -116,7 +116,7 @@ def test_the_list_and_the_detail_agree() -> None:
             "window",
             datetime(2026, 3, 4, 9, tzinfo=timezone.utc),
         ),
-        (replace(PLAN, approval=Approval(25)), {}, {"asked_at": NOW}, "approval", None),
+        (replace(PLAN, approval=ApprovalPolicy(25)), {}, {"asked_at": NOW}, "approval", None),
         (PLAN, {"rolloutPercentage": 7}, {}, "moved", None),
     ],
 )

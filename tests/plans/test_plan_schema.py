@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_ampexp.plans._cli import main
 from airflow_provider_ampexp.plans._json_schema import plan_schema, schema_text
-from airflow_provider_ampexp.plans._yaml import Yaml
+from airflow_provider_ampexp.plans._yaml import YamlDocument
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "rollout-plan.schema.json"
@@ -19,7 +19,7 @@ GOOD = "flag: a\nstages: [1, {percentage: 5, soak: 1h}, 100]\nsoak: 1d 12h\n"
 
 
 def errors(text: str) -> list[Any]:
-    return list(jsonschema.Draft7Validator(plan_schema()).iter_errors(Yaml(text.encode()).value))
+    return list(jsonschema.Draft7Validator(plan_schema()).iter_errors(YamlDocument(text.encode()).value))
 
 
 def test_the_one_in_docs_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

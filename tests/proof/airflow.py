@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_ampexp.guardrails import Moment
+from airflow_provider_ampexp.guardrails import CheckContext
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 from tests.invariants.observed import Attempt, Verdict
 from tests.proof.story import Point, PointKind, Story
@@ -221,7 +221,7 @@ class Airflow:
         context = {"ti": ti, "dag_run": SimpleNamespace(start_date=one.run_start)}
         return context if self.story.state == "none" else {**context, "task_state_store": self.store}
 
-    def _check(self, place: int, moment: Moment) -> Any:
+    def _check(self, place: int, moment: CheckContext) -> Any:
         """The guardrail looks at the world."""
         answered = self.step()
         self.timeline.sleep(self.story.check_takes)

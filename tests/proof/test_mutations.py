@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.reconcile import _flag as flag
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import _decision as decision
-from airflow_provider_ampexp.rollout._analysis import Streak
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._audience import Audience
-from airflow_provider_ampexp.rollout._evaluation import View
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from tests.invariants import INVARIANTS, violations
 from tests.proof.histories import stories
@@ -40,19 +40,19 @@ def _without(*rules: str) -> Callable[[Patch], None]:
 
 
 def _two_stages_at_once(patch: Patch) -> None:
-    def next_stage(view: View) -> Any:
+    def next_stage(view: Evaluation) -> Any:
         above = [one for one in view.plan.own_stages if one.percentage > view.percentage]
         return above[:2][-1] if above else None
 
-    patch.setattr(View, "next_stage", property(next_stage))
+    patch.setattr(Evaluation, "next_stage", property(next_stage))
 
 
 def _soak_from_the_attempts_start(patch: Patch) -> None:
-    patch.setattr(View, "began", property(lambda view: view.memory.seen_first or view.now))
+    patch.setattr(Evaluation, "began", property(lambda view: view.memory.seen_first or view.now))
 
 
 def _any_doubt_is_a_fail(patch: Patch) -> None:
-    patch.setattr(Streak, "acts", property(lambda streak: "go" if streak.verdict == "pass" else "roll back"))
+    patch.setattr(GuardrailStatus, "acts", property(lambda streak: "go" if streak.verdict == "pass" else "roll back"))
 
 
 def _any_raise_with_the_own_key_is_a_step(patch: Patch) -> None:
@@ -60,22 +60,22 @@ def _any_raise_with_the_own_key_is_a_step(patch: Patch) -> None:
 
 
 def _no_step_is_checked_first(patch: Patch) -> None:
-    patch.setattr(View, "is_checked_first", property(lambda view: False))
+    patch.setattr(Evaluation, "is_checked_first", property(lambda view: False))
 
 
 def _rollback_without_a_write(patch: Patch) -> None:
-    patch.setattr(RollingFlag, "lower_to", lambda flag, position: None)
+    patch.setattr(ManagedFlag, "roll_back_to", lambda flag, position: None)
 
 
 def _nothing_is_put_back(patch: Patch) -> None:
-    patch.setattr(RollingFlag, "_put_back", lambda flag, lost, percentage: {})
+    patch.setattr(ManagedFlag, "_put_back", lambda flag, lost, percentage: {})
 
 
 def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
     """It writes again what was written, whatever stands there."""
     reconcile = AmplitudeRampRolloutOperator.reconcile
 
-    def again(operator: Any, context: Any, plan: Any, flag: RollingFlag, memory: Any) -> Any:
+    def again(operator: Any, context: Any, plan: Any, flag: ManagedFlag, memory: Any) -> Any:
         if memory.is_retry and memory.left_at is None:
             flag._bring_to(flag._fields(plan.stages[0].percentage))
         return reconcile(operator, context, plan, flag, memory)
@@ -101,17 +101,17 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "no_soak_is_cut_short": _without("_wait_while_soaking"),
     "no_soak_begins_anew": _soak_from_the_attempts_start,
     "lowered_only_by_a_rollback": _any_doubt_is_a_fail,
-    "nothing_is_written_after_a_persons_edit": _without("_stop_when_changed_by_someone"),
+    "nothing_is_written_after_a_persons_edit": _without("_abort_on_external_change"),
     "nothing_ends_well_after_an_external_change": _any_raise_with_the_own_key_is_a_step,
     "another_tasks_step_is_checked": _no_step_is_checked_first,
     "what_is_overwritten_is_put_back": _nothing_is_put_back,
     "a_fail_ends_at_the_rollback_target": _rollback_without_a_write,
     "a_completed_rollout_rests": _a_retry_begins_from_the_first_stage,
-    "nothing_starts_again_after_a_rollback": _without("_stop_at_what_happened_unseen"),
+    "nothing_starts_again_after_a_rollback": _without("_abort_on_unseen_change"),
     "nothing_is_raised_outside_the_window": _without("_wait_for_the_window"),
     "nothing_is_raised_while_held": _without("_wait_while_held"),
-    "nothing_is_raised_for_another_audience": _without("_stop_when_the_audience_changed"),
-    "nothing_is_raised_that_cannot_be_lowered": _without("_stop_when_sticky"),
+    "nothing_is_raised_for_another_audience": _without("_abort_on_audience_drift"),
+    "nothing_is_raised_that_cannot_be_lowered": _without("_abort_when_sticky"),
     "confirmed_is_said_of_what_nobody_gets_otherwise": _only_the_percentage_counts,
     "nothing_else_is_changed": _all_segments_alike,
 }

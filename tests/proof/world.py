@@ -16,7 +16,7 @@ from airflow_provider_ampexp.emulator._state.errors import Refusal
 from airflow_provider_ampexp.emulator._state.flags import Kind
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit, carry_out
-from airflow_provider_ampexp.rollout import Seen, read_history
+from airflow_provider_ampexp.rollout import FlagSnapshot, read_history
 from airflow_provider_ampexp.rollout import _history as history
 from tests.invariants.observed import Write
 from tests.proof.airflow import Airflow
@@ -67,7 +67,7 @@ class World:
         self.service.clock = _Clock(timeline)
         self.service.settings.version_gaps = story.version_gaps
         self.kind: Kind = "experiments" if story.is_experiment else "flags"
-        snapshots.load(self.service, snapshots.World(**{self.kind: [self._flag()]}))
+        snapshots.load(self.service, snapshots.Snapshot(**{self.kind: [self._flag()]}))
         self._arrange()
 
     @property
@@ -79,7 +79,7 @@ class World:
         """Since when the flag has stood where it stands, in truth."""
         entries = read_history(self.versions, self.story.segment)
         assert entries[0].position is not None
-        began = history.since(Seen(entries[0].position, history=entries))
+        began = history.since(FlagSnapshot(entries[0].position, history=entries))
         assert began is not None
         assert began.at is not None
         return began.at

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_ampexp.rollout import Done, Memory, Position, RollBack, RolloutPlan, Seen, Stop, planned_stages
-from airflow_provider_ampexp.rollout._history import Entry
-from airflow_provider_ampexp.rollout._teardown import decide_aftermath
+from airflow_provider_ampexp.rollout import (
+    Abort,
+    Complete,
+    Exposure,
+    FlagSnapshot,
+    RollBack,
+    RolloutPlan,
+    RolloutState,
+    parse_stages,
+)
+from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._teardown import decide_teardown
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-START = Position(0, enabled=True)
-PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], soak="1h"))
+START = Exposure(0, enabled=True)
+PLAN = RolloutPlan(parse_stages([1, 5, 25, 100], soak="1h"))
 
 
-def on(percentage: int, by: str = "Airflow") -> tuple[Position, str]:
-    return Position(percentage, enabled=True), by
+def on(percentage: int, by: str = "Airflow") -> tuple[Exposure, str]:
+    return Exposure(percentage, enabled=True), by
 
 
-def off(percentage: int, by: str = "Airflow") -> tuple[Position, str]:
-    return Position(percentage, enabled=False), by
+def off(percentage: int, by: str = "Airflow") -> tuple[Exposure, str]:
+    return Exposure(percentage, enabled=False), by
 
 
 def after(
-    *moves: tuple[Position, str], start: Position = START, plan: RolloutPlan = PLAN, finished: tuple[int, ...] = ()
-) -> RollBack | Done | Stop:
+    *external_changes: tuple[Exposure, str],
+    start: Exposure = START,
+    plan: RolloutPlan = PLAN,
+    finished: tuple[int, ...] = (),
+) -> RollBack | Complete | Abort:
     """What is decided after these moves, an hour apart."""
     entries = [
-        Entry(number, BEGAN + timedelta(hours=number - 0.5), by, position)
-        for number, (position, by) in enumerate([(start, "Maria"), *moves])
+        VersionEntry(number, BEGAN + timedelta(hours=number - 0.5), by, position)
+        for number, (position, by) in enumerate([(start, "Maria"), *external_changes])
     ]
     stands = entries[-1].position
     assert stands is not None
-    seen = Seen(stands, history=tuple(reversed(entries)))
-    return decide_aftermath(plan, seen, Memory(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5", finished)
+    seen = FlagSnapshot(stands, history=tuple(reversed(entries)))
+    return decide_teardown(plan, seen, RolloutState(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5", finished)
 
 
 def test_what_this_run_raised_is_taken_back() -> None:
@@ -40,31 +52,31 @@ def test_what_this_run_raised_is_taken_back() -> None:
 
 
 def test_what_it_did_not_raise_stays() -> None:
-    assert isinstance(after(), Stop)
-    assert isinstance(after(on(50, "Maria")), Stop)
+    assert isinstance(after(), Abort)
+    assert isinstance(after(on(50, "Maria")), Abort)
 
 
 def test_what_a_person_changed_since_stays() -> None:
-    assert isinstance(after(on(1), on(5), on(2, "Maria")), Stop)
-    assert isinstance(after(on(1), on(5), on(50, "Maria")), Stop)
+    assert isinstance(after(on(1), on(5), on(2, "Maria")), Abort)
+    assert isinstance(after(on(1), on(5), on(50, "Maria")), Abort)
 
 
 def test_a_stage_that_rolled_back_by_itself_has_done_it() -> None:
-    assert isinstance(after(on(1), on(5), on(0)), Done)
-    assert isinstance(after(off(1), on(1), on(5), off(5), off(50), start=Position(50, enabled=False)), Done)
+    assert isinstance(after(on(1), on(5), on(0)), Complete)
+    assert isinstance(after(off(1), on(1), on(5), off(5), off(50), start=Exposure(50, enabled=False)), Complete)
 
 
 def test_what_was_raised_again_after_a_rollback_is_taken_back_again() -> None:
     """As when its stages were cleared while the run went on, or an attempt that was taken for dead lived on."""
     assert after(on(1), on(5), on(0), on(1)) == RollBack(START, "failed: stage_5")
-    assert isinstance(after(on(1), on(5), on(0), on(1), on(0)), Done)
+    assert isinstance(after(on(1), on(5), on(0), on(1), on(0)), Complete)
 
 
 def test_an_early_raise_is_taken_back_only_if_the_stage_before_ended_well() -> None:
     """A person may have promoted it. Else another task with the same key set it, which is left as it is."""
-    slow = RolloutPlan(planned_stages([1, 5, 25, 100], soak="2h"))
+    slow = RolloutPlan(parse_stages([1, 5, 25, 100], soak="2h"))
     act = after(on(1), on(5), plan=slow)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "drift"
     assert after(on(1), on(5), plan=slow, finished=(1,)) == RollBack(START, "failed: stage_5")
-    assert isinstance(after(on(1), on(25), plan=slow, finished=(1,)), Stop)
+    assert isinstance(after(on(1), on(25), plan=slow, finished=(1,)), Abort)

@@ -9,66 +9,68 @@ import pytest
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.rollout import (
-    Act,
-    AskForApproval,
-    Check,
-    Done,
-    Memory,
-    Position,
-    Raise,
+    Abort,
+    Action,
+    Complete,
+    Exposure,
+    FlagSnapshot,
+    RequestApproval,
     RollBack,
     RolloutPlan,
-    Seen,
-    Stop,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
     Wait,
     decide,
-    planned_stages,
+    parse_stages,
 )
-from airflow_provider_ampexp.rollout._analysis import Consequence, Streak
-from airflow_provider_ampexp.rollout._approval import Approval, Response
-from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse
+from airflow_provider_ampexp.rollout._history import VersionEntry
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-STAGES = planned_stages([1, 5, 25, 100], soak="1h")
+STAGES = parse_stages([1, 5, 25, 100], soak="1h")
 DAY = timedelta(days=1)
 
 
-def flag(*percentages: int) -> Seen:
+def flag(*percentages: int) -> FlagSnapshot:
     """Raised by us an hour apart, the last time two hours ago."""
     entries = [
-        Entry(number + 1, NOW - timedelta(hours=1 + len(percentages) - number), "Airflow", Position(one, one > 0))
+        VersionEntry(
+            number + 1, NOW - timedelta(hours=1 + len(percentages) - number), "Airflow", Exposure(one, one > 0)
+        )
         for number, one in enumerate(percentages)
     ]
-    return Seen(Position(percentages[-1], percentages[-1] > 0), history=tuple(reversed(entries)))
+    return FlagSnapshot(Exposure(percentages[-1], percentages[-1] > 0), history=tuple(reversed(entries)))
 
 
 def waiting(on_reject: str = "rollback", on_no_answer: str = "hold", *, checked: bool = False) -> RolloutPlan:
-    approval = Approval(25, DAY, on_reject, on_no_answer)  # type: ignore[arg-type]
+    approval = ApprovalPolicy(25, DAY, on_reject, on_no_answer)  # type: ignore[arg-type]
     return RolloutPlan(STAGES, checked=checked, approval=approval)
 
 
-def look(plan: RolloutPlan, seen: Seen, memory: Memory, later: timedelta = timedelta(0)) -> Act:
+def look(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, later: timedelta = timedelta(0)) -> Action:
     return decide(plan, seen, memory, NOW + later)
 
 
-def asked(plan: RolloutPlan, seen: Seen) -> Memory:
-    memory = Memory(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
+def asked(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutState:
+    memory = RolloutState(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
     return replace(memory, asked_at=NOW)
 
 
-def said(memory: Memory, verdict: str, at: datetime = NOW) -> Memory:
-    return memory.judged([Streak("errors", Consequence()).counted(verdict, "", None, at)], at)  # type: ignore[arg-type]
+def said(memory: RolloutState, verdict: str, at: datetime = NOW) -> RolloutState:
+    return memory.judged([GuardrailStatus("errors", GuardrailPolicy()).counted(verdict, "", None, at)], at)  # type: ignore[arg-type]
 
 
 def test_a_person_is_asked_once_and_not_before_the_guardrails_pass() -> None:
     plan, seen = waiting(), flag(0, 1, 5)
     fresh = replace(asked(plan, seen), asked_at=None)
-    assert isinstance(look(plan, seen, fresh), AskForApproval)
+    assert isinstance(look(plan, seen, fresh), RequestApproval)
     assert isinstance(look(plan, seen, asked(plan, seen)), Wait)
     checked = waiting(checked=True)
-    assert isinstance(look(checked, seen, fresh), Check)
+    assert isinstance(look(checked, seen, fresh), RunGuardrails)
     assert isinstance(look(checked, seen, said(fresh, "inconclusive")), Wait)
-    assert isinstance(look(checked, seen, said(fresh, "pass")), AskForApproval)
+    assert isinstance(look(checked, seen, said(fresh, "pass")), RequestApproval)
 
 
 def test_nothing_is_raised_before_somebody_approves() -> None:
@@ -81,18 +83,18 @@ def test_nothing_is_raised_before_somebody_approves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_reject", "expected"), [("rollback", RollBack(Position(0, False), "")), ("hold", Stop("rejected", ""))]
+    ("on_reject", "expected"), [("rollback", RollBack(Exposure(0, False), "")), ("hold", Abort("rejected", ""))]
 )
-def test_a_rejection(on_reject: str, expected: Act) -> None:
+def test_a_rejection(on_reject: str, expected: Action) -> None:
     plan, seen = waiting(on_reject), flag(0, 1, 5)
-    memory = replace(asked(plan, seen), response=Response(False, "eve"))
+    memory = replace(asked(plan, seen), response=ApprovalResponse(False, "eve"))
     assert look(plan, seen, memory) == replace(expected, why="eve rejected 25 %")
 
 
 @pytest.mark.parametrize(
-    ("on_no_answer", "expected"), [("rollback", RollBack(Position(0, False), "")), ("hold", Stop("no answer", ""))]
+    ("on_no_answer", "expected"), [("rollback", RollBack(Exposure(0, False), "")), ("hold", Abort("no answer", ""))]
 )
-def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected: Act) -> None:
+def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected: Action) -> None:
     plan, seen = waiting("rollback" if on_no_answer == "hold" else "hold", on_no_answer), flag(0, 1, 5)
     why = "nobody answered within 1 day, 0:00:00 whether to go to 25 %"
     assert look(plan, seen, asked(plan, seen), DAY) == replace(expected, why=why)
@@ -101,45 +103,45 @@ def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected
 
 def test_an_approval_ends_the_waiting_and_raises_nothing_here() -> None:
     plan, seen = waiting(), flag(0, 1, 5)
-    memory = replace(asked(plan, seen), response=Response(True, "eve"))
-    assert look(plan, seen, memory) == Done("eve approved 25 %")
+    memory = replace(asked(plan, seen), response=ApprovalResponse(True, "eve"))
+    assert look(plan, seen, memory) == Complete("eve approved 25 %")
 
 
 def test_what_is_reached_already_needs_none() -> None:
     plan, seen = waiting(), flag(0, 1, 5, 25)
-    assert isinstance(look(plan, seen, asked(plan, seen)), Done)
+    assert isinstance(look(plan, seen, asked(plan, seen)), Complete)
 
 
 def test_guardrails_go_on_while_it_waits_and_a_fail_ends_the_waiting() -> None:
     plan, seen = waiting(checked=True), flag(0, 1, 5)
     fresh = asked(plan, seen)
-    assert isinstance(look(plan, seen, fresh), Check)
+    assert isinstance(look(plan, seen, fresh), RunGuardrails)
     passed = said(fresh, "pass")
     act = look(plan, seen, passed)
     assert isinstance(act, Wait)
     assert act.until == NOW + plan.recheck
-    assert isinstance(look(plan, seen, passed, plan.recheck), Check)
-    assert look(plan, seen, said(passed, "fail")).to == Position(0, False)  # type: ignore[union-attr]
+    assert isinstance(look(plan, seen, passed, plan.recheck), RunGuardrails)
+    assert look(plan, seen, said(passed, "fail")).to == Exposure(0, False)  # type: ignore[union-attr]
     # Also when somebody approved meanwhile.
-    approved = replace(said(passed, "fail"), response=Response(True, "eve"))
+    approved = replace(said(passed, "fail"), response=ApprovalResponse(True, "eve"))
     assert isinstance(look(plan, seen, approved), RollBack)
 
 
 def test_a_stage_of_its_own_asks_the_guardrails_before_it_raises() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True, only=25), flag(0, 1, 5)
-    memory = Memory(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
-    assert isinstance(look(plan, seen, memory), Check)
-    assert isinstance(look(plan, seen, said(memory, "pass")), Raise)
+    memory = RolloutState(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
+    assert isinstance(look(plan, seen, memory), RunGuardrails)
+    assert isinstance(look(plan, seen, said(memory, "pass")), SetStage)
     assert isinstance(look(plan, seen, said(memory, "fail")), RollBack)
     # What is behind it asks nobody any more.
-    assert isinstance(look(replace(plan, only=1), seen, memory), Done)
+    assert isinstance(look(replace(plan, only=1), seen, memory), Complete)
 
 
 @pytest.mark.parametrize("percentages", [(0,), (0, 1)])
 def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...]) -> None:
     plan, seen = RolloutPlan(STAGES, only=25), flag(*percentages)
-    act = look(plan, seen, Memory(run_began=NOW - timedelta(hours=10)))
-    assert isinstance(act, Stop)
+    act = look(plan, seen, RolloutState(run_began=NOW - timedelta(hours=10)))
+    assert isinstance(act, Abort)
     assert act.cause == "behind"
     assert "5 % comes before" in act.why
 
@@ -147,28 +149,28 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
 def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:
     """At once after the raise there is nothing to measure, and a check that cannot tell would take it down again."""
     seen = flag(0, 1, 5, 25, 100)
-    memory = Memory().looked(RolloutPlan(STAGES, checked=True), seen, NOW)
-    assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, memory), Done)
-    soaking = RolloutPlan(planned_stages([1, {"percentage": 100, "soak": "1h"}]), checked=True)
-    assert isinstance(look(soaking, seen, memory), Check)
+    memory = RolloutState().looked(RolloutPlan(STAGES, checked=True), seen, NOW)
+    assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, memory), Complete)
+    soaking = RolloutPlan(parse_stages([1, {"percentage": 100, "soak": "1h"}]), checked=True)
+    assert isinstance(look(soaking, seen, memory), RunGuardrails)
     # A stage in the midst is, soak or not: more users follow.
-    assert isinstance(look(RolloutPlan(planned_stages([1, 5]), checked=True), flag(0, 1), Memory()), Check)
+    assert isinstance(look(RolloutPlan(parse_stages([1, 5]), checked=True), flag(0, 1), RolloutState()), RunGuardrails)
 
 
 def test_a_rollback_that_an_attempt_left_undone_is_finished_first() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True), flag(0, 1, 5)
-    memory = Memory(run_began=NOW - timedelta(hours=10), is_retry=True, failed="errors (fail 1 of 1)")
-    assert look(plan, seen, memory) == RollBack(Position(0, False), "errors (fail 1 of 1)")
-    assert isinstance(look(plan, flag(0, 1, 5, 0), memory), Stop)  # it was done after all
+    memory = RolloutState(run_began=NOW - timedelta(hours=10), is_retry=True, failed="errors (fail 1 of 1)")
+    assert look(plan, seen, memory) == RollBack(Exposure(0, False), "errors (fail 1 of 1)")
+    assert isinstance(look(plan, flag(0, 1, 5, 0), memory), Abort)  # it was done after all
 
 
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("on_reject", lambda: Approval(25, on_reject="stop")),
-        ("on_no_answer", lambda: Approval(25, on_no_answer="")),
-        ("approval_timeout", lambda: Approval(25, timedelta(0))),
-        ("approve_before", lambda: RolloutPlan(STAGES, approval=Approval(50))),
+        ("on_reject", lambda: ApprovalPolicy(25, on_reject="stop")),
+        ("on_no_answer", lambda: ApprovalPolicy(25, on_no_answer="")),
+        ("approval_timeout", lambda: ApprovalPolicy(25, timedelta(0))),
+        ("approve_before", lambda: RolloutPlan(STAGES, approval=ApprovalPolicy(50))),
     ],
 )
 def test_what_is_refused(name: str, make: object) -> None:

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollout import Memory, Position, Raise, RolloutPlan, Seen, Stop, decide, planned_stages
+from airflow_provider_ampexp.rollout import (
+    Abort,
+    Exposure,
+    FlagSnapshot,
+    RolloutPlan,
+    RolloutState,
+    SetStage,
+    decide,
+    parse_stages,
+)
 from airflow_provider_ampexp.rollout._actions import SwitchOffSticky
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import read_history
@@ -148,11 +157,11 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
 
 # what a rollout decides
 
-PLAN = RolloutPlan(planned_stages([5, 25, 100], soak="1h"), segment="Beta")
-ADOPTS = RolloutPlan(planned_stages([5, 25, 100], soak="1h"), segment="Beta", on_drift="adopt")
+PLAN = RolloutPlan(parse_stages([5, 25, 100], soak="1h"), segment="Beta")
+ADOPTS = RolloutPlan(parse_stages([5, 25, 100], soak="1h"), segment="Beta", on_drift="adopt")
 
 
-def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> Seen:
+def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> FlagSnapshot:
     """A flag whose versions were made by these, an hour apart."""
     versions = [
         {"version": number, "createdAt": at(number).isoformat(), "createdBy": by, "flagConfig": config}
@@ -161,7 +170,7 @@ def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> 
     newest = configs[-1][1]
     history = read_history(versions, segment)  # type: ignore[arg-type]
     assert history[0].position is not None
-    return Seen(history[0].position, history=history, audience=Audience.of(newest, segment))  # type: ignore[arg-type]
+    return FlagSnapshot(history[0].position, history=history, audience=Audience.of(newest, segment))  # type: ignore[arg-type]
 
 
 def at_share(share: int, **more: Any) -> dict[str, Any]:
@@ -173,33 +182,33 @@ OPEN = with_segments(STAFF, {**BETA, "conditions": []})
 
 def test_a_change_of_the_audience_since_the_last_look_stops_the_rollout_and_names_who_and_when() -> None:
     began = seen(("Airflow", CONFIG))
-    memory = Memory().looked(PLAN, began, at(1))
+    memory = RolloutState().looked(PLAN, began, at(1))
     act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN)), memory, at(2.5))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "drift"
     assert "the conditions of segment 'Beta' were removed, so that it captures everybody, by Maria at 2026" in act.why
 
 
 def test_a_change_that_is_back_by_the_next_look_is_a_change_too() -> None:
-    memory = Memory().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
+    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
     act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN), ("Maria", CONFIG)), memory, at(2.5))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
 
 
 def test_adopted_it_goes_on_with_the_new_audience() -> None:
-    memory = Memory().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
+    memory = RolloutState().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
     now = seen(("Airflow", CONFIG), ("Maria", OPEN))
-    assert isinstance(decide(ADOPTS, now, memory, at(2.5)), Raise)
+    assert isinstance(decide(ADOPTS, now, memory, at(2.5)), SetStage)
 
 
 def test_a_change_right_before_our_own_write_is_seen_at_the_next_look() -> None:
-    memory = Memory().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
+    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
     now = seen(
         ("Airflow", CONFIG), ("Maria", {**CONFIG, "bucketingSalt": "x"}), ("Airflow", at_share(25, bucketingSalt="x"))
     )
-    memory = memory.raised(Position(5, True), at(1), Position(25, True), now, at(3))
+    memory = memory.raised(Exposure(5, True), at(1), Exposure(25, True), now, at(3))
     act = decide(PLAN, now, memory, at(3))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "the salt was changed from 'abc' to 'x', by Maria" in act.why
 
 
@@ -210,34 +219,34 @@ def test_a_retry_stops_at_a_change_since_its_run_raised_first_and_not_at_one_fro
         ("Maria", narrow),
         ("Airflow", {**narrow, "targetSegments": [STAFF, {**narrow["targetSegments"][1], "percentage": 25}]}),
     )
-    retry = Memory(run_began=at(0.5), is_retry=True)
-    assert not isinstance(decide(PLAN, before, retry, at(3.1)), Stop)
+    retry = RolloutState(run_began=at(0.5), is_retry=True)
+    assert not isinstance(decide(PLAN, before, retry, at(3.1)), Abort)
     after = seen(("Maria", CONFIG), ("Airflow", at_share(25)), ("Maria", at_share(25, bucketingSalt="x")))
     act = decide(PLAN, after, retry, at(3.1))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "the salt was changed" in act.why
 
 
 def test_where_the_history_does_not_show_it_the_flag_does() -> None:
-    def thin(config: dict[str, Any]) -> Seen:
+    def thin(config: dict[str, Any]) -> FlagSnapshot:
         shown = seen(("Airflow", {"enabled": True, "targetSegments": config["targetSegments"]}))
-        return Seen(shown.position, history=shown.history, audience=Audience.of(config, "Beta"))  # type: ignore[arg-type]
+        return FlagSnapshot(shown.position, history=shown.history, audience=Audience.of(config, "Beta"))  # type: ignore[arg-type]
 
-    memory = Memory().looked(PLAN, thin(CONFIG), at(1))
-    assert not isinstance(decide(PLAN, thin(CONFIG), memory, at(1.5)), Stop)
+    memory = RolloutState().looked(PLAN, thin(CONFIG), at(1))
+    assert not isinstance(decide(PLAN, thin(CONFIG), memory, at(1.5)), Abort)
     act = decide(PLAN, thin({**CONFIG, "bucketingSalt": "x"}), memory, at(1.5))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "bucketingSalt was changed, and the version history does not show by whom" in act.why
 
 
 def test_what_is_remembered_of_the_audience_survives_a_deferral_and_a_state_without_it_goes_on() -> None:
-    memory = Memory().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
+    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
     plain = json.loads(json.dumps(memory.as_json()))
-    assert Memory.from_json(plain) == memory
+    assert RolloutState.from_json(plain) == memory
     old = {name: value for name, value in plain.items() if name not in ("accepted", "audience", "listed")}
     now = seen(("Airflow", CONFIG), ("Maria", OPEN))
-    assert not isinstance(decide(PLAN, seen(("Airflow", CONFIG)), Memory.from_json(old), at(1.5)), Stop)
-    assert isinstance(decide(PLAN, now, Memory.from_json(old), at(2.5)), Stop)
+    assert not isinstance(decide(PLAN, seen(("Airflow", CONFIG)), RolloutState.from_json(old), at(1.5)), Abort)
+    assert isinstance(decide(PLAN, now, RolloutState.from_json(old), at(2.5)), Abort)
 
 
 STICKY = seen(("Airflow", {**CONFIG, "stickyBucketing": True}))
@@ -245,34 +254,34 @@ STICKY = seen(("Airflow", {**CONFIG, "stickyBucketing": True}))
 
 @pytest.mark.parametrize("rollback", ["start", "previous", 0, "off", "hold"])
 def test_a_sticky_object_is_refused_unless_a_rollback_takes_the_feature_from_its_users(rollback: Any) -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak="1h"), segment="Beta", rollback=rollback)
-    act = decide(plan, STICKY, Memory(), at(3))
+    plan = RolloutPlan(parse_stages([5, 25], soak="1h"), segment="Beta", rollback=rollback)
+    act = decide(plan, STICKY, RolloutState(), at(3))
     if rollback in ("off", "hold"):
-        assert isinstance(act, Raise)
+        assert isinstance(act, SetStage)
     else:
-        assert isinstance(act, Stop)
+        assert isinstance(act, Abort)
         assert act.cause == "sticky"
         assert "rollback='off'" in act.why
         assert "sticky='switch_off'" in act.why
 
 
 def test_sticky_bucketing_is_switched_off_before_the_first_stage_where_the_plan_says_so() -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak="1h"), segment="Beta", sticky="switch_off")
-    assert isinstance(decide(plan, STICKY, Memory(), at(3)), SwitchOffSticky)
+    plan = RolloutPlan(parse_stages([5, 25], soak="1h"), segment="Beta", sticky="switch_off")
+    assert isinstance(decide(plan, STICKY, RolloutState(), at(3)), SwitchOffSticky)
 
 
 def test_sticky_bucketing_that_a_person_switches_on_during_the_rollout_stops_it_also_where_drift_is_adopted() -> None:
-    memory = Memory().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
+    memory = RolloutState().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
     now = seen(("Airflow", CONFIG), ("Maria", {**CONFIG, "stickyBucketing": True}))
     act = decide(ADOPTS, now, memory, at(2.5))
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "sticky"
 
 
 def test_an_experiment_that_was_decided_against_is_refused_unless_told() -> None:
     now = seen(("Maria", {**CONFIG, "decision": "rollback"}))
-    act = decide(PLAN, now, Memory(), at(3))
-    assert isinstance(act, Stop)
+    act = decide(PLAN, now, RolloutState(), at(3))
+    assert isinstance(act, Abort)
     assert act.cause == "decided"
-    told = RolloutPlan(planned_stages([5, 25], soak="1h"), segment="Beta", decided="ignore")
-    assert isinstance(decide(told, now, Memory(), at(3)), Raise)
+    told = RolloutPlan(parse_stages([5, 25], soak="1h"), segment="Beta", decided="ignore")
+    assert isinstance(decide(told, now, RolloutState(), at(3)), SetStage)

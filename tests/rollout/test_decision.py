@@ -11,72 +11,72 @@ import pytest
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client.types import Version
 from airflow_provider_ampexp.rollout import (
-    Act,
+    Abort,
+    Action,
     ChangeWindow,
-    Check,
-    Consequence,
-    Done,
-    Memory,
-    Position,
-    Raise,
+    Complete,
+    Exposure,
+    FlagSnapshot,
+    GuardrailPolicy,
+    GuardrailStatus,
     RollBack,
     RolloutPlan,
-    Seen,
-    Stop,
-    Streak,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
     Wait,
     decide,
-    planned_stages,
+    parse_stages,
     read_history,
 )
-from airflow_provider_ampexp.rollout._actions import in_words
-from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._actions import describe
+from airflow_provider_ampexp.rollout._history import VersionEntry
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout._plan import duration, interval
+from airflow_provider_ampexp.rollout._plan import interval, parse_duration
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
-PLAN = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR))
-CHECKED = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), checked=True)
+PLAN = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR))
+CHECKED = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), checked=True)
 OFF = replace(PLAN, rollback="off")  # which needs no history
 
 
-def on(percentage: float) -> Position:
-    return Position(percentage, enabled=True)
+def on(percentage: float) -> Exposure:
+    return Exposure(percentage, enabled=True)
 
 
-def off(percentage: float) -> Position:
-    return Position(percentage, enabled=False)
+def off(percentage: float) -> Exposure:
+    return Exposure(percentage, enabled=False)
 
 
-def flag(*steps: tuple[float, Position] | tuple[float, Position, str], archived: bool = False) -> Seen:
+def flag(*steps: tuple[float, Exposure] | tuple[float, Exposure, str], archived: bool = False) -> FlagSnapshot:
     """A flag that came to be in these steps: hours after T0, position, by whom."""
     entries = [
-        Entry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1])  # type: ignore[misc]
+        VersionEntry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1])  # type: ignore[misc]
         for number, step in enumerate(steps, 1)
     ]
-    return Seen(steps[-1][1], archived, tuple(reversed(entries)))
+    return FlagSnapshot(steps[-1][1], archived, tuple(reversed(entries)))
 
 
 def at(hours: float) -> datetime:
     return T0 + HOUR * hours
 
 
-def look(plan: RolloutPlan, seen: Seen, hours: float, memory: Memory | None = None) -> Act:
-    return decide(plan, seen, memory or Memory(), at(hours))
+def look(plan: RolloutPlan, seen: FlagSnapshot, hours: float, memory: RolloutState | None = None) -> Action:
+    return decide(plan, seen, memory or RolloutState(), at(hours))
 
 
-def remembered(plan: RolloutPlan, seen: Seen, hours: float, memory: Memory | None = None) -> Memory:
-    return (memory or Memory()).looked(plan, seen, at(hours))
+def remembered(plan: RolloutPlan, seen: FlagSnapshot, hours: float, memory: RolloutState | None = None) -> RolloutState:
+    return (memory or RolloutState()).looked(plan, seen, at(hours))
 
 
-def until(act: Act) -> datetime:
+def until(act: Action) -> datetime:
     assert isinstance(act, Wait), act
     return act.until
 
 
-def raised_to(act: Act) -> int:
-    assert isinstance(act, Raise), act
+def raised_to(act: Action) -> int:
+    assert isinstance(act, SetStage), act
     return act.stage.percentage
 
 
@@ -87,16 +87,16 @@ def raised_to(act: Act) -> int:
     ("position", "expected"),
     [(off(0), 1), (on(0), 1), (off(50), 1), (on(0.5), 1)],
 )
-def test_before_its_first_stage_that_is_set_at_once(position: Position, expected: int) -> None:
+def test_before_its_first_stage_that_is_set_at_once(position: Exposure, expected: int) -> None:
     assert raised_to(look(PLAN, flag((0, position)), 0)) == expected
 
 
 @pytest.mark.parametrize(("position", "expected"), [(on(3), 5), (on(5.5), 25), (on(26), 100)])
-def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(position: Position, expected: int) -> None:
+def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(position: Exposure, expected: int) -> None:
     """Nothing earned a percentage that a person or an earlier plan set."""
     assert until(look(PLAN, flag((0, position)), 0.5)) == at(1)
     assert raised_to(look(PLAN, flag((0, position)), 1)) == expected
-    assert isinstance(look(CHECKED, flag((0, position)), 1), Check)
+    assert isinstance(look(CHECKED, flag((0, position)), 1), RunGuardrails)
 
 
 def test_on_a_stage_it_soaks_and_then_goes_on_from_there() -> None:
@@ -106,27 +106,27 @@ def test_on_a_stage_it_soaks_and_then_goes_on_from_there() -> None:
 
 
 def test_beyond_the_last_stage_nothing_is_left_to_do() -> None:
-    plan = RolloutPlan(planned_stages([1, 5]))
-    assert isinstance(look(plan, flag((0, on(50))), 0), Done)
+    plan = RolloutPlan(parse_stages([1, 5]))
+    assert isinstance(look(plan, flag((0, on(50))), 0), Complete)
 
 
 def test_the_last_stage_soaks_only_when_it_says_so() -> None:
     seen = flag((0, on(100)))
-    assert isinstance(look(PLAN, seen, 0), Done)
-    own = RolloutPlan(planned_stages([1, {"percentage": 100, "soak": "1h"}]))
+    assert isinstance(look(PLAN, seen, 0), Complete)
+    own = RolloutPlan(parse_stages([1, {"percentage": 100, "soak": "1h"}]))
     assert isinstance(look(own, seen, 0.5), Wait)
-    assert isinstance(look(own, seen, 1), Done)
+    assert isinstance(look(own, seen, 1), Complete)
 
 
 def test_a_disabled_flag_is_left_when_it_must_not_be_enabled() -> None:
-    act = look(RolloutPlan(planned_stages([1]), enable=False), flag((0, off(0))), 0)
-    assert isinstance(act, Stop)
+    act = look(RolloutPlan(parse_stages([1]), enable=False), flag((0, off(0))), 0)
+    assert isinstance(act, Abort)
     assert act.cause == "disabled"
 
 
 def test_an_archived_flag_stops() -> None:
     act = look(PLAN, flag((0, on(1)), archived=True), 0)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "archived"
 
 
@@ -144,7 +144,7 @@ def test_a_soak_begins_anew_when_the_flag_was_off_in_between() -> None:
 
 
 def test_with_a_history_too_thin_to_tell_the_soak_begins_when_it_was_seen_first() -> None:
-    thin = Seen(on(5))
+    thin = FlagSnapshot(on(5))
     memory = remembered(OFF, thin, 10)
     assert until(look(OFF, thin, 10.5, memory)) == at(11)
     assert raised_to(look(OFF, thin, 11, memory)) == 25
@@ -155,14 +155,14 @@ def test_the_newest_version_shows_what_is_so_now_whatever_it_leaves_out() -> Non
         {"version": 2, "createdAt": "2026-03-01T12:30:00.000Z", "flagConfig": {"enabled": True}},
         {"version": 1, "createdAt": "2026-03-01T12:00:00.000Z", "flagConfig": {"rolloutPercentage": 5}},
     ]
-    seen = Seen(on(25), history=read_history(versions, present=on(25)))
+    seen = FlagSnapshot(on(25), history=read_history(versions, present=on(25)))
     assert until(look(OFF, seen, 1)) == at(1.5)
 
 
 def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None:
     known = flag((0, on(5)), (1, on(5)))
-    hidden = Entry(2, at(0.5), "Airflow", None)
-    seen = Seen(on(5), history=(known.history[0], hidden, known.history[1]))
+    hidden = VersionEntry(2, at(0.5), "Airflow", None)
+    seen = FlagSnapshot(on(5), history=(known.history[0], hidden, known.history[1]))
     assert until(look(OFF, seen, 1.5)) == at(2)
 
 
@@ -172,7 +172,7 @@ def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None
 def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
     memory = remembered(PLAN, flag((0, on(5))), 0.1)
     act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, memory)
-    assert act == Stop(
+    assert act == Abort(
         "drift", "somebody changed the flag meanwhile: it was changed from 5 % to 50 % by Maria at 2026-03-01 12:30:00Z"
     )
 
@@ -180,13 +180,13 @@ def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
 def test_a_change_there_and_back_between_two_looks_stops_it_too() -> None:
     memory = remembered(PLAN, flag((0, on(5))), 0.1)
     act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria"), (0.6, on(5), "Maria")), 0.7, memory)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "from 5 % to 50 % by Maria" in act.why
     assert "from 50 % to 5 % by Maria" in act.why
 
 
 def test_adopt_goes_on_from_there() -> None:
-    plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), on_drift="adopt")
+    plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), on_drift="adopt")
     memory = remembered(plan, flag((0, on(5))), 0.1)
     seen = flag((0, on(5)), (0.5, on(50), "Maria"))
     assert until(look(plan, seen, 0.6, memory)) == at(1.5)
@@ -194,27 +194,27 @@ def test_adopt_goes_on_from_there() -> None:
 
 
 def test_a_person_who_disables_the_flag_is_never_overruled() -> None:
-    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), on_drift="adopt")
+    plan = RolloutPlan(parse_stages([1, 5], soak=HOUR), on_drift="adopt")
     memory = remembered(plan, flag((0, on(1))), 0.1)
     act = look(plan, flag((0, on(1)), (0.5, off(1), "Maria")), 0.6, memory)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "disabled"
 
 
 def test_the_other_attempt_of_the_same_task_is_not_somebody_else() -> None:
-    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(PLAN, flag((0, on(0)), (1, on(1))), at(1))
+    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(PLAN, flag((0, on(0)), (1, on(1))), at(1))
     assert memory.hand == "Airflow"
     twin = flag((0, on(0)), (1, on(1)), (2, on(5)))
     assert until(look(PLAN, twin, 2.1, memory)) == at(3)
     maria = flag((0, on(0)), (1, on(1)), (2, on(5), "Maria"))
-    assert isinstance(look(PLAN, maria, 2.1, memory), Stop)
+    assert isinstance(look(PLAN, maria, 2.1, memory), Abort)
 
 
 def test_what_the_other_attempt_has_rolled_back_is_not_adopted() -> None:
-    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), on_drift="adopt")
-    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag((0, on(0)), (1, on(1))), at(1))
+    plan = RolloutPlan(parse_stages([1, 5], soak=HOUR), on_drift="adopt")
+    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag((0, on(0)), (1, on(1))), at(1))
     act = look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0))), 1.6, memory)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "rolled back"
     assert raised_to(look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0), "Maria")), 1.6, memory)) == 1
 
@@ -224,18 +224,18 @@ def test_what_the_other_attempt_has_rolled_back_is_not_adopted() -> None:
 BEGUN = ((0, on(0)), (1, on(1)))
 
 
-def attempt(plan: RolloutPlan, *more: tuple[float, Position], hours: float) -> tuple[Act, Memory]:
+def attempt(plan: RolloutPlan, *more: tuple[float, Exposure], hours: float) -> tuple[Action, RolloutState]:
     """What an attempt that has set 1 % itself makes of what it sees then, and what it remembers."""
-    memory = Memory(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag(*BEGUN), at(1))
+    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag(*BEGUN), at(1))
     seen = flag(*BEGUN, *more)
     return look(plan, seen, hours, memory), memory.looked(plan, seen, at(hours))
 
 
-def retry(plan: RolloutPlan, *more: tuple[float, Position], hours: float) -> Act:
-    return look(plan, flag(*BEGUN, *more), hours, Memory(run_began=at(0.5), is_retry=True))
+def retry(plan: RolloutPlan, *more: tuple[float, Exposure], hours: float) -> Action:
+    return look(plan, flag(*BEGUN, *more), hours, RolloutState(run_began=at(0.5), is_retry=True))
 
 
-EXTERNAL: dict[str, tuple[tuple[float, Position], ...]] = {
+EXTERNAL: dict[str, tuple[tuple[float, Exposure], ...]] = {
     "the next stage too early": ((1.9, on(5)),),
     "a later stage during the soak": ((1.5, on(25)),),
     "the last stage during the soak": ((1.5, on(100)),),
@@ -249,32 +249,32 @@ EXTERNAL: dict[str, tuple[tuple[float, Position], ...]] = {
 @pytest.mark.parametrize("plan", [PLAN, CHECKED], ids=["unchecked", "checked"])
 @pytest.mark.parametrize("steps", EXTERNAL.values(), ids=EXTERNAL)
 def test_what_no_attempt_of_this_task_would_do_is_external_with_its_own_key_too(
-    plan: RolloutPlan, steps: tuple[tuple[float, Position], ...]
+    plan: RolloutPlan, steps: tuple[tuple[float, Exposure], ...]
 ) -> None:
     act, _ = attempt(plan, *steps, hours=4)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause in ("drift", "rolled back")
     assert "by Airflow at " in act.why
     if act.cause == "drift":
         assert "with this connection's own key: another task or run that shares it did it" in act.why
-    assert isinstance(retry(plan, *steps, hours=4), Stop)
+    assert isinstance(retry(plan, *steps, hours=4), Abort)
 
 
 def test_a_step_outside_the_window_or_while_a_person_holds_the_flag_is_external() -> None:
     windowed = replace(PLAN, window=ChangeWindow(days="Mon-Sun", start="02:00", end="14:00", timezone="UTC"))
-    assert isinstance(attempt(windowed, (1.99, on(1)), (2.5, on(5)), hours=2.6)[0], Stop)
+    assert isinstance(attempt(windowed, (1.99, on(1)), (2.5, on(5)), hours=2.6)[0], Abort)
     seen = flag(*BEGUN, (1.5, on(1)), (2.1, on(5)))
     newest, held, *older = seen.history
-    memory = remembered(PLAN, flag(*BEGUN), 1, Memory(left_at=on(1), wrote=True, start=on(0)))
+    memory = remembered(PLAN, flag(*BEGUN), 1, RolloutState(left_at=on(1), wrote=True, start=on(0)))
     held_then = replace(seen, history=(newest, replace(held, tags=("rollout-hold",)), *older))
-    assert isinstance(look(PLAN, held_then, 2.2, memory), Stop)
+    assert isinstance(look(PLAN, held_then, 2.2, memory), Abort)
     held_since = replace(seen, history=(replace(newest, tags=("rollout-hold",)), held, *older))
     assert isinstance(look(PLAN, held_since, 2.2, memory), Wait)
 
 
 def test_a_step_of_another_attempt_counts_only_after_a_check() -> None:
     act, memory = attempt(CHECKED, (2.1, on(5)), hours=2.2)
-    assert isinstance(act, Check)
+    assert isinstance(act, RunGuardrails)
     seen = flag(*BEGUN, (2.1, on(5)))
     assert until(look(CHECKED, seen, 2.2, said(memory, "pass", 2.2))) == at(3.1)
     assert look(CHECKED, seen, 2.2, said(memory, "fail", 2.2)).to == on(0)  # type: ignore[union-attr]
@@ -282,49 +282,49 @@ def test_a_step_of_another_attempt_counts_only_after_a_check() -> None:
 
 
 def test_a_last_step_of_another_attempt_is_checked_before_it_ends_the_rollout() -> None:
-    plan = RolloutPlan(planned_stages([1, 100], soak=HOUR), checked=True)
+    plan = RolloutPlan(parse_stages([1, 100], soak=HOUR), checked=True)
     seen = flag(*BEGUN, (2.1, on(100)))
     act, memory = attempt(plan, (2.1, on(100)), hours=2.2)
-    assert isinstance(act, Check)
-    assert isinstance(look(plan, seen, 2.2, said(memory, "pass", 2.2)), Done)
+    assert isinstance(act, RunGuardrails)
+    assert isinstance(look(plan, seen, 2.2, said(memory, "pass", 2.2)), Complete)
     assert isinstance(look(plan, seen, 2.2, said(memory, "fail", 2.2)), RollBack)
     assert isinstance(look(plan, seen, 2.2, said(memory, "inconclusive", 2.2)), Wait)
-    assert isinstance(retry(plan, (2.1, on(100)), hours=2.2), Check)
+    assert isinstance(retry(plan, (2.1, on(100)), hours=2.2), RunGuardrails)
     # What this attempt has set itself is not: at once after the last raise there is nothing to measure.
     own = memory.raised(on(1), at(1), on(100), seen, at(2.1))
-    assert isinstance(look(plan, seen, 2.2, own), Done)
+    assert isinstance(look(plan, seen, 2.2, own), Complete)
 
 
 @pytest.mark.parametrize("verdict", ["inconclusive", "error", "fail"])
 def test_a_step_that_the_own_guardrails_speak_against_is_external(verdict: str) -> None:
-    memory = remembered(CHECKED, flag(*BEGUN), 1, Memory(left_at=on(1), wrote=True, start=on(0)))
+    memory = remembered(CHECKED, flag(*BEGUN), 1, RolloutState(left_at=on(1), wrote=True, start=on(0)))
     memory = said(memory, verdict, 2, failure_limit=2)
-    assert isinstance(look(CHECKED, flag(*BEGUN, (2.1, on(5))), 2.2, memory), Stop)
+    assert isinstance(look(CHECKED, flag(*BEGUN, (2.1, on(5))), 2.2, memory), Abort)
 
 
 def test_two_steps_at_once_are_external_where_nobody_checked_the_stage_between() -> None:
     steps = (2.1, on(5)), (3.2, on(25))
-    assert isinstance(attempt(CHECKED, *steps, hours=3.3)[0], Stop)
+    assert isinstance(attempt(CHECKED, *steps, hours=3.3)[0], Abort)
     assert isinstance(attempt(PLAN, *steps, hours=3.3)[0], Wait)
 
 
 def test_in_a_group_each_task_makes_its_own_step_only() -> None:
-    group = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=5)
-    begun = Memory(run_began=at(0.5))
+    group = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=5)
+    begun = RolloutState(run_began=at(0.5))
     # The stages before are those tasks' concern: a person may have ended their soak early.
     assert until(look(group, flag(*BEGUN, (1.2, on(5))), 1.5, begun)) == at(2.2)
-    assert isinstance(look(group, flag(*BEGUN, (2.1, on(25))), 2.2, begun), Stop)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(25))), 2.2, begun), Abort)
     # The stage that follows has not begun while this one goes on.
-    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Stop)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Abort)
     memory = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
-    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, memory), Stop)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, memory), Abort)
 
 
 def test_a_group_that_was_cleared_after_its_rollback_goes_on_in_the_same_run() -> None:
     cleared = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)), (3, on(1)), (4, on(5)))
-    group = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=25)
+    group = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=25)
     began = began_after_a_clear(group, cleared.history, at(0.5))
-    assert raised_to(look(group, cleared, 5, Memory(run_began=began))) == 25
+    assert raised_to(look(group, cleared, 5, RolloutState(run_began=began))) == 25
     # Nobody cleared it: it stays rolled back, and a person's lowering is never passed over.
     rolled_back = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)))
     assert began_after_a_clear(PLAN, rolled_back.history, at(0.5)) == at(0.5)
@@ -349,9 +349,9 @@ def test_the_start_is_where_the_flag_stood_before_the_plans_unbroken_raises() ->
 
 def test_the_start_outlives_a_retry_of_a_run_that_took_over() -> None:
     seen = flag((0, off(0)), (1, on(1)), (2, on(5)), (3, on(25)))
-    memory = remembered(PLAN, seen, 3.1, Memory(run_began=at(2.5), is_retry=True))
+    memory = remembered(PLAN, seen, 3.1, RolloutState(run_began=at(2.5), is_retry=True))
     assert (memory.start, memory.origin) == (on(5), off(0))
-    assert Memory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+    assert RolloutState.from_json(json.loads(json.dumps(memory.as_json()))) == memory
 
 
 def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback() -> None:
@@ -360,8 +360,8 @@ def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback
     assert isinstance(act, RollBack)
     assert act.to is None
     assert act.kept == "before this rollout the flag stood at 5 %, which is not below 5 %, so nothing was lowered"
-    assert in_words(act) == f"Failing without a rollback ({act.kept})"
-    assert in_words(RollBack(on(0), "")) == "Rolling back"
+    assert describe(act) == f"Failing without a rollback ({act.kept})"
+    assert describe(RollBack(on(0), "")) == "Rolling back"
     plan = replace(CHECKED, rollback=50)
     act = look(plan, seen, 2, said(remembered(plan, seen, 2), "fail", 2, "errors"))
     assert "rollback=50 is not below 5 %" in act.kept  # type: ignore[union-attr]
@@ -373,11 +373,11 @@ def test_a_rollout_whose_start_nothing_tells_is_refused_before_it_raises(history
     hidden = (known.history[0], replace(known.history[1], position=None), known.history[2])
     seen = replace(known, history=() if history == "none" else hidden)
     act = look(PLAN, seen, 4)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "Name a percentage as rollback=, or 'off'" in act.why
     for rollback in ("off", "hold", 0, "previous"):
-        assert not isinstance(look(replace(PLAN, rollback=rollback), seen, 4), Stop)
-    assert not isinstance(look(PLAN, Seen(off(5)), 4), Stop)  # nobody gets it, so nobody is left in
+        assert not isinstance(look(replace(PLAN, rollback=rollback), seen, 4), Abort)
+    assert not isinstance(look(PLAN, FlagSnapshot(off(5)), 4), Abort)  # nobody gets it, so nobody is left in
 
 
 # an automatic retry
@@ -385,30 +385,30 @@ def test_a_rollout_whose_start_nothing_tells_is_refused_before_it_raises(history
 
 def test_a_retry_does_not_undo_a_rollback() -> None:
     seen = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)))
-    act = look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True))
-    assert isinstance(act, Stop)
+    act = look(PLAN, seen, 3, RolloutState(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Abort)
     assert act.cause == "rolled back"
     assert "from 5 % to 0 % by Airflow" in act.why
 
 
 def test_a_retry_puts_back_what_a_dead_attempt_wrote_over() -> None:
     begun = ((0, on(0)), (1, on(1)), (2, on(5)))
-    retry = Memory(run_began=at(0.5), is_retry=True)
+    retry = RolloutState(run_began=at(0.5), is_retry=True)
     act = look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25))), 3.1, retry)
     assert isinstance(act, RollBack)
     assert act.to == on(2)
     assert "from 5 % to 2 % by Maria" in act.why
     # A raise that had seen it would have gone no further than this.
-    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3.1, on(5))), 3.2, retry), Stop)
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3.1, on(5))), 3.2, retry), Abort)
     # It was put back already, or somebody else has raised it.
-    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25)), (3, on(2))), 3.1, retry), Stop)
-    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25), "Olga")), 3.1, retry), Stop)
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25)), (3, on(2))), 3.1, retry), Abort)
+    assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25), "Olga")), 3.1, retry), Abort)
 
 
 def test_a_retry_stops_where_a_first_raise_may_have_come_over_a_lowering() -> None:
-    retry = Memory(run_began=at(0.5), is_retry=True)
+    retry = RolloutState(run_began=at(0.5), is_retry=True)
     act = look(PLAN, flag((0, on(1)), (1, on(0), "Maria"), (1, on(5))), 1.1, retry)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert act.cause == "unknown"
     assert "from 1 % to 0 % by Maria" in act.why
     # A raise that had seen it would have gone no further than this.
@@ -422,48 +422,52 @@ def test_a_run_that_a_person_cleared_begins_anew() -> None:
 
 def test_a_retry_resumes_the_soak() -> None:
     seen = flag((0, on(0)), (1, on(1)), (2, on(5)))
-    assert until(look(PLAN, seen, 2.5, Memory(run_began=at(0.5), is_retry=True))) == at(3)
+    assert until(look(PLAN, seen, 2.5, RolloutState(run_began=at(0.5), is_retry=True))) == at(3)
 
 
 def test_a_retry_stops_at_what_a_person_changed_while_nobody_looked() -> None:
     seen = flag((0, on(0)), (1, on(1)), (2, on(50), "Maria"))
-    act = look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True))
-    assert isinstance(act, Stop)
+    act = look(PLAN, seen, 3, RolloutState(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Abort)
     assert "by Maria" in act.why
 
 
 def test_a_retry_stops_where_the_history_does_not_tell_what_happened() -> None:
     known = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(5)))
-    hidden = Seen(on(5), history=(known.history[0], replace(known.history[1], position=None), *known.history[2:]))
-    act = look(PLAN, hidden, 2.6, Memory(run_began=at(0.5), is_retry=True))
-    assert isinstance(act, Stop)
+    hidden = FlagSnapshot(
+        on(5), history=(known.history[0], replace(known.history[1], position=None), *known.history[2:])
+    )
+    act = look(PLAN, hidden, 2.6, RolloutState(run_began=at(0.5), is_retry=True))
+    assert isinstance(act, Abort)
     assert "version 3 by Airflow" in act.why
-    assert isinstance(look(OFF, hidden, 2.6, Memory(run_began=at(2.6), is_retry=True)), Wait)  # older than the run
+    assert isinstance(
+        look(OFF, hidden, 2.6, RolloutState(run_began=at(2.6), is_retry=True)), Wait
+    )  # older than the run
 
 
 def test_disabling_is_lowering_even_where_nobody_got_it() -> None:
     seen = flag((0, off(0)), (1, on(0)), (2, off(0), "Maria"))
-    assert isinstance(look(PLAN, seen, 3, Memory(run_began=at(0.5), is_retry=True)), Stop)
+    assert isinstance(look(PLAN, seen, 3, RolloutState(run_began=at(0.5), is_retry=True)), Abort)
 
 
 def test_what_the_runs_earlier_tasks_prepared_is_its_own() -> None:
     prepared = flag((0, on(100)), (1, on(0)), (1.1, on(3)), (1.2, on(5)))
-    assert isinstance(look(PLAN, prepared, 1.5, Memory(run_began=at(0.5), is_retry=True)), Wait)
+    assert isinstance(look(PLAN, prepared, 1.5, RolloutState(run_began=at(0.5), is_retry=True)), Wait)
 
 
 # guardrails
 
 
-def said(memory: Memory, verdict: str, hours: float, why: str = "", **consequence: object) -> Memory:
+def said(memory: RolloutState, verdict: str, hours: float, why: str = "", **consequence: object) -> RolloutState:
     """The memory after the one guardrail has answered."""
-    before = memory.streaks[0] if memory.streaks else Streak("errors", Consequence(**consequence))  # type: ignore[arg-type]
+    before = memory.streaks[0] if memory.streaks else GuardrailStatus("errors", GuardrailPolicy(**consequence))  # type: ignore[arg-type]
     return memory.judged([before.counted(verdict, why, None, at(hours))], at(hours))  # type: ignore[arg-type]
 
 
 def test_guardrails_are_asked_when_the_soak_ends() -> None:
     seen = flag((0, on(5)))
     assert isinstance(look(CHECKED, seen, 0.9), Wait)
-    assert isinstance(look(CHECKED, seen, 1), Check)
+    assert isinstance(look(CHECKED, seen, 1), RunGuardrails)
 
 
 def test_before_its_first_stage_there_is_nothing_to_measure() -> None:
@@ -477,34 +481,34 @@ def test_a_pass_after_the_soak_goes_on() -> None:
 
 
 def test_a_pass_during_the_soak_does_not_end_it() -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=24))
+    plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=24))
     seen = flag((0, on(5)))
     assert until(look(plan, seen, 0.1)) == at(0.4)
     memory = remembered(plan, seen, 0.4)
-    assert isinstance(look(plan, seen, 0.4, memory), Check)
+    assert isinstance(look(plan, seen, 0.4, memory), RunGuardrails)
     memory = said(memory, "pass", 0.4)
     assert until(look(plan, seen, 0.5, memory)) == at(0.8)
     memory = said(memory, "pass", 0.8)
-    assert isinstance(look(plan, seen, 1, memory), Check)
+    assert isinstance(look(plan, seen, 1, memory), RunGuardrails)
 
 
 def test_a_pass_that_was_asked_for_during_the_soak_and_came_after_it_does_not_end_it() -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=54))
+    plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=54))
     seen = flag((0, on(5)))
-    passed = Streak("errors", Consequence()).counted("pass", "", None, at(0.9))
-    assert isinstance(look(plan, seen, 1.1, remembered(plan, seen, 0.9).judged([passed], at(1.1))), Check)
+    passed = GuardrailStatus("errors", GuardrailPolicy()).counted("pass", "", None, at(0.9))
+    assert isinstance(look(plan, seen, 1.1, remembered(plan, seen, 0.9).judged([passed], at(1.1))), RunGuardrails)
 
 
 def test_no_raise_rests_on_an_old_answer() -> None:
     seen = flag((0, on(5)))
     memory = said(remembered(CHECKED, seen, 1), "pass", 1)
     assert raised_to(look(CHECKED, seen, 1.08, memory)) == 25
-    assert isinstance(look(CHECKED, seen, 1.09, memory), Check)
+    assert isinstance(look(CHECKED, seen, 1.09, memory), RunGuardrails)
 
 
 def test_a_fail_rolls_back_at_once() -> None:
     seen = flag((0, on(0)), (1, on(5)))
-    memory = said(Memory(start=on(0), left_at=on(5)), "fail", 1.5, "3 % > 1 %")
+    memory = said(RolloutState(start=on(0), left_at=on(5)), "fail", 1.5, "3 % > 1 %")
     act = look(CHECKED, seen, 1.5, memory)
     assert isinstance(act, RollBack)
     assert act.to == on(0)
@@ -525,7 +529,7 @@ def test_neither_fail_nor_pass_lengthens_the_soak_and_counts_as_a_fail_at_its_li
     for turn in range(4):
         memory = said(memory, verdict, 1, "no data")
         assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5), turn
-        assert isinstance(look(CHECKED, seen, 1.09, memory), Check)
+        assert isinstance(look(CHECKED, seen, 1.09, memory), RunGuardrails)
     assert isinstance(look(CHECKED, seen, 1, said(memory, verdict, 1)), RollBack)
 
 
@@ -546,16 +550,16 @@ def test_a_dry_run_never_acts() -> None:
 
 def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
     seen = flag((0, on(0)), (1, on(1)))
-    assert isinstance(look(CHECKED, seen, 1.1, Memory(run_began=at(0.5), is_retry=True)), Check)
+    assert isinstance(look(CHECKED, seen, 1.1, RolloutState(run_began=at(0.5), is_retry=True)), RunGuardrails)
 
 
 @pytest.mark.parametrize(
     ("rollback", "expected"),
     [("start", off(2)), ("previous", on(5)), (3, on(3)), (50, None), ("off", off(0)), ("hold", None)],
 )
-def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Position | None) -> None:
-    plan = RolloutPlan(planned_stages([1, 5, 25]), rollback=rollback, checked=True)  # type: ignore[arg-type]
-    memory = said(Memory(start=off(2), left_at=on(25)), "fail", 1, "no")
+def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Exposure | None) -> None:
+    plan = RolloutPlan(parse_stages([1, 5, 25]), rollback=rollback, checked=True)  # type: ignore[arg-type]
+    memory = said(RolloutState(start=off(2), left_at=on(25)), "fail", 1, "no")
     act = look(plan, flag((0, on(25))), 1, memory)
     assert isinstance(act, RollBack)
     assert act.to == expected
@@ -564,7 +568,7 @@ def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Positio
 def test_a_failed_check_and_a_persons_change_are_both_told() -> None:
     memory = said(remembered(CHECKED, flag((0, on(5))), 1), "fail", 1, "errors 3 %")
     act = look(CHECKED, flag((0, on(5)), (1, on(7), "Maria")), 1, memory)
-    assert isinstance(act, Stop)
+    assert isinstance(act, Abort)
     assert "by Maria" in act.why
     assert "errors 3 %" in act.why
 
@@ -575,14 +579,14 @@ NIGHTLY = ChangeWindow(days="Mon-Sun", start="02:00", end="04:00", timezone="UTC
 
 
 def test_outside_its_window_nothing_is_raised_and_guardrails_go_on() -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), checked=True, window=NIGHTLY)
+    plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, window=NIGHTLY)
     seen = flag((0, on(5)))
     memory = said(remembered(plan, seen, 1), "pass", 1)
     act = look(plan, seen, 1, memory)
     assert until(act) == at(1) + timedelta(minutes=5)  # the next check
     assert isinstance(act, Wait)
     assert "window" in act.why
-    assert isinstance(look(plan, seen, 1.1, memory), Check)
+    assert isinstance(look(plan, seen, 1.1, memory), RunGuardrails)
     failed = said(memory, "fail", 1.1)
     assert isinstance(look(plan, seen, 1.1, failed), RollBack)  # a rollback waits for nothing
     memory = said(remembered(plan, seen, 14), "pass", 14)
@@ -590,7 +594,7 @@ def test_outside_its_window_nothing_is_raised_and_guardrails_go_on() -> None:
 
 
 def test_without_guardrails_it_waits_until_the_window_opens() -> None:
-    plan = RolloutPlan(planned_stages([5, 25], soak=HOUR), window=NIGHTLY)
+    plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), window=NIGHTLY)
     assert until(look(plan, flag((0, on(5))), 1)) == at(14)
     assert until(look(plan, flag((0, off(0))), 0)) == at(14)
 
@@ -612,25 +616,25 @@ def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
     ("position", "hours", "expected"),
     [(on(1), 0.1, 5), (off(0), 0.1, "stop"), (on(5), 0.1, "wait"), (on(5), 1, "done"), (on(25), 0, "done")],
 )
-def test_a_stage_of_its_own_raises_only_to_itself(position: Position, hours: float, expected: object) -> None:
-    plan = RolloutPlan(planned_stages([1, 5, 25, 100], soak=HOUR), only=5)
+def test_a_stage_of_its_own_raises_only_to_itself(position: Exposure, hours: float, expected: object) -> None:
+    plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=5)
     act = look(plan, flag((0, position)), hours)
-    outcomes = {Wait: "wait", Done: "done", Stop: "stop"}
-    assert (raised_to(act) if isinstance(act, Raise) else outcomes[type(act)]) == expected
+    outcomes = {Wait: "wait", Complete: "done", Abort: "stop"}
+    assert (raised_to(act) if isinstance(act, SetStage) else outcomes[type(act)]) == expected
 
 
 # memory
 
 
 def test_memory_survives_its_deferral() -> None:
-    memory = said(Memory(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
+    memory = said(RolloutState(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
     assert memory.record[-1]["verdict"] == "inconclusive"
-    assert Memory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
-    assert Memory.from_json(Memory().as_json()) == Memory()
+    assert RolloutState.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+    assert RolloutState.from_json(RolloutState().as_json()) == RolloutState()
 
 
 def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
-    memory = Memory().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
+    memory = RolloutState().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
     for _ in range(500):
         memory = said(memory, "pass", 1)
     assert len(memory.record) == 200
@@ -658,7 +662,7 @@ def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
 )
 def test_a_bad_plan_is_refused_with_the_place(stages: object, names: str) -> None:
     with pytest.raises(InvalidInputError) as refusal:
-        RolloutPlan(planned_stages(stages))
+        RolloutPlan(parse_stages(stages))
     assert refusal.value.field == names
 
 
@@ -672,7 +676,7 @@ def test_a_bad_plan_is_refused_with_the_place(stages: object, names: str) -> Non
     ],
 )
 def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tuple[int, int]]) -> None:
-    planned = planned_stages(stages, soak="1m")
+    planned = parse_stages(stages, soak="1m")
     assert [(one.percentage, int(one.soak.total_seconds())) for one in planned] == expected
 
 
@@ -680,12 +684,12 @@ def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tu
 def test_a_length_of_time_without_a_unit_is_refused(given: object) -> None:
     """12 may mean seconds or hours: a soak that is too short lets everybody in."""
     with pytest.raises(InvalidInputError, match="has no unit; write"):
-        duration("soak", given)
+        parse_duration("soak", given)
 
 
 @pytest.mark.parametrize("given", [0, 0.0, "0s", "0", timedelta(0)])
 def test_no_time_at_all_needs_no_unit(given: object) -> None:
-    assert duration("soak", given) == timedelta(0)
+    assert parse_duration("soak", given) == timedelta(0)
 
 
 @pytest.mark.parametrize("given", [60, 60.0, "60", "1m", timedelta(minutes=1)])
@@ -699,29 +703,29 @@ def test_an_interval_is_more_than_nothing(given: object) -> None:
         interval("poll_interval", given)
 
 
-EDITED = RolloutPlan(planned_stages([1, 10, 50, 100], soak="10m"), checked=True)
+EDITED = RolloutPlan(parse_stages([1, 10, 50, 100], soak="10m"), checked=True)
 AT_5 = flag((0, off(0)), (1, on(1)), (2, on(5)))
 
 
-def entered(plan: RolloutPlan = CHECKED) -> Memory:
+def entered(plan: RolloutPlan = CHECKED) -> RolloutState:
     """What is remembered of 5 % that was entered under a plan and looked at once, over a deferral."""
-    at_1 = Memory(left_at=on(1), version=2, hand="Airflow", wrote=True)
+    at_1 = RolloutState(left_at=on(1), version=2, hand="Airflow", wrote=True)
     memory = at_1.raised(on(1), at(1), on(5), AT_5, at(2)).looked(plan, AT_5, at(2))
-    return Memory.from_json(memory.as_json())
+    return RolloutState.from_json(memory.as_json())
 
 
 def test_a_plan_edited_during_a_soak_shortens_nothing_at_the_present_stage() -> None:
     """[1, 5, 25, 100] became [1, 10, 50, 100] at 5 %: it soaks its hour, and is checked, before 10 %."""
     assert until(look(EDITED, AT_5, 2.4, entered())) == at(3)
-    assert isinstance(look(EDITED, AT_5, 3, entered()), Check)
-    passed = entered().judged([Streak("errors", Consequence()).counted("pass", "", None, at(3))], at(3))
+    assert isinstance(look(EDITED, AT_5, 3, entered()), RunGuardrails)
+    passed = entered().judged([GuardrailStatus("errors", GuardrailPolicy()).counted("pass", "", None, at(3))], at(3))
     act = look(EDITED, AT_5, 3, passed)
-    assert isinstance(act, Raise)
+    assert isinstance(act, SetStage)
     assert act.stage.percentage == 10
 
 
 def test_a_longer_soak_in_an_edited_plan_counts_at_once() -> None:
-    longer = RolloutPlan(planned_stages([1, 5, 25, 100], soak="3h"))
+    longer = RolloutPlan(parse_stages([1, 5, 25, 100], soak="3h"))
     assert until(look(longer, AT_5, 4, entered(PLAN))) == at(5)
 
 
@@ -735,7 +739,7 @@ def test_what_was_edited_in_a_plan_is_named() -> None:
 def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> None:
     """With on_drift="adopt" a retry goes on from a position that its edited plan does not have."""
     plan = RolloutPlan(
-        planned_stages([{"percentage": 1, "soak": "2h"}, {"percentage": 10, "soak": "1h"}, 100]), on_drift="adopt"
+        parse_stages([{"percentage": 1, "soak": "2h"}, {"percentage": 10, "soak": "1h"}, 100]), on_drift="adopt"
     )
-    retry = Memory(run_began=at(0.5), is_retry=True)
+    retry = RolloutState(run_began=at(0.5), is_retry=True)
     assert until(look(plan, AT_5, 3, retry)) == at(4)

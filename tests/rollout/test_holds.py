@@ -10,54 +10,56 @@ import pytest
 
 from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.rollout import (
-    Act,
-    Check,
-    Consequence,
-    Memory,
-    Position,
+    Abort,
+    Action,
+    Exposure,
+    FlagSnapshot,
+    GuardrailPolicy,
+    GuardrailStatus,
     Preflight,
-    Raise,
     RollBack,
     RolloutPlan,
-    Seen,
-    Stop,
-    Streak,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
     Wait,
     decide,
-    planned_stages,
+    parse_stages,
 )
-from airflow_provider_ampexp.rollout._history import Entry
+from airflow_provider_ampexp.rollout._history import VersionEntry
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
-PLAN = RolloutPlan(planned_stages([1, 5, 25], soak=HOUR), checked=True, rollback="off", hold_timeout=3 * HOUR)
-AT_1 = Position(1, enabled=True)
-STANDS = Seen(AT_1, history=(Entry(2, T0, "Airflow", AT_1), Entry(1, T0 - HOUR, "Seed", Position(0, enabled=False))))
+PLAN = RolloutPlan(parse_stages([1, 5, 25], soak=HOUR), checked=True, rollback="off", hold_timeout=3 * HOUR)
+AT_1 = Exposure(1, enabled=True)
+STANDS = FlagSnapshot(
+    AT_1, history=(VersionEntry(2, T0, "Airflow", AT_1), VersionEntry(1, T0 - HOUR, "Seed", Exposure(0, enabled=False)))
+)
 
 
-def answered(memory: Memory, verdict: Any, hours: float) -> Memory:
+def answered(memory: RolloutState, verdict: Any, hours: float) -> RolloutState:
     """What is remembered once the one guardrail, which holds, has answered."""
-    (streak,) = memory.streaks or (Streak("errors", Consequence(effect="hold")),)
+    (streak,) = memory.streaks or (GuardrailStatus("errors", GuardrailPolicy(effect="hold")),)
     now = T0 + hours * HOUR
     return memory.judged([streak.counted(verdict, "9 % fail", None, now)], now)
 
 
-def held(*hours: float, plan: RolloutPlan = PLAN) -> Memory:
+def held(*hours: float, plan: RolloutPlan = PLAN) -> RolloutState:
     """The guardrail said at these hours that nothing is to be raised."""
-    memory = Memory().looked(plan, STANDS, T0)
+    memory = RolloutState().looked(plan, STANDS, T0)
     for hour in hours:
         memory = answered(memory, "fail", hour)
     return memory
 
 
-def act(memory: Memory, hours: float, plan: RolloutPlan = PLAN) -> Act:
+def act(memory: RolloutState, hours: float, plan: RolloutPlan = PLAN) -> Action:
     return decide(plan, STANDS, memory, T0 + hours * HOUR)
 
 
 def test_a_hold_ends_after_its_limit_from_the_first_answer_on() -> None:
     assert isinstance(act(held(1, 3.9), 3.95), Wait)
     last = act(held(1, 4), 4)
-    assert isinstance(last, Stop)
+    assert isinstance(last, Abort)
     assert last.cause == "held"
     assert "the guardrails have held it for 3 hours (errors" in last.why
 
@@ -67,27 +69,27 @@ def test_before_a_hold_ends_the_guardrails_are_asked_once_more() -> None:
     wait = act(memory, 3.995)
     assert isinstance(wait, Wait)
     assert wait.until == T0 + 4 * HOUR
-    assert isinstance(act(memory, 4), Check)
-    assert isinstance(act(answered(memory, "pass", 4), 4), Raise)
+    assert isinstance(act(memory, 4), RunGuardrails)
+    assert isinstance(act(answered(memory, "pass", 4), 4), SetStage)
 
 
 def test_a_hold_that_ends_may_roll_back() -> None:
     plan = replace(PLAN, on_hold_timeout="rollback")
     back = act(held(1, 4, plan=plan), 4, plan)
     assert isinstance(back, RollBack)
-    assert back.to == Position(0, enabled=False)
+    assert back.to == Exposure(0, enabled=False)
 
 
 def test_a_pass_ends_a_hold_and_an_answer_that_cannot_tell_does_not() -> None:
     passed = answered(answered(held(1), "pass", 2), "fail", 3)
-    assert isinstance(act(passed, 4), Check)
+    assert isinstance(act(passed, 4), RunGuardrails)
     assert isinstance(act(answered(passed, "fail", 4), 4), Wait)
     doubtful = answered(answered(held(1), "error", 2), "fail", 4)
-    assert isinstance(act(doubtful, 4), Stop)
+    assert isinstance(act(doubtful, 4), Abort)
 
 
 def test_a_hold_counts_at_one_stage() -> None:
-    memory = held(1, 2).raised(AT_1, T0, Position(5, enabled=True), STANDS, T0 + 3 * HOUR)
+    memory = held(1, 2).raised(AT_1, T0, Exposure(5, enabled=True), STANDS, T0 + 3 * HOUR)
     assert memory.held_since is None
 
 
@@ -97,7 +99,7 @@ def test_without_a_limit_a_hold_lasts() -> None:
 
 
 def test_a_hold_has_a_limit_of_a_day_unless_told_otherwise() -> None:
-    plan = RolloutPlan(planned_stages([1, 5], soak=HOUR), checked=True)
+    plan = RolloutPlan(parse_stages([1, 5], soak=HOUR), checked=True)
     assert (plan.hold_timeout, plan.on_hold_timeout) == (timedelta(hours=24), "stop")
     assert RolloutPlan.from_json(PLAN.as_json()) == PLAN
     assert RolloutPlan.from_json({**PLAN.as_json(), "hold_timeout": None}).hold_timeout is None
@@ -107,9 +109,9 @@ def test_a_hold_has_a_limit_of_a_day_unless_told_otherwise() -> None:
 
 def test_what_is_remembered_of_a_hold_outlives_a_deferral() -> None:
     memory = held(1, 2)
-    assert Memory.from_json(memory.as_json()).held_since == T0 + HOUR
+    assert RolloutState.from_json(memory.as_json()).held_since == T0 + HOUR
     old = {name: value for name, value in memory.as_json().items() if name not in ("held_since", "preflight_owed")}
-    assert Memory.from_json(old).held_since is None
+    assert RolloutState.from_json(old).held_since is None
 
 
 @pytest.mark.parametrize("wrong", [{"hold_timeout": timedelta(0)}, {"on_hold_timeout": "off"}, {"preflight": 1}])
@@ -120,15 +122,17 @@ def test_what_is_wrong_is_named(wrong: Any) -> None:
 
 def test_a_persons_hold_has_no_limit() -> None:
     seen = replace(STANDS, tags=("rollout-hold",))
-    memory = answered(Memory().looked(PLAN, seen, T0), "pass", 999)
+    memory = answered(RolloutState().looked(PLAN, seen, T0), "pass", 999)
     assert isinstance(decide(PLAN, seen, memory, T0 + 999 * HOUR), Wait)
     assert memory.held_since is None
 
 
 def test_a_preflight_comes_before_the_first_raise_only() -> None:
-    off = Seen(Position(0, enabled=False), history=STANDS.history[1:])
-    owed = Memory(preflight_owed=True)
+    off = FlagSnapshot(Exposure(0, enabled=False), history=STANDS.history[1:])
+    owed = RolloutState(preflight_owed=True)
     assert isinstance(decide(PLAN, off, owed, T0), Preflight)
-    assert isinstance(decide(PLAN, off, replace(owed, preflight_owed=False), T0), Raise)
-    assert isinstance(decide(PLAN, STANDS, owed, T0 + HOUR), Check)  # it stands at a stage: a check comes first anyway
-    assert Memory.from_json(owed.as_json()).preflight_owed is True
+    assert isinstance(decide(PLAN, off, replace(owed, preflight_owed=False), T0), SetStage)
+    assert isinstance(
+        decide(PLAN, STANDS, owed, T0 + HOUR), RunGuardrails
+    )  # it stands at a stage: a check comes first anyway
+    assert RolloutState.from_json(owed.as_json()).preflight_owed is True

@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, ManagementClient
-from airflow_provider_ampexp.ensure import Target, ensure_fields, ensure_percentage
+from airflow_provider_ampexp.ensure import FlagRef, ensure_fields, ensure_percentage
 from airflow_provider_ampexp.ensure._errors import EnsureError
 from airflow_provider_ampexp.ensure._fields import differing, shown
 from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
 from airflow_provider_ampexp.history._field_changes import in_order, rows_of, within
 from airflow_provider_ampexp.operators._asset_events import _version_that_made
 from airflow_provider_ampexp.polling._check_once import seen as seen_by
-from airflow_provider_ampexp.polling._conditions import EnabledIs, RolledOut, StateIs
-from airflow_provider_ampexp.polling._soak_condition import SoakWatch
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
-from airflow_provider_ampexp.rollout import Memory, Position, RolloutPlan, decide, read_history
+from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs
+from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, decide, read_history
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
-from airflow_provider_ampexp.rollout._history import Seen, changes, position_of, since
-from airflow_provider_ampexp.rollout._plan import planned_stages
+from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
+from airflow_provider_ampexp.rollout._plan import parse_stages
 from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutTask
 from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
 
@@ -102,7 +102,7 @@ ANSWERS: dict[str, Any] = {
     "/deployments": {"deployments": DEPLOYMENTS},
     "/versions": {"versions": VERSIONS},
 }
-PLAN = RolloutPlan(planned_stages([1, 5, 100], "1h"))
+PLAN = RolloutPlan(parse_stages([1, 5, 100], "1h"))
 ODD: list[Any] = [
     None, True, False, 0, -1, 7, 0.5, 1e300, 10**30, float("nan"), float("inf"), "", "x", "5",
     "2026-03-02T25:00:00Z", "9999-12-31T23:59:59-14:00", [], {}, [None], [[1]], [{}], [{"key": None}], [{"name": []}],
@@ -213,26 +213,26 @@ def test_what_reads_without_a_client_takes_odd_answers_too(answers: dict[str, An
     versions = [one for one in answers["/flags/848345/versions"] if isinstance(one, dict)]
     readers_of_a_history(cast("Any", versions))
     config = answers["/flags/848345"]
-    watch = SoakWatch("flags", "848345", "Beta", Position(5, True), NOW, "hold", audience={"tags": "x"})
+    watch = SoakCondition("flags", "848345", "Beta", Exposure(5, True), NOW, "hold", audience={"tags": "x"})
     watch.judge(config, NOW)
-    position_of(config, "Beta")
+    exposure_of(config, "Beta")
     Audience.of(config, None).drift_from(Audience.of(cast("Any", CONFIG), None))
 
 
 def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
     for segment in (None, "Beta", "Nobody"):
-        position = position_of(config, segment)
+        position = exposure_of(config, segment)
         audience = Audience.of(config, segment)
         original = Audience.of(cast("Any", CONFIG), segment)
         audience.drift_from(original)
         original.drift_from(audience)
         audience.ways_in()
         changed_fields(original.digest(), audience.digest())
-        watch = SoakWatch("flags", "848345", segment, Position(5, True), NOW, "hold", audience=original.digest())
+        watch = SoakCondition("flags", "848345", segment, Exposure(5, True), NOW, "hold", audience=original.digest())
         watch.judge(config, NOW)
         tried(lambda segment=segment: percentage_fields(config, 25, segment))  # type: ignore[misc]
         assert position is None or isinstance(position.exposure, int | float)
-    for condition in (StateIs(("running",)), RolledOut(5), RolledOut(5, "Beta"), EnabledIs(True)):
+    for condition in (StateIs(("running",)), RolloutAtLeast(5), RolloutAtLeast(5, "Beta"), EnabledIs(True)):
         tried(lambda condition=condition: seen_by(client, condition, config))  # type: ignore[misc]
     wanted: dict[str, Any] = {**CONFIG, "archive": True}
     differing(config, wanted)
@@ -242,12 +242,12 @@ def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
 
 def readers_of_a_history(versions: Any) -> None:
     for segment in (None, "Beta"):
-        entries = read_history(versions, segment, Position(5, True))
-        list(changes(entries, NOW - timedelta(hours=2)))
+        entries = read_history(versions, segment, Exposure(5, True))
+        list(exposure_changes(entries, NOW - timedelta(hours=2)))
         position = entries[0].position if entries else None
-        seen = Seen(position or Position(5, True), history=entries)
+        seen = FlagSnapshot(position or Exposure(5, True), history=entries)
         since(seen)
-        act = decide(PLAN, seen, Memory(), NOW)
+        act = decide(PLAN, seen, RolloutState(), NOW)
         assert act.why
         assert all(map(str, entries))
     rows = in_order(rows_of("flags", "848345", versions))
@@ -265,12 +265,12 @@ def readers_of_a_history(versions: Any) -> None:
 
 
 def writers(client: ManagementClient) -> None:
-    for target in (Target("flags", id="848345"), Target("flags", key="search", project_id="100001")):
+    for target in (FlagRef("flags", id="848345"), FlagRef("flags", key="search", project_id="100001")):
         tried(lambda target=target: ensure_fields(client, target, {"enabled": True, "tags": ["release"]}))  # type: ignore[misc]
         tried(lambda target=target: ensure_percentage(client, target, 5))  # type: ignore[misc]
         tried(lambda target=target: ensure_percentage(client, target, 5, segment="Beta"))  # type: ignore[misc]
         for segment in (None, "Beta"):
-            tried(lambda target=target, segment=segment: RollingFlag.find(client, target, segment).seen)  # type: ignore[misc]
+            tried(lambda target=target, segment=segment: ManagedFlag.find(client, target, segment).seen)  # type: ignore[misc]
 
 
 def rollout() -> Rollout:
@@ -297,5 +297,5 @@ def rollout() -> Rollout:
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_odd_tags_end_no_soak(odd: Any) -> None:
-    watch = SoakWatch("flags", "848345", None, Position(5, True), NOW + timedelta(hours=1), "hold")
+    watch = SoakCondition("flags", "848345", None, Exposure(5, True), NOW + timedelta(hours=1), "hold")
     assert watch.judge(cast("Any", {**CONFIG, "tags": odd}), NOW) is None

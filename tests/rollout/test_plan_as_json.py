@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, planned_stages
-from airflow_provider_ampexp.rollout._approval import Approval
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 
-STAGES = planned_stages([1, Stage(25, "1d"), 100], "2h")
+STAGES = parse_stages([1, Stage(25, "1d"), 100], "2h")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ STAGES = planned_stages([1, Stage(25, "1d"), 100], "2h")
             check_every=timedelta(minutes=3),
             window=ChangeWindow("Mon-Thu", "09:00", "17:00", "Europe/Berlin", ["2026-12-24"]),
             hold_tag="wait",
-            approval=Approval(25, timedelta(hours=1), "hold", "rollback"),
+            approval=ApprovalPolicy(25, timedelta(hours=1), "hold", "rollback"),
         ),
         RolloutPlan(STAGES, only=25),
     ],

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_provider_ampexp.guardrails import Answer, CallableGuardrail, Moment
+from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
 
 
-def error_rate(moment: Moment) -> Answer:
+def error_rate(moment: CheckContext) -> CheckResult:
     is_bad = moment.flag_key == "instant-search" and moment.percentage >= 25
     rate = 4.7 if is_bad else 1.1
     limit = f"{rate} % of requests fail; 2 % may"
-    return Answer("fail" if is_bad else "pass", limit, rate)
+    return CheckResult("fail" if is_bad else "pass", limit, rate)
 
 
 for flag_key in ("new-checkout", "instant-search"):

@@ -111,7 +111,7 @@ def _add_world_routes(router: APIRouter, service: Service) -> None:
 
     @router.post("/load")
     async def load(raw: RawBody) -> Response:
-        given = _read(snapshots.World, raw)
+        given = _read(snapshots.Snapshot, raw)
         try:
             return json_response(snapshots.load(service, given))
         except ValidationError as error:

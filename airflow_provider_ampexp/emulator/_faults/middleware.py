@@ -14,7 +14,7 @@ from airflow_provider_ampexp.emulator._api.path_params import RouteNames, route_
 from airflow_provider_ampexp.emulator._faults.odd_bodies import odd_headers, send_odd_body
 from airflow_provider_ampexp.emulator._faults.request_log import Entry
 from airflow_provider_ampexp.emulator._faults.rules import Fault
-from airflow_provider_ampexp.emulator._faults.tcp_connections import Connections
+from airflow_provider_ampexp.emulator._faults.tcp_connections import TcpConnections
 from airflow_provider_ampexp.emulator._state.service import Service
 
 Headers = list[tuple[bytes, bytes]]
@@ -29,10 +29,10 @@ class Answer:
     body: bytes
 
 
-class Gate:
+class FaultMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, service: Service, connections: Connections, names: RouteNames) -> None:
+    def __init__(self, app: ASGIApp, service: Service, connections: TcpConnections, names: RouteNames) -> None:
         self.app = app
         self.service = service
         self.connections = connections
@@ -135,7 +135,7 @@ class Gate:
         clock = self.service.clock
         # The server's own Date header is off: this one follows the emulator's clock.
         headers = [*answer.headers, (b"date", clock.http_date(wrong_by).encode("ascii"))]
-        if clock.is_moved:
+        if clock.has_external_change:
             # So that a caller can tell a clock that was moved on purpose from one that is wrong.
             headers.append((b"x-emulator-clock-offset", f"{clock.offset:.3f}".encode("ascii")))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

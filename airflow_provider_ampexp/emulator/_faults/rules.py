@@ -56,7 +56,7 @@ class Fault(BaseModel):
         return self.after_work or self.kind in _WORKING
 
 
-class Standing:
+class ActiveFault:
     """A fault that is in force, with how often it struck."""
 
     def __init__(self, fault_id: str, fault: Fault) -> None:
@@ -81,7 +81,7 @@ class Faults:
     """The faults in force, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, ActiveFault] = {}
         self._count = 0
         # Seeded, so that a rate strikes the same requests in each run.
         self._random = random.Random(20230729)
@@ -93,7 +93,7 @@ class Faults:
         if fault.kind == "status" and fault.status is None:
             raise bad_request("status: required field is missing")
         self._count += 1
-        standing = Standing(str(self._count), fault)
+        standing = ActiveFault(str(self._count), fault)
         self._standing[standing.id] = standing
         return standing.id
 

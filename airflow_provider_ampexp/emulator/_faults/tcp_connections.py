@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-class Connections:
+class TcpConnections:
     """The open connections by the address of the peer."""
 
     def __init__(self) -> None:

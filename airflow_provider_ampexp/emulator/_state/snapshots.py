@@ -30,7 +30,7 @@ _BESIDE = (
 )
 
 
-class World(BaseModel):
+class Snapshot(BaseModel):
     """What ``POST /_emulator/load`` takes. What is named is added; what has the same id or key is replaced."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -50,7 +50,7 @@ def reset(service: Service) -> None:
         service.clear()
         load(
             service,
-            World(
+            Snapshot(
                 projects=[{"id": DEMO_PROJECT, "name": "Acme app"}, {"id": "100002", "name": "Acme web"}],
                 keys=[
                     {"key": DEMO_KEY, "person": "Airflow", "projects": [DEMO_PROJECT, "100002"]},
@@ -63,7 +63,7 @@ def reset(service: Service) -> None:
         service.add_deployment(DEMO_PROJECT, "acme-app-server", "server")
 
 
-def load(service: Service, world: World) -> dict[str, list[str]]:
+def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
     """Add a world to the present one. Returns the ids of what was loaded."""
     with service.lock:
         if world.clock_offset is not None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_ampexp.ensure import OutcomeXCom, url_of
+from airflow_provider_ampexp.ensure import ChangeResultXCom, flag_url
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
-from airflow_provider_ampexp.rollout import Memory, RolloutPlan
-from airflow_provider_ampexp.rollout._approval import Approval, OnRefusal, Response
-from airflow_provider_ampexp.rollout._plan import Soak, duration
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse, OnReject
+from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,9 +55,9 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         *,
         before: int,
         approvers: Sequence[str] | str = (),
-        approval_timeout: Soak | None = None,
-        on_reject: OnRefusal = "rollback",
-        on_no_answer: OnRefusal = "hold",
+        approval_timeout: DurationLike | None = None,
+        on_reject: OnReject = "rollback",
+        on_no_answer: OnReject = "hold",
         **kwargs: Any,
     ) -> None:
         self.before = before
@@ -74,15 +74,15 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         """The plan of the whole rollout, of which nothing is carried out here."""
         return replace(super().plan(), approval=self.approval())
 
-    def approval(self) -> Approval:
+    def approval(self) -> ApprovalPolicy:
         """What is asked, once the arguments are rendered."""
         given = self.approval_timeout
         is_known = given is not None and arguments.is_literal(given)
-        timeout = duration("approval_timeout", given) if is_known else None
-        return Approval(self.before, timeout, self.on_reject, self.on_no_answer)
+        timeout = parse_duration("approval_timeout", given) if is_known else None
+        return ApprovalPolicy(self.before, timeout, self.on_reject, self.on_no_answer)
 
     @property
-    def follows_another_task(self) -> bool:
+    def is_continuation(self) -> bool:
         """Whether an earlier stage's task began the rollout."""
         return self.before != super().plan().stages[0].percentage
 
@@ -92,36 +92,36 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         event: Mapping[str, Any] | None = None,
         watch: dict[str, Any] | None = None,
         memory: dict[str, Any] | None = None,
-    ) -> OutcomeXCom:
+    ) -> ChangeResultXCom:
         """Go on after a wait; or with the answer, which Airflow 3.3 gives to the waiting task itself."""
         said = event or {}
         if "chosen_options" in said:
             said = {"status": "changed", **said}
         return super().resume(context, said, watch, memory)
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> RolloutState:
         """What is remembered, and what was answered."""
         chosen = said.get("chosen_options")
         if chosen is None:
-            return Memory.from_json(memory)
+            return RolloutState.from_json(memory)
         user = said.get("responded_by_user") or {}
-        response = Response(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
-        return replace(Memory.from_json(memory), response=response)
+        response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
+        return replace(RolloutState.from_json(memory), response=response)
 
-    def trigger_class(self) -> type[AmplitudeSoakTrigger]:
+    def soak_trigger_class(self) -> type[AmplitudeSoakTrigger]:
         """The trigger that waits, and looks for the answer too."""
         from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
 
         return AmplitudeApprovalTrigger
 
-    def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+    def ask_for_approval(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> RolloutState:
         """Put the question under *Required Actions*."""
         from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
         if context.get("ti") is None:
             raise AirflowFailException("An approval can be asked for by a task that runs in Airflow only.")
         users = [HITLUser(id=one, name=one) for one in _names("approvers", self.approvers)]
-        if users and _everybody_is_the_same_user():
+        if users and _all_admins_enabled():
             self.log.warning("Everybody is the same user here, so anybody may answer, not only %s.", self.approvers)
             users = []
         upsert_hitl_detail(
@@ -135,8 +135,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
         return replace(memory, asked_at=flag.now)
 
-    def _body(self, flag: RollingFlag, memory: Memory) -> str:
-        url = url_of(flag.client, flag.config)
+    def _body(self, flag: ManagedFlag, memory: RolloutState) -> str:
+        url = flag_url(flag.client, flag.config)
         checks = "".join(f"\n* {streak}" for streak in memory.streaks)
         where = f"It stands at **{flag.seen.position}** since {flag.since(memory):%Y-%m-%d %H:%M} UTC."
         refusal = {"hold": "leaves it there", "rollback": f"rolls it back ({self.rollback})"}
@@ -152,7 +152,7 @@ def _names(field: str, value: object) -> list[str]:
     return arguments.texts(field, value) if value else []
 
 
-def _everybody_is_the_same_user() -> bool:
+def _all_admins_enabled() -> bool:
     from airflow.sdk import conf
 
     return bool(conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False))

@@ -66,11 +66,11 @@ class _Begun(NamedTuple):
 
 def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
     note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
-    bounded_call.briefly("note when this task was begun", lambda: store.set(_BEGUN, note), None)
+    bounded_call.call_bounded("note when this task was begun", lambda: store.set(_BEGUN, note), None)
 
 
 def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
-    note = bounded_call.briefly("tell when this task was begun", lambda: store.get(_BEGUN), None)
+    note = bounded_call.call_bounded("tell when this task was begun", lambda: store.get(_BEGUN), None)
     if not isinstance(note, dict):
         return None
     try:
@@ -128,7 +128,7 @@ class FailureNote:
             self._call = None
 
 
-def failed_before(context: Context) -> str | None:
+def pending_rollback_reason(context: Context) -> str | None:
     """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
 
     Some ways of clearing a task keep this, and who clears a task wants it to begin anew: what was kept before does not
@@ -137,7 +137,7 @@ def failed_before(context: Context) -> str | None:
     store, ti = context.get("task_state_store"), context.get("ti")
     if store is None or ti is None:
         return None
-    kept = bounded_call.briefly("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
+    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
     if not isinstance(kept, dict) or kept.get("since_try") != _first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))

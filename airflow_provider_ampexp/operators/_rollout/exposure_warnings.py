@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.types import FlagConfig
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
-    from airflow_provider_ampexp.rollout import Memory
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout import RolloutState
 
 
-def warn_of_what_keeps_users_out(flag: RollingFlag, memory: Memory, log: Logger) -> Memory:
+def warn_of_what_keeps_users_out(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
     """Log each reason, and remember it for the record: 1 request for each flag that this one depends on."""
     for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
         log.warning("Users may not get %s: %s", flag.config.get("key") or flag.id, why)
@@ -24,7 +24,7 @@ def warn_of_what_keeps_users_out(flag: RollingFlag, memory: Memory, log: Logger)
     return memory
 
 
-def _own_reasons(flag: RollingFlag) -> Iterator[str]:
+def _own_reasons(flag: ManagedFlag) -> Iterator[str]:
     if flag.config.get("deployments") == []:
         yield "it is enabled in no deployment, so that it reaches nobody."
     if flag.config.get("variants") == []:
@@ -33,7 +33,7 @@ def _own_reasons(flag: RollingFlag) -> Iterator[str]:
         yield "all its weights are zero, so that nobody gets a variant."
 
 
-def _reasons_of_parents(flag: RollingFlag) -> Iterator[str]:
+def _reasons_of_parents(flag: ManagedFlag) -> Iterator[str]:
     dependencies = flag.seen.audience.shown.get("parentDependencies") or {}
     parents = dependencies.get("flags")
     for parent in parents if isinstance(parents, Mapping) else ():

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
-from airflow_provider_ampexp.operators._rollout.record import keep_record
-from airflow_provider_ampexp.rollout import Check, Raise, Wait
+from airflow_provider_ampexp.operators._rollout.record import push_record
+from airflow_provider_ampexp.rollout import RunGuardrails, SetStage, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
-    from airflow_provider_ampexp.rollout import Memory
-    from airflow_provider_ampexp.rollout._actions import Act
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout import RolloutState
+    from airflow_provider_ampexp.rollout._actions import Action
 
 
-def last_words(flag: RollingFlag, act: Act, described: str) -> str:
+def last_words(flag: ManagedFlag, act: Action, described: str) -> str:
     """What to say if the task is ended before ``act`` is done."""
     during = "in the middle of its rollout"
-    if isinstance(act, Check):
+    if isinstance(act, RunGuardrails):
         during = "while a check was undecided"
-    elif isinstance(act, Raise):
+    elif isinstance(act, SetStage):
         during = f"while it raised the flag to {act.stage.percentage} %"
     elif isinstance(act, Wait):
         during = "while it waited"
@@ -36,7 +36,7 @@ def last_words(flag: RollingFlag, act: Act, described: str) -> str:
 
 @contextmanager
 def ended_with_last_words(
-    context: Context, flag: RollingFlag, memory: Memory, words: str, log: Logger
+    context: Context, flag: ManagedFlag, memory: RolloutState, words: str, log: Logger
 ) -> Iterator[None]:
     """Say what users still get, and keep the record, when something ends the task here.
 
@@ -50,7 +50,7 @@ def ended_with_last_words(
     except BaseException as end:
         said, reason = flag.said_if_interrupted, f"{type(end).__name__}: {end}".removesuffix(": ")
         log.error("%s (%s)", said, reason)
-        keep_record(context, memory.recorded("error", flag.now, {"why": f"{said} ({reason})"}))
+        push_record(context, memory.recorded("error", flag.now, {"why": f"{said} ({reason})"}))
         if isinstance(end, AirflowTaskTimeout):
             raise AirflowTaskTimeout(f"{said} ({reason})") from end
         raise

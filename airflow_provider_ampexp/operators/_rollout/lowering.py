@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_ampexp.exceptions import may_pass
+from airflow_provider_ampexp.exceptions import is_retryable
 from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
-from airflow_provider_ampexp.rollout import Position
+from airflow_provider_ampexp.rollout import Exposure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 
-def lower(context: Context, flag: RollingFlag, to: Position, why: str, described: str) -> None:
+def lower(context: Context, flag: ManagedFlag, to: Exposure, why: str, described: str) -> None:
     """Take the flag down to ``to``, and confirm it by reading.
 
-    Takes what :func:`about_to_lower` takes, and raises what that does.
+    Takes what :func:`rollback_guard` takes, and raises what that does.
     """
-    with about_to_lower(context, flag, to, why, described):
-        flag.lower_to(to)
+    with rollback_guard(context, flag, to, why, described):
+        flag.roll_back_to(to)
     flag.failure_note.finish()
 
 
 @contextmanager
-def about_to_lower(
-    context: Context, flag: RollingFlag, to: Position | None, why: str, described: str
+def rollback_guard(
+    context: Context, flag: ManagedFlag, to: Exposure | None, why: str, described: str
 ) -> Iterator[None]:
     """Report every error, and an interruption, as a rollback that is not confirmed.
 
@@ -54,11 +54,11 @@ def about_to_lower(
         flag.failure_note.finish()
         if not isinstance(error, Exception):
             raise  # what ends the task: its last words are said above
-        kind = AmplitudeTaskError if may_pass(error) else AirflowFailException
+        kind = AmplitudeTaskError if is_retryable(error) else AirflowFailException
         raise kind(f"{words} {error}") from None
 
 
-def confirmed(flag: RollingFlag) -> str:
+def confirmed(flag: ManagedFlag) -> str:
     """Say what was confirmed: the percentage; and who gets the feature all the same."""
     ways = who_gets_it(flag).get("still_through")
     if not ways:
@@ -66,7 +66,7 @@ def confirmed(flag: RollingFlag) -> str:
     return f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
 
 
-def who_gets_it(flag: RollingFlag) -> dict[str, list[str]]:
+def who_gets_it(flag: ManagedFlag) -> dict[str, list[str]]:
     """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
     ways = flag.seen.audience.ways_in() if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}

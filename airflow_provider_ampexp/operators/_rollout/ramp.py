@@ -11,54 +11,54 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.ensure import OutcomeXCom, Target, url_of
+from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
 from airflow_provider_ampexp.exceptions import patiently
 from airflow_provider_ampexp.guardrails._base import Guardrail
 from airflow_provider_ampexp.guardrails._callable import CheckFunction, as_guardrails
-from airflow_provider_ampexp.links.amplitude import show_link
+from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._asset_events import tell_assets
+from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._bounded_call import briefly
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, doing
+from airflow_provider_ampexp.operators._bounded_call import call_bounded
+from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
 from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_what_keeps_users_out
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
-from airflow_provider_ampexp.operators._rollout.lowering import about_to_lower
+from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
 from airflow_provider_ampexp.operators._rollout.plan_arguments import check_planned, planned
-from airflow_provider_ampexp.operators._rollout.plan_shown import show_plan
-from airflow_provider_ampexp.operators._rollout.record import keep_record, kept_if_it_fails, noted
+from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
+from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record, record_on_error
 from airflow_provider_ampexp.operators._rollout.run_guardrails import ask_guardrails, preflight_guardrails
 from airflow_provider_ampexp.operators._rollout.termination import roll_back, stop
-from airflow_provider_ampexp.polling._soak_condition import SoakWatch
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
+from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import (
-    AskForApproval,
+    Abort,
     ChangeWindow,
-    Check,
-    Done,
-    Memory,
+    Complete,
     Preflight,
-    Raise,
+    RequestApproval,
     RollBack,
     RolloutPlan,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
     Stage,
-    Stop,
     Wait,
     decide,
 )
-from airflow_provider_ampexp.rollout._actions import Act, SwitchOffSticky, in_words
+from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
 from airflow_provider_ampexp.rollout._decision import audience_drift
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout._plan import (
     HOLD_TIMEOUT,
     Decided,
+    DurationLike,
     OnDrift,
     OnHoldTimeout,
     RollbackTo,
-    Soak,
     Sticky,
     interval,
 )
@@ -165,23 +165,23 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self,
         *,
         stages: Sequence[int | Stage | Mapping[str, Any]] | str,
-        soak: Soak | None = None,
+        soak: DurationLike | None = None,
         segment: str | None = None,
         guardrails: Iterable[Guardrail | CheckFunction] = (),
-        check_every: Soak | None = None,
+        check_every: DurationLike | None = None,
         preflight: bool = True,
         window: ChangeWindow | None = None,
         rollback: RollbackTo | str = "start",
         on_drift: OnDrift | str = "stop",
         hold_tag: str = "rollout-hold",
-        hold_timeout: Soak | None = HOLD_TIMEOUT,
+        hold_timeout: DurationLike | None = HOLD_TIMEOUT,
         on_hold_timeout: OnHoldTimeout | str = "stop",
         sticky: Sticky | str = "refuse",
         decided: Decided | str = "refuse",
         catch_all: str | None = None,
         if_changed_since: IfChangedSince | str = "fail",
         enable: bool = True,
-        poll_interval: Soak = 60.0,
+        poll_interval: DurationLike = 60.0,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -205,7 +205,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.enable = enable
         self.poll_interval = interval("poll_interval", poll_interval)
         self.deferrable = deferrable
-        self._flag: RollingFlag | None = None
+        self._flag: ManagedFlag | None = None
         validate.switch("deferrable", deferrable)
         arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
         check_planned(self)
@@ -228,48 +228,50 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         """
         return planned(self)
 
-    def execute(self, context: Context) -> OutcomeXCom:
+    def execute(self, context: Context) -> ChangeResultXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
-        has_begun = self.follows_another_task or attempts.is_automatic_retry(context, self.retries)
+        has_begun = self.is_continuation or attempts.is_automatic_retry(context, self.retries)
         # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
-        with doing(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
+        with error_context(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
-            flag = self._flag = RollingFlag.find(hook.client, target, plan.segment, plan.catch_all)
-            memory = self.first_memory(context, plan, flag)
-            briefly("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
+            flag = self._flag = ManagedFlag.find(hook.client, target, plan.segment, plan.catch_all)
+            memory = self.initial_state(context, plan, flag)
+            call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
                 then = cast("IfChangedSince", _if_changed_since("if_changed_since", self.if_changed_since))
                 refuse_a_ramp(context, plan, flag, self.described(), then)
-            if not self.follows_another_task:
+            if not self.is_continuation:
                 memory = warn_of_what_keeps_users_out(flag, memory, self.log)
             outcome = self.reconcile(context, plan, flag, memory)
-            tell_assets(self, context, hook, flag.target.kind, outcome)
+            emit_asset_events(self, context, hook, flag.target.kind, outcome)
             return outcome
 
-    def _show(self, context: Context, plan: RolloutPlan, flag: RollingFlag, hook: AmplitudeExperimentHook) -> None:
-        show_link(context, url_of(hook.client, flag.config))
-        show_plan(context, plan, flag, hook.amplitude_conn_id)
+    def _show(self, context: Context, plan: RolloutPlan, flag: ManagedFlag, hook: AmplitudeExperimentHook) -> None:
+        push_link(context, flag_url(hook.client, flag.config))
+        push_plan(context, plan, flag, hook.amplitude_conn_id)
 
     def on_kill(self) -> None:
         """Say what users still get. Airflow calls this when the task is ended from outside."""
         if self._flag is not None and self._flag.said_if_interrupted:
             self.log.error("%s (ended from outside)", self._flag.said_if_interrupted)
 
-    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
+    def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
         """What an attempt knows before its first look."""
         attempt = attempts.this_attempt(context, self.retries, flag.now)
         began = None
-        if attempt.is_retry or (self.follows_another_task and not attempt.was_cleared):
+        if attempt.is_retry or (self.is_continuation and not attempt.was_cleared):
             began = attempt.cleared_at or attempts.run_began(context, flag.now)
-            if attempt.was_cleared or self.follows_another_task:
+            if attempt.was_cleared or self.is_continuation:
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
-        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context), preflight_owed=owed)
+        return RolloutState(
+            began, attempt.is_retry, failed=attempts.pending_rollback_reason(context), preflight_owed=owed
+        )
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""
-        failed = attempts.failed_before(context)
+        failed = attempts.pending_rollback_reason(context)
         if failed is None:
             return f"ramp {self.described()}"
         return (
@@ -278,7 +280,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         )
 
     @property
-    def follows_another_task(self) -> bool:
+    def is_continuation(self) -> bool:
         """Whether a task before this one began the rollout, so that the first attempt, too, minds what happened."""
         return False
 
@@ -288,7 +290,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         event: Mapping[str, Any] | None = None,
         watch: dict[str, Any] | None = None,
         memory: dict[str, Any] | None = None,
-    ) -> OutcomeXCom:
+    ) -> ChangeResultXCom:
         """Go on after a wait.
 
         :param event: why the wait is over. What is remembered besides the flag is in it, too: ``dag.test()`` and
@@ -296,25 +298,25 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         :param watch: what was waited for
         :param memory: what is remembered besides the flag
         """
-        said = self._meant_for_this_task(context, event or {})
+        said = self._filter_foreign_event(context, event or {})
         status, why = said.get("status"), said.get("why")
         watch, memory = watch or said.get("watch"), memory or said.get("memory")
         if status == "error":
             raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
         if status not in ("due", "changed") or watch is None or memory is None:
             raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
-        with doing(f"ramp {self.described()}", has_begun=True), self.hook() as hook:
+        with error_context(f"ramp {self.described()}", has_begun=True), self.hook() as hook:
             plan = self.plan()
             patiently(lambda: hook.fields)
             if "kind" in watch and "id" in watch:
-                watched = SoakWatch.from_plain(watch)
-                flag = self._flag = RollingFlag(
-                    hook.client, Target(watched.kind, id=watched.id), plan.segment, plan.catch_all
+                watched = SoakCondition.from_plain(watch)
+                flag = self._flag = ManagedFlag(
+                    hook.client, FlagRef(watched.kind, id=watched.id), plan.segment, plan.catch_all
                 )
                 flag.known_clock_error = watched.local_clock_error
                 flag.look(archived=bool(said.get("archived")))
             else:  # another version of this provider left it
-                flag = self._flag = RollingFlag.find(
+                flag = self._flag = ManagedFlag.find(
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
             remembered = self.remembered(memory, said).with_listed(said.get("audience"))
@@ -324,47 +326,51 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                     "stage on; the present one keeps its soak and its checks."
                 )
             outcome = self.reconcile(context, plan, flag, remembered)
-            tell_assets(self, context, hook, flag.target.kind, outcome)
+            emit_asset_events(self, context, hook, flag.target.kind, outcome)
             return outcome
 
-    def _meant_for_this_task(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _filter_foreign_event(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """What was meant for another task only wakes this one: SQLite gives a trigger's id to the next one."""
         ti = context.get("ti")
         if ti is None or event.get("ti_id") in (None, str(ti.id)):
             return event
         return {"status": "changed"}
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> RolloutState:
         """What is remembered over a wait, and what the event says besides."""
-        return Memory.from_json(memory)
+        return RolloutState.from_json(memory)
 
-    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+    def reconcile(
+        self, context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState
+    ) -> ChangeResultXCom:
         """Look, decide, carry out; until there is something to wait for, or nothing left to do."""
         while True:
             act = decide(plan, flag.seen, memory, flag.now)
-            if not isinstance(act, Stop):
+            if not isinstance(act, Abort):
                 flag.notes += audience_drift(plan, flag.seen, memory, flag.now)
-            memory = noted(flag, memory.looked(plan, flag.seen, flag.now), self.log)
+            memory = log_warnings(flag, memory.looked(plan, flag.seen, flag.now), self.log)
             stands = f"{flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M:%SZ}"
-            self.log.info("%s: %s. %s: %s.", self.described(), stands, in_words(act), act.why)
-            if isinstance(act, Done):
+            self.log.info("%s: %s. %s: %s.", self.described(), stands, describe(act), act.why)
+            if isinstance(act, Complete):
                 return self.outcome(context, flag, memory)
             with ended_with_last_words(context, flag, memory, last_words(flag, act, self.described()), self.log):
                 memory = self._carry_out(act, context, plan, flag, memory)
 
-    def _carry_out(self, act: Act, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> Memory:
+    def _carry_out(
+        self, act: Action, context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState
+    ) -> RolloutState:
         """Do what was decided on.
 
         :returns: what is remembered then
         """
-        if isinstance(act, Raise):
+        if isinstance(act, SetStage):
             return self._raise(context, flag, act, memory)
-        if isinstance(act, Check):
+        if isinstance(act, RunGuardrails):
             memory = ask_guardrails(self.guardrails, context, plan, flag, memory, self.log)
-            with kept_if_it_fails(context, flag, memory):
+            with record_on_error(context, flag, memory):
                 self._look_again(context, plan, flag, memory)
         elif isinstance(act, Preflight):
-            with kept_if_it_fails(context, flag, memory):
+            with record_on_error(context, flag, memory):
                 began = flag.now
                 memory = preflight_guardrails(self.guardrails, context, flag, memory, self.log, self.described())
                 if (flag.now - began).total_seconds() > _SHORT_WAIT:
@@ -373,39 +379,41 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             return self.wait(context, plan, flag, act, memory)
         elif isinstance(act, SwitchOffSticky):
             return self._switch_off_sticky(context, flag, memory)
-        elif isinstance(act, AskForApproval):
+        elif isinstance(act, RequestApproval):
             return self.ask_for_approval(context, flag, memory)
         elif isinstance(act, RollBack):
             roll_back(context, flag, act, memory, self.described(), self.log)
-        elif isinstance(act, Stop):
+        elif isinstance(act, Abort):
             stop(context, flag, act, memory, self.described())
         return memory
 
-    def _raise(self, context: Context, flag: RollingFlag, act: Raise, memory: Memory) -> Memory:
+    def _raise(self, context: Context, flag: ManagedFlag, act: SetStage, memory: RolloutState) -> RolloutState:
         before, since = flag.seen.position, flag.since(memory)
-        with kept_if_it_fails(context, flag, memory):
+        with record_on_error(context, flag, memory):
             # What was set, not what is seen now: who disables the flag right after the write is somebody else.
-            after = flag.raise_to(act.stage.percentage)
-        return noted(flag, memory.raised(before, since, after, flag.seen, flag.now), self.log)
+            after = flag.set_stage(act.stage.percentage)
+        return log_warnings(flag, memory.raised(before, since, after, flag.seen, flag.now), self.log)
 
-    def _switch_off_sticky(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
-        with kept_if_it_fails(context, flag, memory):
+    def _switch_off_sticky(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> RolloutState:
+        with record_on_error(context, flag, memory):
             flag.switch_off_sticky()
         return memory.recorded("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})
 
-    def _look_again(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> None:
+    def _look_again(self, context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState) -> None:
         """Guardrails take their time, and somebody may have moved the flag meanwhile."""
         act = decide(plan, flag.seen, memory, flag.now)
         about_to: AbstractContextManager[None] = nullcontext()
         if isinstance(act, RollBack):
-            about_to = about_to_lower(context, flag, act.to, act.why, self.described())
+            about_to = rollback_guard(context, flag, act.to, act.why, self.described())
         with about_to:
             flag.look(archived=flag.seen.archived)
 
-    def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> Memory:
+    def wait(
+        self, context: Context, plan: RolloutPlan, flag: ManagedFlag, act: Wait, memory: RolloutState
+    ) -> RolloutState:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
         tag = plan.hold_tag
-        watch = SoakWatch(
+        watch = SoakCondition(
             flag.target.kind,
             flag.id,
             flag.segment,
@@ -423,14 +431,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         flag.look(archived=event["archived"])
         return memory.with_listed(event.get("audience"))
 
-    def defer_until(self, context: Context, watch: SoakWatch, memory: Memory, lasts: timedelta) -> NoReturn:
+    def defer_until(self, context: Context, watch: SoakCondition, memory: RolloutState, lasts: timedelta) -> NoReturn:
         """Free the worker until the trigger says that the wait is over.
 
         :param lasts: after what Airflow ends a wait whose trigger was lost
         """
         ti = context.get("ti")
         plain = {"watch": watch.as_plain(), "memory": memory.as_json()}
-        trigger = self.trigger_class()(
+        trigger = self.soak_trigger_class()(
             amplitude_conn_id=str(self.amplitude_conn_id),
             poll_interval=self.poll_interval,
             ti_id=None if ti is None else str(ti.id),
@@ -438,19 +446,19 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         )
         self.defer(trigger=trigger, method_name="resume", kwargs=plain, timeout=lasts)
 
-    def trigger_class(self) -> type[AmplitudeSoakTrigger]:
+    def soak_trigger_class(self) -> type[AmplitudeSoakTrigger]:
         """The trigger that waits. It is loaded here, since that takes longer than the parsing of a DAG should."""
         from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
         return AmplitudeSoakTrigger
 
-    def ask_for_approval(self, context: Context, flag: RollingFlag, memory: Memory) -> Memory:
+    def ask_for_approval(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> RolloutState:
         """Ask a person, where the plan has an approval; that is a task of its own."""
         raise NotImplementedError
 
-    def outcome(self, context: Context, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+    def outcome(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> ChangeResultXCom:
         """Where it began and where it stands, and the record."""
-        keep_record(context, memory)
+        push_record(context, memory)
         start, end = memory.start or flag.seen.position, flag.seen.position
         return {
             "id": flag.id,
@@ -458,5 +466,5 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             "changed": start != end,
             "before": start.percentage,
             "after": end.percentage,
-            "url": url_of(flag.client, flag.config),
+            "url": flag_url(flag.client, flag.config),
         }

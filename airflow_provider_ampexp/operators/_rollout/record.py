@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
-    from airflow_provider_ampexp.rollout import Memory
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout import RolloutState
 
 _log = logging.getLogger(__name__)
 
 
-def keep_record(context: Context, memory: Memory) -> None:
+def push_record(context: Context, memory: RolloutState) -> None:
     """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it.
 
     Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
@@ -33,16 +33,16 @@ def keep_record(context: Context, memory: Memory) -> None:
 
 
 @contextmanager
-def kept_if_it_fails(context: Context, flag: RollingFlag, memory: Memory) -> Iterator[None]:
+def record_on_error(context: Context, flag: ManagedFlag, memory: RolloutState) -> Iterator[None]:
     """Keep it also when what is done here fails, with the error as its last line."""
     try:
         yield
     except Exception as error:
-        keep_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
+        push_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
         raise
 
 
-def noted(flag: RollingFlag, memory: Memory, log: Logger) -> Memory:
+def log_warnings(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
     """Log and remember whose changes were put back on the way."""
     for note in flag.notes:
         log.warning("%s", note)

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_ampexp.ensure import OutcomeXCom
-from airflow_provider_ampexp.operators._bounded_call import briefly
+from airflow_provider_ampexp.ensure import ChangeResultXCom
+from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, who_gets_it
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators._rollout.record import noted
+from airflow_provider_ampexp.operators._rollout.record import log_warnings
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
-from airflow_provider_ampexp.reconcile._flag import RollingFlag
-from airflow_provider_ampexp.rollout import Done, Memory, RollBack, RolloutPlan, Stop
-from airflow_provider_ampexp.rollout._state import moved_from
-from airflow_provider_ampexp.rollout._teardown import decide_aftermath
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout import Abort, Complete, RollBack, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout._state import from_exposure
+from airflow_provider_ampexp.rollout._teardown import decide_teardown
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,16 +40,18 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
 
     ui_color = "#f8d7d0"
 
-    def first_memory(self, context: Context, plan: RolloutPlan, flag: RollingFlag) -> Memory:
+    def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
         """Everything since the run began counts."""
-        return Memory(attempts.run_began(context, flag.now))
+        return RolloutState(attempts.run_began(context, flag.now))
 
     @property
-    def follows_another_task(self) -> bool:
+    def is_continuation(self) -> bool:
         """The stages began the rollout, and told what keeps users out."""
         return True
 
-    def reconcile(self, context: Context, plan: RolloutPlan, flag: RollingFlag, memory: Memory) -> OutcomeXCom:
+    def reconcile(
+        self, context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState
+    ) -> ChangeResultXCom:
         """Look at what failed and at the flag, and take it back once."""
         failed = self._failed_tasks(context)
         if not failed:
@@ -57,7 +59,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         if plan.on_hold_timeout == "stop" and self._held_too_long(context, failed):
             self._leave(flag, "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there")
         why = f"failed: {', '.join(failed)}"
-        act = decide_aftermath(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
+        act = decide_teardown(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
         memory = memory.looked(plan, flag.seen, flag.now)
         before, since = flag.seen.position, flag.since(memory)
         if isinstance(act, RollBack) and act.to is not None:
@@ -66,12 +68,12 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             after = flag.seen.position
             how = confirmed(flag)
             self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)
-            moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
+            moved = from_exposure(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
             moved |= who_gets_it(flag)
-            memory = noted(flag, memory, self.log).recorded("rollback", flag.now, moved)
-        elif isinstance(act, Done):
+            memory = log_warnings(flag, memory, self.log).recorded("rollback", flag.now, moved)
+        elif isinstance(act, Complete):
             self.log.info("%s stands at %s, %s: %s.", self.described(), before, confirmed(flag), act.why)
-        elif isinstance(act, Stop) and act.cause == "unknown":
+        elif isinstance(act, Abort) and act.cause == "unknown":
             raise AirflowFailException(
                 f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "
                 "Lower it in Amplitude."
@@ -81,7 +83,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         outcome = self.outcome(context, flag, memory)
         return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
 
-    def _leave(self, flag: RollingFlag, why: str) -> NoReturn:
+    def _leave(self, flag: ManagedFlag, why: str) -> NoReturn:
         raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
 
     def _failed_tasks(self, context: Context) -> list[str]:
@@ -94,7 +96,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         """Whether a stage stopped since guardrails held it, as its record tells. Without a record it goes back."""
         if (ti := context.get("ti")) is None:
             return False
-        found = briefly("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key="rollout"), None)
+        found = call_bounded("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key="rollout"), None)
         ends = [record[-1] for record in found or () if isinstance(record, list) and record]
         return any(end.get("what") == "stop" and end.get("cause") == "held" for end in ends if isinstance(end, dict))
 

@@ -6,34 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.guardrails._base import Guardrail, Moment
-from airflow_provider_ampexp.guardrails._run import ask, preflight
+from airflow_provider_ampexp.guardrails._base import CheckContext, Guardrail
+from airflow_provider_ampexp.guardrails._run import preflight, run_checks
 from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
-from airflow_provider_ampexp.rollout import Memory, RolloutPlan, Streak
-from airflow_provider_ampexp.rollout._analysis import joined
-from airflow_provider_ampexp.rollout._plan import in_words
+from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._plan import format_duration
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 
 def ask_guardrails(
     guardrails: Sequence[Guardrail],
     context: Context,
     plan: RolloutPlan,
-    flag: RollingFlag,
-    memory: Memory,
+    flag: ManagedFlag,
+    memory: RolloutState,
     log: Logger,
-) -> Memory:
+) -> RolloutState:
     """Ask all of them about where the flag stands; one log line each."""
     moment = _moment(context, flag, memory, flag.seen.position.percentage)
     known = {streak.name: streak for streak in memory.streaks}
     streaks = []
-    for guardrail, answer in ask(guardrails, moment):
-        streak = known.get(guardrail.name) or Streak(guardrail.name, guardrail.consequence)
+    for guardrail, answer in run_checks(guardrails, moment):
+        streak = known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)
         streak = streak.counted(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
         log.info("Guardrail at %s: %s", flag.seen.position, streak)
         streaks.append(streak)
@@ -43,21 +43,21 @@ def ask_guardrails(
     return judged
 
 
-def _tell_that_a_hold_began(plan: RolloutPlan, flag: RollingFlag, memory: Memory, log: Logger) -> None:
-    _, said = joined(memory.streaks)
+def _tell_that_a_hold_began(plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, log: Logger) -> None:
+    _, said = aggregate(memory.streaks)
     then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
-    limit = f" After {in_words(plan.hold_timeout)} of this the rollout {then}." if plan.hold_timeout else ""
+    limit = f" After {format_duration(plan.hold_timeout)} of this the rollout {then}." if plan.hold_timeout else ""
     log.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", flag.seen.position, said, limit)
 
 
 def preflight_guardrails(
     guardrails: Sequence[Guardrail],
     context: Context,
-    flag: RollingFlag,
-    memory: Memory,
+    flag: ManagedFlag,
+    memory: RolloutState,
     log: Logger,
     described: str,
-) -> Memory:
+) -> RolloutState:
     """Ask each guardrail whether it can answer at all, before any user gets the feature.
 
     :raises AmplitudeTaskError: names each guardrail that cannot, save those that act in no case (``dry_run``)
@@ -76,8 +76,8 @@ def preflight_guardrails(
     return replace(memory, preflight_owed=False)
 
 
-def _moment(context: Context, flag: RollingFlag, memory: Memory, percentage: float) -> Moment:
-    return Moment(
+def _moment(context: Context, flag: ManagedFlag, memory: RolloutState, percentage: float) -> CheckContext:
+    return CheckContext(
         flag_key=str(flag.config.get("key")),
         percentage=percentage,
         stage_started_at=flag.since(memory),

@@ -32,6 +32,6 @@ class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
         return replace(super().plan(), only=self.percentage)
 
     @property
-    def follows_another_task(self) -> bool:
+    def is_continuation(self) -> bool:
         """Whether an earlier stage's task began the rollout."""
         return self.percentage != self.plan().stages[0].percentage

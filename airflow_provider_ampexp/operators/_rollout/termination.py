@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, who_gets_it
-from airflow_provider_ampexp.operators._rollout.record import keep_record, kept_if_it_fails, noted
-from airflow_provider_ampexp.rollout import Memory, RollBack, Stop
-from airflow_provider_ampexp.rollout._state import moved_from
+from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record, record_on_error
+from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutState
+from airflow_provider_ampexp.rollout._state import from_exposure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-    from airflow_provider_ampexp.reconcile._flag import RollingFlag
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 
-def stop(context: Context, flag: RollingFlag, act: Stop, memory: Memory, described: str) -> NoReturn:
+def stop(context: Context, flag: ManagedFlag, act: Abort, memory: RolloutState, described: str) -> NoReturn:
     """Leave the flag as it is.
 
     :raises AirflowSkipException: where a person did not approve
     :raises AirflowFailException: otherwise
     """
     flag.failure_note.finish()
-    keep_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
+    push_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
     stopped = f"The rollout of {described} has stopped and left the flag as it is, at {flag.seen.position}"
     if act.cause in ("rejected", "no answer"):
         raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
@@ -33,7 +33,7 @@ def stop(context: Context, flag: RollingFlag, act: Stop, memory: Memory, describ
 
 
 def roll_back(
-    context: Context, flag: RollingFlag, act: RollBack, memory: Memory, described: str, log: Logger
+    context: Context, flag: ManagedFlag, act: RollBack, memory: RolloutState, described: str, log: Logger
 ) -> NoReturn:
     """Take the flag back, and confirm it by reading; or leave it, where the plan says so.
 
@@ -43,17 +43,17 @@ def roll_back(
     before, since = flag.seen.position, flag.since(memory)
     if act.to is None:
         flag.failure_note.finish()
-        keep_record(context, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
+        push_record(context, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         raise AirflowFailException(
             f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
         )
-    with kept_if_it_fails(context, flag, memory):
+    with record_on_error(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
-    moved = moved_from(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
+    moved = from_exposure(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
     moved |= who_gets_it(flag)
-    keep_record(context, noted(flag, memory, log).recorded("rollback", flag.now, moved))
+    push_record(context, log_warnings(flag, memory, log).recorded("rollback", flag.now, moved))
     raise AirflowFailException(
         f"Rolled back {described} from {before} to {after}, {confirmed(flag)}: {act.why}. "
         "No retry follows; clear this task to begin anew."
