@@ -97,6 +97,7 @@ test-deep: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
 
 types: setup
 	$(VENV)/bin/mypy

@@ -1,4 +1,4 @@
-"""Bad input is refused here, before it is sent, with the field's name."""
+"""Validate input before it is sent. Every error names the field."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
-
 REGIONS = {
     "us": "https://experiment.amplitude.com",
     "eu": "https://experiment.eu.amplitude.com",
@@ -21,6 +19,19 @@ MAX_INCLUSIONS = 2000
 _OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
+
+
+class InvalidInputError(ValueError):
+    """Refused before anything was sent. ``field`` names what is wrong."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[InvalidInputError], tuple[str, str]]:
+        # An exception is pickled by its one message otherwise, and could not be made again from it.
+        return type(self), (self.field, self.problem)
 
 
 def nearest(given: object, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Flags and experiments as Airflow assets: ``amplitude-experiment://<region>/<project>/flags/<key>``.
+"""Flags and experiments as Airflow assets.
 
 A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
 did not. An ``AssetWatcher`` with an
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult

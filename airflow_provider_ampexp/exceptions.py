@@ -1,4 +1,4 @@
-"""Which errors another try can mend, be it a retry of the task or the next look of a trigger."""
+"""Errors of tasks, and which errors a retry can fix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
     AmbiguousKeyError,
     AuthenticationError,
-    InvalidInputError,
     InvalidRequestError,
     NotFoundError,
     UnsupportedError,
@@ -38,6 +38,10 @@ NEEDS_A_PERSON = (
     EnsureError,
     AirflowNotFoundException,  # the connection
 )
+
+
+class AmplitudeTaskError(Exception):
+    """The task failed for a reason that may pass: Airflow's ``retries`` apply. What was done stays done."""
 
 
 def is_retryable(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""What Airflow's ``ProvidersManager`` reads about this provider.
+"""The metadata that Airflow reads about this provider.
 
 It is read before Airflow's configuration is loaded, so nothing of Airflow may be imported here.
 """
@@ -9,20 +9,9 @@ from typing import Any
 
 from airflow_provider_ampexp import __version__
 
-_OPERATORS = (
-    "lifecycle",
-    "rollout",
-    "stage",
-    "approval",
-    "rollback",
-    "inclusions",
-    "variants",
-    "deployments",
-    "inventory",
-    "export",
-)
+_OPERATORS = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "export")
 _SENSORS = ("experiment", "rollout")
-_TRIGGERS = ("watch", "rollout", "approval", "flag_changed")
+_TRIGGERS = ("flag_state", "soak", "approval", "flag_changed")
 _GUIDES = (
     "first-rollout",
     "connection",
@@ -71,7 +60,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _INTEGRATION, "python-modules": [f"{package}.triggers.{name}" for name in _TRIGGERS]}
         ],
         "asset-uris": [{"schemes": ["amplitude-experiment"], "handler": f"{package}.assets.sanitize_uri"}],
-        "extra-links": [f"{package}.operators.link.AmplitudeLink"],
+        "extra-links": [f"{package}.links.amplitude.AmplitudeExperimentLink"],
         "connection-types": [
             {
                 "connection-type": "amplitude_experiment",

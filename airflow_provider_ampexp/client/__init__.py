@@ -1,4 +1,4 @@
-"""The Amplitude Experiment Management API, over ``requests`` and ``tenacity``.
+"""Client of the Management API, over ``requests`` and ``tenacity``.
 
 There is no Airflow in this room, so it works in a notebook as well::
 
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
     AmbiguousKeyError,
     AuthenticationError,
     ConnectionFailedError,
     GatewayRefusalError,
-    InvalidInputError,
     InvalidRequestError,
     ManagementApiError,
     NoAnswerError,

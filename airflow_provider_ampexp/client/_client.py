@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._auth import BearerKey
 from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
-from airflow_provider_ampexp.client._errors import InvalidInputError
 from airflow_provider_ampexp.client._flags import FlagEndpoints
 from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.client._transport import Transport

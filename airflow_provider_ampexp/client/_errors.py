@@ -3,19 +3,6 @@
 from __future__ import annotations
 
 
-class InvalidInputError(ValueError):
-    """Refused before anything was sent. ``field`` names what is wrong."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
-        self.problem = problem
-
-    def __reduce__(self) -> tuple[type[InvalidInputError], tuple[str, str]]:
-        # An exception is pickled by its one message otherwise, and could not be made again from it.
-        return type(self), (self.field, self.problem)
-
-
 class ManagementApiError(Exception):
     """A call that did not do what was asked.
 

@@ -1,4 +1,4 @@
-"""Say what should be, not what to do: read, compare, write only the difference, read back.
+"""Bring one object to a state: read, compare, write only the difference, read back.
 
 Every function of this room brings one thing of a flag or experiment to a state and returns an ``ChangeResult``. Run twice,
 it changes nothing the second time. When the answer to a change is lost, it reads before it repeats.

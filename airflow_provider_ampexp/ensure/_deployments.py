@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError, NotFoundError
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
 

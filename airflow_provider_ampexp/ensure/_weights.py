@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._actors import actor_name
-from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
+from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm

@@ -1,4 +1,4 @@
-"""Checks that look at the world before a rollout goes on: pass, fail, inconclusive, or the error they ended with."""
+"""Checks that decide whether a rollout goes on: pass, fail, inconclusive or error."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ __all__ = [
     "SqlGuardrail",
     "as_guardrail",
     "as_guardrails",
-    "ask",
+    "run_checks",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, get_args, runtime_checkable
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._analysis import AnswerEffect, CheckStatus, Effect, GuardrailPolicy
 from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
 from airflow_provider_ampexp.guardrails._multinomial import p_value
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number

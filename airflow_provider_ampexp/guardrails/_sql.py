@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import KW_ONLY, dataclass, field
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number
 

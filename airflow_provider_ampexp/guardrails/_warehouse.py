@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, GuardrailOptions
 from airflow_provider_ampexp.guardrails._sql_template import rendered
 from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration

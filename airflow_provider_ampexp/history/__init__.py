@@ -1,1 +1,1 @@
-"""The version history as data: who changed which field, and when. Pure."""
+"""The version history as data: who changed which field, and when."""

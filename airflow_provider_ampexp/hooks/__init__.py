@@ -1,1 +1,1 @@
-"""From an Airflow connection to a client of the Management API."""
+"""The hook: from an Airflow connection to a client."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
     AuthenticationError,
     ConnectionFailedError,
-    InvalidInputError,
     InvalidRequestError,
     ManagementApiError,
     NotFoundError,

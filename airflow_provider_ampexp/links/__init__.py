@@ -1,1 +1,1 @@
-"""Links from a task to Amplitude."""
+"""The link from a task to Amplitude."""

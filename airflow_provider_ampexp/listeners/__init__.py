@@ -1,1 +1,1 @@
-"""Airflow listeners."""
+"""The listener that stores an asset watcher's watermark."""

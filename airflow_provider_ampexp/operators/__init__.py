@@ -1,1 +1,1 @@
-"""Tasks that bring a flag, an experiment or a deployment to a state, and tasks that read."""
+"""Operators that change or read flags, experiments and deployments."""

@@ -9,13 +9,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.ensure._errors import UnconfirmedWriteError
-from airflow_provider_ampexp.exceptions import NEEDS_A_PERSON, is_retryable, may_be_momentary
+from airflow_provider_ampexp.exceptions import NEEDS_A_PERSON, AmplitudeTaskError, is_retryable, may_be_momentary
 
 _MAY_PASS = (ManagementApiError, UnconfirmedWriteError)
-
-
-class AmplitudeTaskError(Exception):
-    """The task failed for a reason that may pass: Airflow's ``retries`` apply. What was done stays done."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
 from airflow_provider_ampexp.ensure import (
     ChangeResult,

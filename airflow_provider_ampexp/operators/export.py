@@ -11,14 +11,16 @@ from importlib import import_module
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_ampexp.client._errors import InvalidInputError, NotFoundError, UnexpectedResponseError
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._errors import NotFoundError, UnexpectedResponseError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.history._field_changes import COLUMNS, Row, in_order, rows_of, within
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
 from airflow_provider_ampexp.operators._base import AmplitudeOperator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
+from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators.inventory import ListXCom
 
 if TYPE_CHECKING:

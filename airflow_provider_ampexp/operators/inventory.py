@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.links.amplitude import push_link

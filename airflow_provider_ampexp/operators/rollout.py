@@ -12,12 +12,22 @@ from airflow_provider_ampexp.ensure._sticky import weighed_notes
 from airflow_provider_ampexp.ensure._weights import Others
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
+from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
+from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
-__all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "AmplitudeSetWeightsOperator"]
+__all__ = [
+    "AmplitudeApprovalOperator",
+    "AmplitudeRampRolloutOperator",
+    "AmplitudeRollbackOperator",
+    "AmplitudeSetRolloutOperator",
+    "AmplitudeSetWeightsOperator",
+    "AmplitudeStageOperator",
+]
 
 
 class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):

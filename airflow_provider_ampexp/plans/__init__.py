@@ -1,4 +1,4 @@
-"""Rollouts as files: one YAML file says what a release is, and becomes a DAG.
+"""Rollouts as YAML files, and the commands that check them.
 
 It loads pydantic and PyYAML, which come with Airflow, and nothing that talks to the network.
 """

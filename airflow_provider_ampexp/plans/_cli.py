@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ampexp.client._errors import InvalidInputError, ManagementApiError
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.plans._errors import PlanFileError, PlanIssue
 from airflow_provider_ampexp.plans._json_schema import schema_text
 from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.plans._errors import PlanFileError, PlanFileWarning, PlanIssue
 from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
 from airflow_provider_ampexp.plans._types import Duration, StrictModel, Text, obey
 

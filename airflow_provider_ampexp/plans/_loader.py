@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_ampexp._validate import nearest
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError, nearest
 from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields

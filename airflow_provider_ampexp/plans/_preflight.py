@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, Guardrail, SampleRatioGuardrail, SqlGuardrail
 from airflow_provider_ampexp.guardrails._run import preflight
 from airflow_provider_ampexp.plans._errors import PlanIssue

@@ -1,1 +1,1 @@
-"""One poll per connection, shared by all waits of a triggerer. No Airflow classes."""
+"""One poll for each connection, shared by all waits of a triggerer."""

@@ -1,1 +1,1 @@
-"""Observe a live flag, decide, act. No Airflow."""
+"""Observe a live flag, change it, and restore lost updates."""

@@ -1,4 +1,4 @@
-"""What a rollout is: a plan, the flag's history, and one decision at a time.
+"""The rules of a rollout: plan, history, state, decision. Pure functions.
 
 Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
 """

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 
 CheckStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "error"]
 """``error`` is a guardrail that raised: it says nothing about the feature, so it is neither a fail nor a pass."""

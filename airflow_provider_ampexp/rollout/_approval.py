@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias, get_args
 
-from airflow_provider_ampexp._validate import nearest
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError, nearest
 
 OnReject: TypeAlias = Literal["hold", "rollback"]
 

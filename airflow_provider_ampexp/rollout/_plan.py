@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 

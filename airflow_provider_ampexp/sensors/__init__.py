@@ -1,1 +1,1 @@
-"""Tasks that wait until a flag or an experiment is as it should be."""
+"""Sensors that wait for a state of a flag or an experiment."""

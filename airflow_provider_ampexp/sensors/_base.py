@@ -15,11 +15,11 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_ampexp.client._request_stats import RequestStats
-from airflow_provider_ampexp.exceptions import StillRefusedError, patiently
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, StillRefusedError, patiently
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
+from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.polling._check_once import look
 from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition, as_plain
 

@@ -1,1 +1,1 @@
-"""Groups of tasks that belong together."""
+"""A staged rollout as a task group, one task for each stage."""

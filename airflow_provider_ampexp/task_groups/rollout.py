@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TaskGroup
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator

@@ -1,1 +1,1 @@
-"""What waits in the triggerer. Triggers only read: Airflow runs one again from its beginning after a restart."""
+"""Triggers that wait without a worker. They only read."""

@@ -1,1 +1,1 @@
-"""The Rollouts page in Airflow's navigation: every flag, what a rollout does with it, and its history. Reads only."""
+"""The Rollouts page in Airflow's navigation. It only reads."""

@@ -16,7 +16,7 @@ from airflow_runs import Run
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators.export import AmplitudeExportVersionsOperator
 
 AT_ONE = datetime(2026, 3, 1, 13, tzinfo=timezone.utc)

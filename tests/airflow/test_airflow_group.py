@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import Failures
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckResult
 from airflow_provider_ampexp.guardrails._base import CheckContext

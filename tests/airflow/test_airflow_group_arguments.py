@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 

@@ -14,7 +14,7 @@ from airflow_runs import Run
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators.inventory import AmplitudeGetOperator, AmplitudeListOperator
 
 

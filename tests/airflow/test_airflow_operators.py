@@ -15,8 +15,8 @@ from airflow_runs import Run
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeAddDeploymentsOperator,
     AmplitudeCreateDeploymentOperator,

@@ -10,7 +10,7 @@ from airflow.sdk import DAG, chain
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, exposures, flag
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, SqlGuardrail
 from airflow_provider_ampexp.operators.inclusions import AmplitudeAddInclusionsOperator

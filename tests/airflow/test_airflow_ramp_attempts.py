@@ -15,8 +15,8 @@ from ramps import HAS_TASK_STATE, PLAN, RETRIED, Deaths, Failures, Soaks, began,
 
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
 Runner = Callable[..., Run]

@@ -22,7 +22,7 @@ from airflow.triggers.base import TaskSuccessEvent
 
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
 from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger

@@ -24,7 +24,7 @@ from airflow_runs import Run
 from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.sensors import _base as base
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor, AmplitudeRolloutSensor

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._analysis import CheckStatus, Decision, GuardrailPolicy, GuardrailStatus, aggregate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

@@ -16,7 +16,7 @@ import pytest
 from moments import moment
 from sqlite_warehouse import Warehouse
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CheckResult, SampleRatioGuardrail, run_checks
 from airflow_provider_ampexp.guardrails._multinomial import log_bayes_factor, p_value
 

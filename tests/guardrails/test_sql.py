@@ -13,7 +13,7 @@ import pytest
 from moments import BEGAN, moment
 from sqlite_warehouse import Warehouse
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, SqlGuardrail, as_guardrail, run_checks
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from moments import moment
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import (
     CallableGuardrail,
     CheckContext,

@@ -102,7 +102,7 @@ def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, 
 
 
 def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.client._errors import InvalidInputError
+    from airflow_provider_ampexp._validate import InvalidInputError
     from airflow_provider_ampexp.task_groups import rollout
 
     whole = rollout.staged_rollout

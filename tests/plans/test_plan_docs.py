@@ -58,7 +58,7 @@ def test_the_mistakes_are_those_that_check_prints(
     (tmp_path / "rollouts" / "new-checkout.yaml").write_text(WRONG)
     (tmp_path / "rollouts" / "search-ranking.yaml").write_text(blocks("yaml")[1])
     assert main(["check", "rollouts/"]) == 1
-    shown = next(block for block in blocks("") if "rollout check" in block)
+    shown = next(block for block in blocks("") if "plans check" in block)
     assert shown.partition("\n")[2] == capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
 from airflow_provider_ampexp.plans._errors import PlanFileError
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields

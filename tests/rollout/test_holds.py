@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client._errors import InvalidInputError
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout import (
     Abort,
     Action,

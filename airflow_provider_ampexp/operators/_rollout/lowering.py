@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_ampexp.exceptions import is_retryable
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
 from airflow_provider_ampexp.rollout import Exposure
 
 if TYPE_CHECKING:

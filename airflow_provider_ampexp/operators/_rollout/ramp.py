@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
-from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
 from airflow_provider_ampexp.guardrails._base import Guardrail
 from airflow_provider_ampexp.guardrails._callable import CheckFunction, as_guardrails
 from airflow_provider_ampexp.links.amplitude import push_link
@@ -20,7 +20,7 @@ from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError, error_context
+from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.guardrails._base import CheckContext, Guardrail
 from airflow_provider_ampexp.guardrails._run import preflight, run_checks
-from airflow_provider_ampexp.operators._errors import AmplitudeTaskError
 from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._plan import format_duration
