@@ -1,7 +1,7 @@
 """Bring one object to a state: read, compare, write only the difference, read back.
 
-Every function of this room brings one thing of a flag or experiment to a state and returns an ``ChangeResult``. Run twice,
-it changes nothing the second time. When the answer to a change is lost, it reads before it repeats.
+Each function brings one part of a flag or experiment to a state and returns a ``ChangeResult``. A second run changes
+nothing. After a lost response, a function reads the object before it repeats the change.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
 class CallableGuardrail:
     """Asks a function.
 
-    :param function: gets a :class:`~airflow_provider_ampexp.guardrails.CheckContext` and returns ``True`` for pass, ``False``
-        for fail, ``None`` for inconclusive, or an :class:`~airflow_provider_ampexp.guardrails.CheckResult` that says why.
-        Anything else, and raising, is an error.
+    :param function: takes a :class:`~airflow_provider_ampexp.guardrails.CheckContext`. It returns ``True`` for pass,
+        ``False`` for fail, ``None`` for inconclusive, or a
+        :class:`~airflow_provider_ampexp.guardrails.CheckResult` with a reason. Any other
+        value, and an exception, is an error.
     :param name: what logs call it; the function's own name if not given
     :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
     :param dry_run: report and never act

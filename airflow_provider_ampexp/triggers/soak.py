@@ -26,11 +26,11 @@ class AmplitudeSoakTrigger(BaseTrigger):
 
     It only reads: a triggerer that was restarted runs its triggers again from the beginning, and one that wrote would
     write twice. All that wait for flags of one connection look together, so that a thousand soaks cost the requests of
-    one. What comes next is the worker's to do. It ends with one event, a
-    :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent` and what the task needs to go on, and never raises, since
-    Airflow would not call the task again then. A look that fails for a reason that may pass is tried again for as long
-    as the soak lasts and after: an outage of Amplitude ends no rollout. A refusal (401, 403, 404, an unknown
-    connection) ends the wait when every look of 5 minutes was refused.
+    one. What comes next is the worker's to do. It ends with one event: a
+    :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent`, and what the task needs to go on. It never
+    raises, because Airflow would not call the task again then. A look that fails for a reason that may pass is tried
+    again for as long as the soak lasts and after: an outage of Amplitude ends no rollout. A refusal (401, 403, 404, an
+    unknown connection) ends the wait when every look of 5 minutes was refused.
 
     :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
     :param watch: what is watched, as :meth:`SoakCondition.as_plain` writes it

@@ -111,7 +111,7 @@ def test_who_comes_and_goes_changes_nothing_for_the_others(emulator: Emulator, r
 
     async def people() -> list[dict[str, Any]]:
         staying, going = (asyncio.ensure_future(poll_until(CONNECTION, one)) for one in (stays, goes))
-        while len(rounds.sights) < 3:
+        while goes.looks < 3:
             await asyncio.sleep(0.01)
         going.cancel()
         coming = asyncio.ensure_future(poll_until(CONNECTION, comes))

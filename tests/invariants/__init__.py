@@ -1,7 +1,8 @@
 """What holds of every rollout, whatever happens to it: each invariant by its name.
 
 They are judged from outside: from the plan, the service's own version history, and what the attempts said
-(``tests/invariants/observed.py``). ``tests/proof`` uses them on generated histories, ``make chaos`` on those of a real Airflow.
+(``tests/invariants/observed.py``). ``tests/proof`` applies them to generated histories, ``make chaos`` to those of a
+real Airflow.
 """
 
 from __future__ import annotations

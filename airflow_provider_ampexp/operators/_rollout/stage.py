@@ -13,12 +13,12 @@ from airflow_provider_ampexp.rollout import RolloutPlan
 class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
     """Set one stage of a rollout, let it soak and check it, as one task.
 
-    :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout` makes one of these for each stage. Takes the
-    arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator` (``stages`` are those of
-    the whole rollout), and:
+    :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout` makes one of these for each stage. It takes the
+    arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator`, with the ``stages``
+    of the whole rollout, and:
 
-    :param percentage: which of the stages is this task's. It is done at once where the flag stands beyond it.
-    :raises AirflowFailException: also when the stage before it was never set: no stage goes over another one's head
+    :param percentage: the stage of this task. The task ends at once if the flag is already beyond it.
+    :raises AirflowFailException: also when the stage before this one was never set
     """
 
     def __init__(self, *, percentage: int, **kwargs: Any) -> None:
