@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -15,6 +16,7 @@ from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.rollout import Memory, RolloutPlan
 from airflow_provider_ampexp.rollout.approval import Approval, OnRefusal, Response
 from airflow_provider_ampexp.rollout.plan import Soak, duration
+from airflow_provider_ampexp.rollout.record import RecordLine
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,14 +101,17 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             said = {"status": "changed", **said}
         return super().resume(context, said, watch, memory)
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any], now: datetime) -> Memory:
         """What is remembered, and what was answered."""
         chosen = said.get("chosen_options")
         if chosen is None:
             return Memory.from_json(memory)
         user = said.get("responded_by_user") or {}
         response = Response(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
-        return replace(Memory.from_json(memory), response=response)
+        line: RecordLine = {"stage": self.before, "approved": response.approved, "by": response.by}
+        if at := said.get("responded_at"):  # on Airflow's clock
+            line["answered_at"] = str(at)
+        return replace(Memory.from_json(memory), response=response).recorded("approval", now, line)
 
     def trigger_class(self) -> type[AmplitudeSoakTrigger]:
         """The trigger that waits, and looks for the answer too."""
@@ -133,7 +138,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             assigned_users=users,
         )
         self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
-        return replace(memory, asked_at=flag.now)
+        line: RecordLine = {"stage": self.before, "approvers": [one["id"] for one in users]}
+        return replace(memory, asked_at=flag.now).recorded("approval_asked", flag.now, line)
 
     def _body(self, flag: RollingFlag, memory: Memory) -> str:
         url = url_of(flag.client, flag.config)

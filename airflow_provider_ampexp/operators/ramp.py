@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -28,7 +28,7 @@ from airflow_provider_ampexp.operators.own_retries import own_retries
 from airflow_provider_ampexp.operators.plan_shown import show_plan
 from airflow_provider_ampexp.operators.planning import check_planned, planned
 from airflow_provider_ampexp.operators.reach import warn_of_what_keeps_users_out
-from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails, noted
+from airflow_provider_ampexp.operators.record import keep_record, kept_if_it_fails, noted, plan_edited, rebuilt
 from airflow_provider_ampexp.operators.rolling import RollingFlag
 from airflow_provider_ampexp.operators.target import AmplitudeTargetOperator
 from airflow_provider_ampexp.rollout import (
@@ -137,8 +137,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
 
     It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
-    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also when it failed.
-    Of more than 200 lines the oldest checks are given up, and those of an attempt that died; the log has every one.
+    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also during a soak
+    and when it failed. Of more than 200 lines the oldest checks are given up; the log has every one.
     """
 
     template_fields: Sequence[str] = (
@@ -264,7 +264,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             if attempt.was_cleared or self.follows_another_task:
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
-        return Memory(began, attempt.is_retry, failed=attempts.failed_before(context), preflight_owed=owed)
+        failed, now = attempts.failed_before(context), plan.as_json()
+        memory = Memory(began, attempt.is_retry, failed=failed, preflight_owed=owed, plan=now)
+        return rebuilt(context, plan, flag, memory)
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""
@@ -316,12 +318,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 flag = self._flag = RollingFlag.find(
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
-            remembered = self.remembered(memory, said).with_listed(said.get("audience"))
-            if edited := plan.changes_from(remembered.plan):
-                flag.notes.append(
-                    f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next "
-                    "stage on; the present one keeps its soak and its checks."
-                )
+            remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
+            remembered = plan_edited(plan, flag, remembered, self.log)
             outcome = self.reconcile(context, plan, flag, remembered)
             tell_assets(self, context, hook, flag.target.kind, outcome)
             return outcome
@@ -333,7 +331,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             return event
         return {"status": "changed"}
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> Memory:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any], now: datetime) -> Memory:
         """What is remembered over a wait, and what the event says besides."""
         return Memory.from_json(memory)
 
@@ -403,6 +401,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def wait(self, context: Context, plan: RolloutPlan, flag: RollingFlag, act: Wait, memory: Memory) -> Memory:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
+        briefly("keep the record of the rollout", lambda: keep_record(context, memory), None)
         tag = plan.hold_tag
         watch = SoakWatch(
             flag.target.kind,
