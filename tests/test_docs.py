@@ -7,9 +7,11 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from airflow_provider_ampexp.rollout._record import RecordLine, What
 from tools import rollout_picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +55,16 @@ def test_the_runbook_quotes_what_the_code_says() -> None:
     ]
     assert len(parts) > 20
     assert [part for part in parts if part not in said] == [], "docs/runbook.md quotes words that no code says"
+
+
+def test_the_page_of_the_record_has_each_field_and_each_kind_of_line() -> None:
+    page = (ROOT / "docs" / "record.md").read_text()
+    fields, whats = (
+        {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+        for table in page.split("## What an attempt")[0].split("The type is")
+    )
+    assert fields == set(RecordLine.__annotations__)
+    assert whats - {"what"} == set(get_args(What))
 
 
 def _texts(package: Path) -> Iterator[str]:

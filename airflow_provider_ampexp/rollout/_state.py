@@ -15,8 +15,15 @@ from airflow_provider_ampexp.rollout._approval import ApprovalResponse
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, since
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
-
-_LONGEST_RECORD = 200
+from airflow_provider_ampexp.rollout._record import (
+    RecordLine,
+    What,
+    bounded,
+    digest_of,
+    from_exposure,
+    line_of,
+    stands_at,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class RolloutState:
     failed: str | None = None
     asked_at: datetime | None = None
     response: ApprovalResponse | None = None
-    record: tuple[dict[str, Any], ...] = ()
+    record: tuple[RecordLine, ...] = ()
     origin: Exposure | None = None
     accepted: int | None = None
     preflight_owed: bool = False
@@ -113,11 +120,13 @@ class RolloutState:
         :param seen: what it read then. Somebody may have moved the flag after the write: that is still to be judged.
         """
         new = (one for one in reversed(seen.history) if one.version > (self.version or 0))
-        version = next((one.version for one in new if one.position == after), seen.newest_version)
+        made = next((one for one in new if one.position == after), None)
+        version = made.version if made else seen.newest_version
         moved = replace(self._at_another_position(), left_at=after, version=version, wrote=True, seen_first=now)
         # Our own write may have made the service show more of the audience than before.
         moved = replace(moved, audience={})
-        return moved.recorded("raise", now, from_exposure(before, since) | {"to": after.percentage})
+        line: RecordLine = {**from_exposure(before, since), "to": after.percentage, **stands_at(after, made)}
+        return moved.recorded("raise", now, line)
 
     def judged(self, streaks: Iterable[GuardrailStatus], now: datetime) -> RolloutState:
         """What is remembered after the guardrails have answered."""
@@ -139,13 +148,23 @@ class RolloutState:
             return None
         return self.held_since or (now if acts == "hold" else None)
 
-    def recorded(self, what: str, at: datetime, more: dict[str, Any]) -> RolloutState:
-        """The same with one more line in the record. The oldest checks are given up when it grows too long."""
-        record = (*self.record, {"at": at.isoformat(timespec="seconds"), "what": what, **more})
-        if len(record) > _LONGEST_RECORD:
-            oldest = next((place for place, one in enumerate(record) if one["what"] == "check"), 0)
-            record = record[:oldest] + record[oldest + 1 :]
-        return replace(self, record=record)
+    def recorded(self, what: What, at: datetime, more: RecordLine) -> RolloutState:
+        """The same with one more line in the record. The oldest checks are given up when it grows too long.
+
+        :param more: what there is to say. The plan's digest, the newest version and where the flag stands are added.
+        """
+        line: RecordLine = {}
+        if self.plan:
+            line["plan"] = digest_of(self.plan)
+        if self.version is not None:
+            line["version"] = self.version
+        if self.left_at is not None:
+            line["percentage"], line["enabled"] = self.left_at.percentage, self.left_at.enabled
+        return self.with_lines((line_of(what, at, {**line, **more}),))
+
+    def with_lines(self, lines: Iterable[RecordLine]) -> RolloutState:
+        """The same with more lines in the record."""
+        return replace(self, record=bounded((*self.record, *lines)))
 
     def with_listed(self, digest: Mapping[str, str] | None) -> RolloutState:
         """The same with the audience as a trigger saw it; unchanged where it did not see another one."""
@@ -246,11 +265,6 @@ def _is_between_stages(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
     reached = seen.position.reached
     is_between = plan.highest_below(reached) is not None and plan.next_above(reached) is not None
     return reached > 0 and is_between and not _is_stage(plan, seen)
-
-
-def from_exposure(before: Exposure, since: datetime) -> dict[str, Any]:
-    """Where a flag stood before a step, and since when, for the record."""
-    return {"from": before.percentage, "since": since.isoformat(timespec="seconds")}
 
 
 def start_of_run(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None) -> Exposure:

@@ -50,13 +50,14 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
         self._looked = True
         if not (answer.response_received and answer.chosen_options):
             return None
-        user = answer.responded_by_user
+        user, at = answer.responded_by_user, answer.responded_at
         return {
             "status": "changed",
             "archived": False,
             "why": "somebody answered",
             "chosen_options": list(answer.chosen_options),
             "responded_by_user": {"id": user.id, "name": user.name} if user else None,
+            "responded_at": at.isoformat() if at else None,
         }
 
 

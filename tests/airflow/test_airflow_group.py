@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,6 +70,7 @@ def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[
                 response_received=row.responded_at is not None,
                 chosen_options=row.chosen_options,
                 responded_by_user=user,
+                responded_at=row.responded_at,
             )
 
     def answer(option: str) -> list[Any]:
@@ -225,6 +227,12 @@ def test_somebody_answers(
     assert question["users"] == [{"id": "eve", "name": "eve"}]
     assert "It stands at **1 %**" in question["body"]
     assert "all is well" in question["body"]
+    lines = done.xcom("rollout.approve_25", "rollout")
+    asked_for, answered = (line for line in lines if line["what"].startswith("approval"))
+    assert (asked_for["what"], asked_for["stage"], asked_for["approvers"]) == ("approval_asked", 25, ["eve"])
+    assert (answered["stage"], answered["approved"], answered["by"]) == (25, option == "Approve", "eve")
+    assert asked_for["at"] <= answered["at"]
+    assert datetime.fromisoformat(answered["answered_at"]).tzinfo is not None
 
 
 def test_a_rejection_before_the_first_stage_frightens_nobody(

@@ -59,9 +59,21 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
         "url": url,
     }
     record = ran.xcom("ramp", key="rollout")
-    assert [{**one, "at": None, "since": None} for one in record] == [
-        {"at": None, "what": "raise", "from": before, "since": None, "to": after}
-        for before, after in ((0, 1), (1, 5), (5, 25), (25, 100))
+    assert [{**one, "at": None, "since": None, "made_at": None, "plan": None} for one in record] == [
+        {
+            "id": f"raise-{version}",
+            "at": None,
+            "what": "raise",
+            "plan": None,
+            "version": version,
+            "percentage": after,
+            "enabled": True,
+            "from": before,
+            "since": None,
+            "to": after,
+            "made_at": None,
+        }
+        for version, (before, after) in enumerate(((0, 1), (1, 5), (5, 25), (25, 100)), 2)
     ]
     for one, since, moment in zip(record, began(emulator, flag_id), moments, strict=False):
         assert abs(datetime.fromisoformat(one["at"]) - moment) <= timedelta(seconds=1)

@@ -124,8 +124,13 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
         "ramp"
     )
     assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["raise", "check", "raise", "check", "rollback"]
-    assert {**records(ran, "rollback")[0], "at": None, "since": None} == {
+    assert {**records(ran, "rollback")[0], "at": None, "since": None, "made_at": None, "plan": None} == {
+        "id": "rollback-4",
         "at": None,
+        "made_at": None,
+        "plan": None,
+        "version": 4,
+        "percentage": 0,
         "what": "rollback",
         "from": 25,
         "since": None,

@@ -641,6 +641,15 @@ def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
     assert memory.record[0]["what"] == "raise"
 
 
+def test_the_record_stays_small_whatever_the_guardrails_say() -> None:
+    memory = RolloutState().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
+    for _ in range(300):
+        memory = said(memory, "pass", 1, "x" * 100_000)
+    assert len(json.dumps(memory.record)) <= 128 * 1024
+    assert memory.record[0]["what"] == "raise"
+    assert memory.record[-1]["why"].endswith("x ...")
+
+
 # plans
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -15,6 +16,7 @@ from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse, OnReject
 from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._record import RecordLine
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,14 +101,17 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             said = {"status": "changed", **said}
         return super().resume(context, said, watch, memory)
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> RolloutState:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any], now: datetime) -> RolloutState:
         """What is remembered, and what was answered."""
         chosen = said.get("chosen_options")
         if chosen is None:
             return RolloutState.from_json(memory)
         user = said.get("responded_by_user") or {}
         response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
-        return replace(RolloutState.from_json(memory), response=response)
+        line: RecordLine = {"stage": self.before, "approved": response.approved, "by": response.by}
+        if at := said.get("responded_at"):  # on Airflow's clock
+            line["answered_at"] = str(at)
+        return replace(RolloutState.from_json(memory), response=response).recorded("approval", now, line)
 
     def soak_trigger_class(self) -> type[AmplitudeSoakTrigger]:
         """The trigger that waits, and looks for the answer too."""
@@ -133,7 +138,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             assigned_users=users,
         )
         self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
-        return replace(memory, asked_at=flag.now)
+        line: RecordLine = {"stage": self.before, "approvers": [one["id"] for one in users]}
+        return replace(memory, asked_at=flag.now).recorded("approval_asked", flag.now, line)
 
     def _body(self, flag: ManagedFlag, memory: RolloutState) -> str:
         url = flag_url(flag.client, flag.config)

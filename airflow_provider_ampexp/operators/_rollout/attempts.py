@@ -143,6 +143,13 @@ def pending_rollback_reason(context: Context) -> str | None:
     return str(kept.get("why"))
 
 
+def run_was_due(context: Context, service_now: datetime) -> datetime | None:
+    """When the DAG run was due, on the service's clock, or up to some minutes earlier. No clear changes that."""
+    run = context.get("dag_run")
+    due = None if run is None else getattr(run, "run_after", None) or run.start_date
+    return None if due is None else _on_the_services_clock(due, service_now)
+
+
 def run_began(context: Context, service_now: datetime) -> datetime | None:
     """When the DAG run began, on the service's clock, or up to some minutes earlier.
 
@@ -154,5 +161,9 @@ def run_began(context: Context, service_now: datetime) -> datetime | None:
     run = context.get("dag_run")
     if run is None or run.start_date is None:
         return None
+    return _on_the_services_clock(run.start_date, service_now)
+
+
+def _on_the_services_clock(moment: datetime, service_now: datetime) -> datetime:
     behind = service_now - datetime.now(timezone.utc)
-    return run.start_date + min(behind, timedelta(0)) - _CLOCKS_DIFFER
+    return moment + min(behind, timedelta(0)) - _CLOCKS_DIFFER

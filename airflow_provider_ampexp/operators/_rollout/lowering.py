@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
 from airflow_provider_ampexp.rollout import Exposure
+from airflow_provider_ampexp.rollout._history import since
+from airflow_provider_ampexp.rollout._record import RecordLine, moved_from, stands_at
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,7 +68,19 @@ def confirmed(flag: ManagedFlag) -> str:
     return f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
 
 
-def who_gets_it(flag: ManagedFlag) -> dict[str, list[str]]:
+def who_gets_it(flag: ManagedFlag) -> RecordLine:
     """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
     ways = flag.seen.audience.ways_in() if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}
+
+
+def lowered_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why: str) -> RecordLine:
+    """What the record says of a rollback that was read back."""
+    after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
+    return {
+        **moved_from(before, since_when),
+        "to": after.percentage,
+        **stands_at(after, since(flag.seen)),
+        "why": why,
+        **who_gets_it(flag),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -29,7 +29,13 @@ from airflow_provider_ampexp.operators._rollout.last_words import ended_with_las
 from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
 from airflow_provider_ampexp.operators._rollout.plan_arguments import check_planned, planned
 from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
-from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record, record_on_error
+from airflow_provider_ampexp.operators._rollout.record import (
+    log_warnings,
+    plan_edited,
+    push_record,
+    rebuilt,
+    record_on_error,
+)
 from airflow_provider_ampexp.operators._rollout.run_guardrails import ask_guardrails, preflight_guardrails
 from airflow_provider_ampexp.operators._rollout.termination import roll_back, stop
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
@@ -138,8 +144,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
 
     It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
-    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also when it failed.
-    Of more than 200 lines the oldest checks are given up, and those of an attempt that died; the log has every one.
+    (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also during a soak
+    and when it failed. Of more than 200 lines the oldest checks are given up; the log has every one.
     """
 
     template_fields: Sequence[str] = (
@@ -265,9 +271,9 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             if attempt.was_cleared or self.is_continuation:
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
-        return RolloutState(
-            began, attempt.is_retry, failed=attempts.pending_rollback_reason(context), preflight_owed=owed
-        )
+        failed, now = attempts.pending_rollback_reason(context), plan.as_json()
+        memory = RolloutState(began, attempt.is_retry, failed=failed, preflight_owed=owed, plan=now)
+        return rebuilt(context, plan, flag, memory)
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""
@@ -319,12 +325,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 flag = self._flag = ManagedFlag.find(
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
-            remembered = self.remembered(memory, said).with_listed(said.get("audience"))
-            if edited := plan.changes_from(remembered.plan):
-                flag.notes.append(
-                    f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next "
-                    "stage on; the present one keeps its soak and its checks."
-                )
+            remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
+            remembered = plan_edited(plan, flag, remembered, self.log)
             outcome = self.reconcile(context, plan, flag, remembered)
             emit_asset_events(self, context, hook, flag.target.kind, outcome)
             return outcome
@@ -336,7 +338,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             return event
         return {"status": "changed"}
 
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any]) -> RolloutState:
+    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any], now: datetime) -> RolloutState:
         """What is remembered over a wait, and what the event says besides."""
         return RolloutState.from_json(memory)
 
@@ -412,6 +414,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self, context: Context, plan: RolloutPlan, flag: ManagedFlag, act: Wait, memory: RolloutState
     ) -> RolloutState:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
+        call_bounded("keep the record of the rollout", lambda: push_record(context, memory), None)
         tag = plan.hold_tag
         watch = SoakCondition(
             flag.target.kind,

@@ -10,13 +10,13 @@ from airflow_provider_ampexp.ensure import ChangeResultXCom
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
-from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, who_gets_it
+from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators._rollout.record import log_warnings
+from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Abort, Complete, RollBack, RolloutPlan, RolloutState
-from airflow_provider_ampexp.rollout._state import from_exposure
+from airflow_provider_ampexp.rollout._record import What
 from airflow_provider_ampexp.rollout._teardown import decide_teardown
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         if not failed:
             raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
         if plan.on_hold_timeout == "stop" and self._held_too_long(context, failed):
-            self._leave(flag, "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there")
+            why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
+            self._leave(context, flag, memory.looked(plan, flag.seen, flag.now), why)
         why = f"failed: {', '.join(failed)}"
         act = decide_teardown(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
         memory = memory.looked(plan, flag.seen, flag.now)
@@ -68,23 +69,28 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             after = flag.seen.position
             how = confirmed(flag)
             self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)
-            moved = from_exposure(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
-            moved |= who_gets_it(flag)
-            memory = log_warnings(flag, memory, self.log).recorded("rollback", flag.now, moved)
+            line = lowered_line(flag, before, since, act.why)
+            memory = log_warnings(flag, memory, self.log).recorded("rollback", flag.now, line)
         elif isinstance(act, Complete):
             self.log.info("%s stands at %s, %s: %s.", self.described(), before, confirmed(flag), act.why)
+            memory = memory.recorded("confirmed", flag.now, {"why": act.why})
         elif isinstance(act, Abort) and act.cause == "unknown":
+            self._keep_end("stop", context, flag, memory, act.why)
             raise AirflowFailException(
                 f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "
                 "Lower it in Amplitude."
             )
         else:
-            self._leave(flag, act.kept if isinstance(act, RollBack) else act.why)
+            self._leave(context, flag, memory, act.kept if isinstance(act, RollBack) else act.why)
         outcome = self.outcome(context, flag, memory)
         return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
 
-    def _leave(self, flag: ManagedFlag, why: str) -> NoReturn:
+    def _leave(self, context: Context, flag: ManagedFlag, memory: RolloutState, why: str) -> NoReturn:
+        self._keep_end("left", context, flag, memory, why)
         raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
+
+    def _keep_end(self, what: What, context: Context, flag: ManagedFlag, memory: RolloutState, why: str) -> None:
+        push_record(context, memory.recorded(what, flag.now, {"why": why}))
 
     def _failed_tasks(self, context: Context) -> list[str]:
         ti = context.get("ti")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, who_gets_it
+from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
 from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record, record_on_error
 from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutState
-from airflow_provider_ampexp.rollout._state import from_exposure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,11 +49,9 @@ def roll_back(
         )
     with record_on_error(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
-    after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
-    moved = from_exposure(before, since) | {"to": after.percentage, "enabled": after.enabled, "why": act.why}
-    moved |= who_gets_it(flag)
-    push_record(context, log_warnings(flag, memory, log).recorded("rollback", flag.now, moved))
+    line = lowered_line(flag, before, since, act.why)
+    push_record(context, log_warnings(flag, memory, log).recorded("rollback", flag.now, line))
     raise AirflowFailException(
-        f"Rolled back {described} from {before} to {after}, {confirmed(flag)}: {act.why}. "
+        f"Rolled back {described} from {before} to {flag.seen.position}, {confirmed(flag)}: {act.why}. "
         "No retry follows; clear this task to begin anew."
     )
