@@ -100,7 +100,7 @@ def digest_of(plan: Mapping[str, Any]) -> str:
     return _digest({name: value for name, value in plan.items() if name not in _SAME_FOR_ALL_TASKS})
 
 
-def moved_from(before: Exposure, since: datetime) -> RecordLine:
+def from_exposure(before: Exposure, since: datetime) -> RecordLine:
     """Where a flag stood before a step, and since when."""
     return {"from": before.percentage, "since": moment(since)}
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
 from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._history import since
-from airflow_provider_ampexp.rollout._record import RecordLine, moved_from, stands_at
+from airflow_provider_ampexp.rollout._record import RecordLine, from_exposure, stands_at
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +78,7 @@ def lowered_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why:
     """What the record says of a rollback that was read back."""
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
     return {
-        **moved_from(before, since_when),
+        **from_exposure(before, since_when),
         "to": after.percentage,
         **stands_at(after, since(flag.seen)),
         "why": why,
