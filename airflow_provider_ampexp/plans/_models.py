@@ -50,6 +50,7 @@ ARGUMENTS = {
     "decided": "decided",
     "catch_all": "catch_all",
     "if_changed_since": "if_changed_since",
+    "record_path": "record_path",
     "enable": "enable",
     "poll_interval": "poll_interval",
     "deferrable": "deferrable",
@@ -183,6 +184,9 @@ class PlanFile(StrictModel):
     )
     if_changed_since: Literal["fail", "skip", "write"] = Field(
         "fail", description="When somebody changed the flag after the run was due and before it began."
+    )
+    record_path: Text | None = Field(
+        None, description="A folder for the records as JSON lines, such as s3://conn_id@bucket/rollouts."
     )
     hold_timeout: Duration | None = Field(
         None, description="How long guardrails may hold it at a stage; 1d if left out."

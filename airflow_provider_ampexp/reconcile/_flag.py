@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
@@ -24,6 +24,17 @@ from airflow_provider_ampexp.rollout._history import since
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.rollout._record import RecordLine
+
+
+class RecordSink(Protocol):
+    """A place for the record of a rollout besides Airflow. Neither method raises."""
+
+    def begin(self, record: Iterable[RecordLine]) -> None:
+        """Begin to write the lines that are missing, and do not wait."""
+
+    def finish(self, record: Iterable[RecordLine]) -> None:
+        """Wait for the write within a time limit."""
 
 
 class _Lost(NamedTuple):
@@ -54,6 +65,7 @@ class ManagedFlag:
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
         self.failure_note = FailureNote()
+        self.record_file: RecordSink | None = None
         self.said_if_interrupted = ""
         self._versions: list[Version] = []
 

@@ -389,6 +389,7 @@ SAID: dict[str, tuple[str, object]] = {
     "preflight": ("false", False),
     "hold_timeout": ("2d", timedelta(days=2)),
     "on_hold_timeout": ("rollback", "rollback"),
+    "record_path": ("s3://aws@audit/rollouts", "s3://aws@audit/rollouts"),
     "sticky": ("switch_off", "switch_off"),
     "decided": ("ignore", "ignore"),
     "enable": ("false", False),

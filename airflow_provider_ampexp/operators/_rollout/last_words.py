@@ -50,7 +50,7 @@ def ended_with_last_words(
     except BaseException as end:
         said, reason = flag.said_if_interrupted, f"{type(end).__name__}: {end}".removesuffix(": ")
         log.error("%s (%s)", said, reason)
-        push_record(context, memory.recorded("error", flag.now, {"why": f"{said} ({reason})"}))
+        push_record(context, flag, memory.recorded("error", flag.now, {"why": f"{said} ({reason})"}))
         if isinstance(end, AirflowTaskTimeout):
             raise AirflowTaskTimeout(f"{said} ({reason})") from end
         raise

@@ -30,12 +30,15 @@ from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
 from airflow_provider_ampexp.operators._rollout.plan_arguments import check_planned, planned
 from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
 from airflow_provider_ampexp.operators._rollout.record import (
+    begin_file,
+    keep_before_a_wait,
     log_warnings,
     plan_edited,
     push_record,
     rebuilt,
     record_on_error,
 )
+from airflow_provider_ampexp.operators._rollout.record_file import RecordFile, folder_of
 from airflow_provider_ampexp.operators._rollout.run_guardrails import ask_guardrails, preflight_guardrails
 from airflow_provider_ampexp.operators._rollout.termination import roll_back, stop
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
@@ -133,6 +136,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         as long as they like. A person's ``hold_tag`` has no limit. (templated)
     :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag as it is and fails the task, ``"rollback"``
         takes it to ``rollback`` (templated)
+    :param record_path: a folder such as ``"s3://conn_id@bucket/rollouts"`` or ``"file:///var/rollouts"``. Each task
+        writes its record there, too, as a file of JSON lines; ``None`` for XCom only (templated)
     :param enable: enable a disabled flag together with the first stage
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
         ``"1m"``
@@ -163,6 +168,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         "decided",
         "catch_all",
         "if_changed_since",
+        "record_path",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
     ui_color = "#cfe8d5"
@@ -186,6 +192,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         decided: Decided | str = "refuse",
         catch_all: str | None = None,
         if_changed_since: IfChangedSince | str = "fail",
+        record_path: str | None = None,
         enable: bool = True,
         poll_interval: DurationLike = 60.0,
         deferrable: bool = True,
@@ -208,12 +215,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self.decided = decided
         self.catch_all = catch_all
         self.if_changed_since = if_changed_since
+        self.record_path = record_path
         self.enable = enable
         self.poll_interval = interval("poll_interval", poll_interval)
         self.deferrable = deferrable
         self._flag: ManagedFlag | None = None
         validate.switch("deferrable", deferrable)
         arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
+        arguments.check_literal("record_path", record_path, arguments.optional(folder_of))
         check_planned(self)
 
     @classmethod
@@ -241,7 +250,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         with error_context(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
             plan = self.plan()
             target = self.target(self.project_of(hook))
+            if not has_begun:
+                arguments.optional(folder_of)("record_path", self.record_path)
             flag = self._flag = ManagedFlag.find(hook.client, target, plan.segment, plan.catch_all)
+            flag.record_file = RecordFile.of(context, self.record_path, flag)
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
@@ -325,6 +337,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 flag = self._flag = ManagedFlag.find(
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
+            flag.record_file = RecordFile.of(context, self.record_path, flag)
             remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
             remembered = plan_edited(plan, flag, remembered, self.log)
             outcome = self.reconcile(context, plan, flag, remembered)
@@ -357,6 +370,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 return self.outcome(context, flag, memory)
             with ended_with_last_words(context, flag, memory, last_words(flag, act, self.described()), self.log):
                 memory = self._carry_out(act, context, plan, flag, memory)
+            begin_file(flag, memory)
 
     def _carry_out(
         self, act: Action, context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState
@@ -414,7 +428,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         self, context: Context, plan: RolloutPlan, flag: ManagedFlag, act: Wait, memory: RolloutState
     ) -> RolloutState:
         """Wait in the triggerer; for a moment, or where the task is not to be deferred, on the worker."""
-        call_bounded("keep the record of the rollout", lambda: push_record(context, memory), None)
+        keep_before_a_wait(context, flag, memory)
         tag = plan.hold_tag
         watch = SoakCondition(
             flag.target.kind,
@@ -461,7 +475,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     def outcome(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> ChangeResultXCom:
         """Where it began and where it stands, and the record."""
-        push_record(context, memory)
+        push_record(context, flag, memory)
         start, end = memory.start or flag.seen.position, flag.seen.position
         return {
             "id": flag.id,

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
-from airflow_provider_ampexp.rollout._record import digest_of, earlier_steps
+from airflow_provider_ampexp.rollout._record import RecordLine, digest_of, earlier_steps
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,18 +23,51 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def push_record(context: Context, memory: RolloutState) -> None:
-    """Put it into the XCom ``rollout``. Outside of a task there is nowhere to put it.
+def push_record(context: Context, flag: ManagedFlag, memory: RolloutState) -> None:
+    """Put it into the XCom ``rollout``, and into its file if it has one. Outside of a task there is nowhere to put it.
 
     Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
     """
+    begin_file(flag, memory)
+    _push(context, memory)
+    _finish_file(flag, memory)
+
+
+def keep_before_a_wait(context: Context, flag: ManagedFlag, memory: RolloutState) -> None:
+    """Keep it so that it can be read during the wait, even if nothing comes after. Airflow has 2 seconds to take it."""
+    begin_file(flag, memory)
+    call_bounded("keep the record of the rollout", lambda: _push(context, memory), None)
+    _finish_file(flag, memory)
+
+
+def begin_file(flag: ManagedFlag, memory: RolloutState) -> None:
+    """Begin to write what is new into the file of the record, and do not wait for it."""
+    if flag.record_file is not None:
+        flag.record_file.begin(_masked(memory))
+
+
+def _finish_file(flag: ManagedFlag, memory: RolloutState) -> None:
+    if flag.record_file is not None:
+        flag.record_file.finish(_masked(memory))
+
+
+def _push(context: Context, memory: RolloutState) -> None:
     if (ti := context.get("ti")) is None:
         return
-    record = list(memory.record)
+    record = _masked(memory)
     try:
         ti.xcom_push(key="rollout", value=record)
     except Exception as error:
         _log.warning("Airflow did not keep the record of the rollout: %s. The record: %s", error, json.dumps(record))
+
+
+def _masked(memory: RolloutState) -> list[RecordLine]:
+    """The record without the secrets that Airflow knows: a guardrail's error may name a password."""
+    from airflow.sdk import log
+
+    redact = getattr(log, "redact", None)  # Airflow's logs are masked by it
+    record = list(memory.record)
+    return cast("list[RecordLine]", redact(record)) if redact is not None else record
 
 
 @contextmanager
@@ -42,7 +76,7 @@ def record_on_error(context: Context, flag: ManagedFlag, memory: RolloutState) -
     try:
         yield
     except Exception as error:
-        push_record(context, memory.recorded("error", flag.now, {"why": str(error)}))
+        push_record(context, flag, memory.recorded("error", flag.now, {"why": str(error)}))
         raise
 
 

@@ -90,7 +90,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
         raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
 
     def _keep_end(self, what: What, context: Context, flag: ManagedFlag, memory: RolloutState, why: str) -> None:
-        push_record(context, memory.recorded(what, flag.now, {"why": why}))
+        push_record(context, flag, memory.recorded(what, flag.now, {"why": why}))
 
     def _failed_tasks(self, context: Context) -> list[str]:
         ti = context.get("ti")

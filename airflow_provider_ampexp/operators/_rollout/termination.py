@@ -24,7 +24,7 @@ def stop(context: Context, flag: ManagedFlag, act: Abort, memory: RolloutState, 
     :raises AirflowFailException: otherwise
     """
     flag.failure_note.finish()
-    push_record(context, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
+    push_record(context, flag, memory.recorded("stop", flag.now, {"cause": act.cause, "why": act.why}))
     stopped = f"The rollout of {described} has stopped and left the flag as it is, at {flag.seen.position}"
     if act.cause in ("rejected", "no answer"):
         raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
@@ -42,7 +42,7 @@ def roll_back(
     before, since = flag.seen.position, flag.since(memory)
     if act.to is None:
         flag.failure_note.finish()
-        push_record(context, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
+        push_record(context, flag, memory.recorded("hold", flag.now, {"stage": before.percentage, "why": act.why}))
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         raise AirflowFailException(
             f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
@@ -50,7 +50,7 @@ def roll_back(
     with record_on_error(context, flag, memory):
         lower(context, flag, act.to, act.why, described)
     line = lowered_line(flag, before, since, act.why)
-    push_record(context, log_warnings(flag, memory, log).recorded("rollback", flag.now, line))
+    push_record(context, flag, log_warnings(flag, memory, log).recorded("rollback", flag.now, line))
     raise AirflowFailException(
         f"Rolled back {described} from {before} to {flag.seen.position}, {confirmed(flag)}: {act.why}. "
         "No retry follows; clear this task to begin anew."
