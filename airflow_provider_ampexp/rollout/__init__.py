@@ -21,6 +21,7 @@ from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.rollout._plan import RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout._record import RecordLine
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "GuardrailPolicy",
     "GuardrailStatus",
     "Preflight",
+    "RecordLine",
     "RequestApproval",
     "RollBack",
     "RolloutPlan",
