@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -17,6 +17,8 @@ REGIONS = {
 }
 MAX_INCLUSIONS = 2000
 _OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
+# What a template renders to where a Param or an XCom is missing.
+_MISSING = ("None", "null", "undefined")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
@@ -139,6 +141,25 @@ def name(field: str, value: object) -> str:
     if not value.isprintable() and not _is_unicode(value):
         raise InvalidInputError(field, f"{value!r} has a character that is none")
     return value
+
+
+def text(field: str, value: object) -> str:
+    """A name, a key or an id. A number is taken as its text: native rendering makes one of an id."""
+    if value in _MISSING:
+        raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
+    return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def choice(field: str, value: object, words: Sequence[str], more: str = "") -> str:
+    """One of some words.
+
+    :param more: what else is accepted, for the error: ``"or a percentage"``
+    """
+    if isinstance(value, str) and value in words:
+        return value
+    *most, last = map(repr, words)
+    expected = f"{', '.join((*most, last))} {more}" if more else f"{', '.join(most)} or {last}"
+    raise InvalidInputError(field, f"expected {expected}, got {value!r}{nearest(value, words)}")
 
 
 def path_name(field: str, value: object) -> str:

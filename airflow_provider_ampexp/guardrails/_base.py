@@ -10,7 +10,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._analysis import AnswerEffect, CheckStatus, Effect, GuardrailPolicy
-from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 """The time limit of a guardrail that does not have its own."""

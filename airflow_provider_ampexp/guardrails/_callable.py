@@ -15,7 +15,7 @@ from airflow_provider_ampexp.guardrails._base import (
     timeout_of,
 )
 from airflow_provider_ampexp.rollout._analysis import Effect, GuardrailPolicy
-from airflow_provider_ampexp.rollout._plan import DurationLike
+from airflow_provider_ampexp.rollout._duration import DurationLike
 
 CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail, timeout_of
 from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
-from airflow_provider_ampexp.rollout._plan import format_duration
+from airflow_provider_ampexp.rollout._duration import format_duration
 
 _log = logging.getLogger(__name__)
 _LONGEST = 300

@@ -13,7 +13,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, GuardrailOptions
 from airflow_provider_ampexp.guardrails._sql_template import rendered
-from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook

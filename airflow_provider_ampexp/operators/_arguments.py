@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.rollout import _plan as plan
+from airflow_provider_ampexp.rollout import _duration as duration
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _T = TypeVar("_T")
-# What a template renders to where a Param or an XCom is missing.
-_NOTHING = ("None", "null", "undefined")
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
@@ -62,9 +60,7 @@ def has_no_jinja(content: str, environment: Environment | None) -> bool:
 
 def text(field: str, value: object) -> str:
     """A key or an id. A number is taken as its text: native rendering makes one of an id."""
-    if value in _NOTHING:
-        raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
-    return validate.name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    return validate.text(field, value)
 
 
 def percentage(field: str, value: object) -> int:
@@ -87,16 +83,14 @@ def texts(field: str, value: object) -> list[str]:
 
 def interval(field: str, value: object) -> float:
     """The time between two looks, in seconds."""
-    return plan.interval(field, value)
+    return duration.interval(field, value)
 
 
 def one_of(*known: str) -> Callable[[str, object], str]:
     """One of some words."""
 
     def read(field: str, value: object) -> str:
-        if value not in known:
-            raise InvalidInputError(field, f"{value!r} is none of {', '.join(known)}")
-        return str(value)
+        return validate.choice(field, value, known)
 
     return read
 

@@ -12,7 +12,8 @@ from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
-from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_before_a_write
+from airflow_provider_ampexp.operators._outdated_run import CHOICES, refuse_before_a_write
+from airflow_provider_ampexp.rollout._plan import IfChangedSince
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

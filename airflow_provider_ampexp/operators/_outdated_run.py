@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, get_args
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -17,6 +17,7 @@ from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutSt
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, VersionEntry, exposure_changes
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from airflow_provider_ampexp.rollout._plan import IfChangedSince
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import FlagRef
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
-IfChangedSince: TypeAlias = Literal["fail", "skip", "write"]
-"""What to do when the flag was changed since the run was due: fail the task, skip it, or write all the same."""
-
-CHOICES = ("fail", "skip", "write")
+CHOICES = get_args(IfChangedSince)
 _LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
 
 
@@ -116,7 +114,7 @@ def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: Exposur
         return False
     if newest.raises:
         return steps.could_make(newest)
-    is_complete = newest.before.reached >= plan.stages[-1].percentage and not plan.stages[-1].soak
+    is_complete = newest.before.reached >= plan.all_stages[-1].percentage and not plan.all_stages[-1].soak
     before = Evaluation(
         plan, FlagSnapshot(newest.before, history=_until(seen, newest)), RolloutState(origin=first.before), run.began
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from airflow_provider_ampexp.plans._guardrail_models import CallableFields, Samp
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
 from airflow_provider_ampexp.plans._types import shown
 from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
+from airflow_provider_ampexp.rollout import RolloutPlan
 
 _FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
 _MODELS: dict[str, type[BaseModel]] = {
@@ -78,6 +81,19 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
     except ValidationError as error:
         raise PlanFileError([_mistake(file, yaml, *one) for one in _told(error)]) from None
     return LoadedPlan(file, plan, yaml)
+
+
+def load_plan(path: str | os.PathLike[str]) -> RolloutPlan:
+    """Read the plan of a rollout from a YAML file, to give it to an operator or to ``staged_rollout`` as ``plan=``.
+
+    The operator names the flag and the DAG. What the file says of these is for
+    :func:`~airflow_provider_ampexp.plans.rollout_dags`.
+
+    :param path: the file, as seen from the file that calls this
+    :raises PlanFileError: with all mistakes, each with its line
+    """
+    here = Path(sys._getframe(1).f_globals.get("__file__") or "").parent
+    return read_plan(here / path).plan.rollout_plan()
 
 
 def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[LoadedPlan | PlanFileError]:

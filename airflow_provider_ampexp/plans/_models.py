@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -24,8 +25,8 @@ from airflow_provider_ampexp.plans._types import (
     or_else,
 )
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
-from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
-from airflow_provider_ampexp.rollout._plan import HOLD_TIMEOUT, check_soaks
+from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
+from airflow_provider_ampexp.rollout._stages import check_soaks
 
 ARGUMENTS = {
     "flag": "flag_key",
@@ -34,31 +35,7 @@ ARGUMENTS = {
     "experiment_id": "experiment_id",
     "project_id": "project_id",
     "connection": "amplitude_conn_id",
-    "stages": "stages",
-    "soak": "soak",
-    "segment": "segment",
-    "guardrails": "guardrails",
-    "check_every": "check_every",
-    "preflight": "preflight",
-    "window": "window",
-    "rollback": "rollback",
-    "on_drift": "on_drift",
-    "hold_tag": "hold_tag",
-    "hold_timeout": "hold_timeout",
-    "on_hold_timeout": "on_hold_timeout",
-    "sticky": "sticky",
-    "decided": "decided",
-    "catch_all": "catch_all",
-    "if_changed_since": "if_changed_since",
-    "record_path": "record_path",
-    "enable": "enable",
-    "poll_interval": "poll_interval",
-    "deferrable": "deferrable",
-    "approve_before": "approve_before",
-    "approvers": "approvers",
-    "approval_timeout": "approval_timeout",
-    "on_reject": "on_reject",
-    "on_no_answer": "on_no_answer",
+    **{name: name for name in PARAMETERS},
 }
 """Which field of a file is which argument of ``staged_rollout``."""
 
@@ -231,9 +208,8 @@ class PlanFile(StrictModel):
 
     @model_validator(mode="after")
     def _obey(self) -> Self:
-        approvals = [partial(self._approve, *one) for one in enumerate(self.approve_before)]
-        obey(self._has_one_target, self._soaks, self.rollout_plan, self._guardrails, self._terms, *approvals)
-        obey(self._approvers, self._create_by_key, *(partial(self._callback, name) for name in CALLBACKS))
+        obey(self._has_one_target, self._soaks, *self._parameters(), self.rollout_plan, self._guardrails)
+        obey(self._create_by_key, *(partial(self._callback, name) for name in CALLBACKS))
         return self
 
     def target(self, project_id: str | None) -> FlagRef:
@@ -251,34 +227,22 @@ class PlanFile(StrictModel):
 
     def rollout_plan(self) -> RolloutPlan:
         """The plan, as ``decide`` takes it."""
-        return RolloutPlan(
-            stages=parse_stages(_staged(self.stages), self.soak),
-            segment=self.segment,
-            rollback=self.rollback,
-            on_drift=self.on_drift,
-            enable=self.enable,
-            checked=bool(self.guardrails),
-            check_every=self.check_every,
-            preflight=self.preflight,
-            window=self.window.made if self.window else None,
-            hold_tag=self.hold_tag,
-            hold_timeout=HOLD_TIMEOUT if self.hold_timeout is None else self.hold_timeout,
-            on_hold_timeout=self.on_hold_timeout,
-            sticky=self.sticky,
-            decided=self.decided,
-            catch_all=self.catch_all,
-        )
+        return RolloutPlan(**{name: value for name, value in self._given().items() if name in PARAMETERS})
 
     def group_arguments(self) -> dict[str, Any]:
         """The arguments of ``staged_rollout`` that the file gives; the others keep their defaults."""
+        return {ARGUMENTS[name]: value for name, value in self._given().items()}
+
+    def _given(self) -> dict[str, Any]:
+        """The values of the file, as the operators take them."""
         made = {
             "stages": _staged(self.stages),
-            "guardrails": [one.made for one in self.guardrails],
+            "guardrails": [guardrail.made for guardrail in self.guardrails],
             "window": self.window.made if self.window else None,
             "poll_interval": self.poll_interval.total_seconds() if self.poll_interval is not None else None,
         }
         given = {name: made.get(name, getattr(self, name)) for name in ARGUMENTS if name in self.model_fields_set}
-        return {ARGUMENTS[name]: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def what_it_ramps(self) -> tuple[str, ...]:
@@ -312,19 +276,21 @@ class PlanFile(StrictModel):
     def _soaks(self) -> None:
         check_soaks(_staged(self.stages), self.soak)
 
-    def _terms(self) -> None:
-        ApprovalPolicy(0, self.approval_timeout, self.on_reject, self.on_no_answer)
+    def _parameters(self) -> list[Callable[[], object]]:
+        """A rule for each parameter by itself, so that no mistake hides another one."""
+        stages = parse_stages(_staged(self.stages))
+        given = {name: value for name, value in self._given().items() if name in PARAMETERS}
+        approve = given.pop("approve_before", [])
+        alone = [{name: value} for name, value in given.items() if name not in ("stages", "soak", *APPROVALS)]
+        about_approvals = [{"approve_before": approve, name: given[name]} for name in APPROVALS if name in given]
+        rules: list[Callable[[], object]] = [partial(RolloutPlan, stages, **one) for one in (*alone, *about_approvals)]
+        return [*rules, *(partial(self._approve, *stage) for stage in enumerate(approve))]
 
     def _approve(self, place: int, percentage: int) -> None:
         try:
-            RolloutPlan(parse_stages(_staged(self.stages)), approval=ApprovalPolicy(percentage))
+            RolloutPlan(parse_stages(_staged(self.stages)), approve_before=[percentage])
         except InvalidInputError as error:
             raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
-
-    def _approvers(self) -> None:
-        given = [name for name in ("approvers", "approval_timeout") if name in self.model_fields_set]
-        if given and not self.approve_before:
-            raise InvalidInputError(given[0], "names who approves, and approve_before names no stage to approve")
 
     def _create_by_key(self) -> None:
         if self.create is not None and self.flag is None and self.experiment is None:

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError, ValidationError
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
-from airflow_provider_ampexp.rollout._plan import interval, parse_duration
+from airflow_provider_ampexp.rollout._duration import interval, parse_duration
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 _SPAN = r"^\s*(\d+(\.\d+)?\s*[dhmsDHMS]\s*)+$"
@@ -37,7 +37,8 @@ def obey(*rules: Callable[[], object]) -> None:
         try:
             rule()
         except InvalidInputError as error:
-            refused.append((error.field, error.problem))
+            if (error.field, error.problem) not in refused:
+                refused.append((error.field, error.problem))
     if refused:
         raise PydanticCustomError("refused", "refused by the rules of a rollout", {"refused": refused})
 
@@ -77,15 +78,15 @@ def _said(value: str) -> str:
 
 
 def _span(value: object) -> object:
-    if isinstance(value, str) and not re.match(_SPAN, value):
+    is_text = isinstance(value, str)
+    if not (is_text and re.match(_SPAN, str(value))) and (
+        is_text or isinstance(value, bool | dict | list) or value is None
+    ):
         raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
-    if isinstance(value, timedelta | str) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        try:
-            return parse_duration("", value)
-        except InvalidInputError as error:
-            if not isinstance(value, str):  # a text is longer than Python counts
-                raise wrong(error.problem) from None
-    raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+    try:
+        return parse_duration("", value)
+    except InvalidInputError as error:
+        raise wrong(error.problem) from None
 
 
 def _interval(value: object) -> object:

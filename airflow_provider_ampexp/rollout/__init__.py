@@ -20,8 +20,9 @@ from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, Guardrail
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
-from airflow_provider_ampexp.rollout._plan import RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._record import RecordLine
+from airflow_provider_ampexp.rollout._stages import Stage, parse_stages
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 __all__ = [

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from airflow_provider_ampexp.rollout._history import Exposure
-from airflow_provider_ampexp.rollout._plan import ResolvedStage
+from airflow_provider_ampexp.rollout._stages import ResolvedStage
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias, get_args
 
-from airflow_provider_ampexp._validate import InvalidInputError, nearest
+from airflow_provider_ampexp._validate import InvalidInputError, choice
 
 OnReject: TypeAlias = Literal["hold", "rollback"]
 
@@ -24,17 +24,14 @@ class ApprovalPolicy:
 
     before: int
     timeout: timedelta | None = None
-    on_reject: OnReject = "rollback"
-    on_no_answer: OnReject = "hold"
+    on_reject: OnReject | str = "rollback"
+    on_no_answer: OnReject | str = "hold"
 
     def __post_init__(self) -> None:
         for field in ("on_reject", "on_no_answer"):
-            given = getattr(self, field)
-            if given not in get_args(OnReject):
-                meant = nearest(given, get_args(OnReject))
-                raise InvalidInputError(field, f"expected 'hold' or 'rollback', got {given!r}{meant}")
+            choice(field, getattr(self, field), get_args(OnReject))
         if self.timeout is not None and self.timeout <= timedelta(0):
-            raise InvalidInputError("approval_timeout", "must be more than nothing")
+            raise InvalidInputError("approval_timeout", "must be greater than zero")
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from airflow_provider_ampexp.rollout._actions import (
     Wait,
 )
 from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, FlagSnapshot, exposure_changes, made_since
-from airflow_provider_ampexp.rollout._plan import RolloutPlan, format_duration
+from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
@@ -243,7 +244,7 @@ def _check_when_due(view: Evaluation) -> Action | None:
 
 
 def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
-    limit = view.plan.hold_timeout
+    limit = view.plan.hold_limit
     if limit is None or not view.is_held_too_long:
         return None
     why = f"the guardrails have held it for {format_duration(limit)} ({view.said})"

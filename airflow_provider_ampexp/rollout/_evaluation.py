@@ -16,7 +16,8 @@ from airflow_provider_ampexp.rollout._history import (
     since,
 )
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
-from airflow_provider_ampexp.rollout._plan import ResolvedStage, RolloutPlan
+from airflow_provider_ampexp.rollout._plan import RolloutPlan
+from airflow_provider_ampexp.rollout._stages import ResolvedStage
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 
@@ -116,14 +117,14 @@ class Evaluation:
 
     @property
     def ends_without_soak(self) -> bool:
-        return self.stage == self.plan.stages[-1] and not self.soak
+        return self.stage == self.plan.all_stages[-1] and not self.soak
 
     @property
     def check_is_due(self) -> datetime:
         """When the guardrails are to be asked next."""
         last = self.memory.checked_at
         if last is None or (self.acts == "go" and not self.were_asked_after_the_soak):
-            every = self.plan.check_every
+            every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
         # When a hold ends, they are asked once more.
@@ -132,7 +133,7 @@ class Evaluation:
     @property
     def hold_ends(self) -> datetime | None:
         """When the guardrails have held the rollout for as long as they may; ``None`` while they do not hold it."""
-        since, limit = self.memory.held_since, self.plan.hold_timeout
+        since, limit = self.memory.held_since, self.plan.hold_limit
         return None if since is None or limit is None else since + limit
 
     @property

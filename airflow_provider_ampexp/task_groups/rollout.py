@@ -15,24 +15,26 @@ from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprova
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
-from airflow_provider_ampexp.rollout import Stage, parse_stages
-from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._approval import OnReject
-    from airflow_provider_ampexp.rollout._plan import DurationLike
+    from airflow_provider_ampexp.rollout._duration import DurationLike
+    from airflow_provider_ampexp.rollout._plan import StagesLike
 
 
 def staged_rollout(
     group_id: str = "rollout",
     *,
-    stages: Sequence[int | Stage | Mapping[str, Any]],
+    plan: RolloutPlan | None = None,
+    stages: StagesLike | None = None,
     soak: DurationLike | None = None,
     approve_before: Collection[int] = (),
     approvers: Sequence[str] | str = (),
     approval_timeout: DurationLike | None = None,
-    on_reject: OnReject = "rollback",
-    on_no_answer: OnReject = "hold",
+    on_reject: OnReject | str = "rollback",
+    on_no_answer: OnReject | str = "hold",
     **rollout: Any,
 ) -> TaskGroup:
     """Make a group of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
@@ -42,6 +44,7 @@ def staged_rollout(
     otherwise. Marking a soaking stage as success promotes it.
 
     :param group_id: the name of the group
+    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments that follow
     :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. No template: each is a task.
     :param soak: how long to stay at each stage but the last (templated)
     :param approve_before: the stages that somebody has to approve first, as percentages. The guardrails are asked on
@@ -54,49 +57,36 @@ def staged_rollout(
         such as ``retries``
     :raises InvalidInputError: while the DAG is parsed; names what is wrong
     """
-    if not arguments.is_literal(stages) or isinstance(stages, str):
+    given = {name: value for name, value in locals().items() if name in PARAMETERS} | rollout
+    if plan is not None:
+        given = plan.merged_with(given)
+    if given["stages"] is None:
+        raise InvalidInputError("stages", "is required, if no plan is given")
+    if not arguments.is_literal(given["stages"]) or isinstance(given["stages"], str):
         raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
-    percentages = [stage.percentage for stage in parse_stages(stages)]
-    _check_approvals(approve_before, percentages, {"approvers": approvers, "approval_timeout": approval_timeout})
-    ApprovalPolicy(percentages[0], on_reject=on_reject, on_no_answer=on_no_answer)  # refuses a wrong word
-    _check_names(rollout)
-    shared = {**rollout, "stages": stages, "soak": soak}
+    percentages = [stage.percentage for stage in parse_stages(given["stages"])]
+    approvals = {name: given.pop(name, PARAMETERS[name]) for name in APPROVALS}
+    RolloutPlan(
+        parse_stages(given["stages"]),
+        **{name: value for name, value in approvals.items() if arguments.is_literal(value)},
+    )
+    _check_names(given)
+    to_approve = approvals.pop("approve_before")
     with TaskGroup(group_id) as group:
-        back = AmplitudeRollbackOperator(task_id="rollback", **shared).as_teardown()
+        back = AmplitudeRollbackOperator(task_id="rollback", **given).as_teardown()
         last = None
         for percentage in percentages:
             tasks: list[AmplitudeRampRolloutOperator] = []
-            if percentage in approve_before:
-                tasks.append(
-                    AmplitudeApprovalOperator(
-                        task_id=f"approve_{percentage}",
-                        before=percentage,
-                        approvers=approvers,
-                        approval_timeout=approval_timeout,
-                        on_reject=on_reject,
-                        on_no_answer=on_no_answer,
-                        **shared,
-                    )
-                )
-            tasks.append(AmplitudeStageOperator(task_id=f"stage_{percentage}", percentage=percentage, **shared))
+            if percentage in to_approve:
+                name = f"approve_{percentage}"
+                tasks.append(AmplitudeApprovalOperator(task_id=name, before=percentage, **approvals, **given))
+            tasks.append(AmplitudeStageOperator(task_id=f"stage_{percentage}", percentage=percentage, **given))
             for task in tasks:
                 task >> back
                 if last is not None:
                     last >> task
                 last = task
     return group
-
-
-def _check_approvals(approve_before: object, percentages: list[int], about_them: Mapping[str, object]) -> None:
-    """Refuse approvals of what is no stage, and what is said about approvals where there are none."""
-    if isinstance(approve_before, str | Mapping) or not isinstance(approve_before, Collection):
-        raise InvalidInputError("approve_before", f"expected a list of stages such as [50], got {approve_before!r}")
-    unknown = [stage for stage in approve_before if stage not in percentages]
-    if unknown:
-        raise InvalidInputError("approve_before", f"{unknown} are none of the stages {percentages}")
-    given = [name for name, value in about_them.items() if value]
-    if given and not approve_before:
-        raise InvalidInputError(given[0], "is about approvals, and approve_before names no stage that needs one")
 
 
 def _check_names(given: Mapping[str, object]) -> None:

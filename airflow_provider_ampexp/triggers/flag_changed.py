@@ -20,7 +20,7 @@ from airflow_provider_ampexp.history._field_changes import CREATED, Row, rows_of
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.listeners.watermark import TOLD
 from airflow_provider_ampexp.polling._asset_poller import PollResult, poll_forever
-from airflow_provider_ampexp.rollout._plan import interval
+from airflow_provider_ampexp.rollout._duration import interval
 from airflow_provider_ampexp.triggers._watermark import load_watermark, save_watermark
 
 if TYPE_CHECKING:

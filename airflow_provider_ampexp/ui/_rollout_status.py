@@ -101,7 +101,9 @@ class Rollout:
             return "rolled back" if ending == "rollback" else "stopped"
         if self.task.state != "success":
             return "stopped"
-        last = self.task.plan.only in (None, self.task.plan.stages[-1].percentage) and self.task.plan.approval is None
+        last = (
+            self.task.plan.only in (None, self.task.plan.all_stages[-1].percentage) and self.task.plan.approval is None
+        )
         return "under way" if not last and self.task.run_state in RUN_GOES_ON else "done"
 
     @property
@@ -187,7 +189,7 @@ def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Roll
     :param now: the service's clock
     """
     plan, memory, state = rollout.plan, rollout.task.memory, rollout.state
-    stages = len(plan.stages)
+    stages = len(plan.all_stages)
     if seen is None:
         return RolloutStatus(state, None, stages, why="Amplitude does not show where it stands")
     if not seen.history:
@@ -236,7 +238,7 @@ def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
 
 def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
     """The stages to come, when nobody can tell the moment of any."""
-    ahead = tuple((stage.percentage, None) for stage in plan.stages if here.next and stage.percentage >= here.next)
+    ahead = tuple((stage.percentage, None) for stage in plan.all_stages if here.next and stage.percentage >= here.next)
     return replace(here, ahead=ahead)
 
 
@@ -250,9 +252,9 @@ def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnaps
 
 
 def _stage(plan: RolloutPlan, position: Exposure) -> int | None:
-    if not position.enabled or position.percentage < plan.stages[0].percentage:
+    if not position.enabled or position.percentage < plan.all_stages[0].percentage:
         return 0
-    places = [place for place, one in enumerate(plan.stages, 1) if one.percentage == position.percentage]
+    places = [place for place, one in enumerate(plan.all_stages, 1) if one.percentage == position.percentage]
     return places[0] if places else None
 
 
@@ -288,7 +290,7 @@ def _with_ahead(here: RolloutStatus, plan: RolloutPlan, seen: FlagSnapshot, now:
         return here
     at = here.when if here.when is not None else now
     ahead: list[tuple[int, datetime | None]] = []
-    for stage in plan.stages:
+    for stage in plan.all_stages:
         if stage.percentage < here.next:
             continue
         begins = _in_window(plan, at)

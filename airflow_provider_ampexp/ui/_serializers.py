@@ -106,7 +106,7 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict
         "ahead": [[percentage, _moment(at)] for percentage, at in here.ahead],
         "end": _moment(end),
         "segment": plan.segment,
-        "plan": [[stage.percentage, stage.soak.total_seconds()] for stage in plan.stages],
+        "plan": [[stage.percentage, stage.soak.total_seconds()] for stage in plan.all_stages],
         "rollback": plan.rollback,
         "hold_tag": plan.hold_tag,
         "dag_id": task.dag_id,
@@ -123,7 +123,7 @@ def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
     """The highest stage that users got: as the record tells, or else by where the flag stands."""
     if rollout.reached is not None or seen is None:
         return rollout.reached
-    stages = [stage.percentage for stage in rollout.plan.stages if stage.percentage <= seen.position.exposure]
+    stages = [stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.position.exposure]
     return max(stages, default=None)
 
 

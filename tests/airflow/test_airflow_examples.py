@@ -18,6 +18,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
+from airflow_provider_ampexp.rollout import RolloutPlan
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -227,6 +228,17 @@ def changes(regions: tuple[Emulator, Emulator]) -> list[tuple[str, str, int]]:
                     found.append((version["createdAt"], name, flag["key"], now))
                 last = now
     return [(region, key, now) for _, region, key, now in sorted(found)]
+
+
+def test_one_plan(emulator: Emulator, run: Any) -> None:
+    for key in ("search-ranking", "search-suggestions"):
+        emulator.create_flag(key, enabled=False, rolloutPercentage=0)
+    dag = example("one_plan")
+    ramp: Any = dag.get_task("ramp")
+    assert [stage.percentage for stage in ramp.partial_kwargs["plan"].stages] == [1, 5, 25, 100]
+    ramp.partial_kwargs["plan"] = RolloutPlan(stages=[50, 100], soak="0s")
+    assert run(dag).succeeded
+    assert exposures(emulator, "search-ranking") == exposures(emulator, "search-suggestions") == [0, 50, 100]
 
 
 def test_coordinated_release(two_regions: tuple[Emulator, Emulator], run: Any) -> None:

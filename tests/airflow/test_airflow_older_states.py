@@ -64,7 +64,7 @@ def test_the_limits_of_a_streak_without_a_key_are_read(key: str) -> None:
 def test_a_plan_without_a_key_is_read_if_it_has_stages(state: dict[str, Any]) -> None:
     if "stages" in state:
         plan = RolloutPlan.from_json({**state, "of_a_later_version": 1})
-        assert [stage.percentage for stage in plan.stages] == [1, 5, 25]
+        assert [stage.percentage for stage in plan.all_stages] == [1, 5, 25]
 
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["watch"]))

@@ -65,7 +65,7 @@ def no_soak_is_cut_short(observed: Observed, history: History) -> Found:
         stage = observed.plan.stage_at(last.stand.reached)
         if attempt.outcome in ("success", "lost") and stage is not None:
             soaked = attempt.ended - history.since(last)
-            if stage != observed.plan.stages[-1] or soaked < stage.soak - observed.granularity:
+            if stage != observed.plan.all_stages[-1] or soaked < stage.soak - observed.granularity:
                 yield f"it ended well after {soaked} at {stage.percentage} %", last
 
 

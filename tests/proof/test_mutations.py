@@ -77,7 +77,7 @@ def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
 
     def again(operator: Any, context: Any, plan: Any, flag: ManagedFlag, memory: Any) -> Any:
         if memory.is_retry and memory.left_at is None:
-            flag._bring_to(flag._fields(plan.stages[0].percentage))
+            flag._bring_to(flag._fields(plan.all_stages[0].percentage))
         return reconcile(operator, context, plan, flag, memory)
 
     patch.setattr(AmplitudeRampRolloutOperator, "reconcile", again)

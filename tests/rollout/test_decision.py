@@ -30,9 +30,9 @@ from airflow_provider_ampexp.rollout import (
     read_history,
 )
 from airflow_provider_ampexp.rollout._actions import describe
+from airflow_provider_ampexp.rollout._duration import interval, parse_duration
 from airflow_provider_ampexp.rollout._history import VersionEntry
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout._plan import interval, parse_duration
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -555,7 +555,7 @@ def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
 
 @pytest.mark.parametrize(
     ("rollback", "expected"),
-    [("start", off(2)), ("previous", on(5)), (3, on(3)), (50, None), ("off", off(0)), ("hold", None)],
+    [("start", off(2)), ("previous", on(5)), (3, on(3)), ("off", off(0)), ("hold", None)],
 )
 def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Exposure | None) -> None:
     plan = RolloutPlan(parse_stages([1, 5, 25]), rollback=rollback, checked=True)  # type: ignore[arg-type]
@@ -563,6 +563,20 @@ def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Exposur
     act = look(plan, flag((0, on(25))), 1, memory)
     assert isinstance(act, RollBack)
     assert act.to == expected
+
+
+def test_a_rollback_to_more_than_the_flag_has_goes_nowhere() -> None:
+    plan = RolloutPlan(parse_stages([1, 5, 25]), rollback=20, checked=True)
+    memory = said(RolloutState(start=off(2), left_at=on(5)), "fail", 1, "no")
+    act = look(plan, flag((0, on(5))), 1, memory)
+    assert isinstance(act, RollBack)
+    assert act.to is None
+
+
+@pytest.mark.parametrize("rollback", [25, 50, "25", 100])
+def test_a_rollback_to_the_last_stage_or_above_is_refused(rollback: int | str) -> None:
+    with pytest.raises(InvalidInputError, match="rollback: expected a percentage below the last stage, 25, got"):
+        RolloutPlan(parse_stages([1, 5, 25]), rollback=rollback)
 
 
 def test_a_failed_check_and_a_persons_change_are_both_told() -> None:

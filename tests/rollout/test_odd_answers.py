@@ -31,7 +31,7 @@ from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, decide, read_history
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
-from airflow_provider_ampexp.rollout._plan import parse_stages
+from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutTask
 from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
 

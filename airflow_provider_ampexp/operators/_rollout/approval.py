@@ -15,7 +15,7 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse, OnReject
-from airflow_provider_ampexp.rollout._plan import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 from airflow_provider_ampexp.rollout._record import RecordLine
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         before: int,
         approvers: Sequence[str] | str = (),
         approval_timeout: DurationLike | None = None,
-        on_reject: OnReject = "rollback",
-        on_no_answer: OnReject = "hold",
+        on_reject: OnReject | str = "rollback",
+        on_no_answer: OnReject | str = "hold",
         **kwargs: Any,
     ) -> None:
         self.before = before
@@ -86,7 +86,7 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     @property
     def is_continuation(self) -> bool:
         """Whether an earlier stage's task began the rollout."""
-        return self.before != super().plan().stages[0].percentage
+        return self.before != super().plan().all_stages[0].percentage
 
     def resume(
         self,

@@ -1,71 +1,50 @@
-"""From the arguments of a rollout's operator to its plan, as far as they are known."""
+"""From the arguments of a rollout's operator to its plan."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.guardrails._callable import as_guardrails
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
-from airflow_provider_ampexp.rollout._plan import HOLD_TIMEOUT, check_soaks, parse_duration
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._duration import interval
+from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
-# What is only known when the task runs stands in as something right: until then only the rest is checked.
-_PLACEHOLDERS: dict[str, Any] = {
-    "stages": (100,),
-    "soak": 0,
-    "segment": None,
-    "check_every": None,
-    "rollback": "start",
-    "on_drift": "stop",
-    "hold_tag": "rollout-hold",
-    "hold_timeout": HOLD_TIMEOUT,
-    "on_hold_timeout": "stop",
-    "sticky": "refuse",
-    "decided": "refuse",
-    "catch_all": None,
-}
+_NAMES = [name for name in PARAMETERS if name not in APPROVALS]
+# These stand in for an argument that is only known when the task runs: until then only the others are checked.
+_PLACEHOLDERS = {**PARAMETERS, "stages": (100,), "soak": 0}
 
 
-def planned(operator: AmplitudeRampRolloutOperator) -> RolloutPlan:
-    """The plan, once the arguments are rendered.
+def set_parameters(operator: AmplitudeRampRolloutOperator, plan: RolloutPlan | None, given: Mapping[str, Any]) -> None:
+    """Set each parameter of the rollout on the operator, and check what is known when Airflow parses the DAG.
 
     :raises InvalidInputError: names the argument that is wrong
     """
-    return _planned(operator, {name: getattr(operator, name) for name in _PLACEHOLDERS})
-
-
-def check_planned(operator: AmplitudeRampRolloutOperator) -> None:
-    """Check what is known when the DAG is parsed.
-
-    :raises InvalidInputError: names the argument that is wrong
-    """
-    given = {name: getattr(operator, name) for name in _PLACEHOLDERS}
-    known = {name: value for name, value in given.items() if arguments.is_literal(value)}
-    if known == given:
-        operator.plan()  # which may have more to it
+    if plan is not None:
+        given = plan.merged_with(given)
+        if plan.approve_before:
+            raise InvalidInputError("plan", "has approvals (approve_before), which are tasks: use staged_rollout")
+    if given["stages"] is None:
+        raise InvalidInputError("stages", "is required, if no plan is given")
+    for name in _NAMES:
+        setattr(operator, name, given[name])
+    operator.guardrails = as_guardrails(given["guardrails"])
+    operator.poll_interval = interval("poll_interval", given["poll_interval"])
+    known = {name: value for name in _NAMES if arguments.is_literal(value := getattr(operator, name))}
+    if len(known) == len(_NAMES):
+        operator.plan()  # a subclass adds to it
     else:
-        _planned(operator, {**_PLACEHOLDERS, **known})
+        RolloutPlan(**{name: known.get(name, _PLACEHOLDERS[name]) for name in _NAMES})
 
 
-def _planned(operator: AmplitudeRampRolloutOperator, given: dict[str, Any]) -> RolloutPlan:
-    rollback, check_every, hold_timeout = given["rollback"], given["check_every"], given["hold_timeout"]
-    check_soaks(given["stages"], given["soak"])
-    return RolloutPlan(
-        stages=parse_stages(given["stages"], given["soak"]),
-        segment=arguments.optional(arguments.text)("segment", given["segment"]),
-        rollback=int(rollback) if str(rollback).isdigit() else rollback,
-        on_drift=given["on_drift"],
-        enable=operator.enable,
-        checked=bool(operator.guardrails),
-        preflight=operator.preflight,
-        check_every=None if check_every is None else parse_duration("check_every", check_every),
-        window=operator.window,
-        sticky=given["sticky"],
-        decided=given["decided"],
-        catch_all=arguments.optional(arguments.text)("catch_all", given["catch_all"]),
-        hold_timeout=None if hold_timeout is None else parse_duration("hold_timeout", hold_timeout),
-        on_hold_timeout=given["on_hold_timeout"],
-        hold_tag=arguments.text("hold_tag", given["hold_tag"]),
-    )
+def plan_of(operator: AmplitudeRampRolloutOperator) -> RolloutPlan:
+    """Return the plan, after the arguments are rendered.
+
+    :raises InvalidInputError: names the argument that is wrong
+    """
+    return RolloutPlan(**{name: getattr(operator, name) for name in _NAMES})

@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
 from airflow_provider_ampexp.guardrails._base import Guardrail
-from airflow_provider_ampexp.guardrails._callable import CheckFunction, as_guardrails
+from airflow_provider_ampexp.guardrails._callable import CheckFunction
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._errors import error_context
-from airflow_provider_ampexp.operators._outdated_run import CHOICES, IfChangedSince, refuse_a_ramp
+from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_what_keeps_users_out
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
 from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
-from airflow_provider_ampexp.operators._rollout.plan_arguments import check_planned, planned
+from airflow_provider_ampexp.operators._rollout.plan_arguments import plan_of, set_parameters
 from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
 from airflow_provider_ampexp.operators._rollout.record import (
     begin_file,
@@ -54,22 +53,24 @@ from airflow_provider_ampexp.rollout import (
     RolloutState,
     RunGuardrails,
     SetStage,
-    Stage,
     Wait,
     decide,
 )
 from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
 from airflow_provider_ampexp.rollout._decision import audience_drift
+from airflow_provider_ampexp.rollout._duration import DurationLike
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout._plan import (
     HOLD_TIMEOUT,
+    PARAMETERS,
+    POLL_INTERVAL,
     Decided,
-    DurationLike,
+    IfChangedSince,
     OnDrift,
     OnHoldTimeout,
     RollbackTo,
+    StagesLike,
     Sticky,
-    interval,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ _SHORT_WAIT = 2.0
 # up to that. The failed attempt is retried, and finds its place in the flag's history.
 _LOST_AFTER = timedelta(hours=6)
 
-
-_if_changed_since = arguments.one_of(*CHOICES)
 _DEFAULTS_OF = ("dag", "task_group")
 
 
@@ -101,6 +100,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
+    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments down to
+        ``deferrable``; an argument that is given besides is refused
     :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
         with soaks of their own, or a text of either (templated)
     :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
@@ -173,10 +174,19 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
     ui_color = "#cfe8d5"
 
+    stages: StagesLike
+    guardrails: Sequence[Guardrail]
+    rollback: RollbackTo | str
+    record_path: str | None
+    poll_interval: float
+    deferrable: bool
+    _flag: ManagedFlag | None = None
+
     def __init__(
         self,
         *,
-        stages: Sequence[int | Stage | Mapping[str, Any]] | str,
+        plan: RolloutPlan | None = None,
+        stages: StagesLike | None = None,
         soak: DurationLike | None = None,
         segment: str | None = None,
         guardrails: Iterable[Guardrail | CheckFunction] = (),
@@ -194,36 +204,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         if_changed_since: IfChangedSince | str = "fail",
         record_path: str | None = None,
         enable: bool = True,
-        poll_interval: DurationLike = 60.0,
+        poll_interval: DurationLike = POLL_INTERVAL,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name in PARAMETERS}
         super().__init__(**kwargs, **own_retries({*kwargs, *kwargs.get("default_args", {})}))
-        self.stages = stages
-        self.soak = soak
-        self.segment = segment
-        self.guardrails = as_guardrails(guardrails)
-        self.check_every = check_every
-        self.preflight = preflight
-        self.window = window
-        self.rollback = rollback
-        self.on_drift = on_drift
-        self.hold_tag = hold_tag
-        self.hold_timeout = hold_timeout
-        self.on_hold_timeout = on_hold_timeout
-        self.sticky = sticky
-        self.decided = decided
-        self.catch_all = catch_all
-        self.if_changed_since = if_changed_since
-        self.record_path = record_path
-        self.enable = enable
-        self.poll_interval = interval("poll_interval", poll_interval)
-        self.deferrable = deferrable
-        self._flag: ManagedFlag | None = None
-        validate.switch("deferrable", deferrable)
-        arguments.check_literal("if_changed_since", if_changed_since, _if_changed_since)
-        arguments.check_literal("record_path", record_path, arguments.optional(folder_of))
-        check_planned(self)
+        set_parameters(self, plan, given)
+        arguments.check_literal("record_path", self.record_path, arguments.optional(folder_of))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -237,11 +225,11 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         return begun
 
     def plan(self) -> RolloutPlan:
-        """The plan, once the arguments are rendered.
+        """Return the plan, after the arguments are rendered.
 
         :raises InvalidInputError: names the argument that is wrong
         """
-        return planned(self)
+        return plan_of(self)
 
     def execute(self, context: Context) -> ChangeResultXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
@@ -257,8 +245,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
-                then = cast("IfChangedSince", _if_changed_since("if_changed_since", self.if_changed_since))
-                refuse_a_ramp(context, plan, flag, self.described(), then)
+                refuse_a_ramp(context, plan, flag, self.described(), cast("IfChangedSince", plan.if_changed_since))
             if not self.is_continuation:
                 memory = warn_of_what_keeps_users_out(flag, memory, self.log)
             outcome = self.reconcile(context, plan, flag, memory)

@@ -11,7 +11,7 @@ from airflow_provider_ampexp.guardrails._base import CheckContext, Guardrail
 from airflow_provider_ampexp.guardrails._run import preflight, run_checks
 from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._analysis import aggregate
-from airflow_provider_ampexp.rollout._plan import format_duration
+from airflow_provider_ampexp.rollout._duration import format_duration
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +46,7 @@ def ask_guardrails(
 def _tell_that_a_hold_began(plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, log: Logger) -> None:
     _, said = aggregate(memory.streaks)
     then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
-    limit = f" After {format_duration(plan.hold_timeout)} of this the rollout {then}." if plan.hold_timeout else ""
+    limit = f" After {format_duration(plan.hold_limit)} of this the rollout {then}." if plan.hold_limit else ""
     log.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", flag.seen.position, said, limit)
 
 

@@ -34,4 +34,4 @@ class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
     @property
     def is_continuation(self) -> bool:
         """Whether an earlier stage's task began the rollout."""
-        return self.percentage != self.plan().stages[0].percentage
+        return self.percentage != self.plan().all_stages[0].percentage

@@ -1,0 +1,22 @@
+"""One plan for several flags: a file says how a release goes, and the DAG says which flags it is for.
+
+A plan can be written in Python as well: `RolloutPlan(stages=[1, 10, 50, 100], soak="1d", rollback="previous")`. The
+operator, `staged_rollout` and the file take the same names with the same defaults.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.plans import load_plan
+
+# Seen from this file. A mistake in it is an import error of this DAG, with the line.
+PLAN = load_plan("rollouts/search-ranking.yaml")
+
+with DAG(
+    dag_id="one_plan", schedule=None, catchup=False, max_active_runs=1, doc_md=__doc__, tags=["amplitude", "rollout"]
+) as dag:
+    AmplitudeRampRolloutOperator.partial(task_id="ramp", plan=PLAN).expand(
+        flag_key=["search-ranking", "search-suggestions"]
+    )
