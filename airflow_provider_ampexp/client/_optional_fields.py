@@ -58,6 +58,15 @@ def is_archived(config: Mapping[str, Any]) -> bool:
     return bool(config.get("deleted"))
 
 
+def may_be_for_a_cohort(segment: Mapping[str, Any]) -> bool:
+    """Whether a target segment may be for a cohort: it shows no conditions, or one that is not on a property.
+
+    The service does not show a condition on a cohort, so such a segment may read like one for every user.
+    """
+    conditions = segment.get("conditions")
+    return not conditions or any(one.get("type") not in ("property", None) for one in conditions)
+
+
 _Kind = Callable[[Any], bool]
 
 

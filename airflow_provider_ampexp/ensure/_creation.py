@@ -9,9 +9,9 @@ from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
+from airflow_provider_ampexp.ensure._edit import bring_checked
 from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ArchivedError, ChangeNotVisibleError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._variants import IfExists, ensure_variant
 from airflow_provider_ampexp.ensure._weights import ensure_weights
@@ -87,7 +87,7 @@ def _take(
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, which its segments may weigh.
-        done.append(bring_keeping_others(client, target, existing, wanted))
+        done.append(bring_checked(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
         if fields.get("deployments"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client.types import EditFields
+from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import refuse_to_empty
+from airflow_provider_ampexp.ensure._segments import emptied_notes, refuse_to_empty
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -26,7 +27,17 @@ def ensure_fields(client: ManagementClient, target: FlagRef, wanted: EditFields)
     :raises OverwrittenError: when another changed the same list at the same moment; theirs was restored
     """
     checked = cast("EditFields", validate.flag_fields(wanted, patched=True))
-    config = target.read(client)
-    if "targetSegments" in differing(config, checked):
-        refuse_to_empty(config.get("key"), config.get("targetSegments") or [], checked["targetSegments"])
-    return bring_keeping_others(client, target, config, checked)
+    return bring_checked(client, target, target.read(client), checked)
+
+
+def bring_checked(client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields) -> ChangeResult:
+    """The same for a flag that was just read, and fields that were checked.
+
+    Refuse to empty a segment of a cohort, and warn of one that may have been one.
+    """
+    if "targetSegments" not in differing(config, wanted):
+        return bring_keeping_others(client, target, config, wanted)
+    segments = config.get("targetSegments") or []
+    refuse_to_empty(config.get("key"), segments, wanted["targetSegments"])
+    outcome = bring_keeping_others(client, target, config, wanted)
+    return replace(outcome, notes=(*outcome.notes, *emptied_notes(segments, wanted["targetSegments"])))

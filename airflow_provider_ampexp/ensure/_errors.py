@@ -27,6 +27,10 @@ class WrongStateError(EnsureError):
     """What is asked for does not fit what stands in Amplitude (no such segment, a variant too many)."""
 
 
+class SegmentLostError(WrongStateError):
+    """A target segment that was there is renamed, removed or doubled, so that it cannot be told which one is meant."""
+
+
 class ChangeNotVisibleError(EnsureError):
     """The service accepted a change and does not show it; most likely it waits for somebody's approval."""
 

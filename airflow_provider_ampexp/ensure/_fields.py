@@ -18,6 +18,7 @@ from airflow_provider_ampexp.ensure._errors import (
     UnconfirmedWriteError,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+from airflow_provider_ampexp.ensure._reached import enabled_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._sticky import sticky_notes
 
@@ -68,7 +69,7 @@ def apply_fields(
         raise _not_shown(client, target, wrong, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
-    notes = sticky_notes(config, wrong)
+    notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong))
     if unseen:
         notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.", *notes)
     return ChangeResult(

@@ -15,11 +15,12 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
-from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError
+from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, WrongStateError
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing, same_field, same_json
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 from airflow_provider_ampexp.ensure._result import ChangeResult
+from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -97,6 +98,7 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         had = cast("dict[str, Any]", config_of(theirs))[name]
         who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
         merged = _MERGED[name](read, sent, had)
+        _refuse_to_empty_theirs(target, name, sent, had if merged is None else merged, who)
         _write(client, target, config, name, had if merged is None else merged, who)
         if merged is None:
             raise ConflictError(
@@ -106,6 +108,24 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         notes.append(f"{who} changed {name} at the same moment. Both changes were kept.")
         read, sent = sent, merged
     return [*notes, f"Others kept changing {name}; check it in Amplitude."]
+
+
+def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any, who: str) -> None:
+    """Restore no segment of theirs that may be for a cohort: without its conditions it would capture every user.
+
+    A segment that this task itself sent without conditions is meant for everybody.
+    """
+    if name != "targetSegments":
+        return
+    empty = {one.get("name") for one in sent if not one.get("conditions")}
+    kept = [one for one in restored if one.get("name") not in empty]
+    try:
+        refuse_cohorts(target.key or target.id, kept)
+    except WrongStateError as error:
+        raise ConflictError(
+            f"{who} changed {name} of {target} while this task was changing it. Their change was overwritten and could "
+            f"NOT be restored: {error} Check {name} in Amplitude now."
+        ) from None
 
 
 def _write(client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, value: Any, who: str) -> None:

@@ -30,8 +30,8 @@ def ensure_percentage(
     :param percentage: 0 to 100, whole
     :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
         they were read, since the service replaces the whole list.
-    :param catch_all: the name of a segment that has no conditions on purpose. Any other without conditions, beside
-        segments with some, is taken for one whose cohort condition the API does not show.
+    :param catch_all: the name of a segment that has no conditions on purpose, be it ``segment`` itself. Any other that
+        shows none is taken for one whose cohort condition the API does not show, and is not sent back.
 
     Without ``segment`` it governs the users whom no target segment captured.
     """
@@ -83,7 +83,7 @@ def find_segment(config: FlagConfig, name: str) -> TargetSegment:
     segments = config.get("targetSegments") or []
     found = [one for one in segments if one.get("name") == name]
     if len(found) != 1:
-        known = ", ".join(repr(one.get("name")) for one in segments) or "none"
+        known = ", ".join(f"{one.get('name')!r} at {one.get('percentage')} %" for one in segments) or "none"
         raise WrongStateError(
             f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
             "Nothing was changed."

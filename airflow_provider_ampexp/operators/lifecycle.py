@@ -207,7 +207,9 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
-    """Switch a flag or experiment on (contract: *Edit*, ``enabled``). Who gets it, its percentages say.
+    """Switch a flag or experiment on (contract: *Edit*, ``enabled``).
+
+    Its percentages and those of its segments decide who gets it; the task logs them.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """

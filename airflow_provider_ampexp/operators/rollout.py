@@ -39,7 +39,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
     :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
         percentage of the users whom no target segment captured. Other segments are sent back as they were.
     :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
-        conditions of a segment for a cohort, so beside segments with conditions any other without is refused.
+        conditions of a segment for a cohort, so with ``segment`` any other that shows none is refused.
     :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 

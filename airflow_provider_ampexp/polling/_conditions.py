@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from airflow_provider_ampexp.client.types import FlagConfig, Json
-from airflow_provider_ampexp.ensure._errors import MissingFieldError
+from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
 
 _STICKY = (
@@ -80,8 +80,15 @@ class RolloutAtLeast:
 
     def judge(self, config: FlagConfig) -> ConditionResult:
         """An archived flag is out of the running."""
-        percentage = self._percentage(config)
         enabled = bool(_needed(config, "enabled"))
+        try:
+            percentage = self._percentage(config)
+        except WrongStateError as error:
+            users = "who gets it, the percentages of its segments say" if enabled else "it is disabled: nobody gets it"
+            why = str(error).removesuffix(" Nothing was changed.")
+            return ConditionResult(
+                "never", f"{why} It may have been renamed or removed; {users}", _seen(config, enabled=enabled)
+            )
         seen = _seen(config, percentage=percentage, enabled=enabled)
         now = f"{percentage} %" + (f" in segment {self.segment!r}" if self.segment is not None else "")
         if config.get("stickyBucketing") is True:

@@ -12,15 +12,23 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment, Version
-from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, MissingFieldError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import (
+    ConflictError,
+    EnsureError,
+    MissingFieldError,
+    SegmentLostError,
+    WrongStateError,
+)
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment, percentage_fields
+from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 from airflow_provider_ampexp.exceptions import patiently
 from airflow_provider_ampexp.operators._rollout.attempts import FailureNote
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import since
+from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_still_gets_it
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -126,12 +134,18 @@ class ManagedFlag:
         """
         versions = self._read_versions()
         config = config_of(versions[0]) if versions else FlagConfig()
-        while exposure_of(config, self.segment) is None or "tags" not in config:
+        while self._is_thin(config):
             newest, config = versions[:1], patiently(lambda: self.target.read(self.client))
             versions = self._read_versions()
             if versions[:1] == newest:  # else it may have been changed between the two
                 break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
+
+    def _is_thin(self, config: FlagConfig) -> bool:
+        """Whether a version leaves out what is needed. Before a flag is enabled, that is all that lets users in."""
+        position = exposure_of(config, self.segment)
+        needed = {"tags"} if position is None or position.enabled else {"tags", "targetSegments", "rolloutPercentage"}
+        return position is None or not needed <= config.keys()
 
     def set_stage(self, percentage: int) -> Exposure:
         """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
@@ -216,7 +230,13 @@ class ManagedFlag:
         who, had = actor_name(theirs.get("createdBy")), exposure_of(config, self.segment)
         if not lost.moved:
             # They left alone what is ramped: their other segments come back, and the stage stands.
-            wanted = percentage_fields(config, percentage, self.segment, self.catch_all)
+            try:
+                wanted = self._fields_to_put_back(config, percentage)
+            except EnsureError as error:
+                raise ConflictError(
+                    f"{who} edited the segments of {self.target} at the very moment of the raise to {percentage} %. "
+                    f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
+                ) from None
             self._bring_to(wanted)
             self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
             return wanted
@@ -237,8 +257,14 @@ class ManagedFlag:
     def _fields_of(self, config: FlagConfig) -> EditFields:
         """What to write for the flag to stand as in this configuration."""
         position = exposure_of(config, self.segment)
-        fields = percentage_fields(config, position.percentage, self.segment, self.catch_all) if position else {}
+        fields = self._fields_to_put_back(config, position.percentage) if position else {}
         return {**fields, "enabled": bool(config.get("enabled"))}
+
+    def _fields_to_put_back(self, config: FlagConfig, percentage: float) -> EditFields:
+        """What a person had written, with this percentage: it is sent whatever the percentage was."""
+        if self.segment is not None:
+            refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=self.catch_all)
+        return percentage_fields(config, percentage, self.segment, self.catch_all)
 
     def _fields(self, percentage: float) -> EditFields:
         return percentage_fields(self.config, percentage, self.segment, self.catch_all)
@@ -263,7 +289,7 @@ class ManagedFlag:
         self.config = cast("FlagConfig", {**config, "id": self.id})
         self._versions = versions
         tags = tags_of(config) or ()
-        position = self._position(config)
+        position = self._position(config, versions)
         history = read_history(versions, self.segment, position)
         self.seen = FlagSnapshot(position, archived, history, tags, Audience.of(config, self.segment))
 
@@ -271,9 +297,17 @@ class ManagedFlag:
         versions = patiently(lambda: self.target.endpoints(self.client).versions(self.id))
         return sorted(versions, key=_number, reverse=True)
 
-    def _position(self, config: FlagConfig) -> Exposure:
+    def _position(self, config: FlagConfig, versions: list[Version]) -> Exposure:
         if self.segment is not None:
-            find_segment(config, self.segment)
+            try:
+                find_segment(config, self.segment)
+            except WrongStateError:
+                if (changed := what_became_of(self.segment, versions)) is None:
+                    raise
+                raise SegmentLostError(
+                    f"The rollout has stopped: {changed}. {who_still_gets_it(config)} Nothing was written. Restore "
+                    "the segment in Amplitude, or name the present one as segment=, then clear the task."
+                ) from None
         position = exposure_of(config, self.segment)
         if position is None:
             raise MissingFieldError(

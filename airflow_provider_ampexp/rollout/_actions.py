@@ -89,6 +89,8 @@ class Abort:
         "held",
         "sticky",
         "decided",
+        "others",
+        "cohort",
     ]
     why: str
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_ampexp.client._optional_fields import without_odd_fields
+from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort, without_odd_fields
 from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment
 
 _STICKY = "stickyBucketing"
@@ -72,20 +72,35 @@ class Audience:
         """A short text for each field that is shown, to tell later whether the field has changed."""
         return {name: _digest(_FIELDS[name].plain(value, self.segment)) for name, value in self.shown.items()}
 
-    def ways_in(self) -> list[str]:
-        """Name the ways, besides the percentage that is ramped, in which users of an enabled flag get the feature."""
-        found = ["sticky bucketing, which keeps the users who got it before"] if self.is_sticky else []
+    def ways_in(self, catch_all: str | None = None) -> list[str]:
+        """Name the ways, besides the percentage that is ramped, in which users of an enabled flag get the feature.
+
+        :param catch_all: the segment that has no conditions on purpose. Any other that shows none may be for a cohort.
+        """
+        kept = ["sticky bucketing, which keeps the users who got it before"] if self.is_sticky else []
+        return [*kept, *self.others(catch_all)]
+
+    def others(self, catch_all: str | None = None) -> list[str]:
+        """The same for the percentages alone: of other segments, and of all other users."""
+        found = []
         for segment in _segments(self.shown.get("targetSegments")):
-            captures_all = _captures_all(segment)
             share = _share(segment.get("percentage"))
             if segment.get("name") != self.segment and share:
-                everybody = ", which has no conditions and captures everybody" if captures_all else ""
+                everybody = ", which shows no conditions and may capture everybody" if _captures_all(segment) else ""
                 found.append(f"segment {segment.get('name')!r} at {share:g} %{everybody}")
-            if captures_all:
+            if _captures_all(segment) and segment.get("name") == catch_all:
                 return found  # nobody reaches what comes after it
         if others := _share(self.shown.get("rolloutPercentage")):
             found.append(f"the percentage of all other users, {others:g} %")
         return found
+
+    def hidden_segments(self, catch_all: str | None) -> list[str]:
+        """Name the target segments that may be for a cohort, so that they cannot be sent back as they were read."""
+        return [
+            repr(one.get("name"))
+            for one in _segments(self.shown.get("targetSegments"))
+            if may_be_for_a_cohort(one) and (one.get("conditions") or one.get("name") != catch_all)
+        ]
 
 
 def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

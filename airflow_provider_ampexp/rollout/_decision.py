@@ -227,6 +227,29 @@ def _abort_when_decided_against(view: Evaluation) -> Action | None:
     return Abort("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
 
 
+def _stop_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
+    """The service replaces the whole list of segments at each write."""
+    if view.plan.segment is None or not (hidden := view.seen.audience.hidden_segments(view.plan.catch_all)):
+        return None
+    return Abort(
+        "cohort",
+        f"segment {', '.join(hidden)} may be for a cohort. The Management API does not show such a condition, and "
+        "without it the segment would capture every user. If it has none on purpose, set catch_all= to its name",
+    )
+
+
+def _stop_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
+    """The first stage enables a disabled flag, and with it all its other percentages."""
+    others = view.seen.audience.others(view.plan.catch_all)
+    if view.seen.position.enabled or not others:
+        return None
+    return Abort(
+        "others",
+        "the flag is disabled, and enabling it for the first stage would also give it to users besides those of this "
+        f"rollout: {', and '.join(others)}. Set those percentages to 0, or enable the flag first if they are to get it",
+    )
+
+
 def _abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
     """Where stages are tasks of their own, none of them sets a stage over the head of another one."""
     before = view.stage_before
@@ -333,9 +356,11 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
     _check_first,
     _done_when_beyond_the_last_stage,
     _abort_when_decided_against,
+    _stop_when_segments_cannot_be_sent_back,
+    _abort_when_predecessor_not_set,
+    _stop_when_enabling_lets_others_in,
     _switch_off_sticky_bucketing,
     _abort_when_sticky,
-    _abort_when_predecessor_not_set,
     _check_when_due,
     _end_when_hold_timed_out,
     _wait_while_soaking,

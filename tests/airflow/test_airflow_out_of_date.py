@@ -148,7 +148,12 @@ def test_what_follows_is_said_by_the_task(
 def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
     run: Runner, emulator: Emulator, dag_id: str, late: Late
 ) -> None:
-    beta = {"name": "Beta", "conditions": [], "percentage": 5, "rolloutWeights": {"on": 1}}
+    beta = {
+        "name": "Beta",
+        "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+        "percentage": 5,
+        "rolloutWeights": {"on": 1},
+    }
     flag_id = flag(emulator, enabled=True, targetSegments=[beta], rolloutWeights={"on": 1})
     emulator.edit("flags", flag_id, by="Maria", enabled=False)
     emulator.edit("flags", flag_id, by="Maria", targetSegments=[{**beta, "percentage": 80}], tags=["a"])

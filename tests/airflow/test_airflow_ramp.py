@@ -193,7 +193,7 @@ def segments(beta: int) -> list[dict[str, Any]]:
 def test_a_segment_is_ramped_and_all_others_are_sent_back_as_they_were(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    flag_id = flag(emulator, rolloutPercentage=7, targetSegments=segments(0))
+    flag_id = flag(emulator, enabled=True, rolloutPercentage=7, targetSegments=segments(0))
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", segment="Beta", catch_all="Rest", **PLAN)
     ran = run(dag)
@@ -201,7 +201,7 @@ def test_a_segment_is_ramped_and_all_others_are_sent_back_as_they_were(
     assert ran.succeeded
     configs = [one["flagConfig"] for one in reversed(emulator.versions("flags", flag_id))]
     assert [one["targetSegments"] for one in configs] == [segments(one) for one in (0, 1, 25, 100)]
-    assert [(one["enabled"], one["rolloutPercentage"]) for one in configs] == [(False, 7)] + [(True, 7)] * 3
+    assert [(one["enabled"], one["rolloutPercentage"]) for one in configs] == [(True, 7)] * 4
     assert [ran.xcom("ramp")[name] for name in ("before", "after")] == [0, 100]
 
 

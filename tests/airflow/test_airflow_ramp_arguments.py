@@ -163,7 +163,12 @@ def test_a_param_that_renders_to_nothing_is_refused_by_name(
     run: Runner, emulator: Emulator, dag_id: str, native: bool
 ) -> None:
     """As text it is "None", and natively None, which must never mean "not given": a ramp of all users."""
-    beta = {"name": "Beta", "conditions": [], "percentage": 0, "rolloutWeights": {"on": 1}}
+    beta = {
+        "name": "Beta",
+        "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+        "percentage": 0,
+        "rolloutWeights": {"on": 1},
+    }
     flag_id = flag(emulator, targetSegments=[beta])
     emulator.clear_requests()
     wrong: dict[str, Callable[[str], Any]] = {

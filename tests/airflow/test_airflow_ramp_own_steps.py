@@ -61,7 +61,11 @@ def test_a_change_by_another_task_with_the_same_key_stops_the_ramp_and_is_named(
 def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    rest: dict[str, Any] = {"conditions": [], "rolloutWeights": {"on": 1}, "bucketingKey": "amplitude_id"}
+    rest: dict[str, Any] = {
+        "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+        "rolloutWeights": {"on": 1},
+        "bucketingKey": "amplitude_id",
+    }
     segment = {"name": "Beta", "percentage": 0, **rest}
     flag_id = flag(emulator, targetSegments=[segment], enabled=True)
     with DAG(dag_id) as dag:

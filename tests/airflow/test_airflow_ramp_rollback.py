@@ -118,7 +118,11 @@ def test_who_lowers_it_further_at_that_moment_has_the_last_word(
 
 def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
     def segments(beta: int) -> list[dict[str, Any]]:
-        same = {"conditions": [], "rolloutWeights": {"on": 1}, "bucketingKey": "user_id"}
+        same = {
+            "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+            "rolloutWeights": {"on": 1},
+            "bucketingKey": "user_id",
+        }
         return [{"name": "Staff", "percentage": 100, **same}, {"name": "Beta", "percentage": beta, **same}]
 
     def create(key: str) -> str:

@@ -16,7 +16,7 @@ from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 SEGMENT: dict[str, Any] = {
     "name": "Beta",
-    "conditions": [],
+    "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
     "percentage": 50,
     "rolloutWeights": {"control": 1},
     "bucketingKey": "user_id",

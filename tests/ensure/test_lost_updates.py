@@ -190,3 +190,29 @@ A, B, C = ({"name": name, "percentage": 1} for name in "ABC")
 )
 def test_segments_are_merged(ours: list[Any], theirs: list[Any], merged: list[Any] | None) -> None:
     assert merged_segments([A, B], ours, theirs) == merged
+
+
+def test_a_segment_that_another_adds_without_conditions_is_not_restored_as_one_for_everybody(
+    emulator: Emulator,
+) -> None:
+    """It may be for a cohort, whose condition the history does not show."""
+    cohorts = {**SEGMENTS[0], "name": "Cohort", "conditions": []}
+    theirs = marias(targetSegments=[cohorts, *SEGMENTS])
+    with pytest.raises(ConflictError, match=r"Maria.*could NOT be restored.*'Cohort' may be for a cohort"):
+        at_the_same_moment(emulator, beta_to_50, theirs)
+    assert [(one["name"], one["percentage"]) for one in flag(emulator)["targetSegments"]] == [
+        ("Beta", 50),
+        ("Staff", 100),
+    ]
+
+
+def test_a_catch_all_of_this_task_stands_when_anothers_change_is_restored(emulator: Emulator) -> None:
+    """What this task itself sends without conditions is meant for every user."""
+    ours: Any = [*SEGMENTS, {**SEGMENTS[0], "name": "Rest", "conditions": [], "percentage": 20}]
+    outcome = at_the_same_moment(
+        emulator,
+        lambda client: ensure_fields(client, TARGET, {"targetSegments": ours}),
+        marias(targetSegments=changed("Staff", percentage=0)),
+    )
+    assert any("Both changes were kept" in note for note in outcome.notes)
+    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [5, 0, 20]

@@ -49,7 +49,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
         "segment that is not there",
         lambda client, target: ensure_percentage(client, target, 5, segment="Alpha"),
         WrongStateError,
-        r"{key}.*no target segments named 'Alpha'.*'Beta', 'Staff'.*Nothing was changed",
+        r"{key}.*no target segments named 'Alpha'.*'Beta' at 5 %, 'Staff' at 100 %.*Nothing was changed",
     ),
     (
         "weight of a variant that is not there",

@@ -9,9 +9,16 @@ import pytest
 
 from airflow_provider_ampexp.client import InvalidInputError, ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import ChangeResult, WrongStateError, ensure_fields, ensure_percentage
+from airflow_provider_ampexp.ensure import (
+    ChangeResult,
+    WrongStateError,
+    ensure_created,
+    ensure_fields,
+    ensure_percentage,
+    ensure_weights,
+)
 
-from .world import IDS, by_id
+from .world import IDS, PROJECT, by_id
 
 ON_BETA = [{"type": "property", "prop": "gp:beta", "op": "set contains", "values": ["true"]}]
 ON_A_COHORT = [{"type": "cohort", "prop": "userdata_cohort", "op": "set contains", "values": ["abc123"]}]
@@ -23,7 +30,9 @@ def segment(name: str, percentage: float = 5, conditions: list[dict[str, Any]] =
 
 def seed(emulator: Emulator, segments: list[dict[str, Any]], *, hidden: bool = False) -> None:
     emulator.settings(hide_cohorts=hidden)
-    emulator.load({"flags": [{"id": IDS["flags"], "key": "checkout", "targetSegments": segments}]})
+    emulator.load(
+        {"flags": [{"id": IDS["flags"], "key": "checkout", "targetSegments": segments, "variants": [{"key": "on"}]}]}
+    )
 
 
 def stored(emulator: Emulator) -> list[dict[str, Any]]:
@@ -72,9 +81,60 @@ def test_a_segment_without_conditions_is_sent_back_when_it_is_named_as_the_catch
     assert [one["percentage"] for one in stored(emulator)] == [50, 20]
 
 
-def test_a_flag_whose_segments_all_show_no_conditions_is_changed(emulator: Emulator, client: ManagementClient):
+def weigh_beta(client: ManagementClient, catch_all: str | None = None) -> ChangeResult:
+    return ensure_weights(client, by_id("flags"), {"on": 2}, segment="Beta", catch_all=catch_all)
+
+
+def test_the_only_segment_is_not_turned_from_a_cohorts_into_everybodys(emulator: Emulator, client: ManagementClient):
+    segments = [segment("Beta", 5, ON_A_COHORT)]
+    seed(emulator, segments, hidden=True)
+    for change in (beta_to_50, weigh_beta):
+        with pytest.raises(WrongStateError, match=r"'Beta' may be for a cohort.*Nothing was changed.*`catch_all`"):
+            change(client)
+    with pytest.raises(WrongStateError, match="'Beta' may be for a cohort"):
+        ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Rest")
+    assert stored(emulator) == segments
+
+
+def test_the_only_segment_is_changed_when_it_is_named_as_the_catch_all(emulator: Emulator, client: ManagementClient):
     seed(emulator, [segment("Beta", 5, [])])
-    assert beta_to_50(client).changed
+    assert ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Beta").changed
+    assert weigh_beta(client, "Beta").changed
+    assert [(one["percentage"], one["rolloutWeights"]) for one in stored(emulator)] == [(50, {"on": 2})]
+
+
+def test_a_condition_on_a_cohort_that_shows_is_not_sent_back_as_a_catch_all(
+    emulator: Emulator, client: ManagementClient
+):
+    seed(emulator, [segment("Beta", 5, ON_A_COHORT)])
+    with pytest.raises(WrongStateError, match="'Beta' may be for a cohort"):
+        ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Beta")
+
+
+@pytest.mark.parametrize("way", ["edit", "create"])
+def test_who_replaces_the_only_segment_without_its_conditions_is_warned(
+    emulator: Emulator, client: ManagementClient, way: str
+):
+    seed(emulator, [segment("Cohort", 30, ON_A_COHORT)], hidden=True)
+    given: Any = [segment("Cohort", 40, [])]
+    if way == "edit":
+        outcome = ensure_fields(client, by_id("flags"), {"targetSegments": given})
+    else:
+        fields: Any = {"key": "checkout", "projectId": PROJECT, "targetSegments": given}
+        outcome = ensure_created(client, "flags", fields, if_exists="update")
+    assert outcome.changed
+    (note,) = outcome.notes
+    assert "Segment 'Cohort' was written without conditions and captures every user" in note
+
+
+def test_an_existing_flags_cohort_is_not_emptied_by_its_creation_either(emulator: Emulator, client: ManagementClient):
+    segments = [segment("Cohort", 30, ON_A_COHORT), segment("Beta")]
+    seed(emulator, segments, hidden=True)
+    given: Any = [segment("Cohort", 30, []), segment("Beta", 50)]
+    fields: Any = {"key": "checkout", "projectId": PROJECT, "targetSegments": given}
+    with pytest.raises(WrongStateError, match="'Cohort' may be for a cohort"):
+        ensure_created(client, "flags", fields, if_exists="update")
+    assert stored(emulator) == segments
 
 
 def replaces_with(*segments: dict[str, Any]) -> Callable[[ManagementClient], ChangeResult]:

@@ -18,6 +18,13 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.plans._cli import main
 
 GOOD = "flag: new-checkout\nstages: [1, 25, 100]\nsoak: 12h\n"
+BETA = {
+    "name": "Beta",
+    "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+    "percentage": 0,
+    "rolloutWeights": {"on": 1},
+    "bucketingKey": "user_id",
+}
 DEFAULT = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
 
 Command = Callable[..., tuple[int, str, str]]
@@ -183,7 +190,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
 
 
 def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator: Emulator) -> None:
-    segment = {"name": "Beta", "percentage": 1, "conditions": [], "rolloutWeights": {}}
+    segment = {**BETA, "percentage": 1, "rolloutWeights": {}}
     amplitude_emulator.create_experiment("search", enabled=True, rolloutPercentage=50, targetSegments=[segment])
     write("checkout.yaml", "experiment: search\nsegment: Beta\nstages: [1, 25]\nsoak: 1d\n")
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
@@ -334,3 +341,29 @@ def test_a_connection_of_airflows_database_is_found(
         with create_session() as session:
             session.query(Connection).where(Connection.conn_id == "stored").delete()
     assert (code, "stands at 0 %" in out) == (0, True), out
+
+
+def test_plan_says_that_others_would_get_it_with_the_first_stage(
+    command: Command, amplitude_emulator: Emulator
+) -> None:
+    amplitude_emulator.create_flag(
+        "new-checkout", variants=[{"key": "on"}], rolloutPercentage=100, targetSegments=[BETA]
+    )
+    write("checkout.yaml", f"{GOOD}segment: Beta\n")
+    code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
+    assert code == 0
+    assert "next: it would stop and write nothing: the flag is disabled, and enabling it" in out
+    assert "the percentage of all other users, 100 %" in out
+
+
+def test_plan_says_that_a_segment_may_be_for_a_cohort(command: Command, amplitude_emulator: Emulator) -> None:
+    everybody = {**BETA, "conditions": []}
+    amplitude_emulator.create_flag(
+        "new-checkout", variants=[{"key": "on"}], rolloutPercentage=0, targetSegments=[everybody]
+    )
+    write("checkout.yaml", f"{GOOD}segment: Beta\n")
+    said = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))[1]
+    assert "it would stop and write nothing: segment 'Beta' may be for a cohort" in said
+    write("checkout.yaml", f"{GOOD}segment: Beta\ncatch_all: Beta\n")
+    said = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))[1]
+    assert "next: it would be set from 0 % (disabled) to 1 % and enabled now" in said

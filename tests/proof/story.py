@@ -104,7 +104,7 @@ class Story:
     start: tuple[float, bool] = (0, False)
     is_experiment: bool = False
     starts_sticky: bool = False
-    others: float = 30
+    others: float = 0
     faults: Mapping[Point, Fault] = field(default_factory=dict)
     outages: tuple[tuple[float, float, Fault], ...] = ()
     edits: tuple[tuple[float, Edit], ...] = ()

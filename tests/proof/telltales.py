@@ -6,6 +6,7 @@ from airflow_provider_ampexp.rollout import ChangeWindow
 from tests.proof.story import Crash, Edit, Fault, Story
 
 _HOUR = 3600.0
+_FREE = [{"type": "property", "prop": "plan", "op": "is", "values": ["free"]}]
 _TWO_STAGES = ((1, _HOUR), (5, 0.0))
 
 # For each invariant one that does not hold if its rule is broken.
@@ -36,11 +37,11 @@ TELLTALES: dict[str, Story] = {
     ),
     "nothing_is_raised_while_held": Story(edits=((_HOUR / 2, Edit({"tags": ["rollout-hold"]})),)),
     "nothing_is_raised_for_another_audience": Story(
-        segment="Beta", edits=((_HOUR / 2, Edit({"conditions": []}, "Beta")),)
+        segment="Beta", edits=((_HOUR / 2, Edit({"conditions": _FREE}, "Beta")),)
     ),
     "nothing_is_raised_that_cannot_be_lowered": Story(is_experiment=True, starts_sticky=True),
     "confirmed_is_said_of_what_nobody_gets_otherwise": Story(
-        segment="Beta", start=(0, True), verdicts=((0.0, "fail"),)
+        segment="Beta", start=(0, True), others=30, verdicts=((0.0, "fail"),)
     ),
     "nothing_else_is_changed": Story(segment="Beta"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,10 +143,11 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
         ({**with_segments(BETA), "rolloutPercentage": 40}, ["the percentage of all other users, 40 %"]),
         (
             {**with_segments(everybody, BETA), "rolloutPercentage": 40},
-            ["segment 'All' at 100 %, which has no conditions and captures everybody"],
+            [
+                "segment 'All' at 100 %, which shows no conditions and may capture everybody",
+                "the percentage of all other users, 40 %",
+            ],
         ),
-        # Beta captures everybody, so that the percentage of all others is nobody's
-        ({**with_segments({**BETA, "conditions": []}), "rolloutPercentage": 40}, []),
         (
             {**with_segments(BETA), "stickyBucketing": True},
             ["sticky bucketing, which keeps the users who got it before"],
@@ -153,6 +155,13 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
     ]
     for config, ways in cases:
         assert Audience.of(config, "Beta").ways_in() == ways  # type: ignore[arg-type]
+
+
+def test_nobody_reaches_what_comes_after_a_segment_that_captures_everybody_on_purpose() -> None:
+    config: Any = {**with_segments({**BETA, "conditions": []}), "rolloutPercentage": 40}
+    assert Audience.of(config, "Beta").ways_in("Beta") == []
+    # It may be for a cohort; then all other users get the feature at 40 %.
+    assert Audience.of(config, "Beta").ways_in() == ["the percentage of all other users, 40 %"]
 
 
 # what a rollout decides
@@ -196,9 +205,10 @@ def test_a_change_that_is_back_by_the_next_look_is_a_change_too() -> None:
 
 
 def test_adopted_it_goes_on_with_the_new_audience() -> None:
-    memory = RolloutState().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
+    adopts = replace(ADOPTS, catch_all="Beta")
+    memory = RolloutState().looked(adopts, seen(("Airflow", CONFIG)), at(1))
     now = seen(("Airflow", CONFIG), ("Maria", OPEN))
-    assert isinstance(decide(ADOPTS, now, memory, at(2.5)), SetStage)
+    assert isinstance(decide(adopts, now, memory, at(2.5)), SetStage)
 
 
 def test_a_change_right_before_our_own_write_is_seen_at_the_next_look() -> None:

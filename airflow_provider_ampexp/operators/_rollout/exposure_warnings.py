@@ -1,4 +1,4 @@
-"""What keeps a rollout from reaching users, told at its start: in the log and in the record."""
+"""Whom a rollout does not reach, and who has the feature besides it: told at its start, in log and record."""
 
 from __future__ import annotations
 
@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout import RolloutState
 
 
-def warn_of_what_keeps_users_out(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
-    """Log each reason, and remember it for the record: 1 request for each flag that this one depends on."""
+def warn_of_reach(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
+    """Log what keeps users out, and through what others have the feature already; remember both for the record.
+
+    1 request for each flag that this one depends on.
+    """
+    key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
-        log.warning("Users may not get %s: %s", flag.config.get("key") or flag.id, why)
+        log.warning("Users may not get %s: %s", key, why)
+        memory = memory.recorded("warning", flag.now, {"why": why})
+    others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
+    if others:
+        why = f"users besides those of this rollout get it already, through {', and '.join(others)}"
+        log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
         memory = memory.recorded("warning", flag.now, {"why": why})
     return memory
 

@@ -70,7 +70,7 @@ def confirmed(flag: ManagedFlag) -> str:
 
 def who_gets_it(flag: ManagedFlag) -> RecordLine:
     """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
-    ways = flag.seen.audience.ways_in() if flag.seen.position.enabled else []
+    ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}
 
 

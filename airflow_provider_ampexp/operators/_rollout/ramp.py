@@ -23,7 +23,7 @@ from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
-from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_what_keeps_users_out
+from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
 from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
 from airflow_provider_ampexp.operators._rollout.plan_arguments import plan_of, set_parameters
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
+    from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
@@ -129,7 +130,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
         (templated)
     :param catch_all: the target segment that has no conditions on purpose. The API shows no conditions of a segment for
-        a cohort, so a ramp of a segment is refused beside any other segment without conditions. (templated)
+        a cohort, so a ramp of a segment is refused if any other shows none, be it the ramped one. (templated)
     :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
         happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
     :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold the rollout at a
@@ -139,7 +140,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         takes it to ``rollback`` (templated)
     :param record_path: a folder such as ``"s3://conn_id@bucket/rollouts"`` or ``"file:///var/rollouts"``. Each task
         writes its record there, too, as a file of JSON lines; ``None`` for XCom only (templated)
-    :param enable: enable a disabled flag together with the first stage
+    :param enable: enable a disabled flag together with the first stage. If others would get it by that (other segments,
+        all other users), the rollout is refused.
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
         ``"1m"``
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
@@ -240,14 +242,14 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             target = self.target(self.project_of(hook))
             if not has_begun:
                 arguments.optional(folder_of)("record_path", self.record_path)
-            flag = self._flag = ManagedFlag.find(hook.client, target, plan.segment, plan.catch_all)
+            flag = self._flag = self.first_look(context, plan, hook.client, target)
             flag.record_file = RecordFile.of(context, self.record_path, flag)
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
                 refuse_a_ramp(context, plan, flag, self.described(), cast("IfChangedSince", plan.if_changed_since))
             if not self.is_continuation:
-                memory = warn_of_what_keeps_users_out(flag, memory, self.log)
+                memory = warn_of_reach(flag, memory, self.log)
             outcome = self.reconcile(context, plan, flag, memory)
             emit_asset_events(self, context, hook, flag.target.kind, outcome)
             return outcome
@@ -260,6 +262,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         """Say what users still get. Airflow calls this when the task is ended from outside."""
         if self._flag is not None and self._flag.said_if_interrupted:
             self.log.error("%s (ended from outside)", self._flag.said_if_interrupted)
+
+    def first_look(self, context: Context, plan: RolloutPlan, client: ManagementClient, target: FlagRef) -> ManagedFlag:
+        """Find the flag, and see where it stands."""
+        return ManagedFlag.find(client, target, plan.segment, plan.catch_all)
 
     def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
         """What an attempt knows before its first look."""
@@ -319,7 +325,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                     hook.client, FlagRef(watched.kind, id=watched.id), plan.segment, plan.catch_all
                 )
                 flag.known_clock_error = watched.local_clock_error
-                flag.look(archived=bool(said.get("archived")))
+                with record_on_error(context, flag, self.remembered(memory, said, flag.now)):
+                    flag.look(archived=bool(said.get("archived")))
             else:  # another version of this provider left it
                 flag = self._flag = ManagedFlag.find(
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
@@ -432,7 +439,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             self.defer_until(context, watch, memory, timedelta(seconds=watch.seconds_left(flag.client)) + _LOST_AFTER)
         while (event := patiently(lambda: watch.look(flag.client))) is None:
             time.sleep(max(0.2, min(self.poll_interval, watch.seconds_left(flag.client))))
-        flag.look(archived=event["archived"])
+        with record_on_error(context, flag, memory):
+            flag.look(archived=event["archived"])
         return memory.with_listed(event.get("audience"))
 
     def defer_until(self, context: Context, watch: SoakCondition, memory: RolloutState, lasts: timedelta) -> NoReturn:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_ampexp.ensure import ChangeResultXCom
+from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
+from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
@@ -22,6 +23,8 @@ from airflow_provider_ampexp.rollout._teardown import decide_teardown
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    from airflow_provider_ampexp.client import ManagementClient
 
 _FAILED = ("failed", "upstream_failed")
 
@@ -39,6 +42,18 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
     """
 
     ui_color = "#f8d7d0"
+
+    def first_look(self, context: Context, plan: RolloutPlan, client: ManagementClient, target: FlagRef) -> ManagedFlag:
+        """Find the flag. A segment that is lost cannot be lowered, which a person has to know if a stage failed."""
+        try:
+            return super().first_look(context, plan, client, target)
+        except SegmentLostError as error:
+            if failed := self._failed_tasks(context):
+                raise AirflowFailException(
+                    f"ROLLBACK NOT CONFIRMED. The rollout of {self.described()} has failed ({', '.join(failed)}), and "
+                    f"the segment cannot be lowered: {error} Look at the flag in Amplitude now."
+                ) from None
+            raise AirflowSkipException(f"Nothing failed, and nothing is taken back. {error}") from None
 
     def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
         """Everything since the run began counts."""
