@@ -19,6 +19,7 @@ MAX_INCLUSIONS = 2000
 _OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
 # What a template renders to where a Param or an XCom is missing.
 _MISSING = ("None", "null", "undefined")
+_LONGEST_SECONDS = 3650 * 86400.0
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
@@ -69,9 +70,7 @@ def base_url_problem(value: object) -> str | None:
 
 def region(value: object) -> str:
     """A region's address."""
-    if not isinstance(value, str) or value not in REGIONS:
-        raise InvalidInputError("region", f"{value!r} is unknown; it is one of {', '.join(map(repr, REGIONS))}")
-    return REGIONS[value]
+    return REGIONS[choice("region", value, tuple(REGIONS))]
 
 
 def _address(value: object) -> SplitResult | None:
@@ -97,15 +96,15 @@ def is_loopback(host: str) -> bool:
 
 def seconds(field: str, value: object) -> float:
     """A length of time in seconds, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InvalidInputError(field, f"{value!r} is not a number of seconds, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
+        raise InvalidInputError(field, f"{value!r} is not a number of seconds, 0 or more, and 10 years at most")
     return float(value)
 
 
 def timeout(field: str, value: object) -> float:
     """A length of time in seconds, more than 0."""
     if seconds(field, value) == 0:
-        raise InvalidInputError(field, "0 seconds would let no call come about")
+        raise InvalidInputError(field, "must be greater than 0")
     return seconds(field, value)
 
 

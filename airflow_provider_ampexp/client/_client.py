@@ -46,7 +46,7 @@ class ManagementClient:
         session: requests.Session | None = None,
     ) -> None:
         bearer, problem = BearerKey(api_key), validate.key_problem(api_key)
-        address, wrong = base_url or None, validate.base_url_problem(base_url) if base_url else None
+        address, wrong = base_url, None if base_url is None else validate.base_url_problem(base_url)
         # A traceback may show local variables: it must find neither the key nor a password that stands in an address.
         del api_key, base_url
         if problem is not None:

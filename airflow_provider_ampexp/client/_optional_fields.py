@@ -7,7 +7,7 @@ further on has to ask of what kind a value is. Fields that this provider does no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from airflow_provider_ampexp.client.types import Deployment, FlagConfig, TargetSegment, VariantFields
@@ -51,6 +51,11 @@ def tags_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The tags; ``None`` when the service does not show them."""
     tags: Any = config.get("tags")
     return tuple(str(tag) for tag in tags) if _OF_FLAG["tags"](tags) else None
+
+
+def has_tag(tags: Iterable[str], tag: str) -> bool:
+    """Whether a tag is among these. A person who types it in Amplitude may spell it with capitals or spaces."""
+    return tag.strip().casefold() in {each.strip().casefold() for each in tags}
 
 
 def is_archived(config: Mapping[str, Any]) -> bool:

@@ -91,6 +91,13 @@ class ApiResponse:
         return UnexpectedResponseError(self.method, self.path, f"{problem}: {self.body[:200]!r}", self.status)
 
 
+def avoid_proxies(session: requests.Session) -> None:
+    """Make a session for this very machine: no proxy is the way to it, and a proxy would see the key."""
+    session.trust_env = False
+    # This drops the CA bundle of the environment, too, which a loopback address with https needs.
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+
 class Transport:
     """Sends calls over one kept-alive session.
 
@@ -108,10 +115,7 @@ class Transport:
         self._owns_session = session is None
         self._is_loopback = validate.is_loopback(urlsplit(base_url).hostname or "")
         if session is None and self._is_loopback:
-            # A proxy of the environment is never the way to this very machine, and would see the key.
-            self._session.trust_env = False
-            # This drops the CA bundle of the environment, too, which a loopback address with https needs.
-            self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+            avoid_proxies(self._session)
         self.clock = ServiceClock(base_url)
         self._late_until = 0.0
         self.before_write: Callable[[], None] | None = None

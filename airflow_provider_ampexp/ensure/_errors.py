@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from airflow_provider_ampexp._validate import nearest
+
 
 class EnsureError(Exception):
     """The flag is not as it should be. The message says what is now so in Amplitude, and what to do."""
@@ -29,6 +33,14 @@ class WrongStateError(EnsureError):
 
 class SegmentLostError(WrongStateError):
     """A target segment that was there is renamed, removed or doubled, so that it cannot be told which one is meant."""
+
+
+def no_such_variant(target: object, variant: str, variants: Iterable[str]) -> WrongStateError:
+    """Return the error for a variant that the flag or experiment does not have."""
+    known = sorted(variants)
+    has = f"Its variants are {', '.join(map(repr, known))}." if known else "It has no variant."
+    meant = nearest(variant, known) or "."
+    return WrongStateError(f"{target} has no variant {variant!r}{meant} {has} Nothing was changed.")
 
 
 class ChangeNotVisibleError(EnsureError):

@@ -28,7 +28,12 @@ from airflow_provider_ampexp.client._errors import (
     UnsupportedError,
 )
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
-from airflow_provider_ampexp.ensure._errors import ChangeNotVisibleError, UnconfirmedWriteError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import (
+    ChangeNotVisibleError,
+    UnconfirmedWriteError,
+    WrongStateError,
+    no_such_variant,
+)
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone
 from airflow_provider_ampexp.ensure._result import ChangeResult
@@ -128,7 +133,11 @@ class InclusionList:
             return self._endpoints.inclusions(self._identity.id, self._variant)
         except NotFoundError:
             pass
-        raise WrongStateError(f"There is no {self._target}, or it has no variant {self._variant!r}.")
+        try:
+            variants = [variant["key"] for variant in self._endpoints.variants(self._identity.id)]
+        except NotFoundError:
+            raise WrongStateError(f"There is no {self._target}. Nothing was changed.") from None
+        raise no_such_variant(self._target, self._variant, variants)
 
     def _is_so(self, now: list[str]) -> bool:
         return not self._places_to_clear(now) and not self._missing(now)

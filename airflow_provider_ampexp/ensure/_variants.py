@@ -9,7 +9,12 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
-from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ChangeNotVisibleError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import (
+    AlreadyExistsError,
+    ChangeNotVisibleError,
+    WrongStateError,
+    no_such_variant,
+)
 from airflow_provider_ampexp.ensure._fields import same_json
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._result import ChangeResult
@@ -62,7 +67,7 @@ def ensure_variant_fields(
             raise AlreadyExistsError(f"{target} has a variant {new_key!r} already. Nothing was changed.")
         existing = existing or variants.get(new_key)  # renamed by an earlier run
     if existing is None:
-        raise WrongStateError(f"{target} has no variant {variant!r}. Nothing was changed.")
+        raise no_such_variant(target, variant, variants)
     return _bring_to(client, target, identity, existing, fields)
 
 

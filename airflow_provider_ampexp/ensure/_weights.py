@@ -14,7 +14,12 @@ from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
-from airflow_provider_ampexp.ensure._errors import ChangeNotVisibleError, ConflictError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import (
+    ChangeNotVisibleError,
+    ConflictError,
+    WrongStateError,
+    no_such_variant,
+)
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others, overwritten
 from airflow_provider_ampexp.ensure._result import ChangeResult
@@ -85,7 +90,7 @@ def _wanted(
     """All weights of one place."""
     unknown = sorted(set(weights) - set(now))
     if unknown:
-        raise WrongStateError(f"{target} has no variant {unknown} (it has {sorted(now)}). Nothing was changed.")
+        raise no_such_variant(target, unknown[0], now)
     left = {key: weight for key, weight in now.items() if key not in weights and weight}
     if left and others is None:
         raise WrongStateError(

@@ -1,4 +1,4 @@
-"""Ask guardrails: each within its time limit, so that a check that hangs or breaks is an answer too."""
+"""Ask guardrails, each within its time limit. A check that hangs or raises is an answer, too."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _left_behind: dict[int, tuple[Guardrail, LimitedCall[object]]] = {}
 
 
 def run_checks(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, CheckResult]]:
-    """Ask each guardrail. One that raises, or does not answer in time, has answered ``error``."""
-    return [(guardrail, _answer_of(guardrail, guardrail.check, moment)) for guardrail in guardrails]
+    """Ask all guardrails at the same time. One that raises, or does not answer in time, has answered ``error``."""
+    return _ask([(guardrail, guardrail.check) for guardrail in guardrails], moment)
 
 
 def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, str]]:
@@ -34,7 +34,7 @@ def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tup
     :returns: the guardrails that cannot, each with the reason
     """
     before = replace(moment, is_preflight=True)
-    answers = [(guardrail, _answer_of(guardrail, _preflight_of(guardrail), before)) for guardrail in guardrails]
+    answers = _ask([(guardrail, _preflight_of(guardrail)) for guardrail in guardrails], before)
     return [(guardrail, answer.why) for guardrail, answer in answers if answer.verdict == "error"]
 
 
@@ -51,12 +51,28 @@ def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
     return can_answer
 
 
-def _answer_of(guardrail: Guardrail, question: Callable[[CheckContext], object], moment: CheckContext) -> CheckResult:
-    _, call = _left_behind.get(id(guardrail), (guardrail, None))
-    if call is not None and call.is_running:
+def _ask(
+    questions: Iterable[tuple[Guardrail, Callable[[CheckContext], object]]], moment: CheckContext
+) -> list[tuple[Guardrail, CheckResult]]:
+    """Begin all checks, then wait for each: checks that hang take the longest time limit together, not the sum."""
+    begun = [(guardrail, _begin(guardrail, question, moment)) for guardrail, question in questions]
+    return [(guardrail, _result_of(guardrail, call)) for guardrail, call in begun]
+
+
+def _begin(
+    guardrail: Guardrail, question: Callable[[CheckContext], object], moment: CheckContext
+) -> LimitedCall[object] | None:
+    """Begin a check; ``None`` where an earlier one of the same guardrail still runs."""
+    _, earlier = _left_behind.get(id(guardrail), (guardrail, None))
+    if earlier is not None and earlier.is_running:
+        return None
+    return time_limit.begin(lambda: question(moment), f"guardrail {guardrail.name}")
+
+
+def _result_of(guardrail: Guardrail, call: LimitedCall[object] | None) -> CheckResult:
+    if call is None:
         return CheckResult("error", "an earlier check of this guardrail is still running, so it was not asked again")
     limit = timeout_of(guardrail)
-    call = time_limit.begin(lambda: question(moment), f"guardrail {guardrail.name}")
     try:
         answer = call.result(limit.total_seconds())
     except NoAnswerInTimeError:
@@ -68,7 +84,7 @@ def _answer_of(guardrail: Guardrail, question: Callable[[CheckContext], object],
         answer = CheckResult("error", _in_one_line(raised))
         _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(_traceback(error)))
     if not isinstance(answer, CheckResult):
-        return CheckResult("error", _in_one_line(f"it returned {answer!r} in place of an Answer"))
+        return CheckResult("error", _in_one_line(f"expected a CheckResult, got {answer!r}"))
     return answer
 
 

@@ -47,7 +47,7 @@ class ConnectionFields:
 
     @classmethod
     def of(cls, connection: Connection) -> ConnectionFields:
-        """Read them. The web form, a URI and JSON each spell numbers and empty fields in their own way.
+        """Read them. The web form, a URI and JSON each spell numbers in their own way.
 
         A connection of another type is refused, because its password is for another service. A field that is not read
         here is refused, because a misspelt ``base_url`` would send everything to production.
@@ -109,8 +109,12 @@ def _refuse_what_is_not_read(connection: Connection, extra: Mapping[str, Any]) -
     if (connection.login or "").startswith("ampex_"):
         raise InvalidInputError("login", "the key was expected as the password, got it as the login")
     for name, value in extra.items():
-        if name not in _EXTRAS and value not in (None, ""):
-            raise InvalidInputError(name, f"there is no such extra; {_suggestion(name)}")
+        if name not in _EXTRAS:
+            if value not in (None, ""):
+                raise InvalidInputError(name, f"there is no such extra; {_suggestion(name)}")
+        elif isinstance(value, str) and not value.strip():
+            # Airflow's form stores null for an empty field. An empty text comes from an unset variable of a deployment.
+            raise InvalidInputError(name, "is empty; leave it out, or give it a value")
 
 
 def _suggestion(name: str) -> str:
@@ -143,12 +147,12 @@ def _text(extra: Mapping[str, Any], field: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidInputError(field, f"{value!r} is not a text")
-    return str(value).strip() or None
+    return str(value).strip()
 
 
 def _seconds(extra: Mapping[str, Any], field: str, default: float) -> float:
     value = extra.get(field)
-    if value is None or value == "":
+    if value is None:
         return default
     if isinstance(value, str):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "callable": CallableFields,
 }
 _UNIONS = ("stages", "guardrails")
+_LARGEST = 1_000_000  # bytes
 _KINDS = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -67,7 +69,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
     """
     file = str(path)
     try:
-        yaml = YamlDocument(path.read_bytes())
+        yaml = YamlDocument(_content(path))
     except YamlError as error:
         raise PlanFileError([PlanIssue(file, *one) for one in error.found]) from None
     except OSError as error:
@@ -75,12 +77,43 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
     if not isinstance(yaml.value, dict):
         problem = "is empty" if yaml.value is None else f"fields with their values are wanted, not {shown(yaml.value)}"
         raise PlanFileError([PlanIssue(file, 1, "", problem)])
+    said = {**(defaults or {}), **yaml.value}
+    empty = dict.fromkeys(_empty_fields(said), "is empty; leave it out, or give it a value")
     try:
-        said = {**(defaults or {}), **yaml.value}
         plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
+        found = []
     except ValidationError as error:
-        raise PlanFileError([_mistake(file, yaml, *one) for one in _told(error)]) from None
+        found = [(path, problem) for path, problem in _told(error) if path not in empty]
+    if mistakes := [*found, *empty.items()]:
+        raise PlanFileError([_mistake(file, yaml, *mistake) for mistake in mistakes])
     return LoadedPlan(file, plan, yaml)
+
+
+def _empty_fields(said: Mapping[str, Any]) -> Iterator[FieldPath]:
+    """Yield each field with nothing behind it: an empty ``window:`` would mean any time."""
+    for name, value in said.items():
+        if value is None:
+            yield (name,)
+        parts: list[tuple[FieldPath, dict[str, Any]]] = []
+        if isinstance(value, dict) and name in ("window", "create"):
+            parts = [((name,), value)]
+        if isinstance(value, list) and name in _UNIONS:
+            parts = [((name, place), part) for place, part in enumerate(value) if isinstance(part, dict)]
+        yield from ((*path, field) for path, part in parts for field, given in part.items() if given is None)
+
+
+def _content(path: Path) -> bytes:
+    """Read a file that can be read to its end: a named pipe would never answer, and a huge file would fill memory.
+
+    :raises OSError: with what is wrong as its ``strerror``
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise OSError(0, f"it is {kind}")
+    if status.st_size > _LARGEST:
+        raise OSError(0, f"it has {status.st_size:,} bytes, and a plan has at most {_LARGEST:,}")
+    return path.read_bytes()
 
 
 def load_plan(path: str | os.PathLike[str]) -> RolloutPlan:
@@ -138,7 +171,7 @@ def plan_files(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise NotADirectoryError(f"there is no folder {str(folder)!r}")
-    found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml") and not path.is_dir())
+    found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml"))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from typing_extensions import NotRequired
 
-from airflow_provider_ampexp.client._optional_fields import tags_of, without_odd_fields
+from airflow_provider_ampexp.client._optional_fields import has_tag, tags_of, without_odd_fields
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.rollout import Exposure, exposure_of
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
@@ -65,7 +65,7 @@ class SoakCondition:
         if archived or (stands is not None and stands != self.position):
             return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
         tags = tags_of(config)
-        if tags is not None and (self.hold_tag in tags) is not self.is_held:
+        if tags is not None and has_tag(tags, self.hold_tag) is not self.is_held:
             return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
         audience = Audience.of(config, self.segment).digest()
         if changed := changed_fields(self.audience, audience):

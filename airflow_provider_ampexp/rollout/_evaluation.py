@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._audience import changed_fields
 from airflow_provider_ampexp.rollout._history import (
@@ -175,7 +176,7 @@ class Evaluation:
     @property
     def is_held(self) -> bool:
         """Whether a person holds it, by its tag."""
-        return self.plan.hold_tag in self.seen.tags
+        return has_tag(self.seen.tags, self.plan.hold_tag)
 
     @property
     def has_external_change(self) -> bool:

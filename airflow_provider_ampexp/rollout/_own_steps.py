@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.rollout._history import (
     Exposure,
     ExposureChange,
@@ -79,7 +80,7 @@ class OwnSteps:
 
     def _was_held(self, change: ExposureChange) -> bool:
         before = self._before(change)
-        return bool(before) and self.plan.hold_tag in before[0].tags
+        return bool(before) and has_tag(before[0].tags, self.plan.hold_tag)
 
     def _before(self, change: ExposureChange) -> tuple[VersionEntry, ...]:
         return tuple(entry for entry in self.history if entry.version < change.entry.version)

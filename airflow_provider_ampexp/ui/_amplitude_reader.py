@@ -24,6 +24,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.client._transport import avoid_proxies
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._flag_ref import flag_url
 from airflow_provider_ampexp.hooks._connection import ConnectionFields
@@ -135,7 +136,7 @@ class AmplitudeReader:
         fields = self._fields_of(connection_id)
         with _CountingSession(lambda what: self._sent(connection_id, what)) as session:
             if fields.base_url and validate.is_loopback(urlsplit(fields.base_url).hostname or ""):
-                session.trust_env = False  # a proxy is never the way to this very machine
+                avoid_proxies(session)
             yield ManagementClient(
                 fields.key,
                 region=fields.region,

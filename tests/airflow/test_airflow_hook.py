@@ -34,7 +34,7 @@ def hook_of(monkeypatch: pytest.MonkeyPatch, password: Any = KEY, **extra: Any) 
     "extra",
     [
         {"region": "eu", "project_id": "123", "timeout": 5, "retry_for": 7.5},
-        {"region": " EU ", "project_id": 123, "timeout": "5", "retry_for": "7.5", "base_url": ""},
+        {"region": " EU ", "project_id": 123, "timeout": "5", "retry_for": "7.5"},
         {"region": "eu", "project_id": " 123 ", "timeout": 5.0, "retry_for": "7.5", "base_url": None, "baseUrl": ""},
     ],
 )
@@ -51,11 +51,20 @@ def test_fields_come_in_several_spellings(monkeypatch: pytest.MonkeyPatch, extra
 
 
 def test_what_is_not_said_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for extra in ({}, {"region": "", "project_id": "", "timeout": "", "retry_for": None}):
+    for extra in ({}, {"region": None, "project_id": None, "timeout": None, "retry_for": None, "base_url": None}):
         hook = hook_of(monkeypatch, **extra)
         fields = hook.fields
         assert (fields.region, fields.project_id, fields.timeout, fields.retry_for) == ("us", None, 30.0, 120.0)
         assert hook.project_id is None
+
+
+@pytest.mark.parametrize("name", ["region", "project_id", "base_url", "timeout", "retry_for"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_extra_is_refused_and_does_not_mean_production(
+    monkeypatch: pytest.MonkeyPatch, name: str, empty: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=rf"^{name}: is empty; leave it out, or give it a value \(connection"):
+        _ = hook_of(monkeypatch, **{name: empty}).fields
 
 
 @pytest.mark.parametrize(

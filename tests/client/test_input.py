@@ -81,7 +81,6 @@ def test_the_message_says_that_a_deployment_key_is_the_wrong_kind():
         ({}, "https://experiment.amplitude.com"),
         ({"region": "us"}, "https://experiment.amplitude.com"),
         ({"region": "eu"}, "https://experiment.eu.amplitude.com"),
-        ({"region": "eu", "base_url": ""}, "https://experiment.eu.amplitude.com"),
         ({"region": "eu", "base_url": "https://proxy.example.com/amplitude/"}, "https://proxy.example.com/amplitude"),
         ({"base_url": "http://localhost:8765"}, "http://localhost:8765"),
         ({"base_url": "http://127.1.2.3/"}, "http://127.1.2.3"),

@@ -73,7 +73,9 @@ def test_a_winner_gets_all_the_weight_everywhere(emulator: Emulator, client: Man
 def test_an_unknown_variant_is_refused_with_those_there_are(
     client: ManagementClient, target: FlagRef, where: dict[str, Any]
 ) -> None:
-    with pytest.raises(WrongStateError, match=r"no variant \['gird'\] \(it has \['control', 'grid', 'list'\]\)"):
+    with pytest.raises(
+        WrongStateError, match=r"no variant 'gird'; is 'grid' meant\? Its variants are 'control', 'grid', 'list'"
+    ):
         ensure_weights(client, target, {"gird": 1}, others=0, **where)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -72,6 +73,20 @@ def test_each_guardrail_answers_though_one_breaks():
     assert answers[0][1].why == "LookupError: no table"
 
 
+def test_guardrails_are_asked_at_the_same_time_so_that_those_that_hang_do_not_add_up():
+    """Each waits until the other one is asked."""
+    begun = threading.Barrier(2, timeout=60)
+
+    def first(_: CheckContext) -> bool:
+        return begun.wait() >= 0
+
+    def second(_: CheckContext) -> bool:
+        return begun.wait() >= 0
+
+    answers = run_checks(as_guardrails([first, second]), moment())
+    assert [(one.name, answer.verdict) for one, answer in answers] == [("first", "pass"), ("second", "pass")]
+
+
 def test_what_broke_is_told_in_one_short_line_without_secrets():
     def broken(_: CheckContext) -> bool:
         raise ConnectionError(f"postgres://etl:s3cr/et@db refused\npassword='hunter 2' token=abc {'x' * 1000}")
@@ -101,7 +116,7 @@ def test_an_object_that_answers_something_else_is_in_error():
         def check(self, moment: CheckContext) -> str:
             return "pass"
 
-    assert answer_of(Odd()) == CheckResult("error", "it returned 'pass' in place of an Answer")
+    assert answer_of(Odd()) == CheckResult("error", "expected a CheckResult, got 'pass'")
 
 
 @pytest.mark.parametrize(("wrong", "field"), [({"verdict": "ok"}, "verdict"), ({"effect": "off"}, "effect")])

@@ -88,7 +88,7 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
             "poll_interval: 0s\n",
             "4: WARNING: poll_interval: expected more than 0 seconds, such as 60 or '1m', got '0s'",
         ),
-        ("dag_id:\ndescription: |\n  one\n  two\nschedule: '@daily'\n", None),
+        ("description: |\n  one\n  two\nschedule: '@daily'\n", None),
     ],
 )
 def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, said: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
 from airflow_provider_ampexp.plans._errors import PlanFileError
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
-from airflow_provider_ampexp.plans._loader import read_plan, read_plans
+from airflow_provider_ampexp.plans._loader import LoadedPlan, read_plan, read_plans
 from airflow_provider_ampexp.plans._models import ARGUMENTS, PlanFile
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
 
@@ -110,7 +111,9 @@ SQL = """\
             id="two flags",
         ),
         pytest.param("flag: a\nsoak: 1h\n", ["plan.yaml:1: stages: is missing"], id="no stages"),
-        pytest.param("flag: a\nstages:\n", ["plan.yaml:2: stages: nothing is not a list"], id="null stages"),
+        pytest.param(
+            "flag: a\nstages:\n", ["plan.yaml:2: stages: is empty; leave it out, or give it a value"], id="null stages"
+        ),
         pytest.param(
             "flag: a\nstages: []\n",
             ["plan.yaml:2: stages: is empty"],
@@ -298,6 +301,47 @@ SQL = """\
 )
 def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, text: str | bytes, said: list[str]) -> None:
     assert mistakes(tmp_path, text) == said
+
+
+@pytest.mark.parametrize(
+    ("empty", "field"),
+    [
+        ("window:", "window"),
+        ("segment:", "segment"),
+        ("approve_before:", "approve_before"),
+        ("guardrails:", "guardrails"),
+        ("hold_timeout: null", "hold_timeout"),
+        ("check_every: ~", "check_every"),
+        ("project_id:", "project_id"),
+        ("window: {days: Mon, start: '09:00', end: , timezone: UTC}", "window.end"),
+        ("create: {name: }", "create.name"),
+    ],
+)
+def test_a_field_with_nothing_behind_it_is_refused(tmp_path: Path, empty: str, field: str) -> None:
+    said = mistakes(tmp_path, f"{GOOD}{empty}\nsoka: 1\n")
+    assert said == [
+        f"plan.yaml:4: {field}: is empty; leave it out, or give it a value",
+        "plan.yaml:5: soka: is not a field here; is 'soak' meant?",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to nothing", "huge"])
+def test_what_is_no_plan_file_is_a_mistake_and_hangs_nothing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "odd.yaml"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link to nothing":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        with path.open("wb") as file:
+            file.truncate(2_000_000)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    odd, good = sorted(read_plans([tmp_path]), key=lambda read: isinstance(read, LoadedPlan))
+    assert isinstance(good, LoadedPlan)
+    assert isinstance(odd, PlanFileError)
+    assert "odd.yaml:1: cannot be read: " in str(odd)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -613,6 +613,13 @@ def test_without_guardrails_it_waits_until_the_window_opens() -> None:
     assert until(look(plan, flag((0, off(0))), 0)) == at(14)
 
 
+@pytest.mark.parametrize("tag", ["rollout-hold", "Rollout-Hold", " ROLLOUT-HOLD "])
+def test_a_hold_tag_holds_in_whatever_case_a_person_types_it(tag: str) -> None:
+    seen = replace(flag((0, on(0)), (1, on(1))), tags=("web", tag))
+    assert isinstance(look(PLAN, seen, 3), Wait)
+    assert raised_to(look(PLAN, replace(seen, tags=("web",)), 3)) == 5
+
+
 def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
     seen = replace(flag((0, on(5))), tags=("team-a", "rollout-hold"))
     act = look(PLAN, seen, 1)

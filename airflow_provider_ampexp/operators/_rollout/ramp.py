@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
 from airflow_provider_ampexp.guardrails._base import Guardrail
@@ -431,7 +432,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag.seen.position,
             act.until,
             tag,
-            tag in flag.seen.tags,
+            has_tag(flag.seen.tags, tag),
             memory.listed or memory.audience,
             flag.local_clock_error,
         )
