@@ -24,7 +24,6 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 from airflow_provider_ampexp.exceptions import patiently
-from airflow_provider_ampexp.operators._rollout.attempts import FailureNote
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import since
@@ -33,6 +32,26 @@ from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_st
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.rollout._record import RecordLine
+
+
+class RollbackNote(Protocol):
+    """Keeps the reason of a rollback where the next attempt finds it, in case that this one dies before it is done."""
+
+    def begin(self, context: Any, why: str) -> None:
+        """Begin to keep it, without waiting."""
+
+    def finish(self) -> None:
+        """Wait until it is kept, for a moment at most."""
+
+
+class _NoNote:
+    """Keeps nothing: outside of a task there is no next attempt."""
+
+    def begin(self, context: Any, why: str) -> None:
+        return
+
+    def finish(self) -> None:
+        return
 
 
 class RecordSink(Protocol):
@@ -72,7 +91,7 @@ class ManagedFlag:
         self.seen: FlagSnapshot
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
-        self.failure_note = FailureNote()
+        self.failure_note: RollbackNote = _NoNote()
         self.record_file: RecordSink | None = None
         self.said_if_interrupted = ""
         self._versions: list[Version] = []

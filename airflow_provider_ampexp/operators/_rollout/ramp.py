@@ -245,6 +245,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 arguments.optional(folder_of)("record_path", self.record_path)
             flag = self._flag = self.first_look(context, plan, hook.client, target)
             flag.record_file = RecordFile.of(context, self.record_path, flag)
+            flag.failure_note = attempts.FailureNote()
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
@@ -333,6 +334,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
             flag.record_file = RecordFile.of(context, self.record_path, flag)
+            flag.failure_note = attempts.FailureNote()
             remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
             remembered = plan_edited(plan, flag, remembered, self.log)
             outcome = self.reconcile(context, plan, flag, remembered)
