@@ -162,7 +162,7 @@ def choice(field: str, value: object, words: Sequence[str], more: str = "") -> s
 
 
 def path_name(field: str, value: object) -> str:
-    """A key or an id that stands in a path. ``.`` and ``..`` would lead to another path, in whatever spelling."""
+    """A key or an id that stands in a path. ``.`` and ``..`` would lead to another path, however they are spelled."""
     if value in (".", ".."):
         raise InvalidInputError(field, f"{value!r} cannot be named in a path")
     return name(field, value)
@@ -186,7 +186,7 @@ def index(field: str, value: object) -> int:
 def names(field: str, values: object) -> list[str]:
     """User, device or deployment ids: a list of texts, each once, in the order given."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InvalidInputError(field, f"a list of texts is wanted, not {type(values).__name__}")
+        raise InvalidInputError(field, f"expected a list of strings, got {type(values).__name__}")
     return list(dict.fromkeys(name(f"{field}[{place}]", value) for place, value in enumerate(values)))
 
 
@@ -213,7 +213,7 @@ def switch(field: str, value: object) -> None:
 
 
 def json_element(field: str, value: object) -> None:
-    """Whatever JSON can say. ``NaN`` and endless numbers are not JSON."""
+    """Any JSON value. ``NaN`` and infinite numbers are not JSON."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -258,7 +258,7 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
     for many, one in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
         if many in checked:
             if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
-                raise InvalidInputError(many, f"a list is wanted, not {type(checked[many]).__name__}")
+                raise InvalidInputError(many, f"expected a list, got {type(checked[many]).__name__}")
             checked[many] = [one(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
     for place, variant in enumerate(checked.get("variants", ())):
         _require(f"variants[{place}]", variant, ("key",))
@@ -314,5 +314,5 @@ def known_names(field: str, fields: Iterable[str], known: Iterable[str]) -> None
 
 def mapping(field: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidInputError(field, f"fields with their values are wanted, not {type(value).__name__}")
+        raise InvalidInputError(field, f"expected fields with their values, got {type(value).__name__}")
     return dict(value)

@@ -2,7 +2,8 @@
 
 A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
 did not. An ``AssetWatcher`` with an
-:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one whoever changed it.
+:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one
+also when somebody else changed it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def experiment_asset(
 
 
 def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> str:
-    """The URI of a flag or experiment. Whatever a key holds besides letters, digits and ``-._~`` is percent-encoded.
+    """The URI of a flag or experiment. All characters of a key except letters, digits and ``-._~`` are percent-encoded.
 
     :raises InvalidInputError: names what is wrong
     """

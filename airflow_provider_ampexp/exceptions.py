@@ -25,7 +25,7 @@ from airflow_provider_ampexp.ensure._errors import (
     UnconfirmedWriteError,
 )
 
-# A person has to do something first: mend the DAG, the key or the flag, or approve the change. A retry of a change that
+# A person has to do something first: fix the DAG, the key or the flag, or approve the change. A retry of a change that
 # waits for approval would only ask for the same approval again.
 NEEDS_A_PERSON = (
     InvalidInputError,
@@ -45,7 +45,7 @@ class AmplitudeTaskError(Exception):
 
 
 def is_retryable(error: Exception) -> bool:
-    """Whether another try can mend it: no answer, an error of the service, the request limit."""
+    """Whether a retry can fix it: no answer, an error of the service, the request limit."""
     return isinstance(error, UnconfirmedWriteError) or not isinstance(error, NEEDS_A_PERSON)
 
 

@@ -85,7 +85,7 @@ def _connection_fields() -> dict[str, Any]:
     return {
         "region": field("Region", "Where the organisation's data lives: us or eu.", enum=["us", "eu"], default="us"),
         "project_id": field("Project ID", "The project of flags that a task names by key. A task can name its own."),
-        "base_url": field("Base URL", "Overrides the region. https only, save on loopback (the local emulator)."),
+        "base_url": field("Base URL", "Overrides the region. https only, except on loopback (the local emulator)."),
         "timeout": field("Timeout", "Seconds to wait for one answer. Default 30.", "number"),
         "retry_for": field("Retry for", "Seconds for which a call may be retried. Default 120.", "number"),
     }

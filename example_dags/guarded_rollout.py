@@ -35,7 +35,7 @@ with DAG(
     max_active_runs=1,
     default_args={
         "amplitude_conn_id": "amplitude_experiment_default",
-        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins anew
+        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins again
         "retry_delay": timedelta(seconds=30),
     },
     render_template_as_native_obj=True,

@@ -22,7 +22,7 @@ with DAG(
     max_active_runs=1,
     default_args={
         "amplitude_conn_id": "amplitude_experiment_default",
-        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins anew
+        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins again
         "retry_delay": timedelta(seconds=30),
     },
     # With native rendering a template gives the list or number itself, not its text.
@@ -30,7 +30,7 @@ with DAG(
     params={
         "flag_key": Param("new-checkout", type="string", title="Flag key"),
         "variant": Param("on", type="string", title="Variant"),
-        "qa_users": Param(["qa@example.com"], type="array", title="Who gets it first, whatever the rollout"),
+        "qa_users": Param(["qa@example.com"], type="array", title="Who gets it first"),
         "stages": Param([1, 5, 25, 100], type="array", title="Stages (%)"),
         "soak": Param("1h", type="string", title="How long to stay at each stage"),
     },

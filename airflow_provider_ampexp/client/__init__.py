@@ -1,6 +1,6 @@
 """Client of the Management API, over ``requests`` and ``tenacity``.
 
-There is no Airflow in this room, so it works in a notebook as well::
+It does not use Airflow, so it works in a notebook as well::
 
     from airflow_provider_ampexp.client import ManagementClient
 

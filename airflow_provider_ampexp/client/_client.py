@@ -25,7 +25,7 @@ class ManagementClient:
 
     :param api_key: a management key (``ampex_...``); it appears in no log, message, ``repr`` or traceback
     :param region: ``us`` or ``eu``: where the organisation's data lives
-    :param base_url: overrides the region; https only, save on loopback
+    :param base_url: overrides the region; https only, except on loopback
     :param timeout: seconds to wait for a connection, and again for an answer to begin. A whole call takes three times
         as long at most, and reads 64 MiB of an answer at most.
     :param retry_for: seconds from the first attempt of a call within which it may be repeated; 0 for never

@@ -144,7 +144,7 @@ class FlagEndpoints:
         )
 
     def inclusions(self, id: str, variant_key: str) -> builtins.list[str]:
-        """Read who gets this variant whatever the rollout (contract: *Get variant inclusions*)."""
+        """Read who always gets this variant, independent of the rollout (contract: *Get variant inclusions*)."""
         return responses.texts(self._call("GET", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key))
 
     def add_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:

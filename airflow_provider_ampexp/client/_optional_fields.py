@@ -1,6 +1,6 @@
 """How fields of an answer are read that may be missing, null or odd: a value of another kind is as good as missing.
 
-Whatever reads a flag decides by these fields. So what cannot be read is left out where an answer comes in, and nothing
+All readers of a flag decide by these fields. So what cannot be read is left out where an answer comes in, and nothing
 further on has to ask of what kind a value is. Fields that this provider does not know are kept as they came.
 """
 

@@ -135,7 +135,7 @@ class Transport:
         return max(0.0, self._late_until - time.monotonic())
 
     def note_unresolved_write(self) -> None:
-        """A write got no answer in time. It is given the same time again, as whoever settles it does."""
+        """A write got no answer in time. It is given the same time again, as the code that settles it does."""
         self._late_until = time.monotonic() + min(self._timeout, MAX_CONFIRM_SECONDS)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ class FailedCall:
     """What is known of a call that got no answer.
 
     :param never_sent: whether it failed before any of it was sent
-    :param hopeless: whether no waiting mends it
+    :param hopeless: whether waiting does not help
     :param why: what happened
     :param timed_out: whether it was sent and only took too long, so that it may still be carried out
     :param began: whether an answer began, and did not come whole
@@ -54,7 +54,7 @@ def _never_sent(error: requests.RequestException) -> bool:
 
 
 def _is_permanent(error: requests.RequestException) -> bool:
-    """What no waiting mends: a peer that is not trusted or speaks no TLS, an address that is none."""
+    """Errors for which waiting does not help: a peer that is not trusted or speaks no TLS, an address that is none."""
     return isinstance(error, ValueError) or _is_handshake(_reason(error))
 
 
@@ -64,7 +64,7 @@ def _reason(error: requests.RequestException) -> object:
 
 
 def _is_handshake(reason: object) -> bool:
-    """Whether TLS did not come about. TLS may break later as well, when the call was sent already."""
+    """Whether TLS was not established. TLS may break later as well, when the call was sent already."""
     inner = reason.args[0] if isinstance(reason, Exception) and reason.args else reason
     if not isinstance(inner, ssl.SSLError):
         return False

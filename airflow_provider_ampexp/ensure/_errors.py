@@ -1,4 +1,4 @@
-"""Why a flag could not be brought to the state that is wanted."""
+"""Errors of the functions that bring a flag to a state."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _newest_version(client: ManagementClient, target: FlagRef, id: str) -> str:
 
 
 def same_field(name: str, is_now: Any, wanted: Any) -> bool:
-    """Whether a field shows what is wanted: tags in any order, dates by the day, segments with additional fields."""
+    """Whether a field shows the wanted value: tags in any order, dates by the day, segments with additional fields."""
     if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         return sorted(map(str, is_now)) == sorted(map(str, wanted))
     if name in ("startDate", "endDate") and is_now and wanted:

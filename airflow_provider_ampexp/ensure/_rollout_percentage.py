@@ -30,8 +30,8 @@ def ensure_percentage(
     :param percentage: 0 to 100, whole
     :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
         they were read, since the service replaces the whole list.
-    :param catch_all: the name of a segment that has no conditions on purpose, be it ``segment`` itself. Any other that
-        shows none is taken for one whose cohort condition the API does not show, and is not sent back.
+    :param catch_all: the name of a segment that has no conditions on purpose; it may be ``segment`` itself. Any other
+        that shows none is taken for one whose cohort condition the API does not show, and is not sent back.
 
     Without ``segment`` it governs the users whom no target segment captured.
     """

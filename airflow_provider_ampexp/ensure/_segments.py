@@ -18,7 +18,7 @@ _WHY = (
 
 
 def refuse_cohorts(flag: str | None, segments: Sequence[TargetSegment], *, catch_all: str | None = None) -> None:
-    """Refuse to send back segments of which one may be for a cohort, be it the only one.
+    """Refuse to send back segments of which one may be for a cohort, also if it is the only one.
 
     :param flag: the key of the flag, for the error
     :param segments: as they were read

@@ -10,7 +10,7 @@ from airflow_provider_ampexp.client.types import FlagConfig
 _ON = "Sticky bucketing is on: users keep the variant that they got once"
 _LOWERED = f"{_ON}, so that a lower percentage takes it from nobody. Disable the object, or switch stickyBucketing off."
 _WEIGHED = f"{_ON}, so that other weights count for new users only. Switch stickyBucketing off to move the others."
-_DISABLED = f"{_ON}. Disabling takes it from them; once enabled again, they have it back, whatever the percentage says."
+_DISABLED = f"{_ON}. Disabling takes it from them; once enabled again, they have it back at any percentage."
 
 
 def sticky_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Tasks on one machine take turns at a list that the API changes by place.
 
-A lock file orders them. Tasks on other machines and people do not see it, so it only saves conflicts: whoever holds no
-lock must still check what a change did. Without a usable file system the task goes on without a turn.
+A lock file orders them. Tasks on other machines and people do not see it, so it only avoids conflicts: a task that
+holds no lock must still check what a change did. Without a usable file system the task goes on without a turn.
 """
 
 from __future__ import annotations

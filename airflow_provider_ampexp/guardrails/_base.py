@@ -47,7 +47,7 @@ class CheckResult:
     """What a guardrail says.
 
     :param verdict: ``"pass"``, ``"fail"``, ``"inconclusive"`` (cannot tell yet) or ``"error"`` (could not look)
-    :param why: one sentence for whoever reads the log
+    :param why: one sentence for the log
     :param value: what it measured. What is not finite is left out, since JSON cannot say it.
     :param effect: asks for another effect than the guardrail's own, for this answer: ``"rollback"``, ``"hold"``, or
         ``"wait"``, which counts towards no limit
@@ -65,7 +65,7 @@ class CheckResult:
         if self.effect is not None and self.effect not in get_args(AnswerEffect):
             raise InvalidInputError("effect", f"{self.effect!r} is none of {', '.join(get_args(AnswerEffect))}")
         if self.value is not None:
-            value = float(self.value)  # of a Decimal too, and of whatever numbers a warehouse gives
+            value = float(self.value)  # of a Decimal too, and of all kinds of numbers that a warehouse gives
             object.__setattr__(self, "value", value if math.isfinite(value) else None)
 
 

@@ -98,7 +98,7 @@ def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
         remembered by it
     """
     if not isinstance(given, Iterable):
-        raise InvalidInputError("guardrails", f"a list of them is wanted, not {given!r}")
+        raise InvalidInputError("guardrails", f"expected a list of guardrails, got {given!r}")
     guardrails = [as_guardrail(one) for one in given]
     names = [one.name for one in guardrails]
     for name in names:

@@ -93,7 +93,7 @@ class SampleRatioGuardrail(QueryGuardrail):
         _, rows = self._rows("sql", self.sql, moment)
         for row in rows:
             if len(row) < 2 or not isinstance(row[0], str):
-                raise ValueError(f"the query gave the row {tuple(row)!r}, and a variant's key with a count is wanted")
+                raise ValueError(f"expected rows of a variant's key and a count, got {tuple(row)!r}")
             count = as_number(f"the count of {row[0]!r}", row[1])
             if count < 0 or not count.is_integer():
                 raise ValueError(f"the count of {row[0]!r} is {number(count)}, which is no count")

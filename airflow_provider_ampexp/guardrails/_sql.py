@@ -16,7 +16,7 @@ _SAMPLE = "sample"
 class SqlGuardrail(QueryGuardrail):
     """Asks a query for one row and compares its value with bounds.
 
-    The first column is the value. A column named ``sample``, or else the second one, is how many it was measured on.
+    The first column is the value. A column named ``sample``, otherwise the second one, is how many it was measured on.
 
     :param conn_id: a connection whose hook is a ``DbApiHook``
     :param sql: the query. ``{{ flag_key }}``, ``{{ percentage }}``, ``{{ stage_started_at }}``, ``{{ variant }}`` and
@@ -27,7 +27,7 @@ class SqlGuardrail(QueryGuardrail):
     :param at_least: the lowest value that passes
     :param baseline_sql: a query of the same form for the value to compare with, such as that of the control
     :param at_most_of_baseline: the highest value that passes, as a multiple of the baseline; 1.05 is 5 % more
-    :param at_least_of_baseline: the lowest, likewise
+    :param at_least_of_baseline: the lowest such ratio
     :param min_sample: with fewer than this, in the query or in the baseline, it is inconclusive
     :param variant: what ``{{ variant }}`` is; if not given, the variant that the rollout names, or ``NULL``
     :param no_data: what no row and ``NULL`` mean: ``"rollback"``, ``"hold"`` or ``"pass"``
@@ -93,7 +93,7 @@ class SqlGuardrail(QueryGuardrail):
         """The one row; ``None`` for no data."""
         columns, rows = self._rows(field, sql, moment)
         if len(rows) > 1:
-            raise ValueError(f"{field} gave {len(rows)} rows, and one is wanted")
+            raise ValueError(f"{field} expected one row, got {len(rows)}")
         row = list(rows[0]) if rows else [None]
         has_sample = len(row) > 1
         sample = row.pop(columns.index(_SAMPLE) if _SAMPLE in columns else 1) if has_sample else None
@@ -119,7 +119,7 @@ class SqlGuardrail(QueryGuardrail):
 
     def _bounds_of(self, baseline: float) -> list[_Bound]:
         if baseline < 0:
-            raise ValueError(f"the baseline is {number(baseline)}, and a multiple of less than nothing bounds nothing")
+            raise ValueError(f"expected a baseline of 0 or more, got {number(baseline)}")
         given = (("most", self.at_most_of_baseline), ("least", self.at_least_of_baseline))
         return [
             _Bound(side, limit * baseline, f"{number(limit)} x the baseline of {number(baseline)}")

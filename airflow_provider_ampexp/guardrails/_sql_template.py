@@ -1,7 +1,7 @@
 """SQL with values in it.
 
 A template renders text, and text in a query can end a string and begin something else. So a value is never put in as
-it is: whatever ``{{ ... }}`` gives becomes a whole SQL literal, quotes and all, and stands on its own in the query.
+it is: the value of ``{{ ... }}`` becomes a whole SQL literal, quotes and all, and stands on its own in the query.
 Bound parameters would do as well, but each driver spells them in its own way.
 """
 

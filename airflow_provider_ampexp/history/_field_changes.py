@@ -1,7 +1,7 @@
 """The version history of a flag as a table: a row for each field that a version changed.
 
 Any field of a version may be missing, which tells nothing: it is compared with its last known value. Two versions in
-a row that show a field in the same way make no row, whatever stood in between and was not shown.
+a row that show a field in the same way make no row, also if other values that were not shown stood in between.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CREATED = "created"
 
 # They say what a row says in columns of its own, or which object it is.
 _NOT_COMPARED = frozenset({"id", "projectId", "createdAt", "createdBy", "lastModifiedAt", "lastModifiedBy", "version"})
-# Whatever JSON they hold is one value of their owner, not fields of the flag.
+# The JSON that they hold is one value of their owner, not fields of the flag.
 _WHOLE = frozenset({"payload", "conditions", "values", "parentDependencies"})
 _NAMES = ("key", "name")
 _NOTHING: tuple[Json, ...] = (None, [], {})

@@ -37,7 +37,7 @@ class AmplitudeExperimentHook(BaseHook):
 
     The connection is of the type ``amplitude_experiment``. Its password is a management API key (``ampex_...``); its
     extras are ``region`` (``us``, the default, or ``eu``), ``project_id`` (the project of flags that a task names by
-    key), ``base_url`` (overrides the region; https only, save on loopback), ``timeout`` (seconds to wait for one
+    key), ``base_url`` (overrides the region; https only, except on loopback), ``timeout`` (seconds to wait for one
     answer, default 30) and ``retry_for`` (seconds for which a call may be repeated, default 120). Any other extra, a
     host, a schema or a port is refused. A login is not read.
 
@@ -145,7 +145,7 @@ def _whether_it_sees(client: ManagementClient, project_id: str, deployments: lis
         others = {str(flag.get("projectId")) for flag in islice(client.flags.list(), _TEST_LOOKS_AT)}
     if not others:
         return True, (
-            f"{client.base_url} accepts the key, which sees no deployment, flag or experiment, so nobody can tell "
+            f"{client.base_url} accepts the key, which sees no deployment, flag or experiment, so it is not known "
             f"whether it sees project {project_id}."
         )
     return False, (

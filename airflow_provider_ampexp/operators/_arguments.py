@@ -108,7 +108,7 @@ def words(field: str, value: object) -> str:
 
 
 def json_element(field: str, value: object) -> Json:
-    """Whatever JSON can say."""
+    """Any JSON value."""
     validate.json_element(field, value)
     return cast("Json", value)
 
@@ -117,7 +117,7 @@ def mapping(field: str, value: object) -> dict[str, Any]:
     """Fields with their values, or the text of them."""
     found = _parsed(value)
     if not isinstance(found, Mapping):
-        raise InvalidInputError(field, f"fields with their values are wanted, not {found!r}")
+        raise InvalidInputError(field, f"expected fields with their values, got {found!r}")
     return {str(key): one for key, one in found.items()}
 
 
@@ -179,7 +179,7 @@ def _a_list(field: str, value: object) -> list[object]:
     found = _parsed(value)
     # What can be read only once is empty when the task runs, for it was looked through when the DAG was parsed.
     if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
-        raise InvalidInputError(field, f"a list is wanted, not {found!r}")
+        raise InvalidInputError(field, f"expected a list, got {found!r}")
     return list(found)
 
 

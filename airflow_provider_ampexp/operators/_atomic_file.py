@@ -1,4 +1,4 @@
-"""A file that is replaced as a whole, on whatever ``ObjectStoragePath`` reaches."""
+"""A file that is replaced as a whole, on any store of ``ObjectStoragePath``."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class AmplitudeOperator(BaseOperator):
         return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
-        """The project: the one that this task names, or else the connection's."""
+        """The project: the one that this task names, otherwise the connection's."""
         named = arguments.optional(arguments.text)("project_id", self.project_id)
         return hook.project_id if named is None else named
 

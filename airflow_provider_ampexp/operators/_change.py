@@ -39,7 +39,7 @@ class AmplitudeChangeOperator(AmplitudeOperator):
     def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change.
 
-        :raises AirflowFailException: when no retry can mend what went wrong
+        :raises AirflowFailException: when a retry cannot fix the error
         :raises AmplitudeTaskError: when one may
         """
         with error_context(f"{self.what} {self.described()}"), self.hook() as hook:
@@ -105,7 +105,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
 
     :param if_changed_since: what to do when a field that it would change was changed after the run was due and before
         the run began, as happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the
-        same (templated). Whoever made that change counts. A run that begins within a minute is never out of date.
+        same (templated). A change by anybody counts. A run that begins within a minute is never out of date.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
@@ -124,9 +124,9 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
     def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change, unless the run is out of date.
 
-        :raises AirflowFailException: when it is, or when no retry can mend what went wrong
+        :raises AirflowFailException: when it is, or when a retry cannot fix the error
         :raises AirflowSkipException: when it is, with ``if_changed_since="skip"``
-        :raises AmplitudeTaskError: when a retry may mend what went wrong
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         self._context = context
         return super().execute(context)

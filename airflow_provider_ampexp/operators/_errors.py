@@ -1,4 +1,4 @@
-"""What went wrong, told to Airflow: which errors a retry can mend, and what was being done to which flag."""
+"""Report errors to Airflow: which errors a retry can fix, and what was being done to which flag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> 
 
     :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
     :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
-    :raises AirflowFailException: when no retry can mend it
+    :raises AirflowFailException: when a retry cannot fix it
     :raises AmplitudeTaskError: when one may
     """
     try:
@@ -29,4 +29,4 @@ def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> 
         # What was raised below says nothing more than its message does, so the log is spared its traceback.
         is_retried = is_retryable(error) or (has_begun and may_be_momentary(error))
         kind = AmplitudeTaskError if is_retried else AirflowFailException
-        raise kind(f"Could not {what if isinstance(what, str) else what()}. {error}") from None
+        raise kind(f"Failed to {what if isinstance(what, str) else what()}: {error}") from None

@@ -77,9 +77,9 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
     def execute(self, context: Context) -> ListXCom:
         """Read the histories and write the file.
 
-        :raises AirflowFailException: when the run has no data interval, ``pyarrow`` is missing, or no retry can mend
+        :raises AirflowFailException: when the run has no data interval, ``pyarrow`` is missing, or a retry cannot fix
             what went wrong
-        :raises AmplitudeTaskError: when the interval is not over yet, or a retry may mend what went wrong
+        :raises AmplitudeTaskError: when the interval is not over yet, or a retry may fix the error
         """
         with error_context("export the changes of an interval"):
             start, end = self._interval(context)
@@ -123,7 +123,7 @@ def _moment(field: str, value: object) -> datetime:
 def _changed(
     client: ManagementClient, start: datetime, end: datetime, project_id: str | None
 ) -> list[tuple[Kind, str]]:
-    """The kind and id of whatever may have changed in the interval."""
+    """The kind and id of everything that may have changed in the interval."""
     try:
         feed = _after(end, client, partial(client.feed.versions, start, end))
         configs: list[FlagConfig] = [config_of(version) for version in feed]
@@ -152,7 +152,7 @@ def _after(end: datetime, client: ManagementClient, read: Callable[[], Iterator[
             return [*first, *items]
         if left > _LONGEST_WAIT:
             raise AmplitudeTaskError(
-                f"Could not export the changes until {end}: that is in {left:.0f} s on Amplitude's clock. "
+                f"Failed to export the changes until {end}: that is in {left:.0f} s on Amplitude's clock. "
                 "Nothing was written; run this again when the interval is over."
             )
         time.sleep(left)

@@ -1,4 +1,4 @@
-"""Who gets a variant whatever the rollout: the inclusions (users or devices) of a variant."""
+"""Inclusions: users or devices that always get a variant, independent of the rollout percentage."""
 
 from __future__ import annotations
 

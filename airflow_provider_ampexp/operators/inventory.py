@@ -52,7 +52,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
     def execute(self, context: Context) -> dict[str, object]:
         """Read it.
 
-        :raises AirflowFailException: when there is none, or no retry can mend what went wrong
+        :raises AirflowFailException: when there is none, or a retry cannot fix the error
         :raises AmplitudeTaskError: when a retry may
         """
         with error_context(f"read {self.described()}"), self.hook() as hook:
@@ -128,7 +128,7 @@ class AmplitudeListOperator(AmplitudeOperator):
     def execute(self, context: Context) -> list[dict[str, object]] | ListXCom:
         """List them.
 
-        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or no retry can mend what
+        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or a retry cannot fix what
             went wrong
         :raises AmplitudeTaskError: when a retry may
         """
@@ -180,7 +180,7 @@ def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[st
 
 
 def _without_its_key(deployment: Mapping[str, object]) -> dict[str, object]:
-    """Applications authenticate with a deployment's key, and an XCom is plain text to whoever may read the DAG."""
+    """Leave the key out: applications authenticate with it, and everybody who may read the DAG may read an XCom."""
     return {name: value for name, value in deployment.items() if name != "key"}
 
 

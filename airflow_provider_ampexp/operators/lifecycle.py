@@ -229,13 +229,13 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
 
     This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
-    whatever the percentage says; the task warns of that in its log.
+    at any percentage; the task warns of that in its log.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
 
     what = "disable"
-    if_changed_since_default = "write"  # a kill switch works whatever happened meanwhile
+    if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
         """The switch."""
@@ -253,7 +253,7 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     """
 
     what = "archive"
-    if_changed_since_default = "write"  # a kill switch works whatever happened meanwhile
+    if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
         """The archive."""

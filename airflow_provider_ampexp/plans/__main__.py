@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_ampexp.plans``, which is in ``plans/``: this room itself reads no files."""
+"""``python -m airflow_provider_ampexp.plans``, the commands that check plan files."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def rollout_dag(read: LoadedPlan) -> DAG:
     except InvalidInputError as error:
         raise read.refused(error) from None
     except Exception as error:
-        # Whatever it is, it must not hide the other files.
+        # No error of one file must hide the other files.
         raise PlanFileError(
             [PlanIssue(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]
         ) from error

@@ -71,7 +71,7 @@ class SqlFields(_WarehouseFields):
     at_most_of_baseline: float | None = Field(
         None, description="The highest that passes, as a multiple: 1.05 is 5 % more."
     )
-    at_least_of_baseline: float | None = Field(None, description="The lowest that passes, likewise.")
+    at_least_of_baseline: float | None = Field(None, description="The lowest such ratio that passes.")
     min_sample: float = Field(0, description="With fewer than this it is inconclusive.")
 
     def _guardrail(self, **arguments: Any) -> Guardrail:

@@ -75,7 +75,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
     except OSError as error:
         raise PlanFileError([PlanIssue(file, 1, "", f"cannot be read: {error.strerror}")]) from None
     if not isinstance(yaml.value, dict):
-        problem = "is empty" if yaml.value is None else f"fields with their values are wanted, not {shown(yaml.value)}"
+        problem = "is empty" if yaml.value is None else f"expected fields with their values, got {shown(yaml.value)}"
         raise PlanFileError([PlanIssue(file, 1, "", problem)])
     said = {**(defaults or {}), **yaml.value}
     empty = dict.fromkeys(_empty_fields(said), "is empty; leave it out, or give it a value")
@@ -144,7 +144,7 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
             read.append(read_plan(path, defaults))
         except PlanFileError as error:
             read.append(error)
-        except Exception as error:  # whatever it is, it must not hide the other files
+        except Exception as error:  # no error of one file must hide the other files
             why = f"cannot be read: {type(error).__name__}: {error}"
             read.append(PlanFileError([PlanIssue(str(path), 1, "", why)]))
     return [_alone(one, read) for one in read]

@@ -137,7 +137,7 @@ class PlanFile(StrictModel):
     window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
 
     approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
-    approvers: list[Text] = Field([], description="Airflow users who may; if left out, whoever may edit the run.")
+    approvers: list[Text] = Field([], description="Airflow users who may; if left out, everybody who may edit the run.")
     approval_timeout: Duration | None = Field(
         None, description="How long to wait for an answer; if left out, for ever."
     )

@@ -93,13 +93,13 @@ async def poll_forever(
             try:
                 found = await asyncio.to_thread(look)
             except Exception as error:
-                look.close()  # the connection may be mended meanwhile
+                look.close()  # the connection may be fixed meanwhile
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
                 if not is_retryable(error):
                     pause = max(pause, _PAUSE_AFTER_REFUSAL)
                 text = f"{type(error).__name__}: {error}"
                 if text != complained:
-                    _log.error("Could not look for changes through %r, and goes on trying. %s", amplitude_conn_id, text)
+                    _log.error("Polling through connection %r failed; it goes on. %s", amplitude_conn_id, text)
                 complained = text
             else:
                 complained = None

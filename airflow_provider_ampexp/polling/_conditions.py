@@ -72,7 +72,7 @@ class StateIs:
 
 @dataclass(frozen=True)
 class RolloutAtLeast:
-    """Users get the flag or experiment at ``at_least`` a percentage. Disabled, nobody gets it, whatever it says."""
+    """Users get the flag or experiment at ``at_least`` a percentage. If it is disabled, nobody gets it."""
 
     at_least: int
     segment: str | None = None

@@ -220,7 +220,7 @@ class SharedPoller:
         return sight
 
     def _connect(self, given_up: int) -> Exception | None:
-        """Look the connection up, and begin anew if it was edited. Returns what is wrong with it."""
+        """Look the connection up, and begin again if it was edited. Returns what is wrong with it."""
         try:
             fields = AmplitudeExperimentHook(self._conn_id).fields
             if given_up != self._given_up:

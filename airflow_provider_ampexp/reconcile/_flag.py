@@ -253,11 +253,11 @@ class ManagedFlag:
                 wanted = self._fields_to_put_back(config, percentage)
             except EnsureError as error:
                 raise ConflictError(
-                    f"{who} edited the segments of {self.target} at the very moment of the raise to {percentage} %. "
+                    f"{who} edited the segments of {self.target} at the moment of the raise to {percentage} %. "
                     f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
                 ) from None
             self._bring_to(wanted)
-            self.notes.append(f"{who} edited the segments at the very moment of the raise; that was put back.")
+            self.notes.append(f"{who} edited the segments at the moment of the raise; that was put back.")
             return wanted
         done = "That was put back"
         try:
@@ -265,7 +265,7 @@ class ManagedFlag:
         except (EnsureError, ManagementApiError) as error:
             done = f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
         raise ConflictError(
-            f"{who} changed {self.target} to {had} at the very moment at which it was to be raised to {percentage} % "
+            f"{who} changed {self.target} to {had} at the moment at which it was to be raised to {percentage} % "
             f"(version {theirs.get('version')}, {theirs.get('createdAt')}). {done}; the rollout has stopped."
         )
 
@@ -280,7 +280,7 @@ class ManagedFlag:
         return {**fields, "enabled": bool(config.get("enabled"))}
 
     def _fields_to_put_back(self, config: FlagConfig, percentage: float) -> EditFields:
-        """What a person had written, with this percentage: it is sent whatever the percentage was."""
+        """What a person had written, with this percentage: it is sent at any percentage."""
         if self.segment is not None:
             refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=self.catch_all)
         return percentage_fields(config, percentage, self.segment, self.catch_all)

@@ -62,8 +62,8 @@ class GuardrailStatus:
     :param consequence: the guardrail's
     :param verdict: the last one; ``None`` when it was not asked yet, which is no leave to go on
     :param fails: how many in a row, up to now
-    :param inconclusives: likewise
-    :param errors: likewise
+    :param inconclusives: the same for inconclusive results
+    :param errors: the same for errors
     :param why: the sentence of the last answer
     :param value: what it measured, if it did
     :param at: when it was asked

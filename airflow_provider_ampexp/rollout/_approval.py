@@ -18,7 +18,7 @@ class ApprovalPolicy:
     :param before: the percentage that is not set without it
     :param timeout: how long to wait for an answer; ``None`` for as long as it takes
     :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and go no further
-    :param on_no_answer: likewise, when the time is over
+    :param on_no_answer: the same, when the time is over
     :raises InvalidInputError: names what is wrong
     """
 

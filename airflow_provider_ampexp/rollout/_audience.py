@@ -47,7 +47,7 @@ class Audience:
 
     @property
     def is_sticky(self) -> bool:
-        """Whether users keep the variant that they were bucketed into, whatever the percentage says."""
+        """Whether users keep the variant that they were bucketed into, at any percentage."""
         return self.shown.get(_STICKY) is True
 
     @property

@@ -185,7 +185,7 @@ def _dates(value: object) -> tuple[str, ...]:
 
 def _listed(field: str, value: object) -> Iterable[object]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InvalidInputError(field, f"a list is wanted, not {value!r}")
+        raise InvalidInputError(field, f"expected a list, got {value!r}")
     return value
 
 

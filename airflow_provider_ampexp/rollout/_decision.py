@@ -1,7 +1,7 @@
 """The whole rule of a rollout: from what was seen to the one next act.
 
-``decide`` is a pure function. It asks its rules in order, and the first one that has something to say decides. Whoever
-carries the act out looks at the flag again and asks again; nothing else moves a rollout.
+``decide`` is a pure function. It asks its rules in order, and the first one that returns an action decides. The code
+that carries the action out looks at the flag again and asks again; nothing else moves a rollout.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ def _abort_when_archived(view: Evaluation) -> Action | None:
 
 
 def _restore_overwritten_edit(view: Evaluation) -> Action | None:
-    """An attempt raised the flag at the very moment at which somebody lowered it, and did not live to put that back."""
+    """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
     if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
         return None
     theirs, _ = view.written_over
     if not _raised_before(view, theirs):
         return None
-    why = f"it had been lowered {theirs} at the very moment of a raise, which came over that; that is put back"
+    why = f"it had been lowered {theirs} at the moment of a raise, which came over that; that is put back"
     return RollBack(theirs.after, why)
 
 
 def _abort_on_unseen_change(view: Evaluation) -> Action | None:
-    """Whoever takes over a run must neither begin again what it has taken down, nor undo what somebody else did."""
+    """An attempt that takes over a run raises nothing that the run rolled back, and undoes nobody's change."""
     if not view.is_first_look or view.memory.run_began is None:
         return None
     for change in exposure_changes(view.seen.history, view.memory.run_began):
@@ -97,7 +97,7 @@ def _abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
     return Abort(
         "unknown",
         f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
-        "stage. Nobody can tell whether that is somebody's wish, or was this rollout's, which had not seen it",
+        "stage. It is not known whether that is somebody's wish, or was this rollout's, which had not seen it",
     )
 
 
@@ -108,7 +108,7 @@ def _abort_on_empty_version(view: Evaluation) -> Action | None:
     hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
     if hidden is None:
         return None
-    return Abort("unknown", f"{hidden} does not show where the flag stood, so nobody can tell what a retry would undo")
+    return Abort("unknown", f"{hidden} does not show where the flag stood, so it is not known what a retry would undo")
 
 
 def _abort_when_already_rolled_back(view: Evaluation) -> Action | None:
@@ -251,7 +251,7 @@ def _stop_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
 
 
 def _abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
-    """Where stages are tasks of their own, none of them sets a stage over the head of another one."""
+    """Where stages are tasks of their own, a stage is never set before its predecessor."""
     before = view.stage_before
     if view.plan.only is None or before is None or view.percentage >= before.percentage:
         return None
@@ -394,13 +394,13 @@ def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) 
 
 
 def _failed_before(view: Evaluation) -> str:
-    """What the guardrails had said where it stood before, for whoever reads why it stopped."""
+    """What the guardrails had said where it stood before, for the reason why it stopped."""
     acts, said = aggregate(view.before.streaks)
     return f"; the guardrails had failed ({said})" if acts == "roll back" else ""
 
 
 def _or_check(view: Evaluation, until: datetime) -> datetime:
-    """Guardrails are asked on, whatever is waited for."""
+    """Guardrails are asked during every wait."""
     return min(until, view.check_is_due) if view.is_checked else until
 
 

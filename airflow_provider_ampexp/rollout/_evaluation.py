@@ -42,7 +42,7 @@ class Evaluation:
 
     @property
     def percentage(self) -> float:
-        """A disabled flag gives the feature to nobody: it stands before the first stage, whatever it says."""
+        """A disabled flag gives the feature to nobody: it stands before the first stage, at any percentage."""
         return self.seen.position.reached
 
     @property
@@ -180,7 +180,7 @@ class Evaluation:
 
     @property
     def has_external_change(self) -> bool:
-        """Whether somebody else moved the flag since the last look, be it there and back."""
+        """Whether somebody else moved the flag since the last look, also if they moved it back."""
         if self.is_first_look:
             return False
         is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position

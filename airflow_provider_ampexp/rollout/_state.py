@@ -1,6 +1,6 @@
 """What one run of a rollout knows that the flag itself does not show.
 
-It is kept small and is never needed to be safe: after a crash it begins anew from the flag and its history.
+It is kept small and is never needed to be safe: after a crash it begins again from the flag and its history.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RolloutState:
     :param audience: the digest of that audience, for a history that does not show it
     :param owed_soak: for how many seconds the present position has to soak, as the plan said when it was entered. A
         plan that is edited meanwhile shortens nothing. ``None`` until it was looked at.
-    :param owed_check: whether the guardrails have to be asked before the present position is left, likewise
+    :param owed_check: whether the guardrails have to be asked before the present position is left, as remembered then
     :param plan: the plan as it was when it was looked at last, to tell when somebody edited it
     :param preflight_owed: whether the guardrails are still to be asked if they can answer, before the first raise
     :param listed: the digest of the audience as the trigger saw it last, which reads the flag in another way
@@ -244,7 +244,7 @@ class RolloutState:
         )
 
     def _hand_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> str | None:
-        """Whoever set the stage that this attempt knows it set, or made this run's first planned raise."""
+        """The actor of the stage that this attempt knows it set, or made this run's first planned raise."""
         if self.wrote and self.left_at == seen.position:
             set_by = since(seen)
             return set_by.by if set_by else None

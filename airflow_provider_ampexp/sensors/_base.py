@@ -144,9 +144,9 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look, and wait.
 
-        :raises AirflowFailException: when it can never come true, or no retry can mend what went wrong
+        :raises AirflowFailException: when it can never come true, or a retry cannot fix the error
         :raises AirflowSensorTimeout: when ``timeout`` is over
-        :raises AmplitudeTaskError: when a retry may mend what went wrong
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         try:
             return super().execute(context)
@@ -234,12 +234,12 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if status == "timeout":
             raise AirflowSensorTimeout(f"Timed out after {self.timeout:g} s. Last seen: {why}.")
         if status == "error" and not said.get("is_retryable"):
-            raise AirflowFailException(f"Could not look at {self.described()}. {why}")
+            raise AirflowFailException(f"Failed to read {self.described()}: {why}")
         if status != "error":
             why = f"The trigger ended with an event that this version does not know: {event!r}."
         if self.never_fail:  # as Airflow does it when poking
             raise AirflowSkipException(why)
-        raise AmplitudeTaskError(f"Could not look at {self.described()}. {why}")
+        raise AmplitudeTaskError(f"Failed to read {self.described()}: {why}")
 
     def _defer(self, watched: Mapping[str, Any]) -> NoReturn:
         from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger

@@ -18,7 +18,7 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
     Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
     :param at_least: the percentage to wait for, 0 to 100, whole (templated). A disabled flag reaches nobody, so it
-        counts as 0 whatever its percentage says.
+        counts as 0 at any percentage.
     :param segment: the name of a target segment whose own percentage is meant (templated)
 
     With sticky bucketing, more users may have the feature than the percentage says: they keep the variant that they got

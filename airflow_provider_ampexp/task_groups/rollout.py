@@ -49,12 +49,12 @@ def staged_rollout(
     :param soak: how long to stay at each stage but the last (templated)
     :param approve_before: the stages that somebody has to approve first, as percentages. The guardrails are asked on
         while an approval is awaited.
-    :param approvers: ids of the Airflow users who may approve; if not given, whoever may edit the DAG run
+    :param approvers: ids of the Airflow users who may approve; if not given, everybody who may edit the DAG run
     :param approval_timeout: how long an answer is awaited; for as long as it takes if not given
     :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and skip the stages that follow
-    :param on_no_answer: likewise, when the time is over
-    :param rollout: the flag, ``guardrails``, ``window`` and whatever else the ramp takes; and arguments of every task,
-        such as ``retries``
+    :param on_no_answer: the same, when the time is over
+    :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp; and arguments of every
+        task, such as ``retries``
     :raises InvalidInputError: while the DAG is parsed; names what is wrong
     """
     given = {name: value for name, value in locals().items() if name in PARAMETERS} | rollout

@@ -2,7 +2,7 @@
 
 An event and its being told have to be one thing: written one after the other, a triggerer that is killed in between
 either tells a change twice or never. So the number is written by a listener (:mod:`.told_listener`), in the
-transaction in which Airflow stores the event itself. Here it is read, and written where there is no event: at the very
+transaction in which Airflow stores the event itself. Here it is read, and written where there is no event: at the
 first look, and where the listener is not loaded.
 """
 

@@ -1,4 +1,4 @@
-"""Starts a DAG when a flag changes, whoever changed it: the trigger of an ``AssetWatcher``."""
+"""Starts a DAG when anybody changes a flag: the trigger of an ``AssetWatcher``."""
 
 from __future__ import annotations
 
@@ -230,5 +230,5 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         """Say it once, and not in every round."""
         text = f"{type(error).__name__}: {error}"
         if text != self._complained:
-            self.log.error("Could not look for changes of %s, and goes on trying. %s", self.target, text)
+            self.log.error("Polling for changes of %s failed; polling goes on. %s", self.target, text)
         self._complained = text

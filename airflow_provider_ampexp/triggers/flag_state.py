@@ -43,7 +43,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         {"status": "met", "why": ..., "seen": {...}}
         {"status": "never", "why": ..., "seen": {...}}
         {"status": "timeout", "why": <what was last seen>, "seen": {...}}
-        {"status": "error", "why": ..., "is_retryable": <whether a retry can mend it>}
+        {"status": "error", "why": ..., "is_retryable": <whether a retry can fix it>}
 
     It never raises: Airflow would not call the sensor again then.
 

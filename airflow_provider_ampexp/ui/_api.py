@@ -29,7 +29,7 @@ from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _STATIC = files("airflow_provider_ampexp.ui") / "static"
-# Nothing from elsewhere, no script but the package's own: what a flag's name holds is text, whatever it looks like.
+# Nothing from elsewhere, no script but the package's own: what a flag's name holds is text, also if it looks like code.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",

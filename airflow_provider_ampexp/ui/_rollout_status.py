@@ -84,7 +84,7 @@ class Rollout:
 
     @property
     def task(self) -> RolloutTask:
-        """The one that matters: that goes on, or else that ended it."""
+        """The one that matters: that goes on, otherwise the one that ended it."""
         return next((one for one in self.tasks if one.goes_on), next(iter(self._of_effect), self.tasks[0]))
 
     @property
@@ -147,7 +147,7 @@ class RolloutStatus:
     :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
     :param since: since when
     :param next: the percentage that comes next; ``None`` where none does
-    :param when: the earliest moment at which that can be; ``None`` where nobody can tell
+    :param when: the earliest moment at which that can be; ``None`` where it is not known
     :param reason: why not now, in a word
     :param why: the same in a sentence
     :param ahead: the stages to come, each with its earliest moment
@@ -176,7 +176,7 @@ def rollouts_of(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], lis
 
 
 def current(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """The one to show: that is under way, or else the newest."""
+    """The one to show: that is under way, otherwise the newest."""
     listed = list(rollouts)
     return next((one for one in listed if one.state == "under way"), listed[0] if listed else None)
 
@@ -185,7 +185,7 @@ def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Roll
     """Where it stands.
 
     :param seen: the flag; where its history was not read, what the task remembers stands in for it. ``None`` where
-        nobody can tell.
+        it is not known.
     :param now: the service's clock
     """
     plan, memory, state = rollout.plan, rollout.task.memory, rollout.state
@@ -217,7 +217,7 @@ def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Roll
 
 
 def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
-    """Why Airflow does not go on with the rollout, whatever its plan says; ``None`` when it does."""
+    """Why Airflow does not go on with the rollout, independent of its plan; ``None`` when it does."""
     if task.is_paused and task.state != "running":
         return "paused", (
             "the DAG is paused: no guardrail is asked, and nothing is raised or rolled back, until somebody unpauses "
@@ -237,7 +237,7 @@ def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
 
 
 def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
-    """The stages to come, when nobody can tell the moment of any."""
+    """The stages to come, when the time of none of them is known."""
     ahead = tuple((stage.percentage, None) for stage in plan.all_stages if here.next and stage.percentage >= here.next)
     return replace(here, ahead=ahead)
 
@@ -285,7 +285,7 @@ def _when(act: Action, view: Evaluation) -> datetime | None:
 
 
 def _with_ahead(here: RolloutStatus, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutStatus:
-    """The stages to come. Once nobody can tell one's moment, nobody can tell those after it."""
+    """The stages to come. Once the time of one is not known, those after it are not known either."""
     if here.next is None or here.reason == "moved":
         return here
     at = here.when if here.when is not None else now

@@ -120,7 +120,7 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict
 
 
 def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
-    """The highest stage that users got: as the record tells, or else by where the flag stands."""
+    """The highest stage that users got: as the record tells, otherwise by where the flag stands."""
     if rollout.reached is not None or seen is None:
         return rollout.reached
     stages = [stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.position.exposure]

@@ -51,7 +51,7 @@ class TtlCache(Generic[_T]):
     """Reads a value once and keeps it. However many ask for it at the same time, one read is under way.
 
     An error is kept like a value, so that a service in trouble is not asked more often than a healthy one. While a
-    value is read again, the old one is served to whoever would wait longer than ``STALE_PATIENCE``.
+    value is read again, the old one is served to a reader who would wait longer than ``STALE_PATIENCE``.
 
     :param seconds: how long a value is fresh
     :param run: runs a blocking function in a thread and returns its result

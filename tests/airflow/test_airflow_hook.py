@@ -319,7 +319,7 @@ def test_test_connection_says_when_it_cannot_tell(emulator: Emulator, monkeypatc
     hook = hook_of(monkeypatch, "ampex_new", base_url=emulator.base_url, project_id="999")
     ok, said = hook.test_connection()
     assert ok
-    assert said.endswith("so nobody can tell whether it sees project 999.")
+    assert said.endswith("so it is not known whether it sees project 999.")
     emulator.create_flag("a", projectId="100002")
     ok, said = hook.test_connection()
     assert not ok

@@ -99,7 +99,7 @@ def test_a_file_is_replaced_when_it_is_whole_and_not_before(impatient: Emulator,
     path.write_text("yesterday's\n")
     impatient.fault("status", times=None, skip=2, status=503)
     operator = AmplitudeListOperator(task_id="list", path=f"file://{path}")
-    with pytest.raises(AmplitudeTaskError, match="Could not list flags"):
+    with pytest.raises(AmplitudeTaskError, match="Failed to list flags"):
         operator.execute({})
     assert path.read_text() == "yesterday's\n"
     assert list(tmp_path.iterdir()) == [path]

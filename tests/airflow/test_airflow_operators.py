@@ -385,7 +385,7 @@ def test_errors_say_what_was_being_done_and_whether_a_retry_helps(impatient: Emu
     for status in (400, 401, 403, 405):
         emulator.fault("status", times=None, status=status)
         said = refused(AirflowFailException)
-        assert said.startswith(f"Could not set the rollout percentage of flag {flag['id']!r}.")
+        assert said.startswith(f"Failed to set the rollout percentage of flag {flag['id']!r}: ")
         assert f"({status})" in said
     for status in (429, 500, 503):
         emulator.fault("status", times=None, status=status, headers={"Retry-After": "1"})
@@ -399,7 +399,7 @@ def test_errors_say_what_was_being_done_and_whether_a_retry_helps(impatient: Emu
     unnamed = AmplitudeEnableOperator(task_id="unnamed", flag_id=flag["id"], amplitude_conn_id="nowhere")
     assert "nowhere" in refused(AirflowFailException, unnamed)
     create = AmplitudeCreateFlagOperator(task_id="create", flag_key="search", if_exists="fail")
-    assert refused(AirflowFailException, create).startswith("Could not create flag 'search'.")
+    assert refused(AirflowFailException, create).startswith("Failed to create flag 'search': ")
 
 
 def test_a_key_in_two_projects_is_ambiguous_without_the_project(

@@ -1,4 +1,4 @@
-"""A person acts at the very moment at which a ramp writes."""
+"""A person acts at the moment at which a ramp writes."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_a_flag_or_a_segment_that_is_not_there(run: Runner, emulator: Emulator, 
 
     assert ran.states == {"flag": "failed", "segment": "failed"}
     assert set(ran.tries.values()) == {1}
-    assert "Could not ramp flag 'nobody'" in broken.said("flag")
+    assert "Failed to ramp flag 'nobody'" in broken.said("flag")
     assert "no target segments named 'Nobody'" in broken.said("segment")
     assert exposures(emulator, flag_id) == [0]
 

@@ -254,7 +254,7 @@ def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
     assert exposures(emulator, flag_id) == [0, 1, 25]
-    assert "Could not watch flag 'search' during its soak" in broken.said("ramp")
+    assert "Failed to watch flag 'search' during its soak" in broken.said("ramp")
     assert "It stays as it is" in broken.said("ramp")
 
 

@@ -87,7 +87,7 @@ class Kind:
     :param soaks: in seconds, a stage each; ``None`` for the last is none
     :param check: its guardrail, if it has one
     :param person: what Maria does to the flag at stage ``person_at``, as ``PATCH`` takes it
-    :param at_write: she does it at the very moment of this rollout's next write
+    :param at_write: she does it at the moment of this rollout's next write
     :param hold: she puts the hold tag on at ``person_at``, and takes it away after so many seconds
     :param ends: how it must end
     :param final: where the flag must stand then, as percentage and enabled; ``None`` where the person left it

@@ -121,7 +121,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
         "users as one text",
         lambda client, target: ensure_included(client, target, "treatment", "anna"),
         InvalidInputError,
-        r"users: a list",
+        r"users: expected a list of strings",
     ),
     (
         "a switch that is a text",

@@ -141,7 +141,7 @@ def test_too_small_a_sample_does_not_count_within_the_grace(warehouse: Warehouse
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("select 1 union select 2", "sql gave 2 rows"),
+        ("select 1 union select 2", "sql expected one row, got 2"),
         ("select 'many'", "'many', which is not a number"),
         ("select '0.01'", "'0.01', which is not a number"),
         ("select 9e999", "inf, which is not a number"),

@@ -191,7 +191,7 @@ def _no_retry_can_put_back(observed: Observed, history: History, change: Change,
     is_named = "since this run began, the flag was" in last.said
     return (
         last.outcome == "up_for_retry"
-        or (change is first and (leads_to_the_same or "Nobody can tell whether" in last.said))
+        or (change is first and (leads_to_the_same or "It is not known whether" in last.said))
         or (is_named and lost.stand.exposure >= change.known.stand.exposure)
     )
 

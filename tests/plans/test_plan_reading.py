@@ -55,8 +55,8 @@ SQL = """\
     [
         pytest.param(b"", ["plan.yaml:1: is empty"], id="empty"),
         pytest.param("# nothing\n", ["plan.yaml:1: is empty"], id="only a comment"),
-        pytest.param("- a\n", ["plan.yaml:1: fields with their values are wanted, not a list"], id="a list"),
-        pytest.param("checkout", ["plan.yaml:1: fields with their values are wanted, not 'checkout'"], id="a text"),
+        pytest.param("- a\n", ["plan.yaml:1: expected fields with their values, got a list"], id="a list"),
+        pytest.param("checkout", ["plan.yaml:1: expected fields with their values, got 'checkout'"], id="a text"),
         pytest.param(
             "flag: a\nstages: [1, 2\nsoak: 1h\n",
             ["plan.yaml:3: not YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"],

@@ -315,7 +315,7 @@ GOOD: dict[str, Any] = {"days": "Mon", "start": "09:00", "end": "16:00", "timezo
         *[("days", value, "days: there is none, so it would never open") for value in ([], ())],
         *[("days", value, "is not a day or days") for value in ("", "Mom", "Mon-", "Mon-Tue-Wed", "Mon-Mon", "Mon,")],
         *[("days", value, "is not a day or days") for value in ("M", "Monday", "Mon/Thu", [0], [None], ["Mon", ""])],
-        *[("days", value, "a list is wanted") for value in (None, 1, b"Mon")],
+        *[("days", value, "expected a list") for value in (None, 1, b"Mon")],
         *[("start", value, "is not a wall time") for value in ("", "9", "24:01", "25:00", "09:60", "09:00:00", None)],
         *[("start", value, "is not a wall time") for value in (time(9, 0, 1), time(9, tzinfo=UTC), "-1:00", " 09:00")],
         ("start", 1320, "in YAML it needs quotes"),
@@ -327,7 +327,7 @@ GOOD: dict[str, Any] = {"days": "Mon", "start": "09:00", "end": "16:00", "timezo
             ("timezone", value, "is not an IANA time zone")
             for value in ("localtime", "right/UTC", "\0", "x" * 999, UTC)
         ],
-        *[("except_dates", value, "a list is wanted") for value in ("2026-12-24", date(2026, 12, 24), None)],
+        *[("except_dates", value, "expected a list") for value in ("2026-12-24", date(2026, 12, 24), None)],
     ],
 )
 def test_bad_input_is_refused_with_the_fields_name(field: str, value: object, says: str) -> None:

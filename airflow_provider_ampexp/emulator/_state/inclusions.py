@@ -1,4 +1,4 @@
-"""Inclusions: the users who get a variant whatever the percentages say. An ordered list, removed by index."""
+"""Inclusions: the users who always get a variant, independent of the percentages. An ordered list, removed by index."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     raises nothing), and:
 
     :param before: the stage, as a percentage, that is not set without approval
-    :param approvers: ids of the Airflow users who may answer; if not given, whoever may edit the DAG run (templated).
-        With ``[core] simple_auth_manager_all_admins`` everybody is the same user, and anybody may answer.
+    :param approvers: ids of the Airflow users who may answer; if not given, everybody who may edit the DAG run
+        (templated). With ``[core] simple_auth_manager_all_admins`` everybody is the same user, and anybody may answer.
     :param approval_timeout: how long to wait for an answer: a ``timedelta`` or a text such as ``"12h"``; for
         as long as it takes if not given (templated)
     :param on_reject: ``"rollback"`` to where the plan says, and fail; or ``"hold"``: leave the flag where it is, and

@@ -131,8 +131,8 @@ class FailureNote:
 def pending_rollback_reason(context: Context) -> str | None:
     """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
 
-    Some ways of clearing a task keep this, and who clears a task wants it to begin anew: what was kept before does not
-    count.
+    Some ways of clearing a task keep this, and a person who clears a task wants a new beginning: what was kept before
+    does not count.
     """
     store, ti = context.get("task_state_store"), context.get("ti")
     if store is None or ti is None:
@@ -153,8 +153,8 @@ def run_was_due(context: Context, service_now: datetime) -> datetime | None:
 def run_began(context: Context, service_now: datetime) -> datetime | None:
     """When the DAG run began, on the service's clock, or up to some minutes earlier.
 
-    Airflow sets it anew when a finished run is cleared. It goes by the clock of the scheduler's machine, and nobody
-    knows how far that is off; nor this one's, save where it is ahead of the service's. What happened a little before
+    Airflow sets it again when a finished run is cleared. It goes by the clock of the scheduler's machine, and nobody
+    knows how far that is off; nor this one's, except where it is ahead of the service's. What happened a little before
     the run is then taken for its own, so that a retry may stop for nothing. The other way round it would go on after a
     rollback.
     """

@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
-# Shorter waits are not worth a deferral, which takes longer by itself. They come about when a soak turns out to have
+# Shorter waits are not worth a deferral, which takes longer by itself. They happen when a soak turns out to have
 # begun a moment later than was thought.
 _SHORT_WAIT = 2.0
 # How long after its end Airflow ends a wait whose trigger was lost; an outage of the service or the triggerer may take
@@ -97,7 +97,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     It holds a worker only while it writes or checks; a soak is spent in the triggerer. Where the rollout stands and
     since when is read from the flag and its version history, on the service's own clock: a killed worker, a cleared
-    task or a restarted scheduler finds its place again, and no soak is cut short or begun anew. It never lowers the
+    task or a restarted scheduler finds its place again, and no soak is cut short or begun again. It never lowers the
     percentage but in a rollback, and stops when somebody changes the flag meanwhile.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
@@ -131,7 +131,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
         (templated)
     :param catch_all: the target segment that has no conditions on purpose. The API shows no conditions of a segment for
-        a cohort, so a ramp of a segment is refused if any other shows none, be it the ramped one. (templated)
+        a cohort, so a ramp of a segment is refused if any other shows none, also if it is the ramped one. (templated)
     :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
         happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
     :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold the rollout at a
@@ -150,7 +150,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
     Where neither the task nor ``default_args`` names ``retries``, there are 5 (or ``[core] default_task_retries``,
     where that is more), after 30 seconds, 1, 2, 4 and 8 minutes. ``retries=0`` is no retries.
 
-    :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins anew.
+    :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins again.
 
     It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. Its record
     (each raise, check and rollback, with when and what was measured) lies in the XCom ``rollout``, also during a soak
@@ -315,7 +315,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         status, why = said.get("status"), said.get("why")
         watch, memory = watch or said.get("watch"), memory or said.get("memory")
         if status == "error":
-            raise AirflowFailException(f"Could not watch {self.described()} during its soak: {why} It stays as it is.")
+            raise AirflowFailException(f"Failed to watch {self.described()} during its soak: {why} It stays as it is.")
         if status not in ("due", "changed") or watch is None or memory is None:
             raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
         with error_context(f"ramp {self.described()}", has_begun=True), self.hook() as hook:

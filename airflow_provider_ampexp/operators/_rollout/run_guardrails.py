@@ -60,7 +60,7 @@ def preflight_guardrails(
 ) -> RolloutState:
     """Ask each guardrail whether it can answer at all, before any user gets the feature.
 
-    :raises AmplitudeTaskError: names each guardrail that cannot, save those that act in no case (``dry_run``)
+    :raises AmplitudeTaskError: names each guardrail that cannot, except those that act in no case (``dry_run``)
     """
     cannot = []
     for guardrail, why in preflight(guardrails, _moment(context, flag, memory, flag.seen.position.exposure)):

@@ -28,7 +28,7 @@ def stop(context: Context, flag: ManagedFlag, act: Abort, memory: RolloutState, 
     stopped = f"The rollout of {described} has stopped and left the flag as it is, at {flag.seen.position}"
     if act.cause in ("rejected", "no answer"):
         raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
-    raise AirflowFailException(f"{stopped}: {act.why}. Clear this task to begin anew from there.")
+    raise AirflowFailException(f"{stopped}: {act.why}. Clear this task to begin again from there.")
 
 
 def roll_back(
@@ -53,5 +53,5 @@ def roll_back(
     push_record(context, flag, log_warnings(flag, memory, log).recorded("rollback", flag.now, line))
     raise AirflowFailException(
         f"Rolled back {described} from {before} to {flag.seen.position}, {confirmed(flag)}: {act.why}. "
-        "No retry follows; clear this task to begin anew."
+        "No retry follows; clear this task to begin again."
     )
