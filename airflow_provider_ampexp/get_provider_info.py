@@ -19,6 +19,7 @@ _GUIDES = (
     "groups",
     "plans",
     "guardrails",
+    "alerts",
     "windows",
     "rollouts-page",
     "assets",

@@ -14,12 +14,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_ampexp._validate import InvalidInputError, nearest
+from airflow_provider_ampexp.plans._alert_models import EmailAlert, OtherAlert, PagerDutyAlert, SlackAlert
 from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
 from airflow_provider_ampexp.plans._types import shown
 from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
 from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._plan import ALERTS
 
 _FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
 _MODELS: dict[str, type[BaseModel]] = {
@@ -29,8 +31,12 @@ _MODELS: dict[str, type[BaseModel]] = {
     "sql": SqlFields,
     "sample_ratio": SampleRatioFields,
     "callable": CallableFields,
+    "slack": SlackAlert,
+    "email": EmailAlert,
+    "pagerduty": PagerDutyAlert,
+    "notifier": OtherAlert,
 }
-_UNIONS = ("stages", "guardrails")
+_UNIONS = ("stages", "guardrails", *ALERTS)
 _LARGEST = 1_000_000  # bytes
 _KINDS = {
     "string_type": "a text",
@@ -210,15 +216,17 @@ def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
             in_quotes = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
             yield path, f"{shown(given)} is not {_KINDS[kind]}{in_quotes}"
         elif kind == "union_tag_not_found":
-            yield (*path, "kind"), f"is missing; it is {_kinds()}"
+            yield (*path, "kind"), f"is missing; it is {_kinds(path)}"
         elif kind == "union_tag_invalid":
-            yield (*path, "kind"), f"{shown(context['tag'])} is not {_kinds()}"
+            yield (*path, "kind"), f"{shown(context['tag'])} is not {_kinds(path)}"
         else:
             yield path, one["msg"] if kind == "wrong" else f"{shown(given)} {_in_our_words(one['msg'])}"
 
 
-def _kinds() -> str:
-    return "'sql', 'sample_ratio' or 'callable'"
+def _kinds(path: FieldPath) -> str:
+    if path[0] == "guardrails":
+        return "'sql', 'sample_ratio' or 'callable'"
+    return "'slack', 'email', 'pagerduty' or 'notifier'"
 
 
 def _in_our_words(message: str) -> str:

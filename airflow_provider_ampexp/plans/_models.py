@@ -12,6 +12,7 @@ from typing_extensions import Self
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.guardrails import as_guardrails
+from airflow_provider_ampexp.plans._alert_models import AnyAlert
 from airflow_provider_ampexp.plans._guardrail_models import AnyGuardrail, imported
 from airflow_provider_ampexp.plans._types import (
     DateTime,
@@ -25,7 +26,7 @@ from airflow_provider_ampexp.plans._types import (
     or_else,
 )
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
-from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
+from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS
 from airflow_provider_ampexp.rollout._stages import check_soaks
 
 ARGUMENTS = {
@@ -171,6 +172,12 @@ class PlanFile(StrictModel):
     on_hold_timeout: Literal["stop", "rollback"] = Field(
         "stop", description="What follows then: stop leaves the flag and fails."
     )
+    on_rollback: list[AnyAlert] = Field(
+        [], description="Alerts when the flag was rolled back, or that is not confirmed."
+    )
+    on_abort: list[AnyAlert] = Field([], description="Alerts when the rollout stops and leaves the flag as it is.")
+    on_hold: list[AnyAlert] = Field([], description="Alerts when guardrails or a person begin to hold it.")
+    on_approval_needed: list[AnyAlert] = Field([], description="Alerts when somebody has to approve a stage.")
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
     poll_interval: Interval | None = Field(
         None, description="How long between two looks in a soak: 1m, or a number of seconds; 1m if left out."
@@ -238,6 +245,7 @@ class PlanFile(StrictModel):
         made = {
             "stages": _staged(self.stages),
             "guardrails": [guardrail.made for guardrail in self.guardrails],
+            **{name: [alert.made for alert in getattr(self, name)] for name in ALERTS},
             "window": self.window.made if self.window else None,
             "poll_interval": self.poll_interval.total_seconds() if self.poll_interval is not None else None,
         }

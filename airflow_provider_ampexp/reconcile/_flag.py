@@ -31,6 +31,7 @@ from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_st
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.rollout._alert import RolloutAlert
     from airflow_provider_ampexp.rollout._record import RecordLine
 
 
@@ -64,6 +65,16 @@ class RecordSink(Protocol):
         """Wait for the write within a time limit."""
 
 
+class AlertSink(Protocol):
+    """The alerts of a rollout. No method raises."""
+
+    def send(self, alert: RolloutAlert, once: str) -> None:
+        """Tell of an event once, within a time limit."""
+
+    def end(self, once: str) -> None:
+        """What was told is over."""
+
+
 class _Lost(NamedTuple):
     """A version that was written over, and whether somebody had moved the flag with it, or just before.
 
@@ -93,6 +104,7 @@ class ManagedFlag:
         self.known_clock_error: float | None = None
         self.failure_note: RollbackNote = _NoNote()
         self.record_file: RecordSink | None = None
+        self.alerts: AlertSink | None = None
         self.said_if_interrupted = ""
         self._versions: list[Version] = []
 

@@ -16,6 +16,7 @@ from airflow_provider_ampexp.rollout._actions import (
     SetStage,
     Wait,
 )
+from airflow_provider_ampexp.rollout._alert import RolloutAlert
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._decision import decide
@@ -38,6 +39,7 @@ __all__ = [
     "RecordLine",
     "RequestApproval",
     "RollBack",
+    "RolloutAlert",
     "RolloutPlan",
     "RolloutState",
     "RunGuardrails",

@@ -20,10 +20,14 @@ class SetStage:
 
 @dataclass(frozen=True)
 class Wait:
-    """Look again at this moment of the service's clock, or when the flag changes."""
+    """Look again at this moment of the service's clock, or when the flag changes.
+
+    :param is_held: whether it waits because a person holds the rollout by its tag
+    """
 
     until: datetime
     why: str
+    is_held: bool = False
 
 
 @dataclass(frozen=True)

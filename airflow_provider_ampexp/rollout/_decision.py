@@ -319,7 +319,7 @@ def _wait_while_held(view: Evaluation) -> Action | None:
     if not view.is_held:
         return None
     why = f"{_next(view)} not while the flag has the tag {view.plan.hold_tag!r}: a person holds it"
-    return Wait(_or_check(view, view.now + _MAX_WAIT), why)
+    return Wait(_or_check(view, view.now + _MAX_WAIT), why, is_held=True)
 
 
 def _wait_for_the_window(view: Evaluation) -> Action | None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.rollout._alert import Notifiers
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, OnReject
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._duration import DurationLike, interval, parse_positive_duration
@@ -65,6 +66,11 @@ class RolloutPlan:
     :param enable: whether a disabled flag is enabled with the first stage
     :param if_changed_since: when somebody changed the flag after the run was due: ``"fail"``, ``"skip"`` or ``"write"``
     :param record_path: a folder for the record as JSON lines, such as ``"s3://audit/rollouts"``; if not given, none
+    :param on_rollback: alerts: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of
+        these. Called once, after the flag was rolled back, or when that is not confirmed.
+    :param on_abort: the same, when the rollout stops and leaves the flag as it is
+    :param on_hold: the same, when guardrails or a person's ``hold_tag`` begin to hold it
+    :param on_approval_needed: the same, when an approval is asked for
     :param poll_interval: time between two polls of the flag during a soak: seconds, or a text such as ``"1m"``
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
     :param approve_before: the stages that somebody has to approve first, as percentages (``staged_rollout`` only)
@@ -96,6 +102,10 @@ class RolloutPlan:
     enable: bool = True
     if_changed_since: IfChangedSince | str = "fail"
     record_path: str | None = None
+    on_rollback: Notifiers | None = None
+    on_abort: Notifiers | None = None
+    on_hold: Notifiers | None = None
+    on_approval_needed: Notifiers | None = None
     poll_interval: DurationLike = POLL_INTERVAL
     deferrable: bool = True
     approve_before: Collection[int] = ()
@@ -220,9 +230,11 @@ class RolloutPlan:
 
 
 _SET_BY_THE_PROVIDER = ("checked", "only", "approval")
+ALERTS = ("on_rollback", "on_abort", "on_hold", "on_approval_needed")
+"""The parameters of alerts."""
 APPROVALS = ("approve_before", "approvers", "approval_timeout", "on_reject", "on_no_answer")
 """The parameters of approvals, which only a group of tasks has."""
-_NOT_IN_JSON = ("guardrails", "if_changed_since", "record_path", "poll_interval", "deferrable", *APPROVALS)
+_NOT_IN_JSON = (*ALERTS, "guardrails", "if_changed_since", "record_path", "poll_interval", "deferrable", *APPROVALS)
 
 PARAMETERS: Mapping[str, Any] = {
     "stages": None,

@@ -56,6 +56,7 @@ class RolloutState:
     :param plan: the plan as it was when it was looked at last, to tell when somebody edited it
     :param preflight_owed: whether the guardrails are still to be asked if they can answer, before the first raise
     :param listed: the digest of the audience as the trigger saw it last, which reads the flag in another way
+    :param alerted: which alerts this attempt has sent, over a wait
     """
 
     run_began: datetime | None = None
@@ -81,6 +82,7 @@ class RolloutState:
     owed_soak: float | None = None
     owed_check: bool = False
     plan: Mapping[str, Any] = field(default_factory=dict)
+    alerted: tuple[str, ...] = ()
 
     def looked(self, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutState:
         """What is remembered after a look that found nothing against going on."""
@@ -195,6 +197,7 @@ class RolloutState:
             "owed_soak": self.owed_soak,
             "owed_check": self.owed_check,
             "plan": dict(self.plan),
+            "alerted": list(self.alerted),
         }
 
     @classmethod
@@ -226,6 +229,7 @@ class RolloutState:
             owed_soak=told.get("owed_soak"),
             owed_check=bool(told.get("owed_check")),
             plan=told.get("plan") or {},
+            alerted=tuple(told.get("alerted") or ()),
         )
 
     def _at_another_position(self) -> RolloutState:

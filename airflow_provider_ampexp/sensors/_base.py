@@ -161,7 +161,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Look once. When deferrable, the first look is the only one here."""
         until = self._ends_at(context)
         try:
-            with error_context(f"look at {self.described()}"), self._quiet_hook() as hook:
+            with error_context(f"read {self.described()}"), self._quiet_hook() as hook:
                 verdict = self._look(hook, until)
         except StillRefusedError as error:
             self.log.warning("Poll was refused, which may be for a moment: %s", error)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,3 +74,42 @@ def dag_id() -> str:
 def run(airflow_database: None) -> Any:
     """Runs a DAG."""
     return Run
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[[str], list[Any]]:
+    """Lets a person answer with an option as soon as they are asked; returns what they were asked.
+
+    The process of `dag.test` has no way to Airflow's API for answers, so the database is asked in its place.
+    """
+    from airflow.models.hitl import HITLDetail
+    from airflow.sdk.execution_time import hitl
+    from airflow.sdk.timezone import utcnow
+    from airflow.utils.session import create_session
+
+    asked: list[Any] = []
+    options: list[str] = []
+
+    def look(ti_id: Any) -> Any:
+        with create_session() as session:
+            row = session.get(HITLDetail, ti_id)
+            assert row is not None
+            if not asked:
+                asked.append({"subject": row.subject, "body": row.body, "users": row.assigned_users})
+            if options:
+                row.responded_at, row.chosen_options = utcnow(), options
+                row.responded_by, row.params_input = {"id": "eve", "name": "eve"}, {}
+            user = SimpleNamespace(**row.responded_by) if row.responded_by else None
+            return SimpleNamespace(
+                response_received=row.responded_at is not None,
+                chosen_options=row.chosen_options,
+                responded_by_user=user,
+                responded_at=row.responded_at,
+            )
+
+    def answer(option: str) -> list[Any]:
+        options.append(option)
+        return asked
+
+    monkeypatch.setattr(hitl, "get_hitl_detail_content_detail", look)
+    return answer

@@ -141,5 +141,5 @@ def test_operator_group_and_file_have_the_names_and_defaults_of_the_plan() -> No
         if name in group:
             assert group[name].default == default, name
         field = PlanFile.model_fields[name]
-        known = field.default if field.default is not None and not field.is_required() else default
-        assert known in (default, list(default) if isinstance(default, tuple) else default), name
+        known = default if field.is_required() or field.default in (None, []) else field.default
+        assert known == default, name

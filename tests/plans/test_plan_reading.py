@@ -303,6 +303,41 @@ def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, text: str | by
     assert mistakes(tmp_path, text) == said
 
 
+def test_an_alert_of_a_file_is_a_notifier_of_the_provider_it_names(tmp_path: Path) -> None:
+    emails = "on_rollback:\n- {kind: email, to: a@example.com}\n- {kind: email, to: [b@example.com], text: x}\n"
+    plan = read(tmp_path, f"{GOOD}{emails}")
+    first, second = plan.group_arguments()["on_rollback"]
+    assert type(first).__name__ == "SmtpNotifier"
+    assert (first.to, first.smtp_conn_id, first.html_content) == (
+        "ana@example.com",
+        "smtp_default",
+        "{{ rollout.text }}",
+    )
+    assert (second.to, second.html_content) == (["b@example.com"], "x")
+
+
+@pytest.mark.parametrize(
+    ("alert", "said"),
+    [
+        (
+            "{kind: slack, channel: '#x'}",
+            "[0].kind: needs the package apache-airflow-providers-slack, which is not installed",
+        ),
+        ("{kind: pagerduty}", "[0].kind: needs the package apache-airflow-providers-pagerduty, which is not installed"),
+        ("{kind: fax}", "[0].kind: 'fax' is not 'slack', 'email', 'pagerduty' or 'notifier'"),
+        ("{to: me}", "[0].kind: is missing; it is 'slack', 'email', 'pagerduty' or 'notifier'"),
+        ("{kind: email, too: me, to: me}", "[0].too: is not a field here; is 'to' meant?"),
+        (
+            "{kind: notifier, notifier: 'os:nope'}",
+            "[0].notifier: cannot make 'os:nope': AttributeError: module 'os' has no",
+        ),
+    ],
+)
+def test_an_alert_that_cannot_be_made_is_a_mistake(tmp_path: Path, alert: str, said: str) -> None:
+    (mistake,) = mistakes(tmp_path, f"{GOOD}on_hold: [{alert}]\n")
+    assert mistake.startswith(f"plan.yaml:4: on_hold{said}")
+
+
 @pytest.mark.parametrize(
     ("empty", "field"),
     [
@@ -439,6 +474,10 @@ SAID: dict[str, tuple[str, object]] = {
     "enable": ("false", False),
     "poll_interval": ("1m 30s", 90.0),
     "deferrable": ("false", False),
+    **{
+        name: ("[{kind: notifier, notifier: 'builtins:print'}]", [print])
+        for name in ("on_rollback", "on_abort", "on_hold", "on_approval_needed")
+    },
     "approve_before": ("[50, 100]", [50, 100]),
     "approvers": ("[ana, bob]", ["ana", "bob"]),
     "approval_timeout": ("2d", timedelta(days=2)),

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.ensure import ChangeResultXCom, flag_url
 from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
@@ -138,6 +139,11 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
             assigned_users=users,
         )
         self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
+        needed = f"{self.before} % of the rollout of {self.described()} needs an approval"
+        text = f"{needed}. It stands at {flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M} UTC."
+        named = [one["id"] for one in users]
+        url = approve_url(context)
+        send_alert(flag, "approval_needed", text, needed, stage=self.before, approvers=named, approve_url=url)
         line: RecordLine = {"stage": self.before, "approvers": [one["id"] for one in users]}
         return replace(memory, asked_at=flag.now).recorded("approval_asked", flag.now, line)
 

@@ -88,16 +88,16 @@ def is_automatic_retry(context: Context, retries: int | None) -> bool:
     was changed in the DAG file meanwhile, the attempt counts as a retry: a retry undoes nothing.
     """
     ti = context.get("ti")
-    return ti is not None and ti.try_number > 1 and bool(ti.try_number != _first_try(ti, retries))
+    return ti is not None and ti.try_number > 1 and bool(ti.try_number != first_try(ti, retries))
 
 
 def was_cleared(context: Context, retries: int | None) -> bool:
     """Whether a person cleared the task before this attempt, or before the one that it retries."""
     ti = context.get("ti")
-    return ti is not None and 1 < _first_try(ti, retries) <= ti.try_number
+    return ti is not None and 1 < first_try(ti, retries) <= ti.try_number
 
 
-def _first_try(ti: Any, retries: int | None) -> int:
+def first_try(ti: Any, retries: int | None) -> int:
     """The number of the try that a person began."""
     return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
 
@@ -118,7 +118,7 @@ class FailureNote:
         store, ti = context.get("task_state_store"), context.get("ti")
         if store is None or ti is None or why == self._why:
             return
-        note: dict[str, JsonValue] = {"since_try": _first_try(ti, ti.task.retries), "why": why}
+        note: dict[str, JsonValue] = {"since_try": first_try(ti, ti.task.retries), "why": why}
         self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(_FAILED, note))
 
     def finish(self) -> None:
@@ -138,7 +138,7 @@ def pending_rollback_reason(context: Context) -> str | None:
     if store is None or ti is None:
         return None
     kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
-    if not isinstance(kept, dict) or kept.get("since_try") != _first_try(ti, ti.task.retries):
+    if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))
 

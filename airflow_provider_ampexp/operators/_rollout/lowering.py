@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
+from airflow_provider_ampexp.operators._rollout.alerts import send_alert
 from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._history import since
 from airflow_provider_ampexp.rollout._record import RecordLine, from_exposure, stands_at
@@ -54,6 +55,8 @@ def rollback_guard(
             yield
     except BaseException as error:
         flag.failure_note.finish()
+        if isinstance(error, Exception | AirflowTaskTimeout):
+            send_alert(flag, "rollback" if to else "abort", words, why, before=before, to=to, confirmed=False)
         if not isinstance(error, Exception):
             raise  # what ends the task: its last words are said above
         kind = AmplitudeTaskError if is_retryable(error) else AirflowFailException

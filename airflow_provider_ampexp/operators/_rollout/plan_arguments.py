@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._callable import as_guardrails
 from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._rollout.alerts import as_notifiers
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._duration import interval
-from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
+from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -33,6 +34,8 @@ def set_parameters(operator: AmplitudeRampRolloutOperator, plan: RolloutPlan | N
         raise InvalidInputError("stages", "is required, if no plan is given")
     for name in _NAMES:
         setattr(operator, name, given[name])
+    for name in ALERTS:
+        setattr(operator, name, as_notifiers(name, given[name]))
     operator.guardrails = as_guardrails(given["guardrails"])
     operator.poll_interval = interval("poll_interval", given["poll_interval"])
     known = {name: value for name in _NAMES if arguments.is_literal(value := getattr(operator, name))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
@@ -23,6 +24,7 @@ from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts, alert_of_holds
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
@@ -58,6 +60,7 @@ from airflow_provider_ampexp.rollout import (
     decide,
 )
 from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
+from airflow_provider_ampexp.rollout._alert import Notifier, Notifiers
 from airflow_provider_ampexp.rollout._decision import audience_drift
 from airflow_provider_ampexp.rollout._duration import DurationLike
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
@@ -141,6 +144,12 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         takes it to ``rollback`` (templated)
     :param record_path: a folder such as ``"s3://conn_id@bucket/rollouts"`` or ``"file:///var/rollouts"``. Each task
         writes its record there, too, as a file of JSON lines; ``None`` for XCom only (templated)
+    :param on_rollback: alerts: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of
+        these. Called once, after the flag was rolled back, or when that is not confirmed. They find what happened as
+        ``rollout`` in their context.
+    :param on_abort: the same, when the rollout stops and leaves the flag as it is
+    :param on_hold: the same, when guardrails or a person's ``hold_tag`` begin to hold it
+    :param on_approval_needed: the same, when an approval is asked for, which tasks of a group do
     :param enable: enable a disabled flag together with the first stage. If others would get it by that (other segments,
         all other users), the rollout is refused.
     :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
@@ -179,8 +188,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
 
     stages: StagesLike
     guardrails: Sequence[Guardrail]
+    segment: str | None
     rollback: RollbackTo | str
     record_path: str | None
+    on_rollback: tuple[Notifier, ...]
+    on_abort: tuple[Notifier, ...]
+    on_hold: tuple[Notifier, ...]
+    on_approval_needed: tuple[Notifier, ...]
     poll_interval: float
     deferrable: bool
     _flag: ManagedFlag | None = None
@@ -206,6 +220,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         catch_all: str | None = None,
         if_changed_since: IfChangedSince | str = "fail",
         record_path: str | None = None,
+        on_rollback: Notifiers | None = None,
+        on_abort: Notifiers | None = None,
+        on_hold: Notifiers | None = None,
+        on_approval_needed: Notifiers | None = None,
         enable: bool = True,
         poll_interval: DurationLike = POLL_INTERVAL,
         deferrable: bool = True,
@@ -238,7 +256,12 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         """Begin, or begin again after a crash: the flag tells where it stands."""
         has_begun = self.is_continuation or attempts.is_automatic_retry(context, self.retries)
         # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
-        with error_context(lambda: self._purpose(context), has_begun=has_begun), self.hook() as hook:
+        alerts = Alerts.of(self, context)
+        with (
+            alerts.tell_if_a_rollback_stays_undone(),
+            error_context(lambda: self._purpose(context), has_begun=has_begun),
+            self.hook() as hook,
+        ):
             plan = self.plan()
             target = self.target(self.project_of(hook))
             if not has_begun:
@@ -246,6 +269,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag = self._flag = self.first_look(context, plan, hook.client, target)
             flag.record_file = RecordFile.of(context, self.record_path, flag)
             flag.failure_note = attempts.FailureNote()
+            flag.alerts = alerts
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
             if not memory.is_retry:
@@ -336,6 +360,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             flag.record_file = RecordFile.of(context, self.record_path, flag)
             flag.failure_note = attempts.FailureNote()
             remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
+            flag.alerts = Alerts.of(self, context, remembered.alerted)
             remembered = plan_edited(plan, flag, remembered, self.log)
             outcome = self.reconcile(context, plan, flag, remembered)
             emit_asset_events(self, context, hook, flag.target.kind, outcome)
@@ -365,6 +390,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             self.log.info("%s: %s. %s: %s.", self.described(), stands, describe(act), act.why)
             if isinstance(act, Complete):
                 return self.outcome(context, flag, memory)
+            alert_of_holds(act, plan, flag, memory, self.described())
             with ended_with_last_words(context, flag, memory, last_words(flag, act, self.described()), self.log):
                 memory = self._carry_out(act, context, plan, flag, memory)
             begin_file(flag, memory)
@@ -438,6 +464,8 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             memory.listed or memory.audience,
             flag.local_clock_error,
         )
+        if isinstance(flag.alerts, Alerts):
+            memory = replace(memory, alerted=tuple(sorted(flag.alerts.sent)))
         if self.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
             self.defer_until(context, watch, memory, timedelta(seconds=watch.seconds_left(flag.client)) + _LOST_AFTER)
         while (event := patiently(lambda: watch.look(flag.client))) is None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -63,11 +65,15 @@ def _push(context: Context, memory: RolloutState) -> None:
 
 def _masked(memory: RolloutState) -> list[RecordLine]:
     """The record without the secrets that Airflow knows: a guardrail's error may name a password."""
+    return mask_secrets(list(memory.record))
+
+
+def mask_secrets(value: T) -> T:
+    """The same without the secrets that Airflow masks in its logs."""
     from airflow.sdk import log
 
-    redact = getattr(log, "redact", None)  # Airflow's logs are masked by it
-    record = list(memory.record)
-    return cast("list[RecordLine]", redact(record)) if redact is not None else record
+    redact = getattr(log, "redact", None)
+    return cast("T", redact(value)) if redact is not None else value
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators._rollout.record import log_warnings, push_record
+from airflow_provider_ampexp.operators._rollout.record import begin_file, log_warnings, push_record
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Abort, Complete, RollBack, RolloutPlan, RolloutState
@@ -73,7 +74,7 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             raise AirflowSkipException(f"Nothing failed: {self.described()} stays at {flag.seen.position}.")
         if plan.on_hold_timeout == "stop" and self._held_too_long(context, failed):
             why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
-            self._leave(context, flag, memory.looked(plan, flag.seen, flag.now), why)
+            self._leave(context, flag, memory.looked(plan, flag.seen, flag.now), why, "held")
         why = f"failed: {', '.join(failed)}"
         act = decide_teardown(plan, flag.seen, memory, flag.now, why, self._finished_stages(context))
         memory = memory.looked(plan, flag.seen, flag.now)
@@ -86,23 +87,45 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
             self.log.warning("Rolled back %s from %s to %s, %s: %s.", self.described(), before, after, how, act.why)
             line = lowered_line(flag, before, since, act.why)
             memory = log_warnings(flag, memory, self.log).recorded("rollback", flag.now, line)
+            begin_file(flag, memory)
+            done = f"Rolled back {self.described()} from {before} to {after}, {how}: {act.why}."
+            self._learn_alerts(flag)
+            send_alert(flag, "rollback", done, act.why, before=before, to=after, confirmed=True)
         elif isinstance(act, Complete):
             self.log.info("%s stands at %s, %s: %s.", self.described(), before, confirmed(flag), act.why)
             memory = memory.recorded("confirmed", flag.now, {"why": act.why})
+            self._learn_alerts(flag)
+            stands = f"{self.described()} stands at {before}, {confirmed(flag)}: {act.why}."
+            send_alert(flag, "rollback", stands, act.why, confirmed=True)
         elif isinstance(act, Abort) and act.cause == "unknown":
-            self._keep_end("stop", context, flag, memory, act.why)
-            raise AirflowFailException(
+            failed_to = (
                 f"Rollback of {self.described()} failed: {act.why}. USERS STILL GET IT at {before}. "
                 "Lower it in Amplitude."
             )
+            self._learn_alerts(flag)
+            send_alert(flag, "rollback", failed_to, act.why, before=before, confirmed=False)
+            self._keep_end("stop", context, flag, memory, act.why)
+            raise AirflowFailException(failed_to)
+        elif isinstance(act, RollBack):
+            self._leave(context, flag, memory, act.kept, "not lowered")
         else:
-            self._leave(context, flag, memory, act.kept if isinstance(act, RollBack) else act.why)
+            self._leave(context, flag, memory, act.why, act.cause)
         outcome = self.outcome(context, flag, memory)
         return {**outcome, "changed": before != flag.seen.position, "before": before.percentage}
 
-    def _leave(self, context: Context, flag: ManagedFlag, memory: RolloutState, why: str) -> NoReturn:
+    def _leave(self, context: Context, flag: ManagedFlag, memory: RolloutState, why: str, cause: str) -> NoReturn:
+        left = f"Left {self.described()} as it is, at {flag.seen.position}: {why}."
+        if cause != "behind":  # then this run has raised nothing, and left nothing
+            self._learn_alerts(flag)
+            if isinstance(flag.alerts, Alerts) and "rollback" not in flag.alerts.sent:
+                send_alert(flag, "abort", left, why, cause=cause)
         self._keep_end("left", context, flag, memory, why)
-        raise AirflowSkipException(f"Left {self.described()} as it is, at {flag.seen.position}: {why}.")
+        raise AirflowSkipException(left)
+
+    def _learn_alerts(self, flag: ManagedFlag) -> None:
+        """What the stages have told is told once. They are asked after the rollback, which waits for nothing."""
+        if isinstance(flag.alerts, Alerts):
+            flag.alerts.learn_from(self.upstream_task_ids)
 
     def _keep_end(self, what: What, context: Context, flag: ManagedFlag, memory: RolloutState, why: str) -> None:
         push_record(context, flag, memory.recorded(what, flag.now, {"why": why}))

@@ -1,0 +1,307 @@
+"""The alerts of a rollout: notifiers that are called once for each event, after the flag was changed.
+
+Nothing here raises, and a notifier has 10 seconds: an alert decides nothing about the rollout.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, get_args
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._optional_fields import has_tag
+from airflow_provider_ampexp.ensure import flag_url
+from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.record import mask_secrets
+from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutPlan, RolloutState, Wait
+from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, Notifiers
+from airflow_provider_ampexp.rollout._analysis import aggregate
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from pydantic import JsonValue
+
+    from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout._actions import Action
+
+
+EVENTS: tuple[AlertEvent, ...] = get_args(AlertEvent)
+LIMIT = 10.0
+"""For how many seconds the notifiers of an event are waited for, all together."""
+XCOM_KEY = "alerted"
+
+_NOTE = "amplitude_alerted"
+_log = logging.getLogger(__name__)
+
+
+def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
+    """Read the argument ``on_rollback`` and its siblings.
+
+    :raises InvalidInputError: names what cannot be called with a context
+    """
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(_notifier(f"{field}[{place}]", each) for place, each in enumerate(value))
+    return (_notifier(field, value),)
+
+
+def _notifier(field: str, value: object) -> Notifier:
+    if not callable(value) or isinstance(value, type) or inspect.iscoroutinefunction(value):
+        raise InvalidInputError(field, f"expected a notifier or a function of the context, got {value!r}")
+    return value
+
+
+class Alerts:
+    """The notifiers of one task, and which of its events they were called for.
+
+    An event is called for once. In a deferral :attr:`sent` goes along with the rollout's memory. Over a retry Airflow
+    3.3 keeps it, after each notifier has returned: an alert is lost by no kill, and may be sent twice after one.
+
+    :param context: of the task
+    :param notifiers: by event
+    :param operator: gives the names of the flag where Amplitude cannot be asked
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        notifiers: Mapping[AlertEvent, tuple[Notifier, ...]],
+        operator: AmplitudeRampRolloutOperator,
+        sent: Iterable[str] | None = None,
+    ) -> None:
+        self.sent = set(sent or ())
+        self._delivered = set(self.sent)
+        self._is_recalled = sent is not None
+        self._context = context
+        self._notifiers = notifiers
+        self._operator = operator
+
+    @classmethod
+    def of(cls, operator: AmplitudeRampRolloutOperator, context: Context, sent: Iterable[str] | None = None) -> Alerts:
+        """The alerts of a task.
+
+        :param sent: what this attempt sent before a wait; ``None`` where it begins, so that Airflow is asked what an
+            earlier attempt sent
+        """
+        return cls(context, {event: getattr(operator, f"on_{event}") for event in EVENTS}, operator, sent)
+
+    def _recall(self) -> None:
+        """Learn what earlier attempts sent: only now that there is something to tell, since a rollback comes first."""
+        store, ti = self._context.get("task_state_store"), self._context.get("ti")
+        if self._is_recalled or store is None or ti is None or ti.try_number < 2:
+            return
+        self._is_recalled = True
+        kept = bounded_call.call_bounded("tell which alerts were sent", lambda: store.get(_NOTE), None)
+        if isinstance(kept, dict) and kept.get("since_try") == attempts.first_try(ti, ti.task.retries):
+            self.learn(kept.get("sent"))
+            if self.sent:
+                self._note()  # Airflow drops the XComs of an earlier attempt
+
+    def learn(self, told: object) -> None:
+        """Count what another attempt or task has sent as sent."""
+        if isinstance(told, list):
+            known = {once for once in told if isinstance(once, str)}
+            self.sent |= known
+            self._delivered |= known
+
+    def learn_from(self, task_ids: Iterable[str]) -> None:
+        """Count what other tasks of the run have sent as sent. Airflow has 2 seconds to tell."""
+        if (ti := self._context.get("ti")) is None or not any(self._notifiers.values()):
+            return
+        index = ti.map_index
+        where: dict[str, Any] = {} if index is None or index < 0 else {"map_indexes": index}
+        tasks = sorted(task_ids)
+        found = bounded_call.call_bounded(
+            "tell which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=XCOM_KEY, **where), None
+        )
+        for told in found or ():
+            self.learn(told)
+
+    def send(self, alert: RolloutAlert, once: str) -> None:
+        """Call the notifiers of an event, unless that was done. Waits for 10 seconds at most, and raises nothing.
+
+        :param once: what is told: the same is told once
+        """
+        event = alert["event"]
+        if not self._notifiers[event]:
+            return
+        self._recall()
+        if once in self.sent:
+            return
+        self.sent.add(once)
+        rollout = mask_secrets(alert)
+        # Each is called with a context and an object of its own: a notifier writes what it has rendered into both.
+        calls = [
+            (notifier, time_limit.begin(_calling(notifier, {**self._context, "rollout": {**rollout}}), f"on_{event}"))
+            for notifier in self._notifiers[event]
+        ]
+        failed = False
+        for notifier, call in calls:
+            try:
+                call.result(LIMIT)
+            except Exception as error:
+                failed = True
+                _log.warning(
+                    "Alert on_%s failed: %s: %s: %s. The rollout goes on as it would have. The alert: %s",
+                    event,
+                    _name(notifier),
+                    type(error).__name__,
+                    error,
+                    rollout["text"],
+                )
+        if not failed:
+            _log.info("Alert on_%s was sent by %s.", event, ", ".join(_name(notifier) for notifier, _ in calls))
+            self._delivered.add(once)
+            self._note()
+
+    def end(self, once: str) -> None:
+        """What was told is over: when it comes again, it is told again."""
+        self.sent.discard(once)
+        if once in self._delivered:
+            self._delivered.remove(once)
+            self._note()
+
+    @contextmanager
+    def tell_if_a_rollback_stays_undone(self) -> Iterator[None]:
+        """Tell when this attempt ends without the rollback that an earlier one had begun, as without Amplitude."""
+        try:
+            yield
+        except Exception as error:
+            is_told = {"rollback", "abort"} & self.sent or isinstance(error, AirflowSkipException)
+            if self._notifiers["rollback"] and not is_told:
+                why = attempts.pending_rollback_reason(self._context)
+                if why is not None:
+                    self._rollback_is_undone(why, error)
+            raise
+
+    def _rollback_is_undone(self, why: str, error: Exception) -> None:
+        operator = self._operator
+        alert = _alert("rollback", str(error), why, confirmed=False)
+        is_flag = operator.experiment_key is None and operator.experiment_id is None
+        alert["kind"] = "flag" if is_flag else "experiment"
+        alert["key"] = operator.flag_key or operator.experiment_key
+        alert["id"] = operator.flag_id or operator.experiment_id
+        alert["segment"] = operator.segment
+        self.send(alert, "rollback")
+
+    def _note(self) -> None:
+        """Note what was sent, for a retry and for the rollback of a group. Airflow has 2 seconds to take it."""
+        ti, store = self._context.get("ti"), self._context.get("task_state_store")
+        if ti is None:
+            return
+        sent: list[JsonValue] = [*sorted(self._delivered)]
+        note: dict[str, JsonValue] = {"since_try": attempts.first_try(ti, ti.task.retries), "sent": sent}
+
+        def keep() -> None:
+            if store is not None:
+                store.set(_NOTE, note)
+            ti.xcom_push(key=XCOM_KEY, value=sent)
+
+        bounded_call.call_bounded("note that the alert was sent", keep, None)
+
+
+def send_alert(
+    flag: ManagedFlag,
+    event: AlertEvent,
+    text: str,
+    why: str,
+    *,
+    once: str | None = None,
+    cause: str | None = None,
+    before: Exposure | None = None,
+    to: Exposure | None = None,
+    confirmed: bool | None = None,
+    stage: int | None = None,
+    approvers: Iterable[str] = (),
+    approve_url: str | None = None,
+) -> None:
+    """Tell of an event of a flag, where its task has alerts.
+
+    :param text: the whole message
+    :param once: what is told; the event, if not given
+    :param before: where the flag stood
+    :param to: where it went, or was to go
+    """
+    if flag.alerts is None:
+        return
+    try:
+        alert = _alert(event, text, why, confirmed=confirmed)
+        alert["cause"] = cause
+        alert["kind"] = "flag" if flag.target.kind == "flags" else "experiment"
+        alert["key"], alert["id"], alert["segment"] = flag.config.get("key"), flag.id, flag.segment
+        alert["url"] = flag_url(flag.client, flag.config)
+        alert["percentage"], alert["enabled"] = flag.seen.position.percentage, flag.seen.position.enabled
+        alert["from_percentage"] = None if before is None else before.percentage
+        alert["to_percentage"] = None if to is None else to.percentage
+        alert["stage"], alert["approvers"], alert["approve_url"] = stage, list(approvers), approve_url
+        flag.alerts.send(alert, once or event)
+    except Exception as error:  # no error here decides how a rollback ends
+        _log.warning("Alert on_%s failed: %s: %s. The alert: %s", event, type(error).__name__, error, text)
+
+
+def alert_of_holds(act: Action, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, described: str) -> None:
+    """Tell once that guardrails, or a person by the tag, hold the rollout; and again when they do so again."""
+    if flag.alerts is None:
+        return
+    if memory.held_since is None:
+        flag.alerts.end("hold:guardrails")
+    if not has_tag(flag.seen.tags, plan.hold_tag):
+        flag.alerts.end("hold:tag")
+    if not isinstance(act, Wait):
+        return
+    stands = f"The rollout of {described} is held at {flag.seen.position}"
+    if memory.held_since is not None:
+        _, why = aggregate(memory.streaks)
+        text = f"{stands} by its guardrails: {why}. Nothing is raised until they pass."
+        send_alert(flag, "hold", text, why, once="hold:guardrails", cause="guardrails")
+    if act.is_held:
+        why = f"the flag has the tag {plan.hold_tag!r}"
+        text = f"{stands}: {why}. Nothing is raised until a person takes the tag away."
+        send_alert(flag, "hold", text, why, once="hold:tag", cause="tag")
+
+
+def approve_url(context: Context) -> str | None:
+    """The page of Airflow on which the approval of this task is answered; ``None`` outside of a task."""
+    page = getattr(context.get("ti"), "log_url", None)
+    return None if page is None else f"{str(page).partition('?')[0]}/required_actions"
+
+
+def _alert(event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
+    return {
+        "event": event,
+        "text": text,
+        "why": why,
+        "cause": None,
+        "kind": "flag",
+        "key": None,
+        "id": None,
+        "segment": None,
+        "url": None,
+        "percentage": None,
+        "enabled": None,
+        "from_percentage": None,
+        "to_percentage": None,
+        "confirmed": confirmed,
+        "stage": None,
+        "approvers": [],
+        "approve_url": None,
+    }
+
+
+def _calling(notifier: Notifier, context: object) -> Callable[[], object]:
+    """The call of a notifier, which keeps its templates."""
+    return lambda: (notifier if inspect.isroutine(notifier) else copy.copy(notifier))(context)
+
+
+def _name(notifier: Notifier) -> str:
+    return getattr(notifier, "__qualname__", type(notifier).__qualname__)

@@ -1,0 +1,43 @@
+"""What an alert says of a rollout. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
+
+Notifier: TypeAlias = Callable[[Any], object]
+"""An object of a ``BaseNotifier``, or a function that takes Airflow's context."""
+Notifiers: TypeAlias = Notifier | Sequence[Notifier]
+AlertEvent: TypeAlias = Literal["rollback", "abort", "hold", "approval_needed"]
+
+
+class RolloutAlert(TypedDict):
+    """What a notifier finds as ``rollout`` in its context. Every key is there; ``None`` where it does not apply.
+
+    Percentages are numbers from 0 to 100. docs/alerts.md says which event fills which key.
+    """
+
+    event: AlertEvent
+    text: str
+    """The whole message in one or two sentences."""
+    why: str
+    cause: str | None
+    """``hold``: ``guardrails`` or ``tag``. ``abort``: the kind of the reason, such as ``drift`` or ``held``."""
+    kind: Literal["flag", "experiment"]
+    key: str | None
+    id: str | None
+    segment: str | None
+    url: str | None
+    """The flag in Amplitude."""
+    percentage: float | None
+    """Where the flag stands; ``None`` where Amplitude could not be asked."""
+    enabled: bool | None
+    from_percentage: float | None
+    to_percentage: float | None
+    confirmed: bool | None
+    """``rollback``: whether the lower percentage was read back."""
+    stage: int | None
+    """``approval_needed``: the percentage that is not set without the approval."""
+    approvers: list[str]
+    approve_url: str | None
+    """``approval_needed``: the page of Airflow on which it is answered."""
