@@ -139,6 +139,30 @@ def test_the_rollback_of_a_group_tells_what_its_stage_could_not(
     assert GIVEN[0]["confirmed"] is True
 
 
+def test_the_rollback_of_a_group_that_cannot_reach_amplitude_tells_that_it_is_undone(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage dies when it is resumed, and has no retries. Then Amplitude is away."""
+    flag_id = flag(emulator)
+
+    def unreachable(*them: Any) -> None:
+        raise ConnectionError("no way to Amplitude")
+
+    def killed() -> None:
+        soaks.end()
+        monkeypatch.setattr(ManagedFlag, "find", unreachable)
+        deaths.at(1, done=False)
+
+    soaks.will(killed)
+    with DAG(dag_id, default_args={"retries": 0}) as dag:
+        staged_rollout(**TWO, **all_events(Recorder()))
+    run(dag)
+    assert exposures(emulator, flag_id) == [0, 1]
+    assert events() == ["rollback"]
+    assert GIVEN[0]["confirmed"] is False
+    assert "stage_1" in GIVEN[0]["why"]
+
+
 def test_a_rollout_that_stops_for_a_person_tells_it_once_also_in_a_group(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:

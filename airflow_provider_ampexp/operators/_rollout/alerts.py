@@ -177,10 +177,11 @@ class Alerts:
         try:
             yield
         except Exception as error:
-            is_told = {"rollback", "abort"} & self.sent or isinstance(error, AirflowSkipException)
-            if self._notifiers["rollback"] and not is_told:
-                why = attempts.pending_rollback_reason(self._context)
-                if why is not None:
+            if self._notifiers["rollback"] and not isinstance(error, AirflowSkipException):
+                why = attempts.pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(
+                    self._context
+                )
+                if why is not None and not {"rollback", "abort"} & self.sent:
                     self._rollback_is_undone(why, error)
             raise
 

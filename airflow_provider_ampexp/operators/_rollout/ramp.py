@@ -284,6 +284,10 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
         push_link(context, flag_url(hook.client, flag.config))
         push_plan(context, plan, flag, hook.amplitude_conn_id)
 
+    def reason_to_roll_back(self, context: Context) -> str | None:
+        """Why this task has to roll back before it has seen the flag; only the rollback task of a group knows one."""
+        return None
+
     def on_kill(self) -> None:
         """Say what users still get. Airflow calls this when the task is ended from outside."""
         if self._flag is not None and self._flag.said_if_interrupted:

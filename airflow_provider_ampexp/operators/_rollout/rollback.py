@@ -56,6 +56,13 @@ class AmplitudeRollbackOperator(AmplitudeRampRolloutOperator):
                 ) from None
             raise AirflowSkipException(f"Nothing failed, and nothing is taken back. {error}") from None
 
+    def reason_to_roll_back(self, context: Context) -> str | None:
+        """The tasks that failed, unless one of them has told of the end of the rollout."""
+        failed = self._failed_tasks(context)
+        of_stages = Alerts.of(self, context, ())
+        of_stages.learn_from(self.upstream_task_ids)
+        return f"failed: {', '.join(failed)}" if failed and not {"rollback", "abort"} & of_stages.sent else None
+
     def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
         """Everything since the run began counts."""
         return RolloutState(attempts.run_began(context, flag.now))
