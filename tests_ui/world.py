@@ -151,7 +151,8 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
             {"key": EVIL, "name": f"<img src=x onerror=alert(2)>{EVIL}", "description": f"{EVIL} {'long ' * 2000}"}
         )
         emulator.load({"flags": flags})
-        beta = {"name": "Beta testers", "conditions": [], "percentage": 100, "rolloutWeights": {"on": 1}}
+        tester: dict[str, Any] = {"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}
+        beta = {"name": "Beta testers", "conditions": [tester], "percentage": 100, "rolloutWeights": {"on": 1}}
         for key, name in (("instant-search", "Instant search"), ("new-checkout", "New checkout")):
             emulator.create_flag(
                 key,
@@ -160,6 +161,9 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
                 variants=[{"key": "on", "name": "On"}],
                 rolloutWeights={"on": 1},
                 targetSegments=[beta] if key == "new-checkout" else [],
+                # A rollout that let the beta testers in by enabling the flag would be refused.
+                enabled=key == "new-checkout",
+                rolloutPercentage=0,
                 inclusions={"on": ["ana@example.com", "bob@example.com", "cleo@example.com"]},
                 createdBy="Maria",
             )
