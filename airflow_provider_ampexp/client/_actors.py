@@ -20,6 +20,11 @@ def actor_name(by: object, unknown: str = UNKNOWN_ACTOR) -> str:
     return _text(by) or unknown
 
 
+def author_of(version: Mapping[str, object]) -> str:
+    """Who wrote a version, which one and when: ``Maria (version 7, 2026-03-01T13:40:00.000Z)``."""
+    return f"{actor_name(version.get('createdBy'))} (version {version.get('version')}, {version.get('createdAt')})"
+
+
 def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
@@ -96,7 +96,7 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         if theirs is None:
             return notes
         had = cast("dict[str, Any]", config_of(theirs))[name]
-        who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
+        who = author_of(theirs)
         merged = _MERGED[name](read, sent, had)
         _refuse_to_empty_theirs(target, name, sent, had if merged is None else merged, who)
         _write(client, target, config, name, had if merged is None else merged, who)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
@@ -202,7 +202,7 @@ def _restore(
         if theirs is not None:
             had = config_of(theirs)["rolloutWeights"].get(key, 0)
             endpoints.edit_variant(identity.id, key, {"rolloutWeight": had})
-            who = f"{actor_name(theirs.get('createdBy'))} (version {theirs.get('version')}, {theirs.get('createdAt')})"
+            who = author_of(theirs)
             told.append(f"{who} set the weight of {key!r} to {had}")
     if told:
         raise ConflictError(

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
 from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._history import ExposureChange, VersionEntry, exposure_changes
+from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, versions_before
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import IfChangedSince
 
@@ -115,18 +115,13 @@ def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: Exposur
     if newest.raises:
         return steps.could_make(newest)
     is_complete = newest.before.reached >= plan.all_stages[-1].percentage and not plan.all_stages[-1].soak
-    before = Evaluation(
-        plan, FlagSnapshot(newest.before, history=_until(seen, newest)), RolloutState(origin=first.before), run.began
-    )
+    stood = FlagSnapshot(newest.before, history=versions_before(seen.history, newest))
+    before = Evaluation(plan, stood, RolloutState(origin=first.before), run.began)
     return not is_complete and newest.after == before.rollback_target
 
 
-def _until(seen: FlagSnapshot, change: ExposureChange) -> tuple[VersionEntry, ...]:
-    return tuple(entry for entry in seen.history if entry.version < change.entry.version)
-
-
 def told(row: Row) -> str:
-    """The last change, in words: ``rolloutPercentage was set to 20 by Maria at ...``."""
+    """The last change, in words: ``rolloutPercentage was changed from 100 to 20 by Maria at ...``."""
     return f"{row['field']} was changed from {row['from']} to {row['to']} by {row['by']} at {row['at']}"
 
 

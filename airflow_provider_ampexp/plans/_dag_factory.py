@@ -70,7 +70,7 @@ def broken_dag(error: PlanFileError) -> DAG:
     name = Path(error.mistakes[0].file).stem
     mistakes = "\n".join(f"* `{mistake}`" for mistake in error.mistakes)
     with DAG(
-        dag_id=f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:200]}.broken",
+        dag_id=f"{_as_id(name)[:200]}.broken",
         description=f"The plan file {Path(error.mistakes[0].file).name} has mistakes and is not loaded.",
         doc_md=f"This plan file has mistakes and is not loaded:\n\n{mistakes}\n",
         schedule="@once",
@@ -126,15 +126,18 @@ def _before(plan: PlanFile, group: TaskGroup) -> None:
     following: Any = group
     if plan.inclusions:
         following = [
-            AmplitudeAddInclusionsOperator(
-                task_id=f"include_{re.sub(r'[^A-Za-z0-9_.-]', '_', variant)}", variant=variant, users=users, **target
-            )
+            AmplitudeAddInclusionsOperator(task_id=f"include_{_as_id(variant)}", variant=variant, users=users, **target)
             for variant, users in plan.inclusions.items()
         ]
         following >> group
     if plan.create is not None:
         create = AmplitudeCreateFlagOperator if plan.flag is not None else AmplitudeCreateExperimentOperator
         create(task_id="create", **target, **plan.create.arguments) >> following
+
+
+def _as_id(name: str) -> str:
+    """A name as a part of an id of Airflow."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
 def _check_schedule(dag: DAG, schedule: str | None) -> None:

@@ -227,7 +227,7 @@ def _abort_when_decided_against(view: Evaluation) -> Action | None:
     return Abort("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
 
 
-def _stop_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
+def _abort_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
     """The service replaces the whole list of segments at each write."""
     if view.plan.segment is None or not (hidden := view.seen.audience.hidden_segments(view.plan.catch_all)):
         return None
@@ -238,7 +238,7 @@ def _stop_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
     )
 
 
-def _stop_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
+def _abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
     """The first stage enables a disabled flag, and with it all its other percentages."""
     others = view.seen.audience.others(view.plan.catch_all)
     if view.seen.position.enabled or not others:
@@ -356,9 +356,9 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
     _check_first,
     _done_when_beyond_the_last_stage,
     _abort_when_decided_against,
-    _stop_when_segments_cannot_be_sent_back,
+    _abort_when_segments_cannot_be_sent_back,
     _abort_when_predecessor_not_set,
-    _stop_when_enabling_lets_others_in,
+    _abort_when_enabling_lets_others_in,
     _switch_off_sticky_bucketing,
     _abort_when_sticky,
     _check_when_due,

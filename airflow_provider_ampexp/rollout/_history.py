@@ -181,6 +181,11 @@ def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterat
                 yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
 
 
+def versions_before(history: tuple[VersionEntry, ...], change: ExposureChange) -> tuple[VersionEntry, ...]:
+    """The versions that came before a change."""
+    return tuple(entry for entry in history if entry.version < change.entry.version)
+
+
 def made_since(history: tuple[VersionEntry, ...], moment: datetime) -> tuple[VersionEntry, ...]:
     """The versions made at a moment or later, and the one before them, if they are any; newest first.
 

@@ -19,6 +19,7 @@ from airflow_provider_ampexp.rollout._history import (
     VersionEntry,
     exposure_changes,
     since,
+    versions_before,
 )
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 
@@ -69,7 +70,7 @@ class OwnSteps:
             return True
         if not left.soak:
             return True
-        began = since(FlagSnapshot(change.before, history=self._before(change)))
+        began = since(FlagSnapshot(change.before, history=versions_before(self.history, change)))
         if began is None or began.at is None or change.entry.at is None:
             return False
         return change.entry.at - began.at >= left.soak
@@ -79,11 +80,8 @@ class OwnSteps:
         return window is None or (at is not None and (window.is_open(at) or window.is_open(at - _UNDER_WAY)))
 
     def _was_held(self, change: ExposureChange) -> bool:
-        before = self._before(change)
+        before = versions_before(self.history, change)
         return bool(before) and has_tag(before[0].tags, self.plan.hold_tag)
-
-    def _before(self, change: ExposureChange) -> tuple[VersionEntry, ...]:
-        return tuple(entry for entry in self.history if entry.version < change.entry.version)
 
 
 def is_next_stage(plan: RolloutPlan, change: ExposureChange) -> bool:

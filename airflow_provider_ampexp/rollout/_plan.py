@@ -138,7 +138,7 @@ class RolloutPlan:
             raise InvalidInputError("approve_before", f"{self.approval.before} is none of the stages {percentages}")
         _check_approvals(self, percentages)
 
-    def merged_with(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _merged_with(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of an operator or a group, with the parameters of this plan.
 
         :raises InvalidInputError: names an argument that says again what the plan says
@@ -227,6 +227,17 @@ class RolloutPlan:
         if (approval := plain.get("approval")) is not None:
             known["approval"] = ApprovalPolicy(**{**approval, "timeout": _from_seconds(approval["timeout"])})
         return cls(**known)
+
+
+def with_plan(plan: RolloutPlan | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an operator or a group, with the parameters of a plan if there is one.
+
+    :raises InvalidInputError: names an argument that says again what the plan says, or that nothing gives the stages
+    """
+    given = dict(arguments) if plan is None else plan._merged_with(arguments)
+    if given["stages"] is None:
+        raise InvalidInputError("stages", "is required, if no plan is given")
+    return given
 
 
 _SET_BY_THE_PROVIDER = ("checked", "only", "approval")

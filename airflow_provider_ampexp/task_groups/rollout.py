@@ -16,7 +16,7 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
-from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS
+from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS, with_plan
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._approval import OnReject
@@ -57,25 +57,18 @@ def staged_rollout(
         task, such as ``retries``
     :raises InvalidInputError: while the DAG is parsed; names what is wrong
     """
-    given = {name: value for name, value in locals().items() if name in PARAMETERS} | rollout
-    if plan is not None:
-        given = plan.merged_with(given)
-    if given["stages"] is None:
-        raise InvalidInputError("stages", "is required, if no plan is given")
+    given = with_plan(plan, {name: value for name, value in locals().items() if name in PARAMETERS} | rollout)
     if not arguments.is_literal(given["stages"]) or isinstance(given["stages"], str):
         raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
-    percentages = [stage.percentage for stage in parse_stages(given["stages"])]
+    planned = parse_stages(given["stages"])
     approvals = {name: given.pop(name, PARAMETERS[name]) for name in APPROVALS}
-    RolloutPlan(
-        parse_stages(given["stages"]),
-        **{name: value for name, value in approvals.items() if arguments.is_literal(value)},
-    )
+    RolloutPlan(planned, **{name: value for name, value in approvals.items() if arguments.is_literal(value)})
     _check_names(given)
     to_approve = approvals.pop("approve_before")
     with TaskGroup(group_id) as group:
         back = AmplitudeRollbackOperator(task_id="rollback", **given).as_teardown()
         last = None
-        for percentage in percentages:
+        for percentage in (stage.percentage for stage in planned):
             tasks: list[AmplitudeRampRolloutOperator] = []
             if percentage in to_approve:
                 name = f"approve_{percentage}"

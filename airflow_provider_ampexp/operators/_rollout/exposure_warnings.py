@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
+from airflow_provider_ampexp.client._optional_fields import segments_of
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -59,7 +60,7 @@ def _why_it_does_not_serve(client: ManagementClient, parent: str) -> str | None:
         return "is archived"
     if config.get("enabled") is False:
         return "is disabled"
-    percentages = [config.get("rolloutPercentage"), *(one.get("percentage") for one in _segments(config))]
+    percentages = [config.get("rolloutPercentage"), *(one.get("percentage") for one in segments_of(config))]
     if all(percentage == 0 for percentage in percentages):
         return "is at 0 %"
     return None
@@ -70,7 +71,3 @@ def _read(client: ManagementClient, parent: str) -> FlagConfig:
         return client.flags.get(parent)
     except NotFoundError:
         return client.experiments.get(parent)
-
-
-def _segments(config: FlagConfig) -> Iterator[Mapping[str, object]]:
-    yield from config.get("targetSegments") or ()

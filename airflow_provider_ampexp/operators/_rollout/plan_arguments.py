@@ -11,7 +11,7 @@ from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.alerts import as_notifiers
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._duration import interval
-from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS
+from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS, with_plan
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -26,12 +26,9 @@ def set_parameters(operator: AmplitudeRampRolloutOperator, plan: RolloutPlan | N
 
     :raises InvalidInputError: names the argument that is wrong
     """
-    if plan is not None:
-        given = plan.merged_with(given)
-        if plan.approve_before:
-            raise InvalidInputError("plan", "has approvals (approve_before), which are tasks: use staged_rollout")
-    if given["stages"] is None:
-        raise InvalidInputError("stages", "is required, if no plan is given")
+    given = with_plan(plan, given)
+    if plan is not None and plan.approve_before:
+        raise InvalidInputError("plan", "has approvals (approve_before), which are tasks: use staged_rollout")
     for name in _NAMES:
         setattr(operator, name, given[name])
     for name in ALERTS:
