@@ -16,7 +16,7 @@ from sqlalchemy import and_, select
 
 from airflow_provider_ampexp.operators._rollout.plan_shown import PLAN_XCOM
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
-from airflow_provider_ampexp.ui._rollout_status import RUN_GOES_ON, RolloutTask
+from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, RolloutTask
 
 _RECORD_XCOM = "rollout"
 _MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history

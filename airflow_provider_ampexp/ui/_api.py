@@ -23,7 +23,7 @@ from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError
 from airflow_provider_ampexp.ui._airflow_queries import rollout_tasks
 from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
 from airflow_provider_ampexp.ui._connections import fields_of, known_connections
-from airflow_provider_ampexp.ui._rollout_status import Rollout, rollouts_of
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, rollouts_of
 from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
 from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 

@@ -1,6 +1,6 @@
-"""Where a rollout stands, what comes next and why not now. Pure: no I/O, no clock, no Airflow.
+"""Where a rollout stands, in which phase it is and why, and what comes next. Pure: no I/O, no clock, no Airflow.
 
-``decide`` says what comes next, by the very rules by which the task goes on.
+``decide`` says what comes next, by the same rules by which the task goes on.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from itertools import takewhile
+from typing import Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.rollout import (
     Abort,
     Action,
-    Exposure,
     FlagSnapshot,
+    RollBack,
     RolloutPlan,
     RolloutState,
     RunGuardrails,
@@ -25,160 +25,35 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import VersionEntry, since
-from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from airflow_provider_ampexp.ui._phase import Reason
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout
 
-State: TypeAlias = Literal["under way", "done", "rolled back", "stopped"]
-Reason: TypeAlias = Literal[
-    "soaking", "check", "approval", "hold", "window", "working", "moved", "paused", "triggerer", "overdue", ""
-]
-
-_GOES_ON = ("deferred", "running", "queued", "scheduled", "up_for_retry", "up_for_reschedule", "restarting", "none")
-RUN_GOES_ON = ("running", "queued")
-_AWAITS = "awaiting_input"
-_CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
 _OVERDUE_AFTER = timedelta(minutes=5)  # a trigger and a scheduler take their time
-_NO_EFFECT = ("skipped", "upstream_failed", "removed")
-
-
-@dataclass(frozen=True)
-class RolloutTask:
-    """A task of this Airflow that carries out a rollout.
-
-    :param began: when it began this attempt
-    :param memory: what it remembers while it waits; ``None`` while it works, and when it has ended
-    :param until: when it looks again, while it waits
-    :param record: what it did and measured so far
-    :param is_paused: whether its DAG is paused. Airflow begins and resumes no task of a paused DAG.
-    :param is_triggerer_alive: whether a triggerer runs that can wake a task that waits
-    """
-
-    amplitude_conn_id: str
-    kind: Kind
-    flag_id: str
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    state: str
-    run_state: str
-    run_began: datetime | None
-    began: datetime
-    ended: datetime | None
-    plan: RolloutPlan
-    memory: RolloutState | None = None
-    until: datetime | None = None
-    record: tuple[Mapping[str, Any], ...] = ()
-    is_paused: bool = False
-    is_triggerer_alive: bool = True
-
-    @property
-    def goes_on(self) -> bool:
-        return self.state in (*_GOES_ON, _AWAITS)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """All tasks of one run that carry out the rollout of one flag, newest first: one, or one a stage."""
-
-    tasks: tuple[RolloutTask, ...]
-
-    @property
-    def task(self) -> RolloutTask:
-        """The one that matters: that goes on, otherwise the one that ended it."""
-        return next((one for one in self.tasks if one.goes_on), next(iter(self._of_effect), self.tasks[0]))
-
-    @property
-    def plan(self) -> RolloutPlan:
-        """The plan of the whole rollout, and the approval that is awaited."""
-        return replace(self.task.plan, only=None)
-
-    @property
-    def state(self) -> State:
-        if self.task.goes_on:
-            return "under way"
-        ending = self.ending.get("what")
-        if ending in ("rollback", "stop", "hold"):
-            return "rolled back" if ending == "rollback" else "stopped"
-        if self.task.state != "success":
-            return "stopped"
-        last = (
-            self.task.plan.only in (None, self.task.plan.all_stages[-1].percentage) and self.task.plan.approval is None
-        )
-        return "under way" if not last and self.task.run_state in RUN_GOES_ON else "done"
-
-    @property
-    def record(self) -> tuple[Mapping[str, Any], ...]:
-        """What all of them did and measured, oldest first."""
-        return tuple(sorted((one for task in self.tasks for one in task.record), key=lambda one: str(one.get("at"))))
-
-    @property
-    def ended(self) -> datetime | None:
-        """When, on the service's clock where the record tells."""
-        last = self.record[-1].get("at") if self.record else None
-        return datetime.fromisoformat(last) if isinstance(last, str) and self.ending else self.task.ended
-
-    def began(self, seen: FlagSnapshot) -> datetime:
-        """When it raised first, as the history tells; where that does not, when its first task began."""
-        task = self.tasks[-1]
-        first = OwnSteps(self.plan, seen.history).first((self.task.run_began or task.began) - _CLOCKS_DIFFER)
-        return (first.entry.at if first else None) or task.began
-
-    @property
-    def reached(self) -> float | None:
-        """The highest percentage that it set; ``None`` where its record does not tell."""
-        told = [one.get("to", one.get("from")) for one in self.record if one.get("what") in ("raise", "rollback")]
-        told += [one.get("from") for one in self.record if one.get("what") == "rollback"]
-        return max((one for one in told if isinstance(one, int | float)), default=None)
-
-    @property
-    def ending(self) -> Mapping[str, Any]:
-        """The line of the record that says how it ended, if it ended otherwise than well."""
-        return next((one for one in reversed(self.record) if one.get("what") in ("rollback", "stop", "hold")), {})
-
-    @property
-    def _of_effect(self) -> list[RolloutTask]:
-        return [one for one in self.tasks if one.state not in _NO_EFFECT or one.record]
+_NOT_CONFIRMED = "ROLLBACK NOT CONFIRMED"
 
 
 @dataclass(frozen=True)
 class RolloutStatus:
     """What the page says of a rollout.
 
-    :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
-    :param since: since when
+    :param reason: why it is in its phase; ``reason.phase`` is the phase
+    :param why: the same in a sentence
+    :param since: since when it is in this phase; ``None`` where that is not known
     :param next: the percentage that comes next; ``None`` where none does
     :param when: the earliest moment at which that can be; ``None`` where it is not known
-    :param reason: why not now, in a word
-    :param why: the same in a sentence
+    :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
+    :param stands_since: since when the flag has its percentage
     :param ahead: the stages to come, each with its earliest moment
     """
 
-    state: State
-    stage: int | None
-    stages: int
+    reason: Reason
+    why: str = ""
     since: datetime | None = None
     next: int | None = None
     when: datetime | None = None
-    reason: Reason = ""
-    why: str = ""
+    stage: int | None = None
+    stands_since: datetime | None = None
     ahead: tuple[tuple[int, datetime | None], ...] = field(default=())
-
-
-def rollouts_of(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
-    """The rollouts by connection, kind and id of the flag, the newest first."""
-    runs: dict[tuple[str, Kind, str, str, str], list[RolloutTask]] = {}
-    for one in sorted(tasks, key=lambda one: one.began, reverse=True):
-        runs.setdefault((one.amplitude_conn_id, one.kind, one.flag_id, one.dag_id, one.run_id), []).append(one)
-    found: dict[tuple[str, Kind, str], list[Rollout]] = {}
-    for (connection_id, kind, flag_id, _, _), of_run in runs.items():
-        found.setdefault((connection_id, kind, flag_id), []).append(Rollout(tuple(of_run)))
-    return found
-
-
-def current(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """The one to show: that is under way, otherwise the newest."""
-    listed = list(rollouts)
-    return next((one for one in listed if one.state == "under way"), listed[0] if listed else None)
 
 
 def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
@@ -188,52 +63,176 @@ def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Roll
         it is not known.
     :param now: the service's clock
     """
-    plan, memory, state = rollout.plan, rollout.task.memory, rollout.state
-    stages = len(plan.all_stages)
+    plan, memory = rollout.plan, rollout.task.memory
+    if rollout.is_over:
+        return _ended(rollout, seen)
     if seen is None:
-        return RolloutStatus(state, None, stages, why="Amplitude does not show where it stands")
-    if not seen.history:
-        seen = _as_remembered(seen, memory)
-    began = since(seen)
-    at = _stage(plan, seen.position)
-    here = RolloutStatus(state, at, stages, began.at if began else None)
-    if state != "under way":
-        unknown = (
-            f"its task has ended as {_in_words(rollout.task.state)}; its log says why" if state == "stopped" else ""
-        )
-        return replace(here, why=str(rollout.ending.get("why") or unknown))
-    following = plan.next_above(seen.position.percentage if seen.position.enabled else -1)
-    here = replace(here, next=following.percentage if following else None)
-    stuck = _stuck(rollout.task, now)
+        return RolloutStatus(Reason.UNREADABLE, "Amplitude does not show where it stands")
+    seen = seen if seen.history else _as_remembered(seen, memory)
+    following = plan.next_above(seen.position.reached)
+    here = replace(_place(plan, seen), next=following.percentage if following else None)
+    stuck = _stuck(rollout, now)
     if stuck is not None:
-        return _without_moments(replace(here, reason=stuck[0], why=stuck[1]), plan)
+        return _without_moments(replace(here, reason=stuck.reason, why=stuck.why, since=stuck.since), plan)
     if memory is None:
         why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
-        return _with_ahead(replace(here, reason="working", why=why), plan, seen, now)
+        return _with_ahead(replace(here, why=why, since=here.stands_since or rollout.task.began), plan, now)
     view = Evaluation(plan, seen, memory, now)
     act = decide(plan, seen, memory, now)
-    here = replace(here, reason=_reason(act, view), why=act.why, when=_when(act, view))
-    return _with_ahead(here, plan, seen, now)
+    reason = _reason(act, view)
+    here = replace(here, reason=reason, why=_why(reason, view, act), since=_since(reason, view, here.stands_since))
+    if reason in (Reason.SOAKING, Reason.WINDOW, Reason.WORKING, Reason.CHECKING):
+        return _with_ahead(replace(here, when=_when(reason, view)), plan, now)
+    return _without_moments(here, plan)
 
 
-def _stuck(task: RolloutTask, now: datetime) -> tuple[Reason, str] | None:
-    """Why Airflow does not go on with the rollout, independent of its plan; ``None`` when it does."""
+def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
+    """The stage, and since when the flag stands there."""
+    began = since(seen)
+    at = began.at if began else None
+    position = seen.position
+    if not position.enabled or position.percentage < plan.all_stages[0].percentage:
+        return RolloutStatus(Reason.WORKING, stage=0, stands_since=at)
+    places = [place for place, stage in enumerate(plan.all_stages, 1) if stage.percentage == position.percentage]
+    return RolloutStatus(Reason.WORKING, stage=places[0] if places else None, stands_since=at)
+
+
+def _ended(rollout: Rollout, seen: FlagSnapshot | None) -> RolloutStatus:
+    """How it ended, as the record tells; where that does not tell, as its task did."""
+    reason, why = _end(rollout, seen)
+    here = _place(rollout.plan, seen) if seen else RolloutStatus(reason)
+    return replace(here, reason=reason, why=why, since=rollout.ended)
+
+
+def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
+    ending, task = rollout.ending, rollout.task
+    why = str(ending.get("why") or "")
+    what, cause = ending.get("what"), ending.get("cause")
+    if what == "rollback" and (ways := ending.get("still_through")):
+        return Reason.STILL_EXPOSED, f"{why}; users still get it through {', and '.join(map(str, ways))}"
+    if what in ("rollback", "confirmed") or (what == "stop" and cause == "rolled back"):
+        return Reason.ROLLED_BACK, why
+    if what == "hold":
+        return Reason.NOT_LOWERED, why
+    if what == "error" and _NOT_CONFIRMED in why:
+        return Reason.UNCONFIRMED, why
+    if ending or task.state != "success":
+        return Reason.STOPPED, why or f"its task has ended as {_in_words(task.state)}; its log says why"
+    last, reached = rollout.plan.all_stages[-1].percentage, rollout.reached
+    if reached is not None and reached < last and seen is not None and seen.position.percentage < last:
+        return Reason.STOPPED, f"its task ended as success at {reached:g} %, before the last stage"
+    return Reason.DONE, f"the last stage, {last} %, is reached"
+
+
+@dataclass(frozen=True)
+class _Stuck:
+    reason: Reason
+    why: str
+    since: datetime | None = None
+
+
+def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
+    """Why the rollout does not go on, independent of its plan; ``None`` when it does."""
+    task = rollout.task
     if task.is_paused and task.state != "running":
-        return "paused", (
+        return _Stuck(
+            Reason.PAUSED,
             "the DAG is paused: no guardrail is asked, and nothing is raised or rolled back, until somebody unpauses "
-            "it. Users keep what they have"
+            "it. Users keep what they have",
         )
     if task.state == "deferred" and not task.is_triggerer_alive:
-        return "triggerer", (
+        return _Stuck(
+            Reason.TRIGGERER,
             "no triggerer of this Airflow is alive, so nothing wakes the task: no guardrail is asked, and nothing is "
-            "raised or rolled back. Start the triggerer"
+            "raised or rolled back. Start the triggerer",
         )
     if task.state == "deferred" and task.until is not None and now > task.until + _OVERDUE_AFTER:
-        return "overdue", (
+        return _Stuck(
+            Reason.OVERDUE,
             f"its task was due at {task.until:%Y-%m-%d %H:%M:%SZ} and has not been resumed. Look at the triggerer and "
-            "the scheduler"
+            "the scheduler",
+            task.until,
         )
+    if rollout.is_rolling_back:
+        failed = ", ".join(task.task_id for task in rollout.tasks if task.has_failed)
+        return _Stuck(Reason.ROLLING_BACK, f"failed: {failed}", task.ended)
+    if task.state == "up_for_retry":
+        why = str(task.record[-1].get("why") or "") if task.record and task.record[-1].get("what") == "error" else ""
+        return _Stuck(Reason.RETRYING, why or "its task failed; its log says why", task.ended)
     return None
+
+
+def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnapshot:
+    """A history of one entry, from what the task saw last."""
+    if memory is None or memory.left_at is None:
+        return seen
+    raised = [line for line in memory.record if line.get("what") == "raise"]
+    at = datetime.fromisoformat(raised[-1]["at"]) if raised else memory.seen_first
+    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "somebody", memory.left_at),))
+
+
+def _reason(act: Action, view: Evaluation) -> Reason:
+    if isinstance(act, Abort):
+        return Reason.STOPPING
+    if isinstance(act, RollBack):
+        return Reason.ROLLING_BACK
+    if not isinstance(act, Wait | RunGuardrails):
+        return Reason.WORKING
+    # What a person has to see comes first, then the rules in their order: the first that holds is the one that waits.
+    if view.is_held:
+        return Reason.TAG
+    if view.acts == "hold":
+        return Reason.GUARDRAIL
+    if any(_is_failing(status.verdict, status.acts, status.effect) for status in view.memory.streaks):
+        return Reason.FAILING
+    if view.is_soaking:
+        return Reason.SOAKING
+    if isinstance(act, RunGuardrails) or not view.guardrails_passed:
+        return Reason.CHECKING
+    return Reason.WINDOW if view.is_answered else Reason.APPROVAL
+
+
+def _why(reason: Reason, view: Evaluation, act: Action) -> str:
+    if reason is Reason.TAG:
+        return f"the flag has the tag {view.plan.hold_tag!r}"
+    return view.said if reason in (Reason.GUARDRAIL, Reason.FAILING) else act.why
+
+
+def _is_failing(verdict: object, acts: object, effect: object) -> bool:
+    """Whether a guardrail counts towards its limit. One that is inconclusive, or asks for time, does not."""
+    return verdict in ("fail", "error") and acts == "wait" and effect != "wait"
+
+
+def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> datetime | None:
+    if reason is Reason.TAG:
+        return _tagged_since(view)
+    if reason is Reason.GUARDRAIL:
+        return view.memory.held_since
+    if reason is Reason.FAILING:
+        return _failing_since(view.memory.record)
+    return view.memory.asked_at if reason is Reason.APPROVAL else stands_since
+
+
+def _tagged_since(view: Evaluation) -> datetime | None:
+    """Since when the flag has the tag; ``None`` where the history was not read, or does not tell."""
+    tagged = list(takewhile(lambda entry: view.plan.hold_tag in entry.tags, view.seen.history))
+    return tagged[-1].at if tagged else None
+
+
+def _failing_since(record: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """The first of the newest unbroken row of checks that did not pass, of the guardrail that failed last."""
+    checks = [line for line in record if line.get("what") == "check"]
+    name = next((line.get("name") for line in reversed(checks) if line.get("verdict") in ("fail", "error")), None)
+    of_guardrail = [line for line in reversed(checks) if line.get("name") == name]
+    row = list(takewhile(lambda line: line.get("verdict") != "pass", of_guardrail))
+    return datetime.fromisoformat(str(row[-1]["at"])) if row else None
+
+
+def _when(reason: Reason, view: Evaluation) -> datetime | None:
+    """When the next stage can be set at the earliest. What waits for a guardrail has no such moment."""
+    if reason is Reason.SOAKING:
+        return _in_window(view.plan, view.soak_ends)
+    return _in_window(view.plan, view.now) if reason is Reason.WINDOW else None
 
 
 def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
@@ -242,51 +241,9 @@ def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
     return replace(here, ahead=ahead)
 
 
-def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnapshot:
-    """A history of one entry, from what the task saw last."""
-    if memory is None or memory.left_at is None:
-        return seen
-    raised = [one for one in memory.record if one.get("what") == "raise"]
-    at = datetime.fromisoformat(raised[-1]["at"]) if raised else memory.seen_first
-    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "somebody", memory.left_at),))
-
-
-def _stage(plan: RolloutPlan, position: Exposure) -> int | None:
-    if not position.enabled or position.percentage < plan.all_stages[0].percentage:
-        return 0
-    places = [place for place, one in enumerate(plan.all_stages, 1) if one.percentage == position.percentage]
-    return places[0] if places else None
-
-
-def _reason(act: Action, view: Evaluation) -> Reason:
-    if isinstance(act, Abort):
-        return "moved"
-    if isinstance(act, RunGuardrails):
-        return "check"
-    if not isinstance(act, Wait):
-        return "working"
-    # In the order of the rules: the first that holds is the one that waits.
-    if view.is_soaking:
-        return "soaking"
-    if not view.guardrails_passed:
-        return "check"
-    if not view.is_answered:
-        return "approval"
-    return "hold" if view.is_held else "window"
-
-
-def _when(act: Action, view: Evaluation) -> datetime | None:
-    """When the next stage can be set at the earliest. What waits for a person or a guardrail has no such moment."""
-    if isinstance(act, Wait) and view.is_soaking:
-        return _in_window(view.plan, view.soak_ends)
-    if isinstance(act, Wait) and view.guardrails_passed and view.is_answered and not view.is_held:
-        return _in_window(view.plan, view.now)
-    return None
-
-
-def _with_ahead(here: RolloutStatus, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutStatus:
+def _with_ahead(here: RolloutStatus, plan: RolloutPlan, now: datetime) -> RolloutStatus:
     """The stages to come. Once the time of one is not known, those after it are not known either."""
-    if here.next is None or here.reason == "moved":
+    if here.next is None:
         return here
     at = here.when if here.when is not None else now
     ahead: list[tuple[int, datetime | None]] = []
@@ -307,11 +264,7 @@ def _in_window(plan: RolloutPlan, at: datetime) -> datetime | None:
 
 
 def _in_words(state: str) -> str:
-    return {
-        "none": "to begin",
-        "up_for_retry": "to be tried again",
-        "success": "done, and the next one is to begin",
-    }.get(state, state.replace("_", " "))
+    return {"none": "to begin", "success": "done, and the next one is to begin"}.get(state, state.replace("_", " "))
 
 
 def end_of_plan(ahead: Iterable[tuple[int, datetime | None]], plan: RolloutPlan) -> datetime | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +14,9 @@ from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import marks, picture
-from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutStatus, current, end_of_plan, standing
+from airflow_provider_ampexp.ui._phase import Reason
+from airflow_provider_ampexp.ui._rollout_status import end_of_plan, standing
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, current
 
 _LONGEST = 2000  # characters of one value; a description can be any length
 _MOST_SEGMENTS = 20
@@ -96,15 +97,24 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
 
 
 def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
-    here: RolloutStatus = standing(rollout, seen, now)
-    task, plan = rollout.task, rollout.plan
-    end = end_of_plan(here.ahead, plan)
+    here = standing(rollout, seen, now)
+    task, plan, reason = rollout.task, rollout.plan, here.reason
     return {
-        **asdict(here),
+        "phase": reason.phase.value,
+        "colour": reason.phase.colour,
+        "reason": reason.value,
+        "label": reason.label,
+        "why": here.why,
         "since": _moment(here.since),
+        "next": here.next,
         "when": _moment(here.when),
+        "next_step": f"{reason.next_step} {plan.hold_tag}" if reason is Reason.TAG else reason.next_step,
+        "is_over": rollout.is_over,
+        "stage": here.stage,
+        "stages": len(plan.all_stages),
+        "stands_since": _moment(here.stands_since),
         "ahead": [[percentage, _moment(at)] for percentage, at in here.ahead],
-        "end": _moment(end),
+        "end": _moment(end_of_plan(here.ahead, plan)),
         "segment": plan.segment,
         "plan": [[stage.percentage, stage.soak.total_seconds()] for stage in plan.all_stages],
         "rollback": plan.rollback,
@@ -115,7 +125,6 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict
         "map_index": task.map_index,
         "began": _moment(rollout.began(seen) if seen else task.began),
         "reached": _reached(rollout, seen),
-        "ended": _moment(rollout.ended) if here.state != "under way" else None,
     }
 
 

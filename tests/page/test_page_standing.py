@@ -8,90 +8,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.rollout import ChangeWindow, Exposure, RolloutPlan, RolloutState, parse_stages
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
-from airflow_provider_ampexp.ui._rollout_status import RolloutTask, current, rollouts_of
+from airflow_provider_ampexp.ui._rollout_tasks import current, rollouts_of
 from airflow_provider_ampexp.ui._serializers import line_of, page_of
-
-MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
-HOUR = timedelta(hours=1)
-NOW = MONDAY + 15 * HOUR
-PLAN = RolloutPlan(parse_stages([1, 5, 25, 100], "12h"))
-
-
-def version(number: int, at: datetime, by: str = "Airflow", **config: Any) -> Version:
-    return {"version": number, "createdAt": at.isoformat(), "createdBy": by, "flagConfig": FlagConfig(**config)}
-
-
-def flag(percentage: int = 5, enabled: bool = True, **more: Any) -> dict[str, Any]:
-    return {"id": "1", "key": "new-checkout", "rolloutPercentage": percentage, "enabled": enabled, "tags": [], **more}
-
-
-VERSIONS = [
-    version(1, MONDAY - HOUR, "Maria", **flag(0, False)),
-    version(2, MONDAY, **flag(1)),
-    version(3, MONDAY + 12 * HOUR, **flag(5)),
-]
-MEMORY = RolloutState(
-    start=Exposure(0, False),
-    left_at=Exposure(5, True),
-    version=3,
-    wrote=True,
-    hand="Airflow",
-    seen_first=MONDAY + 12 * HOUR,
-    record=(
-        {"at": MONDAY.isoformat(), "what": "raise", "from": 0, "to": 1},
-        {"at": (MONDAY + 12 * HOUR).isoformat(), "what": "raise", "from": 1, "to": 5},
-    ),
-)
-
-
-def task(**changes: Any) -> RolloutTask:
-    waiting = RolloutTask(
-        amplitude_conn_id="acme",
-        kind="flags",
-        flag_id="1",
-        dag_id="release",
-        run_id="run",
-        task_id="ramp",
-        map_index=-1,
-        state="deferred",
-        run_state="running",
-        run_began=MONDAY - timedelta(minutes=1),
-        began=MONDAY,
-        ended=None,
-        plan=PLAN,
-        memory=MEMORY,
-        until=MONDAY + 24 * HOUR,
-        record=MEMORY.record,
-    )
-    return replace(waiting, **changes)
-
-
-def shown(*tasks: RolloutTask, config: dict[str, Any] | None = None, now: datetime = NOW) -> dict[str, Any]:
-    """What the list says of the rollout."""
-    rollouts = rollouts_of(tasks)[("acme", "flags", "1")]
-    told: dict[str, Any] = line_of("flags", FlagConfig(**(config or flag())), "", rollouts, now)["rollout"]
-    return told
-
-
-def detail(*tasks: RolloutTask, versions: list[Version] = VERSIONS, now: datetime = NOW) -> dict[str, Any]:
-    rollouts = rollouts_of(tasks).get(("acme", "flags", "1"), [])
-    return page_of("flags", "1", versions, "", rollouts, now)
+from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, detail, flag, shown, task, version
 
 
 def test_it_soaks() -> None:
     told = shown(task())
-    assert (told["state"], told["stage"], told["stages"], told["next"], told["reason"]) == (
-        "under way",
-        2,
-        4,
-        25,
-        "soaking",
-    )
-    assert told["since"] == (MONDAY + 12 * HOUR).isoformat()
+    assert (told["stage"], told["stages"], told["next"], told["reason"]) == (2, 4, 25, "soaking")
+    assert told["stands_since"] == (MONDAY + 12 * HOUR).isoformat()
     assert told["when"] == (MONDAY + 24 * HOUR).isoformat()
     assert told["why"].startswith("25 % comes next, not before 2026-03-03 10:00:00Z")
     assert told["ahead"] == [
@@ -107,8 +35,8 @@ def test_the_list_and_the_detail_agree() -> None:
 @pytest.mark.parametrize(
     ("plan", "config", "memory", "reason", "when"),
     [
-        (replace(PLAN, checked=True), {}, {}, "check", None),
-        (PLAN, {"tags": ["rollout-hold"]}, {}, "hold", None),
+        (replace(PLAN, checked=True), {}, {}, "checking", None),
+        (PLAN, {"tags": ["rollout-hold"]}, {}, "tag", None),
         (
             replace(PLAN, window=ChangeWindow("Wed", "09:00", "17:00", "UTC")),
             {},
@@ -117,7 +45,7 @@ def test_the_list_and_the_detail_agree() -> None:
             datetime(2026, 3, 4, 9, tzinfo=timezone.utc),
         ),
         (replace(PLAN, approval=ApprovalPolicy(25)), {}, {"asked_at": NOW}, "approval", None),
-        (PLAN, {"rolloutPercentage": 7}, {}, "moved", None),
+        (PLAN, {"rolloutPercentage": 7}, {}, "stopping", None),
     ],
 )
 def test_why_not_now(
@@ -142,7 +70,7 @@ def test_a_rollout_that_airflow_does_not_go_on_with_does_not_soak(
     changes: dict[str, Any], reason: str, word: str
 ) -> None:
     told = shown(task(**changes))
-    assert (told["state"], told["reason"], told["when"]) == ("under way", reason, None)
+    assert (told["is_over"], told["reason"], told["when"]) == (False, reason, None)
     assert word in told["why"]
     assert told["ahead"] == [[25, None], [100, None]]
 
@@ -163,7 +91,7 @@ def test_a_window_moves_the_stages_ahead() -> None:
 
 def test_while_its_task_works_nobody_knows_when() -> None:
     told = shown(task(state="running", memory=None, record=()))
-    assert (told["state"], told["reason"], told["next"], told["when"]) == ("under way", "working", 25, None)
+    assert (told["is_over"], told["reason"], told["next"], told["when"]) == (False, "working", 25, None)
 
 
 def test_a_group_is_one_rollout() -> None:
@@ -173,9 +101,9 @@ def test_a_group_is_one_rollout() -> None:
     back = task(task_id="rollback", state="skipped", memory=None, record=(), began=MONDAY + 2 * HOUR)
     assert (shown(first, second)["task_id"], shown(first, second)["reason"]) == ("stage_5", "soaking")
     between = shown(first)
-    assert (between["state"], between["reason"]) == ("under way", "working")
+    assert (between["is_over"], between["reason"]) == (False, "working")
     ended = replace(second, state="success", memory=None, plan=replace(PLAN, only=100), run_state="success")
-    assert shown(first, ended, back)["state"] == "done"
+    assert shown(first, ended, back, config=flag(100))["phase"] == "done"
     assert shown(first, ended, back)["task_id"] == "stage_5"
 
 
@@ -186,8 +114,8 @@ def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
     versions = [*VERSIONS, version(4, NOW, **flag(0, False))]
     told = detail(failed, versions=versions, now=NOW + HOUR)
     rollout = told["rollout"]
-    assert (rollout["state"], rollout["why"], rollout["reached"]) == ("rolled back", "errors (fail)", 5)
-    assert (rollout["next"], rollout["ahead"], rollout["ended"]) == (None, [], NOW.isoformat())
+    assert (rollout["phase"], rollout["why"], rollout["reached"]) == ("rolled back", "errors (fail)", 5)
+    assert (rollout["next"], rollout["ahead"], rollout["since"]) == (None, [], NOW.isoformat())
     assert [(one["what"], one["percentage"]) for one in told["marks"]] == [("fail", 5), ("rollback", 5)]
 
 
@@ -195,7 +123,7 @@ def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
     check = {"at": NOW.isoformat(), "what": "check", "stage": 5, "name": "errors", "verdict": "fail", "why": "4 %"}
     record = lines_of([*MEMORY.record, check, {"at": 5, "what": "hold", "why": "errors (fail)"}])
     told = detail(task(state="failed", memory=None, record=record))
-    assert told["rollout"]["ended"] == NOW.isoformat()
+    assert told["rollout"]["since"] == NOW.isoformat()
     assert [(one["at"], one["what"], one["percentage"]) for one in told["marks"]] == [
         (NOW.isoformat(), "fail", 5),
         (NOW.isoformat(), "hold", 5),
@@ -204,7 +132,7 @@ def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
 
 def test_a_task_that_left_no_record_is_no_mystery() -> None:
     told = shown(task(state="failed", memory=None, record=()))
-    assert (told["state"], told["why"]) == ("stopped", "its task has ended as failed; its log says why")
+    assert (told["reason"], told["why"]) == ("stopped", "its task has ended as failed; its log says why")
 
 
 def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:

@@ -32,7 +32,7 @@ from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState,
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
 from airflow_provider_ampexp.rollout._stages import parse_stages
-from airflow_provider_ampexp.ui._rollout_status import Rollout, RolloutTask
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, RolloutTask
 from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)

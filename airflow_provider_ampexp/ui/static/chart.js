@@ -49,7 +49,7 @@ function startOfRollout(picture, rollout) {
   // The version that the first raise made is a moment older than its line in the record.
   const began = seconds(rollout.began) - 5;
   const steps = picture.steps.map((one) => seconds(one.at)).filter((at) => at >= began);
-  return Math.min(...steps, seconds(rollout.since ?? rollout.began), seconds(picture.points.at(-1).at));
+  return Math.min(...steps, seconds(rollout.stands_since ?? rollout.began), seconds(picture.points.at(-1).at));
 }
 
 function rows({ points }, rollout, now) {
@@ -213,7 +213,7 @@ export function key(marks, rollout) {
   });
   const verdicts = marks.slice(-12).reverse().map((one) => element("li", {}, `${moment(one.at)}: ${known[one.what]?.says ?? one.what}${one.name ? ` (${one.name})` : ""}${typeof one.percentage === "number" ? ` at ${one.percentage} %` : ""}${one.why ? `: ${one.why}` : ""}`));
   return element("div", { class: "key" },
-    element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "switched off"), rollout?.ahead.length ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
+    element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "switched off"), rollout?.ahead.some(([, at]) => at) ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
     verdicts.length ? element("details", { open: true }, element("summary", {}, "What guardrails said, and how it ended"), element("ul", { class: "verdicts" }, verdicts)) : null);
 }
 

@@ -2,7 +2,7 @@
 import { ask, problem, tellUse } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
-import { ago, between, element, moment, percent, reasons, span, until, when } from "./format.js";
+import { ago, between, element, following, moment, percent, phase, place, sentence, span, until, when } from "./format.js";
 
 const remembered = { address: "", segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false };
 
@@ -33,52 +33,46 @@ function header(told) {
 const out = (href, text, where = "airflow") => element("a", { href, "data-out": where, rel: "noopener noreferrer", target: where === "elsewhere" ? "_blank" : "_top" }, text);
 
 function headline({ rollout, percentage, enabled, pictures, now, segments }) {
-  const segment = rollout?.segment ?? null;
-  const stands = segment === null ? percentage : segments.find((one) => one.name === segment)?.percentage;
-  const who = segment !== null ? `of segment ${segment}` : segments.length ? "of all users outside segments" : "of users";
-  const steps = (pictures.find((one) => one.segment === segment) ?? pictures[0])?.steps ?? [];
-  const points = pictures[0]?.points ?? [];
-  const since = rollout?.since ?? steps.at(-1)?.at ?? points[0]?.at;
-  const big = enabled ? percent(stands) : "Off";
-  const lines = [element("p", { class: "now" }, element("strong", {}, big), enabled ? ` ${who}` : ` (set to ${percent(stands)})`,
-    since && element("span", { class: "since" }, ` for ${span(between(since, now))}, since ${moment(since)}`))];
-  const others = [...(segment === null ? [] : [["All other users", percentage]]), ...segments.filter((one) => one.name !== segment).map((one) => [`Segment ${one.name}`, one.percentage])];
-  if (enabled && others.length) lines.push(element("p", { class: "others" }, others.map(([name, share]) => `${name}: ${percent(share)}`).join(" · ")));
-  if (rollout?.state === "under way") {
-    const at = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
-    const next = rollout.next === null ? "the rollout ends" : `${rollout.next} %`;
-    const moment_ = rollout.when ? ` ${until(rollout.when, now)}, at ${moment(rollout.when)} at the earliest` : "";
-    lines.push(element("p", { class: "next" }, element("b", {}, at), ` · next: `, element("b", {}, next), moment_, " · ", element("span", { class: `reason ${rollout.reason}` }, reasons[rollout.reason] ?? "")));
-    lines.push(element("p", { class: "why" }, sentence(rollout.why)));
-  } else if (rollout) {
-    const words = { done: "The rollout is done", "rolled back": "The rollout was rolled back", stopped: "The rollout has stopped" };
-    lines.push(element("p", { class: `next ${rollout.state.replace(" ", "-")}` }, element("b", {}, words[rollout.state]), rollout.ended ? `, ${moment(rollout.ended)}` : "", "."));
-    if (rollout.why) lines.push(element("p", { class: "why" }, sentence(rollout.why)));
-  } else if (steps.length) {
-    const last = steps.at(-1);
-    lines.push(element("p", { class: "why" }, `Last changed from ${last.from} to ${last.to} by ${last.by}. No rollout of this Airflow.`));
-  } else lines.push(element("p", { class: "why" }, "No rollout of this Airflow."));
-  return element("section", { class: "headline", "aria-label": "Where it stands" }, lines);
+  const ramped = rollout?.segment ?? null;
+  const steps = (pictures.find((one) => one.segment === ramped) ?? pictures[0])?.steps ?? [];
+  const since = rollout?.stands_since ?? steps.at(-1)?.at ?? pictures[0]?.points[0]?.at;
+  const audiences = [[null, segments.length ? "all users outside segments" : "all users", percentage], ...segments.map((one) => [one.name, `segment ${one.name}`, one.percentage])];
+  const figures = audiences.sort(([one], [other]) => (other === ramped) - (one === ramped)).map(([name, label, share]) =>
+    element("li", { class: name === ramped ? "ramped" : null }, element("strong", {}, enabled ? percent(share) : "Off"),
+      element("span", {}, enabled ? `of ${label}` : `${label} (set to ${percent(share)})`)));
+  return element("section", { class: `headline tone-${rollout?.colour ?? "none"}`, "aria-label": "Where it stands" },
+    rollout && element("p", { class: "stands" }, phase(rollout), element("b", {}, sentence(rollout.label).slice(0, -1)), element("span", { class: "quiet" }, place(rollout))),
+    element("ul", { class: "audiences", "aria-label": "Who gets it" }, figures),
+    element("dl", {}, reasonsOf(rollout, steps, since, now).filter(([, text]) => text).flatMap(([term, text]) => [element("dt", {}, term), element("dd", {}, text)])));
 }
 
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
+const age = (text, now) => (text ? `${moment(text)}, for ${span(between(text, now))}` : "");
+
+function reasonsOf(rollout, steps, since, now) {
+  if (!rollout) {
+    const last = steps.at(-1);
+    return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No rollout of this Airflow."]];
+  }
+  const moved = since && since !== rollout.since;
+  return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
+}
 
 function stages({ rollout, now }) {
   if (!rollout) return [];
   const reached = rollout.stage ?? 0;
   const at = new Map(rollout.ahead);
-  const gone = rollout.state !== "under way" && rollout.state !== "done";
+  const gone = rollout.is_over && rollout.phase !== "done";
   return [element("ol", { class: "stages", "aria-label": "Stages of the plan" }, rollout.plan.map(([percentage, soak], place) => {
     const fell = gone && rollout.reached !== null;
-    const state = fell && percentage < rollout.reached ? "past" : fell && percentage === rollout.reached ? "failed" : gone ? "never" : place + 1 < reached || (rollout.state === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
+    const state = fell && percentage < rollout.reached ? "past" : fell && percentage === rollout.reached ? "failed" : gone ? "never" : place + 1 < reached || (rollout.phase === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
     const length = soak ? `soaks ${span(soak)}` : "no soak";
     let below = length;
-    if (state === "present" && rollout.since && soak) below = `${span(between(rollout.since, now))} of ${span(soak)}`;
+    if (state === "present" && rollout.stands_since && soak) below = `${span(between(rollout.stands_since, now))} of ${span(soak)}`;
     if (state === "ahead" && at.get(percentage)) below = `${until(at.get(percentage), now)} · ${length}`;
-    if (state === "failed") below = rollout.state === "rolled back" ? "rolled back from here" : "stopped here";
+    if (state === "failed") below = /rolled back|still exposed/.test(rollout.reason) ? "rolled back from here" : "stopped here";
     if (state === "never") below = "not reached";
     const told = { past: "✓ ", present: "● ", ahead: "", never: "", failed: "✕ " }[state];
-    const part = state === "present" && soak && rollout.since ? Math.min(100, (100 * between(rollout.since, now)) / soak) : state === "past" || state === "failed" ? 100 : 0;
+    const part = state === "present" && soak && rollout.stands_since ? Math.min(100, (100 * between(rollout.stands_since, now)) / soak) : state === "past" || state === "failed" ? 100 : 0;
     return element("li", { class: state, "aria-current": state === "present" ? "step" : null },
       element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill", style: { width: `${part}%` } })),
       element("b", {}, `${told}${percentage} %`), element("span", { class: "under" }, below));

@@ -45,18 +45,21 @@ export function until(text, now) {
 export const when = (text, shown) =>
   element("time", { datetime: text ?? "", title: text ? moment(text) : "" }, shown ?? moment(text));
 
-export const reasons = {
-  soaking: "soaking",
-  check: "waits for a guardrail",
-  approval: "waits for an approval",
-  hold: "held by a person",
-  window: "outside its window",
-  working: "at work",
-  moved: "changed by somebody",
-  paused: "the DAG is paused",
-  triggerer: "no triggerer runs",
-  overdue: "overdue",
-};
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
+
+// The word and its colour come from the server; page.css adds a sign, so that the colour is not the only carrier.
+export const phase = ({ phase, colour, label, why }) =>
+  element("span", { class: `phase tone-${colour}`, title: `${label}: ${why}` }, phase);
+
+export const place = ({ stage, stages, is_over }) => (stage ? `Stage ${stage} of ${stages}` : stage === 0 && !is_over ? `Before stage 1 of ${stages}` : "");
+
+// What comes next, as a sentence without its end.
+export function following({ next, when: at, next_step, is_over }, now, isShort) {
+  if (next_step || is_over) return next_step;
+  const what = next === null ? "the rollout ends" : `${next} %`;
+  if (!at) return `${what}, at a time that is not known yet`;
+  return isShort ? `${what} ${until(at, now)}` : `${what} ${until(at, now)}, at ${moment(at)} at the earliest`;
+}
 
 export const marks = {
   pass: { shape: "up", says: "guardrail passed" },

@@ -1,6 +1,6 @@
 // The list: every flag and experiment of every connection.
 import { ask, problem, tellUse } from "./api.js";
-import { ago, element, percent, reasons, until, when } from "./format.js";
+import { ago, between, element, following, percent, phase, place, sentence, span, when } from "./format.js";
 
 const PAGE = 100; // rows that are made at once; the rest follow when somebody scrolls there
 const wanted = { search: "", kind: "", on: "", rollout: "", connection: "", by: "rollout", down: false };
@@ -29,9 +29,13 @@ export async function showList(refreshed) {
 
 function ready(line) {
   line.text = [line.key, line.name, line.connection, line.changed_by, ...line.tags].join("\n").toLowerCase();
-  line.going = line.rollout?.state === "under way";
+  line.going = line.rollout?.is_over === false;
+  line.phase = line.rollout?.phase ?? "";
   return line;
 }
+
+// What a person has to look at comes first.
+const urgency = ["degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done", ""];
 
 const orders = {
   key: (one) => one.key.toLowerCase(),
@@ -39,7 +43,7 @@ const orders = {
   on: (one) => (one.enabled ? 0 : 1),
   percentage: (one) => (one.enabled ? one.percentage ?? -1 : -1),
   changed: (one) => -Date.parse(one.changed_at ?? 0),
-  rollout: (one) => (one.going ? 0 : one.rollout ? 1 : 2) * 1e14 - Date.parse(one.changed_at ?? 0),
+  rollout: (one) => urgency.indexOf(one.phase) * 1e14 - Date.parse(one.changed_at ?? 0),
 };
 
 function chosen() {
@@ -50,7 +54,7 @@ function chosen() {
       (!wanted.kind || one.kind === wanted.kind) &&
       (!wanted.connection || one.connection === wanted.connection) &&
       (!wanted.on || String(one.enabled) === wanted.on) &&
-      (!wanted.rollout || one.going),
+      (!wanted.rollout || (wanted.rollout === "going" ? one.going : one.phase === wanted.rollout)),
   );
   const order = orders[wanted.by];
   const keyed = found.map((one) => [order(one), one]);
@@ -73,8 +77,9 @@ function view(connections, problems) {
     body.replaceChildren();
     more(rows);
     if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    const going = lines.filter((one) => one.going).length;
-    count.textContent = `${found.length} of ${lines.length} flags and experiments, ${going} under a rollout in this Airflow`;
+    const counted = urgency.filter(Boolean).map((word) => [word, lines.filter((one) => one.phase === word).length]).filter(([, number]) => number);
+    const told = counted.map(([word, number]) => `${number} ${word}`).join(", ");
+    count.textContent = `${found.length} of ${lines.length} flags and experiments. Rollouts of this Airflow: ${told || "none"}.`;
     for (const header of headers) {
       const sorted = header.dataset.by === wanted.by;
       header.setAttribute("aria-sort", sorted ? (wanted.down ? "descending" : "ascending") : "none");
@@ -106,14 +111,14 @@ function view(connections, problems) {
   const shown = element("div", { class: "list" },
     element("h1", {}, "Rollouts"),
     element("div", { class: "tools", role: "search" }, search,
-      choice("Under a rollout", "rollout", [["", "All"], ["going", "Under a rollout"]]),
+      choice("Rollout", "rollout", [["", "With or without a rollout"], ["going", "Rollouts under way"], ...urgency.filter(Boolean).map((word) => [word, `Rollouts: ${word}`])]),
       choice("Kind", "kind", [["", "Flags and experiments"], ["flags", "Flags"], ["experiments", "Experiments"]]),
       choice("On or off", "on", [["", "On and off"], ["true", "On"], ["false", "Off"]]),
       connections.length > 1 && choice("Connection", "connection", [["", "All connections"], ...connections.map((one) => [one, one])])),
     count, told,
     element("table", {},
-      element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("on", "State"), header("percentage", "Who gets it"),
-        header("changed", "Last change"), header("rollout", "Rollout in this Airflow"))),
+      element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("rollout", "Rollout in this Airflow"), header("percentage", "Who gets it"),
+        header("on", "Switch"), header("changed", "Last change"))),
       body),
     end);
   return { view: shown, fill, problems: told };
@@ -141,16 +146,15 @@ function row(one) {
     element("td", {},
       element("a", { href: address, class: "key", title: one.key }, one.key),
       element("span", { class: "under" }, one.kind === "experiments" ? `experiment${one.state ? `, ${one.state}` : ""}` : "flag", one.name && one.name !== one.key ? ` · ${one.name}` : "")),
-    element("td", {}, badge(one.enabled)),
+    element("td", {}, doing(one)),
     element("td", {}, bar(one.percentage, one.enabled, one.segments.length ? "All other users" : ""), one.segments.map((segment) => bar(segment.percentage, one.enabled, segment.name))),
-    element("td", {}, when(one.changed_at, one.changed_at ? ago(one.changed_at, one.now) : "unknown"), element("span", { class: "under" }, one.changed_by ? `by ${one.changed_by}` : "")),
-    element("td", {}, doing(one)));
+    element("td", {}, badge(one.enabled)),
+    element("td", {}, when(one.changed_at, one.changed_at ? ago(one.changed_at, one.now) : "unknown"), element("span", { class: "under" }, one.changed_by ? `by ${one.changed_by}` : "")));
 }
 
 function doing({ rollout, now }) {
   if (!rollout) return element("span", { class: "quiet" }, "none");
-  if (rollout.state !== "under way") return [element("span", { class: `state ${rollout.state.replace(" ", "-")}` }, rollout.state), element("span", { class: "under", title: rollout.why }, rollout.ended ? ago(rollout.ended, now) : "")];
-  const stage = rollout.stage ? `Stage ${rollout.stage} of ${rollout.stages}` : `Before stage 1 of ${rollout.stages}`;
-  const next = rollout.next === null ? "ends here" : `${rollout.next} % ${rollout.when ? until(rollout.when, now) : "next"}`;
-  return [element("span", { class: "state under-way" }, stage, rollout.segment ? ` (${rollout.segment})` : ""), element("span", { class: "under", title: rollout.why }, `${next} · `, element("span", { class: `reason ${rollout.reason}` }, reasons[rollout.reason] ?? ""))];
+  const age = rollout.since && (rollout.is_over ? ago(rollout.since, now) : `for ${span(between(rollout.since, now))}`);
+  const about = [sentence(rollout.label).slice(0, -1), age, place(rollout).toLowerCase(), rollout.segment && `segment ${rollout.segment}`].filter(Boolean).join(" · ");
+  return [phase(rollout), element("span", { class: "under", title: rollout.why }, about), element("span", { class: "under" }, `Next: ${following(rollout, now, true)}`)];
 }

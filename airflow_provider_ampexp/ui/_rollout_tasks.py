@@ -1,0 +1,179 @@
+"""The tasks of this Airflow that carry out rollouts, and the rollouts that they form. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_ampexp.client._flags import Kind
+from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+
+RUN_GOES_ON = ("running", "queued")
+CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
+_GOES_ON = (
+    "deferred",
+    "running",
+    "queued",
+    "scheduled",
+    "up_for_retry",
+    "up_for_reschedule",
+    "restarting",
+    "none",
+    "awaiting_input",
+)
+_FAILED = ("failed", "upstream_failed")
+_NO_EFFECT = ("skipped", "upstream_failed", "removed")
+# The lines of a record that end a rollout otherwise than well. The first kind that is found says why.
+_ENDS = (("rollback", "stop", "hold"), ("confirmed", "left", "error"))
+
+
+@dataclass(frozen=True)
+class RolloutTask:
+    """A task of this Airflow that carries out a rollout.
+
+    :param began: when it began this attempt
+    :param memory: what it remembers while it waits; ``None`` while it works, and when it has ended
+    :param until: when it looks again, while it waits
+    :param record: what it did and measured so far
+    :param is_paused: whether its DAG is paused. Airflow begins and resumes no task of a paused DAG.
+    :param is_triggerer_alive: whether a triggerer runs that can wake a task that waits
+    """
+
+    amplitude_conn_id: str
+    kind: Kind
+    flag_id: str
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str
+    run_state: str
+    run_began: datetime | None
+    began: datetime
+    ended: datetime | None
+    plan: RolloutPlan
+    memory: RolloutState | None = None
+    until: datetime | None = None
+    record: tuple[Mapping[str, Any], ...] = ()
+    is_paused: bool = False
+    is_triggerer_alive: bool = True
+
+    @property
+    def goes_on(self) -> bool:
+        return self.state in _GOES_ON
+
+    @property
+    def has_failed(self) -> bool:
+        return self.state in _FAILED
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is one stage or one approval of a group."""
+        return self.plan.only is not None or self.plan.approval is not None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the rollout is done when this task ends well."""
+        return self.plan.approval is None and self.plan.only in (None, self.plan.all_stages[-1].percentage)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """All tasks of one run that carry out the rollout of one flag, newest first: one, or one a stage."""
+
+    tasks: tuple[RolloutTask, ...]
+
+    @property
+    def task(self) -> RolloutTask:
+        """The task that goes on; otherwise the task that ended the rollout."""
+        of_effect = (task for task in self.tasks if task.state not in _NO_EFFECT or task.record)
+        return next((task for task in self.tasks if task.goes_on), next(of_effect, self.tasks[0]))
+
+    @property
+    def plan(self) -> RolloutPlan:
+        """The plan of the whole rollout, and the approval that is awaited."""
+        return replace(self.task.plan, only=None)
+
+    @property
+    def is_group(self) -> bool:
+        """Whether each stage is a task of its own."""
+        return any(task.is_part for task in self.tasks)
+
+    @property
+    def is_rolling_back(self) -> bool:
+        """Whether a task of the group failed, and its rollback task has not ended yet."""
+        if not self.is_group or not any(task.has_failed for task in self.tasks):
+            return False
+        if self.task.goes_on:
+            return not self.task.is_part
+        has_begun = any(not task.is_part for task in self.tasks)
+        return not has_begun and not self.ending and self.task.run_state in RUN_GOES_ON
+
+    @property
+    def is_over(self) -> bool:
+        if self.task.goes_on or self.is_rolling_back:
+            return False
+        if self.ending or self.task.state != "success":
+            return True
+        return self.task.is_last or self.task.run_state not in RUN_GOES_ON
+
+    @property
+    def record(self) -> tuple[Mapping[str, Any], ...]:
+        """What all of them did and measured, oldest first."""
+        return tuple(
+            sorted((line for task in self.tasks for line in task.record), key=lambda line: str(line.get("at")))
+        )
+
+    @property
+    def ended(self) -> datetime | None:
+        """When, on the service's clock where the record tells."""
+        last = self.record[-1].get("at") if self.record else None
+        return datetime.fromisoformat(last) if isinstance(last, str) and self.ending else self.task.ended
+
+    def began(self, seen: FlagSnapshot) -> datetime:
+        """When it raised first, as the history tells; where that does not, when its first task began."""
+        task = self.tasks[-1]
+        first = OwnSteps(self.plan, seen.history).first(self.run_began)
+        return (first.entry.at if first else None) or task.began
+
+    @property
+    def run_began(self) -> datetime:
+        """When its run began, on the service's clock, or some minutes earlier."""
+        task = self.tasks[-1]
+        return (task.run_began or task.began) - CLOCKS_DIFFER
+
+    @property
+    def reached(self) -> float | None:
+        """The highest percentage that it set; ``None`` where its record does not tell."""
+        raised = [line.get("to", line.get("from")) for line in self.record if line.get("what") in ("raise", "rollback")]
+        raised += [line.get("from") for line in self.record if line.get("what") == "rollback"]
+        return max((percentage for percentage in raised if isinstance(percentage, int | float)), default=None)
+
+    @property
+    def ending(self) -> Mapping[str, Any]:
+        """The line of the record that says how the rollout ended, if it ended otherwise than well."""
+        if self.task.state == "success" and self.task.is_part:
+            return {}
+        newest_first = self.record[::-1]
+        found = (line for whats in _ENDS for line in newest_first if line.get("what") in whats)
+        return next(found, {})
+
+
+def rollouts_of(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
+    """The rollouts by connection, kind and id of the flag, the newest first."""
+    runs: dict[tuple[str, Kind, str, str, str], list[RolloutTask]] = {}
+    for task in sorted(tasks, key=lambda task: task.began, reverse=True):
+        runs.setdefault((task.amplitude_conn_id, task.kind, task.flag_id, task.dag_id, task.run_id), []).append(task)
+    found: dict[tuple[str, Kind, str], list[Rollout]] = {}
+    for (connection_id, kind, flag_id, _, _), of_run in runs.items():
+        found.setdefault((connection_id, kind, flag_id), []).append(Rollout(tuple(of_run)))
+    return found
+
+
+def current(rollouts: Iterable[Rollout]) -> Rollout | None:
+    """The rollout to show: the one that is under way, otherwise the newest."""
+    listed = list(rollouts)
+    return next((rollout for rollout in listed if not rollout.is_over), listed[0] if listed else None)

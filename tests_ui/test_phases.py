@@ -1,0 +1,124 @@
+"""Each phase of a rollout in a real Chromium, in the list and in the detail, without Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_of
+from airflow_provider_ampexp.ui._serializers import line_of, page_of
+from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, flag, task, version
+from tests_ui.still import still_page
+
+PHASES = ("degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done")
+THEMES = ("light", "dark")
+
+
+def _tasks() -> dict[str, RolloutTask]:
+    asked_once = GuardrailStatus("errors", GuardrailPolicy(failure_limit=3))
+    failing = asked_once.counted("fail", "4 % of requests fail", 4, NOW)
+    later = MONDAY + 26 * HOUR
+    approved = replace(PLAN, approval=ApprovalPolicy(25))
+    back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail 1 of 1): 4 % fail"}
+    end = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
+    ended = replace(task(), memory=None, ended=NOW, until=None)
+    asked = replace(MEMORY, asked_at=NOW)
+    return {
+        "degraded": task(plan=replace(PLAN, checked=True), memory=MEMORY.judged([failing], NOW)),
+        "waiting for approval": task(plan=approved, memory=asked, until=later),
+        "held": task(until=later),
+        "paused": task(is_paused=True),
+        "progressing": task(),
+        "rolled back": replace(ended, state="failed", record=(*MEMORY.record, back)),
+        "done": replace(ended, state="success", run_state="success", record=(*MEMORY.record, end)),
+    }
+
+
+def _answers() -> dict[str, Any]:
+    now = MONDAY + 25 * HOUR
+    used = {
+        "used": {"lists": 1, "histories": 1, "others": 0},
+        "used_since": now.isoformat(),
+        "read_at": now.isoformat(),
+        "now": now.isoformat(),
+        "kept_for": 30,
+    }
+    answers: dict[str, Any] = {"/connections": {"connections": ["acme"]}}
+    compared: dict[str, Any] = {"changes": []}
+    lines = []
+    for number, (phase, of_phase) in enumerate(_tasks().items(), 1):
+        tags = ["rollout-hold"] if phase == "held" else []
+        at = now if phase in ("waiting for approval", "held") else NOW
+        percentage = {"rolled back": 0, "done": 100}.get(phase, 5)
+        config = flag(percentage, id=str(number), key=phase.replace(" ", "-"), tags=tags)
+        versions = [*VERSIONS, version(4, NOW, **config)]
+        rollouts = rollouts_of([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
+        lines.append(line_of("flags", config, "", rollouts, at))  # type: ignore[arg-type]
+        answers[f"/connections/acme/flags/{number}"] = {
+            **page_of("flags", str(number), versions, "", rollouts, at),
+            **used,
+        }
+        answers[f"/connections/acme/flags/{number}/compare"] = compared
+    return {**answers, "/connections/acme/flags": {"flags": lines, **used}}
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with still_page(_answers()) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    yield page
+    page.close()
+
+
+def _contrast(page: Page, selector: str) -> float:
+    """The contrast of a text against its ground, as WCAG counts it."""
+    return float(
+        page.locator(selector).first.evaluate(
+            """element => {
+              const parts = text => text.match(/[\\d.]+/g).map(Number);
+              const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92
+                : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
+              let ground = element;
+              while (parts(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+              const [a, b] = [light(parts(getComputedStyle(element).color)),
+                light(parts(getComputedStyle(ground).backgroundColor))];
+              return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            }"""
+        )
+    )
+
+
+def test_the_list_shows_what_needs_a_person_first(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.locator("tbody .phase")).to_have_text(list(PHASES))
+    expect(page.get_by_role("status")).to_contain_text("1 degraded, 1 waiting for approval, 1 held, 1 paused")
+    page.get_by_label("Rollout", exact=True).select_option("held")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("Held by a person · stage 2 of 4")
+    expect(page.locator("tbody tr")).to_contain_text("Next: nothing is raised until a person removes the tag")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_detail_begins_with_the_phase(page: Page, address: str, phase: str, theme: str) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.goto(address)
+    page.get_by_role("link", name=phase.replace(" ", "-"), exact=True).click()
+    stands = page.get_by_label("Where it stands")
+    expect(stands.locator(":scope > *").first).to_contain_text(phase)
+    expect(stands.locator("dt")).to_contain_text(["Why", "Next"] if phase == "paused" else ["Why", "Since", "Next"])
+    sign = page.locator(".phase").first.evaluate("one => getComputedStyle(one, '::before').content")
+    assert len(sign.split("/")[0].strip(' "')) == 1  # the colour is not the only carrier
+    assert _contrast(page, ".headline .phase") >= 4.5
+    assert _contrast(page, ".headline dt") >= 4.5
