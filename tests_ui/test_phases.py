@@ -23,6 +23,7 @@ THEMES = ("light", "dark")
 def _tasks() -> dict[str, RolloutTask]:
     asked_once = GuardrailStatus("errors", GuardrailPolicy(failure_limit=3))
     failing = asked_once.counted("fail", "4 % of requests fail", 4, NOW)
+    failed_once = MEMORY.judged([failing], NOW)
     later = MONDAY + 26 * HOUR
     approved = replace(PLAN, approval=ApprovalPolicy(25))
     back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail 1 of 1): 4 % fail"}
@@ -30,14 +31,37 @@ def _tasks() -> dict[str, RolloutTask]:
     ended = replace(task(), memory=None, ended=NOW, until=None)
     asked = replace(MEMORY, asked_at=NOW)
     return {
-        "degraded": task(plan=replace(PLAN, checked=True), memory=MEMORY.judged([failing], NOW)),
+        "degraded": task(plan=replace(PLAN, checked=True), memory=failed_once, record=failed_once.record),
         "waiting for approval": task(plan=approved, memory=asked, until=later),
         "held": task(until=later),
         "paused": task(is_paused=True),
         "progressing": task(),
-        "rolled back": replace(ended, state="failed", record=(*MEMORY.record, back)),
+        "rolled back": replace(ended, state="failed", record=(*MEMORY.record, *_checks(), back)),
         "done": replace(ended, state="success", run_state="success", record=(*MEMORY.record, end)),
     }
+
+
+def _checks() -> list[dict[str, Any]]:
+    """Two guardrails, asked at two stages; the last answer is a fail."""
+    said = [
+        (4, 1, "pass", "1 % of requests fail"),
+        (8, 1, "inconclusive", "too few requests"),
+        (12, 1, "pass", "1.1 %"),
+    ]
+    said += [(13, 5, "pass", "1.2 %"), (15, 5, "fail", "9 % of requests fail")]
+    lines = [(hours, stage, "errors", verdict, why) for hours, stage, verdict, why in said]
+    lines += [(12, 1, "latency", "pass", "110 ms"), (15, 5, "latency", "error", "no connection 'warehouse'")]
+    return [
+        {
+            "at": (MONDAY + hours * HOUR).isoformat(),
+            "what": "check",
+            "stage": stage,
+            "name": name,
+            "verdict": verdict,
+            "why": why,
+        }
+        for hours, stage, name, verdict, why in lines
+    ]
 
 
 def _answers() -> dict[str, Any]:
@@ -122,3 +146,22 @@ def test_the_detail_begins_with_the_phase(page: Page, address: str, phase: str, 
     assert len(sign.split("/")[0].strip(' "')) == 1  # the colour is not the only carrier
     assert _contrast(page, ".headline .phase") >= 4.5
     assert _contrast(page, ".headline dt") >= 4.5
+
+
+def test_each_stage_shows_what_the_guardrails_said_there(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="rolled-back", exact=True).click()
+    stages = page.get_by_label("Stages of the plan").locator(":scope > li")
+    expect(stages).to_have_count(4)
+    first, second, third, _ = stages.all()
+    guardrails = first.get_by_label("Guardrails at this stage").get_by_role("listitem")
+    expect(guardrails).to_have_text(["errors passed2 of 3 checks passed", "latency passed1 of 1 checks passed"])
+    expect(second).to_contain_text("✕ 5 %rolled back from here")
+    expect(second).to_contain_text("errors failed9 % of requests fail")
+    expect(second).to_contain_text("latency raised an errorno connection 'warehouse'")
+    expect(third.get_by_label("Guardrails at this stage")).to_have_count(0)
+    page.goto(address)
+    page.get_by_role("link", name="degraded", exact=True).click()
+    present = page.locator("[aria-current=step]")
+    expect(present).to_contain_text("errors failed4 % of requests fail")
+    expect(present).to_contain_text("Next check")

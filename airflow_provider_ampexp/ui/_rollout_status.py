@@ -23,6 +23,7 @@ from airflow_provider_ampexp.rollout import (
     Wait,
     decide,
 )
+from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import VersionEntry, since
 from airflow_provider_ampexp.ui._phase import Reason
@@ -44,6 +45,7 @@ class RolloutStatus:
     :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
     :param stands_since: since when the flag has its percentage
     :param ahead: the stages to come, each with its earliest moment
+    :param next_check: when the guardrails are asked next; ``None`` where they are not, or that is not known
     """
 
     reason: Reason
@@ -54,6 +56,7 @@ class RolloutStatus:
     stage: int | None = None
     stands_since: datetime | None = None
     ahead: tuple[tuple[int, datetime | None], ...] = field(default=())
+    next_check: datetime | None = None
 
 
 def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
@@ -81,6 +84,7 @@ def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Roll
     act = decide(plan, seen, memory, now)
     reason = _reason(act, view)
     here = replace(here, reason=reason, why=_why(reason, view, act), since=_since(reason, view, here.stands_since))
+    here = replace(here, next_check=view.check_is_due if view.is_checked else None)
     if reason in (Reason.SOAKING, Reason.WINDOW, Reason.WORKING, Reason.CHECKING):
         return _with_ahead(replace(here, when=_when(reason, view)), plan, now)
     return _without_moments(here, plan)
@@ -195,6 +199,9 @@ def _reason(act: Action, view: Evaluation) -> Reason:
 def _why(reason: Reason, view: Evaluation, act: Action) -> str:
     if reason is Reason.TAG:
         return f"the flag has the tag {view.plan.hold_tag!r}"
+    if reason is Reason.SOAKING:
+        until = f"until {view.soak_ends:%Y-%m-%d %H:%M} UTC"
+        return f"{view.seen.position} soaks for {format_duration(view.soak)}, {until}"
     return view.said if reason in (Reason.GUARDRAIL, Reason.FAILING) else act.why
 
 

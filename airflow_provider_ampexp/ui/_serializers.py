@@ -15,8 +15,9 @@ from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import marks, picture
 from airflow_provider_ampexp.ui._phase import Reason
-from airflow_provider_ampexp.ui._rollout_status import end_of_plan, standing
+from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, end_of_plan, standing
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, current
+from airflow_provider_ampexp.ui._stages import stages_of
 
 _LONGEST = 2000  # characters of one value; a description can be any length
 _MOST_SEGMENTS = 20
@@ -25,13 +26,14 @@ _MOST_SEGMENTS = 20
 def line_of(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
     """A flag or experiment in the list. Its description stays behind: a thousand of them would be megabytes."""
     rollout = current(rollouts)
+    seen = _seen(config, (), rollout) if rollout else None
     return {
         **_named(kind, config, url),
         "percentage": config.get("rolloutPercentage"),
         "segments": _segments(config),
         "changed_at": _text(config.get("lastModifiedAt") or config.get("createdAt")),
         "changed_by": actor_name(config.get("lastModifiedBy"), "") or actor_name(config.get("createdBy"), ""),
-        "rollout": None if rollout is None else _rollout(rollout, _seen(config, (), rollout), now),
+        "rollout": None if rollout is None else _rollout(rollout, seen, standing(rollout, seen, now)),
     }
 
 
@@ -51,7 +53,7 @@ def page_of(
         "variants": _variants(newest),
         "pictures": [{"segment": name, **picture(read_history(listed, name), now)} for name in segments],
         "marks": marks(rollout.record) if rollout else [],
-        "rollout": None if rollout is None else _rollout(rollout, _seen(newest, listed, rollout), now),
+        "rollout": None if rollout is None else _rollout_in_full(rollout, _seen(newest, listed, rollout), now),
         "versions": _versions(kind, flag_id, listed),
         "now": now.isoformat(),
     }
@@ -96,8 +98,13 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
     return FlagSnapshot(position, bool(config.get("deleted")), read_history(versions, segment), tags)
 
 
-def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
+def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
+    """A rollout with its stages."""
     here = standing(rollout, seen, now)
+    return {**_rollout(rollout, seen, here), "plan": stages_of(rollout, here, _reached(rollout, seen))}
+
+
+def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -> dict[str, Any]:
     task, plan, reason = rollout.task, rollout.plan, here.reason
     return {
         "phase": reason.phase.value,
@@ -116,7 +123,6 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict
         "ahead": [[percentage, _moment(at)] for percentage, at in here.ahead],
         "end": _moment(end_of_plan(here.ahead, plan)),
         "segment": plan.segment,
-        "plan": [[stage.percentage, stage.soak.total_seconds()] for stage in plan.all_stages],
         "rollback": plan.rollback,
         "hold_tag": plan.hold_tag,
         "dag_id": task.dag_id,

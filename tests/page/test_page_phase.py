@@ -187,3 +187,7 @@ def test_where_the_next_stage_waits_for_a_person_no_time_is_told() -> None:
 def test_the_time_at_a_stage_is_told_apart_from_the_time_in_a_phase() -> None:
     told = shown(task(until=NOW - timedelta(hours=2)))
     assert (told["stands_since"], told["since"]) == ((MONDAY + 12 * HOUR).isoformat(), (NOW - 2 * HOUR).isoformat())
+
+
+def test_why_it_soaks_is_told_in_full() -> None:
+    assert shown(task())["why"] == "5 % soaks for 12 hours, until 2026-03-03 10:00 UTC"

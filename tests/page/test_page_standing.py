@@ -21,7 +21,6 @@ def test_it_soaks() -> None:
     assert (told["stage"], told["stages"], told["next"], told["reason"]) == (2, 4, 25, "soaking")
     assert told["stands_since"] == (MONDAY + 12 * HOUR).isoformat()
     assert told["when"] == (MONDAY + 24 * HOUR).isoformat()
-    assert told["why"].startswith("25 % comes next, not before 2026-03-03 10:00:00Z")
     assert told["ahead"] == [
         [25, (MONDAY + 24 * HOUR).isoformat()],
         [100, (MONDAY + 36 * HOUR).isoformat()],
@@ -29,7 +28,9 @@ def test_it_soaks() -> None:
 
 
 def test_the_list_and_the_detail_agree() -> None:
-    assert shown(task()) == detail(task())["rollout"]
+    in_full = detail(task())["rollout"]
+    assert shown(task()).items() <= in_full.items()
+    assert in_full.keys() - shown(task()).keys() == {"plan"}
 
 
 @pytest.mark.parametrize(

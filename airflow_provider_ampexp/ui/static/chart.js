@@ -200,21 +200,25 @@ function shape(ctx, ratio, name, x, y) {
   ctx.stroke();
 }
 
+// The sign of a mark as a picture, for the legend and for the stages.
+export function sign(name) {
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  path.setAttribute("viewBox", "-8 -8 16 16");
+  path.setAttribute("aria-hidden", "true");
+  path.setAttribute("class", "sign");
+  const polygon = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
+  polygon.setAttribute("points", shapes[name].join(" "));
+  polygon.setAttribute("class", colours[name]);
+  path.append(polygon);
+  return path;
+}
+
 export function key(marks, rollout) {
-  const said = [...new Set(marks.map((one) => one.what))].filter((one) => known[one]).map((what) => {
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    path.setAttribute("viewBox", "-8 -8 16 16");
-    path.setAttribute("aria-hidden", "true");
-    const polygon = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
-    polygon.setAttribute("points", shapes[known[what].shape].join(" "));
-    polygon.setAttribute("class", colours[known[what].shape]);
-    path.append(polygon);
-    return element("li", {}, path, known[what].says);
-  });
+  const said = [...new Set(marks.map((one) => one.what))].filter((one) => known[one]).map((what) => element("li", {}, sign(known[what].shape), known[what].says));
   const verdicts = marks.slice(-12).reverse().map((one) => element("li", {}, `${moment(one.at)}: ${known[one.what]?.says ?? one.what}${one.name ? ` (${one.name})` : ""}${typeof one.percentage === "number" ? ` at ${one.percentage} %` : ""}${one.why ? `: ${one.why}` : ""}`));
   return element("div", { class: "key" },
     element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "switched off"), rollout?.ahead.some(([, at]) => at) ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
-    verdicts.length ? element("details", { open: true }, element("summary", {}, "What guardrails said, and how it ended"), element("ul", { class: "verdicts" }, verdicts)) : null);
+    verdicts.length ? element("details", {}, element("summary", {}, `The last ${verdicts.length} answers of guardrails, and the end`), element("ul", { class: "verdicts" }, verdicts)) : null);
 }
 
 // The chart with its title and the present stand, for a release review.

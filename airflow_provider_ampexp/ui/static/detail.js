@@ -2,6 +2,7 @@
 import { ask, problem, tellUse } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
+import { stages } from "./stages.js";
 import { ago, between, element, following, moment, percent, phase, place, sentence, span, until, when } from "./format.js";
 
 const remembered = { address: "", segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false };
@@ -13,7 +14,7 @@ export async function showDetail(connection, kind, id, refreshed) {
   if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // somebody is choosing
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
-    header(told), headline(told), ...stages(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
+    header(told), headline(told), stages(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
   return view;
 }
 
@@ -55,28 +56,6 @@ function reasonsOf(rollout, steps, since, now) {
   }
   const moved = since && since !== rollout.since;
   return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
-}
-
-function stages({ rollout, now }) {
-  if (!rollout) return [];
-  const reached = rollout.stage ?? 0;
-  const at = new Map(rollout.ahead);
-  const gone = rollout.is_over && rollout.phase !== "done";
-  return [element("ol", { class: "stages", "aria-label": "Stages of the plan" }, rollout.plan.map(([percentage, soak], place) => {
-    const fell = gone && rollout.reached !== null;
-    const state = fell && percentage < rollout.reached ? "past" : fell && percentage === rollout.reached ? "failed" : gone ? "never" : place + 1 < reached || (rollout.phase === "done" && place + 1 <= reached) ? "past" : place + 1 === reached ? "present" : "ahead";
-    const length = soak ? `soaks ${span(soak)}` : "no soak";
-    let below = length;
-    if (state === "present" && rollout.stands_since && soak) below = `${span(between(rollout.stands_since, now))} of ${span(soak)}`;
-    if (state === "ahead" && at.get(percentage)) below = `${until(at.get(percentage), now)} · ${length}`;
-    if (state === "failed") below = /rolled back|still exposed/.test(rollout.reason) ? "rolled back from here" : "stopped here";
-    if (state === "never") below = "not reached";
-    const told = { past: "✓ ", present: "● ", ahead: "", never: "", failed: "✕ " }[state];
-    const part = state === "present" && soak && rollout.stands_since ? Math.min(100, (100 * between(rollout.stands_since, now)) / soak) : state === "past" || state === "failed" ? 100 : 0;
-    return element("li", { class: state, "aria-current": state === "present" ? "step" : null },
-      element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill", style: { width: `${part}%` } })),
-      element("b", {}, `${told}${percentage} %`), element("span", { class: "under" }, below));
-  }))];
 }
 
 function picture(told) {
