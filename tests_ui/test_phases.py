@@ -32,7 +32,7 @@ def _tasks() -> dict[str, RolloutTask]:
     asked = replace(MEMORY, asked_at=NOW)
     return {
         "degraded": task(plan=replace(PLAN, checked=True), memory=failed_once, record=failed_once.record),
-        "waiting for approval": task(plan=approved, memory=asked, until=later),
+        "waiting for approval": task(task_id="approve_25", plan=approved, memory=asked, until=later),
         "held": task(until=later),
         "paused": task(is_paused=True),
         "progressing": task(),
@@ -85,8 +85,8 @@ def _answers() -> dict[str, Any]:
         rollouts = rollouts_of([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
         lines.append(line_of("flags", config, "", rollouts, at))  # type: ignore[arg-type]
         answers[f"/connections/acme/flags/{number}"] = {
-            **page_of("flags", str(number), versions, "", rollouts, at),
             **used,
+            **page_of("flags", str(number), versions, "", rollouts, at),
         }
         answers[f"/connections/acme/flags/{number}/compare"] = compared
     return {**answers, "/connections/acme/flags": {"flags": lines, **used}}
@@ -165,3 +165,16 @@ def test_each_stage_shows_what_the_guardrails_said_there(page: Page, address: st
     present = page.locator("[aria-current=step]")
     expect(present).to_contain_text("errors failed4 % of requests fail")
     expect(present).to_contain_text("Next check")
+
+
+def test_what_a_click_would_do_is_told(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="waiting-for-approval", exact=True).click()
+    actions = page.get_by_label("Manual actions").get_by_role("row")
+    expect(actions).to_contain_text(
+        ["If you", "Approve, or mark approve_25 as success", "Reject", "Mark approve_25 as failed", "Clear", "Pause"]
+    )
+    expect(actions.nth(2)).to_contain_text("lowers the flag from 5 % to 0 % (disabled)")
+    page.goto(address)
+    page.get_by_role("link", name="paused", exact=True).click()
+    expect(page.get_by_label("Manual actions")).to_contain_text("Unpause the DAG")

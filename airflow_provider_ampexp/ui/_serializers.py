@@ -14,6 +14,7 @@ from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import marks, picture
+from airflow_provider_ampexp.ui._manual_actions import manual_actions
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, end_of_plan, standing
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, current
@@ -99,9 +100,13 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
-    """A rollout with its stages."""
+    """A rollout with its stages, and with what each manual action in Airflow would do to it."""
     here = standing(rollout, seen, now)
-    return {**_rollout(rollout, seen, here), "plan": stages_of(rollout, here, _reached(rollout, seen))}
+    return {
+        **_rollout(rollout, seen, here),
+        "plan": stages_of(rollout, here, _reached(rollout, seen)),
+        "manual_actions": [action._asdict() for action in manual_actions(rollout, seen, now)],
+    }
 
 
 def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -> dict[str, Any]:

@@ -14,7 +14,7 @@ export async function showDetail(connection, kind, id, refreshed) {
   if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // somebody is choosing
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
-    header(told), headline(told), stages(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
+    header(told), headline(told), stages(told), manualActions(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
   return view;
 }
 
@@ -56,6 +56,13 @@ function reasonsOf(rollout, steps, since, now) {
   }
   const moved = since && since !== rollout.since;
   return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
+}
+
+function manualActions({ rollout }) {
+  if (!rollout?.manual_actions.length) return null;
+  return element("section", { "aria-label": "Manual actions" }, element("h2", {}, "What a click in Airflow would do now"),
+    element("table", { class: "actions" }, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "If you"), element("th", { scope: "col" }, "Then"))),
+      element("tbody", {}, rollout.manual_actions.map(({ action, effect }) => element("tr", {}, element("th", { scope: "row" }, action), element("td", {}, effect))))));
 }
 
 function picture(told) {

@@ -1,0 +1,201 @@
+"""What each manual action in Airflow would do to a rollout. Pure: no I/O, no clock, no Airflow.
+
+The rules of the rollout are asked what they would decide, so that the page does not have rules of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from airflow_provider_ampexp.rollout import (
+    Abort,
+    Complete,
+    FlagSnapshot,
+    Preflight,
+    RequestApproval,
+    RollBack,
+    RolloutPlan,
+    RolloutState,
+    RunGuardrails,
+    SetStage,
+    decide,
+)
+from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._teardown import decide_teardown
+from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, Rollout, RolloutTask
+
+
+class ManualAction(NamedTuple):
+    """A click in Airflow, and its effect on the rollout in sentences."""
+
+    action: str
+    effect: str
+
+
+def manual_actions(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> list[ManualAction]:
+    """The manual actions that matter now; none where Amplitude does not show where the flag stands.
+
+    :param seen: the flag with its history
+    :param now: the service's clock
+    """
+    if seen is None:
+        return []
+    if seen.history:
+        seen = replace(seen, audience=seen.history[0].audience)
+    effects = _Effects(rollout, seen, now)
+    return list(effects.after_the_end() if rollout.is_over else effects.under_way())
+
+
+class _Effects:
+    """The effects on one rollout at one moment."""
+
+    def __init__(self, rollout: Rollout, seen: FlagSnapshot, now: datetime) -> None:
+        self.rollout = rollout
+        self.seen = seen
+        self.now = now
+        self.task = self._subject()
+        self.name = self.task.task_id
+
+    def _subject(self) -> RolloutTask:
+        """The task that a person would click on: after the end, the stage that failed and not its rollback task."""
+        failed = (task for task in self.rollout.tasks if task.is_part and task.has_failed)
+        return next(failed, self.rollout.task) if self.rollout.is_over else self.rollout.task
+
+    def under_way(self) -> Iterator[ManualAction]:
+        task, plan = self.task, self.task.plan
+        if plan.approval is not None:
+            following = (
+                f"The task of the stage {plan.approval.before} % {self._would(_stage(plan, plan.approval.before))}."
+            )
+            yield ManualAction(f"Approve, or mark {self.name} as success", following)
+            yield ManualAction("Reject", self._rejected())
+            yield ManualAction(f"Mark {self.name} as failed", self._torn_down())
+        elif plan.only is not None:
+            yield ManualAction(f"Mark {self.name} as success", self._promoted())
+            yield ManualAction(f"Mark {self.name} as failed", self._torn_down())
+        else:
+            stays = f"The task ends. {self._keeps}: nothing is rolled back, and no guardrail is asked."
+            yield ManualAction(f"Mark {self.name} as failed", stays)
+            ends = f"The task ends, and the tasks after it begin. {self._keeps}: no further stage is set."
+            yield ManualAction(f"Mark {self.name} as success", ends)
+        if self.rollout.is_rolling_back:
+            yield ManualAction(f"Clear {self.name}", self._torn_down())
+        else:
+            yield ManualAction(f"Clear {self.name}", f"The task begins again and {self._would(plan)}.")
+        if task.is_paused:
+            resumes = "The task reads the flag and goes on. Time in the pause counts as soak time."
+            yield ManualAction("Unpause the DAG", resumes)
+        else:
+            pauses = (
+                f"Airflow does not resume the task. {self._keeps}: no guardrail is asked, and nothing is rolled back."
+            )
+            yield ManualAction("Pause the DAG", pauses)
+
+    def after_the_end(self) -> Iterator[ManualAction]:
+        task = self.task
+        yield ManualAction(f"Clear {self.name}", f"The task begins again and {self._would(task.plan)}.{self._refusal}")
+        if self.rollout.is_group:
+            whole = replace(task.plan, only=None, approval=None)
+            yield ManualAction(
+                "Clear the whole group", f"The rollout begins again and {self._would(whole)}.{self._refusal}"
+            )
+        stays = f"Only the state in Airflow changes. {self._keeps}."
+        if task.state == "success":
+            yield ManualAction(f"Mark {self.name} as failed", stays)
+        elif task.plan.only is not None:
+            yield ManualAction(f"Mark {self.name} as success", self._promoted())
+        else:
+            yield ManualAction(
+                f"Mark {self.name} as success", f"{stays} Airflow begins the tasks that failed because of this one."
+            )
+
+    @property
+    def _keeps(self) -> str:
+        """What users have as long as nothing is written."""
+        users = f"Users of segment {self.task.plan.segment}" if self.task.plan.segment else "Users"
+        if not self.seen.position.exposure:
+            return f"The flag stays at {self.seen.position}"
+        return f"{users} keep the feature at {self.seen.position}"
+
+    @property
+    def _refusal(self) -> str:
+        """What a run that has ended refuses when it is begun again; empty where it refuses nothing."""
+        changed = self.rollout.ending.get("cause") in ("drift", "disabled")
+        if not changed or self.task.run_state in RUN_GOES_ON:
+            return ""
+        return (
+            " First it fails if the change that stopped it is the newest one: a run that began again does not overrule "
+            "it. Start a new run to go on from there, or set if_changed_since='write'."
+        )
+
+    def _would(self, plan: RolloutPlan) -> str:
+        """What a task with this plan would do first, when a person begins it now."""
+        state = RolloutState(preflight_owed=plan.checked and plan.preflight)
+        act = decide(plan, self.seen, state, self.now)
+        view = Evaluation(plan, self.seen, state, self.now)
+        stands = self.seen.position
+        if isinstance(act, SetStage):
+            return f"sets {act.stage.percentage} %{'' if stands.enabled else ' and enables the flag'}"
+        if isinstance(act, Preflight) and view.next_stage is not None:
+            return f"asks if the guardrails can answer, then sets {view.next_stage.percentage} %"
+        if isinstance(act, RunGuardrails):
+            return f"asks the guardrails before it goes on from {stands}"
+        if isinstance(act, RequestApproval):
+            return "asks for the approval again"
+        if isinstance(act, Complete):
+            return "ends as success at once. It writes nothing"
+        if isinstance(act, Abort):
+            return f"stops, and writes nothing: {act.why}"
+        if isinstance(act, RollBack):
+            return f"rolls the flag back to {act.to}" if act.to else f"fails and leaves the flag at {stands}"
+        if view.is_soaking:
+            counts = f"the soak counts from {_utc(view.began)}, when the percentage was set"
+            return f"waits at {stands}: {counts}, and ends at {_utc(view.soak_ends)}"
+        return "waits while the flag has its hold tag" if view.is_held else f"waits at {stands}, as now"
+
+    def _promoted(self) -> str:
+        plan, only = self.task.plan, self.task.plan.only
+        following = plan.next_above(only) if only is not None else None
+        skips = "The stage ends without the rest of its soak and its checks."
+        if following is None:
+            return f"{skips} It is the last stage, so the rollout is done."
+        return (
+            f"{skips} The task of the next stage {self._would(_stage(plan, following.percentage))}. "
+            "An approval comes first if the group has one there."
+        )
+
+    def _rejected(self) -> str:
+        memory = replace(self.task.memory or RolloutState(), response=ApprovalResponse(False, "a person"))
+        act = decide(self.task.plan, self.seen, memory, self.now)
+        if isinstance(act, RollBack) and act.to is not None:
+            return f"The task lowers the flag from {self.seen.position} to {act.to}, reads that back and fails."
+        if isinstance(act, RollBack):
+            return f"The task fails. {self._keeps}: {act.kept}."
+        return f"{self._keeps}. The stages that follow are skipped."
+
+    def _torn_down(self) -> str:
+        """What the rollback task of the group does after a failure."""
+        plan = replace(self.rollout.plan, only=None, approval=None)
+        done = (task.plan.only for task in self.rollout.tasks if task.state == "success")
+        finished = [only for only in done if only is not None]
+        state = RolloutState(self.rollout.run_began)
+        act = decide_teardown(plan, self.seen, state, self.now, "", finished)
+        if isinstance(act, Complete):
+            return "The rollback task confirms that the flag is lowered already."
+        if isinstance(act, RollBack) and act.to is not None:
+            return f"The rollback task lowers the flag from {self.seen.position} to {act.to} and reads that back."
+        why = act.kept if isinstance(act, RollBack) else act.why
+        return f"The rollback task leaves the flag as it is: {why}. {self._keeps}."
+
+
+def _stage(plan: RolloutPlan, percentage: int) -> RolloutPlan:
+    """The plan of the task of one stage."""
+    return replace(plan, only=percentage, approval=None)
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
