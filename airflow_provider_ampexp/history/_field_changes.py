@@ -87,9 +87,10 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
             }
 
 
-def within(rows: Iterable[Row], start: datetime, end: datetime) -> Iterator[Row]:
-    """Those made from ``start`` on and before ``end``. A row whose time is unknown is in no interval."""
-    return (row for row in rows if (at := parse_timestamp(row["at"])) is not None and start <= at < end)
+def within(rows: Iterable[Row], start: datetime, end: datetime | None) -> Iterator[Row]:
+    """The rows from ``start`` on and before ``end``, if given. A row without a known time is in no interval."""
+    times = ((row, parse_timestamp(row["at"])) for row in rows)
+    return (row for row, at in times if at is not None and start <= at and (end is None or at < end))
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:

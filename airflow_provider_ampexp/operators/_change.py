@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
+from airflow_provider_ampexp.operators._attempts import NO_RETRY, this_attempt
 from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import CHOICES, refuse_before_a_write
@@ -103,9 +105,10 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
 class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
     """A task that changes who gets a flag or experiment, and does not overrule a later change of somebody else.
 
-    :param if_changed_since: what to do when a field that it would change was changed after the run was due and before
-        the run began, as happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the
-        same (templated). A change by anybody counts. A run that begins within a minute is never out of date.
+    :param if_changed_since: what to do when a field that it would change was changed while the task did not look:
+        after the run was due and before it began, as with an old run that is cleared or filled in; or, for a retry,
+        after the first attempt began (Airflow 3.3). ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated). A
+        change by anybody counts. A run that begins within a minute is not out of date.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
@@ -135,11 +138,15 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
         """Find out which flag or experiment is meant, and change it."""
         target = self.target(self.project_of(hook))
         then = _if_changed_since("if_changed_since", self.if_changed_since)
-        if self._context is not None:
+        if self._context is not None and then != "write":
+            # A task without retries has no attempt that a second one would have to know of.
+            is_retried = bool(self.retries)
+            attempt = this_attempt(self._context, self.retries, datetime.now(timezone.utc)) if is_retried else NO_RETRY
             refuse_before_a_write(
                 hook.client,
                 target,
                 self._context,
+                attempt,
                 self.written_fields(),
                 self.described(),
                 cast("IfChangedSince", then),

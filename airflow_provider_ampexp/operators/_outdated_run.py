@@ -1,7 +1,8 @@
-"""Whether a run is out of date: somebody changed the flag between the moment it was due and the moment it began.
+"""Whether a task is out of date: the flag was changed while the task was due and did not see it.
 
-A run that is run again, or filled in afterwards, knows nothing of what happened since it was due. It must not overrule
-a person who lowered the flag in an incident meanwhile.
+A run that is cleared or filled in does not know what happened between the moment it was due and the moment it began.
+A retry does not know what happened since the first attempt began. Neither must overrule a person who lowered the flag
+in an incident meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, get_args
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
+from airflow_provider_ampexp.operators._attempts import Attempt
 from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, versions_before
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 CHOICES = get_args(IfChangedSince)
 _LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
+# The service tells its time in whole seconds, so the beginning of an attempt is known to be at most this much earlier
+# than it is. An earlier task of the same run must not count as a change by another person.
+_CLOCK_STEP = timedelta(seconds=2)
 
 
 class LateRun(NamedTuple):
@@ -35,6 +40,19 @@ class LateRun(NamedTuple):
 
     due: datetime
     began: datetime
+
+    def __str__(self) -> str:
+        return f"the run was due at {_shown(self.due)}, began at {_shown(self.began)}, and in between"
+
+
+class LateRetry(NamedTuple):
+    """When the first attempt of a task began, on the service's clock. Its retry looks at all that followed."""
+
+    due: datetime
+    began: None = None
+
+    def __str__(self) -> str:
+        return f"the first attempt of this task began at {_shown(self.due)}, and after that"
 
 
 def late_run(context: Context, service_now: datetime) -> LateRun | None:
@@ -51,10 +69,20 @@ def late_run(context: Context, service_now: datetime) -> LateRun | None:
     return LateRun(due + shift, began + shift)
 
 
-def changes_since_due(kind: str, id: str, versions: Sequence[object], run: LateRun, fields: Iterable[str]) -> list[Row]:
-    """List the changes of some fields, oldest first, made after the run was due and before it began."""
+def late_retry(attempt: Attempt, service_now: datetime) -> LateRetry | None:
+    """Return when the first attempt began; ``None`` unless this is a retry, and where Airflow does not keep it."""
+    if attempt.first_began is None:
+        return None
+    local_now = datetime.now(timezone.utc)
+    return LateRetry(attempt.first_began + (service_now - local_now) + _CLOCK_STEP)
+
+
+def changes_unseen(
+    kind: str, id: str, versions: Sequence[object], late: LateRun | LateRetry, fields: Iterable[str]
+) -> list[Row]:
+    """List the changes of some fields, oldest first, that the run or the retry did not see."""
     names = tuple(fields)
-    rows = within(rows_of(kind, id, versions), run.due, run.began)  # type: ignore[arg-type]
+    rows = within(rows_of(kind, id, versions), late.due, late.began)  # type: ignore[arg-type]
     return [row for row in rows if any(_is_part(row["field"], name) for name in names)]
 
 
@@ -62,22 +90,29 @@ def refuse_before_a_write(
     client: ManagementClient,
     target: FlagRef,
     context: Context,
+    attempt: Attempt,
     fields: Sequence[str],
     described: str,
     if_changed_since: IfChangedSince,
 ) -> None:
-    """Let the client refuse its first write when the run is out of date. A run that began in time costs no request."""
-    if if_changed_since == "write":
-        return
+    """Let the client refuse its first write when the task is out of date.
+
+    The first attempt of a run that began in time costs no request. The first write of an earlier attempt is not asked
+    about: where it was applied, there is nothing left to write.
+
+    :param attempt: begun on the clock of this machine
+    """
 
     def refuse() -> None:
-        run = late_run(context, client.date or datetime.now(timezone.utc))
-        if run is None:
+        now = client.date or datetime.now(timezone.utc)
+        late = [late for late in (late_run(context, now), late_retry(attempt, now)) if late is not None]
+        if not late:
             return
         id = target.identify(client).id
-        rows = changes_since_due(target.kind, id, target.endpoints(client).versions(id), run, fields)
-        if rows:
-            out_of_date(described, told(rows[-1]), run, if_changed_since)
+        versions = target.endpoints(client).versions(id)
+        for period in late:
+            if rows := changes_unseen(target.kind, id, versions, period, fields):
+                out_of_date(described, change_in_words(rows[-1]), period, if_changed_since)
 
     client.before_write = refuse
 
@@ -120,23 +155,26 @@ def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: Exposur
     return not is_complete and newest.after == before.rollback_target
 
 
-def told(row: Row) -> str:
-    """The last change, in words: ``rolloutPercentage was changed from 100 to 20 by Maria at ...``."""
+def change_in_words(row: Row) -> str:
+    """Describe a change: ``rolloutPercentage was changed from 100 to 20 by Maria at ...``."""
     return f"{row['field']} was changed from {row['from']} to {row['to']} by {row['by']} at {row['at']}"
 
 
-def out_of_date(described: str, change: str, run: LateRun, if_changed_since: IfChangedSince) -> NoReturn:
-    """End the task, since its run is out of date.
+def out_of_date(described: str, change: str, late: LateRun | LateRetry, if_changed_since: IfChangedSince) -> NoReturn:
+    """End the task, because it is out of date.
 
     :raises AirflowSkipException: with ``"skip"``
     :raises AirflowFailException: otherwise
     """
     kind: Callable[[str], Exception] = AirflowSkipException if if_changed_since == "skip" else AirflowFailException
     raise kind(
-        f"Changing {described} failed: the run was due at {run.due:%Y-%m-%d %H:%M:%SZ}, began at "
-        f"{run.began:%Y-%m-%d %H:%M:%SZ}, and in between {change}. Nothing was written. To overrule that change, start "
-        "a new run, or set if_changed_since='write'."
+        f"Changing {described} failed: {late} {change}. Nothing was written. To overrule that change, "
+        f"{'start a new run' if isinstance(late, LateRun) else 'clear the task'}, or set if_changed_since='write'."
     )
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
 
 
 def _is_part(field: str, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.operators._rollout.attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
+from airflow_provider_ampexp.operators._attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -67,8 +67,10 @@ def test_retries_lowered_by_as_many_as_there_were_tries_make_no_clear_of_a_retry
     """By the numbers alone it is one. What the first attempt noted tells that nobody has cleared the task."""
     store = Store()
     assert this_attempt(attempt(1, 3, store), 3, NOW) == Attempt(is_retry=False, was_cleared=False)
-    assert this_attempt(attempt(2, 3, store), 2, NOW) == Attempt(is_retry=True, was_cleared=False)
-    assert this_attempt(attempt(2, 3, store), 3, NOW) == Attempt(is_retry=True, was_cleared=False)
+    for retries in (2, 3):
+        found = this_attempt(attempt(2, 3, store), retries, NOW.replace(hour=13))
+        assert found == Attempt(is_retry=True, was_cleared=False, first_began=NOW)
+        assert found.cleared_at is None
 
 
 def test_a_retry_after_a_clear_knows_when_that_was() -> None:
@@ -76,7 +78,7 @@ def test_a_retry_after_a_clear_knows_when_that_was() -> None:
     this_attempt(attempt(1, 3, store), 3, NOW.replace(hour=1))
     assert this_attempt(attempt(2, 4, store), 3, NOW) == Attempt(is_retry=False, was_cleared=True)
     later = NOW.replace(hour=13)
-    assert this_attempt(attempt(3, 4, store), 3, later) == Attempt(is_retry=True, was_cleared=True, cleared_at=NOW)
+    assert this_attempt(attempt(3, 4, store), 3, later) == Attempt(is_retry=True, was_cleared=True, first_began=NOW)
     # Some ways of clearing a task keep the store, and some empty it.
     assert this_attempt(attempt(4, 6, store), 3, later) == Attempt(is_retry=False, was_cleared=True)
     store.kept.clear()

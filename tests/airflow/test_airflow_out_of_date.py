@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow_runs import Run
-from ramps import PLAN, Failures, Soaks, exposures, flag, writes
+from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.lifecycle import (
@@ -35,8 +35,8 @@ class Late:
 
     def begins(self) -> None:
         """The next run begins now, on the service's clock, which the soaks have put ahead of this machine's."""
+        from airflow_provider_ampexp.operators import _attempts as attempts
         from airflow_provider_ampexp.operators import _outdated_run as outdated_run
-        from airflow_provider_ampexp.operators._rollout import attempts
 
         began = self._soaks.now() + timedelta(seconds=1)
         run = outdated_run.LateRun(began - timedelta(hours=10), began)
@@ -202,3 +202,72 @@ def test_a_run_that_began_in_time_costs_no_request_more(run: Runner, emulator: E
         "PATCH /api/1/flags/{id}": 1,
         "GET /api/1/flags/{id}": 1,
     }
+
+
+def edits_before_the_retry(emulator: Emulator, flag_id: str, **edit: Any) -> dict[str, Any]:
+    """Arguments of a task that fails at its write and is retried, after Maria's edit."""
+
+    def edited(context: Any) -> None:
+        emulator.clear_faults()
+        if edit:
+            emulator.edit("flags", flag_id, by="Maria", **edit)
+
+    return {"retries": 1, "retry_delay": 0, "on_retry_callback": edited}
+
+
+@pytest.mark.skipif(not HAS_TASK_STATE, reason="Airflow 3.2 keeps nothing of an attempt that failed")
+@pytest.mark.parametrize(("then", "state"), [("fail", "failed"), ("skip", "skipped"), ("write", "success")])
+def test_a_retry_leaves_what_a_person_did_since_the_first_attempt_began(
+    run: Runner, impatient: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch, then: str, state: str
+) -> None:
+    from airflow_provider_ampexp.operators import _outdated_run as outdated_run
+
+    monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))  # Maria is quicker than a person
+    flag_id, broken = flag(impatient, enabled=True, rolloutPercentage=5), Failures()
+    impatient.fault("status", status=503, times=None, route="PATCH /api/1/flags/{id}")
+    retried = edits_before_the_retry(impatient, flag_id, rolloutPercentage=0)
+    with DAG(dag_id, default_args=broken.callback) as dag:
+        AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=50, if_changed_since=then, **retried)
+    ran = run(dag)
+    assert (ran.states["set"], ran.tries["set"]) == (state, 2)
+    assert exposures(impatient, flag_id)[-1] == (50 if then == "write" else 0)
+    if then == "fail":
+        assert "was changed from 5 to 0 by Maria" in broken.said("set")
+
+
+def test_a_retry_takes_no_earlier_task_of_its_run_for_somebody_else(
+    run: Runner, impatient: Emulator, dag_id: str
+) -> None:
+    flag_id = flag(impatient, enabled=True, rolloutPercentage=5)
+    retried = edits_before_the_retry(impatient, flag_id)
+    with DAG(dag_id) as dag:
+        first = AmplitudeSetRolloutOperator(task_id="first", flag_key="search", percentage=10)
+
+        @dag.task
+        def break_writes() -> None:
+            impatient.fault("status", status=503, times=None, route="PATCH /api/1/flags/{id}")
+
+        (
+            first
+            >> break_writes()
+            >> AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=50, **retried)
+        )
+    ran = run(dag)
+    assert (ran.states["set"], ran.tries["set"]) == ("success", 2)
+    assert exposures(impatient, flag_id)[-1] == 50
+
+
+def test_a_retry_takes_its_own_first_write_for_no_change_of_somebody_else(
+    run: Runner, impatient: Emulator, dag_id: str
+) -> None:
+    """The write of the first attempt was applied, and its answer and all that follows were lost."""
+    flag_id = flag(impatient, enabled=True, rolloutPercentage=5)
+    impatient.fault("cut_after", times=None, route="PATCH /api/1/flags/{id}")
+    impatient.fault("status", status=503, times=None, route="GET /api/1/flags/{id}")
+    with DAG(dag_id) as dag:
+        AmplitudeSetRolloutOperator(
+            task_id="set", flag_key="search", percentage=50, **edits_before_the_retry(impatient, flag_id)
+        )
+    ran = run(dag)
+    assert (ran.states["set"], ran.tries["set"]) == ("success", 2)
+    assert exposures(impatient, flag_id)[-1] == 50

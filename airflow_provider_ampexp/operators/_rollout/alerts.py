@@ -18,8 +18,9 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
-from airflow_provider_ampexp.operators._rollout import attempts
+from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutPlan, RolloutState, Wait
 from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, Notifiers
@@ -178,9 +179,7 @@ class Alerts:
             yield
         except Exception as error:
             if self._notifiers["rollback"] and not isinstance(error, AirflowSkipException):
-                why = attempts.pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(
-                    self._context
-                )
+                why = pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(self._context)
                 if why is not None and not {"rollback", "abort"} & self.sent:
                     self._rollback_is_undone(why, error)
             raise

@@ -18,15 +18,16 @@ from airflow_provider_ampexp.guardrails._base import Guardrail
 from airflow_provider_ampexp.guardrails._callable import CheckFunction
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
-from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, alert_of_holds
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
+from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote, pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words, last_words
 from airflow_provider_ampexp.operators._rollout.lowering import rollback_guard
 from airflow_provider_ampexp.operators._rollout.plan_arguments import plan_of, set_parameters
@@ -268,7 +269,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                 arguments.optional(folder_of)("record_path", self.record_path)
             flag = self._flag = self.first_look(context, plan, hook.client, target)
             flag.record_file = RecordFile.of(context, self.record_path, flag)
-            flag.failure_note = attempts.FailureNote()
+            flag.failure_note = FailureNote()
             flag.alerts = alerts
             memory = self.initial_state(context, plan, flag)
             call_bounded("show what the rollout is about to do", lambda: self._show(context, plan, flag, hook), None)
@@ -306,13 +307,13 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
             if attempt.was_cleared or self.is_continuation:
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
-        failed, now = attempts.pending_rollback_reason(context), plan.as_json()
+        failed, now = pending_rollback_reason(context), plan.as_json()
         memory = RolloutState(began, attempt.is_retry, failed=failed, preflight_owed=owed, plan=now)
         return rebuilt(context, plan, flag, memory)
 
     def _purpose(self, context: Context) -> str:
         """What this attempt is about to do, for its errors."""
-        failed = attempts.pending_rollback_reason(context)
+        failed = pending_rollback_reason(context)
         if failed is None:
             return f"ramp {self.described()}"
         return (
@@ -362,7 +363,7 @@ class AmplitudeRampRolloutOperator(AmplitudeTargetOperator):
                     hook.client, self.target(self.project_of(hook)), plan.segment, plan.catch_all
                 )
             flag.record_file = RecordFile.of(context, self.record_path, flag)
-            flag.failure_note = attempts.FailureNote()
+            flag.failure_note = FailureNote()
             remembered = self.remembered(memory, said, flag.now).with_listed(said.get("audience"))
             flag.alerts = Alerts.of(self, context, remembered.alerted)
             remembered = plan_edited(plan, flag, remembered, self.log)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
-from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.rollout._record import RecordLine, digest_of, earlier_steps
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
+from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
-from airflow_provider_ampexp.operators._rollout import attempts
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line

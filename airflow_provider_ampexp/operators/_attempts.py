@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
     from pydantic import JsonValue
 
-    from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
-
 _CLOCKS_DIFFER = timedelta(minutes=5)
-_FAILED = "amplitude_rollback"
 _BEGUN = "amplitude_begun"
-_KEEP = "keep the reason for the rollback"
 
 
 @dataclass(frozen=True)
@@ -27,16 +23,25 @@ class Attempt:
 
     :param is_retry: whether Airflow made it by itself
     :param was_cleared: whether a person cleared the task before it, or before the attempt that it retries
-    :param cleared_at: for a retry: when the first attempt after that clear began, on the service's clock; ``None``
-        where Airflow does not tell
+    :param first_began: for a retry: when the attempt began that a person or the run began; ``None`` where Airflow does
+        not keep it. It is on the clock that :func:`this_attempt` is given.
     """
 
     is_retry: bool
     was_cleared: bool
-    cleared_at: datetime | None = None
+    first_began: datetime | None = None
+
+    @property
+    def cleared_at(self) -> datetime | None:
+        """When the first attempt after a clear began; ``None`` without a clear, and where Airflow does not keep it."""
+        return self.first_began if self.was_cleared else None
 
 
-def this_attempt(context: Context, retries: int | None, service_now: datetime) -> Attempt:
+NO_RETRY = Attempt(is_retry=False, was_cleared=False)
+"""An attempt of a task that Airflow does not retry."""
+
+
+def this_attempt(context: Context, retries: int | None, now: datetime) -> Attempt:
     """Tell which attempt this is, by Airflow's numbers and by an earlier attempt's note in the task state store (3.3).
 
     The numbers alone take a retry for a clear where ``retries`` was lowered in the DAG file by just as many as there
@@ -49,10 +54,9 @@ def this_attempt(context: Context, retries: int | None, service_now: datetime) -
         return by_numbers
     earlier = _noted(store) if ti.try_number > 1 else None
     if earlier is not None and earlier.max_tries == ti.max_tries and earlier.number < ti.try_number:
-        was_cleared_then = earlier.number > 1
-        return Attempt(True, was_cleared_then, earlier.at if was_cleared_then else None)
+        return Attempt(True, earlier.number > 1, earlier.at)
     if not by_numbers.is_retry:
-        _note(store, _Begun(ti.try_number, ti.max_tries, service_now))
+        _note(store, _Begun(ti.try_number, ti.max_tries, now))
     return by_numbers
 
 
@@ -100,47 +104,6 @@ def was_cleared(context: Context, retries: int | None) -> bool:
 def first_try(ti: Any, retries: int | None) -> int:
     """The number of the try that a person began."""
     return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
-
-
-class FailureNote:
-    """Notes in Airflow that this attempt is about to roll back, in case that it dies before that is done.
-
-    The rollback does not wait for the note. Airflow 3.3 keeps it. Where it is lost, the next attempt asks the
-    guardrails again before it goes on.
-    """
-
-    def __init__(self) -> None:
-        self._why: str | None = None
-        self._call: LimitedCall[None] | None = None
-
-    def begin(self, context: Context, why: str) -> None:
-        """Begin to note it. The same reason is noted once."""
-        store, ti = context.get("task_state_store"), context.get("ti")
-        if store is None or ti is None or why == self._why:
-            return
-        note: dict[str, JsonValue] = {"since_try": first_try(ti, ti.task.retries), "why": why}
-        self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(_FAILED, note))
-
-    def finish(self) -> None:
-        """Wait for the note, for 2 seconds at most since it was begun."""
-        if self._call is not None:
-            bounded_call.finish(_KEEP, self._call, None)
-            self._call = None
-
-
-def pending_rollback_reason(context: Context) -> str | None:
-    """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
-
-    Some ways of clearing a task keep this, and a person who clears a task wants a new beginning: what was kept before
-    does not count.
-    """
-    store, ti = context.get("task_state_store"), context.get("ti")
-    if store is None or ti is None:
-        return None
-    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
-    if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
-        return None
-    return str(kept.get("why"))
 
 
 def run_was_due(context: Context, service_now: datetime) -> datetime | None:

@@ -1,0 +1,58 @@
+"""The note in Airflow that an attempt is about to roll back, for the attempt after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators._attempts import first_try
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from pydantic import JsonValue
+
+    from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+
+_FAILED = "amplitude_rollback"
+_KEEP = "keep the reason for the rollback"
+
+
+class FailureNote:
+    """Notes in Airflow that this attempt is about to roll back, in case that it dies before that is done.
+
+    The rollback does not wait for the note. Airflow 3.3 keeps it. Where it is lost, the next attempt asks the
+    guardrails again before it goes on.
+    """
+
+    def __init__(self) -> None:
+        self._why: str | None = None
+        self._call: LimitedCall[None] | None = None
+
+    def begin(self, context: Context, why: str) -> None:
+        """Begin to note it. The same reason is noted once."""
+        store, ti = context.get("task_state_store"), context.get("ti")
+        if store is None or ti is None or why == self._why:
+            return
+        note: dict[str, JsonValue] = {"since_try": first_try(ti, ti.task.retries), "why": why}
+        self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(_FAILED, note))
+
+    def finish(self) -> None:
+        """Wait for the note, for 2 seconds at most since it was begun."""
+        if self._call is not None:
+            bounded_call.finish(_KEEP, self._call, None)
+            self._call = None
+
+
+def pending_rollback_reason(context: Context) -> str | None:
+    """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
+
+    Some ways of clearing a task keep this, and a person who clears a task wants a new beginning: what was kept before
+    does not count.
+    """
+    store, ti = context.get("task_state_store"), context.get("ti")
+    if store is None or ti is None:
+        return None
+    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
+    if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
+        return None
+    return str(kept.get("why"))
