@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from playwright.sync_api import Browser, Page, expect
 
-from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus
+from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, RolloutPlan, parse_stages
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_of
 from airflow_provider_ampexp.ui._serializers import line_of, page_of
@@ -31,11 +34,11 @@ def _tasks() -> dict[str, RolloutTask]:
     ended = replace(task(), memory=None, ended=NOW, until=None)
     asked = replace(MEMORY, asked_at=NOW)
     return {
-        "degraded": task(plan=replace(PLAN, checked=True), memory=failed_once, record=failed_once.record),
+        "degraded": task(plan=replace(PLAN, checked=True), memory=failed_once, record=failed_once.record, until=later),
         "waiting for approval": task(task_id="approve_25", plan=approved, memory=asked, until=later),
         "held": task(until=later),
         "paused": task(is_paused=True),
-        "progressing": task(),
+        "progressing": task(plan=RolloutPlan(parse_stages([1, 5, 25, 100], "1d")), until=later),
         "rolled back": replace(ended, state="failed", record=(*MEMORY.record, *_checks(), back)),
         "done": replace(ended, state="success", run_state="success", record=(*MEMORY.record, end)),
     }
@@ -78,15 +81,15 @@ def _answers() -> dict[str, Any]:
     lines = []
     for number, (phase, of_phase) in enumerate(_tasks().items(), 1):
         tags = ["rollout-hold"] if phase == "held" else []
-        at = now if phase in ("waiting for approval", "held") else NOW
         percentage = {"rolled back": 0, "done": 100}.get(phase, 5)
         config = flag(percentage, id=str(number), key=phase.replace(" ", "-"), tags=tags)
+        config |= {"lastModifiedAt": NOW.isoformat(), "lastModifiedBy": "Airflow"}
         versions = [*VERSIONS, version(4, NOW, **config)]
         rollouts = rollouts_of([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
-        lines.append(line_of("flags", config, "", rollouts, at))  # type: ignore[arg-type]
+        lines.append(line_of("flags", config, "", rollouts, now))  # type: ignore[arg-type]
         answers[f"/connections/acme/flags/{number}"] = {
             **used,
-            **page_of("flags", str(number), versions, "", rollouts, at),
+            **page_of("flags", str(number), versions, "", rollouts, now),
         }
         answers[f"/connections/acme/flags/{number}/compare"] = compared
     return {**answers, "/connections/acme/flags": {"flags": lines, **used}}
@@ -96,6 +99,15 @@ def _answers() -> dict[str, Any]:
 def address() -> Iterator[str]:
     with still_page(_answers()) as address:
         yield address
+
+
+def _without_rollouts(connections: list[str]) -> dict[str, Any]:
+    """An Airflow in which nobody has made a rollout."""
+    answers = _answers()
+    told = answers["/connections/acme/flags"]
+    told["flags"] = [{**line, "rollout": None} for line in told["flags"]]
+    answers["/connections/acme/flags/1"]["rollout"] = None
+    return {**answers, "/connections": {"connections": connections}}
 
 
 @pytest.fixture
@@ -131,6 +143,14 @@ def test_the_list_shows_what_needs_a_person_first(page: Page, address: str) -> N
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody tr")).to_contain_text("Held by a person · stage 2 of 4")
     expect(page.locator("tbody tr")).to_contain_text("Next: nothing is raised until a person removes the tag")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_pictures_of_the_phases_for_the_documentation(page: Page, address: str, images: Path, theme: str) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.goto(address)
+    page.locator("tbody tr").first.wait_for()
+    page.locator(".list table").screenshot(path=images / f"rollouts-phases-{theme}.png")
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -178,3 +198,51 @@ def test_what_a_click_would_do_is_told(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("link", name="paused", exact=True).click()
     expect(page.get_by_label("Manual actions")).to_contain_text("Unpause the DAG")
+
+
+def test_an_airflow_without_a_connection_is_told_how_to_make_one(page: Page) -> None:
+    with still_page(_without_rollouts([])) as address:
+        page.goto(address)
+        start = page.get_by_label("How to start")
+        expect(start).to_contain_text("No connection of the type Amplitude Experiment")
+        expect(start.get_by_role("link", name="Connections")).to_have_attribute("href", "../connections")
+        expect(page.locator("tbody")).to_have_count(0)
+
+
+def test_an_airflow_without_a_rollout_is_shown_how_to_make_the_first(page: Page) -> None:
+    with still_page(_without_rollouts(["acme"])) as address:
+        page.goto(address)
+        start = page.get_by_label("How to start")
+        expect(start).to_contain_text("No rollout yet")
+        expect(start.locator("pre")).to_contain_text('flag_key="new-checkout"')
+        expect(start.locator("pre")).to_contain_text('amplitude_conn_id="acme"')
+        expect(start).to_contain_text("First rollout")
+        expect(page.locator("tbody tr")).to_have_count(len(PHASES))
+        page.get_by_role("link", name="degraded", exact=True).click()
+        start = page.get_by_label("How to start")
+        expect(start.locator("pre")).to_be_hidden()
+        start.get_by_text("How to roll this flag out").click()
+        expect(start.locator("pre")).to_contain_text('flag_key="degraded"')
+
+
+def test_a_search_without_a_result_can_be_undone(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("searchbox").fill("no such flag")
+    expect(page.locator("tbody tr")).to_have_count(0)
+    page.get_by_role("button", name="Show all flags").click()
+    expect(page.locator("tbody tr")).to_have_count(len(PHASES))
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+@pytest.mark.parametrize("kind", ["flags", "experiments"])
+def test_the_code_that_the_page_shows_makes_a_dag(page: Page, address: str, kind: str) -> None:
+    page.goto(address)
+    key = 'a "key" with odd characters'
+    code = page.evaluate(
+        "async ([key, kind]) => (await import('/static/first.js')).code({ key, kind, connection: 'acme' })", [key, kind]
+    )
+    told: dict[str, Any] = {}
+    exec(code, told)
+    (task,) = next(one for one in told.values() if isinstance(one, DAG)).tasks
+    assert isinstance(task, AmplitudeRampRolloutOperator)
+    assert (task.flag_key or task.experiment_key, task.amplitude_conn_id) == (key, "acme")

@@ -27,6 +27,11 @@ def test_a_viewer_reads_a_sentence(viewer: BrowserContext, airflow: Airflow) -> 
     window = Window(viewer)
     window.page.goto(f"{airflow.address}/plugin/rollouts")
     expect(window.frame.locator("body")).to_contain_text("needs the right to read connections")
+    window.page.evaluate("localStorage.setItem('theme', 'dark')")
+    window.page.reload()
+    expect(window.frame.locator("html[data-theme=dark] .problem")).to_be_visible()
+    assert window.errors == [one for one in window.errors if "403" in one]  # what the browser says of the answer
+    window.page.evaluate("localStorage.removeItem('theme')")
     window.page.close()
 
 
@@ -223,6 +228,7 @@ def test_pictures_for_the_documentation(window: Window, airflow: Airflow, images
     window.open(airflow.address)
     window.theme(theme)
     window.page.screenshot(path=images / f"rollouts-list-{theme}.png")
+    window.page.set_viewport_size({"width": 1440, "height": 1240})
     for key, name in (("new-checkout", "third-stage"), ("instant-search", "rolled-back")):
         window.open(airflow.address)
         window.detail(key)

@@ -40,8 +40,10 @@ _HEADERS = {
 
 _NO_RIGHT = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Rollouts</title><link rel=stylesheet "
-    "href=static/page.css><main><h1>Rollouts</h1><p class=problem role=alert>This page needs the right to read "
-    "connections, and you do not have it. Ask an administrator of this Airflow.</p></main></html>"
+    "href=static/page.css><script src=static/theme.js></script><main><h1>Rollouts</h1>"
+    "<p>This page shows where each flag of Amplitude stands, and what its rollout does next.</p>"
+    "<p class=problem role=alert>This page needs the right to read connections, and you do not have it. Of Airflow's "
+    "default roles Op and Admin have that right. Ask an administrator of this Airflow.</p></main></html>"
 )
 _DATABASE_THREADS = 2
 

@@ -110,7 +110,7 @@ class _Effects:
             yield ManualAction(f"Mark {self.name} as success", self._promoted())
         else:
             yield ManualAction(
-                f"Mark {self.name} as success", f"{stays} Airflow begins the tasks that failed because of this one."
+                f"Mark {self.name} as success", f"{stays} Airflow begins the tasks after it that did not run."
             )
 
     @property
@@ -143,7 +143,7 @@ class _Effects:
         if isinstance(act, Preflight) and view.next_stage is not None:
             return f"asks if the guardrails can answer, then sets {view.next_stage.percentage} %"
         if isinstance(act, RunGuardrails):
-            return f"asks the guardrails before it goes on from {stands}"
+            return f"asks the guardrails before it goes on from {stands}{_soak(view)}"
         if isinstance(act, RequestApproval):
             return "asks for the approval again"
         if isinstance(act, Complete):
@@ -153,8 +153,7 @@ class _Effects:
         if isinstance(act, RollBack):
             return f"rolls the flag back to {act.to}" if act.to else f"fails and leaves the flag at {stands}"
         if view.is_soaking:
-            counts = f"the soak counts from {_utc(view.began)}, when the percentage was set"
-            return f"waits at {stands}: {counts}, and ends at {_utc(view.soak_ends)}"
+            return f"waits at {stands}{_soak(view)}"
         return "waits while the flag has its hold tag" if view.is_held else f"waits at {stands}, as now"
 
     def _promoted(self) -> str:
@@ -197,5 +196,9 @@ def _stage(plan: RolloutPlan, percentage: int) -> RolloutPlan:
     return replace(plan, only=percentage, approval=None)
 
 
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
+def _soak(view: Evaluation) -> str:
+    """Which soak counts on; empty where none does."""
+    if not view.is_soaking:
+        return ""
+    began, ends = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (view.began, view.soak_ends))
+    return f": the soak counts from {began}, when the percentage was set, and ends at {ends}"

@@ -46,6 +46,11 @@ def test_a_cleared_ramp_keeps_its_soak() -> None:
         "set, and ends at 2026-03-03 10:00 UTC."
     )
     assert effects(task(until=SOAKED), now=SOAKED)["Clear ramp"] == "The task begins again and sets 25 %."
+    often = task(plan=replace(PLAN, checked=True, check_every="1h"))
+    assert effects(often)["Clear ramp"] == (
+        "The task begins again and asks the guardrails before it goes on from 5 %: the soak counts from "
+        "2026-03-02 22:00 UTC, when the percentage was set, and ends at 2026-03-03 10:00 UTC."
+    )
     checked = task(plan=replace(PLAN, checked=True), until=SOAKED)
     assert effects(checked, now=SOAKED)["Clear ramp"] == (
         "The task begins again and asks the guardrails before it goes on from 5 %."
@@ -123,7 +128,7 @@ def test_a_ramp_that_rolled_back_begins_with_its_first_stage_when_it_is_cleared(
     assert told["Clear ramp"] == "The task begins again and sets 1 % and enables the flag."
     assert told["Mark ramp as success"] == (
         "Only the state in Airflow changes. The flag stays at 0 % (disabled). "
-        "Airflow begins the tasks that failed because of this one."
+        "Airflow begins the tasks after it that did not run."
     )
 
 

@@ -178,6 +178,8 @@ def test_a_viewer_without_the_right_reads_a_sentence_and_sees_the_icon(page: Pag
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/html")
     assert "needs the right to read connections" in answer.text
+    assert "default roles Op and Admin have that right" in answer.text
+    assert "static/theme.js" in answer.text  # dark where Airflow is dark
     assert page.get("/static/icon.svg", headers=login("viewer")).headers["content-type"] == "image/svg+xml"
 
 

@@ -8,7 +8,7 @@ export async function ask(...parts) {
   const answer = await fetch(path.replace("/?", "?"), { credentials: "same-origin", headers: { Accept: "application/json" } });
   if (answer.ok) return answer.json();
   if (answer.status === 401) throw new Refused("You are not logged in any more. Reload Airflow to log in.");
-  if (answer.status === 403) throw new Refused("This page needs the right to read connections. Ask an administrator of this Airflow.");
+  if (answer.status === 403) throw new Refused("This page needs the right to read connections, and you do not have it. Of Airflow's default roles Op and Admin have that right. Ask an administrator of this Airflow.");
   const told = await answer.json().catch(() => ({}));
   throw new Refused(typeof told.detail === "string" ? told.detail : `Airflow answered ${answer.status}.`);
 }

@@ -2,6 +2,7 @@
 import { ask, problem, tellUse } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
+import { rollThisOut } from "./first.js";
 import { stages } from "./stages.js";
 import { ago, between, element, following, moment, percent, phase, place, sentence, span, until, when } from "./format.js";
 
@@ -14,7 +15,7 @@ export async function showDetail(connection, kind, id, refreshed) {
   if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // somebody is choosing
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
-    header(told), headline(told), stages(told), manualActions(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
+    header(told), headline(told), told.rollout ? null : rollThisOut({ ...told, connection }), stages(told), manualActions(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
   return view;
 }
 
@@ -40,7 +41,7 @@ function headline({ rollout, percentage, enabled, pictures, now, segments }) {
   const audiences = [[null, segments.length ? "all users outside segments" : "all users", percentage], ...segments.map((one) => [one.name, `segment ${one.name}`, one.percentage])];
   const figures = audiences.sort(([one], [other]) => (other === ramped) - (one === ramped)).map(([name, label, share]) =>
     element("li", { class: name === ramped ? "ramped" : null }, element("strong", {}, enabled ? percent(share) : "Off"),
-      element("span", {}, enabled ? `of ${label}` : `${label} (set to ${percent(share)})`)));
+      element("span", {}, enabled ? `of ${label}` : `for ${label} (set to ${percent(share)})`)));
   return element("section", { class: `headline tone-${rollout?.colour ?? "none"}`, "aria-label": "Where it stands" },
     rollout && element("p", { class: "stands" }, phase(rollout), element("b", {}, sentence(rollout.label).slice(0, -1)), element("span", { class: "quiet" }, place(rollout))),
     element("ul", { class: "audiences", "aria-label": "Who gets it" }, figures),
@@ -52,9 +53,9 @@ const age = (text, now) => (text ? `${moment(text)}, for ${span(between(text, no
 function reasonsOf(rollout, steps, since, now) {
   if (!rollout) {
     const last = steps.at(-1);
-    return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No rollout of this Airflow."]];
+    return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No DAG that you may read has rolled it out in this Airflow."]];
   }
-  const moved = since && since !== rollout.since;
+  const moved = since && !(Math.abs(between(since, rollout.since ?? since)) < 60 && rollout.since); // a record is a moment younger than its version
   return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
 }
 

@@ -1,5 +1,6 @@
 // The list: every flag and experiment of every connection.
 import { ask, problem, tellUse } from "./api.js";
+import { firstConnection, firstRollout } from "./first.js";
 import { ago, between, element, following, percent, phase, place, sentence, span, when } from "./format.js";
 
 const PAGE = 100; // rows that are made at once; the rest follow when somebody scrolls there
@@ -16,7 +17,8 @@ export async function showList(refreshed) {
   lines = read.flatMap(({ connection, flags, now }) => flags.map((flag) => ready({ ...flag, connection, now })));
   tellUse(read);
   const problems = answers.filter((one) => one.error).map(({ connection, error }) => problem(new Error(`${connection}: ${error.message}`)));
-  if (!connections.length) problems.push(element("p", { class: "quiet" }, "There is no connection of the type Amplitude Experiment that you may read."));
+  if (!connections.length) return (made = null), element("div", { class: "list" }, element("h1", {}, "Rollouts"), firstConnection());
+  if (read.length && !lines.some((one) => one.rollout)) problems.push(firstRollout(read[0].connection));
   if (refreshed && made?.view.isConnected) {
     made.problems.replaceChildren(...problems);
     made.fill(true);
@@ -67,6 +69,7 @@ function view(connections, problems) {
   const body = element("tbody");
   const count = element("p", { class: "quiet count", role: "status" });
   const end = element("div", { class: "end" });
+  const none = element("p", { class: "quiet", hidden: true }, "No flag or experiment matches. ", element("button", { type: "button", onclick: () => undo() }, "Show all flags"));
   const headers = [];
   let found = [];
   const more = (rows = PAGE) => body.append(...found.slice(body.rows.length, body.rows.length + rows).map(row));
@@ -76,6 +79,7 @@ function view(connections, problems) {
     found = chosen();
     body.replaceChildren();
     more(rows);
+    none.hidden = found.length > 0 || !lines.length;
     if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     const counted = urgency.filter(Boolean).map((word) => [word, lines.filter((one) => one.phase === word).length]).filter(([, number]) => number);
     const told = counted.map(([word, number]) => `${number} ${word}`).join(", ");
@@ -100,6 +104,12 @@ function view(connections, problems) {
       options.map(([value, text]) => element("option", { value, selected: wanted[field] === value }, text)));
   const search = element("input", { type: "search", placeholder: "Search by key, name, tag or person ( / )", "aria-label": "Search", value: wanted.search,
     oninput: (event) => ((wanted.search = event.target.value), fill()) });
+  const undo = () => {
+    Object.assign(wanted, { search: "", kind: "", on: "", rollout: "", connection: "" });
+    for (const field of shown.querySelectorAll(".tools input, .tools select")) field.value = "";
+    fill();
+    search.focus();
+  };
   const told = element("div", {}, problems);
   const watch = new IntersectionObserver((seen) => {
     if (!seen.some((one) => one.isIntersecting) || body.rows.length >= found.length) return;
@@ -120,7 +130,7 @@ function view(connections, problems) {
       element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("rollout", "Rollout in this Airflow"), header("percentage", "Who gets it"),
         header("on", "Switch"), header("changed", "Last change"))),
       body),
-    end);
+    none, end);
   return { view: shown, fill, problems: told };
 }
 
