@@ -143,7 +143,9 @@ def _finish_a_rollback(view: Evaluation) -> Action | None:
 
 
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
-    return _rolled_back(view, view.said) if view.acts == "roll back" else None
+    """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
+    acts, said = aggregate(view.before.streaks)
+    return _rolled_back(view, said) if acts == "roll back" else None
 
 
 def _abort_on_audience_drift(view: Evaluation) -> Action | None:

@@ -318,12 +318,17 @@ class Evaluation:
         if self._goes_to_the_start:
             return self.memory.origin
         if rollback == "previous":
-            below = self.plan.highest_below(self.seen.position.percentage)
+            below = self._stage_below
             return Exposure(below.percentage, enabled=True) if below else None
         assert isinstance(rollback, int)
         return Exposure(rollback, enabled=True)
 
     @property
     def _goes_to_the_start(self) -> bool:
-        is_lowest = self.plan.highest_below(self.seen.position.percentage) is None
-        return self.plan.rollback == "start" or (self.plan.rollback == "previous" and is_lowest)
+        return self.plan.rollback == "start" or (self.plan.rollback == "previous" and self._stage_below is None)
+
+    @property
+    def _stage_below(self) -> ResolvedStage | None:
+        """The stage before the present one; before the one that was checked, if somebody raised the flag meanwhile."""
+        checked = self.before.left_at or self.seen.position
+        return self.plan.highest_below(min(checked.percentage, self.seen.position.percentage))

@@ -92,6 +92,8 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
         if observed.verdicts is not None and not fails:
             yield "nothing had failed", change.entry
         targets = _targets(observed, history, run, change.known)
+        if fails:  # somebody may have raised the flag during the check
+            targets += _targets(observed, history, run, change.known, failed_at=fails[-1].percentage)
         if not change.unseen and not any(_reaches(change.entry.stand, target) for target in targets):
             yield f"a rollback goes to {' or '.join(map(str, targets))}", change.entry
 
@@ -369,14 +371,16 @@ def _rests_on(observed: Observed, history: History, change: Change) -> str | Non
     return None
 
 
-def _targets(observed: Observed, history: History, run: int, present: Entry) -> list[Stand | None]:
+def _targets(
+    observed: Observed, history: History, run: int, present: Entry, failed_at: float = 100
+) -> list[Stand | None]:
     """Where a rollback from here may go; ``None`` is nowhere. A run may begin in the middle, after a clearing: then
     both where this run and where the rollout began count as its start, as the plan's unbroken raises tell."""
     rollback, stand = observed.plan.rollback, present.stand
     began = history.stand_at(observed.attempts[run].began)
     starts = [began.stand, *_before_unbroken_raises(observed, history, began)]
     starts += _before_first_raises(observed, history, run)
-    below = observed.plan.highest_below(stand.percentage)
+    below = observed.plan.highest_below(min(stand.percentage, failed_at))
     wanted: list[Stand] = starts
     if rollback == "hold":
         return [None]

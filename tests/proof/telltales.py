@@ -149,4 +149,21 @@ FOUND = (
         for percentage in (0, 2, 30)
         for retries in (0, 1)
     ),
+    # Maria raises or lowers the flag while a check runs that fails, and the rollout adopts what she does.
+    *(
+        Story(
+            stages=((1, _HOUR), (5, _HOUR), (25, 0.0)),
+            rollback=rollback,
+            on_drift="adopt",
+            verdicts=((failed_from, "fail"),),
+            check_takes=20.0,
+            edits=((edited_at, Edit({"rolloutPercentage": percentage})),),
+        )
+        for rollback in ("start", "previous", "hold")
+        for failed_from, edited_at, percentage in (
+            (0.0, _HOUR + 35.0, 25),
+            (1.5 * _HOUR, 2 * _HOUR + 60.0, 25),
+            (1.5 * _HOUR, 2 * _HOUR + 60.0, 1),
+        )
+    ),
 )

@@ -579,6 +579,21 @@ def test_a_rollback_to_the_last_stage_or_above_is_refused(rollback: int | str) -
         RolloutPlan(parse_stages([1, 5, 25]), rollback=rollback)
 
 
+@pytest.mark.parametrize(("rollback", "expected"), [("start", on(0)), ("previous", on(1)), ("off", off(0))])
+@pytest.mark.parametrize("percentage", [100, 25, 2])
+def test_a_check_that_failed_while_a_person_moved_the_flag_rolls_back_where_that_is_adopted(
+    rollback: str, expected: Exposure, percentage: float
+) -> None:
+    """Also to below the stage at which it failed, where the person raised the flag."""
+    plan = replace(CHECKED, on_drift="adopt", rollback=rollback)
+    memory = remembered(plan, flag((0, on(0)), (1, on(5))), 2, RolloutState(start=on(0)))
+    memory = said(memory, "fail", 2, "errors 3 %")
+    act = look(plan, flag((0, on(0)), (1, on(5)), (2, on(percentage), "Maria")), 2.1, memory)
+    assert isinstance(act, RollBack)
+    assert act.to == expected
+    assert "errors 3 %" in act.why
+
+
 def test_a_failed_check_and_a_persons_change_are_both_told() -> None:
     memory = said(remembered(CHECKED, flag((0, on(5))), 1), "fail", 1, "errors 3 %")
     act = look(CHECKED, flag((0, on(5)), (1, on(7), "Maria")), 1, memory)
