@@ -20,15 +20,14 @@ def stories(draw: st.DrawFn) -> Story:
     """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any."""
     plan = draw(_plans())
     things = _things(plan["stages"], plan["segment"], _times(plan["stages"]))
-    # A crash is what most of them are about.
-    kinds = st.sampled_from([*sorted(things), "crashes", "crashes"])
+    # A crash is what most of them are about. Of the experiments only some are sticky.
+    kinds = st.sampled_from([*sorted(things), "crashes", "crashes", "experiment"])
     happen = draw(st.lists(kinds, min_size=draw(st.integers(0, 3)), max_size=3, unique=True))
     return Story(
         **plan,
         **{field: value for name in happen for field, value in draw(things[name]).items()},
         verdicts=draw(_verdicts(_times(plan["stages"])) if draw(st.sampled_from([True, True, False])) else st.none()),
-        start=draw(_starts(plan["stages"])),
-        others=draw(st.sampled_from([30, 0])),
+        **draw(_beginnings([percentage for percentage, _ in plan["stages"]])),
         clear_keeps_state=draw(st.booleans()),
         run_goes_on=draw(st.booleans()),
         state=draw(st.sampled_from(["kept", "kept", "none", "down"])),
@@ -64,32 +63,39 @@ def _things(
     }
 
 
-_STICKY = st.sampled_from(["refuse", "switch_off"])
+_STICKY = st.sampled_from(["refuse", "switch_off", "switch_off"])
 
 
 @st.composite
 def _plans(draw: st.DrawFn) -> dict[str, Any]:
-    percentages = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True).map(sorted))
+    at_least = draw(st.sampled_from([1, 2, 3]))
+    percentages = draw(st.lists(st.integers(0, 100), min_size=at_least, max_size=4, unique=True).map(sorted))
     stages = tuple((percentage, draw(st.sampled_from(_SOAKS))) for percentage in percentages)
     longest = max(soak for _, soak in stages)
+    window = draw(st.sampled_from([None, None, None, *_WINDOWS]))
+    least = 30.0 if window is None else 600.0  # a window is closed for many hours
     polls = draw(st.sampled_from([0.2, 0.5, 1.5])) * longest
     every = draw(st.sampled_from([None, 0.1, 0.4, 2.0]))
     return {
         "stages": stages,
         "segment": draw(st.sampled_from([None, None, "Beta"])),
-        "rollback": draw(st.sampled_from(["start", "previous", "off", "hold", 0, 3])),
+        "rollback": draw(st.sampled_from(_rollbacks(percentages[-1]))),
         "on_drift": draw(st.sampled_from(["stop", "stop", "adopt"])),
-        "enable": draw(st.sampled_from([True, True, True, False])),
-        "window": draw(st.sampled_from([None, None, None, *_WINDOWS])),
-        "check_every": None if every is None else max(30.0, every * longest),
+        "window": window,
+        "check_every": None if every is None else max(least, every * longest),
         "check_takes": draw(st.sampled_from([0.0, 1.0, 20.0])),
         "effect": draw(st.sampled_from(["rollback", "rollback", "hold"])),
         "failure_limit": draw(st.integers(1, 2)),
         "inconclusive_limit": draw(st.integers(1, 3)),
-        "poll_interval": max(30.0, polls),
+        "poll_interval": max(least, polls),
         "deferrable": draw(st.sampled_from([True, True, False])),
-        "retries": draw(st.integers(0, 4)),
+        "retries": draw(st.sampled_from([0, 1, 2, 3, 4, 1, 2, 3, 4])),
     }
+
+
+def _rollbacks(last: int) -> list[str | int]:
+    """A plan with a percentage at or above its last stage is refused."""
+    return ["start", "previous", "off", "hold", *(percentage for percentage in (0, 3) if percentage < last)]
 
 
 _WINDOWS = (
@@ -98,9 +104,26 @@ _WINDOWS = (
 )
 
 
-def _starts(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[tuple[float, bool]]:
-    some = st.sampled_from([0, 0, 0, *(percentage for percentage, _ in stages), 2, 50, 100])
-    return st.tuples(some, st.booleans())
+def _beginnings(percentages: list[int]) -> st.SearchStrategy[dict[str, Any]]:
+    """Where the flag stands at first, what others are at, and whether the rollout may enable the flag.
+
+    Most rollouts can raise the flag. One in twenty is refused, because its first stage would let others in.
+    """
+    below = [percentage for percentage in (0, 0, 0, *percentages, 2) if percentage < percentages[-1]]
+    at_any = st.sampled_from([0, 0, 0, *percentages, 2, 50, 100])
+    no_others, some_others, any_others = st.just(0), st.just(30), st.sampled_from([0, 30, 30])
+    disabled = st.tuples(at_any, st.just(False))
+    enabled = st.tuples(st.sampled_from(below) if below else at_any, st.just(True))
+    beginnings = [
+        *[(disabled, no_others, st.just(True))] * 9,
+        *[(enabled, any_others, st.booleans())] * 8,
+        (st.tuples(at_any, st.just(True)), any_others, st.booleans()),
+        (disabled, any_others, st.just(False)),
+        (disabled, some_others, st.just(True)),
+    ]
+    return st.sampled_from(beginnings).flatmap(
+        lambda fields: st.fixed_dictionaries(dict(zip(("start", "others", "enable"), fields, strict=True)))
+    )
 
 
 def _times(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[float]:
@@ -113,7 +136,7 @@ def _times(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[float]:
 
 
 def _verdicts(times: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[tuple[float, str], ...]]:
-    said = st.sampled_from(["pass", "pass", "fail", "fail", "inconclusive", "error"])
+    said = st.sampled_from(["pass", "fail", "fail", "fail", "inconclusive", "error"])
     return st.lists(st.tuples(times, said), min_size=1, max_size=4).map(lambda found: tuple(sorted(found)))
 
 

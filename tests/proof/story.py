@@ -25,6 +25,8 @@ FaultKind = Literal[
 ]
 
 
+_HOLD_TIMEOUT = timedelta(hours=1)  # a guardrail that holds is asked very often in the day that is the default
+
 PointKind = Literal["step", "write", "end"]
 Point = tuple[PointKind, int]
 """The so many-th step of the story, request that writes, or process that tells Airflow how it ended."""
@@ -166,6 +168,7 @@ class Story:
             segment=self.segment,
             guardrails=[guardrail] if self.verdicts is not None else [],
             check_every=None if self.check_every is None else timedelta(seconds=self.check_every),
+            hold_timeout=_HOLD_TIMEOUT,
             window=self.window,
             rollback=self.rollback,
             on_drift=self.on_drift,

@@ -121,6 +121,7 @@ def _the_only_way(world: World) -> Iterator[None]:
         mock.patch.object(AmplitudeSoakTrigger, "log", _SILENCE),
         mock.patch.object(AmplitudeExperimentHook, "log", _SILENCE),
         mock.patch.object(requests.adapters.HTTPAdapter, "send", send),
+        mock.patch.object(logging.getLogger("airflow_provider_ampexp"), "disabled", new=True),
         mock.patch.dict(os.environ, {"AIRFLOW_CONN_PROOF": json.dumps(_CONNECTION)}),
     ):
         yield

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import TypeVar
 
-from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import HealthCheck, event, example, given, note, settings
 
 from tests.invariants import violations
 from tests.proof.histories import stories
+from tests.proof.reach import reached
 from tests.proof.story import Story
 from tests.proof.telling import tell
 from tests.proof.telltales import FOUND, TELLTALES
@@ -38,4 +39,6 @@ def every_one_of(told: Iterable[Story]) -> Callable[[Test], Test]:
 def test_the_invariants_hold_of_every_history(story: Story) -> None:
     observed = tell(story)
     note(observed.told())
+    for name in reached(story, observed):
+        event(name)  # pytest --hypothesis-show-statistics counts them
     assert violations(observed) == []

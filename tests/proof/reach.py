@@ -1,0 +1,49 @@
+"""How far a history got, and what happened in it. A rollout that is refused at its start proves little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.invariants.observed import History, Observed
+from tests.proof.story import Edit, Story
+from tests.proof.world import US
+
+_AUDIENCE = {"conditions", "rolloutWeights", "bucketingSalt", "stickyBucketing"}
+
+
+def reached(story: Story, observed: Observed) -> Iterator[str]:
+    """Name what a history reached; and what happened to it, if it reached a raise."""
+    history = History(observed)
+    steps = [change for change in history.changes if not history.puts_back(change)]
+    raises = [change for change in steps if change.raises]
+    if observed.attempts and "enabling it for the first stage" in observed.attempts[0].said:
+        yield "refused for others"
+    if any(change.lowers for change in steps):
+        yield "rollback"
+    if len(raises) > 1:
+        yield "second raise"
+    if raises:
+        yield "first raise"
+        yield from (f"raise and {name}" for name, happens in happenings(story).items() if happens)
+
+
+def happenings(story: Story) -> dict[str, bool]:
+    """What may happen in a story, and whether it does in this one."""
+    edits = [*(edit for _, edit in story.edits), *story.racing.values()]
+    return {
+        "approval": bool(story.approvals),
+        "audience": any(map(_is_of_the_audience, edits)),
+        "clear": bool(story.clears),
+        "crash": bool(story.crashes),
+        "drift": any(edit.by != US and not _is_of_the_audience(edit) for _, edit in story.edits),
+        "fault": bool(story.faults or story.outages),
+        "other users": story.others > 0,
+        "own step": any(edit.by == US for edit in edits),
+        "race": bool(story.racing),
+        "sticky": story.starts_sticky,
+        "thin history": story.is_thin,
+    }
+
+
+def _is_of_the_audience(edit: Edit) -> bool:
+    return bool(_AUDIENCE & set(edit.fields))
