@@ -29,8 +29,11 @@ def is_sticky(config: Config) -> bool:
 
 def gives_it_otherwise(config: Config, segment: str | None) -> bool:
     """Whether users of an enabled flag get it in another way than by the percentage that is ramped."""
-    if is_sticky(config):
-        return True
+    return is_sticky(config) or lets_others_in(config, segment)
+
+
+def lets_others_in(config: Config, segment: str | None) -> bool:
+    """Whether an enabled flag gives the feature to other segments, or beside a ramped segment to all other users."""
     for one in config["targetSegments"]:
         if one["name"] != segment and one["percentage"] > 0:
             return True

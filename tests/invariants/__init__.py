@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from tests.invariants.observed import Change, Entry, History, Observed, Stand, Verdict
-from tools.audience import changes_by_people, gives_it_otherwise, is_sticky
+from tools.audience import changes_by_people, gives_it_otherwise, is_sticky, lets_others_in
 
 Found = Iterator[tuple[str, Entry | None]]
 """What is wrong, and at which version."""
@@ -272,6 +272,18 @@ def nothing_is_raised_for_another_audience(observed: Observed, history: History)
                 break
 
 
+def no_raise_lets_others_in(observed: Observed, history: History) -> Found:
+    """No raise enables a disabled flag that then gives the feature to other segments or to all other users.
+
+    Such a rollout is refused at the start, because nobody approved that audience. Where the flag is enabled before,
+    those users already have the feature.
+    """
+    for change in _raises(history):
+        enables = change.entry.stand.enabled and not change.known.stand.enabled
+        if enables and lets_others_in(change.known.config, observed.plan.segment):
+            yield f"others got it too, as {change.known} shows", change.entry
+
+
 def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: History) -> Found:
     """While sticky bucketing is on nothing is raised, unless a rollback disables the flag or leaves it."""
     if observed.plan.rollback in ("off", "hold"):
@@ -332,6 +344,7 @@ INVARIANTS: tuple[Callable[[Observed, History], Found], ...] = (
     nothing_is_raised_outside_the_window,
     nothing_is_raised_while_held,
     nothing_is_raised_for_another_audience,
+    no_raise_lets_others_in,
     nothing_is_raised_that_cannot_be_lowered,
     confirmed_is_said_of_what_nobody_gets_otherwise,
     nothing_else_is_changed,

@@ -39,6 +39,7 @@ TELLTALES: dict[str, Story] = {
     "nothing_is_raised_for_another_audience": Story(
         segment="Beta", edits=((_HOUR / 2, Edit({"conditions": _FREE}, "Beta")),)
     ),
+    "no_raise_lets_others_in": Story(segment="Beta", others=30),
     "nothing_is_raised_that_cannot_be_lowered": Story(is_experiment=True, starts_sticky=True),
     "confirmed_is_said_of_what_nobody_gets_otherwise": Story(
         segment="Beta", start=(0, True), others=30, verdicts=((0.0, "fail"),)

@@ -87,6 +87,10 @@ def _only_the_percentage_counts(patch: Patch) -> None:
     patch.setattr(Audience, "ways_in", lambda audience, catch_all=None: [])
 
 
+def _others_do_not_count(patch: Patch) -> None:
+    patch.setattr(Audience, "others", lambda audience, catch_all=None: [])
+
+
 def _all_segments_alike(patch: Patch) -> None:
     def fields(config: Any, percentage: float, segment: str | None, catch_all: str | None = None) -> Any:
         if segment is None:
@@ -111,6 +115,7 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "nothing_is_raised_outside_the_window": _without("_wait_for_the_window"),
     "nothing_is_raised_while_held": _without("_wait_while_held"),
     "nothing_is_raised_for_another_audience": _without("_abort_on_audience_drift"),
+    "no_raise_lets_others_in": _others_do_not_count,
     "nothing_is_raised_that_cannot_be_lowered": _without("_abort_when_sticky"),
     "confirmed_is_said_of_what_nobody_gets_otherwise": _only_the_percentage_counts,
     "nothing_else_is_changed": _all_segments_alike,
