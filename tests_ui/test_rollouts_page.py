@@ -12,7 +12,7 @@ from conftest import Window
 from playwright.sync_api import BrowserContext, expect
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from tests_ui.world import CONNECTION, EVIL, FLAGS, Airflow, flag_of
+from tests_ui.world import CONNECTION, EVIL, FLAGS, Airflow, flag_of, wait_until
 
 THEMES = ("light", "dark")
 
@@ -236,7 +236,29 @@ def test_pictures_for_the_documentation(window: Window, airflow: Airflow, images
         window.page.screenshot(path=images / f"rollouts-detail-{name}-{theme}.png")
 
 
+def test_a_click_does_what_the_page_says(window: Window, airflow: Airflow, emulator: Emulator) -> None:
+    window.open(airflow.address)
+    window.detail("quick-filters")
+    phase = window.frame.get_by_label("Where it stands").get_by_role("paragraph").first
+    expect(phase).to_contain_text("waiting for approval")
+    task = "rollout.approve_50"
+    said = window.frame.get_by_role("row", name=f"Mark {task} as failed")
+    expect(said).to_contain_text("The rollback task lowers the flag from 1 % to 0 % (disabled) and reads that back.")
+    (run,) = airflow.call("GET", "/api/v2/dags/release_quick_filters/dagRuns")["dag_runs"]
+    of_run = f"/api/v2/dags/release_quick_filters/dagRuns/{run['dag_run_id']}"
+    airflow.call("PATCH", f"{of_run}/taskInstances/{task}", {"new_state": "failed"})
+
+    def stands() -> tuple[int, bool]:
+        flag = flag_of(emulator, "quick-filters")
+        return flag["rolloutPercentage"], flag["enabled"]
+
+    wait_until(lambda: stands() == (0, False), "the rollback task lowers the flag")
+    expect(phase).to_contain_text("rolled back")  # the page reads the flag again after 30 s at most
+    whole = window.frame.get_by_role("row", name="Clear the whole group")
+    expect(whole).to_contain_text("sets 1 %")
+
+
 def test_nothing_was_written(airflow: Airflow, emulator: Emulator) -> None:
-    # All of this looked at the rollout, and it still stands where it stood.
+    # All of this looked at the rollout, and the flag has the percentage that it had.
     flag = flag_of(emulator, "new-checkout")
     assert (flag["enabled"], flag["rolloutPercentage"]) == (True, 25)

@@ -1,4 +1,4 @@
-"""A real Airflow beside an emulator with a thousand flags and two rollouts, for a real browser to look at."""
+"""A real Airflow beside an emulator with a thousand flags and three rollouts, for a real browser to look at."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
-    """The flags of a company, two of which are about to be released."""
+    """The flags of a company, three of which are about to be released."""
     with EmulatorServer() as server:
         emulator = Emulator(server.base_url)
         emulator.settings(rate_per_second=None)
@@ -141,7 +141,7 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
                 "variants": [{"key": "on"}],
                 "tags": ["web"] if number % 2 else [],
             }
-            for number in range(FLAGS - 3)
+            for number in range(FLAGS - 4)
         ]
         flags[5]["targetSegments"] = [
             {"name": "Beta testers", "conditions": [], "percentage": 80, "rolloutWeights": {"on": 1}},
@@ -153,7 +153,8 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
         emulator.load({"flags": flags})
         tester: dict[str, Any] = {"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}
         beta = {"name": "Beta testers", "conditions": [tester], "percentage": 100, "rolloutWeights": {"on": 1}}
-        for key, name in (("instant-search", "Instant search"), ("new-checkout", "New checkout")):
+        for key in ("instant-search", "new-checkout", "quick-filters"):
+            name = key.replace("-", " ").capitalize()
             emulator.create_flag(
                 key,
                 name=name,
@@ -185,15 +186,16 @@ def flag_of(emulator: Emulator, key: str) -> dict[str, Any]:
 
 
 def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
-    """Start both rollouts and let a day and a half pass on Amplitude's clock. Returns the flags' ids by their keys.
+    """Start the rollouts and let a day and a half pass on Amplitude's clock. Returns the flags' ids by their keys.
 
-    `new-checkout` reaches its third stage, and `instant-search` fails there.
+    `new-checkout` reaches its third stage, `instant-search` fails there, and `quick-filters` waits for an approval.
     """
     keys = ("new-checkout", "instant-search")
+    group = "release_quick_filters"
     ids = {key: str(flag_of(emulator, key)["id"]) for key in keys}
     dags = {key: f"release_{key.replace('-', '_')}" for key in keys}
     wait_until(
-        lambda: {one["dag_id"] for one in airflow_.call("GET", "/api/v2/dags")["dags"]} >= set(dags.values()),
+        lambda: {one["dag_id"] for one in airflow_.call("GET", "/api/v2/dags")["dags"]} >= {*dags.values(), group},
         "the DAGs are there",
     )
     emulator.edit("flags", ids["instant-search"], by="Maria", description="Searches as you type.")
@@ -233,6 +235,15 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
     wait_until(lambda: flag_of(emulator, "instant-search")["rolloutPercentage"] == 0, "instant-search is taken back")
     time.sleep(2.5)
     waits("new-checkout")
+    airflow_.call("POST", f"/api/v2/dags/{group}/dagRuns", {"logical_date": None})
+    wait_until(lambda: flag_of(emulator, "quick-filters")["rolloutPercentage"] == 1, "quick-filters is at 1 %")
+    wait_until(lambda: asked_for_approval(airflow_, group), "its approval is asked for")
     emulator.advance(1.5 * _HOUR)
     emulator.edit("flags", ids["new-checkout"], by="Maria", description="New checkout, in three steps instead of five.")
     return ids
+
+
+def asked_for_approval(airflow_: Airflow, dag: str) -> bool:
+    """Whether a question is under *Required Actions* and not answered."""
+    details = airflow_.call("GET", f"/api/v2/dags/{dag}/dagRuns/~/hitlDetails?response_received=false")
+    return bool(details["total_entries"])

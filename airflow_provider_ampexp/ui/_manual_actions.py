@@ -138,10 +138,11 @@ class _Effects:
         act = decide(plan, self.seen, state, self.now)
         view = Evaluation(plan, self.seen, state, self.now)
         stands = self.seen.position
+        enables = "" if stands.enabled else " and enables the flag"
         if isinstance(act, SetStage):
-            return f"sets {act.stage.percentage} %{'' if stands.enabled else ' and enables the flag'}"
+            return f"sets {act.stage.percentage} %{enables}"
         if isinstance(act, Preflight) and view.next_stage is not None:
-            return f"asks if the guardrails can answer, then sets {view.next_stage.percentage} %"
+            return f"asks if the guardrails can answer, then sets {view.next_stage.percentage} %{enables}"
         if isinstance(act, RunGuardrails):
             return f"asks the guardrails before it goes on from {stands}{_soak(view)}"
         if isinstance(act, RequestApproval):

@@ -126,6 +126,10 @@ def test_a_ramp_that_rolled_back_begins_with_its_first_stage_when_it_is_cleared(
     failed = task(state="failed", run_state="failed", memory=None, record=(*MEMORY.record, BACK))
     told = effects(failed, versions=ROLLED_BACK, now=NOW + HOUR)
     assert told["Clear ramp"] == "The task begins again and sets 1 % and enables the flag."
+    checked = replace(failed, plan=replace(PLAN, checked=True))
+    assert effects(checked, versions=ROLLED_BACK, now=NOW + HOUR)["Clear ramp"] == (
+        "The task begins again and asks if the guardrails can answer, then sets 1 % and enables the flag."
+    )
     assert told["Mark ramp as success"] == (
         "Only the state in Airflow changes. The flag stays at 0 % (disabled). "
         "Airflow begins the tasks after it that did not run."

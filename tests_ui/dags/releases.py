@@ -1,4 +1,4 @@
-"""Two releases for the page to show: one that goes well, and one that its guardrail takes back."""
+"""Three releases for the page to show: one that goes well, one that a guardrail rolls back, one with an approval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 
 def error_rate(moment: CheckContext) -> CheckResult:
@@ -33,3 +34,14 @@ for flag_key in ("new-checkout", "instant-search"):
             check_every="4h",
             poll_interval=1,
         )
+
+
+with DAG(dag_id="release_quick_filters", schedule=None, catchup=False):
+    staged_rollout(
+        flag_key="quick-filters",
+        stages=[1, 50, 100],
+        soak=0,
+        guardrails=[CallableGuardrail(error_rate, "error rate")],
+        approve_before={50},
+        poll_interval=1,
+    )
