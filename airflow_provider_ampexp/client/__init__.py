@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # `requests` and `tenacity` load with the first client: errors and checks are wanted while DAG files are parsed.
+    # `requests` and `tenacity` load with the first client. DAG files need only the errors and the checks.
     if name == "ManagementClient":
         from airflow_provider_ampexp.client._client import ManagementClient
 

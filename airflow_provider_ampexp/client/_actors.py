@@ -1,4 +1,4 @@
-"""Who made a change, as ``createdBy`` and ``lastModifiedBy`` tell: a text, a number, or an object that names a user."""
+"""The actor of a change, from ``createdBy`` or ``lastModifiedBy``: a text, a number, or an object with a user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _LONGEST = 200
 
 
 def actor_name(by: object, unknown: str = UNKNOWN_ACTOR) -> str:
-    """The name of an actor, in one line: an e-mail, a name or an id.
+    """Return the name of an actor in one line: an e-mail, a name or an id.
 
     :param by: the value of ``createdBy`` or ``lastModifiedBy``, any JSON value
-    :param unknown: what is returned when nothing in it is a name
+    :param unknown: returned when the value has no name
     """
     if isinstance(by, Mapping):
         names = (_text(by.get(field)) for field in ("email", "name", "id"))
@@ -21,7 +21,7 @@ def actor_name(by: object, unknown: str = UNKNOWN_ACTOR) -> str:
 
 
 def author_of(version: Mapping[str, object]) -> str:
-    """Who wrote a version, which one and when: ``Maria (version 7, 2026-03-01T13:40:00.000Z)``."""
+    """Return author, number and time of a version: ``Maria (version 7, 2026-03-01T13:40:00.000Z)``."""
     return f"{actor_name(version.get('createdBy'))} (version {version.get('version')}, {version.get('createdAt')})"
 
 

@@ -1,4 +1,4 @@
-"""The management API key, and the one place where it goes."""
+"""The management API key, and the header that carries it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from requests.auth import AuthBase
 
 
 class BearerKey(AuthBase):
-    """Puts the key into the header, and nowhere else.
+    """Put the key into the ``Authorization`` header, and nowhere else.
 
-    As an ``auth`` object the key stays out of every local variable that a traceback may show, and a ``.netrc`` of the
-    machine cannot put another password in its place.
+    A traceback can show local variables, but not this object's key. With an ``auth`` object, ``requests`` ignores the
+    machine's ``.netrc``.
     """
 
     def __init__(self, key: str) -> None:
@@ -26,8 +26,8 @@ class BearerKey(AuthBase):
         return "<management API key>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a client holds a management API key and is not pickled; make one where it is needed")
+        raise TypeError("cannot pickle a client, because it has the management API key; create a client instead")
 
     def redact(self, body: bytes) -> bytes:
-        """The body without the key. Redact first, cut afterwards: half a key is no longer recognised."""
+        """Return the body without the key. Redact before you cut the body: a part of a key is not recognised."""
         return body.replace(self._key.encode(), b"***")

@@ -1,4 +1,4 @@
-"""The door to the Management API."""
+"""The client of the Management API."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class ManagementClient:
     """A client of the Amplitude Experiment Management API, version 1.
 
     :param api_key: a management key (``ampex_...``); it appears in no log, message, ``repr`` or traceback
-    :param region: ``us`` or ``eu``: where the organisation's data lives
-    :param base_url: overrides the region; https only, except on loopback
-    :param timeout: seconds to wait for a connection, and again for an answer to begin. A whole call takes three times
-        as long at most, and reads 64 MiB of an answer at most.
-    :param retry_for: seconds from the first attempt of a call within which it may be repeated; 0 for never
-    :param session: a ``requests.Session`` of your own, which you close yourself
-    :raises InvalidInputError: when one of these is wrong; it names which
+    :param region: ``us`` or ``eu``: the region of the organisation's data
+    :param base_url: replaces the region's address; https only, except on loopback
+    :param timeout: seconds to wait for a connection, and again for the start of a response. A call takes at most three
+        times as long, and reads at most 64 MiB of a response.
+    :param retry_for: seconds from the first attempt during which the client may retry a call; 0 for no retry
+    :param session: your own ``requests.Session``, which you close
+    :raises InvalidInputError: when an argument is invalid; the error names the argument
 
-    What is repeated and what is not, ``docs/client.md`` tells.
+    ``docs/client.md`` lists the calls that the client retries.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ManagementClient:
     ) -> None:
         bearer, problem = BearerKey(api_key), validate.key_problem(api_key)
         address, wrong = base_url, None if base_url is None else validate.base_url_problem(base_url)
-        # A traceback may show local variables: it must find neither the key nor a password that stands in an address.
+        # A traceback may show local variables: delete the key, and an address that may have a password.
         del api_key, base_url
         if problem is not None:
             raise InvalidInputError("api_key", problem)
@@ -74,32 +74,32 @@ class ManagementClient:
 
     @property
     def timeout(self) -> float:
-        """Seconds to wait for a connection, and again for an answer."""
+        """Seconds to wait for a connection, and again for a response."""
         return self._transport.timeout
 
     @property
     def date(self) -> datetime | None:
-        """The time on the service's own clock, never ahead of it; ``None`` before the first answer.
+        """The time on the service's own clock, never ahead of it; ``None`` before the first response.
 
-        A ``Date`` that the version history or this machine's clock contradicts by minutes is not believed: the
-        earliest time that fits the history counts then, and a warning is logged.
+        A ``Date`` that differs by minutes from the version history or from this machine's clock does not count. Then
+        the earliest time that fits the history counts, and the client logs a warning.
         """
         return self.date_given(None)
 
     def date_given(self, local_clock_error: float | None) -> datetime | None:
-        """The same as ``date``, with an earlier client's :attr:`local_clock_error`."""
+        """Return ``date``, with the :attr:`local_clock_error` of an earlier client."""
         error = None if local_clock_error is None else timedelta(seconds=local_clock_error)
         return self._transport.clock.now(error)
 
     @property
     def local_clock_error(self) -> float | None:
-        """How many seconds this machine's clock is ahead of the service's; ``None`` until a change was seen made."""
+        """Seconds that this machine's clock is ahead of the service's; ``None`` until this client has seen a change."""
         error = self._transport.clock.local_error
         return None if error is None else error.total_seconds()
 
     @property
     def before_write(self) -> Callable[[], None] | None:
-        """Called once, before the first request that changes something; what it raises keeps that request back."""
+        """A function that runs once, before the first write. An exception of it prevents the write."""
         return self._transport.before_write
 
     @before_write.setter
@@ -108,14 +108,14 @@ class ManagementClient:
 
     @property
     def requests(self) -> RequestStats:
-        """How many requests this client has sent, by route and outcome."""
+        """The numbers of requests that this client has sent, by route and outcome."""
         return self._transport.counts
 
     @property
     def unresolved_write_seconds(self) -> float:
-        """How long a write that got no answer in time may still be carried out; 0 when there is none.
+        """Seconds during which the service may still carry out a write that timed out; 0 without such a write.
 
-        It counts the timeout once more, 30 s at most. A write of something else is better sent after that.
+        It counts the timeout once more, 30 s at most. Send the next write after that time.
         """
         return self._transport.unresolved_write_seconds
 
@@ -132,5 +132,5 @@ class ManagementClient:
         self.close()
 
     def __repr__(self) -> str:
-        made = hasattr(self, "_transport")  # a traceback may show one that could not be made
+        made = hasattr(self, "_transport")  # a traceback may show a client whose constructor failed
         return f"<ManagementClient of {self.base_url}>" if made else "<ManagementClient>"

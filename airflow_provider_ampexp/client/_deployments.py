@@ -12,19 +12,19 @@ from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFie
 
 
 class DeploymentEndpoints:
-    """The deployments that flags and experiments can be assigned to."""
+    """The deployments of flags and experiments."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def list(self) -> Iterator[Deployment]:
-        """Yield all that the key can see, archived ones as well (contract: *List deployments*)."""
+        """Yield all deployments that the key can see, also archived ones (contract: *List deployments*)."""
         for page in pages(self._transport, "deployments", {}):
             for item in page:
                 yield responses.deployment(item)
 
     def create(self, fields: DeploymentCreateFields) -> str:
-        """Create one and return its id (contract: *Create deployment*)."""
+        """Create a deployment and return its id (contract: *Create deployment*)."""
         body = validate.mapping("fields", fields)
         validate.name("projectId", body.get("projectId"))
         validate.label("label", body.get("label"))
@@ -34,7 +34,7 @@ class DeploymentEndpoints:
         return str(responses.created(answer)["id"])
 
     def edit(self, id: str, fields: DeploymentEditFields) -> None:
-        """Rename, archive or restore one (contract: *Edit deployment*)."""
+        """Rename, archive or restore a deployment (contract: *Edit deployment*)."""
         body = validate.mapping("fields", fields)
         if "label" in body:
             validate.label("label", body["label"])

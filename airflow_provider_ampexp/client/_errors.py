@@ -1,15 +1,15 @@
-"""What can go wrong when the Management API is asked for something."""
+"""Errors of calls to the Management API."""
 
 from __future__ import annotations
 
 
 class ManagementApiError(Exception):
-    """A call that did not do what was asked.
+    """A call to the Management API failed.
 
     :param method: the HTTP method, such as ``PATCH``
     :param path: the path that was called, such as ``/api/1/flags/848345``
-    :param detail: what the service said of it, or what happened to the call
-    :param status: the HTTP status of the answer, ``None`` when there was none
+    :param detail: the service's message, or what happened to the call
+    :param status: the HTTP status of the response, ``None`` without a response
     """
 
     meaning = "The call failed."
@@ -27,9 +27,9 @@ class ManagementApiError(Exception):
 
 
 class InvalidRequestError(ManagementApiError):
-    """400: the service refused the input. Nothing was changed."""
+    """400: the service rejected the input. Nothing was changed."""
 
-    meaning = "Amplitude refused the input; nothing was changed."
+    meaning = "Amplitude rejected the input; nothing was changed."
 
 
 class AuthenticationError(ManagementApiError):
@@ -45,21 +45,21 @@ class AccessDeniedError(ManagementApiError):
 
 
 class NotFoundError(ManagementApiError):
-    """404: there is no such object. Nothing was changed."""
+    """404: the object does not exist. Nothing was changed."""
 
-    meaning = "Amplitude knows no such object."
+    meaning = "Not found: Amplitude has no such object."
 
 
 class UnsupportedError(ManagementApiError):
-    """405: the service does not allow this for such an object (a web experiment, a guide)."""
+    """405: the service does not allow the call for this object (a web experiment, a guide)."""
 
-    meaning = "Amplitude does not allow this here (web experiments and guides cannot be edited through the API)."
+    meaning = "Amplitude does not allow this call (the API cannot edit web experiments and guides)."
 
 
 class RateLimitError(ManagementApiError):
     """429: the limit of 100 requests a second or 100,000 a day (until midnight UTC) is used up.
 
-    ``retry_after`` is how many seconds the service asked to wait, if it said so.
+    ``retry_after`` is the number of seconds to wait, if the service names one.
     """
 
     meaning = "The project's request limit is used up (100 a second, 100,000 a day until midnight UTC)."
@@ -67,48 +67,48 @@ class RateLimitError(ManagementApiError):
 
 
 class ServerError(ManagementApiError):
-    """5xx for a read, after all repeats."""
+    """5xx for a read, after all retries."""
 
-    meaning = "Amplitude had an error of its own."
+    meaning = "Amplitude had a server error."
 
 
 class ConnectionFailedError(ManagementApiError):
-    """No connection came about: nothing was sent, so nothing was changed."""
+    """No connection: nothing was sent, so nothing was changed."""
 
     meaning = "No connection to Amplitude; nothing was sent."
 
 
 class NoAnswerError(ManagementApiError):
-    """A read got no whole answer (a timeout, a cut connection), after all repeats. A read changes nothing."""
+    """A read got no complete response (a timeout, a cut connection), after all retries. A read changes nothing."""
 
-    meaning = "Amplitude gave no whole answer."
+    meaning = "No complete response."
 
 
 class UnexpectedResponseError(ManagementApiError):
-    """The answer is not what the contract says."""
+    """The response does not match the contract."""
 
-    meaning = "The answer is not one of the Management API."
+    meaning = "Unexpected response."
 
 
 class GatewayRefusalError(UnexpectedResponseError):
-    """A 4xx with an HTML page: a gateway before the service refused the call, and the service never saw it."""
+    """A 4xx with an HTML page: a gateway before the service refused the call. The call did not reach the service."""
 
     meaning = "A gateway before Amplitude refused the call; nothing was changed."
 
 
 class AmbiguousKeyError(ManagementApiError):
-    """One key in several projects, and nothing said which project is meant."""
+    """Several projects have the key, and the call named no project."""
 
-    meaning = "The key stands in more than one project; name the project_id."
+    meaning = "More than one project has the key; name the project_id."
 
 
 class UncertainWriteError(ManagementApiError):
-    """The write was sent, and nobody knows whether it was applied. Read before repeating it.
+    """The write was sent, and it is unknown whether it was applied. Read before you send it again.
 
-    ``maybe_in_flight`` tells that the service may still be at work on it: no answer came, or a gateway gave up on it.
+    ``maybe_in_flight``: the service may still work on the write (no response, or a gateway timeout).
     """
 
-    meaning = "The change was sent, but it is unknown whether it was applied: read before repeating it."
+    meaning = "The change was sent, but it is unknown whether it was applied: read before you send it again."
     maybe_in_flight = True
 
 

@@ -1,4 +1,4 @@
-"""The 18 endpoints that flags and experiments have alike (contract: *Flags and Experiments*)."""
+"""The 18 endpoints of flags and of experiments (contract: *Flags and Experiments*)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = Literal["flags", "experiments"]
 
 
 class FlagEndpoints:
-    """Flags, or experiments: the same calls on two paths. ``kind`` tells which."""
+    """The calls for flags or for experiments. ``kind`` is the path: ``flags`` or ``experiments``."""
 
     def __init__(self, transport: Transport, kind: Kind) -> None:
         self._transport = transport
@@ -39,12 +39,12 @@ class FlagEndpoints:
     def list(
         self, *, key: str | None = None, project_id: str | None = None, include_archived: bool = False
     ) -> Iterator[FlagConfig]:
-        """Iterate over all of them, newest first, a page of 1,000 in memory at a time (contract: *List*).
+        """Iterate over all objects, newest first, with a page of 1,000 in memory at a time (contract: *List*).
 
-        :param key: only the ones with exactly this key
-        :param project_id: only those of this project
-        :param include_archived: archived ones, too. They are always read, and left out here if not wanted, so that no
-            object is missed because another one is archived meanwhile.
+        :param key: only objects with exactly this key
+        :param project_id: only objects of this project
+        :param include_archived: also archived objects. The client always reads them and filters here, so that it
+            misses no object when another one becomes archived during the list.
         """
         if key is not None:
             validate.name("key", key)
@@ -53,12 +53,12 @@ class FlagEndpoints:
         return (item for page in self._pages(key, project_id, include_archived) for item in page)
 
     def find(self, key: str, *, project_id: str | None = None) -> FlagConfig | None:
-        """Find one by its key, archived or not; ``None`` when there is none (contract: *List*).
+        """Find an object by its key, archived or not; ``None`` if there is none (contract: *List*).
 
-        One request where the service filters by key. An older server does not: then page by page until found, and to
-        the end when no project is named, since another project may have the same key.
+        This takes one request if the service filters by key. For an older server the client reads page by page until
+        it finds the key. Without a project it reads all pages, because another project may have the same key.
 
-        :raises AmbiguousKeyError: when several projects have the key and ``project_id`` does not say which is meant
+        :raises AmbiguousKeyError: when several projects have the key and there is no ``project_id``
         """
         validate.name("key", key)
         if project_id is not None:
@@ -70,15 +70,15 @@ class FlagEndpoints:
                 break
         if len(found) > 1:
             projects = ", ".join(str(one.get("projectId")) for one in found)
-            raise AmbiguousKeyError("GET", f"/api/1/{self.kind}", f"{key!r} stands in the projects {projects}.")
+            raise AmbiguousKeyError("GET", f"/api/1/{self.kind}", f"{key!r} is in the projects {projects}.")
         return found[0] if found else None
 
     def get(self, id: str) -> FlagConfig:
-        """Read one (contract: *Get details*)."""
+        """Read an object (contract: *Get details*)."""
         return responses.flag_config(responses.an_object(self._call("GET", "/{id}", id=id)))
 
     def create(self, fields: CreateFields) -> Created:
-        """Create one (contract: *Create*). ``projectId`` and ``key`` are required."""
+        """Create an object (contract: *Create*). ``projectId`` and ``key`` are required."""
         body = validate.flag_fields(fields)
         for required in ("projectId", "key"):
             validate.name(required, body.get(required))
@@ -87,10 +87,10 @@ class FlagEndpoints:
         return {"id": str(created["id"]), "url": str(created.get("url") or "")}
 
     def edit(self, id: str, fields: EditFields, *, as_read: bool = False) -> None:
-        """Set the named fields, leaving the others as they are (contract: *Edit*).
+        """Set the named fields, and leave the others (contract: *Edit*).
 
-        :param as_read: whether parts were read and are sent back: percentages may then be fractions, such as 0.5 % that
-            a person set in Amplitude
+        :param as_read: true if the fields contain values that were read: percentages can then be fractions, such as
+            0.5 % that a person set in Amplitude
         """
         self._call("PATCH", "/{id}", id=id, body=validate.flag_fields(fields, patched=True, as_read=as_read))
 
@@ -98,10 +98,10 @@ class FlagEndpoints:
         """Read the version history, newest first (contract: *List versions*)."""
         answer = self._call("GET", "/{id}/versions", id=id)
         found = answer.json()
-        if isinstance(found, dict):  # the live service has been seen to wrap it
+        if isinstance(found, dict):  # the live service sometimes wraps the list
             found = found.get("versions")
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise answer.unexpected("A list of versions was expected")
+            raise answer.unexpected("Expected a list of versions")
         versions = [responses.version(item) for item in found]
         newest = max(versions, key=version_number, default=Version())
         self._transport.clock.read_history((self.kind, id), parse_timestamp(newest.get("createdAt")))
@@ -133,7 +133,7 @@ class FlagEndpoints:
     def edit_variant(self, id: str, variant_key: str, fields: VariantFields) -> None:
         """Set the named fields of a variant (contract: *Edit variant*)."""
         body = validate.variant_fields(fields)
-        # Once renamed, it is no longer found under the old key: a rename is not the same twice.
+        # After a rename the old key does not exist, so a rename is not idempotent.
         repeat = RetrySafety.ONCE if body.get("key", variant_key) != variant_key else RetrySafety.SAFE
         self._call("PATCH", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, body=body, repeat=repeat)
 
@@ -144,11 +144,11 @@ class FlagEndpoints:
         )
 
     def inclusions(self, id: str, variant_key: str) -> builtins.list[str]:
-        """Read who always gets this variant, independent of the rollout (contract: *Get variant inclusions*)."""
+        """Read the ids that always get this variant (contract: *Get variant inclusions*)."""
         return responses.texts(self._call("GET", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key))
 
     def add_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
-        """Add user or device ids, 2,000 at most for a variant (contract: *Add users to variant*)."""
+        """Add user or device ids, at most 2,000 for a variant (contract: *Add users to variant*)."""
         body = {"inclusions": validate.names("users", users)}
         if not body["inclusions"]:
             return
@@ -162,9 +162,9 @@ class FlagEndpoints:
         )
 
     def remove_inclusion(self, id: str, variant_key: str, index: int) -> None:
-        """Remove who stands at this place of the list, counted from 0 (contract: *Remove users from variant*).
+        """Remove the id at this place of the list, counted from 0 (contract: *Remove users from variant*).
 
-        The trap of this API: sent twice, it removes the next person as well.
+        Not idempotent: a second request removes the next id as well.
         """
         place = str(validate.index("index", index))
         self._call(
@@ -177,35 +177,35 @@ class FlagEndpoints:
         )
 
     def remove_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
-        """Remove user or device ids by value, 100 at most, each as often as it is there.
+        """Remove all entries of these user or device ids, at most 100 ids.
 
-        Not in the contract: the live service has it, other servers answer 404.
+        Not in the contract: the live service has this endpoint, other servers return 404.
         """
         body = {"users": validate.names("users", users)}
         answer = self._call(
             "DELETE", "/{id}/variants/{variant_key}/bulk-delete-users", id=id, variant_key=variant_key, body=body
         )
         if answer.body.strip().lower() not in (b"", b"ok", b"{}"):
-            # The contract does not know this endpoint, so that only its own words count as a yes.
+            # The contract does not have this endpoint, so only 'OK' counts as success.
             raise answer.unexpected("Expected 'OK'")
 
     def remove_all_inclusions(self, id: str, variant_key: str) -> None:
-        """Remove everybody (contract: *Remove all users from variant*)."""
+        """Remove all ids (contract: *Remove all users from variant*)."""
         self._call("DELETE", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key)
 
     def deployments(self, id: str) -> builtins.list[Deployment]:
-        """Read the deployments of it (contract: *List flag or experiment deployments*)."""
+        """Read the deployments of an object (contract: *List flag or experiment deployments*)."""
         return [responses.deployment(item) for item in responses.a_list(self._call("GET", "/{id}/deployments", id=id))]
 
     def add_deployments(self, id: str, deployment_ids: Iterable[str]) -> None:
-        """Assign it to deployments (contract: *Create flag or experiment deployment*)."""
+        """Assign an object to deployments (contract: *Create flag or experiment deployment*)."""
         body = {"deployments": validate.names("deployment_ids", deployment_ids)}
         if not body["deployments"]:
             return
         self._call("POST", "/{id}/deployments", id=id, body=body, repeat=RetrySafety.ONCE)
 
     def remove_deployment(self, id: str, deployment_id: str) -> None:
-        """Take it off a deployment (contract: *Remove deployment*)."""
+        """Remove an object from a deployment (contract: *Remove deployment*)."""
         self._call(
             "DELETE",
             "/{id}/deployments/{deployment_id}",
@@ -230,7 +230,7 @@ class FlagEndpoints:
         query = {
             **({"key": key} if key is not None else {}),
             **({"projectId": project_id} if project_id is not None else {}),
-            # Without archived ones, what somebody archives meanwhile would move others past the cursor, unseen.
+            # Without archived objects, an object that becomes archived would move others past the cursor, unseen.
             "includeArchived": "true",
         }
         for page in pages(self._transport, self.kind, query):

@@ -1,7 +1,7 @@
-"""How fields of an answer are read that may be missing, null or odd: a value of another kind is as good as missing.
+"""Read fields of a response that may be missing, null or of a wrong type. A value of a wrong type counts as missing.
 
-All readers of a flag decide by these fields. So what cannot be read is left out where an answer comes in, and nothing
-further on has to ask of what kind a value is. Fields that this provider does not know are kept as they came.
+All readers of a flag use these fields. So the client drops invalid values when a response arrives, and later code needs
+no type checks. Unknown fields stay as they are.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from airflow_provider_ampexp.client.types import Deployment, FlagConfig, TargetS
 
 
 def without_odd_fields(config: Mapping[str, Any]) -> FlagConfig:
-    """A flag or an experiment without the known fields whose value is of another kind than the API's.
+    """Return a flag or an experiment without the known fields of a wrong type.
 
-    A list with one odd item is left out as a whole: written back without that item, it would remove it.
+    A list with one invalid item is dropped as a whole: a write without that item would remove the item.
     """
     return cast("FlagConfig", _kept(config, _OF_FLAG))
 
 
 def variant_without_odd_fields(variant: Mapping[str, Any]) -> VariantFields:
-    """The same of a variant that was read by itself."""
+    """Return a variant without the known fields of a wrong type."""
     return cast("VariantFields", _kept(variant, _OF_VARIANT))
 
 
 def deployment_without_odd_fields(deployment: Mapping[str, Any]) -> Deployment:
-    """The same of a deployment."""
+    """Return a deployment without the known fields of a wrong type."""
     return cast("Deployment", _kept(deployment, _OF_DEPLOYMENT))
 
 
 def version_number(version: Mapping[str, Any]) -> int:
-    """The number of a version; 0 when it shows none."""
+    """Return the number of a version; 0 if it has none."""
     number = version.get("version")
     if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 19:
         return int(number)
@@ -42,31 +42,31 @@ def version_number(version: Mapping[str, Any]) -> int:
 
 
 def config_of(version: Mapping[str, Any]) -> FlagConfig:
-    """The configuration of a version, without odd fields; empty when it shows none."""
+    """Return the configuration of a version, without invalid fields; empty if it has none."""
     config = version.get("flagConfig")
     return without_odd_fields(config) if isinstance(config, Mapping) else {}
 
 
 def tags_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The tags; ``None`` when the service does not show them."""
+    """Return the tags; ``None`` if the service does not show them."""
     tags: Any = config.get("tags")
     return tuple(str(tag) for tag in tags) if _OF_FLAG["tags"](tags) else None
 
 
 def has_tag(tags: Iterable[str], tag: str) -> bool:
-    """Whether a tag is among these. A person who types it in Amplitude may spell it with capitals or spaces."""
+    """Return true if a tag is among these, without regard to capitals and spaces."""
     return tag.strip().casefold() in {each.strip().casefold() for each in tags}
 
 
 def is_archived(config: Mapping[str, Any]) -> bool:
-    """Whether it is archived, as far as the service shows."""
+    """Return true if the service shows the object as archived."""
     return bool(config.get("deleted"))
 
 
 def may_be_for_a_cohort(segment: Mapping[str, Any]) -> bool:
-    """Whether a target segment may be for a cohort: it shows no conditions, or one that is not on a property.
+    """Return true if a target segment may be for a cohort: no conditions, or a condition that is not on a property.
 
-    The service does not show a condition on a cohort, so such a segment may read like one for every user.
+    The service hides conditions on a cohort, so such a segment can look like a segment for all users.
     """
     conditions = segment.get("conditions")
     return not conditions or any(one.get("type") not in ("property", None) for one in conditions)
@@ -167,6 +167,6 @@ _OF_DEPLOYMENT: dict[str, _Kind] = {
 
 
 def segments_of(config: Mapping[str, Any]) -> list[TargetSegment]:
-    """The target segments; none when the service does not show them, or shows what is no list of segments."""
+    """Return the target segments; empty if the service shows none, or an invalid list."""
     segments: Any = config.get("targetSegments")
     return cast("list[TargetSegment]", segments) if _OF_FLAG["targetSegments"](segments) else []

@@ -1,4 +1,4 @@
-"""Walking through the pages of a list, one page in memory at a time."""
+"""Read a list page by page, with one page in memory at a time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from airflow_provider_ampexp.client._optional_fields import version_number
 from airflow_provider_ampexp.client._transport import Transport
 
-PAGE_SIZE = 1000  # what the contract allows at most
+PAGE_SIZE = 1000  # the contract's maximum
 
-# The newest come first, so what is created while paging pushes items from one page onto the next. They are known by
-# their ids from the pages before; this many pages of ids are kept, so that memory does not grow with the list.
+# The newest items come first, so a new item moves others onto the next page. The ids of the last pages identify these
+# items. Only this many pages of ids are kept, so memory does not grow with the list.
 _PAGES_REMEMBERED = 10
 
 
 def id_of(item: dict[str, Any]) -> Hashable:
-    """What tells flags, experiments and deployments apart."""
+    """Return the identity of a flag, an experiment or a deployment."""
     id = item.get("id")
     return None if id is None else str(id)
 
 
 def version_of(item: dict[str, Any]) -> Hashable:
-    """What tells versions apart: they have no ids of their own."""
+    """Return the identity of a version, which has no id."""
     config = item.get("flagConfig")
     return (str(config.get("id")) if isinstance(config, dict) else None, version_number(item))
 
@@ -33,9 +33,9 @@ def pages(
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield page after page of ``GET /{name}``, each item once.
 
-    :param identity: what tells items apart; their ids if not given
+    :param identity: returns the identity of an item; default: its id
 
-    Ends when ``nextCursor`` is absent, null or empty, or was seen before.
+    The list ends when ``nextCursor`` is absent, null, empty or a repeated value.
     """
     seen: deque[set[Hashable]] = deque(maxlen=_PAGES_REMEMBERED)
     cursors: set[str] = set()
@@ -46,11 +46,11 @@ def pages(
         found = answer.json()
         items = found if isinstance(found, list) else found.get(name) if isinstance(found, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise answer.unexpected(f"A list of {name} was expected")
+            raise answer.unexpected(f"Expected a list of {name}")
         ids = [identity(item) for item in items]
         present = set(ids)
         if None in present:
-            raise answer.unexpected(f"Each of the {name} was expected to have an 'id'")
+            raise answer.unexpected(f"Expected an 'id' in each of the {name}")
         again = set[Hashable]().union(*(present & page for page in seen))
         yield [item for item, id in zip(items, ids, strict=True) if id not in again] if again else items
         following = found.get("nextCursor") if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""How many requests were sent, where to, and what came of them: the budget that a project has 100,000 a day of."""
+"""Count requests by route and outcome. A project has a budget of 100,000 requests a day."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections import Counter
 from collections.abc import Callable
 
 CallOutcome = int | str
-"""The status of the answer; ``no answer`` where none came, ``not sent`` where no connection did."""
+"""The status of the response, ``no answer`` without a response, or ``not sent`` without a connection."""
 
 
 class RequestStats:
-    """Counts the requests of one client. Each attempt is one, as the service counts them."""
+    """Count the requests of one client. Each attempt counts, as at the service."""
 
     def __init__(self) -> None:
         self.total = 0
-        """All of them. What found no connection did not reach the service and is not one."""
+        """All requests that reached the service. A request without a connection does not count."""
         self.by_route: Counter[tuple[str, str, CallOutcome]] = Counter()
         """By method, route (``/api/1/flags/{id}``) and outcome."""
         self.retried = 0
-        """How many of them repeated another one."""
+        """The number of retries among them."""
         self.waits = 0
-        """How often a 429 was waited for."""
+        """The number of waits after a 429."""
         self.waited = 0.0
-        """For how many seconds in all."""
+        """The total of these waits in seconds."""
         self.on_each: Callable[[str, str, CallOutcome], None] | None = None
-        """Is told method, route and outcome of each."""
+        """A function that is called with method, route and outcome of each request."""
 
     def sent(self, method: str, route: str, outcome: CallOutcome, *, is_repeat: bool) -> None:
-        """Count one."""
+        """Count a request."""
         self.by_route[method, route, outcome] += 1
         if outcome != "not sent":
             self.total += 1
@@ -41,7 +41,7 @@ class RequestStats:
         self.waited += seconds
 
     def add(self, others: RequestStats) -> None:
-        """Count those of another client as well."""
+        """Add the requests of another client."""
         self.total += others.total
         self.by_route += others.by_route
         self.retried += others.retried

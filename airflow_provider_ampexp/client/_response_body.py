@@ -1,4 +1,4 @@
-"""Reading the body of an answer: within a time and a size, and as JSON that is not nested without end."""
+"""Read the body of a response, with limits for its time, its size and the depth of its JSON."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import requests
 from urllib3.exceptions import HTTPError
 
 LARGEST_BODY = 64 * 1024 * 1024
-"""Bytes of a body at most, once it is unpacked. A page of 1,000 flags has some megabytes."""
+"""The maximum size of an unpacked body in bytes. A page of 1,000 flags has some megabytes."""
 
 DEEPEST_JSON = 100
-"""How deep lists and objects may lie in each other. The API's own are 6 deep at most, besides a variant's payload."""
+"""The maximum depth of JSON. The API's own JSON has at most 6 levels, without a variant's payload."""
 
 _PART = 64 * 1024
 
 
 class BodyNotReadError(Exception):
-    """The body did not come whole. The message says why."""
+    """The body is incomplete. The message says why."""
 
 
 class BodyTooLargeError(BodyNotReadError):
-    """There is more of it than is read."""
+    """The body is larger than the limit."""
 
 
 @dataclass(frozen=True)
 class ResponseBody:
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -40,11 +40,11 @@ class ResponseBody:
 def read_body(response: requests.Response, deadline: float, seconds: float) -> bytes:
     """Read the body, unpacked.
 
-    :param deadline: when it must have come, on the monotonic clock
-    :param seconds: how long that is from the beginning of the call, for the error
-    :raises BodyNotReadError: when it breaks off, takes too long or is too large; the connection is closed then
+    :param deadline: the time at which the body must be complete, on the monotonic clock
+    :param seconds: the same in seconds from the start of the call, for the error
+    :raises BodyNotReadError: when the body breaks off, takes too long or is too large; the connection is then closed
     """
-    if response.__dict__.get("_content", False) is not False:  # somebody on the way, such as a session's hook, read it
+    if response.__dict__.get("_content", False) is not False:  # already read, for example by a session's hook
         return response.content
     parts, size = [], 0
     try:
@@ -55,7 +55,7 @@ def read_body(response: requests.Response, deadline: float, seconds: float) -> b
                 raise BodyTooLargeError(f"The body is larger than {LARGEST_BODY // 1024**2} MiB.")
             if time.monotonic() > deadline:
                 raise BodyNotReadError(f"The body was not complete within {seconds:g} s.")
-        # At the end of a body, urllib3 gives the connection back and says nothing of what is missing.
+        # At the end of a body, urllib3 returns the connection and does not report missing bytes.
         _refuse_a_cut(response)
     except BodyNotReadError:
         response.close()
@@ -73,9 +73,9 @@ def _refuse_a_cut(response: requests.Response) -> None:
 
 
 def parse_json(body: bytes | str) -> Any:
-    """The value that a body holds. ``NaN`` and endless numbers, which JSON has not, become ``None``.
+    """Return the JSON value of a body. ``NaN`` and infinite numbers, which JSON does not have, become ``None``.
 
-    :raises ValueError: when it is no JSON, or is nested deeper than ``DEEPEST_JSON``
+    :raises ValueError: when the body is not JSON, or has more than ``DEEPEST_JSON`` levels
     """
     try:
         value = json.loads(body, parse_constant=lambda name: None)

@@ -1,4 +1,4 @@
-"""Ids are decimal strings, which the service answers as numbers now and then. Here they become ``str``."""
+"""Convert the bodies of responses. The service sometimes returns ids as numbers: here all ids become ``str``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_ampexp.client.types import Deployment, FlagConfig, Variant
 
 
 def flag_config(item: dict[str, Any]) -> FlagConfig:
-    """A flag or an experiment, with its ids as texts. A known field of another kind than the API's is left out."""
+    """Return a flag or an experiment with ids as ``str``, without known fields of a wrong type."""
     config = cast("dict[str, Any]", without_odd_fields(item))
     _ids_as_text(config)
     if "deployments" in config:
@@ -25,7 +25,7 @@ def flag_config(item: dict[str, Any]) -> FlagConfig:
 
 
 def version(item: dict[str, Any]) -> Version:
-    """One version of the history."""
+    """Return a version with ids as ``str``."""
     config, number = item.pop("flagConfig", None), version_number(item)
     if isinstance(config, dict):
         item["flagConfig"] = flag_config(config)
@@ -37,22 +37,22 @@ def version(item: dict[str, Any]) -> Version:
 
 
 def deployment(item: dict[str, Any]) -> Deployment:
-    """A deployment."""
+    """Return a deployment with ids as ``str``."""
     return cast("Deployment", _ids_as_text(cast("dict[str, Any]", deployment_without_odd_fields(item))))
 
 
 def an_object(answer: ApiResponse, wanted: str = "id") -> dict[str, Any]:
-    """The body as one object that has the field ``wanted``."""
+    """Return the body as an object that has the field ``wanted``."""
     found = answer.json()
     if not isinstance(found, dict) or found.get(wanted) is None:
-        raise answer.unexpected(f"An object with {wanted!r} was expected")
+        raise answer.unexpected(f"Expected an object with {wanted!r}")
     return found
 
 
 def created(answer: ApiResponse) -> dict[str, Any]:
-    """What a create answered.
+    """Return the body of a create.
 
-    :raises UncertainWriteError: when it cannot be read. It said yes, so it was likely created; nobody knows.
+    :raises UncertainWriteError: when the body is invalid. The status is a success, so the object probably exists.
     """
     try:
         return an_object(answer)
@@ -64,26 +64,26 @@ def created(answer: ApiResponse) -> dict[str, Any]:
 
 
 def a_list(answer: ApiResponse) -> list[dict[str, Any]]:
-    """The body as a list of objects."""
+    """Return the body as a list of objects."""
     found = answer.json()
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise answer.unexpected("A list of objects was expected")
+        raise answer.unexpected("Expected a list of objects")
     return found
 
 
 def texts(answer: ApiResponse) -> list[str]:
-    """The body as a list of user or device ids."""
+    """Return the body as a list of user or device ids."""
     found = answer.json()
     if not isinstance(found, list) or not all(isinstance(id, str | int | float) for id in found):
-        raise answer.unexpected("A list of user or device ids was expected")
+        raise answer.unexpected("Expected a list of user or device ids")
     return [str(id) for id in found]
 
 
 def variant(answer: ApiResponse, item: dict[str, Any]) -> VariantFields:
-    """A variant, which has a key."""
+    """Return a variant, which must have a key."""
     found = variant_without_odd_fields(item)
     if "key" not in found:
-        raise answer.unexpected("Each variant was expected to have a 'key'")
+        raise answer.unexpected("Expected a 'key' in each variant")
     return found
 
 

@@ -1,8 +1,8 @@
-"""What time it is at the service, from several witnesses of which any may be wrong.
+"""Estimate the service's time from several clocks, any of which may be wrong.
 
-Soaks are counted on this clock. A proxy may rewrite the ``Date`` of answers, and this machine's clock may be off by a
-day; neither may end a soak early. So a witness that the others contradict by minutes is not believed, and where it is
-unclear which one is wrong the earliest counts: a soak then takes longer, never less.
+Soaks use this time. A proxy can rewrite the ``Date`` of responses, and this machine's clock can be wrong by a day.
+Neither may end a soak early. So a clock that differs from the others by minutes does not count. If it is unclear which
+clock is wrong, the earliest counts: a soak then takes longer, never less.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _SHOWN = "%Y-%m-%d %H:%M:%SZ"
 _SANE_YEARS = range(1970, 9000)
 
 CLOCKS_AGREE_WITHIN = timedelta(minutes=6)
-"""Two clocks that differ by no more are taken to tell the same time."""
+"""The maximum difference between two clocks that agree."""
 
 
 @dataclass(frozen=True)
 class ClockSources:
-    """What is known of the service's time at one moment. Each may be ``None``.
+    """The clocks at one moment. Each may be ``None``.
 
-    :param date: what the newest ``Date`` says, run on to this moment
-    :param steady: what the ``Date`` of earlier answers says, run on by this machine's monotonic clock
+    :param date: the newest ``Date``, advanced to this moment
+    :param steady: the ``Date`` of earlier responses, advanced by this machine's monotonic clock
     :param local: this machine's clock
-    :param corrected: this machine's clock less its known error
-    :param not_before: the newest version that was read was made then or earlier
-    :param not_after: a version that was not there a moment ago was made since then, so it is hardly later
+    :param corrected: this machine's clock minus its known error
+    :param not_before: the time of the newest version that was read
+    :param not_after: an upper bound, from a version that was made a moment ago
     """
 
     date: datetime | None
@@ -46,26 +46,26 @@ class ClockSources:
 
 @dataclass(frozen=True)
 class ClockEstimate:
-    """What time it is, and which clocks are not believed."""
+    """The estimated time, and the clocks that do not count."""
 
     now: datetime
     doubted: tuple[str, ...] = ()
 
 
-DATE = "the Date of the service's answers"
+DATE = "the Date of the service's responses"
 LOCAL = "this machine's clock"
 
 
 def which_clock(seen: ClockSources) -> ClockEstimate | None:
-    """Decide what time it is at the service; ``None`` when it has not told its time yet.
+    """Return the estimated time of the service; ``None`` before the first ``Date``.
 
-    The first that applies:
+    The first match wins:
 
-    1. No ``Date`` was heard: unknown.
-    2. All clocks are behind the newest version: the latest of them. It is still early, and it goes on.
+    1. There is no ``Date``: unknown.
+    2. All clocks are behind the newest version: the latest of them.
     3. ``Date`` fits the versions, and agrees with this machine's clock, raw or corrected: ``Date``.
     4. ``Date`` fits a version that was made a moment ago: ``Date``.
-    5. A version was made a moment ago, and no clock fits it: the version, run on.
+    5. A version was made a moment ago, and no clock fits it: the version's time, advanced.
     6. The earliest clock that fits the versions.
     """
     if seen.date is None:
@@ -98,12 +98,12 @@ def _agree(one: datetime, other: datetime) -> bool:
 
 
 class ServiceClock:
-    """The service's clock, as one client comes to know it. It runs on between answers.
+    """One client's estimate of the service's clock. It advances between responses.
 
-    A ``Date`` names the second, so the service's time lies within the second that follows it. The clock is set to the
-    beginning of that second and runs on; with each answer it is moved, if need be, into the second that it names.
+    A ``Date`` has whole seconds, so the service's time is within the second after it. The clock starts at the beginning
+    of that second. Each response moves the clock into the second of its ``Date``, if necessary.
 
-    :param address: where the service is, for a warning
+    :param address: the service's address, for a warning
     """
 
     def __init__(self, address: str = "") -> None:
@@ -117,11 +117,11 @@ class ServiceClock:
         self._warned: tuple[str, ...] = ()
 
     def heard(self, date: datetime | None, shift: timedelta = timedelta(0)) -> None:
-        """An answer said that it is ``date``, to the second.
+        """Note the ``Date`` of a response.
 
-        :param shift: how far the service has moved its clock on purpose, as the emulator does
+        :param shift: the time by which the service has moved its clock on purpose, as the emulator does
         """
-        if abs(shift - self._shift) > _SECOND:  # what was known before does not hold for a clock that was moved
+        if abs(shift - self._shift) > _SECOND:  # earlier values do not apply to a clock that was moved
             self._date = self._steady = self._not_before = self._not_after = None
             self._newest.clear()
         self._shift = shift
@@ -133,10 +133,10 @@ class ServiceClock:
             self._steady = self._date
 
     def read_history(self, of: Hashable, newest: datetime | None) -> None:
-        """A history was read. It bounds the service's time: its newest version is made, and was not made before.
+        """Note a history, whose newest version bounds the service's time.
 
-        :param of: which history
-        :param newest: when its newest version was made
+        :param of: identifies the history
+        :param newest: the time of its newest version
         """
         if newest is None or newest.year not in _SANE_YEARS:
             self._newest.pop(of, None)
@@ -149,9 +149,9 @@ class ServiceClock:
             self._not_after = _Running(newest, known[1])
 
     def now(self, local_error: timedelta | None = None) -> datetime | None:
-        """The service's time; ``None`` before it was heard.
+        """Return the service's time; ``None`` before the first ``Date``.
 
-        :param local_error: how far this machine's clock is ahead, as an earlier client found
+        :param local_error: the time by which this machine's clock is ahead, from an earlier client
         """
         local = datetime.now(timezone.utc) + self._shift
         error = self.local_error if self.local_error is not None else local_error
@@ -172,7 +172,7 @@ class ServiceClock:
 
     @property
     def local_error(self) -> timedelta | None:
-        """How far this machine's clock is ahead of the service's; ``None`` until a version was seen to be made."""
+        """The time by which this machine's clock is ahead of the service's; ``None`` until a new version was seen."""
         if self._not_before is None or self._not_after is None:
             return None
         return datetime.now(timezone.utc) + self._shift - self._not_before.now()
@@ -183,12 +183,11 @@ class ServiceClock:
 
     def _warn(self, belief: ClockEstimate, local: datetime) -> None:
         if belief.doubted and belief.doubted != self._warned:
-            names = " and ".join(belief.doubted)
             _log.warning(
-                "%s: not believed. The service's answers say that it is %s, this machine's clock says %s. Soaks count "
-                "on %s, the earliest time that fits the version history. Check the proxies on the way to %s, and the "
-                "time synchronisation of this machine.",
-                names[0].upper() + names[1:],
+                "Ignoring %s. The service's responses say %s, this machine's clock says %s. Soaks use %s, the earliest "
+                "time that fits the version history. Check the proxies on the way to %s, and the time synchronisation "
+                "of this machine.",
+                " and ".join(belief.doubted),
                 f"{self._date.now():{_SHOWN}}" if self._date else "an unknown time",
                 f"{local:{_SHOWN}}",
                 f"{belief.now:{_SHOWN}}",
@@ -198,7 +197,7 @@ class ServiceClock:
 
 
 class _Running:
-    """A moment that runs on with this machine's monotonic clock."""
+    """A time that advances with this machine's monotonic clock."""
 
     def __init__(self, moment: datetime, since: float | None = None) -> None:
         self._moment = moment
@@ -208,9 +207,9 @@ class _Running:
         return self._moment + timedelta(seconds=time.monotonic() - self._since)
 
 
-@lru_cache(maxsize=4)  # all answers of a second say the same
+@lru_cache(maxsize=4)  # all responses of a second have the same Date
 def parse_date(value: str | None) -> datetime | None:
-    """A moment as HTTP writes it, in UTC; ``None`` when it is none."""
+    """Return an HTTP date in UTC; ``None`` if it is invalid."""
     if not value:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Moments as ISO 8601 writes them: the one parser of this provider.
+"""The parser of ISO 8601 times.
 
-``datetime.fromisoformat`` of Python 3.10 knows neither ``Z`` nor offsets without a colon, and takes 3 or 6 digits of a
-second's fraction alone. Here all versions of Python read the same.
+``datetime.fromisoformat`` of Python 3.10 does not accept ``Z`` or offsets without a colon, and accepts only 3 or 6
+digits of a second's fraction. This parser is the same on all versions of Python.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _MOMENT = re.compile(
 
 
 def parse_timestamp(value: object, *, default_zone: timezone | None = None) -> datetime | None:
-    """Read a moment, such as ``2023-07-29T03:32:49.594Z``, and return it in UTC.
+    """Parse a time such as ``2023-07-29T03:32:49.594Z``, and return it in UTC.
 
-    It takes 0 to 9 digits of a second's fraction (those after the sixth are dropped), ``Z``, and offsets with or
+    It accepts 0 to 9 digits of a second's fraction (digits after the sixth are dropped), ``Z``, and offsets with or
     without a colon.
 
     :param value: any JSON value
-    :param default_zone: the zone of a moment, or of a day, that names none; if not given, such a value is no moment
-    :returns: ``None`` when it is no moment
+    :param default_zone: the zone of a time or a day without a zone; without it, such a value is invalid
+    :returns: ``None`` if the value is invalid
     """
     found = _MOMENT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:

@@ -1,10 +1,10 @@
-"""One call to the service: the key, the connection, what is repeated and what is not.
+"""Send a call to the service, and retry it if that is safe.
 
-What decides whether a failed call may be sent again is what is known of it:
+The result of a failed call decides about a retry:
 
-* a 429 was not carried out: always repeated, when the service says so;
-* what was never sent was not carried out: always repeated;
-* a timeout, a cut connection or a 5xx leaves it open: repeated only where twice is the same as once (``RetrySafety``).
+* a 429 was not carried out: always retried, after the time that the service names;
+* a call that was not sent was not carried out: always retried;
+* after a timeout, a cut connection or a 5xx the result is unknown: retried only if it is safe (``RetrySafety``).
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ from airflow_provider_ampexp.client._transport_errors import FailedCall
 
 _E = TypeVar("_E", bound=ManagementApiError)
 _DETAIL_LENGTH = 500
-_LONGEST_SHIFT = 1e10  # seconds, some 300 years: with more there is no date
-_PHASES = 3  # to connect, until the answer begins, and until it is complete: each may take the timeout
+_LONGEST_SHIFT = 1e10  # seconds, some 300 years: a date beyond that is invalid
+_PHASES = 3  # to connect, until the response starts, until it is complete: each may take the timeout
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds that a ``Retry-After`` can keep a caller away, at most."""
+"""The longest wait after a ``Retry-After``, in seconds."""
 MAX_CONFIRM_SECONDS = 30.0
-"""Seconds that a write without an answer is given to be carried out after all, at most."""
+"""The longest time in seconds during which a write without a response may still be carried out."""
 
 
 class RetrySafety(enum.Enum):
-    """Whether a call may be sent again when nobody knows whether it was carried out."""
+    """Decides about a retry when it is unknown whether a call was carried out."""
 
-    SAFE = "twice is the same as once"
-    GONE_IS_DONE = "as SAFE, and a 404 on the repeat says that the first one did it"
-    ONCE = "twice is not once: the caller must read"
+    SAFE = "idempotent"
+    GONE_IS_DONE = "idempotent, and a 404 on the retry is success"
+    ONCE = "not idempotent: the caller must read first"
 
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """An answer that says yes."""
+    """A successful response."""
 
     method: str
     path: str
@@ -76,9 +76,9 @@ class ApiResponse:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Return the body as JSON.
 
-        :raises UnexpectedResponseError: when it is not
+        :raises UnexpectedResponseError: when the body is not JSON
         """
         try:
             return parse_json(self.body)
@@ -87,21 +87,21 @@ class ApiResponse:
         raise self.unexpected("The body is JSON that is nested too deeply" if is_deep else "The body is not JSON")
 
     def unexpected(self, problem: str) -> UnexpectedResponseError:
-        """The error that says in what the answer is not what the contract says."""
+        """Return the error for a response that does not match the contract."""
         return UnexpectedResponseError(self.method, self.path, f"{problem}: {self.body[:200]!r}", self.status)
 
 
 def avoid_proxies(session: requests.Session) -> None:
-    """Make a session for this very machine: no proxy is the way to it, and a proxy would see the key."""
+    """Disable proxies in a session for loopback, because a proxy would see the key."""
     session.trust_env = False
-    # This drops the CA bundle of the environment, too, which a loopback address with https needs.
+    # Without the environment's settings, the CA bundle for https on loopback is missing too, so set it here.
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 class Transport:
-    """Sends calls over one kept-alive session.
+    """Send calls over one kept-alive session.
 
-    :param retry_for: seconds after the first attempt within which a call may be repeated; 0 means never
+    :param retry_for: seconds from the first attempt during which a call may be retried; 0 for no retry
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class Transport:
 
     @property
     def unresolved_write_seconds(self) -> float:
-        """How long a write that got no answer in time may still be carried out, as far as one can tell."""
+        """Return the seconds during which a write that timed out may still be carried out."""
         return max(0.0, self._late_until - time.monotonic())
 
     def note_unresolved_write(self) -> None:
-        """A write got no answer in time. It is given the same time again, as the code that settles it does."""
+        """Note a write that timed out. The service gets the same time again to carry it out."""
         self._late_until = time.monotonic() + min(self._timeout, MAX_CONFIRM_SECONDS)
 
     def close(self) -> None:
@@ -152,10 +152,10 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         repeat: RetrySafety = RetrySafety.SAFE,
     ) -> ApiResponse:
-        """Send one call, and again where that is right.
+        """Send a call, and retry it if that is safe.
 
         :param route: the path after ``/api/1``, such as ``/flags/{id}``
-        :param names: the ids and keys that stand in it
+        :param names: the ids and keys in the path
         """
         if method != "GET" and self.before_write is not None:
             check, self.before_write = self.before_write, None
@@ -184,9 +184,9 @@ class Transport:
     def send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
     ) -> ResponseBody | FailedCall:
-        """Send once, and read the whole answer within three times the timeout.
+        """Send once, and read the complete response within three times the timeout.
 
-        What ``requests`` raises holds the request with its key, so it is told in our own words.
+        An exception of ``requests`` contains the request with its key, so this returns a ``FailedCall`` instead.
         """
         seconds = _PHASES * self._timeout
         deadline = time.monotonic() + seconds
@@ -210,7 +210,7 @@ class Transport:
             no_answer = FailedCall.of(error, self._timeout)
             return replace(no_answer, why=self._redacted(no_answer.why))
         except BaseException as interruption:
-            # A task's timeout, say. Below here there are frames that hold the header, and a traceback may show them.
+            # For example a task's timeout. Drop the frames that contain the header, because a traceback may show them.
             raise interruption.with_traceback(None) from None
         self.clock.heard(parse_date(received.headers.get("Date")), self._moved_on_purpose(received))
         return received
@@ -219,7 +219,7 @@ class Transport:
         return self.bearer.redact(text.encode(errors="replace")).decode()[:_DETAIL_LENGTH]
 
     def _moved_on_purpose(self, received: ResponseBody) -> timedelta:
-        """How far the emulator's clock was moved. Nothing but an emulator on this machine is asked."""
+        """Return the time by which the emulator moved its clock. Only an emulator on this machine counts."""
         told = received.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
         with contextlib.suppress(ValueError, OverflowError):
             seconds = float(told or 0)
@@ -228,7 +228,7 @@ class Transport:
         return timedelta(0)
 
     def detail(self, received: ResponseBody) -> str:
-        """What an error's body says: JSON, text, HTML or nothing, shortened and without the key."""
+        """Return the text of an error's body (JSON, text or HTML), shortened and without the key."""
         said: Any = self.bearer.redact(received.body).decode(errors="replace").strip()
         try:
             parsed = parse_json(said)
@@ -243,7 +243,7 @@ class Transport:
 
 
 class _Call:
-    """One call with all its attempts. An attempt raises; ``may_be_repeated`` judges what it raised."""
+    """A call with all its attempts. ``may_be_repeated`` decides about a retry after an attempt raised."""
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ class _Call:
         self._is_repeat = True
 
     def judged(self, last: ManagementApiError) -> ManagementApiError:
-        """What the call as a whole has come to. A refusal tells nothing of an earlier attempt that was left open."""
+        """Return the error of the whole call. An earlier attempt may be uncertain although the last one was refused."""
         if not self._maybe_applied or isinstance(last, UncertainWriteError):
             return last
         return UncertainWriteError(self._method, self._path, f"Its last attempt: {last}", last.status)
@@ -321,7 +321,7 @@ class _Call:
         if status >= 500 and self._method != "GET":
             self._maybe_applied = True
             error = self._error(UncertainWriteError, detail, status)
-            # After its own 500 the service is done with the call; after a gateway's 502, 503 or 504 it may not be.
+            # After a 500 the service has ended the call. After a gateway's 502, 503 or 504 it may still work on it.
             error.maybe_in_flight = status != 500
             return error
         if status >= 500:
@@ -340,7 +340,7 @@ class _Call:
 
 
 def _is_html(received: ResponseBody) -> bool:
-    """Whether the answer is a page, which the service never gives."""
+    """Return true if the response is an HTML page, which the service never sends."""
     is_declared = received.headers.get("Content-Type", "").lower().startswith("text/html")
     return is_declared or received.body.lstrip().startswith(b"<")
 
@@ -349,7 +349,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, RateLimitError) else None
     if asked:
-        # Many tasks may have been told the same second: they come back one after the other.
+        # Many tasks may get the same Retry-After, so spread them over up to a second.
         return asked + random.uniform(0, min(1.0, asked))
     return _BACKOFF(state)
 
@@ -358,9 +358,9 @@ _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 
 
 def _retry_after(received: ResponseBody) -> float | None:
-    """Seconds to wait, from seconds or a date, on the clock of that answer where it tells the time.
+    """Return the seconds to wait, from seconds or a date, on the clock of the response if it has a ``Date``.
 
-    A proxy may ask for a day, or for ever. After ``LONGEST_RETRY_AFTER`` it is asked again all the same.
+    A proxy may ask for a day or longer, so the result is at most ``LONGEST_RETRY_AFTER``.
     """
     value = received.headers.get("Retry-After", "").strip()
     try:

@@ -1,7 +1,7 @@
-"""A call that got no answer: was anything sent, and is there hope?
+"""Classify a call without a response: was it sent, and can a retry help?
 
-``requests`` raises one kind of error for very different things, and what it raises holds the request with its key. So
-it is judged here and told in our own words.
+``requests`` raises one type of error for different faults. Its exception also contains the request with its key. So
+this module reads the exception and returns a ``FailedCall``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 @dataclass(frozen=True)
 class FailedCall:
-    """What is known of a call that got no answer.
+    """A call without a complete response.
 
-    :param never_sent: whether it failed before any of it was sent
-    :param hopeless: whether waiting does not help
-    :param why: what happened
-    :param timed_out: whether it was sent and only took too long, so that it may still be carried out
-    :param began: whether an answer began, and did not come whole
+    :param never_sent: true if the call failed before any part of it was sent
+    :param hopeless: true if a retry cannot help
+    :param why: the cause
+    :param timed_out: true if the call was sent and timed out, so that the service may still carry it out
+    :param began: true if a response started and is incomplete
     """
 
     never_sent: bool
@@ -33,28 +33,28 @@ class FailedCall:
 
     @classmethod
     def of(cls, error: requests.RequestException, timeout: float) -> FailedCall:
-        """Judge what ``requests`` raised."""
+        """Classify an exception of ``requests``."""
         never_sent = _never_sent(error)
         if isinstance(error, requests.Timeout) and not never_sent:
-            return cls(never_sent, False, f"No answer within {timeout:g} s.", timed_out=True)
+            return cls(never_sent, False, f"No response within {timeout:g} s.", timed_out=True)
         cause = error.args[0] if error.args else error
         cause = getattr(cause, "reason", None) or cause
         return cls(never_sent, _is_permanent(error), f"{type(cause).__name__}: {cause}")
 
 
 def _never_sent(error: requests.RequestException) -> bool:
-    """Whether the call failed before any of it was sent: no address, no connection, no trust in the certificate."""
+    """Return true if nothing was sent: a bad address, no connection, or an untrusted certificate."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
         return True
     if not isinstance(error, requests.ConnectionError):
-        # A bad address or header is found before anything is sent; a timeout or a broken body after.
+        # A bad address or header fails before anything is sent; a timeout or a broken body after.
         return isinstance(error, ValueError) and not isinstance(error, requests.exceptions.JSONDecodeError)
     reason = _reason(error)
     return isinstance(reason, NewConnectionError | ConnectTimeoutError) or _is_handshake(reason)
 
 
 def _is_permanent(error: requests.RequestException) -> bool:
-    """Errors for which waiting does not help: a peer that is not trusted or speaks no TLS, an address that is none."""
+    """Return true if a retry cannot help: a peer that is not trusted or has no TLS, or an invalid address."""
     return isinstance(error, ValueError) or _is_handshake(_reason(error))
 
 
@@ -64,7 +64,7 @@ def _reason(error: requests.RequestException) -> object:
 
 
 def _is_handshake(reason: object) -> bool:
-    """Whether TLS was not established. TLS may break later as well, when the call was sent already."""
+    """Return true if the TLS handshake failed. TLS can also break later, after the call was sent."""
     inner = reason.args[0] if isinstance(reason, Exception) and reason.args else reason
     if not isinstance(inner, ssl.SSLError):
         return False

@@ -1,4 +1,4 @@
-"""The versions of all flags and experiments at once: one endpoint that the contract has not."""
+"""An undocumented endpoint: the versions of all flags and experiments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client.types import Version
 
 
 class VersionsFeed:
-    """Who changed what, over all projects that the key can see. Not every server has it."""
+    """The versions of all projects that the key can see. Not every server has this endpoint."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -21,7 +21,7 @@ class VersionsFeed:
         return f"<versions of {self._transport.base_url}>"
 
     def versions(self, start: datetime, end: datetime | None = None) -> Iterator[Version]:
-        """Iterate over the versions made from ``start`` on and before ``end``, newest first.
+        """Iterate over the versions from ``start`` until before ``end``, newest first.
 
         :raises NotFoundError: when the server has no such endpoint
         """

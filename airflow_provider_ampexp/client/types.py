@@ -1,6 +1,6 @@
 """The fields of the API, in its own spelling.
 
-What is read keeps every field, known here or not: these types name the ones that the contract describes.
+Responses keep all fields, also unknown ones. These types have the fields of the contract.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class VariantFields(TypedDict, total=False):
 
 
 class EditFields(TypedDict, total=False):
-    """Contract: *Edit*; the last five are known of the live service only."""
+    """Contract: *Edit*. Only the live service has the last five fields."""
 
     name: str
     description: str
@@ -81,14 +81,14 @@ class CreateFields(TypedDict, total=False):
 
 
 class Created(TypedDict):
-    """What a create answers."""
+    """The response to a create."""
 
     id: str
     url: str
 
 
 class FlagConfig(TypedDict, total=False):
-    """A flag or an experiment as it is read. Any field but ``id`` may be missing, and others appear."""
+    """A flag or an experiment in a response. Fields except ``id`` may be missing, and there may be others."""
 
     id: str
     projectId: str
@@ -123,7 +123,7 @@ class FlagConfig(TypedDict, total=False):
 
 
 class Version(TypedDict, total=False):
-    """One entry of the version history: who made it, when, and the whole configuration from then on."""
+    """An entry of the version history: the actor, the time, and the whole configuration."""
 
     version: int
     createdAt: str
@@ -132,7 +132,7 @@ class Version(TypedDict, total=False):
 
 
 class Deployment(TypedDict, total=False):
-    """A deployment as it is read."""
+    """A deployment in a response."""
 
     id: str
     projectId: str

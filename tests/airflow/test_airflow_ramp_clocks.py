@@ -47,7 +47,7 @@ def test_a_date_a_week_ahead_ends_no_soak(
     assert run(ramp(dag_id)).states == {"ramp": "success"}
     assert exposures(emulator, id) == [0, 1, 25, 100]
     assert all(one >= timedelta(hours=1) for one in soaked(emulator, id))
-    assert "The Date of the service's answers: not believed" in caplog.text
+    assert "Ignoring the Date of the service's responses" in caplog.text
 
 
 def _moved(emulator: Emulator) -> timedelta:

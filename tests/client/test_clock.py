@@ -152,7 +152,7 @@ def test_a_week_ahead_is_not_believed_before_a_write_nor_after(passing: Time, ca
     service.read_history("flag", passing.true)
     assert service.now() == passing.true
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.startswith("The Date of the service's answers: not believed.")
+    assert warning.startswith("Ignoring the Date of the service's responses.")
     assert "https://proxied.example" in warning
 
 

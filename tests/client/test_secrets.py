@@ -112,7 +112,7 @@ def test_no_failure_of_the_connection_tells_the_key(
 def test_no_timeout_and_no_refused_connection_tells_the_key(call: str, bare: BareServer, logs: Callable[[], str]):
     bare.answer = bare.never
     with ManagementClient(KEY, base_url=bare.base_url, timeout=0.1, retry_for=0) as client:
-        with pytest.raises(ManagementApiError, match="No answer within") as caught:
+        with pytest.raises(ManagementApiError, match="No response within") as caught:
             CALLS[call](client)
         _check(caught.value, logs, client)
         bare.__exit__(None, None, None)
