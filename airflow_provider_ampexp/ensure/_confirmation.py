@@ -1,4 +1,4 @@
-"""What to do when a change was sent and nobody knows whether it was applied: read, and only then repeat."""
+"""Handle writes whose response was lost: read first, then repeat the write if necessary."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def write_and_confirm(
     *,
     a_second_counts: bool = False,
 ) -> None:
-    """Carry out a change, reading what became of it wherever its answer is lost.
+    """Send a change, and read the object after a lost response.
 
-    :param doing: what is being done to which flag, for the error
+    :param doing: the action and its object, for the error
     :param write: sends the change
-    :param applied: reads whether the change is there
-    :param a_second_counts: whether the service would take the same once more as another one (a label need not be
-        unique): then nothing is sent again that may still be under way
+    :param applied: reads the object, and returns true if it shows the change
+    :param a_second_counts: true if a second request would create a duplicate (labels are not unique). The function then
+        sends no second request while the first may still be applied.
 
-    :raises UnconfirmedWriteError: when its answers were lost time and again and reading never showed it
+    :raises UnconfirmedWriteError: when all responses were lost and the change is not visible
     """
     lost: UncertainWriteError | None = None
     for _ in range(_ATTEMPTS):
@@ -42,7 +42,7 @@ def write_and_confirm(
         except UncertainWriteError as error:
             lost = error
         except ManagementApiError as error:
-            # A repeat is refused ("exists already") when the first one arrived after all, later than we looked.
+            # The service refuses a repeat ("exists already") if it applied the first request after the read.
             refused = error
         if lost is None and refused is not None:
             raise refused
@@ -51,37 +51,38 @@ def write_and_confirm(
             return
         if a_second_counts and in_flight:
             raise UnconfirmedWriteError(
-                f"{doing}: no answer came, and reading does not show it. It may still be applied late, and is not sent "
-                f"again, since it would then be there twice. Run this again in a while: it looks first. Last: {lost}"
+                f"{doing} failed: no response, and the change is not visible yet. It may still be applied, so it was "
+                f"not resent (a second request would create a duplicate). Run this again later. Cause: {lost}"
             )
         if refused is not None:
             raise UnconfirmedWriteError(
-                f"{doing}: a first call got no answer and may still be applied; its repeat was refused. {refused}"
+                f"{doing} failed: the first request got no response and may still be applied. Amplitude refused the "
+                f"second request. Check the object in Amplitude. Cause: {refused}"
             )
     raise UnconfirmedWriteError(
-        f"{doing}: sent {_ATTEMPTS} times, each answer was lost, and reading does not show the change. "
-        f"It may still be applied late: look at it in Amplitude before you run this again. Last: {lost}"
+        f"{doing} failed: {_ATTEMPTS} requests got no response, and the change is not visible. It may still be "
+        f"applied. Check the object in Amplitude before you run this again. Cause: {lost}"
     )
 
 
 def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *, wait: bool = True) -> bool:
-    """Read until the change shows, for as long as the service may still be at work on it.
+    """Read until the change is visible, for as long as the service may still work on it.
 
-    That is the client's own timeout once more (30 s at most): a call that outlasted it once is given the same again.
+    This is the client's timeout once more, 30 s at most.
 
-    :raises UnconfirmedWriteError: when it cannot be read
+    :raises UnconfirmedWriteError: when the object cannot be read
     """
-    with told_as_sent("A change was sent and may have been applied, but could not be read back"):
+    with told_as_sent("The change was sent and may have been applied, but reading it back failed"):
         return _comes_to_show(client, applied, wait)
 
 
 @contextmanager
 def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Say of an error that something was sent before it: by itself it may well say that nothing was changed.
+    """Add to an error that a change was sent before it. The error itself may say that nothing was changed.
 
-    :param what: what was done before
-    :param when: whether anything was
-    :raises UnconfirmedWriteError: in its place
+    :param what: the change
+    :param when: returns true if the change was sent
+    :raises UnconfirmedWriteError: instead of the error
     """
     try:
         yield
@@ -89,15 +90,13 @@ def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Itera
     except ManagementApiError as error:
         if not when():
             raise
-        # Its own words say that nothing was changed, which is true of that one call only.
-        problem = f"{error.method} {error.path} failed ({error.status or 'no answer'}): {error.detail}"
+        # The error's own text says that nothing was changed, which applies to the last call only.
+        problem = f"{error.method} {error.path} failed ({error.status or 'no response'}): {error.detail}"
     except (TargetNotFoundError, WrongStateError) as error:
         if not when():
             raise
         problem = str(error).replace("Nothing was changed.", "").strip()
-    raise UnconfirmedWriteError(
-        f"{what}. Run this again: what is so already is not changed a second time. Then: {problem}"
-    )
+    raise UnconfirmedWriteError(f"{what}. Run this again: completed changes are skipped. Cause: {problem}")
 
 
 def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], wait: bool) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
 
-# What a create takes and an edit takes as well.
+# The fields that both a create and an edit accept.
 _EDITABLE = ("name", "description", "bucketingKey", "targetSegments", "evaluationMode", "experimentType")
 
 
@@ -29,12 +29,12 @@ def ensure_created(
 ) -> ChangeResult:
     """Make sure that the project has a flag or experiment with this key.
 
-    :param fields: what to create it with; ``projectId`` and ``key`` are required
-    :param if_exists: ``skip`` leaves one that exists as it is; ``update`` brings its fields to the given ones, adds
-        variants and deployments and removes none; ``fail`` refuses
-    :raises ArchivedError: when one exists and is archived: nobody would get the feature
+    :param fields: the fields of the new object; ``projectId`` and ``key`` are required
+    :param if_exists: for an existing object: ``skip`` leaves it, ``update`` sets the given fields and adds variants and
+        deployments, ``fail`` raises
+    :raises ArchivedError: when the object exists and is archived, because it would give the feature to nobody
 
-    1 request when it exists and is left, 3 when it is created.
+    1 request if the object exists and is left, 3 if it is created.
     """
     fields = cast("CreateFields", validate.flag_fields(fields))
     key = validate.name("key", fields.get("key"))
@@ -53,7 +53,7 @@ def ensure_created(
         existing = find()
         if existing is None:
             raise
-        # Somebody else created it since it was looked for.
+        # Another actor has created it after the first read.
         return _take(client, target, existing, fields, if_exists)
     created: FlagConfig | None = None
 
@@ -64,7 +64,7 @@ def ensure_created(
 
     if not wait_until_visible(client, appears) or created is None:
         raise ChangeNotVisibleError(
-            f"{target} was created, and Amplitude does not show it. Look there before running again."
+            f"Creating {target} failed: Amplitude accepted it, but does not show it. Check Amplitude before you retry."
         )
     return ChangeResult(created["id"], key, True, None, _told(created), flag_url(client, created))
 
@@ -73,9 +73,9 @@ def _take(
     client: ManagementClient, target: FlagRef, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
 ) -> ChangeResult:
     if if_exists == "fail":
-        raise AlreadyExistsError(f"There is a {target} already (id {existing['id']}). Nothing was changed.")
+        raise AlreadyExistsError(f"{target} already exists (id {existing['id']}). Nothing was changed.")
     if existing.get("deleted"):
-        raise ArchivedError(f"There is a {target} already, and it is archived. Nothing was changed. Restore it first.")
+        raise ArchivedError(f"{target} already exists and is archived. Nothing was changed. Restore it first.")
     if if_exists == "skip":
         return ChangeResult(
             existing["id"], target.key, False, _told(existing), _told(existing), flag_url(client, existing)
@@ -86,7 +86,7 @@ def _take(
     with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
-        # After the variants, which its segments may weigh.
+        # After the variants, because segments may have weights for them.
         done.append(bring_checked(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
@@ -101,6 +101,6 @@ def _take(
 
 
 def _told(config: FlagConfig) -> Json:
-    """What is worth telling of an object that exists: where its rollout stands."""
+    """Return the fields of an existing object that show its rollout."""
     read = cast("dict[str, Json]", config)
     return {name: read[name] for name in ("enabled", "rolloutPercentage", "state") if name in read}

@@ -1,4 +1,4 @@
-"""Bring deployments, and who is assigned to them, to a state."""
+"""Bring deployments, and their assignment to flags, to a state."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ def ensure_deployment(
 ) -> ChangeResult:
     """Make sure that the project has a deployment with this label (contract: *Create deployment*).
 
-    :param if_exists: ``skip`` leaves one that exists as it is, ``update`` restores an archived one, ``fail`` refuses
-    :raises AlreadyExistsError: also when one exists that is of the other type, which cannot be changed
+    :param if_exists: for an existing deployment: ``skip`` leaves it, ``update`` restores an archived one, ``fail``
+        raises
+    :raises AlreadyExistsError: also when the deployment exists with another type, because a type cannot be changed
     """
     project_id = validate.name("projectId", fields.get("projectId"))
     label = validate.label("label", fields.get("label"))
     validate.deployment_type("type", fields.get("type"))
 
     def find() -> Deployment | None:
-        # Labels are not unique: one that is in use goes before an archived one.
+        # Labels are not unique: prefer a deployment in use to an archived one.
         return min(
             (
                 one
@@ -58,18 +59,18 @@ def ensure_deployment(
         )
         if not wait_until_visible(client, lambda: find() is not None):
             raise ChangeNotVisibleError(
-                f"Deployment {label!r} was created, and Amplitude does not show it. Look there."
+                f"Creating deployment {label!r} failed: Amplitude accepted it, but does not show it. Check Amplitude."
             )
         created = cast("Deployment", find())
         return _outcome(created["id"], label, None, created)
     if if_exists == "fail":
-        raise AlreadyExistsError(f"Deployment {label!r} of project {project_id} exists already. Nothing was changed.")
-    # The contract shows no type; the deployment's key begins with it.
+        raise AlreadyExistsError(f"Deployment {label!r} of project {project_id} already exists. Nothing was changed.")
+    # The contract has no type in a response, but the deployment's key begins with the type.
     type = existing.get("type") or str(existing.get("key")).partition("-")[0]
     if type in ("client", "server") and type != fields["type"]:
         raise AlreadyExistsError(
-            f"Deployment {label!r} of project {project_id} exists as a {type} deployment, and a type "
-            "cannot be changed. Nothing was changed."
+            f"Deployment {label!r} of project {project_id} already exists with the type {type}. A type cannot be "
+            "changed. Nothing was changed."
         )
     if if_exists == "update" and existing.get("deleted"):
         return ensure_deployment_fields(client, existing["id"], {"archive": False})
@@ -79,13 +80,13 @@ def ensure_deployment(
 def ensure_deployment_fields(
     client: ManagementClient, deployment_id: str, fields: DeploymentEditFields, *, project_id: str | None = None
 ) -> ChangeResult:
-    """Bring a deployment's label, or whether it is archived, to the wanted values (contract: *Edit deployment*).
+    """Set a deployment's label, or archive or restore it (contract: *Edit deployment*).
 
-    :param project_id: the project that it must belong to
-    :raises OtherProjectError: when it belongs to another
+    :param project_id: the expected project of the deployment
+    :raises OtherProjectError: when the deployment belongs to another project
     """
     if not fields:
-        raise InvalidInputError("label/archive", "nothing to change is named")
+        raise InvalidInputError("label/archive", "expected one of them, got none")
 
     def read() -> Deployment:
         for one in client.deployments.list():
@@ -94,9 +95,9 @@ def ensure_deployment_fields(
                     return one
                 raise OtherProjectError(
                     f"Deployment {deployment_id} is in project {one.get('projectId')}, not in the named project "
-                    f"{project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
+                    f"{project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
                 )
-        raise TargetNotFoundError(f"There is no deployment {deployment_id}. Nothing was changed.")
+        raise TargetNotFoundError(f"Deployment {deployment_id} does not exist. Nothing was changed.")
 
     def differs(existing: Deployment) -> bool:
         return existing.get("label") != fields.get("label", existing.get("label")) or bool(
@@ -114,15 +115,15 @@ def ensure_deployment_fields(
     )
     if not wait_until_visible(client, lambda: not differs(read())):
         raise ChangeNotVisibleError(
-            f"Deployment {deployment_id} was to be {dict(fields)}. "
-            f"Amplitude accepted that, and shows {_visible(read())}."
+            f"Editing deployment {deployment_id} to {dict(fields)} failed: Amplitude accepted the change, but shows "
+            f"{_visible(read())}. Check the deployment in Amplitude."
         )
     after = read()
     return _outcome(deployment_id, after.get("label"), before, after)
 
 
 def ensure_assigned(client: ManagementClient, target: FlagRef, deployment_ids: Iterable[str]) -> ChangeResult:
-    """Make sure that the flag or experiment is assigned to these deployments, among others."""
+    """Make sure that the flag or experiment is assigned to these deployments, and leave others."""
     wanted = validate.names("deployment_ids", deployment_ids)
     return _assignments(client, target, add=wanted)
 
@@ -172,8 +173,9 @@ def _assignments(
 
         if not wait_until_visible(client, applied):
             raise ChangeNotVisibleError(
-                f"The deployments of {target} were to change (add {to_add}, remove {[remove] if remove else []}). "
-                f"Amplitude accepted that, and shows {after}. Most likely it waits for an approval."
+                f"Changing the deployments of {target} failed (add {to_add}, remove {[remove] if remove else []}): "
+                f"Amplitude accepted the change, but shows {after}. The change probably waits for approval. Approve it "
+                "in Amplitude, then run this again."
             )
     return ChangeResult(
         identity.id, identity.key, bool(to_add or to_remove), list(before), list(after), identity.url(client)
@@ -186,6 +188,6 @@ def _outcome(id: str, label: str | None, before: Deployment | None, after: Deplo
 
 
 def _visible(deployment: Deployment) -> Json:
-    # Not its `key`: applications authenticate with that.
+    # Without its `key`, because applications authenticate with the key.
     known: dict[str, Any] = dict(deployment)
     return {name: known.get(name) for name in ("id", "projectId", "label", "deleted")}

@@ -1,4 +1,4 @@
-"""Bring fields of a flag or experiment to wanted values, and keep what others change meanwhile (contract: *Edit*)."""
+"""Set fields of a flag or experiment, and keep concurrent changes by others (contract: *Edit*)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def ensure_fields(client: ManagementClient, target: FlagRef, wanted: EditFields) -> ChangeResult:
-    """Bring the named fields to the wanted values and leave all others as they are.
+    """Set the named fields, and leave all others.
 
-    1 request when it is already so, 3 when not; 4 when ``targetSegments`` or ``tags`` are written. ``before`` and
-    ``after`` hold the fields that were to be changed.
+    1 request without a change, 3 with a change, 4 if ``targetSegments`` or ``tags`` are written. ``before`` and
+    ``after`` contain the fields to change.
 
-    :raises NotAppliedError: when the service accepted the change and does not show it (approvals)
-    :raises OverwrittenError: when another changed the same list at the same moment; theirs was restored
+    :raises ChangeNotVisibleError: when the service accepted the change and does not show it (approvals)
+    :raises ConflictError: when another actor changed the same list at the same moment; that change was restored
     """
     checked = cast("EditFields", validate.flag_fields(wanted, patched=True))
     return bring_checked(client, target, target.read(client), checked)
 
 
 def bring_checked(client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields) -> ChangeResult:
-    """The same for a flag that was just read, and fields that were checked.
+    """Set validated fields of a flag that was just read.
 
-    Refuse to empty a segment of a cohort, and warn of one that may have been one.
+    :raises WrongStateError: when a segment that may be for a cohort would lose its conditions
     """
     if "targetSegments" not in differing(config, wanted):
         return bring_keeping_others(client, target, config, wanted)

@@ -8,31 +8,31 @@ from airflow_provider_ampexp._validate import nearest
 
 
 class EnsureError(Exception):
-    """The flag is not as it should be. The message says what is now so in Amplitude, and what to do."""
+    """A change failed. The message says the state in Amplitude, and what to do."""
 
 
 class TargetNotFoundError(EnsureError):
-    """There is no such flag or experiment. Nothing was changed."""
+    """The flag or experiment does not exist. Nothing was changed."""
 
 
 class OtherProjectError(TargetNotFoundError):
-    """The id is that of an object in another project than the named one. Nothing was changed."""
+    """The object of this id is in another project than the named one. Nothing was changed."""
 
 
 class AlreadyExistsError(EnsureError):
-    """It exists, and ``if_exists="fail"`` says that it should not. Nothing was changed."""
+    """The object exists, and ``if_exists`` is ``"fail"``. Nothing was changed."""
 
 
 class ArchivedError(EnsureError):
-    """The flag or experiment is archived, so that the change would reach nobody. Nothing was changed."""
+    """The flag or experiment is archived, so the change would have no effect. Nothing was changed."""
 
 
 class WrongStateError(EnsureError):
-    """What is asked for does not fit what stands in Amplitude (no such segment, a variant too many)."""
+    """The change does not fit the state in Amplitude (no such segment, an unknown variant)."""
 
 
 class SegmentLostError(WrongStateError):
-    """A target segment that was there is renamed, removed or doubled, so that it cannot be told which one is meant."""
+    """A target segment was renamed, removed or duplicated, so the name no longer identifies it."""
 
 
 def no_such_variant(target: object, variant: str, variants: Iterable[str]) -> WrongStateError:
@@ -44,16 +44,16 @@ def no_such_variant(target: object, variant: str, variants: Iterable[str]) -> Wr
 
 
 class ChangeNotVisibleError(EnsureError):
-    """The service accepted a change and does not show it; most likely it waits for somebody's approval."""
+    """The service accepted a change and does not show it. The change probably waits for approval."""
 
 
 class ConflictError(EnsureError):
-    """A change overwrote one that somebody else had made a moment before. Theirs was put back."""
+    """A change overwrote a concurrent change by another actor. The other change was restored."""
 
 
 class UnconfirmedWriteError(EnsureError):
-    """The answers to a change were lost again and again, and reading does not show it either."""
+    """All responses to a change were lost, and the change is not visible."""
 
 
 class MissingFieldError(EnsureError):
-    """The service does not show a field without which nothing can be decided."""
+    """The service does not show a required field."""

@@ -1,4 +1,4 @@
-"""Bring the fields of a flag or experiment to wanted values (contract: *Edit*)."""
+"""Set fields of a flag or experiment (contract: *Edit*)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from airflow_provider_ampexp.ensure._sticky import sticky_notes
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
-# The contract's reads do not show these: they are written, and a note says that they could not be confirmed. Any other
-# field that does not show after it was written is an error.
+# The contract's reads do not show these fields. A note says that the change is not confirmed. Any other field that is
+# not visible after a write is an error.
 _NEVER_SHOWN = ("exposureEvent",)
 _REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
 
@@ -39,10 +39,10 @@ def apply_fields(
     *,
     read: Callable[[], FlagConfig] | None = None,
 ) -> ChangeResult:
-    """The same for who has just read the flag.
+    """Set fields of a flag that was just read.
 
-    :param config: what it is now
-    :param read: reads it back; by its id if not given
+    :param config: the present configuration
+    :param read: reads the flag back; default: by its id
     """
     wrong = differing(config, wanted)
     before = shown(config, wanted)
@@ -50,7 +50,7 @@ def apply_fields(
         return ChangeResult(config["id"], config.get("key"), False, before, before, flag_url(client, config))
     if config.get("deleted") and "archive" not in wanted and any(wrong.get(name) for name in _REACHES_USERS):
         raise ArchivedError(
-            f"{_capital(target)} is archived, so nobody would get {wrong}. Nothing was changed. Restore it first."
+            f"{_capital(target)} is archived, so {wrong} would have no effect. Nothing was changed. Restore it first."
         )
     endpoints = target.endpoints(client)
     lost: UncertainWriteError | None = None
@@ -71,14 +71,14 @@ def apply_fields(
     _must_show(target, unseen)
     notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong))
     if unseen:
-        notes = (f"Amplitude does not show {', '.join(unseen)}, so that could not be confirmed.", *notes)
+        notes = (f"Amplitude does not show {', '.join(unseen)}, so this change is not confirmed.", *notes)
     return ChangeResult(
         config["id"], config.get("key"), True, before, shown(now, wanted), flag_url(client, config), notes
     )
 
 
 def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The wanted fields that are not so, those that the service does not show among them."""
+    """Return the wanted fields that differ, also those that the service does not show."""
     is_now = shown(config, wanted)
     return {
         name: value for name, value in wanted.items() if name not in is_now or not same_field(name, is_now[name], value)
@@ -86,7 +86,7 @@ def differing(config: FlagConfig, wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(config: FlagConfig, names: Mapping[str, Any]) -> dict[str, Json]:
-    """What the service shows of the named fields. What it calls ``archive`` when writing is ``deleted`` when read."""
+    """Return the visible values of the named fields. ``archive`` of a write is ``deleted`` of a read."""
     read = cast("dict[str, Json]", config)
     is_now = {name: read[name] for name in names if name in read}
     if "archive" in names:
@@ -102,8 +102,8 @@ def _must_show(target: FlagRef, unseen: list[str]) -> None:
     missing = [name for name in unseen if name not in _NEVER_SHOWN]
     if missing:
         raise MissingFieldError(
-            f"{_capital(target)}: Amplitude accepted the change and does not show {', '.join(missing)}, so it is "
-            "unknown whether it was applied. Check the names of the fields, and the object in Amplitude."
+            f"Updating {target} failed: Amplitude accepted the change, but does not show {', '.join(missing)}. It is "
+            "unknown whether the change was applied. Check the names of the fields, and the object in Amplitude."
         )
 
 
@@ -114,12 +114,12 @@ def _not_shown(
     newest = _newest_version(client, target, now["id"])
     if lost is not None:
         return UnconfirmedWriteError(
-            f"{_capital(target)} was to be brought to {wrong}; it shows {still}. {newest}"
-            f"Every attempt went unanswered; run this again when Amplitude is well. Last: {lost}"
+            f"Updating {target} to {wrong} failed: no attempt got a response, and it still shows {still}. {newest}"
+            f"Run this again when the API has recovered. Cause: {lost}"
         )
     return ChangeNotVisibleError(
-        f"{_capital(target)} was to be brought to {wrong}. Amplitude accepted that, but shows {still}. {newest}"
-        "Most likely the change waits for an approval: approve it in Amplitude, then run this again."
+        f"Updating {target} to {wrong} failed: Amplitude accepted the change, but shows {still}. {newest}"
+        "The change probably waits for approval. Approve it in Amplitude, then run this again."
     )
 
 
@@ -133,13 +133,13 @@ def _newest_version(client: ManagementClient, target: FlagRef, id: str) -> str:
 
 
 def same_field(name: str, is_now: Any, wanted: Any) -> bool:
-    """Whether a field shows the wanted value: tags in any order, dates by the day, segments with additional fields."""
+    """Return true if a field has the wanted value: tags in any order, dates by day, segments with additional fields."""
     if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         return sorted(map(str, is_now)) == sorted(map(str, wanted))
     if name in ("startDate", "endDate") and is_now and wanted:
         return _same_moment(str(is_now), str(wanted))
     if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
-        # The service may add fields to a segment; those that were asked for must be there.
+        # The service may add fields to a segment. The wanted fields must be in it.
         return len(is_now) == len(wanted) and all(
             same_json({key: one.get(key) for key in asked}, asked) for one, asked in zip(is_now, wanted, strict=True)
         )
@@ -147,7 +147,7 @@ def same_field(name: str, is_now: Any, wanted: Any) -> bool:
 
 
 def same_json(one: Any, other: Any) -> bool:
-    """Whether both are the same as JSON, in which true is not 1 and a tuple is a list."""
+    """Return true if both are equal as JSON: true is not 1, and a tuple is a list."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
@@ -156,7 +156,7 @@ def same_json(one: Any, other: Any) -> bool:
 
 
 def _same_moment(is_now: str, wanted: str) -> bool:
-    """Amplitude takes a moment and shows a day (contract: *Get details*, *Edit*), which is that of UTC."""
+    """Return true if both are the same time. Amplitude accepts a time and shows the day in UTC (contract: *Edit*)."""
     known, asked = (parse_timestamp(text, default_zone=timezone.utc) for text in (is_now, wanted))
     if known is None or asked is None:
         return is_now == wanted

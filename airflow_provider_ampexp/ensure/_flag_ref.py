@@ -1,4 +1,4 @@
-"""Which flag or experiment is meant: by its key in a project, or by its id."""
+"""A reference to a flag or experiment, by its key in a project or by its id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FlagRef:
         experiment_id: str | None = None,
         project_id: str | None = None,
     ) -> FlagRef:
-        """Make a target from the arguments that operators and sensors share.
+        """Create a reference from the arguments of operators and sensors.
 
         :raises InvalidInputError: unless exactly one of the first four is given
         """
@@ -47,12 +47,12 @@ class FlagRef:
         given = [name for name, value in ways.items() if value is not None]
         if len(given) != 1:
             raise InvalidInputError(
-                "/".join(given or ways), f"name exactly one of {', '.join(ways)}; {len(given) or 'none'} given"
+                "/".join(given or ways), f"expected exactly one of {', '.join(ways)}, got {len(given) or 'none'}"
             )
         (way,) = given
         value = ways[way]
         if not isinstance(value, str) or not value.strip():
-            raise InvalidInputError(way, f"{value!r} is not a text with something in it")
+            raise InvalidInputError(way, f"expected a non-empty string, got {value!r}")
         kind: Kind = "flags" if way.startswith("flag") else "experiments"
         return cls(
             kind=kind,
@@ -68,14 +68,14 @@ class FlagRef:
         return f"{noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
 
     def endpoints(self, client: ManagementClient) -> FlagEndpoints:
-        """The calls for this kind of object."""
+        """Return the calls for this kind of object."""
         return client.flags if self.kind == "flags" else client.experiments
 
     def read(self, client: ManagementClient) -> FlagConfig:
-        """Read it, archived or not: one request.
+        """Read the object, archived or not, with one request.
 
-        :raises TargetNotFoundError: when there is none
-        :raises OtherProjectError: when the id is that of an object in another project than the named one
+        :raises TargetNotFoundError: when the object does not exist
+        :raises OtherProjectError: when the object of this id is in another project than the named one
         """
         endpoints = self.endpoints(client)
         if self.key is not None:
@@ -83,7 +83,7 @@ class FlagRef:
             if found is None:
                 cause = self._named_as_the_other_kind(client)
                 check = "Check the key, the project_id and the connection's region."
-                raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause or check}")
+                raise TargetNotFoundError(f"The {self} does not exist. Nothing was changed. {cause or check}")
             return found
         try:
             found = endpoints.get(str(self.id))
@@ -91,16 +91,16 @@ class FlagRef:
             found = None
         if found is None:
             cause = self._named_as_the_other_kind(client) or "Check the id and the connection's region."
-            raise TargetNotFoundError(f"There is no {self}. Nothing was changed. {cause}")
+            raise TargetNotFoundError(f"The {self} does not exist. Nothing was changed. {cause}")
         if not self.is_in_project(found):
             raise OtherProjectError(
                 f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
-                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of task or connection."
+                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
             )
         return found
 
     def _named_as_the_other_kind(self, client: ManagementClient) -> str:
-        """Say that there is an experiment of a flag's key or id, or the reverse; empty otherwise. One request."""
+        """Return a hint if an experiment has the flag's key or id, or the reverse; otherwise "". One request."""
         other = replace(self, kind="experiments" if self.kind == "flags" else "flags")
         endpoints = other.endpoints(client)
         try:
@@ -109,20 +109,20 @@ class FlagRef:
             else:
                 found = endpoints.get(str(self.id))
         except ManagementApiError:
-            return ""  # the error is that there is no such flag
+            return ""  # the first error stands
         if found is None:
             return ""
         a_thing, argument = ("a flag", "flag") if other.kind == "flags" else ("an experiment", "experiment")
         if self.key is not None:
-            return f"There is {a_thing} {self.key!r}: use {argument}_key."
-        return f"There is {a_thing} {self.id}: use {argument}_id."
+            return f"The project has {a_thing} {self.key!r}: use {argument}_key."
+        return f"The id {self.id} is {a_thing}: use {argument}_id."
 
     def is_in_project(self, config: FlagConfig) -> bool:
-        """Whether the object is in the named project; true where no project is named or the object shows none."""
+        """Return true if the object is in the named project, if no project is named, or if the object shows none."""
         return self.project_id is None or config.get("projectId") in (None, self.project_id)
 
     def identify(self, client: ManagementClient) -> ResolvedFlag:
-        """Find the id: no request when it is known and no project is named, else one."""
+        """Find the id. This takes one request, or none if the id is known and no project is named."""
         if self.id is not None and self.project_id is None:
             return ResolvedFlag(self.id, None, None)
         return ResolvedFlag.of(self.read(client))
@@ -130,7 +130,7 @@ class FlagRef:
 
 @dataclass(frozen=True)
 class ResolvedFlag:
-    """What is known of a target before it is read further."""
+    """The identity of a flag or experiment."""
 
     id: str
     key: str | None
@@ -141,10 +141,10 @@ class ResolvedFlag:
         return cls(config["id"], config.get("key"), config.get("projectId"))
 
     def url(self, client: ManagementClient) -> str:
-        """The page of it in Amplitude, in the form of the contract's *Create*; empty when the project is unknown."""
+        """Return the address of its page in Amplitude, as in the contract's *Create*; "" without a project."""
         return f"{client.base_url}/amplitude/{self.project_id}/config/{self.id}" if self.project_id else ""
 
 
 def flag_url(client: ManagementClient, config: FlagConfig) -> str:
-    """The page of a flag or experiment in Amplitude."""
+    """Return the address of a flag's or experiment's page in Amplitude."""
     return ResolvedFlag.of(config).url(client)

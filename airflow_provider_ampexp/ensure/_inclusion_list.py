@@ -1,13 +1,13 @@
-"""Change the inclusions of one variant until they are as wanted.
+"""Change the inclusions of one variant to the wanted list.
 
-The API removes a user by place, so that a removal sent twice, or after another change of the list, hits the next user.
-The live service also removes by value, which the contract does not know. That is tried first. Where the service lacks
-it, one user is removed at a time, and the list is read after each removal:
+The API removes a user by place. So a removal that is sent twice, or after another change of the list, removes another
+user. The live service also removes by value, which the contract does not have. The code tries this first. If the
+service does not support it, the code removes one user at a time, and reads the list after each removal:
 
-* a user whom our own removal hit by mistake is put back,
-* a user who may have been hit by ours or removed by another is not put back, since a removal by another stands; the
-  outcome names that user,
-* tasks on one machine take turns.
+* A user whom our own removal hit by mistake is put back.
+* A user whom either our removal or another actor removed is not put back, because a removal by others stays. The
+  result names that user.
+* Tasks on one machine take turns.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 _CONFLICTS = 10
 _BY_VALUE_AT_ONCE = 100
 _OTHERS_REACT_WITHIN = 0.5
-# Clients whose service answered that it does not remove by value: each is asked once.
+# Clients whose service does not remove by value. Each client tries it once.
 _BY_PLACE_ONLY: WeakSet[ManagementClient] = WeakSet()
 
 
 class InclusionList:
-    """The inclusions of one variant, on their way to who is ``wanted`` without those who are to go."""
+    """Change the inclusions of one variant: add the wanted users and remove others."""
 
     def __init__(
         self,
@@ -80,15 +80,15 @@ class InclusionList:
         self._sent = False
 
     def reconcile(self) -> ChangeResult:
-        """Change what is not so, read, and again where responses were lost or the list was changed meanwhile."""
+        """Change what differs and read. Repeat after lost responses or concurrent changes."""
         with self._in_turn():
             self._before = self._read()
             self._refuse_too_many(self._before)
-            with told_as_sent(f"{self._what()}: some were changed, or may have been", when=lambda: self._sent):
+            with told_as_sent(f"{self._what()} were changed, or may have been", when=lambda: self._sent):
                 return self._reconcile(self._before)
 
     def clear(self) -> ChangeResult:
-        """Remove everybody who is there. Those whom another adds meanwhile stay."""
+        """Remove all present inclusions. Inclusions that others add at the same time stay."""
         with self._in_turn():
             self._before = now = self._read()
 
@@ -100,7 +100,7 @@ class InclusionList:
             if self._before:
                 write_and_confirm(
                     self._client,
-                    f"{self._what()}: removing them all",
+                    f"Removing all {self._inclusions()}",
                     lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
                     cleared,
                 )
@@ -122,11 +122,11 @@ class InclusionList:
             else:
                 now = self._add(now)
         raise UnconfirmedWriteError(
-            f"{self._what()} could not be brought to the wanted list: responses are lost, or another changes the list. "
+            f"Updating {self._inclusions()} failed: responses are lost, or another actor changes the list. "
             f"{self._state(now)} Retry later.{self._warning()}"
         )
 
-    # what stands there, and what is wrong with it
+    # read the list, and compare it
 
     def _read(self) -> list[str]:
         try:
@@ -136,14 +136,14 @@ class InclusionList:
         try:
             variants = [variant["key"] for variant in self._endpoints.variants(self._identity.id)]
         except NotFoundError:
-            raise WrongStateError(f"There is no {self._target}. Nothing was changed.") from None
+            raise WrongStateError(f"The {self._target} does not exist. Nothing was changed.") from None
         raise no_such_variant(self._target, self._variant, variants)
 
     def _is_so(self, now: list[str]) -> bool:
         return not self._places_to_clear(now) and not self._missing(now)
 
     def _places_to_clear(self, now: list[str]) -> list[int]:
-        """The places of users who are to go, highest first, and of those whom a repeated addition added twice."""
+        """Return the places to remove, highest first: unwanted users, and duplicates of a repeated addition."""
         allowed: dict[str, int] = {}
         if self._may_have_doubled:
             allowed = {user: max(1, self._before.count(user)) for user in (*self._wanted, *self._put_back)}
@@ -160,7 +160,7 @@ class InclusionList:
         due = [user for user, count in self._due.items() for _ in range(count - present[user])]
         return [user for user in self._wanted if user not in present and user not in self._due] + due
 
-    # the changes: each sends one request, and returns the list after it
+    # change the list: each method sends one request, and returns the list after it
 
     def _remove(self, now: list[str], place: int) -> list[str]:
         going = [user for user in dict.fromkeys(now) if self._goes(user)]
@@ -176,7 +176,7 @@ class InclusionList:
             except (NotFoundError, UnsupportedError, InvalidRequestError):
                 _BY_PLACE_ONLY.add(self._client)
                 return self._read() if first else now
-            except UnexpectedResponseError:  # it may have been carried out; only the list can tell
+            except UnexpectedResponseError:  # it may have been carried out: read the list
                 self._sent = True
                 then = self._read_until(lambda then, some=some: not set(some) & set(then))  # type: ignore[misc]
                 if then == now:
@@ -193,7 +193,7 @@ class InclusionList:
         try:
             self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
         except NotFoundError:
-            self._contended = True  # the list became shorter: others removed users
+            self._contended = True  # the list is shorter: others removed users
             return self._read()
         except UncertainWriteError as error:
             self._sent = True
@@ -227,9 +227,9 @@ class InclusionList:
         return then
 
     def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
-        """Tell who was hit by our removals, and who has to be put back.
+        """Find the users whom our removals hit, and the users to put back.
 
-        :param place: where our last removal was, if it was answered
+        :param place: the place of our last removal, if it got a response
         """
         places = [*self._unanswered_places, *([place] if place is not None else [])]
         ours = removed_by_us_alone(now, then, places)
@@ -262,7 +262,7 @@ class InclusionList:
         self._doubtful += [user for user in users if not self._goes(user) and user not in self._due]
 
     def _read_back(self, before: list[str]) -> list[str]:
-        """Read back after a change that was answered: if nothing at all changed, it is being held back."""
+        """Read back after a successful change. If nothing changed, the change waits for approval."""
         now = self._read_until(lambda now: now != before)
         if now == before:
             raise self._not_applied(now)
@@ -280,9 +280,9 @@ class InclusionList:
         return now
 
     def _settled(self, now: list[str]) -> list[str]:
-        """The list some moments later, if others removed users by place as well: they put back whom they hit.
+        """Return the list some moments later, if others also removed users by place: they put users back.
 
-        A user whom we removed and who is back was hit by another, so that ours hit somebody else.
+        If a user whom we removed is back, another task removed that user, and our removal hit a different user.
         """
         if not self._contended:
             return now
@@ -296,7 +296,7 @@ class InclusionList:
         return then
 
     def _after_late_work(self, now: list[str]) -> list[str]:
-        """The list once a change without a response had its time to arrive late."""
+        """Return the list after the time in which a change without a response may be applied."""
         if not self._unanswered_places and not self._unanswered_addition:
             return now
         then = self._read_until(lambda then: then != now)
@@ -309,14 +309,13 @@ class InclusionList:
         then = len(now) - len(self._places_to_clear(now)) + len(self._missing(now))
         if then > validate.MAX_INCLUSIONS and self._missing(now):
             raise WrongStateError(
-                f"{self._what()}: there would be {then} inclusions; a variant has {validate.MAX_INCLUSIONS} at most. "
-                "Nothing was changed."
+                f"{self._what()} would be {then}; a variant has at most {validate.MAX_INCLUSIONS}. Nothing was changed."
             )
 
     def _in_turn(self) -> AbstractContextManager[None]:
         return in_turn(self._client.base_url, self._target.kind, self._identity.id, self._variant)
 
-    # what is said of it
+    # report the result
 
     def _outcome(self, now: list[str]) -> ChangeResult:
         changed = Counter(now) != Counter(self._before) or bool(self._put_back)
@@ -325,11 +324,11 @@ class InclusionList:
         return ChangeResult(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
 
     def _notes(self, now: list[str]) -> tuple[str, ...]:
-        put_back = f"Our removal hit others by mistake; they were put back: {', '.join(self._put_back)}."
+        put_back = f"This task removed other users by mistake, and added them again: {', '.join(self._put_back)}."
         doubtful = [user for user in dict.fromkeys(self._doubtful) if user not in now]
         gone = (
-            f"These users vanished while this task removed others: {', '.join(doubtful)}. Another removed them, or our "
-            "removal hit them, so they were not put back. Check in Amplitude whether they should be included."
+            f"These users disappeared while this task removed others: {', '.join(doubtful)}. Another actor or this "
+            "task removed them, so they were not added again. Check in Amplitude if they must be included."
         )
         return (*([put_back] if self._put_back else []), *([gone] if doubtful else []))
 
@@ -341,14 +340,17 @@ class InclusionList:
         return {"count": len(now), "added": (is_now - was).total(), "removed": (was - is_now).total()}
 
     def _what(self) -> str:
-        return f"The inclusions of variant {self._variant!r} of {self._target}"
+        return f"The {self._inclusions()}"
+
+    def _inclusions(self) -> str:
+        return f"inclusions of variant {self._variant!r} of {self._target}"
 
     def _state(self, now: list[str]) -> str:
         counts = self._counts(now)
-        return f"It has {counts['count']} inclusions now ({counts['added']} added, {counts['removed']} removed)."
+        return f"It now has {counts['count']} inclusions ({counts['added']} added, {counts['removed']} removed)."
 
     def _not_applied(self, now: list[str]) -> ChangeNotVisibleError:
         return ChangeNotVisibleError(
-            f"{self._what()} were to change. Amplitude accepted that and does not show it. {self._state(now)} "
-            "Most likely it waits for an approval: approve it in Amplitude, then run this again."
+            f"Updating {self._inclusions()} failed: Amplitude accepted the change, but does not show it. "
+            f"{self._state(now)} The change probably waits for approval. Approve it in Amplitude, then run this again."
         )

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def ensure_included(client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]) -> ChangeResult:
-    """Make sure that these users or devices get the variant; others stay as they are.
+    """Make sure that these users or devices get the variant, and leave others.
 
-    2 requests when it is already so, 4 when not; by id one fewer.
+    2 requests without a change, 4 with a change; one fewer by id.
     """
     return InclusionList(client, target, variant, wanted=validate.names("users", users)).reconcile()
 
 
 def ensure_not_included(client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]) -> ChangeResult:
-    """Make sure that none of these users or devices is included; nobody else is touched.
+    """Make sure that none of these users or devices is included, and leave others.
 
-    By id, 2 requests and one for each 100 who are removed. Where the service does not remove by value: 2 requests, and
-    2 for each who is removed.
+    By id, 2 requests and one for each 100 removed users. If the service does not remove by value: 2 requests, and 2 for
+    each removed user.
     """
     unwanted = set(validate.names("users", users))
     return InclusionList(client, target, variant, goes=unwanted.__contains__).reconcile()
@@ -36,16 +36,16 @@ def ensure_not_included(client: ManagementClient, target: FlagRef, variant: str,
 def ensure_exactly_included(
     client: ManagementClient, target: FlagRef, variant: str, users: Iterable[str]
 ) -> ChangeResult:
-    """Make sure that these users or devices are included and nobody else is."""
+    """Make sure that exactly these users or devices are included."""
     wanted = validate.names("users", users)
     if not wanted:
         return ensure_no_inclusions(client, target, variant)
     if len(wanted) > validate.MAX_INCLUSIONS:
-        raise InvalidInputError("users", f"{len(wanted)} are named; a variant has {validate.MAX_INCLUSIONS} at most")
+        raise InvalidInputError("users", f"expected at most {validate.MAX_INCLUSIONS}, got {len(wanted)}")
     stays = set(wanted)
     return InclusionList(client, target, variant, wanted=wanted, goes=lambda user: user not in stays).reconcile()
 
 
 def ensure_no_inclusions(client: ManagementClient, target: FlagRef, variant: str) -> ChangeResult:
-    """Make sure that nobody is included (contract: *Remove all users from variant*)."""
+    """Remove all inclusions (contract: *Remove all users from variant*)."""
     return InclusionList(client, target, variant).clear()

@@ -1,7 +1,7 @@
-"""Find and restore a change of another person that our write of a whole list came over.
+"""Find and restore a change by another actor that our write of a whole list overwrote.
 
-There is no way to write only if nobody else has. Versions hold the whole configuration: the one before ours shows the
-list as we read it, unless somebody changed it in between.
+The API has no conditional write. A version contains the whole configuration. So the version before ours shows the list
+as we read it, unless another actor changed it in between.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def overwritten(
     sent: Any,
     same: Callable[[Any, Any], bool] = same_json,
 ) -> Version | None:
-    """The version in which another changed a value between our read and our write, the last one if there are several.
+    """Return the last version in which another actor changed a value between our read and our write.
 
-    :param value: the value that a configuration shows; ``None`` when it shows none
-    :param read: the value as we read it
-    :param sent: the value as we wrote it, once or, after a lost response, several times
-    :returns: ``None`` also when the history does not show what we read
+    :param value: returns the value of a configuration; ``None`` if it has none
+    :param read: the value that we read
+    :param sent: the value that we wrote, several times after a lost response
+    :returns: ``None`` also if the history does not show the value that we read
     """
     theirs = None
     their_value: Any = None
@@ -58,19 +58,19 @@ def overwritten(
         elif shown is not None and ours_came_after and theirs is None:
             theirs, their_value = version, shown
         elif theirs is not None and shown is not None and same(shown, their_value):
-            theirs = version  # who set it; the versions after it changed other things
+            theirs = version  # this version set the value; later versions changed other fields
     return None
 
 
 def bring_keeping_others(
     client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields
 ) -> ChangeResult:
-    """Bring fields to the wanted values; a change of the same list that ours came over is restored.
+    """Set fields, and restore a concurrent change of the same list that our write overwrote.
 
-    Their change and ours are merged where they touch different tags or segments, or different fields of a segment.
-    It costs 1 request more when such a list was written.
+    Both changes are merged if they are about different tags or segments, or different fields of a segment. A write of
+    such a list takes 1 more request.
 
-    :raises ConflictError: when both changed the same; theirs was restored
+    :raises ConflictError: when both changed the same value; the other change was restored
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
     outcome = apply_fields(client, target, config, wanted)
@@ -92,7 +92,7 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         try:
             theirs = overwritten(endpoints.versions(config["id"]), value, read, sent, partial(same_field, name))
         except ManagementApiError as error:
-            return [*notes, f"{name} was written, but the history could not be read to see over whose change: {error}"]
+            return [*notes, f"{name} was written, but a check for overwritten changes failed: {error}"]
         if theirs is None:
             return notes
         had = cast("dict[str, Any]", config_of(theirs))[name]
@@ -102,18 +102,18 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         _write(client, target, config, name, had if merged is None else merged, who)
         if merged is None:
             raise ConflictError(
-                f"{who} changed {name} of {target} while this task was changing it. Their change was restored; that of "
-                "this task was not kept. Check both, then run the task again."
+                f"Conflict on {name} of {target}: {who} changed it while this task was writing. That change was "
+                "restored, and the change of this task was dropped. Check both, then run the task again."
             )
-        notes.append(f"{who} changed {name} at the same moment. Both changes were kept.")
+        notes.append(f"{who} changed {name} at the same time. Both changes were kept.")
         read, sent = sent, merged
-    return [*notes, f"Others kept changing {name}; check it in Amplitude."]
+    return [*notes, f"Others keep changing {name}. Check it in Amplitude."]
 
 
 def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any, who: str) -> None:
-    """Restore no segment of theirs that may be for a cohort: without its conditions it would capture every user.
+    """Refuse to restore a segment that may be for a cohort: without its conditions it would capture all users.
 
-    A segment that this task itself sent without conditions is meant for everybody.
+    A segment that this task itself sent without conditions is for all users on purpose.
     """
     if name != "targetSegments":
         return
@@ -123,8 +123,8 @@ def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any
         refuse_cohorts(target.key or target.id, kept)
     except WrongStateError as error:
         raise ConflictError(
-            f"{who} changed {name} of {target} while this task was changing it. Their change was overwritten and could "
-            f"NOT be restored: {error} Check {name} in Amplitude now."
+            f"Conflict on {name} of {target}: {who} changed it while this task was writing. That change was "
+            f"overwritten and NOT restored: {error} Check {name} in Amplitude now."
         ) from None
 
 
@@ -134,6 +134,6 @@ def _write(client: ManagementClient, target: FlagRef, config: FlagConfig, name: 
         apply_fields(client, target, now, cast("EditFields", {name: value}))
     except (ManagementApiError, EnsureError) as error:
         raise ConflictError(
-            f"{who} changed {name} of {target} while this task was changing it. Their change was overwritten and could "
-            f"NOT be restored: {error} Check {name} in Amplitude now."
+            f"Conflict on {name} of {target}: {who} changed it while this task was writing. That change was "
+            f"overwritten and NOT restored: {error} Check {name} in Amplitude now."
         ) from None

@@ -1,4 +1,4 @@
-"""Merge two changes of one list that were made at the same moment. Pure."""
+"""Merge two concurrent changes of one list. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Segment = Mapping[str, Any]
 
 
 def merged_tags(read: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Their tags, with those that we added and without those that we removed."""
+    """Return their tags, with the tags that we added and without the tags that we removed."""
     kept = [tag for tag in theirs if tag in ours or tag not in read]
     return [*kept, *(tag for tag in ours if tag not in read and tag not in theirs)]
 
@@ -17,9 +17,10 @@ def merged_tags(read: Sequence[str], ours: Sequence[str], theirs: Sequence[str])
 def merged_segments(
     read: Sequence[Segment], ours: Sequence[Segment], theirs: Sequence[Segment]
 ) -> list[dict[str, Any]] | None:
-    """Both changes, segment by segment and field by field; ``None`` when both changed the same.
+    """Merge both changes by segment and by field; ``None`` if both changed the same field.
 
-    Segments are told apart by their names. Their order is what captures users, so that only one of both may change it.
+    A segment is identified by its name. The order of segments decides who is captured, so only one change may change
+    it.
     """
     before, mine, other = ({str(one.get("name")): one for one in each} for each in (read, ours, theirs))
     if [len(before), len(mine), len(other)] != [len(read), len(ours), len(theirs)]:
@@ -41,7 +42,7 @@ def merged_segments(
 
 
 def _is_removed(before: Segment | None, mine: Segment | None, other: Segment | None) -> bool:
-    """Whether one of both removed the segment and the other left it as it was."""
+    """Return true if one change removed the segment and the other left it."""
     return before is not None and all(one is None or one == before for one in (mine, other))
 
 
@@ -61,7 +62,7 @@ def _merged_fields(before: Segment | None, mine: Segment | None, other: Segment 
 
 
 def _one_of(before: Any, mine: Any, other: Any) -> Any:
-    """The value of whichever changed it; ``None`` when both did, differently."""
+    """Return the changed value; ``None`` if both changed it differently."""
     if mine == before:
         return other
     return mine if other in (before, mine) else None

@@ -1,7 +1,7 @@
-"""Tell whom a removal by place hit, from the lists before and after it. Pure.
+"""Find the users whom a removal by place hit, from the lists before and after it. Pure.
 
-The API removes an inclusion by its place. Another removal between our read and our removal shifts the places, so that
-ours hits another person. The lists tell who that can have been.
+The API removes an inclusion by its place. Another removal between our read and our removal shifts the places, so our
+removal hits another user.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import permutations
 
 
 def vanished_places(before: Sequence[str], after: Sequence[str]) -> list[int]:
-    """The places of ``before`` whose users are gone. New users stand at the end of ``after``."""
+    """Return the places of ``before`` whose users are gone. New users are at the end of ``after``."""
     gone = []
     matched = 0
     for place, user in enumerate(before):
@@ -23,9 +23,9 @@ def vanished_places(before: Sequence[str], after: Sequence[str]) -> list[int]:
 
 
 def possibly_removed(before: Sequence[str], after: Sequence[str], place: int) -> list[str]:
-    """The users whom one removal at ``place`` can have hit, while others removed the rest of those who are gone.
+    """Return the users whom one removal at ``place`` can have hit, while others removed the rest.
 
-    A removal at 3 hits the user who stood at 5 when two users before that one were gone already.
+    Example: a removal at 3 hits the user at 5 if two users before it were already gone.
     """
     gone = vanished_places(before, after)
     found = [
@@ -35,10 +35,10 @@ def possibly_removed(before: Sequence[str], after: Sequence[str], place: int) ->
 
 
 def removed_by_us_alone(before: Sequence[str], after: Sequence[str], places: Sequence[int]) -> dict[int, str] | None:
-    """Whom our removals at these places hit, if they explain alone who is gone; some may not have been applied.
+    """Return the users whom our removals at these places hit, if no other removals are needed to explain the lists.
 
-    :param places: at most a few; removals whose response was lost among them
-    :returns: the user for each index in ``places`` that was applied; ``None`` when others removed users, too
+    :param places: a few places, also of removals whose response was lost and which may not have been applied
+    :returns: the user for each applied index in ``places``; ``None`` if others also removed users
     """
     gone = vanished_places(before, after)
     if len(gone) > len(places):

@@ -1,4 +1,4 @@
-"""What became of bringing a flag to a state."""
+"""The result of a change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_ampexp.client.types import Json
 
 
 class ChangeResultXCom(TypedDict):
-    """An outcome as the operators return it."""
+    """A result as the operators return it."""
 
     id: str
     key: str | None
@@ -21,10 +21,10 @@ class ChangeResultXCom(TypedDict):
 
 @dataclass(frozen=True)
 class ChangeResult:
-    """What it was before, what it is now, and whether anything had to be changed.
+    """The state before and after, and if a change was necessary.
 
-    ``key`` is ``None`` where only the id was given and nothing but the id was needed. ``notes`` are remarks that a
-    person should read, such as a field that the service does not show and that therefore could not be confirmed.
+    ``key`` is ``None`` if only the id was given and no read was necessary. ``notes`` are remarks for a person, such as
+    a change that is not confirmed because the service does not show the field.
     """
 
     id: str
@@ -36,7 +36,7 @@ class ChangeResult:
     notes: tuple[str, ...] = ()
 
     def as_xcom(self) -> ChangeResultXCom:
-        """The small dictionary that tasks exchange."""
+        """Return the result as a dictionary for XCom."""
         return {
             "id": self.id,
             "key": self.key,

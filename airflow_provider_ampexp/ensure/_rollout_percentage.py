@@ -1,4 +1,4 @@
-"""Bring the rollout percentage of a flag, or of one target segment, to a value."""
+"""Set the rollout percentage of a flag or of one target segment."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ def ensure_percentage(
     segment: str | None = None,
     catch_all: str | None = None,
 ) -> ChangeResult:
-    """Bring the percentage to a value; 1 request when it is already so, 3 when not.
+    """Set the percentage; 1 request without a change, 3 with a change.
 
-    :param percentage: 0 to 100, whole
-    :param segment: the name of a target segment whose own percentage is meant. All other segments are sent back as
-        they were read, since the service replaces the whole list.
-    :param catch_all: the name of a segment that has no conditions on purpose; it may be ``segment`` itself. Any other
-        that shows none is taken for one whose cohort condition the API does not show, and is not sent back.
-
-    Without ``segment`` it governs the users whom no target segment captured.
+    :param percentage: a whole number, 0 to 100
+    :param segment: the name of a target segment, to set its percentage. All other segments are sent back unchanged,
+        because the service replaces the whole list. Without it, the percentage is that of the users in no segment.
+    :param catch_all: the name of a segment without conditions on purpose; it may be ``segment`` itself. Any other
+        segment without visible conditions may be for a cohort, and is not sent back.
     """
     validate.percentage("percentage", percentage)
     config = target.read(client)
@@ -51,11 +49,11 @@ def ensure_percentage(
 def percentage_fields(
     config: FlagConfig, percentage: float, segment: str | None, catch_all: str | None = None
 ) -> EditFields:
-    """The fields to edit so that the flag, or the segment, has this percentage.
+    """Return the fields to edit so that the flag or the segment has this percentage.
 
-    A fraction, here or in another segment, is a value that a person set in Amplitude. It is sent as it was read.
+    A fraction, here or in another segment, is a value that a person set in Amplitude. It is sent unchanged.
 
-    :raises MissingFieldError: when another segment shows no percentage
+    :raises MissingFieldError: when another segment has no visible percentage
     :raises WrongStateError: when a segment may have a cohort condition, which cannot be sent back
     """
     if segment is None:
@@ -68,17 +66,17 @@ def percentage_fields(
         share = percentage if one is wanted else one.get("percentage")
         if share is None:
             raise MissingFieldError(
-                f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}, "
-                f"which has to be sent back together with {segment!r}. Nothing was changed."
+                f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}. A "
+                f"change of {segment!r} must send that segment back. Nothing was changed."
             )
         segments.append({**one, "percentage": share})
     return {"targetSegments": segments}
 
 
 def find_segment(config: FlagConfig, name: str) -> TargetSegment:
-    """The one target segment of that name.
+    """Return the target segment of that name.
 
-    :raises WrongStateError: when there is none, or more than one
+    :raises WrongStateError: when no segment or several segments have the name
     """
     segments = config.get("targetSegments") or []
     found = [one for one in segments if one.get("name") == name]

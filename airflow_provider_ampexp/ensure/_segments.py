@@ -1,7 +1,7 @@
-"""Target segments that can be sent back safely. The service replaces the whole list at each edit.
+"""Check that target segments can be sent back. The service replaces the whole list at each edit.
 
-The API does not take cohort conditions and may not show them: the segment of a cohort then reads like one without
-conditions. Sent back as read, it would capture every user.
+The API does not accept cohort conditions and may hide them. A cohort segment then looks like a segment without
+conditions. If it is sent back as read, it captures all users.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort
 from airflow_provider_ampexp.client.types import TargetSegment
 from airflow_provider_ampexp.ensure._errors import WrongStateError
 
-_WHY = (
-    "the Management API neither takes nor shows conditions on a cohort, and without them a segment captures every user"
-)
+_WHY = "the API neither accepts nor shows cohort conditions, and a segment without conditions captures all users"
 
 
 def refuse_cohorts(flag: str | None, segments: Sequence[TargetSegment], *, catch_all: str | None = None) -> None:
-    """Refuse to send back segments of which one may be for a cohort, also if it is the only one.
+    """Raise if one of these segments may be for a cohort, also if it is the only segment.
 
     :param flag: the key of the flag, for the error
-    :param segments: as they were read
+    :param segments: the segments as read
     :param catch_all: the name of a segment that has no conditions on purpose
     :raises WrongStateError: when a segment shows no conditions, or one that is not on a property
     """
@@ -29,19 +27,19 @@ def refuse_cohorts(flag: str | None, segments: Sequence[TargetSegment], *, catch
     if found:
         raise WrongStateError(
             f"The target segments of {flag!r} cannot be sent back: {_listed(found)} may be for a cohort; {_WHY}. "
-            "Nothing was changed. Change the segment in Amplitude. If it has no conditions on purpose, name it as "
-            "`catch_all`."
+            "Nothing was changed. Change the segment in Amplitude. If it has no conditions on purpose, set `catch_all` "
+            "to its name."
         )
 
 
 def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted: Sequence[TargetSegment]) -> None:
-    """Refuse a list of segments in which one that may be for a cohort comes back without conditions.
+    """Raise if a segment that may be for a cohort is in the new list without conditions.
 
-    The last wanted segment may have none: it is then the catch-all. So may all, where none shows conditions.
+    The last new segment may have no conditions: it is then the catch-all. All may have none if none shows conditions.
 
-    :param segments: as they were read
-    :param wanted: what is to take their place
-    :raises WrongStateError: when there is one
+    :param segments: the segments as read
+    :param wanted: the new list
+    :raises WrongStateError: when there is such a segment
     """
     emptied = {one.get("name") for one in wanted[:-1] if not one.get("conditions")}
     others_show = any(one.get("conditions") for one in segments)
@@ -50,21 +48,21 @@ def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted:
     if found:
         raise WrongStateError(
             f"The target segments of {flag!r} cannot be replaced: {_listed(found)} may be for a cohort; {_WHY}. "
-            "Nothing was changed. Give the segment its conditions, or put it last if it is for every user."
+            "Nothing was changed. Give the segment its conditions, or put it last if it is for all users."
         )
 
 
 def emptied_notes(segments: Sequence[TargetSegment], written: Sequence[TargetSegment]) -> tuple[str, ...]:
-    """Warn of written segments without conditions that may have been for a cohort before.
+    """Return a warning for each written segment without conditions that may have been for a cohort.
 
-    :param segments: as they were read
-    :param written: what took their place
+    :param segments: the segments as read
+    :param written: the new list
     """
     hidden = [one.get("name") for one in segments if may_be_for_a_cohort(one)]
     found = [one.get("name") for one in written if not one.get("conditions") and one.get("name") in hidden]
     return tuple(
-        f"Segment {name!r} was written without conditions and captures every user. Amplitude had shown none of its "
-        "conditions: if it was for a cohort, set the cohort again in Amplitude."
+        f"Segment {name!r} was written without conditions and captures all users. Amplitude showed no conditions "
+        "before. If the segment was for a cohort, set the cohort again in Amplitude."
         for name in found
     )
 

@@ -1,4 +1,4 @@
-"""What sticky bucketing makes of a change: users keep the variant that they got once."""
+"""Notes about sticky bucketing: users keep their variant."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from airflow_provider_ampexp.client.types import FlagConfig
 
-_ON = "Sticky bucketing is on: users keep the variant that they got once"
-_LOWERED = f"{_ON}, so that a lower percentage takes it from nobody. Disable the object, or switch stickyBucketing off."
-_WEIGHED = f"{_ON}, so that other weights count for new users only. Switch stickyBucketing off to move the others."
-_DISABLED = f"{_ON}. Disabling takes it from them; once enabled again, they have it back at any percentage."
+_ON = "Sticky bucketing is on: users keep their variant"
+_LOWERED = f"{_ON}, so a lower percentage takes it from nobody. Disable the object, or set stickyBucketing to false."
+_WEIGHED = f"{_ON}, so new weights apply to new users only. To move the others, set stickyBucketing to false."
+_DISABLED = f"{_ON}. Disabling takes it from them. If you enable the object again, they get it back at any percentage."
 
 
 def sticky_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what a change does not do, or undoes, where sticky bucketing is on.
+    """Return notes about the effect of a change, if sticky bucketing is on.
 
-    :param config: before the change
+    :param config: the configuration before the change
     :param changed: the fields that change, with their new values
     """
     if config.get("stickyBucketing") is not True or changed.get("stickyBucketing") is False:
@@ -27,7 +27,7 @@ def sticky_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, .
 
 
 def weighed_notes(config: FlagConfig) -> tuple[str, ...]:
-    """Say whom other weights do not move, where sticky bucketing is on."""
+    """Return a note about new weights, if sticky bucketing is on."""
     return (_WEIGHED,) if config.get("stickyBucketing") is True else ()
 
 

@@ -1,7 +1,7 @@
-"""Tasks on one machine take turns at a list that the API changes by place.
+"""Let tasks on one machine take turns at a list that the API changes by place.
 
-A lock file orders them. Tasks on other machines and people do not see it, so it only avoids conflicts: a task that
-holds no lock must still check what a change did. Without a usable file system the task goes on without a turn.
+The tasks use a lock file. Other machines and people do not see the lock, so it only reduces conflicts. A task must
+still check the result of its change. Without a usable file system the task continues without a lock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BETWEEN_TRIES = 0.02
 
 @contextmanager
 def in_turn(*names: str) -> Iterator[None]:
-    """Hold the turn for what these names identify. After two minutes of waiting the task goes on without it."""
+    """Hold the lock of these names. After two minutes the task continues without the lock."""
     descriptor = _open(names)
     try:
         if descriptor is not None:
@@ -27,7 +27,7 @@ def in_turn(*names: str) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
-            os.close(descriptor)  # this releases the lock, as does the end of the process
+            os.close(descriptor)  # this releases the lock; the end of the process does too
 
 
 def _open(names: tuple[str, ...]) -> int | None:

@@ -28,9 +28,9 @@ IfExists = Literal["skip", "update", "fail"]
 def ensure_variant(
     client: ManagementClient, target: FlagRef, fields: VariantFields, *, if_exists: IfExists = "skip"
 ) -> ChangeResult:
-    """Make sure that there is a variant with this key.
+    """Make sure that a variant with this key exists.
 
-    :param if_exists: ``skip`` leaves one that exists as it is, ``update`` brings it to ``fields``, ``fail`` refuses
+    :param if_exists: for an existing variant: ``skip`` leaves it, ``update`` sets ``fields``, ``fail`` raises
     """
     validate.variant_fields(fields)
     key = validate.name("key", fields.get("key"))
@@ -38,7 +38,7 @@ def ensure_variant(
     existing = _read(client, target, identity, key)
     if existing is not None:
         if if_exists == "fail":
-            raise AlreadyExistsError(f"Variant {key!r} of {target} exists already. Nothing was changed.")
+            raise AlreadyExistsError(f"Variant {key!r} of {target} already exists. Nothing was changed.")
         if if_exists == "update":
             return _bring_to(client, target, identity, existing, fields)
         return _outcome(client, identity, existing, existing, fields)
@@ -56,7 +56,7 @@ def ensure_variant(
 def ensure_variant_fields(
     client: ManagementClient, target: FlagRef, variant: str, fields: VariantFields
 ) -> ChangeResult:
-    """Bring the named fields of a variant to the wanted values. Naming another ``key`` renames it."""
+    """Set the named fields of a variant. Another ``key`` renames the variant."""
     validate.variant_fields(fields)
     identity = target.identify(client)
     new_key = fields.get("key", variant)
@@ -64,7 +64,7 @@ def ensure_variant_fields(
     existing = variants.get(variant)
     if new_key != variant:
         if existing is not None and new_key in variants:
-            raise AlreadyExistsError(f"{target} has a variant {new_key!r} already. Nothing was changed.")
+            raise AlreadyExistsError(f"{target} already has a variant {new_key!r}. Nothing was changed.")
         existing = existing or variants.get(new_key)  # renamed by an earlier run
     if existing is None:
         raise no_such_variant(target, variant, variants)
@@ -72,7 +72,7 @@ def ensure_variant_fields(
 
 
 def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: str) -> ChangeResult:
-    """Make sure that there is no variant with this key. Its inclusions are removed with it.
+    """Make sure that no variant has this key. Its inclusions are removed with it.
 
     :raises WrongStateError: when the variant has all the weight, of all users or of a target segment
     """
@@ -91,21 +91,21 @@ def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: st
             lambda: _read(client, target, identity, variant) is None,
         )
         if not wait_until_visible(client, lambda: _read(client, target, identity, variant) is None):
-            raise _held(f"Variant {variant!r} of {target} was to be removed", "and still shows it")
+            raise _held(f"Removing variant {variant!r} of {target}", "still shows it")
     before = cast("Json", existing)
     return ChangeResult(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
 
 
 def _refuse_all_the_weight(target: FlagRef, config: FlagConfig, variant: str) -> None:
-    """Without it the other variants would share a weight of 0, and nobody would get any."""
+    """Raise if the other variants have a total weight of 0, because no user would get a variant."""
     places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
     places |= {f"segment {one.get('name')!r}": one.get("rolloutWeights") for one in config.get("targetSegments") or ()}
     for place, weights in places.items():
         others = {key: weight for key, weight in (weights or {}).items() if key != variant}
         if (weights or {}).get(variant) and not any(others.values()) and len(config.get("variants") or ()) > 1:
             raise WrongStateError(
-                f"Variant {variant!r} of {target} cannot be removed: it has all the weight of {place} ({weights}), so "
-                "that nobody there would get a variant. Nothing was changed. Give another variant a weight first."
+                f"Removing variant {variant!r} of {target} failed: it has all the weight of {place} ({weights}), so "
+                "these users would get no variant. Nothing was changed. Give another variant a weight first."
             )
 
 
@@ -141,7 +141,7 @@ def _read_back(
         return _shows(now, fields)
 
     if not wait_until_visible(client, applied):
-        raise _held(f"Variant {fields['key']!r} of {target} was to be {dict(fields)}", f"and shows {now}")
+        raise _held(f"Setting variant {fields['key']!r} of {target} to {dict(fields)}", f"shows {now}")
     return _outcome(client, identity, before, now, fields)
 
 
@@ -150,11 +150,11 @@ def _read(client: ManagementClient, target: FlagRef, identity: ResolvedFlag, key
 
 
 def _read_all(client: ManagementClient, target: FlagRef, identity: ResolvedFlag) -> dict[str, VariantFields]:
-    # The list: a 404 on one variant would not tell a missing variant from a missing flag.
+    # Read the list: a 404 on one variant can mean a missing variant or a missing flag.
     try:
         variants = target.endpoints(client).variants(identity.id)
     except NotFoundError:
-        raise WrongStateError(f"There is no {target}. Nothing was changed.") from None
+        raise WrongStateError(f"The {target} does not exist. Nothing was changed.") from None
     return {str(one.get("key")): one for one in variants}
 
 
@@ -187,6 +187,6 @@ def _only(existing: VariantFields | None, named: VariantFields) -> Json:
 
 def _held(wanted: str, instead: str) -> ChangeNotVisibleError:
     return ChangeNotVisibleError(
-        f"{wanted}. Amplitude accepted that, {instead}. Most likely the change waits for an approval: approve it in "
-        "Amplitude, then run this again."
+        f"{wanted} failed: Amplitude accepted the change, but {instead}. The change probably waits for approval. "
+        "Approve it in Amplitude, then run this again."
     )

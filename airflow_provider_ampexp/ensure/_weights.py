@@ -1,4 +1,4 @@
-"""Bring the weights of variants to a state: how those who get a variant are shared out among the variants."""
+"""Set the weights of variants, which share the users out among the variants."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ def ensure_weights(
     all_segments: bool = False,
     catch_all: str | None = None,
 ) -> ChangeResult:
-    """Bring the weights of variants to the wanted values: of all other users, or of target segments.
+    """Set the weights of variants, of all other users or of target segments.
 
-    Weights of all other users are set through the variants, as the contract has it, and raised before others are
-    lowered, so that the sum is never 0 on the way.
+    Weights of all other users are set through the variants, as in the contract. Higher weights are set first, so the
+    sum is never 0.
 
-    :param others: the weight of variants that are not named; ``"keep"`` leaves theirs. If not given, it is an error
-        when such a variant has a weight.
-    :param segment: the name of a target segment whose own weights are meant
-    :param all_segments: the weights of every target segment, and those of all other users
+    :param others: the weight of variants that are not named; ``"keep"`` leaves their weights. Without ``others``, such
+        a variant with a weight is an error.
+    :param segment: the name of a target segment, to set its weights
+    :param all_segments: set the weights of each target segment and of all other users
     :param catch_all: as for :func:`~airflow_provider_ampexp.ensure._rollout_percentage.ensure_percentage`
-    :raises WrongStateError: when a variant does not exist, when one that is not named has a weight, or when the sum
-        would be 0
-    :raises ConflictError: when another changed the same weights at the same moment; theirs were restored
+    :raises WrongStateError: when a variant does not exist, when a variant that is not named has a weight, or when the
+        sum would be 0
+    :raises ConflictError: when another actor changed the same weights at the same time; that change was restored
     """
     if not weights:
-        raise InvalidInputError("weights", "names no variant")
+        raise InvalidInputError("weights", "expected at least one variant, got none")
     for key, value in weights.items():
         validate.weight(f"weights.{key}", value)
     if others is not None and others != "keep":
         validate.weight("others", others)
     if segment is not None and all_segments:
-        raise InvalidInputError("segment/all_segments", "only one of them can be given")
+        raise InvalidInputError("segment/all_segments", "expected one of them, got both")
     if segment is None and not all_segments:
         return _of_all_other_users(client, target, target.identify(client), weights, others)
     config = target.read(client)
@@ -87,7 +87,7 @@ def ensure_weights(
 def _wanted(
     target: FlagRef, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
 ) -> Weights:
-    """All weights of one place."""
+    """Return all weights of one place."""
     unknown = sorted(set(weights) - set(now))
     if unknown:
         raise no_such_variant(target, unknown[0], now)
@@ -95,13 +95,13 @@ def _wanted(
     if left and others is None:
         raise WrongStateError(
             f"The weights of {place} of {target} name only {sorted(weights)}, and {left} would stay. Nothing was "
-            "changed. Name all variants, or say the rest: others=0, or others='keep'."
+            "changed. Name all variants, or set the rest with others=0 or others='keep'."
         )
     rest = {key: weight if others in (None, "keep") else cast("float", others) for key, weight in now.items()}
     wanted = {**rest, **weights}
     if not any(wanted.values()):
         raise WrongStateError(
-            f"The weights of {place} of {target} would all be 0: nobody would get a variant. Nothing was changed."
+            f"The weights of {place} of {target} would all be 0: no user would get a variant. Nothing was changed."
         )
     return wanted
 
@@ -159,7 +159,7 @@ def _of_all_other_users(
     if wrong:
         done: list[str] = []
         for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
-            with told_as_sent(f"The weights of {done} were changed, that of {key!r} was not", when=lambda: bool(done)):
+            with told_as_sent(f"The weights of {done} were changed, but not that of {key!r}", when=lambda: bool(done)):
                 write_and_confirm(
                     client,
                     f"Setting the weight of variant {key!r} of {target}",
@@ -175,8 +175,8 @@ def _of_all_other_users(
 
         if not wait_until_visible(client, applied):
             raise ChangeNotVisibleError(
-                f"The weights of {target} were to be {wrong}. Amplitude accepted that, and shows {after}. Most likely "
-                "the change waits for an approval: approve it in Amplitude, then run this again."
+                f"Setting the weights of {target} to {wrong} failed: Amplitude accepted the change, but shows {after}. "
+                "The change probably waits for approval. Approve it in Amplitude, then run this again."
             )
         notes = _restore(client, target, identity, before, wrong)
     return ChangeResult(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
@@ -185,13 +185,13 @@ def _of_all_other_users(
 def _restore(
     client: ManagementClient, target: FlagRef, identity: ResolvedFlag, read: Weights, sent: Weights
 ) -> tuple[str, ...]:
-    """Restore weights that another set between our read and our write."""
+    """Restore weights that another actor set between our read and our write."""
     endpoints = target.endpoints(client)
     try:
         versions = endpoints.versions(identity.id)
     except ManagementApiError as error:
-        return (f"The weights were written, but the history could not be read to see over whose change: {error}",)
-    told = []
+        return (f"The weights were written, but a check for overwritten changes failed: {error}",)
+    restored = []
     for key, value in sent.items():
 
         def shown(config: FlagConfig, key: str = key) -> float | None:
@@ -203,10 +203,10 @@ def _restore(
             had = config_of(theirs)["rolloutWeights"].get(key, 0)
             endpoints.edit_variant(identity.id, key, {"rolloutWeight": had})
             who = author_of(theirs)
-            told.append(f"{who} set the weight of {key!r} to {had}")
-    if told:
+            restored.append(f"{who} set the weight of {key!r} to {had}")
+    if restored:
         raise ConflictError(
-            f"While this task was changing the weights of {target}, {'; '.join(told)}. That was restored; the other "
-            "weights are those of this task. Check both, then run the task again."
+            f"Conflict on the weights of {target}: while this task was writing, {'; '.join(restored)}. That was "
+            "restored. The other weights are those of this task. Check both, then run the task again."
         )
     return ()

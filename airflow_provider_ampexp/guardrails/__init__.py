@@ -1,4 +1,4 @@
-"""Checks that decide whether a rollout goes on: pass, fail, inconclusive or error."""
+"""Checks that decide whether a rollout continues: pass, fail, inconclusive or error."""
 
 from __future__ import annotations
 

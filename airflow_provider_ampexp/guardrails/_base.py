@@ -1,4 +1,4 @@
-"""What a guardrail is, and how it is asked."""
+"""The interface of a guardrail: its context, its result and its options."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DEFAULT_TIMEOUT = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class CheckContext:
-    """When and of what a guardrail is asked.
+    """The input of a check.
 
     :param flag_key: the key of the flag or experiment
-    :param percentage: what it stands at
-    :param stage_started_at: since when, on the service's clock
+    :param percentage: the present percentage
+    :param stage_started_at: the start of the stage, on the service's clock
     :param now: the service's clock
-    :param segment: the target segment that is ramped, if it is one
-    :param variant: the variant that is rolled out, where there is one
-    :param weights: the weights of the variants by their keys, of that segment if one is ramped
+    :param segment: the target segment that is ramped, if any
+    :param variant: the variant that is rolled out, if any
+    :param weights: the weights of the variants by their keys, of the ramped segment if any
     :param context: the Airflow context of the task
-    :param is_preflight: whether this is the question before the first raise: can it answer? Its verdict does not count.
+    :param is_preflight: true before the first raise, when only the ability to answer counts, not the verdict
     """
 
     flag_key: str
@@ -44,14 +44,14 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a guardrail says.
+    """The result of a check.
 
-    :param verdict: ``"pass"``, ``"fail"``, ``"inconclusive"`` (cannot tell yet) or ``"error"`` (could not look)
+    :param verdict: ``"pass"``, ``"fail"``, ``"inconclusive"`` (no result yet) or ``"error"`` (the check did not work)
     :param why: one sentence for the log
-    :param value: what it measured. What is not finite is left out, since JSON cannot say it.
-    :param effect: asks for another effect than the guardrail's own, for this answer: ``"rollback"``, ``"hold"``, or
-        ``"wait"``, which counts towards no limit
-    :raises InvalidInputError: names what is wrong
+    :param value: the measured value. A value that is not finite is dropped, because JSON does not have it.
+    :param effect: replaces the guardrail's effect for this result: ``"rollback"``, ``"hold"``, or ``"wait"``, which
+        does not count towards a limit
+    :raises InvalidInputError: when an argument is invalid; the error names the argument
     """
 
     verdict: CheckStatus
@@ -61,38 +61,42 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         if self.verdict not in get_args(CheckStatus):
-            raise InvalidInputError("verdict", f"{self.verdict!r} is none of {', '.join(get_args(CheckStatus))}")
+            raise InvalidInputError(
+                "verdict", f"expected one of {', '.join(get_args(CheckStatus))}, got {self.verdict!r}"
+            )
         if self.effect is not None and self.effect not in get_args(AnswerEffect):
-            raise InvalidInputError("effect", f"{self.effect!r} is none of {', '.join(get_args(AnswerEffect))}")
+            raise InvalidInputError(
+                "effect", f"expected one of {', '.join(get_args(AnswerEffect))}, got {self.effect!r}"
+            )
         if self.value is not None:
-            value = float(self.value)  # of a Decimal too, and of all kinds of numbers that a warehouse gives
+            value = float(self.value)  # also a Decimal, and other numbers of a warehouse
             object.__setattr__(self, "value", value if math.isfinite(value) else None)
 
 
 @runtime_checkable
 class Guardrail(Protocol):
-    """A check. It reads, and never changes anything.
+    """A check. It reads, and changes nothing.
 
-    Two more attributes are optional. ``timeout`` is how long ``check`` may take: a ``timedelta`` or a text such as
-    ``"5m"``; 10 minutes if not given. ``preflight(moment)`` is called in place of ``check`` before the first
-    raise, and raises where the guardrail cannot answer.
+    Two more attributes are optional. ``timeout`` is the time limit of ``check``: a ``timedelta`` or a text such as
+    ``"5m"``; default: 10 minutes. ``preflight(moment)`` runs before the first raise instead of ``check``, and raises if
+    the guardrail cannot answer.
     """
 
     @property
     def name(self) -> str:
-        """What logs call it; no two guardrails of a rollout share one."""
+        """The name in logs, unique within a rollout."""
 
     @property
     def consequence(self) -> GuardrailPolicy:
-        """What it does to the rollout, and after how many answers in a row."""
+        """The effect on the rollout, and the limits of consecutive results."""
 
     def check(self, moment: CheckContext) -> CheckResult:
-        """Look, and answer. Raising is the verdict ``error``: a check that broke says nothing about the feature."""
+        """Run the check and return its result. An exception counts as the verdict ``error``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuardrailOptions:
-    """What every guardrail of this package takes: its consequence and its time limit."""
+    """The options of all guardrails of this package: effect, limits and time limit."""
 
     effect: Effect = "rollback"
     dry_run: bool = False
@@ -102,19 +106,19 @@ class GuardrailOptions:
     timeout: DurationLike = DEFAULT_TIMEOUT
 
     def __post_init__(self) -> None:
-        _ = self.consequence  # refuses what is wrong while the DAG is parsed
+        _ = self.consequence  # raises for invalid options when Airflow parses the DAG
         object.__setattr__(self, "timeout", checked_timeout(self.timeout))
 
     @property
     def consequence(self) -> GuardrailPolicy:
-        """What it does to the rollout, and after how many answers in a row."""
+        """The effect on the rollout, and the limits of consecutive results."""
         return GuardrailPolicy(self.effect, self.dry_run, self.failure_limit, self.inconclusive_limit, self.error_limit)
 
 
 def timeout_of(guardrail: object) -> timedelta:
-    """How long a check of this guardrail may take.
+    """Return the time limit of a guardrail.
 
-    :raises InvalidInputError: when its ``timeout`` is no duration, or zero
+    :raises InvalidInputError: when its ``timeout`` is not a duration, or zero
     """
     given: DurationLike | None = getattr(guardrail, "timeout", None)
     return DEFAULT_TIMEOUT if given is None else checked_timeout(given)
@@ -123,7 +127,7 @@ def timeout_of(guardrail: object) -> timedelta:
 def checked_timeout(given: DurationLike) -> timedelta:
     """Return the time limit as a duration.
 
-    :raises InvalidInputError: when it is none, or zero
+    :raises InvalidInputError: when the value is not a duration, or zero
     """
     limit = parse_duration("timeout", given)
     if not limit:
@@ -132,5 +136,5 @@ def checked_timeout(given: DurationLike) -> timedelta:
 
 
 def number(value: float) -> str:
-    """A number as a person writes it: ``3``, ``0.034``, ``12500``."""
+    """Format a number for a person: ``3``, ``0.034``, ``12500``."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.12g}"

@@ -1,4 +1,4 @@
-"""A guardrail that is a function of your own."""
+"""A guardrail that calls your function."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
 
 
 class CallableGuardrail:
-    """Asks a function.
+    """Call a function.
 
     :param function: takes a :class:`~airflow_provider_ampexp.guardrails.CheckContext`. It returns ``True`` for pass,
         ``False`` for fail, ``None`` for inconclusive, or a
         :class:`~airflow_provider_ampexp.guardrails.CheckResult` with a reason. Any other
         value, and an exception, is an error.
-    :param name: what logs call it; the function's own name if not given
-    :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
-    :param dry_run: report and never act
-    :param failure_limit: this many fails in a row have the effect
-    :param inconclusive_limit: so do this many inconclusive answers in a row
-    :param error_limit: so does raising this many times in a row
-    :param timeout: how long the function may take: a ``timedelta`` or a text such as ``"5m"``. Past it the
-        answer is an error.
-    :raises InvalidInputError: names the argument that is wrong
+    :param name: the name in logs; default: the function's name
+    :param effect: ``"rollback"``, or ``"hold"`` to stop raising until the guardrail passes
+    :param dry_run: only report, without an effect
+    :param failure_limit: the number of consecutive fails before the effect
+    :param inconclusive_limit: the number of consecutive inconclusive results before the effect
+    :param error_limit: the number of consecutive errors before the effect
+    :param timeout: the time limit: a ``timedelta`` or a text such as ``"5m"``. After it the result is an error.
+    :raises InvalidInputError: when an argument is invalid; the error names the argument
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class CallableGuardrail:
         timeout: DurationLike = DEFAULT_TIMEOUT,
     ) -> None:
         if not callable(function):
-            raise InvalidInputError("function", f"{function!r} is not a function")
+            raise InvalidInputError("function", f"expected a function, got {function!r}")
         self._function = function
         self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.consequence = GuardrailPolicy(effect, dry_run, failure_limit, inconclusive_limit, error_limit)
@@ -63,39 +62,38 @@ class CallableGuardrail:
         if isinstance(said, CheckResult):
             return said
         if said is None:
-            return CheckResult("inconclusive", "it says that it cannot tell")
+            return CheckResult("inconclusive", "the function returned None")
         if hasattr(said, "item"):
-            said = said.item()  # comparing numpy's numbers gives numpy's own bool
+            said = said.item()  # a comparison of numpy's numbers returns numpy's bool
         if not isinstance(said, bool):
-            raise TypeError(f"it returned {said!r}, which is neither true, false, None nor an Answer")
-        return CheckResult("pass" if said else "fail", f"it returned {said}")
+            raise TypeError(f"expected True, False, None or a CheckResult, got {said!r}")
+        return CheckResult("pass" if said else "fail", f"the function returned {said}")
 
     def __repr__(self) -> str:
-        # Without the function's address, which would differ each time the DAG is parsed.
+        # Without the function's address, which differs at each parse of the DAG.
         return f"{type(self).__name__}({self.name!r})"
 
 
 def as_guardrail(given: object) -> Guardrail:
-    """Take a guardrail as it is, and wrap a function.
+    """Return a guardrail unchanged, and wrap a function.
 
-    :raises InvalidInputError: when it is neither
+    :raises InvalidInputError: when the value is neither
     """
     if not isinstance(given, type):
         if isinstance(given, Guardrail):
-            _ = timeout_of(given)  # refuses what is wrong while the DAG is parsed
+            _ = timeout_of(given)  # raises for an invalid timeout when Airflow parses the DAG
             return given
         if callable(given):
             return CallableGuardrail(given)
     raise InvalidInputError(
-        "guardrails", f"{given!r} is neither a function nor a guardrail, which has a name, a consequence and a check"
+        "guardrails", f"expected a function or a guardrail (with name, consequence and check), got {given!r}"
     )
 
 
 def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
-    """Take several.
+    """Return guardrails, and wrap functions.
 
-    :raises InvalidInputError: when one is neither a guardrail nor a function, or two have one name: they are
-        remembered by it
+    :raises InvalidInputError: when a value is neither, or two have the same name
     """
     if not isinstance(given, Iterable):
         raise InvalidInputError("guardrails", f"expected a list of guardrails, got {given!r}")
@@ -103,5 +101,5 @@ def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
     names = [one.name for one in guardrails]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidInputError("guardrails", f"{names.count(name)} of them are called {name!r}; name them apart")
+            raise InvalidInputError("guardrails", f"{names.count(name)} have the name {name!r}; give each its own name")
     return guardrails

@@ -1,4 +1,4 @@
-"""A test of counts against expected shares that stays right however often one looks.
+"""A sequential test of counts against expected shares, valid for any number of looks.
 
 M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022, arXiv 2011.03567.
 """
@@ -8,26 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, lgamma, log
 
-# How sure the prior is that the true shares are near the expected ones. Any value is valid; it only decides which
-# deviations are found soonest. For 50/50, at alpha 0.01, a 60/40 split is found after some 310 users, and 52/48 after
-# some 7,000. Ten times more finds 60/40 only after twice as many, and 52/48 no sooner.
+# The concentration of the prior around the expected shares. Any value is valid; it only changes which deviations are
+# found first. For 50/50, at alpha 0.01, a 60/40 split is found after some 310 users, and 52/48 after some 7,000. With
+# ten times this value, 60/40 takes twice as many users, and 52/48 takes no fewer.
 CONCENTRATION = 100.0
 
 
 def log_bayes_factor(counts: Sequence[int], shares: Sequence[float], concentration: float = CONCENTRATION) -> float:
-    """The logarithm of how much more likely the counts are under "some other shares" than under the expected ones.
+    """Return the logarithm of the Bayes factor of "other shares" against the expected shares.
 
     With counts ``x_i``, their sum ``n``, expected shares ``s_i`` and ``a_i = concentration * s_i``, the other shares
-    follow a Dirichlet distribution with the parameters ``a_i``, which is centred on the expected ones, and so::
+    follow a Dirichlet distribution with the parameters ``a_i``, which is centred on the expected shares::
 
         BF = gamma(sum a) / gamma(sum a + n)  *  product of gamma(a_i + x_i) / gamma(a_i)  /  product of s_i ** x_i
 
-    While the expected shares hold, BF is a martingale that begins at 1. So the chance that it *ever* reaches
-    ``1 / alpha`` is at most ``alpha`` (Ville's inequality), however often one looks.
+    If the expected shares are true, BF is a martingale that begins at 1. So the probability that it *ever* reaches
+    ``1 / alpha`` is at most ``alpha`` (Ville's inequality), for any number of looks.
 
-    :param counts: how many fell to each
-    :param shares: which share of them was expected, each more than 0; their sum is 1
-    :param concentration: how sure the prior is that the true shares are near the expected ones; see ``CONCENTRATION``
+    :param counts: the counts
+    :param shares: the expected shares, each greater than 0, with the sum 1
+    :param concentration: the concentration of the prior; see ``CONCENTRATION``
     """
     n = sum(counts)
     total = lgamma(concentration) - lgamma(concentration + n)
@@ -38,5 +38,5 @@ def log_bayes_factor(counts: Sequence[int], shares: Sequence[float], concentrati
 
 
 def p_value(counts: Sequence[int], shares: Sequence[float], concentration: float = CONCENTRATION) -> float:
-    """``min(1, 1 / BF)``. Its minimum over all looks is the sequential p-value; reject when that is alpha or less."""
+    """Return ``min(1, 1 / BF)``. The minimum over all looks is the sequential p-value; reject at alpha or less."""
     return exp(min(0.0, -log_bayes_factor(counts, shares, concentration)))

@@ -1,4 +1,4 @@
-"""Ask guardrails, each within its time limit. A check that hangs or raises is an answer, too."""
+"""Run guardrails, each within its time limit. A check that hangs or raises has the verdict ``error``."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _NAMED_SECRET = re.compile(
     r"((?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&]+)", re.I
 )
 _left_behind: dict[int, tuple[Guardrail, LimitedCall[object]]] = {}
-"""The checks that did not answer in time, by the identity of their guardrail."""
+"""The checks that exceeded their time limit, by the identity of their guardrail."""
 
 
 def run_checks(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, CheckResult]]:
-    """Ask all guardrails at the same time. One that raises, or does not answer in time, has answered ``error``."""
+    """Run all guardrails in parallel. A guardrail that raises or exceeds its time limit has the verdict ``error``."""
     return _ask([(guardrail, guardrail.check) for guardrail in guardrails], moment)
 
 
 def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, str]]:
-    """Ask each guardrail whether it can answer at all. Its verdict does not count.
+    """Run each guardrail once to see if it works. The verdict does not count.
 
-    :returns: the guardrails that cannot, each with the reason
+    :returns: the guardrails that do not work, each with the reason
     """
     before = replace(moment, is_preflight=True)
     answers = _ask([(guardrail, _preflight_of(guardrail)) for guardrail in guardrails], before)
@@ -39,7 +39,7 @@ def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tup
 
 
 def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
-    """Its own ``preflight``, where it has one."""
+    """Return the guardrail's ``preflight``, or its ``check``."""
     own: Callable[[CheckContext], object] | None = getattr(guardrail, "preflight", None)
     if own is None:
         return guardrail.check
@@ -54,7 +54,7 @@ def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
 def _ask(
     questions: Iterable[tuple[Guardrail, Callable[[CheckContext], object]]], moment: CheckContext
 ) -> list[tuple[Guardrail, CheckResult]]:
-    """Begin all checks, then wait for each: checks that hang take the longest time limit together, not the sum."""
+    """Start all checks, then wait for each, so the total time is the longest time limit, not the sum."""
     begun = [(guardrail, _begin(guardrail, question, moment)) for guardrail, question in questions]
     return [(guardrail, _result_of(guardrail, call)) for guardrail, call in begun]
 
@@ -62,7 +62,7 @@ def _ask(
 def _begin(
     guardrail: Guardrail, question: Callable[[CheckContext], object], moment: CheckContext
 ) -> LimitedCall[object] | None:
-    """Begin a check; ``None`` where an earlier one of the same guardrail still runs."""
+    """Start a check; ``None`` if an earlier check of the same guardrail still runs."""
     _, earlier = _left_behind.get(id(guardrail), (guardrail, None))
     if earlier is not None and earlier.is_running:
         return None
@@ -71,14 +71,14 @@ def _begin(
 
 def _result_of(guardrail: Guardrail, call: LimitedCall[object] | None) -> CheckResult:
     if call is None:
-        return CheckResult("error", "an earlier check of this guardrail is still running, so it was not asked again")
+        return CheckResult("error", "an earlier check of this guardrail is still running, so no new check was started")
     limit = timeout_of(guardrail)
     try:
         answer = call.result(limit.total_seconds())
     except NoAnswerInTimeError:
         _left_behind[id(guardrail)] = guardrail, call
-        answer = CheckResult("error", f"did not answer within {format_duration(limit)}")
-        _log.warning("Guardrail %s %s. Its check goes on in the background.", guardrail.name, answer.why)
+        answer = CheckResult("error", f"timed out after {format_duration(limit)}")
+        _log.warning("Guardrail %s %s. Its check continues in the background.", guardrail.name, answer.why)
     except Exception as error:
         raised = str(error) if isinstance(error, CallExitedError) else f"{type(error).__name__}: {error}"
         answer = CheckResult("error", _in_one_line(raised))
@@ -98,7 +98,7 @@ def _in_one_line(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """Drivers like to repeat how they were told to connect."""
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # Airflow's own way to it, in 3.2 and in 3.3
+    """Remove secrets from a text. Drivers often repeat the connection's address in an error."""
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]  # where Airflow 3.2 and 3.3 have it
 
     return _NAMED_SECRET.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", str(redact(text))))

@@ -1,4 +1,4 @@
-"""A guardrail that compares who got which variant with the variants' weights."""
+"""A guardrail that compares the exposures of variants with their weights."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_num
 
 @dataclass(frozen=True)
 class SampleRatioGuardrail(QueryGuardrail):
-    """Fails when the exposures are not split between the variants as the flag's weights say.
+    """Fail if the exposures of the variants do not match the flag's weights.
 
-    A wrong split means that something loses users of one variant: a crash, a redirect, a lost event. What is measured
-    on such variants says nothing. The test is sequential (see ``multinomial.py``): at every look taken together, a
-    right split fails with a probability of at most ``alpha``.
+    A mismatch means that users of one variant are lost: by a crash, a redirect, a lost event. Measurements of such
+    variants are not valid. The test is sequential (see ``_multinomial.py``): over all looks together, a correct split
+    fails with a probability of at most ``alpha``.
 
     :param conn_id: a connection whose hook is a ``DbApiHook``
-    :param sql: gives a row for each variant: its key, and how many *different users* were exposed to it since some
-        fixed moment, such as ``{{ stage_started_at }}``. Users who got a variant by an inclusion are to be left out.
-        Templated as the query of :class:`~airflow_provider_ampexp.guardrails.SqlGuardrail` is.
-    :param name: what logs call it
-    :param alpha: how likely a false alarm may be over all looks that count from the same moment
-    :param min_per_variant: it is inconclusive until the exposures are so many that each variant should have this many
-    :param no_data: what no exposures at all mean: ``"rollback"``, ``"hold"`` or ``"pass"``
-    :param no_data_grace: how long after the stage began no exposures and too few are only waited for and count towards
-        no limit: a ``timedelta``, or a text such as ``"2h"``; nothing if not given
-    :param variant: what ``{{ variant }}`` is
-    :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
-    :param dry_run: report and never act
-    :param failure_limit: this many fails in a row have the effect
-    :param inconclusive_limit: so do this many inconclusive answers in a row
-    :param error_limit: so does raising this many times in a row
-    :param timeout: how long a check may take: a ``timedelta`` or a text such as ``"5m"``. Past it the answer
-        is an error.
-    :raises InvalidInputError: names the argument that is wrong
+    :param sql: returns a row for each variant: its key, and the number of *different users* exposed since a fixed time
+        such as ``{{ stage_started_at }}``. Exclude users who got a variant by an inclusion. Templated as the query of
+        :class:`~airflow_provider_ampexp.guardrails.SqlGuardrail`.
+    :param name: the name in logs
+    :param alpha: the probability of a false alarm over all looks that count from the same time
+    :param min_per_variant: inconclusive until each variant should have this many exposures
+    :param no_data: the meaning of no exposures: ``"rollback"``, ``"hold"`` or ``"pass"``
+    :param no_data_grace: the time after the start of the stage during which no or too few exposures do not count
+        towards a limit: a ``timedelta``, or a text such as ``"2h"``; default: none
+    :param variant: the value of ``{{ variant }}``
+    :param effect: ``"rollback"``, or ``"hold"`` to stop raising until the guardrail passes
+    :param dry_run: only report, without an effect
+    :param failure_limit: the number of consecutive fails before the effect
+    :param inconclusive_limit: the number of consecutive inconclusive results before the effect
+    :param error_limit: the number of consecutive errors before the effect
+    :param timeout: the time limit: a ``timedelta`` or a text such as ``"5m"``. After it the result is an error.
+    :raises InvalidInputError: when an argument is invalid; the error names the argument
 
-    The answer's value is ``min(1, 1 / BF)``, which is small when the split is wrong. It needs no memory of earlier
-    looks: the smallest value of all looks is ``alpha`` or less just when one of them was, and that one has failed.
+    The result's value is ``min(1, 1 / BF)``, which is small for a wrong split. The test needs no memory of earlier
+    looks: the smallest value of all looks is ``alpha`` or less only if one look failed.
     """
 
     _: KW_ONLY
@@ -52,28 +51,28 @@ class SampleRatioGuardrail(QueryGuardrail):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, float) or not 0 < self.alpha < 1:
-            raise InvalidInputError("alpha", f"{self.alpha!r} is not a number between 0 and 1")
+            raise InvalidInputError("alpha", f"expected a number between 0 and 1, got {self.alpha!r}")
         least = self.min_per_variant
         if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-            raise InvalidInputError("min_per_variant", f"{least!r} is not a whole number, 1 or more")
+            raise InvalidInputError("min_per_variant", f"expected a whole number, 1 or more, got {least!r}")
 
     def check(self, moment: CheckContext) -> CheckResult:
         """Count the exposures, and compare.
 
-        :raises ValueError: when fewer than two variants have a weight, the query gives something else than variants
-            with counts, or one of its variants is none of the flag's
+        :raises ValueError: when fewer than two variants have a weight, or the query returns something other than counts
+            of the flag's variants
         """
         shares = _shares(moment)
         counts = self.counts(moment)
         unknown = sorted(set(counts) - set(moment.weights))
         if unknown:
-            raise ValueError(f"the query counts {_listed(unknown)}, and the flag has {_listed(moment.weights)}")
+            raise ValueError(f"expected variants of the flag ({_listed(moment.weights)}), got {_listed(unknown)}")
         exposures = sum(counts.values())
         if not exposures:
-            return self._without_data(moment, "the query counts no exposures")
+            return self._without_data(moment, "the query has no exposures")
         unwanted = [f"{key!r} has {counts[key]}" for key in counts if counts[key] and key not in shares]
         if unwanted:
-            # Under the weights this cannot happen, so it needs no test and no sample.
+            # The weights do not allow this, so no test and no sample size is necessary.
             return CheckResult("fail", f"variants with a weight of 0 have exposures: {', '.join(unwanted)}", 0.0)
         split = ", ".join(f"{key!r} {counts[key]} (expected {exposures * share:.1f})" for key, share in shares.items())
         if exposures * min(shares.values()) < self.min_per_variant:
@@ -81,13 +80,13 @@ class SampleRatioGuardrail(QueryGuardrail):
             return self._too_little(moment, why, None)
         p = p_value([counts[key] for key in shares], list(shares.values()))
         if p <= self.alpha:
-            return CheckResult("fail", f"the exposures are not split as the weights say: {split}", p)
-        return CheckResult("pass", f"nothing speaks against the weights: {split}", p)
+            return CheckResult("fail", f"the exposures do not match the weights: {split}", p)
+        return CheckResult("pass", f"the exposures match the weights: {split}", p)
 
     def counts(self, moment: CheckContext) -> Counter[str]:
-        """Run the query: exposures by variant. A variant with several rows has their sum.
+        """Run the query, and return exposures by variant. Several rows of a variant are added.
 
-        :raises ValueError: when a row is something else than a variant with a count
+        :raises ValueError: when a row is not a variant with a count
         """
         counts: Counter[str] = Counter()
         _, rows = self._rows("sql", self.sql, moment)
@@ -96,16 +95,16 @@ class SampleRatioGuardrail(QueryGuardrail):
                 raise ValueError(f"expected rows of a variant's key and a count, got {tuple(row)!r}")
             count = as_number(f"the count of {row[0]!r}", row[1])
             if count < 0 or not count.is_integer():
-                raise ValueError(f"the count of {row[0]!r} is {number(count)}, which is no count")
+                raise ValueError(f"expected a count of {row[0]!r}, got {number(count)}")
             counts[row[0]] += int(count)
         return counts
 
 
 def _shares(moment: CheckContext) -> dict[str, float]:
-    """Which share of the exposures each variant should have, without those that should have none."""
+    """Return the expected shares of the variants with a weight."""
     weights = {key: float(weight) for key, weight in moment.weights.items() if weight > 0}
     if len(weights) < 2:
-        raise ValueError(f"a split needs two variants with weights, and the flag has {dict(moment.weights)}")
+        raise ValueError(f"expected two variants with weights, got {dict(moment.weights)}")
     total = sum(weights.values())
     return {key: weight / total for key, weight in weights.items()}
 

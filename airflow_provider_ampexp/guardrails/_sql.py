@@ -14,33 +14,32 @@ _SAMPLE = "sample"
 
 @dataclass(frozen=True)
 class SqlGuardrail(QueryGuardrail):
-    """Asks a query for one row and compares its value with bounds.
+    """Run a query for one row, and compare its value with bounds.
 
-    The first column is the value. A column named ``sample``, otherwise the second one, is how many it was measured on.
+    The first column is the value. A column named ``sample``, otherwise the second column, is the sample size.
 
     :param conn_id: a connection whose hook is a ``DbApiHook``
     :param sql: the query. ``{{ flag_key }}``, ``{{ percentage }}``, ``{{ stage_started_at }}``, ``{{ variant }}`` and
-        ``{{ segment }}`` become whole SQL literals with quotes of their own: write ``flag = {{ flag_key }}``. They are
-        filled in when the guardrail is asked.
-    :param name: what logs call it
+        ``{{ segment }}`` become whole SQL literals with their quotes: write ``flag = {{ flag_key }}``. The guardrail
+        replaces them when it runs.
+    :param name: the name in logs
     :param at_most: the highest value that passes
     :param at_least: the lowest value that passes
-    :param baseline_sql: a query of the same form for the value to compare with, such as that of the control
+    :param baseline_sql: a query of the same form for the value to compare with, such as the control's
     :param at_most_of_baseline: the highest value that passes, as a multiple of the baseline; 1.05 is 5 % more
     :param at_least_of_baseline: the lowest such ratio
-    :param min_sample: with fewer than this, in the query or in the baseline, it is inconclusive
-    :param variant: what ``{{ variant }}`` is; if not given, the variant that the rollout names, or ``NULL``
-    :param no_data: what no row and ``NULL`` mean: ``"rollback"``, ``"hold"`` or ``"pass"``
-    :param no_data_grace: how long after the stage began no data and too small a sample are only waited for and count
-        towards no limit: a ``timedelta``, or a text such as ``"2h"``; nothing if not given
-    :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
-    :param dry_run: report and never act
-    :param failure_limit: this many fails in a row have the effect
-    :param inconclusive_limit: so do this many inconclusive answers in a row
-    :param error_limit: so does raising this many times in a row
-    :param timeout: how long a check may take: a ``timedelta`` or a text such as ``"5m"``. Past it the answer
-        is an error.
-    :raises InvalidInputError: names the argument that is wrong
+    :param min_sample: inconclusive with a smaller sample, in the query or in the baseline
+    :param variant: the value of ``{{ variant }}``; default: the variant of the rollout, or ``NULL``
+    :param no_data: the meaning of no row or ``NULL``: ``"rollback"``, ``"hold"`` or ``"pass"``
+    :param no_data_grace: the time after the start of the stage during which no data and too small a sample do not count
+        towards a limit: a ``timedelta``, or a text such as ``"2h"``; default: none
+    :param effect: ``"rollback"``, or ``"hold"`` to stop raising until the guardrail passes
+    :param dry_run: only report, without an effect
+    :param failure_limit: the number of consecutive fails before the effect
+    :param inconclusive_limit: the number of consecutive inconclusive results before the effect
+    :param error_limit: the number of consecutive errors before the effect
+    :param timeout: the time limit: a ``timedelta`` or a text such as ``"5m"``. After it the result is an error.
+    :raises InvalidInputError: when an argument is invalid; the error names the argument
     """
 
     _: KW_ONLY
@@ -59,21 +58,20 @@ class SqlGuardrail(QueryGuardrail):
         absolute = self.at_most is not None or self.at_least is not None
         relative = self.at_most_of_baseline is not None or self.at_least_of_baseline is not None
         if not absolute and not relative:
-            raise InvalidInputError("at_most", "there is no bound; give at_most, at_least or one of the baseline's")
+            raise InvalidInputError("at_most", "no bound: set at_most, at_least or a bound of the baseline")
         for highest, lowest in (("at_most", "at_least"), ("at_most_of_baseline", "at_least_of_baseline")):
             above, below = getattr(self, highest), getattr(self, lowest)
             if above is not None and below is not None and below > above:
-                raise InvalidInputError(lowest, f"{below} is more than {highest}, {above}: nothing could pass")
+                raise InvalidInputError(lowest, f"{below} is more than {highest}, {above}: no value can pass")
         if relative != (self.baseline_sql is not None):
-            raise InvalidInputError("baseline_sql", "goes together with at_most_of_baseline or at_least_of_baseline")
+            raise InvalidInputError("baseline_sql", "set it together with at_most_of_baseline or at_least_of_baseline")
         if self.baseline_sql is not None:
             self._check_query("baseline_sql", self.baseline_sql)
 
     def check(self, moment: CheckContext) -> CheckResult:
-        """Run the query, and the baseline's, and compare.
+        """Run the query and the baseline's query, and compare.
 
-        :raises ValueError: when there is more than one row, something else than a number, or no sample where
-            ``min_sample`` wants one
+        :raises ValueError: when there is more than one row, no number, or no sample size with ``min_sample``
         """
         measured = self._measure("sql", self.sql, moment)
         if measured is None:
@@ -90,7 +88,7 @@ class SqlGuardrail(QueryGuardrail):
         )
 
     def _measure(self, field: str, sql: str, moment: CheckContext) -> _Measured | None:
-        """The one row; ``None`` for no data."""
+        """Return the row; ``None`` for no data."""
         columns, rows = self._rows(field, sql, moment)
         if len(rows) > 1:
             raise ValueError(f"{field} expected one row, got {len(rows)}")
@@ -100,7 +98,7 @@ class SqlGuardrail(QueryGuardrail):
         if row[0] is None:
             return None
         if self.min_sample and not has_sample:
-            raise ValueError(f"{field} has no second column with the sample size, which min_sample needs")
+            raise ValueError(f"min_sample needs the sample size in a second column of {field}")
         return _Measured(
             field,
             as_number(f"the value of {field}", row[0]),
@@ -140,7 +138,7 @@ class SqlGuardrail(QueryGuardrail):
 
 @dataclass(frozen=True)
 class _Measured:
-    """One row. ``sample`` is ``None`` when the query does not tell it."""
+    """A row. ``sample`` is ``None`` if the query has no sample size."""
 
     field: str
     value: float
@@ -161,4 +159,4 @@ def _check_number(field: str, given: object, *, lowest: float) -> None:
     if given is None:
         return
     if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given < lowest:
-        raise InvalidInputError(field, f"{given!r} is not a number{', 0 or more' if lowest == 0 else ''}")
+        raise InvalidInputError(field, f"expected a number{', 0 or more' if lowest == 0 else ''}, got {given!r}")

@@ -1,8 +1,7 @@
-"""SQL with values in it.
+"""Render values into SQL.
 
-A template renders text, and text in a query can end a string and begin something else. So a value is never put in as
-it is: the value of ``{{ ... }}`` becomes a whole SQL literal, quotes and all, and stands on its own in the query.
-Bound parameters would do as well, but each driver spells them in its own way.
+A value in a query could end a string and inject SQL. So the value of ``{{ ... }}`` becomes a whole SQL literal with its
+quotes. Bound parameters would be an alternative, but their syntax depends on the driver.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from airflow_provider_ampexp._validate import InvalidInputError
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# They enclose each literal until the whole query is known. Neither can be part of a query or of a value.
+# These enclose each literal until the whole query is rendered. A query or a value cannot contain them.
 _BEGIN, _END = "\x00", "\x01"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# A string, a quoted name or a comment, up to its end or that of the query.
+# A string, a quoted name or a comment, up to its end or the end of the query.
 _ENCLOSED = re.compile(
     r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | `[^`]*(?:`|$) | --[^\n]* | /\*.*?(?:\*/|$)""",
     re.VERBOSE | re.DOTALL,
@@ -30,32 +29,32 @@ _LITERAL = re.compile(f"{_BEGIN}([^{_END}]*){_END}")
 
 
 def rendered(field: str, sql: str, values: Mapping[str, object]) -> str:
-    """Fill in the values, each as a whole SQL literal.
+    """Render the values, each as a whole SQL literal.
 
-    ``{{ flag_key }}`` gives ``'new-checkout'``, ``{{ percentage }}`` gives ``5``, a time gives its UTC as
-    ``'2026-03-01 12:00:00+00:00'`` and what is not there gives ``NULL``. Expressions come before quoting:
-    ``{{ flag_key ~ '%' }}`` gives ``'new-checkout%'``.
+    ``{{ flag_key }}`` becomes ``'new-checkout'``, ``{{ percentage }}`` becomes ``5``, a time becomes its UTC as
+    ``'2026-03-01 12:00:00+00:00'`` and a missing value becomes ``NULL``. Expressions come before quoting:
+    ``{{ flag_key ~ '%' }}`` becomes ``'new-checkout%'``.
 
-    :raises InvalidInputError: names the field, when a template is wrong, uses an unknown name or puts a value within
-        quotes or a comment; and when a value cannot be a literal
+    :raises InvalidInputError: when a template is invalid, uses an unknown name or puts a value within quotes or a
+        comment; and when a value cannot be a literal
     """
     from jinja2 import TemplateError
 
     if not isinstance(sql, str) or not sql.strip():
-        raise InvalidInputError(field, "there is no query")
+        raise InvalidInputError(field, "expected a query, got none")
     if _BEGIN in sql or _END in sql:
-        raise InvalidInputError(field, "has control characters in it")
+        raise InvalidInputError(field, "must not contain control characters")
     try:
         text = _template(sql).render(dict(values)).strip().rstrip(";")
     except TemplateError as error:
-        raise InvalidInputError(field, f"{error}. Known are {', '.join(values)}") from None
+        raise InvalidInputError(field, f"{error}. Expected one of {', '.join(values)}") from None
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InvalidInputError(field, str(error)) from None
     for enclosed in _ENCLOSED.findall(_LITERAL.sub(_BEGIN, text)):
         if _BEGIN in enclosed:
             where = enclosed.replace(_BEGIN, "{{ ... }}")
             raise InvalidInputError(
-                field, f"a value stands within quotes or a comment, in {where!r}; it comes with its own quotes"
+                field, f"remove the quotes or the comment around the value in {where!r}: the value has its own quotes"
             )
     return _LITERAL.sub(r"\1", text)
 
@@ -79,9 +78,9 @@ def _literal(value: object) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):
         if not math.isfinite(value):
-            raise ValueError(f"{value!r} is not a number that SQL knows")
+            raise ValueError(f"expected a finite number, got {value!r}")
         plain = repr(int(value) if value == int(value) else value)
-        return f"({plain})" if value < 0 else plain  # two minus signs begin a comment
+        return f"({plain})" if value < 0 else plain  # two minus signs would begin a comment
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{value} has no time zone")
@@ -89,14 +88,13 @@ def _literal(value: object) -> str:
     if isinstance(value, str):
         return _text_literal(value)
     if isinstance(value, Undefined):
-        str(value)  # raises, and names what is missing
-    raise TypeError(f"{value!r} is neither a text, a number, a time nor nothing")
+        str(value)  # raises, and names the missing value
+    raise TypeError(f"expected a text, a number, a time or None, got {value!r}")
 
 
 def _text_literal(value: str) -> str:
-    # In some databases a backslash begins an escape in a string and in others it does not, so there is no way to
-    # write one that is right, and safe, in all of them.
+    # A backslash begins an escape in the strings of some databases but not of others, so no quoting is safe in all.
     if "\\" in value or _CONTROL.search(value):
-        raise ValueError(f"{value!r} has a backslash or a control character, which cannot be quoted safely")
-    doubled = str.replace(value, "'", "''")  # not that of a subclass, such as what the filter `safe` gives
+        raise ValueError(f"{value!r} has a backslash or a control character, which has no safe quoting")
+    doubled = str.replace(value, "'", "''")  # not the method of a subclass, such as the result of the filter `safe`
     return f"'{doubled}'"

@@ -1,4 +1,4 @@
-"""Calls that may hang: each runs in a thread of its own and is waited for until a time limit."""
+"""Run calls that may hang, each in its own thread and with a time limit."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 class NoAnswerInTimeError(Exception):
-    """The time limit is over, and the call still runs."""
+    """The call still runs at its time limit."""
 
 
 class CallExitedError(Exception):
-    """The call raised something that would end the process, such as ``SystemExit``."""
+    """The call raised an exception that would end the process, such as ``SystemExit``."""
 
 
 class LimitedCall(Generic[T]):
     """A function that runs in a daemon thread, with the context variables of the caller.
 
-    Python cannot end a thread. A call that hangs is left behind, and ends with its process.
+    Python cannot stop a thread, so a call that hangs ends with its process.
 
-    :param function: what is called
+    :param function: the function to call
     :param name: the name of the thread
     """
 
@@ -39,15 +39,15 @@ class LimitedCall(Generic[T]):
 
     @property
     def is_running(self) -> bool:
-        """Whether the function has not returned yet."""
+        """Return true until the function has returned."""
         return not self._ended.is_set()
 
     def result(self, seconds: float) -> T:
-        """Return what the function returned, or raise what it raised.
+        """Return the function's result, or raise its exception.
 
-        :param seconds: the time limit, counted from when the function was called
-        :raises NoAnswerInTimeError: when the function still runs by then
-        :raises CallExitedError: when the function raised something that is no ``Exception``
+        :param seconds: the time limit, counted from the start of the call
+        :raises NoAnswerInTimeError: when the function still runs at the time limit
+        :raises CallExitedError: when the function raised a ``BaseException`` that is not an ``Exception``
         """
         if not self._ended.wait(max(0.0, self._began + seconds - time.monotonic())):
             raise NoAnswerInTimeError(f"no answer within {seconds:g} s")
@@ -67,5 +67,5 @@ class LimitedCall(Generic[T]):
 
 
 def begin(function: Callable[[], T], name: str) -> LimitedCall[T]:
-    """Begin a call in a thread of its own."""
+    """Start a call in its own thread."""
     return LimitedCall(function, name)

@@ -1,4 +1,4 @@
-"""What the guardrails that ask a database have in common: the query, and what no data means."""
+"""The base of guardrails that query a database."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class QueryGuardrail(GuardrailOptions):
         validate.name("conn_id", self.conn_id)
         validate.name("name", self.name)
         if self.no_data not in get_args(NoData):
-            raise InvalidInputError("no_data", f"{self.no_data!r} is none of {', '.join(get_args(NoData))}")
+            raise InvalidInputError("no_data", f"expected one of {', '.join(get_args(NoData))}, got {self.no_data!r}")
         object.__setattr__(self, "no_data_grace", parse_duration("no_data_grace", self.no_data_grace))
         if self.variant is not None:
             validate.name("variant", self.variant)
         self._check_query("sql", self.sql)
 
     def _check_query(self, field: str, sql: str) -> None:
-        """Render it once, so that a mistake is seen while the DAG is parsed."""
+        """Render the query once, so that a mistake is an error when Airflow parses the DAG."""
         some = CheckContext("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
         rendered(field, sql, self._values(some))
 
     def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Sequence[object]]]:
-        """The names of the columns, in small letters, as far as the driver tells them; and the rows."""
+        """Return the names of the columns in lower case, if the driver has them, and the rows."""
         query = rendered(field, sql, self._values(moment))
         hook = _hook(self.conn_id)
         rows: Iterable[Sequence[object]] = hook.get_records(query) or ()
@@ -72,15 +72,15 @@ class QueryGuardrail(GuardrailOptions):
         }
 
     def _without_data(self, moment: CheckContext, why: str) -> CheckResult:
-        """Within the grace it is too early to tell; then the plan says what it means."""
+        """Return the result for no data: inconclusive within the grace, then the one of ``no_data``."""
         if self._is_early(moment):
             return self._too_little(moment, why, None)
         if self.no_data == "pass":
-            return CheckResult("pass", f"{why}, and no_data says that this passes")
+            return CheckResult("pass", f"{why}, and no_data is 'pass'")
         return CheckResult("fail", why, effect=self.no_data)
 
     def _too_little(self, moment: CheckContext, why: str, value: float | None) -> CheckResult:
-        """Inconclusive; within the grace it counts towards no limit."""
+        """Return an inconclusive result, which does not count towards a limit within the grace."""
         if self._is_early(moment):
             ends = moment.stage_started_at + self._grace
             return CheckResult("inconclusive", f"{why}, which does not count before {_wall(ends)}", value, "wait")
@@ -95,19 +95,19 @@ class QueryGuardrail(GuardrailOptions):
 
 
 def as_number(what: str, given: object) -> float:
-    """What a driver gave, as a number.
+    """Return a driver's value as a number.
 
-    :raises ValueError: says what it is instead; text is not read as a number, cast it in the query
+    :raises ValueError: when the value is not a number. A text is not parsed: cast it in the query.
     """
     if hasattr(given, "item"):
-        given = given.item()  # a number of numpy's, as some drivers give
+        given = given.item()  # some drivers return numpy's numbers
     if isinstance(given, bool) or not isinstance(given, int | float | Decimal) or not math.isfinite(given):
-        raise ValueError(f"{what} is {given!r}, which is not a number")
+        raise ValueError(f"expected a number as {what}, got {given!r}")
     return float(given)
 
 
 def _hook(conn_id: str) -> DbApiHook:
-    # When a DAG is parsed, neither of these is needed.
+    # Airflow needs neither of these to parse a DAG.
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowException

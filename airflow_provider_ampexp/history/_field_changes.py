@@ -1,7 +1,7 @@
-"""The version history of a flag as a table: a row for each field that a version changed.
+"""The version history of a flag as a table, with a row for each changed field.
 
-Any field of a version may be missing, which tells nothing: it is compared with its last known value. Two versions in
-a row that show a field in the same way make no row, also if other values that were not shown stood in between.
+A version can omit fields. An omitted field keeps its last known value. A field that is equal in two versions makes no
+row, also if a version between them omits it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_ampexp.client._optional_fields import config_of, version_n
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import Json, Version
 
-# "from" is no name that a class can give to a field.
+# A class cannot have a field with the name "from".
 Row = TypedDict(
     "Row",
     {
@@ -35,11 +35,11 @@ COLUMNS = ("at", "by", "kind", "project_id", "id", "key", "version", "field", "f
 """The columns of the table, in their order."""
 
 CREATED = "created"
-"""The field of the one row of a history's first version."""
+"""The field in the row of a history's first version."""
 
-# They say what a row says in columns of its own, or which object it is.
+# These have their own columns, or identify the object.
 _NOT_COMPARED = frozenset({"id", "projectId", "createdAt", "createdBy", "lastModifiedAt", "lastModifiedBy", "version"})
-# The JSON that they hold is one value of their owner, not fields of the flag.
+# The JSON in these is one value, not several fields of the flag.
 _WHOLE = frozenset({"payload", "conditions", "values", "parentDependencies"})
 _NAMES = ("key", "name")
 _NOTHING: tuple[Json, ...] = (None, [], {})
@@ -48,13 +48,13 @@ _NOTHING: tuple[Json, ...] = (None, [], {})
 def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
     """Yield the changes of one flag or experiment, oldest first, and by the field's name within a version.
 
-    A field of a field has a path: ``rolloutWeights.on``, ``targetSegments[Beta].percentage``, ``variants[on].payload``.
-    ``from`` is ``None`` for what did not show before, and ``to`` is ``None`` for what is gone from a list or a mapping
-    that shows. The first version makes one row, with the field ``created`` and the key in ``to``, since nothing is
-    known of what was before; where its number is not 1, the history was cut off, and it makes none.
+    A part of a field has a path: ``rolloutWeights.on``, ``targetSegments[Beta].percentage``, ``variants[on].payload``.
+    ``from`` is ``None`` for a new value. ``to`` is ``None`` for a value that was removed from a visible list or
+    mapping. The first version makes one row, with the field ``created`` and the key in ``to``. If its number is not 1,
+    the history is incomplete, and the first version makes no row.
 
     :param kind: ``flags`` or ``experiments``
-    :param versions: its whole history, in any order
+    :param versions: the whole history, in any order
     """
     known: dict[str, Json] = {}
     history = sorted(versions, key=version_number)
@@ -88,18 +88,18 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
 
 
 def within(rows: Iterable[Row], start: datetime, end: datetime | None) -> Iterator[Row]:
-    """The rows from ``start`` on and before ``end``, if given. A row without a known time is in no interval."""
+    """Yield the rows from ``start`` until before ``end``, if given. A row without a time is in no interval."""
     times = ((row, parse_timestamp(row["at"])) for row in rows)
     return (row for row, at in times if at is not None and start <= at and (end is None or at < end))
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """In the one order that a table has, however its rows were found: by time, flag, version and field."""
+    """Return the rows sorted by time, flag, version and field."""
     return sorted(rows, key=lambda row: (moment_key(row["at"]), row["kind"], row["id"], row["version"], row["field"]))
 
 
 def flattened(config: Mapping[str, Any]) -> dict[str, Json]:
-    """The fields of a configuration by their paths."""
+    """Return the fields of a configuration by path."""
     found: dict[str, Json] = {}
     for name, value in config.items():
         if name not in _NOT_COMPARED:
@@ -120,7 +120,7 @@ def _flatten(path: str, name: str, value: Any, found: dict[str, Json]) -> None:
 
 
 def _names_of(items: list[Any]) -> list[str]:
-    """What tells the items of a list apart; empty when nothing does."""
+    """Return the names of the items of a list; empty if they have none."""
     for name in _NAMES:
         names = [one.get(name) if isinstance(one, Mapping) else None for one in items]
         if all(isinstance(one, str) for one in names) and len(set(names)) == len(names):
@@ -131,7 +131,7 @@ def _names_of(items: list[Any]) -> list[str]:
 def _same(known: Mapping[str, Json], path: str, value: Json) -> bool:
     if path not in known:
         return value in _NOTHING
-    # 1 and True are equal in Python and not in a table.
+    # 1 and True are equal in Python, but not in the table.
     return known[path] == value and isinstance(known[path], bool) is isinstance(value, bool)
 
 
@@ -140,6 +140,6 @@ def _top(path: str) -> str:
 
 
 def moment_key(text: str) -> tuple[float, str]:
-    """Sorts by the moment; what names none comes last."""
+    """Return a sort key: by time, and texts without a time last."""
     found = parse_timestamp(text)
     return (float("inf") if found is None else found.timestamp(), text)

@@ -1,4 +1,4 @@
-"""What an Airflow connection says: its fields as the client wants them."""
+"""Read and validate the fields of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CONNECTION_TYPE = "amplitude_experiment"
 _EXTRAS = ("region", "project_id", "base_url", "timeout", "retry_for")
-# Airflow's fields that hold no note of a person but say where to go, and what to put there instead. A login goes
-# nowhere, and many keep there whose key it is.
+# Airflow's fields for an address, and the extra to use instead. The field `login` is ignored, because people keep the
+# owner of the key in it.
 _UNUSED = {"host": "the extra base_url", "schema": "the extra project_id", "port": "the extra base_url"}
 _OTHER_NAMES = {
     "url": "base_url",
@@ -36,7 +36,7 @@ _OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class ConnectionFields:
-    """The fields of a connection, checked. ``repr`` does not show the key."""
+    """The validated fields of a connection. ``repr`` does not show the key."""
 
     key: str
     region: str
@@ -47,12 +47,12 @@ class ConnectionFields:
 
     @classmethod
     def of(cls, connection: Connection) -> ConnectionFields:
-        """Read them. The web form, a URI and JSON each spell numbers in their own way.
+        """Read the fields of a connection from the web form, a URI or JSON.
 
-        A connection of another type is refused, because its password is for another service. A field that is not read
-        here is refused, because a misspelt ``base_url`` would send everything to production.
+        A connection of another type is an error, because its password is for another service. An unknown field is an
+        error, because with a misspelt ``base_url`` all requests would go to production.
 
-        :raises InvalidInputError: names the field and the connection, never the key
+        :raises InvalidInputError: when a field is invalid; the error names the field and the connection, never the key
         """
         conn_id, conn_type = connection.conn_id, connection.conn_type or ""
         if conn_type.replace("-", "_") != CONNECTION_TYPE:
@@ -79,12 +79,12 @@ class ConnectionFields:
             )
         except InvalidInputError as error:
             field, problem = error.field, f"{error.problem} (connection {conn_id!r})"
-        # A traceback may show local variables, and a connection of Airflow shows its password.
+        # A traceback may show local variables, and Airflow's connection shows its password.
         del connection
         raise InvalidInputError(field, problem)
 
     def connect(self, *, timeout: float | None = None, retry_for: float | None = None) -> ManagementClient:
-        """A client of one's own, which the caller closes. The arguments override the connection's."""
+        """Create a client, which the caller closes. The arguments replace the connection's."""
         from airflow_provider_ampexp.client import ManagementClient
 
         client = ManagementClient(
@@ -104,21 +104,21 @@ class ConnectionFields:
 def _refuse_what_is_not_read(connection: Connection, extra: Mapping[str, Any]) -> None:
     for field, instead in _UNUSED.items():
         if getattr(connection, field, None):
-            raise InvalidInputError(field, f"this field is not read; use {instead}")
-    # A URI such as amplitude-experiment://ampex_...@/ has the key as its login, and no password.
+            raise InvalidInputError(field, f"unknown field; use {instead}")
+    # A URI such as amplitude-experiment://ampex_...@/ has the key as its login, without a password.
     if (connection.login or "").startswith("ampex_"):
-        raise InvalidInputError("login", "the key was expected as the password, got it as the login")
+        raise InvalidInputError("login", "expected the key as the password, got it as the login")
     for name, value in extra.items():
         if name not in _EXTRAS:
             if value not in (None, ""):
-                raise InvalidInputError(name, f"there is no such extra; {_suggestion(name)}")
+                raise InvalidInputError(name, f"unknown extra; {_suggestion(name)}")
         elif isinstance(value, str) and not value.strip():
-            # Airflow's form stores null for an empty field. An empty text comes from an unset variable of a deployment.
-            raise InvalidInputError(name, "is empty; leave it out, or give it a value")
+            # Airflow's form stores null for an empty field. An empty text often comes from an unset variable.
+            raise InvalidInputError(name, "must not be empty; remove it, or give it a value")
 
 
 def _suggestion(name: str) -> str:
-    """The known field whose name is nearest, or all of them."""
+    """Suggest the known field with the nearest name, or all."""
     plain = _plain(name.removeprefix(f"extra__{CONNECTION_TYPE}__"))
     by_plain = {**_OTHER_NAMES, **{_plain(one): one for one in _EXTRAS}}
     nearest = difflib.get_close_matches(plain, by_plain, n=1)
@@ -146,7 +146,7 @@ def _text(extra: Mapping[str, Any], field: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInputError(field, f"{value!r} is not a text")
+        raise InvalidInputError(field, f"expected a text, got {value!r}")
     return str(value).strip()
 
 
@@ -158,5 +158,5 @@ def _seconds(extra: Mapping[str, Any], field: str, default: float) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise InvalidInputError(field, f"{value!r} is not a number of seconds") from None
+            raise InvalidInputError(field, f"expected a number of seconds, got {value!r}") from None
     return validate.seconds(field, value)

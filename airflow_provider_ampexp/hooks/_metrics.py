@@ -1,4 +1,4 @@
-"""Each request as a count among Airflow's metrics: ``ampexp.requests``, by method, route and status."""
+"""Count each request in Airflow's metric ``ampexp.requests``, by method, route and status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NAME = "ampexp.requests"
 
 
 def count_in_a_task(method: str, route: str, outcome: CallOutcome) -> None:
-    """Count a request of a worker. The metrics of a task are the SDK's."""
+    """Count a request of a worker, with the SDK's metrics."""
     _count("airflow.sdk.observability.stats", method, route, outcome)
 
 
 def count_in_the_triggerer(method: str, route: str, outcome: CallOutcome) -> None:
-    """Count a request of the triggerer. Its metrics are the core's, which alone are set up there."""
+    """Count a request of the triggerer, with Airflow core's metrics."""
     _count("airflow.observability.stats", method, route, outcome)
 
 
@@ -28,5 +28,5 @@ def _count(module: str, method: str, route: str, outcome: CallOutcome) -> None:
     try:
         import_module(module).Stats.incr(_NAME, tags=tags)
     except Exception as error:
-        # Nothing is to fail because it could not be counted, least of all a write.
-        _log.debug("Could not count a request: %s: %s", type(error).__name__, error)
+        # A request must not fail because of a metric.
+        _log.debug("Counting a request failed: %s: %s", type(error).__name__, error)

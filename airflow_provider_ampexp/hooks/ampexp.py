@@ -1,4 +1,4 @@
-"""``AmplitudeExperimentHook``: the Management API of Amplitude Experiment with the key of an Airflow connection."""
+"""``AmplitudeExperimentHook``: a client of the Management API from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 _TEST_TIMEOUT = 10.0
 _TEST_RETRY_FOR = 3.0
 _TEST_LOOKS_AT = 1000  # the first page
-_TEST_NAMES = 10  # projects, at most
+_TEST_NAMES = 10  # the largest number of projects to name
 
 
 class AmplitudeExperimentHook(BaseHook):
-    """Gives a :class:`~airflow_provider_ampexp.client.ManagementClient` for an Airflow connection.
+    """Provide a :class:`~airflow_provider_ampexp.client.ManagementClient` for an Airflow connection.
 
-    The connection is of the type ``amplitude_experiment``. Its password is a management API key (``ampex_...``); its
-    extras are ``region`` (``us``, the default, or ``eu``), ``project_id`` (the project of flags that a task names by
-    key), ``base_url`` (overrides the region; https only, except on loopback), ``timeout`` (seconds to wait for one
-    answer, default 30) and ``retry_for`` (seconds for which a call may be repeated, default 120). Any other extra, a
-    host, a schema or a port is refused. A login is not read.
+    The connection type is ``amplitude_experiment``. The password is a management API key (``ampex_...``). The extras
+    are ``region`` (``us``, the default, or ``eu``), ``project_id`` (the project in which a task looks up a key),
+    ``base_url`` (replaces the region's address; https only, except on loopback), ``timeout`` (seconds to wait for a
+    response, default 30) and ``retry_for`` (seconds during which the client may retry a call, default 120). Any other
+    extra, a host, a schema or a port is an error. The login is ignored.
 
-    The connection is looked up when it is first needed, not in the constructor::
+    The hook reads the connection at the first use, not in the constructor::
 
         with AmplitudeExperimentHook() as hook:
             for flag in hook.client.flags.list(project_id=hook.project_id):
@@ -55,7 +55,7 @@ class AmplitudeExperimentHook(BaseHook):
     conn_type = "amplitude_experiment"
     hook_name = "Amplitude Experiment"
     summary_level = logging.INFO
-    """The log level of the line that says how many requests were sent."""
+    """The log level of the line with the number of requests."""
 
     def __init__(self, amplitude_conn_id: str = default_conn_name) -> None:
         super().__init__()
@@ -65,38 +65,38 @@ class AmplitudeExperimentHook(BaseHook):
 
     @property
     def fields(self) -> ConnectionFields:
-        """What the connection says.
+        """Return the fields of the connection.
 
-        :raises InvalidInputError: names the field that is wrong and the connection, never the key
+        :raises InvalidInputError: when a field is invalid; the error names the field and the connection, never the key
         """
-        # No `cached_property`: before Python 3.12 its lock makes look-ups of all connections wait for each other.
+        # No `cached_property`: before Python 3.12 its lock would serialise the lookups of all connections.
         if self._fields is None:
             self._fields = ConnectionFields.of(self.get_connection(self.amplitude_conn_id))
         return self._fields
 
     @property
     def client(self) -> ManagementClient:
-        """The client, made when first asked for; the same one each time, until :meth:`close`."""
+        """The client, created at the first use and kept until :meth:`close`."""
         if self._client is None:
             self._client = self.fields.connect()
         return self._client
 
     @property
     def project_id(self) -> str | None:
-        """The connection's project, for tasks that name none of their own."""
+        """The connection's project, for tasks without their own."""
         return self.fields.project_id
 
     @property
     def requests(self) -> RequestStats:
-        """How many requests were sent so far."""
+        """The numbers of requests that were sent."""
         return RequestStats() if self._client is None else self._client.requests
 
     def get_conn(self) -> ManagementClient:
-        """Return :attr:`client`, under the name that Airflow's hooks have for it."""
+        """Return :attr:`client`, under the method name of Airflow's hooks."""
         return self.client
 
     def close(self) -> None:
-        """Close the client's connections, and log what was sent over them."""
+        """Close the client's connections, and log the number of requests."""
         if self._client is not None:
             self.log.log(self.summary_level, "%s.", self._client.requests)
             self._client.close()
@@ -111,10 +111,10 @@ class AmplitudeExperimentHook(BaseHook):
         self.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the first page of deployments (contract: *List deployments*) and say in one sentence how it went.
+        """List the first page of deployments (contract: *List deployments*), and return the result in one sentence.
 
-        A ``project_id`` that no deployment is in is looked for among flags and experiments, too. The test fails when
-        the key sees other projects and nothing of this one.
+        If no deployment is in ``project_id``, the test also looks for flags and experiments. The test fails if the key
+        sees other projects and nothing of this one.
         """
         try:
             fields = self.fields
@@ -137,21 +137,24 @@ def _what_works(base_url: str, projects: list[str]) -> str:
 
 
 def _whether_it_sees(client: ManagementClient, project_id: str, deployments: list[str]) -> tuple[bool, str]:
-    """Whether the key sees a project in which it sees no deployment."""
+    """Return if the key sees a project without deployments, and a sentence about it."""
     if _has_something_in(client, project_id):
-        return True, f"{client.base_url} accepts the key, which sees project {project_id}, with no deployment in it."
+        return (
+            True,
+            f"{client.base_url} accepts the key, which sees project {project_id} without a deployment.",
+        )
     others = set(deployments)
     if not others:
         others = {str(flag.get("projectId")) for flag in islice(client.flags.list(), _TEST_LOOKS_AT)}
     if not others:
         return True, (
-            f"{client.base_url} accepts the key, which sees no deployment, flag or experiment, so it is not known "
-            f"whether it sees project {project_id}."
+            f"{client.base_url} accepts the key. The key sees no deployment, flag or experiment, so it is not known if "
+            f"the key has access to project {project_id}."
         )
     return False, (
-        f"{client.base_url} accepts the key, but the key sees nothing of project {project_id} of this connection; it "
-        f"sees {_count(others, 'project')}: {', '.join(sorted(others)[:_TEST_NAMES])}. Correct project_id, or give the "
-        "key access to that project. A new project needs a deployment or a flag before this test can see it."
+        f"{client.base_url} accepts the key, but the key sees nothing of project {project_id} of this connection. The "
+        f"key sees {_count(others, 'project')}: {', '.join(sorted(others)[:_TEST_NAMES])}. Correct project_id, or give "
+        "the key access to that project. A new project needs a deployment or a flag before this test can see it."
     )
 
 
@@ -160,7 +163,7 @@ def _has_something_in(client: ManagementClient, project_id: str) -> bool:
     try:
         return any(item.get("projectId") for of_kind in both for item in islice(of_kind.list(project_id=project_id), 1))
     except (AccessDeniedError, NotFoundError, InvalidRequestError):
-        return False  # of this project; the key was accepted before
+        return False  # no access to this project; the key itself was accepted
 
 
 def _count(found: Collection[str], noun: str) -> str:
@@ -175,9 +178,9 @@ def _what_is_wrong(fields: ConnectionFields, base_url: str, error: ManagementApi
             cause = f"mistyped, revoked, or of the other region (set region to {other!r})"
         return f"{base_url} does not accept the key (401): it is {cause}."
     if isinstance(error, AccessDeniedError):
-        return f"{base_url} knows the key, but the key has no access (403): give it access to the project."
+        return f"{base_url} accepts the key, but the key has no access (403). Give the key access to the project."
     if isinstance(error, ConnectionFailedError):
-        return f"There is no way to {base_url} (name, network, proxy or certificate): {error.detail}"
+        return f"Cannot connect to {base_url} (check DNS, network, proxy and certificate): {error.detail}"
     if isinstance(error, RateLimitError):
-        return f"{base_url} answers nothing more for now (429): {RateLimitError.meaning}"
-    return f"{base_url} does not answer as the Management API does: {error}"
+        return f"{base_url} refuses more requests (429): {RateLimitError.meaning}"
+    return f"{base_url} does not respond like the Management API: {error}"

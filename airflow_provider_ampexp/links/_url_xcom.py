@@ -1,4 +1,4 @@
-"""Where a task, or the trigger that ends in its place, puts the address of what it saw in Amplitude."""
+"""The XCom in which a task, or a trigger that ends the task, stores the address in Amplitude."""
 
 from __future__ import annotations
 

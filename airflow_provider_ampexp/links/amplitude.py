@@ -1,4 +1,4 @@
-"""The button that opens the flag or experiment in Amplitude, on the page of every task of this provider."""
+"""The button on a task's page that opens the flag or experiment in Amplitude."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 class AmplitudeExperimentLink(BaseOperatorLink):
-    """Opens the flag or experiment in Amplitude. There from the moment the task has read it, also while it waits."""
+    """Open the flag or experiment in Amplitude. Available after the task has read the object, also while it waits."""
 
     name = "Amplitude"
-    # Airflow shows what lies under this key, so what a task puts there shows at once (`push_link`).
+    # Airflow shows the XCom with this key, so the link appears as soon as a task stores the address (`push_link`).
     xcom_key = URL_XCOM_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address. Airflow asks on the worker, each time the task ends or begins to wait."""
+        """Return the address. Airflow calls this on the worker, each time the task ends or begins to wait."""
         known = getattr(operator, URL_XCOM_KEY, "")
         if known or not getattr(operator, "deferrable", False):
             return str(known)
-        # A task that was deferred goes on as another object, which has not seen the address.
+        # A deferred task resumes as another object, which does not have the address.
         from airflow.sdk.execution_time.xcom import XCom
 
         return str(XCom.get_value(ti_key=ti_key, key=URL_XCOM_KEY) or "")
 
 
 def push_link(context: Mapping[str, Any], url: str) -> None:
-    """Put the address where the link finds it. Outside of a task there is nowhere to put it, and nothing happens."""
+    """Store the address for the link. Outside of a task this does nothing."""
     if url and (ti := context.get("ti")) is not None:
         setattr(ti.task, URL_XCOM_KEY, url)
         ti.xcom_push(key=URL_XCOM_KEY, value=url)

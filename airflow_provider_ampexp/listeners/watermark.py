@@ -1,7 +1,7 @@
-"""The plugin that keeps what a watcher has told, together with the event that tells it.
+"""The plugin that stores a watcher's watermark together with the event.
 
-Airflow calls the listener in the process and the transaction in which it stores an event of a trigger. What is written
-here in that session is stored with the event, or neither is. Nothing else is done for any other event.
+Airflow calls the listener in the process and the transaction in which it stores an event of a trigger. The watermark is
+written in the same session, so both are stored or neither is. The listener ignores other events.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 TOLD = "told"
-"""In the payload of an event: the key under which its version is kept."""
+"""The field of an event's payload with the key of the watermark."""
 
 
 @hookimpl
 def on_asset_event_emitted(asset_event: AssetEvent) -> None:
-    """Keep the version that an event of ours tells."""
+    """Store the version of an event of this provider as the watermark."""
     extra: Any = asset_event.extra or {}
     payload = extra.get("payload")
     if not extra.get("from_trigger") or not isinstance(payload, dict) or TOLD not in payload:
         return
     from airflow import settings
 
-    # The session of this thread, in which the event was just written and is not yet stored. It is not asked for by
-    # `create_session`, which would store it now.
+    # This thread's session, in which the event was written and is not committed yet. `create_session` would commit it.
     scoped: Any = settings.Session
     session: Session = scoped()
     if session.in_transaction():
@@ -52,7 +51,7 @@ def _keep(session: Session, asset_event: AssetEvent, key: str, version: int) -> 
     from sqlalchemy import select
 
     backend = get_state_backend()
-    if isinstance(backend, MetastoreBackend):  # any other one has no part in the transaction
+    if isinstance(backend, MetastoreBackend):  # another backend is not part of the transaction
         asset = asset_event.asset
         found = select(AssetModel.id).where(AssetModel.name == asset.name, AssetModel.uri == asset.uri)
         scope = AssetScope(asset_id=session.scalar(found))
@@ -61,7 +60,7 @@ def _keep(session: Session, asset_event: AssetEvent, key: str, version: int) -> 
 
 
 class AmplitudeWatcherPlugin(AirflowPlugin):
-    """Loaded by the entry point ``airflow.plugins``, in every process of Airflow."""
+    """The plugin of the entry point ``airflow.plugins``, loaded in each process of Airflow."""
 
     name = "amplitude_experiment_watcher"
     listeners = [sys.modules[__name__]]  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Looking at all flags or experiments of a connection, again and again, for all who watch them."""
+"""Poll all flags or experiments of a connection for asset watchers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _PAUSE_AFTER_REFUSAL = 60.0
 
 @dataclass(frozen=True)
 class PollResult:
-    """What one look at a connection has found."""
+    """The result of one poll of a connection."""
 
     project_id: str | None
-    """The connection's project, in which keys are looked up that name none."""
+    """The connection's project, for keys without their own project."""
     configs: tuple[FlagConfig, ...]
 
     def config_of(self, target: FlagRef) -> FlagConfig:
-        """The one that is meant.
+        """Return the configuration of a flag or experiment.
 
-        :raises LookupError: when there is none, or more than one
+        :raises LookupError: when no object or several objects match
         """
         project = target.project_id or self.project_id
         if target.id is not None:
@@ -44,11 +44,11 @@ class PollResult:
         found = [one for one in named if project is None or one.get("projectId") in (None, project)]
         if len(found) == 1:
             return found[0]
-        raise LookupError(f"There are {len(found) or 'none'} of it. Check the key, the project_id and the connection.")
+        raise LookupError(f"expected one object, got {len(found)}. Check the key, the project_id and the connection.")
 
 
 class _Look:
-    """One look at a connection, over one session that is kept. It is called in a thread, where HTTP may block."""
+    """Poll a connection over one kept session. It is called in a thread, because HTTP may block."""
 
     def __init__(self, amplitude_conn_id: str, kind: Kind, only: FlagRef | None) -> None:
         self._amplitude_conn_id = amplitude_conn_id
@@ -84,7 +84,7 @@ class _Look:
 async def poll_forever(
     amplitude_conn_id: str, kind: Kind, poll_interval: float, *, only: FlagRef | None = None
 ) -> AsyncIterator[PollResult]:
-    """Look, and look again. It ends with who asked for it, and never raises."""
+    """Poll until the caller ends the generator. It never raises."""
     look = _Look(amplitude_conn_id, kind, only)
     complained = None
     try:
@@ -93,13 +93,13 @@ async def poll_forever(
             try:
                 found = await asyncio.to_thread(look)
             except Exception as error:
-                look.close()  # the connection may be fixed meanwhile
+                look.close()  # a person may have fixed the connection
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
                 if not is_retryable(error):
                     pause = max(pause, _PAUSE_AFTER_REFUSAL)
                 text = f"{type(error).__name__}: {error}"
                 if text != complained:
-                    _log.error("Polling through connection %r failed; it goes on. %s", amplitude_conn_id, text)
+                    _log.error("Polling with connection %r failed; will keep retrying. %s", amplitude_conn_id, text)
                 complained = text
             else:
                 complained = None

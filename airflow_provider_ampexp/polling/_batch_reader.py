@@ -1,4 +1,4 @@
-"""How one look at many flags is had for the fewest requests."""
+"""Read many flags with the fewest requests."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 _KINDS: tuple[Kind, ...] = ("flags", "experiments")
 _PAGE = 1000
-_FEED_IS_TRUSTED_FOR = 600.0  # seconds: nobody promises that every change leaves a version
+_FEED_IS_TRUSTED_FOR = 600.0  # seconds: the service does not guarantee a version for each change
 _FEED_MAY_LAG = timedelta(seconds=10)
 
 
 @dataclass
 class ReadResult:
-    """What a look came to. Who stands in none of these was not seen, since ``trouble`` ended the look before."""
+    """The result of one poll. Flags in none of these fields were not read, because ``error`` ended the poll early."""
 
     configs: dict[FlagRef, FlagConfig] = field(default_factory=dict)
     unchanged: Set[FlagRef] = frozenset()
-    """Nothing has happened to these since they were seen last."""
+    """Flags without a change since the last poll."""
     refused: dict[FlagRef, Exception] = field(default_factory=dict)
-    """What is wrong with one of them alone: it is gone, or out of the key's reach."""
-    trouble: Exception | None = None
-    """What is wrong with all of them: the service, the way to it or the key."""
+    """Errors of single flags: the flag is gone, or the key has no access."""
+    error: Exception | None = None
+    """The error of all flags: the service, the network or the key."""
     disconnected: Exception | None = None
-    """What is wrong with the connection now, while those who joined before go on with what it was."""
+    """The error of the edited connection. Earlier waits continue with the connection as it was."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a flag that was seen.
+    """The state of a flag that was read.
 
-    :param id: its id, which the feed tells; it may be watched by its key
-    :param read_at: when it was read last, on this machine's steady clock
-    :param until: up to when nothing of it was missed, on the service's clock; ``None`` if that tells no time
+    :param id: its id, as in the feed; the flag may be watched by its key
+    :param read_at: the time of the last read, on this machine's monotonic clock
+    :param until: the time until which all changes are known, on the service's clock; ``None`` without that clock
     """
 
     id: str
@@ -56,21 +56,21 @@ class _Known:
 
 
 class BatchReader:
-    """Sees flags and experiments of one connection, each time in the way that takes the fewest requests.
+    """Read flags and experiments of one connection, each time in the way with the fewest requests.
 
-    There are three: reading each by itself; the list, 1,000 a page; and the feed of versions, which tells what has
-    changed since the last look, so that only that need be read. The feed is not in the contract: it is asked for once
-    it would save a request, and never again if the service has none.
+    There are three ways: read each flag; read the list, 1,000 a page; or read the versions feed and then only the
+    changed flags. The feed is not in the contract. The reader tries the feed when it would save a request, and never
+    again if the service does not have the feed.
 
-    It blocks, and is for one thread at a time.
+    Calls block. Use a reader in one thread at a time.
 
-    :param project_id: the project in which keys are looked up that name none
+    :param project_id: the project of keys without their own project
     """
 
     def __init__(self, client: ManagementClient, project_id: str | None = None) -> None:
         self.client = client
         self._project_id = project_id
-        # What each list took last time; before that, the least that it can take.
+        # The number of pages of each list at the last time; before that, the minimum.
         self._pages: dict[Kind, float] = dict.fromkeys(_KINDS, 1)
         self._has_feed = True
         self._known: dict[FlagRef, _Known] = {}
@@ -80,74 +80,74 @@ class BatchReader:
     def look(
         self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef] = frozenset()
     ) -> ReadResult:
-        """Look at those that are due, and at what comes along with them.
+        """Read the due flags, and others that need no more requests.
 
-        :param due: to be seen now
-        :param soon: these, and those that would be due before the next look
-        :param watched: these, and all others
-        :param ending: to be seen with their own fields, even if nothing has happened to them
+        :param due: the flags to read now
+        :param soon: these, and the flags that are due before the next poll
+        :param watched: these, and all other watched flags
+        :param ending: flags whose configuration is needed even without a change
         """
         began = time.monotonic()
-        sight = ReadResult()
+        result = ReadResult()
         try:
-            self._look(sight, due, soon, watched, ending)
+            self._look(result, due, soon, watched, ending)
         except Exception as error:
-            sight.trouble = error
-        self._remember(sight, began, watched)
-        return sight
+            result.error = error
+        self._remember(result, began, watched)
+        return result
 
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
 
     def _look(
-        self, sight: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]
+        self, result: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]
     ) -> None:
         covered_by_feed = {one for one in watched if one not in ending and self._is_fresh(one)}
         if self._has_feed and covered_by_feed and 1 + self._fewest(due - covered_by_feed) < self._fewest(soon):
             changed = self._changed(covered_by_feed)
             if changed is not None:
-                sight.unchanged = covered_by_feed - changed
+                result.unchanged = covered_by_feed - changed
                 due = soon = (due - covered_by_feed) | changed
         for kind in _KINDS:
             coming = {one for one in soon if one.kind == kind}
             if self._pages[kind] < len(coming):
-                sight.configs |= self._listed(kind, coming, watched)
-        left = [one for one in due if one not in sight.configs]
-        # One whose reading always fails is the last one, so that the others are seen.
+                result.configs |= self._listed(kind, coming, watched)
+        left = [one for one in due if one not in result.configs]
+        # A flag whose read failed comes last, so that the others are read.
         for one in sorted(left, key=lambda one: one == self._failed):
-            self._read(sight, one)
+            self._read(result, one)
 
-    # -- which way --------------------------------------------------------------------------------------------------
+    # -- choose a way ------------------------------------------------------------------------------------------------
 
     def _fewest(self, wanted: Iterable[FlagRef]) -> float:
-        """How many requests it takes to see these without the feed."""
+        """Return the number of requests to read these without the feed."""
         counts = dict.fromkeys(_KINDS, 0)
         for one in wanted:
             counts[one.kind] += 1
         return sum(min(count, self._pages[kind]) for kind, count in counts.items())
 
     def _is_fresh(self, one: FlagRef) -> bool:
-        """Whether the feed alone can tell what has become of it."""
+        """Return true if the feed alone shows the changes of this flag."""
         known = self._known.get(one)
         return known is not None and known.until is not None and time.monotonic() - known.read_at < _FEED_IS_TRUSTED_FOR
 
     # -- the three ways ---------------------------------------------------------------------------------------------
 
-    def _read(self, sight: ReadResult, one: FlagRef) -> None:
+    def _read(self, result: ReadResult, one: FlagRef) -> None:
         try:
-            sight.configs[one] = replace(one, project_id=self._project_of(one)).read(self.client)
+            result.configs[one] = replace(one, project_id=self._project_of(one)).read(self.client)
         except Exception as error:
             if _affects_connection(error):
                 self._failed = one
                 raise
-            sight.refused[one] = error
+            result.refused[one] = error
 
     def _listed(self, kind: Kind, wanted: Set[FlagRef], watched: Set[FlagRef]) -> dict[FlagRef, FlagConfig]:
-        """Those in the list, page by page until all wanted ones are found.
+        """Read the list page by page until all wanted flags are found.
 
-        Who is not found is read alone, and says for itself what is wrong. It stops after as many pages as that would
-        take, which is how it learns how long a list is.
+        A flag that is not found is then read by itself, with its own error. The list stops after as many pages as these
+        reads would take. This is also how the reader learns the length of the list.
         """
         endpoints = self.client.flags if kind == "flags" else self.client.experiments
         found: dict[FlagRef, FlagConfig] = {}
@@ -155,7 +155,7 @@ class BatchReader:
         before = self.client.requests.total
         listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
         names = {(one.key, self._project_of(one)): one for one in watched if one.kind == kind and one.id is None}
-        is_sure = all(project_id for _, project_id in names)  # another project may have the same key, further down
+        is_sure = all(project_id for _, project_id in names)  # a later page may have the same key in another project
         try:
             for config in islice(listing, _PAGE * len(wanted)):
                 for one in self._meant(kind, config, watched, names):
@@ -178,7 +178,7 @@ class BatchReader:
     def _meant(
         self, kind: Kind, config: FlagConfig, watched: Set[FlagRef], names: Mapping[tuple[Any, str | None], FlagRef]
     ) -> Iterator[FlagRef]:
-        """As what it is watched: by its id, by its key, or not at all."""
+        """Yield the references under which a flag is watched: by its id, by its key, or none."""
         for project_id in {config.get("projectId"), None}:
             by_id = FlagRef(kind, id=config["id"], project_id=project_id)
             if by_id in watched and replace(by_id, project_id=self._project_of(by_id)).is_in_project(config):
@@ -188,7 +188,7 @@ class BatchReader:
                 yield by_key
 
     def _changed(self, wanted: Set[FlagRef]) -> set[FlagRef] | None:
-        """Those of them that have a version which was not told before; ``None`` if the feed does not say."""
+        """Return the flags with a new version; ``None`` if the feed does not show it."""
         since = min(until for one in wanted if (until := self._known[one].until)) - _FEED_MAY_LAG
         try:
             told = {_version_of(version) for version in islice(self.client.feed.versions(since), _PAGE)}
@@ -199,42 +199,42 @@ class BatchReader:
             return None
         if len(told) == _PAGE:
             self._told = set()
-            return None  # so much has changed that a look at all of them is as good
+            return None  # with so many changes, reading all flags takes no more requests
         news, self._told = told - self._told, told
         ids = {id for id, _ in news}
         return {one for one in wanted if self._known[one].id in ids} if ids else set()
 
-    # -- what is remembered -----------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------------------
 
     def _project_of(self, one: FlagRef) -> str | None:
         return one.project_id or self._project_id
 
     def _only_project_of(self, wanted: Iterable[FlagRef]) -> str | None:
-        """The project of all of these, so that the list need not tell of others."""
+        """Return the common project of these, to list only that project."""
         projects = {known.project_id if (known := self._known.get(one)) else self._project_of(one) for one in wanted}
         return projects.pop() if len(projects) == 1 else None
 
-    def _remember(self, sight: ReadResult, began: float, watched: Set[FlagRef]) -> None:
+    def _remember(self, result: ReadResult, began: float, watched: Set[FlagRef]) -> None:
         for one in self._known.keys() - watched:
             del self._known[one]
         now = self.client.date
         until = None if now is None else now - timedelta(seconds=time.monotonic() - began)
-        for one, config in sight.configs.items():
+        for one, config in result.configs.items():
             self._known[one] = _Known(config["id"], config.get("projectId"), began, until)
-        for one in sight.unchanged:
+        for one in result.unchanged:
             self._known[one] = replace(self._known[one], until=until)
-        if sight.trouble is not None:
-            # What the feed told of them may not have been read.
+        if result.error is not None:
+            # Flags in the feed may not have been read.
             self._told = set()
 
 
 def _version_of(version: Version) -> tuple[str, str]:
     config = version.get("flagConfig")
     if not isinstance(config, dict) or "id" not in config:
-        raise UnexpectedResponseError("GET", "/api/1/versions", "It does not say of what it is a version.")
+        raise UnexpectedResponseError("GET", "/api/1/versions", "Expected a version with its object.")
     return config["id"], str(version.get("version"))
 
 
 def _affects_connection(error: Exception) -> bool:
-    """Whether it says something of the service, the way to it or the key, and not of what was asked for."""
+    """Return true if the error is about the service, the network or the key, and not about one flag."""
     return is_retryable(error) or isinstance(error, AuthenticationError)

@@ -1,4 +1,4 @@
-"""One look at what is waited for: one request, more while it is refused, and what the answer means for the wait."""
+"""Poll a flag once and judge its state. Takes one request, or more after a refusal."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def look(
     client: ManagementClient, target: FlagRef, condition: WaitCondition, *, was_seen: bool, until: float = math.inf
 ) -> ConditionResult:
-    """Read the flag or experiment and judge it. A refusal is an answer when it lasts.
+    """Read the flag or experiment and judge it. A refusal is final after some minutes.
 
-    One that does not exist can never be as wanted.
+    A missing object can never meet the condition.
 
-    :param was_seen: whether it existed at an earlier look, so that a 404 may be for a moment
-    :param until: when to stop reading, in seconds of ``time.monotonic()``
-    :raises StillRefusedError: at that time
+    :param was_seen: true if an earlier poll saw the object, so that a 404 may be temporary
+    :param until: the time to stop reading, in seconds of ``time.monotonic()``
+    :raises StillRefusedError: at that time, if the refusal is not final
     """
 
     def once() -> ConditionResult:
@@ -43,13 +43,13 @@ def look(
 
 
 def why_never(target: FlagRef, error: TargetNotFoundError) -> str:
-    """Why a wait for this target can never end well."""
+    """Return the reason why a wait for this target can never succeed."""
     if isinstance(error, OtherProjectError):
         return str(error).replace(" Nothing was changed.", "")
-    return f"there is no {target}"
+    return f"the {target} does not exist"
 
 
 def seen(client: ManagementClient, condition: WaitCondition, config: FlagConfig) -> ConditionResult:
-    """Judge what was read."""
+    """Judge a configuration."""
     verdict = condition.judge(config)
     return replace(verdict, seen={**verdict.seen, "url": flag_url(client, config)})

@@ -1,6 +1,6 @@
-"""What is waited for: pure functions from a flag or experiment, as it was read, to what that means for the wait.
+"""The conditions of waits: pure functions from a flag or experiment to the result of the wait.
 
-Poking and triggers both ask these, so that they cannot disagree. There is no Airflow and no I/O here.
+Sensors and triggers use the same functions. No Airflow and no I/O.
 """
 
 from __future__ import annotations
@@ -14,48 +14,45 @@ from airflow_provider_ampexp.client.types import FlagConfig, Json
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
 
-_STICKY = (
-    "Sticky bucketing is on: users keep the variant that they got once, so that more of them may have it than the "
-    "percentage says."
-)
+_STICKY = "Sticky bucketing is on: users keep their variant, so more users than the percentage may have it."
 KNOWN_STATES = ("planning", "running", "decision-made")
 
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """What was seen, and whether the wait is over: it is as wanted (``met``), can never be (``never``), or not yet."""
+    """The values, and the state of the wait: ``met``, ``never`` (it can never be met), or ``waiting``."""
 
     status: Literal["met", "never", "waiting"]
     why: str
     seen: Mapping[str, Json] = field(default_factory=dict)
     unknown: str = ""
-    """A value that nobody told this provider of, worth a line in the log."""
+    """An undocumented value, for a line in the log."""
     warning: str = ""
-    """What a person should know of it."""
+    """A warning for a person."""
 
 
 class WaitCondition(Protocol):
-    """Something to wait for."""
+    """A condition of a wait."""
 
     name: ClassVar[str]
 
     def judge(self, config: FlagConfig) -> ConditionResult:
-        """Look at a flag or experiment.
+        """Judge a flag or experiment.
 
-        :raises MissingFieldError: when the service does not show what the condition is about
+        :raises MissingFieldError: when the service does not show the field of the condition
         """
 
 
 @dataclass(frozen=True)
 class StateIs:
-    """An experiment is in one of some states. Reaching one of ``failed_states`` ends the wait as ``never``."""
+    """An experiment has one of some states. One of ``failed_states`` ends the wait as ``never``."""
 
     states: Sequence[str]
     failed_states: Sequence[str] = ()
     name: ClassVar[str] = "state"
 
     def judge(self, config: FlagConfig) -> ConditionResult:
-        """A wanted state counts also when the experiment is archived: decided and archived is decided."""
+        """Judge the state. A wanted state also counts if the experiment is archived."""
         state = str(_needed(config, "state"))
         seen = _seen(config, state=state, decision=config.get("decision"))
         unknown = "" if state in (*KNOWN_STATES, *self.states, *self.failed_states) else state
@@ -72,19 +69,21 @@ class StateIs:
 
 @dataclass(frozen=True)
 class RolloutAtLeast:
-    """Users get the flag or experiment at ``at_least`` a percentage. If it is disabled, nobody gets it."""
+    """The flag or experiment is enabled, and its percentage is ``at_least`` this one."""
 
     at_least: int
     segment: str | None = None
     name: ClassVar[str] = "rollout"
 
     def judge(self, config: FlagConfig) -> ConditionResult:
-        """An archived flag is out of the running."""
+        """Judge the percentage. An archived flag can never meet the condition."""
         enabled = bool(_needed(config, "enabled"))
         try:
             percentage = self._percentage(config)
         except WrongStateError as error:
-            users = "who gets it, the percentages of its segments say" if enabled else "it is disabled: nobody gets it"
+            users = (
+                "the percentages of its segments decide who gets it" if enabled else "it is disabled: nobody gets it"
+            )
             why = str(error).removesuffix(" Nothing was changed.")
             return ConditionResult(
                 "never", f"{why} It may have been renamed or removed; {users}", _seen(config, enabled=enabled)
@@ -119,13 +118,13 @@ class RolloutAtLeast:
 
 @dataclass(frozen=True)
 class EnabledIs:
-    """The flag or experiment is switched on, or off."""
+    """The flag or experiment is enabled, or disabled."""
 
     enabled: bool
     name: ClassVar[str] = "enabled"
 
     def judge(self, config: FlagConfig) -> ConditionResult:
-        """Archived and off is off; archived, it is never on."""
+        """Judge the enabled field. An archived flag can be disabled, but never enabled."""
         enabled = bool(_needed(config, "enabled"))
         seen = _seen(config, enabled=enabled)
         now = "enabled" if enabled else "disabled"
@@ -142,13 +141,13 @@ _CONDITIONS: dict[str, type[StateIs] | type[RolloutAtLeast] | type[EnabledIs]] =
 
 
 def as_plain(condition: WaitCondition) -> dict[str, Any]:
-    """A condition as plain JSON values, for a trigger's arguments."""
+    """Return a condition as JSON values, for a trigger's arguments."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(cast("Any", condition))))
     return {"name": condition.name, **plain}
 
 
 def from_plain(plain: Mapping[str, Any]) -> WaitCondition:
-    """Read the condition that :func:`as_plain` wrote, in this version or another one: unknown keys are passed over."""
+    """Read a condition that :func:`as_plain` wrote in this or another version. Unknown keys are ignored."""
     condition = _CONDITIONS[plain["name"]]
     return condition(**{field.name: plain[field.name] for field in fields(condition) if field.name in plain})
 

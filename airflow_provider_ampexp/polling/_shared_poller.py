@@ -1,7 +1,7 @@
-"""One watch for all who wait: the triggers of one connection, in one triggerer, look together.
+"""One poll for all triggers of one connection in one triggerer.
 
-A triggerer is one process with one event loop, and imports this module once. So a thousand waits cost the requests of
-one, and a trigger that comes or goes changes nothing for the others.
+A triggerer is one process with one event loop, and imports this module once. So a thousand waits take the requests of
+one. A new or ended trigger does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,59 +30,59 @@ _log = logging.getLogger(__name__)
 _SHORTEST_PAUSE = 0.1
 _LONGEST_BACKOFF = 60.0
 _LONGEST_ROUND = 300.0
-_JOIN_DELAY = 1.0  # seconds at most for which who joins waits for others to join, too
+_JOIN_DELAY = 1.0  # the longest time in seconds that a new subscriber waits for others
 
 Event = dict[str, Any]
 
 
 class Subscriber(Protocol):
-    """Who waits for something to become of a flag or experiment. It is called in the event loop, and must be quick."""
+    """A wait for a flag or experiment. The poller calls its methods in the event loop, so they must be fast."""
 
     target: FlagRef
     interval: float
-    """Seconds between two looks, at most."""
+    """The longest time in seconds between two polls."""
 
     def seconds_left(self, now: datetime) -> float:
-        """How long until it wants a last look. ``now`` is on the service's clock where that tells the time."""
+        """Return the seconds until the last poll. ``now`` is on the service's clock if that is known."""
 
     def saw(self, config: FlagConfig, client: ManagementClient) -> Event | None:
-        """What it makes of it: why the wait is over, or ``None`` to go on."""
+        """Judge a configuration: return the event that ends the wait, or ``None`` to continue."""
 
     def failed(self, error: Exception) -> Event | None:
-        """The same of a look that failed."""
+        """Judge a failed poll: return the event that ends the wait, or ``None`` to continue."""
 
 
 async def poll_until(amplitude_conn_id: str, waiter: Subscriber) -> Event:
-    """Look together with all others of this connection, until the waiter says that its wait is over.
+    """Poll together with all other waits of this connection, until the subscriber ends its wait.
 
-    Who joins has a look within a second. A connection that was edited counts from the next one who joins on.
+    A new subscriber is polled within one second. The poller reads an edited connection when the next subscriber joins.
     """
     loop = asyncio.get_running_loop()
     place = loop, amplitude_conn_id
     shared = _watches.get(place)
     if shared is None:
         shared = _watches[place] = SharedPoller(amplitude_conn_id, loop)
-    seat = shared.join(waiter)
+    entry = shared.join(waiter)
     try:
-        return await seat.over
+        return await entry.over
     finally:
-        shared.leave(seat)
+        shared.leave(entry)
 
 
 @dataclass(eq=False)
 class _Subscription:
-    """A waiter's place in the watch."""
+    """The state of a subscriber in the poller."""
 
     waiter: Subscriber
     over: asyncio.Future[Event]
     due: float
-    context: Context = field(default_factory=copy_context)  # its log is its task's
+    context: Context = field(default_factory=copy_context)  # its log lines go to its task
     is_new: bool = True
 
 
 @dataclass(frozen=True)
 class _Round:
-    """Who wants what of one look together."""
+    """The flags and subscribers of one poll."""
 
     due: Set[FlagRef]
     soon: Set[FlagRef]
@@ -92,44 +92,44 @@ class _Round:
 
 
 class SharedPoller:
-    """The rounds of one connection. They never overlap, and HTTP runs in a thread.
+    """The polls of one connection. They never overlap, and HTTP runs in a thread.
 
-    A round begins when the first waiter is due, and tells all whom it has seen; so those with the shortest interval set
-    the pace, and the others ride along as far as that costs nothing.
+    A poll begins when the first subscriber is due. It also reports to subscribers that are not due, if that takes no
+    more requests. So the shortest interval decides for all.
     """
 
     def __init__(self, amplitude_conn_id: str, loop: asyncio.AbstractEventLoop) -> None:
         self._conn_id = amplitude_conn_id
         self._loop = loop
-        self._seats: dict[FlagRef, set[_Subscription]] = {}
+        self._entries: dict[FlagRef, set[_Subscription]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._began = self._not_before = float("-inf")
         self._failed = 0
         self._given_up = 0
         self._fields: ConnectionFields | None = None
-        self._lookout: BatchReader | None = None
+        self._reader: BatchReader | None = None
 
     def join(self, waiter: Subscriber) -> _Subscription:
-        """Take a seat. Its first look is due at once, or in a moment when others may join it."""
+        """Add a subscriber. Its first poll is due at once, or a moment later so that others can join."""
         due = max(self._loop.time(), self._began + min(_JOIN_DELAY, waiter.interval))
-        seat = _Subscription(waiter, self._loop.create_future(), due)
-        self._seats.setdefault(seat.waiter.target, set()).add(seat)
+        entry = _Subscription(waiter, self._loop.create_future(), due)
+        self._entries.setdefault(entry.waiter.target, set()).add(entry)
         self._wake_at(due)
-        return seat
+        return entry
 
-    def leave(self, seat: _Subscription) -> None:
-        """Give it up. The last one ends the watch."""
-        seats = self._seats[seat.waiter.target]
-        seats.discard(seat)
-        if not seats:
-            del self._seats[seat.waiter.target]
+    def leave(self, entry: _Subscription) -> None:
+        """Remove a subscriber. The last one ends the poller."""
+        entries = self._entries[entry.waiter.target]
+        entries.discard(entry)
+        if not entries:
+            del self._entries[entry.waiter.target]
         self._end_if_alone()
 
     # -- when -------------------------------------------------------------------------------------------------------
 
     def _wake_at(self, due: float) -> None:
-        """Begin a round then, or earlier if that was planned."""
+        """Start a poll at this time, or earlier if one is already planned."""
         when = max(due, self._not_before, self._began + _SHORTEST_PAUSE)
         if self._running is not None or (self._timer is not None and self._timer.when() <= when):
             return
@@ -142,23 +142,25 @@ class SharedPoller:
         self._running = self._loop.create_task(self._round())
 
     def _plan(self, now: float) -> _Round:
-        due_at = {target: min(seat.due for seat in seats) for target, seats in self._seats.items()}
-        seats = [seat for target, at in due_at.items() if at <= now for seat in self._seats[target] if seat.due <= now]
-        before_the_next = now + min((seat.waiter.interval for seat in seats), default=0.0)
+        due_at = {target: min(entry.due for entry in entries) for target, entries in self._entries.items()}
+        entries = [
+            entry for target, at in due_at.items() if at <= now for entry in self._entries[target] if entry.due <= now
+        ]
+        before_the_next = now + min((entry.waiter.interval for entry in entries), default=0.0)
         service_now = self._service_now()
         return _Round(
-            due={seat.waiter.target for seat in seats},
+            due={entry.waiter.target for entry in entries},
             soon={target for target, at in due_at.items() if at <= before_the_next},
             watched=due_at.keys(),
-            ending={seat.waiter.target for seat in seats if seat.waiter.seconds_left(service_now) <= 0},
-            joined=[seat for seat in seats if seat.is_new],
+            ending={entry.waiter.target for entry in entries if entry.waiter.seconds_left(service_now) <= 0},
+            joined=[entry for entry in entries if entry.is_new],
         )
 
     def _service_now(self) -> datetime:
-        date = self._lookout.client.date if self._lookout is not None else None
+        date = self._reader.client.date if self._reader is not None else None
         return date or datetime.now(timezone.utc)
 
-    # -- a round ----------------------------------------------------------------------------------------------------
+    # -- a poll -----------------------------------------------------------------------------------------------------
 
     async def _round(self) -> None:
         self._began = self._loop.time()
@@ -169,135 +171,135 @@ class SharedPoller:
                 self._tell(wanted, await asyncio.wait_for(look, _LONGEST_ROUND))
         except asyncio.TimeoutError:
             self._give_up()
-            why = f"Looking with connection {self._conn_id!r} failed: no look ended within {_LONGEST_ROUND:g} s."
-            self._tell(wanted, ReadResult(trouble=TimeoutError(why)))
+            why = f"Polling with connection {self._conn_id!r} failed: timed out after {_LONGEST_ROUND:g} s."
+            self._tell(wanted, ReadResult(error=TimeoutError(why)))
         except Exception as error:
-            # Nobody is to wait for ever because of a mistake of ours.
-            self._tell(wanted, ReadResult(trouble=error))
+            # An internal error must not leave a wait without an end.
+            self._tell(wanted, ReadResult(error=error))
         finally:
             self._running = None
             self._end_if_alone()
-        if self._seats:
-            self._wake_at(min(seat.due for seats in self._seats.values() for seat in seats))
+        if self._entries:
+            self._wake_at(min(entry.due for entries in self._entries.values() for entry in entries))
 
     def _give_up(self) -> None:
-        """Leave the client to the thread that hangs; the next round makes one of its own."""
+        """Leave the client to the thread that hangs. The next poll creates its own client."""
         self._given_up += 1
-        self._fields = self._lookout = None
+        self._fields = self._reader = None
 
     def _look(self, wanted: _Round, given_up: int) -> ReadResult:
-        """Runs in a thread, where the connection may be looked up and HTTP may block.
+        """Poll in a thread, because reading the connection and HTTP may block.
 
-        :param given_up: how many rounds were given up when this one began
+        :param given_up: the number of abandoned polls at the start of this poll
         """
-        disconnected = self._connect(given_up) if wanted.joined or self._lookout is None else None
-        if self._lookout is None:
-            return ReadResult(trouble=disconnected)
-        lookout = self._lookout
-        sight = self._see(lookout, wanted)
+        disconnected = self._connect(given_up) if wanted.joined or self._reader is None else None
+        if self._reader is None:
+            return ReadResult(error=disconnected)
+        reader = self._reader
+        result = self._see(reader, wanted)
         if (
-            isinstance(sight.trouble, AuthenticationError)
+            isinstance(result.error, AuthenticationError)
             and self._connect(given_up) is None
-            and self._lookout is not lookout
+            and self._reader is not reader
         ):
-            sight = self._see(self._lookout, wanted)  # the key was changed meanwhile
-        sight.disconnected = disconnected
-        return sight
+            result = self._see(self._reader, wanted)  # a person changed the key
+        result.disconnected = disconnected
+        return result
 
-    def _see(self, lookout: BatchReader, wanted: _Round) -> ReadResult:
-        before = lookout.client.requests.total
-        sight = lookout.look(wanted.due, wanted.soon, wanted.watched, wanted.ending)
+    def _see(self, reader: BatchReader, wanted: _Round) -> ReadResult:
+        before = reader.client.requests.total
+        result = reader.look(wanted.due, wanted.soon, wanted.watched, wanted.ending)
         _log.debug(
             "%s: %d of %d were due; saw %d and %d unchanged with %d requests. %s",
             self._conn_id,
             len(wanted.due),
             len(wanted.watched),
-            len(sight.configs),
-            len(sight.unchanged),
-            lookout.client.requests.total - before,
-            sight.trouble or "",
+            len(result.configs),
+            len(result.unchanged),
+            reader.client.requests.total - before,
+            result.error or "",
         )
-        return sight
+        return result
 
     def _connect(self, given_up: int) -> Exception | None:
-        """Look the connection up, and begin again if it was edited. Returns what is wrong with it."""
+        """Read the connection, and create a new client if it was edited. Returns the connection's error."""
         try:
             fields = AmplitudeExperimentHook(self._conn_id).fields
             if given_up != self._given_up:
-                return TimeoutError("This look was given up.")
+                return TimeoutError("This poll was abandoned.")
             if fields != self._fields:
-                # No retries inside of a call: the next round is the retry.
+                # No retries inside of a call: the next poll is the retry.
                 client = fields.connect(retry_for=0)
                 client.requests.on_each = count_in_the_triggerer
                 self._close()
-                self._fields, self._lookout = fields, BatchReader(client, fields.project_id)
+                self._fields, self._reader = fields, BatchReader(client, fields.project_id)
         except Exception as error:
             return error
         return None
 
     def _close(self) -> None:
-        if self._lookout is not None:
-            self._lookout.close()
+        if self._reader is not None:
+            self._reader.close()
 
-    # -- what came of it --------------------------------------------------------------------------------------------
+    # -- results ----------------------------------------------------------------------------------------------------
 
-    def _tell(self, wanted: _Round, sight: ReadResult) -> None:
-        self._slow_down(sight)
-        for target, config in sight.configs.items():
-            assert self._lookout is not None
-            for seat in self._seats.get(target, ()):
-                self._ask(seat, seat.waiter.saw, config, self._lookout.client)
-        for target in sight.unchanged:
-            for seat in self._seats.get(target, ()):
-                self._go_on(seat)
-        for target, error in sight.refused.items():
+    def _tell(self, wanted: _Round, result: ReadResult) -> None:
+        self._slow_down(result)
+        for target, config in result.configs.items():
+            assert self._reader is not None
+            for entry in self._entries.get(target, ()):
+                self._ask(entry, entry.waiter.saw, config, self._reader.client)
+        for target in result.unchanged:
+            for entry in self._entries.get(target, ()):
+                self._go_on(entry)
+        for target, error in result.refused.items():
             self._fail(target, error)
-        if sight.trouble is not None:
-            seen = sight.configs.keys() | sight.unchanged | sight.refused.keys()
-            is_of_all = isinstance(sight.trouble, AuthenticationError)
+        if result.error is not None:
+            seen = result.configs.keys() | result.unchanged | result.refused.keys()
+            is_of_all = isinstance(result.error, AuthenticationError)
             for target in (wanted.watched if is_of_all else wanted.due) - seen:
-                self._fail(target, sight.trouble)
-        elif sight.disconnected is not None:
-            for seat in wanted.joined:
-                self._ask(seat, seat.waiter.failed, sight.disconnected)
-                seat.is_new = True
+                self._fail(target, result.error)
+        elif result.disconnected is not None:
+            for entry in wanted.joined:
+                self._ask(entry, entry.waiter.failed, result.disconnected)
+                entry.is_new = True
 
     def _fail(self, target: FlagRef, error: Exception) -> None:
-        for seat in self._seats.get(target, ()):
-            self._ask(seat, seat.waiter.failed, error)
+        for entry in self._entries.get(target, ()):
+            self._ask(entry, entry.waiter.failed, error)
 
-    def _ask(self, seat: _Subscription, judge: Any, *seen: object) -> None:
-        if seat.over.done():
+    def _ask(self, entry: _Subscription, judge: Any, *seen: object) -> None:
+        if entry.over.done():
             return
         try:
-            event = seat.context.run(judge, *seen)
+            event = entry.context.run(judge, *seen)
         except Exception as error:
-            seat.over.set_exception(error)
+            entry.over.set_exception(error)
             return
         if event is not None:
-            seat.over.set_result(event)
-        self._go_on(seat)
+            entry.over.set_result(event)
+        self._go_on(entry)
 
-    def _go_on(self, seat: _Subscription) -> None:
-        seat.is_new = False
-        its_end = self._loop.time() + seat.waiter.seconds_left(self._service_now())
-        seat.due = max(min(self._began + seat.waiter.interval, its_end), self._began + _SHORTEST_PAUSE)
+    def _go_on(self, entry: _Subscription) -> None:
+        entry.is_new = False
+        its_end = self._loop.time() + entry.waiter.seconds_left(self._service_now())
+        entry.due = max(min(self._began + entry.waiter.interval, its_end), self._began + _SHORTEST_PAUSE)
 
-    def _slow_down(self, sight: ReadResult) -> None:
-        """After a 429 as it asks; after rounds in which nothing was seen, twice as long each time."""
-        if sight.trouble is None or sight.configs or sight.unchanged:
+    def _slow_down(self, result: ReadResult) -> None:
+        """Delay the next poll: after a 429 as it says, and after polls without a result twice as long each time."""
+        if result.error is None or result.configs or result.unchanged:
             self._failed = 0
         else:
             self._failed += 1
         pause = min(2.0**self._failed, _LONGEST_BACKOFF) if self._failed else 0.0
-        if isinstance(sight.trouble, RateLimitError):
-            pause = max(pause, sight.trouble.retry_after or 1.0)
+        if isinstance(result.error, RateLimitError):
+            pause = max(pause, result.error.retry_after or 1.0)
         self._not_before = self._loop.time() + pause
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _end_if_alone(self) -> None:
-        if self._seats or self._running is not None:
+        if self._entries or self._running is not None:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -1,6 +1,6 @@
-"""What is looked at while a stage soaks: has the time come, or has somebody moved the flag?
+"""The condition of a soak: the soak is complete, or the flag has changed.
 
-There is no Airflow here: the trigger asks this, and so does a task that waits on its worker.
+The trigger uses it, and a task that waits on its worker does too. No Airflow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class SoakEvent(TypedDict):
-    """Why the wait is over."""
+    """The reason for the end of the wait."""
 
     status: Literal["due", "changed", "error"]
     archived: bool
@@ -37,9 +37,9 @@ class SoakEvent(TypedDict):
 
 @dataclass(frozen=True)
 class SoakCondition:
-    """A flag that is to stay at ``position``, with or without a tag, until a moment of the service's clock.
+    """A flag that must stay at ``position``, with or without a tag, until a time on the service's clock.
 
-    :param local_clock_error: by how many seconds the worker's clock was seen to be ahead of the service's
+    :param local_clock_error: the seconds by which the worker's clock is ahead of the service's
     """
 
     kind: Literal["flags", "experiments"]
@@ -50,41 +50,41 @@ class SoakCondition:
     hold_tag: str = ""
     is_held: bool = False
     audience: Mapping[str, str] = field(default_factory=dict)
-    """The digest of the audience that was accepted; empty in a deferral of an earlier release."""
+    """The digest of the accepted audience; empty in a deferral of an earlier release."""
     local_clock_error: float | None = None
 
     def look(self, client: ManagementClient) -> SoakEvent | None:
-        """Read the flag once. ``None`` says to go on waiting."""
+        """Read the flag once; ``None`` to continue the wait."""
         return self.judge(FlagRef(self.kind, id=self.id).read(client), self.now(client))
 
     def judge(self, config: FlagConfig, now: datetime) -> SoakEvent | None:
-        """What the flag, as it was read, means for the wait."""
+        """Judge a configuration; ``None`` to continue the wait."""
         config = without_odd_fields(config)
         archived = bool(config.get("deleted"))
         stands = exposure_of(config, self.segment)
         if archived or (stands is not None and stands != self.position):
-            return {"status": "changed", "archived": archived, "why": f"it stands at {stands} now"}
+            return {"status": "changed", "archived": archived, "why": f"it is now at {stands}"}
         tags = tags_of(config)
         if tags is not None and has_tag(tags, self.hold_tag) is not self.is_held:
-            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} came or went"}
+            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} was added or removed"}
         audience = Audience.of(config, self.segment).digest()
         if changed := changed_fields(self.audience, audience):
-            why = f"the audience was changed: {', '.join(changed)}"
+            why = f"the audience changed: {', '.join(changed)}"
             return {"status": "changed", "archived": archived, "why": why, "audience": audience}
         if self.until <= now:
-            return {"status": "due", "archived": archived, "why": "the time has come"}
+            return {"status": "due", "archived": archived, "why": "the soak is complete"}
         return None
 
     def seconds_left(self, client: ManagementClient) -> float:
-        """How long to wait."""
+        """Return the seconds until the end of the soak."""
         return (self.until - self.now(client)).total_seconds()
 
     def now(self, client: ManagementClient) -> datetime:
-        """The service's clock."""
+        """Return the time on the service's clock."""
         return service_now(client, self.local_clock_error)
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain values, for a trigger's arguments."""
+        """Return JSON values, for a trigger's arguments."""
         return {
             "kind": self.kind,
             "id": self.id,
@@ -100,9 +100,9 @@ class SoakCondition:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> SoakCondition:
-        """Read what :meth:`as_plain` wrote, in this version or another one.
+        """Read the values that :meth:`as_plain` wrote in this or another version.
 
-        Where it does not say until when, or at which position, the wait is over at once, and the task looks for itself.
+        Without a time or a position, the wait ends at once, and the task reads the flag.
         """
         until = plain.get("until")
         return cls(
@@ -119,8 +119,8 @@ class SoakCondition:
 
 
 def service_now(client: ManagementClient, local_clock_error: float | None = None) -> datetime:
-    """The service's clock, as its answers told it; this machine's before that.
+    """Return the time on the service's clock, or on this machine's clock before the first response.
 
-    :param local_clock_error: by how many seconds this machine's clock is ahead, as an earlier client found
+    :param local_clock_error: the seconds by which this machine's clock is ahead, from an earlier client
     """
     return client.date_given(local_clock_error) or datetime.now(timezone.utc)

@@ -63,7 +63,9 @@ def test_what_is_not_said_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_extra_is_refused_and_does_not_mean_production(
     monkeypatch: pytest.MonkeyPatch, name: str, empty: str
 ) -> None:
-    with pytest.raises(InvalidInputError, match=rf"^{name}: is empty; leave it out, or give it a value \(connection"):
+    with pytest.raises(
+        InvalidInputError, match=rf"^{name}: must not be empty; remove it, or give it a value \(connection"
+    ):
         _ = hook_of(monkeypatch, **{name: empty}).fields
 
 
@@ -130,7 +132,7 @@ def test_an_extra_that_is_not_read_is_refused_and_the_nearest_one_named(
     hook = hook_of(monkeypatch, emulator.api_key, base_url=emulator.base_url, **{name: "of importance"})
     with pytest.raises(InvalidInputError) as caught:
         _ = hook.client
-    assert str(caught.value) == f"{name}: there is no such extra; {meant} (connection 'acme')"
+    assert str(caught.value) == f"{name}: unknown extra; {meant} (connection 'acme')"
     assert hook.test_connection() == (False, str(caught.value))
     assert emulator.requests()["total"] == 0
 
@@ -138,10 +140,10 @@ def test_an_extra_that_is_not_read_is_refused_and_the_nearest_one_named(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("host", "https://experiment.eu.amplitude.com", "host: this field is not read; use the extra base_url"),
-        ("schema", "217854", "schema: this field is not read; use the extra project_id"),
-        ("port", 8765, "port: this field is not read; use the extra base_url"),
-        ("login", KEY, "login: the key was expected as the password, got it as the login"),
+        ("host", "https://experiment.eu.amplitude.com", "host: unknown field; use the extra base_url"),
+        ("schema", "217854", "schema: unknown field; use the extra project_id"),
+        ("port", 8765, "port: unknown field; use the extra base_url"),
+        ("login", KEY, "login: expected the key as the password, got it as the login"),
     ],
 )
 def test_a_field_that_is_not_read_is_refused(
@@ -282,17 +284,17 @@ def test_test_connection_says_what_is_wrong(emulator: Emulator, monkeypatch: pyt
     emulator.fault("status", status=403)
     assert "the key has no access (403)" in said()
     emulator.fault("status", times=None, status=429)
-    assert "answers nothing more for now (429): The project's request limit is used up" in said()
+    assert "refuses more requests (429): The project's request limit is used up" in said()
     emulator.clear_faults()
     emulator.fault("html", times=None, status=200)
-    assert "does not answer as the Management API does" in said()
+    assert "does not respond like the Management API" in said()
     emulator.clear_faults()
     emulator.fault("status", times=None, status=503)
-    assert "does not answer" in said()
-    assert "There is no way to http://127.0.0.1:9" in said(base_url="http://127.0.0.1:9")
+    assert "Amplitude had a server error. (503)" in said()
+    assert "Cannot connect to http://127.0.0.1:9" in said(base_url="http://127.0.0.1:9")
     assert "https" in said(base_url="http://amplitude.example")
     emulator.clear_faults()
-    assert "sees nothing of project 999 of this connection; it sees 1 project: 100001." in said(project_id="999")
+    assert "sees nothing of project 999 of this connection. The key sees 1 project: 100001." in said(project_id="999")
 
 
 def test_test_connection_finds_a_project_by_its_flags_or_experiments(
@@ -311,7 +313,7 @@ def test_test_connection_finds_a_project_by_its_flags_or_experiments(
     for project in ("100002", "100003"):
         ok, said = tested(project)
         assert ok, said
-        assert said.endswith(f"sees project {project}, with no deployment in it.")
+        assert said.endswith(f"sees project {project} without a deployment.")
 
 
 def test_test_connection_says_when_it_cannot_tell(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,11 +321,11 @@ def test_test_connection_says_when_it_cannot_tell(emulator: Emulator, monkeypatc
     hook = hook_of(monkeypatch, "ampex_new", base_url=emulator.base_url, project_id="999")
     ok, said = hook.test_connection()
     assert ok
-    assert said.endswith("so it is not known whether it sees project 999.")
+    assert said.endswith("so it is not known if the key has access to project 999.")
     emulator.create_flag("a", projectId="100002")
     ok, said = hook.test_connection()
     assert not ok
-    assert "it sees 1 project: 100002." in said
+    assert "The key sees 1 project: 100002." in said
 
 
 def test_a_refused_key_may_be_of_the_other_region(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_one_is_read_by_itself(emulator: Emulator, lookout: BatchReader) -> None
     flags(emulator, 3, "experiments")
     emulator.clear_requests()
     sight = look(lookout, [one])
-    assert (sight.configs[one]["key"], sight.trouble) == ("flags-0", None)
+    assert (sight.configs[one]["key"], sight.error) == ("flags-0", None)
     assert counted(emulator) == {READ: 1}
 
 
@@ -155,7 +155,7 @@ def test_what_the_feed_told_is_told_again_when_it_could_not_be_read(emulator: Em
     emulator.edit("flags", watched[7].id, enabled=True)
     emulator.fault("status", status=503, route=READ)
     sight = look(lookout, watched)
-    assert isinstance(sight.trouble, ServerError)
+    assert isinstance(sight.error, ServerError)
     assert watched[7] not in sight.unchanged
     assert look(lookout, watched).configs[watched[7]]["enabled"] is True
 
@@ -197,7 +197,7 @@ def test_a_bad_target_is_a_matter_of_its_own(emulator: Emulator, lookout: BatchR
     assert sight.configs.keys() == set(watched)
     assert list(sight.refused) == [gone]
     assert isinstance(sight.refused[gone], TargetNotFoundError)
-    assert sight.trouble is None
+    assert sight.error is None
 
 
 def test_a_list_that_is_refused_is_done_without(emulator: Emulator, lookout: BatchReader) -> None:
@@ -226,7 +226,7 @@ def test_what_is_wrong_with_the_service_ends_the_look(
     emulator.fault(times=None, **fault)
     emulator.clear_requests()
     sight = look(lookout, watched)
-    assert isinstance(sight.trouble, kind)
+    assert isinstance(sight.error, kind)
     assert (sight.configs, sight.refused) == ({}, {})
     assert emulator.requests()["total"] == 1
 
@@ -249,7 +249,7 @@ def test_one_that_always_fails_hides_no_other(
     look(lookout, watched)
     for _ in range(3):
         sight = look(lookout, watched)
-        assert isinstance(sight.trouble, ServerError)
+        assert isinstance(sight.error, ServerError)
         assert sight.configs.keys() == {good}
 
 
@@ -311,4 +311,4 @@ def test_nobody_is_vouched_for_who_was_never_seen(emulator: Emulator, lookout: B
     look(lookout, watched)
     new = flags(emulator, 3, "experiments")
     sight = lookout.look({new[0]}, set(new), set(new))
-    assert (list(sight.configs), sight.trouble) == ([new[0]], None) or sight.configs.keys() == set(new)
+    assert (list(sight.configs), sight.error) == ([new[0]], None) or sight.configs.keys() == set(new)

@@ -164,5 +164,5 @@ def test_a_wait_for_a_lost_segment_ends_and_shows_the_segments_there_are(
         )
     assert run(dag).states == {"wait": "failed"}
     assert "no target segments named 'Beta' (its segments: 'Beta 2' at 5 %)" in broken.said("wait")
-    who = "who gets it, the percentages of its segments say" if enabled else "it is disabled: nobody gets it"
+    who = "the percentages of its segments decide who gets it" if enabled else "it is disabled: nobody gets it"
     assert who in broken.said("wait")

@@ -223,7 +223,7 @@ def test_a_check_that_hangs_or_exits_counts_as_an_error(
     assert exposures(emulator, flag_id) == [0, 1, 0]
     asked = [one for one in ran.xcom("ramp", key="rollout") if one["what"] == "check"]
     assert [(one["name"], one["verdict"], one["why"]) for one in asked[:2]] == [
-        ("hangs", "error", "did not answer within 1 second"),
+        ("hangs", "error", "timed out after 1 second"),
         ("exits", "error", "SystemExit: 1"),
     ]
     assert "exits (error 2 of 2): SystemExit: 1" in broken.said("ramp")

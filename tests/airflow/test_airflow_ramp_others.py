@@ -140,8 +140,8 @@ def test_a_task_that_enables_a_flag_tells_who_gets_it(
         else:
             AmplitudeEditOperator(task_id="on", flag_key="search", fields={"enabled": True})
     assert run(dag).states == {"on": "success"}
-    assert [one for one in lines if one.startswith("It is enabled now")] == [
-        "It is enabled now: segment 'Beta' at 5 %, all other users at 100 % may get it, and its inclusions do."
+    assert [one for one in lines if one.startswith("It is now enabled")] == [
+        "It is now enabled for segment 'Beta' at 5 %, all other users at 100 %, and for its inclusions."
     ]
 
 

@@ -168,7 +168,7 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     assert "9 % of the requests fail" in said
     assert "was to go back from 25 % to 1 %" in said
     assert "USERS STILL GET IT at 25 %: look at it in Amplitude now" in said
-    assert "waits for an approval" in said
+    assert "waits for approval" in said
     assert len(impatient.pending()) == 1
     record = ran.xcom("ramp", key="rollout")
     assert [one["what"] for one in record] == ["check", "raise", "check", "error"]

@@ -203,14 +203,14 @@ def test_gone_for_long_ends_the_wait(
     impatient.fault("status", status=404, times=None, skip=1)
     said = ends_with(Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]), AirflowFailException, ending)
 
-    assert f"there is no flag {flag_id}" in said or ending != "plain"
+    assert f"flag {flag_id} does not exist" in said or ending != "plain"
     assert impatient.requests()["total"] > 2
 
 
 @in_all_modes
 def test_what_never_existed_fails_at_the_first_look(impatient: Emulator, mode: str) -> None:
     began = time.monotonic()
-    assert "there is no flag 999" in ends_with(Wait(mode, flag_id="999"), AirflowFailException, "plain")
+    assert "flag 999 does not exist" in ends_with(Wait(mode, flag_id="999"), AirflowFailException, "plain")
     assert time.monotonic() - began < IS_OVER_SOON
     assert impatient.requests()["total"] == 2  # an experiment of that id is looked for, to name it
 

@@ -21,7 +21,7 @@ SEGMENT: dict[str, Any] = {
     "rolloutWeights": {"control": 1},
     "bucketingKey": "user_id",
 }
-LOWERED = "so that a lower percentage takes it from nobody"
+LOWERED = "so a lower percentage takes it from nobody"
 Task = Callable[..., BaseOperator]
 
 
@@ -35,10 +35,10 @@ WARNED: dict[str, tuple[Task, str]] = {
     "edited": (task(AmplitudeEditOperator, fields={"rolloutPercentage": 10}), LOWERED),
     "weighed": (
         task(AmplitudeSetWeightsOperator, weights={"control": 3}, others="keep"),
-        "other weights count for new users only",
+        "new weights apply to new users only",
     ),
-    "disabled": (task(AmplitudeDisableOperator), "once enabled again, they have it back"),
-    "waited": (task(AmplitudeRolloutSensor, at_least=20), "more of them may have it than the percentage says"),
+    "disabled": (task(AmplitudeDisableOperator), "they get it back at any percentage"),
+    "waited": (task(AmplitudeRolloutSensor, at_least=20), "so more users than the percentage may have it"),
 }
 SILENT: dict[str, Task] = {
     "raised": task(AmplitudeSetRolloutOperator, percentage=70),

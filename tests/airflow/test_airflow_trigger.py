@@ -84,7 +84,7 @@ def test_it_ends_when_it_can_never_be_so(emulator: Emulator) -> None:
     archived = emulator.create_flag("search", deleted=True, variants=[{"key": "on"}])
     assert events(trigger(archived["id"]))[0]["status"] == "never"
     (gone,) = events(trigger("999"))
-    assert (gone["status"], gone["why"], gone["seen"]) == ("never", "there is no flag 999", {})
+    assert (gone["status"], gone["why"], gone["seen"]) == ("never", "the flag 999 does not exist", {})
 
 
 def test_it_ends_by_its_own_deadline_after_a_last_look(emulator: Emulator) -> None:

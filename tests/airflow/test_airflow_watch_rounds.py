@@ -76,7 +76,7 @@ class Service:
         self.looks.append((now, now + READ_TAKES))
         for since, until, error in self.outages:
             if since <= now < until:
-                return ReadResult(trouble=error)
+                return ReadResult(error=error)
         return ReadResult({one: {"id": one.id, "value": self.value(str(one.id), now)} for one in watched})  # type: ignore[misc]
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
     kind: Kind = "flags" if len(write.name) % 2 else "experiments"
     before = state(emulator)
     emulator.hold("all")
-    with pytest.raises(ChangeNotVisibleError, match=r"accepted that.*approv") as caught:
+    with pytest.raises(ChangeNotVisibleError, match=r"accepted the change.*approv") as caught:
         write.run(hasty, by_key(kind))
     assert by_key(kind).key in str(caught.value)  # type: ignore[operator]
     assert state(emulator) == before

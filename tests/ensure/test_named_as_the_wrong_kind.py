@@ -18,11 +18,11 @@ FLAG, EXPERIMENT = KEYS["flags"], KEYS["experiments"]
     [
         (
             FlagRef("flags", key=EXPERIMENT, project_id=PROJECT),
-            f"There is an experiment {EXPERIMENT!r}: use experiment_key.",
+            f"The project has an experiment {EXPERIMENT!r}: use experiment_key.",
         ),
-        (FlagRef("experiments", key=FLAG, project_id=PROJECT), f"There is a flag {FLAG!r}: use flag_key."),
-        (FlagRef("flags", id=IDS["experiments"]), f"There is an experiment {IDS['experiments']}: use experiment_id."),
-        (FlagRef("experiments", id=IDS["flags"]), f"There is a flag {IDS['flags']}: use flag_id."),
+        (FlagRef("experiments", key=FLAG, project_id=PROJECT), f"The project has a flag {FLAG!r}: use flag_key."),
+        (FlagRef("flags", id=IDS["experiments"]), f"The id {IDS['experiments']} is an experiment: use experiment_id."),
+        (FlagRef("experiments", id=IDS["flags"]), f"The id {IDS['flags']} is a flag: use flag_id."),
     ],
     ids=str,
 )
@@ -37,11 +37,11 @@ def test_a_target_of_the_other_kind_is_named(
 def test_nothing_is_said_of_the_other_kind_where_there_is_none(emulator: Emulator, client: ManagementClient) -> None:
     with pytest.raises(TargetNotFoundError) as refused:
         ensure_fields(client, FlagRef("flags", key="nowhere", project_id=PROJECT), {"enabled": True})
-    assert "There is an experiment" not in str(refused.value)
+    assert "experiment_key" not in str(refused.value)
     assert "Check the key" in str(refused.value)
 
 
 def test_an_error_about_the_other_kind_hides_nothing(emulator: Emulator, client: ManagementClient) -> None:
     emulator.fault("status", status=400, route="GET /api/1/experiments")
-    with pytest.raises(TargetNotFoundError, match="There is no flag"):
+    with pytest.raises(TargetNotFoundError, match=r"The flag .* does not exist"):
         ensure_fields(client, FlagRef("flags", key=EXPERIMENT, project_id=PROJECT), {"enabled": True})

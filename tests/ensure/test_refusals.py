@@ -73,7 +73,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
         "variant that exists",
         lambda client, target: ensure_variant(client, target, {"key": "old"}, if_exists="fail"),
         AlreadyExistsError,
-        r"'old' of .*{key}.*exists already.*Nothing was changed",
+        r"'old' of .*{key}.*already exists.*Nothing was changed",
     ),
     (
         "inclusions of a variant that is not there",
@@ -85,13 +85,13 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
         "too many inclusions",
         lambda client, target: ensure_included(client, target, "treatment", MANY[:1996]),
         WrongStateError,
-        r"'treatment' of .*{key}.*2001 inclusions.*2000 at most.*Nothing was changed",
+        r"'treatment' of .*{key}.* would be 2001; .* at most 2000.*Nothing was changed",
     ),
     (
         "exactly too many inclusions",
         lambda client, target: ensure_exactly_included(client, target, "treatment", MANY),
         InvalidInputError,
-        r"users: 2001.*2000 at most",
+        r"users: expected at most 2000, got 2001",
     ),
     (
         "a percentage beyond 100",
@@ -154,7 +154,7 @@ def test_it_is_refused_and_nothing_is_changed(
 @pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
 def test_what_is_not_there_is_named(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
     noun = "flag" if kind == "flags" else "experiment"
-    with pytest.raises(TargetNotFoundError, match=rf"no {noun} 'no such' of project 100001.*Nothing was changed"):
+    with pytest.raises(TargetNotFoundError, match=rf"The {noun} 'no such' of project 100001 does not exist. Nothing"):
         write.run(client, FlagRef(kind, key="no such", project_id=PROJECT))
     # A flag is no experiment, and an id that stands is none of the other kind.
     other = IDS["experiments" if kind == "flags" else "flags"]
@@ -266,7 +266,7 @@ def test_a_deployment_of_the_other_type(emulator: Emulator, client: ManagementCl
         (lambda client: deployment(client, "a b", "server"), InvalidInputError, "label: 'a b'"),
         (lambda client: deployment(client, "kiosk", "mobile"), InvalidInputError, "type: 'mobile'"),
         (lambda client: ensure_deployment_fields(client, IOS, {}), InvalidInputError, "label/archive"),
-        (lambda client: ensure_deployment_fields(client, "1", {"label": "x"}), TargetNotFoundError, "deployment 1"),
+        (lambda client: ensure_deployment_fields(client, "1", {"label": "x"}), TargetNotFoundError, "Deployment 1"),
         (lambda client: ensure_assigned(client, by_key("flags"), ["1"]), InvalidRequestError, "no deployment 1"),
         (lambda client: ensure_not_assigned(client, by_key("flags"), " "), InvalidInputError, "deployment_id"),
     ],
@@ -287,9 +287,9 @@ def test_deployments_are_refused(
 def test_a_flag_that_vanishes_under_the_inclusions(emulator: Emulator, client: ManagementClient) -> None:
     gone = FlagRef("flags", id="1")
     for change in (ensure_included, ensure_not_included, ensure_exactly_included):
-        with pytest.raises(WrongStateError, match=r"no flag 1. Nothing was changed"):
+        with pytest.raises(WrongStateError, match=r"flag 1 does not exist. Nothing was changed"):
             change(client, gone, "treatment", ["anna"])
-    with pytest.raises(WrongStateError, match=r"no flag 1. Nothing was changed"):
+    with pytest.raises(WrongStateError, match=r"flag 1 does not exist. Nothing was changed"):
         ensure_no_inclusions(client, gone, "treatment")
 
 

@@ -124,7 +124,7 @@ def test_who_replaces_the_only_segment_without_its_conditions_is_warned(
         outcome = ensure_created(client, "flags", fields, if_exists="update")
     assert outcome.changed
     (note,) = outcome.notes
-    assert "Segment 'Cohort' was written without conditions and captures every user" in note
+    assert "Segment 'Cohort' was written without conditions and captures all users" in note
 
 
 def test_an_existing_flags_cohort_is_not_emptied_by_its_creation_either(emulator: Emulator, client: ManagementClient):

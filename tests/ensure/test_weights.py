@@ -42,7 +42,7 @@ def test_weights_that_leave_another_variant_a_weight_are_refused(
 ) -> None:
     before = weights(emulator, target)
     for where in ({}, {"segment": "Staff"}, {"all_segments": True}):
-        with pytest.raises(WrongStateError, match=r"'list': \d.*would stay.*Name all variants, or say the rest"):
+        with pytest.raises(WrongStateError, match=r"'list': \d.*would stay.*Name all variants, or set the rest"):
             ensure_weights(client, target, {"control": 0.5, "grid": 0.5}, **where)  # type: ignore[arg-type]
     assert weights(emulator, target) == before
 
@@ -86,7 +86,7 @@ def test_weights_that_are_all_zero_are_refused(client: ManagementClient, target:
 
 
 def test_a_segment_and_all_segments_exclude_each_other(client: ManagementClient, target: FlagRef) -> None:
-    with pytest.raises(InvalidInputError, match="only one of them"):
+    with pytest.raises(InvalidInputError, match="expected one of them, got both"):
         ensure_weights(client, target, {"control": 1}, segment="Beta", all_segments=True)
 
 

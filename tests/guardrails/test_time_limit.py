@@ -58,7 +58,7 @@ def test_a_check_that_hangs_is_an_error_after_its_time_limit(hanging: Hanging):
     answers = [answer for _, answer in run_checks(guardrails, moment())]
 
     assert time.monotonic() - began < 10
-    assert answers[0] == CheckResult("error", "did not answer within 0.1 seconds")
+    assert answers[0] == CheckResult("error", "timed out after 0.1 seconds")
     assert answers[1].verdict == "pass"
 
 

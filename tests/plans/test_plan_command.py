@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_e
     assert code == 1
     lines = out.splitlines()
     assert lines[:2] == ["rollouts/a.yaml:1: stages: is missing", "rollouts/b.yaml"]
-    assert lines[2].startswith("  cannot tell: There is no flag 'nowhere' of project 100001.")
+    assert lines[2].startswith("  cannot tell: The flag 'nowhere' of project 100001 does not exist.")
     assert lines[-2] == "  next: nothing is left to do: the last stage is reached, and has soaked if it had to"
 
 

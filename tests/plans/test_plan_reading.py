@@ -226,8 +226,7 @@ SQL = """\
         pytest.param(
             f"{GOOD}guardrails:\n  - kind: sql\n    name: a\n{SQL}  - kind: sqll\n  - name: b\n  - 5\n",
             [
-                "plan.yaml:5: guardrails[0].at_most: there is no bound; "
-                "give at_most, at_least or one of the baseline's",
+                "plan.yaml:5: guardrails[0].at_most: no bound: set at_most, at_least or a bound of the baseline",
                 "plan.yaml:10: guardrails[1].kind: 'sqll' is not 'sql', 'sample_ratio' or 'callable'",
                 "plan.yaml:11: guardrails[2].kind: is missing; it is 'sql', 'sample_ratio' or 'callable'",
                 "plan.yaml:12: guardrails[3]: 5 is not a group of fields",
@@ -250,12 +249,12 @@ SQL = """\
         ),
         pytest.param(
             f"{GOOD}guardrails:\n  - kind: sample_ratio\n{SQL}    alpha: 1.5\n",
-            ["plan.yaml:9: guardrails[0].alpha: 1.5 is not a number between 0 and 1"],
+            ["plan.yaml:9: guardrails[0].alpha: expected a number between 0 and 1, got 1.5"],
             id="a guardrail's own rule",
         ),
         pytest.param(
             f"{GOOD}guardrails:\n" + f"  - kind: sql\n    name: a\n    at_most: 1\n{SQL}" * 2,
-            ["plan.yaml:4: guardrails: 2 of them are called 'a'; name them apart"],
+            ["plan.yaml:4: guardrails: 2 have the name 'a'; give each its own name"],
             id="names",
         ),
         pytest.param(
