@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, RolloutPlan, parse_stages
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
-from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_of
-from airflow_provider_ampexp.ui._serializers import line_of, page_of
+from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
+from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, flag, task, version
 from tests_ui.still import still_page
 
@@ -85,11 +85,11 @@ def _answers() -> dict[str, Any]:
         config = flag(percentage, id=str(number), key=phase.replace(" ", "-"), tags=tags)
         config |= {"lastModifiedAt": NOW.isoformat(), "lastModifiedBy": "Airflow"}
         versions = [*VERSIONS, version(4, NOW, **config)]
-        rollouts = rollouts_of([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
-        lines.append(line_of("flags", config, "", rollouts, now))  # type: ignore[arg-type]
+        rollouts = rollouts_by_flag([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
+        lines.append(list_item("flags", config, "", rollouts, now))  # type: ignore[arg-type]
         answers[f"/connections/acme/flags/{number}"] = {
             **used,
-            **page_of("flags", str(number), versions, "", rollouts, now),
+            **flag_detail("flags", str(number), versions, "", rollouts, now),
         }
         answers[f"/connections/acme/flags/{number}/compare"] = compared
     return {**answers, "/connections/acme/flags": {"flags": lines, **used}}

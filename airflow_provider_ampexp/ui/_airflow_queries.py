@@ -1,4 +1,4 @@
-"""What the rollouts of this Airflow are doing, as their tasks in its database tell."""
+"""Read the tasks that carry out rollouts from Airflow's database."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _PART = 500
 def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
     """The tasks that carried out or carry out a rollout: those of runs that go on, then the newest.
 
-    :param readable_dags: the ids of the DAGs that the viewer may see. They are asked for, and not filtered afterwards:
-        what the viewer may not see takes nobody's place.
+    :param readable_dags: the ids of the DAGs that the viewer may see. The query names them, because a filter after the
+        query would let hidden rollouts count towards its limit.
     """
     readable = sorted(set(readable_dags))
     with create_session() as session:
@@ -86,7 +86,7 @@ def _record_query(runs: Sequence[int]) -> Any:
 
 
 def _is_triggerer_alive(session: Any) -> bool:
-    """Whether some triggerer has told Airflow in time that it lives. What waits there waits in vain otherwise."""
+    """Whether a triggerer has sent a heartbeat in time. Nothing wakes a deferred task otherwise."""
     newest = session.scalars(
         select(Job)
         .where(Job.job_type == "TriggererJob", Job.state == JobState.RUNNING)
@@ -100,7 +100,7 @@ _V = TypeVar("_V")
 
 
 def _in_parts(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
-    """A few at a time: databases limit how many values one query can name."""
+    """Yield parts of the values, because databases limit how many values a query can name."""
     return (values[first : first + _PART] for first in range(0, len(values), _PART))
 
 
@@ -135,7 +135,7 @@ def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> Rollou
             is_triggerer_alive=is_triggerer_alive,
         )
     except (KeyError, TypeError, ValueError):
-        return None  # written by another version, or by somebody else under the same name
+        return None  # of another version, or another task's value under the same name
 
 
 def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
@@ -155,17 +155,17 @@ def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
 
 
 def _waiting(next_kwargs: Any) -> tuple[RolloutState | None, datetime | None]:
-    """What a deferred task remembers, and until when it waits."""
-    told = _plain(next_kwargs)
-    if not isinstance(told, dict) or "memory" not in told:
+    """The state of a deferred task, and until when it waits."""
+    value = _plain(next_kwargs)
+    if not isinstance(value, dict) or "memory" not in value:
         return None, None
-    return RolloutState.from_json(told["memory"]), datetime.fromisoformat(told["watch"]["until"])
+    return RolloutState.from_json(value["memory"]), datetime.fromisoformat(value["watch"]["until"])
 
 
-def _plain(told: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Airflow 3.2 writes these values with their types beside them."""
-    if isinstance(told, dict):
-        if set(told) == {"__type", "__var"}:
-            return _plain(told["__var"])
-        return {name: _plain(one) for name, one in told.items()}
-    return [_plain(one) for one in told] if isinstance(told, list) else told
+    if isinstance(value, dict):
+        if set(value) == {"__type", "__var"}:
+            return _plain(value["__var"])
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

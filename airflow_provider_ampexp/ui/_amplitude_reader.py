@@ -30,9 +30,9 @@ from airflow_provider_ampexp.ensure._flag_ref import flag_url
 from airflow_provider_ampexp.hooks._connection import ConnectionFields
 from airflow_provider_ampexp.ui._ttl_cache import TtlCache
 
-KEPT_FOR = 30.0
-_INCLUSIONS_KEPT_FOR = 300.0  # they change rarely, and cost a request a variant
-_TIMEOUT, _RETRY_FOR = 8.0, 3.0  # somebody is waiting for the page
+CACHE_TTL = 30.0
+_INCLUSIONS_TTL = 300.0  # they change rarely, and cost a request a variant
+_TIMEOUT, _RETRY_FOR = 8.0, 3.0  # a person waits for the page
 _THREADS = 4
 _COUNTED_VARIANTS = 10
 _T = TypeVar("_T")
@@ -60,7 +60,7 @@ class FlagList(Read):
 
 @dataclass(frozen=True)
 class History(Read):
-    """All versions of one, and its page in Amplitude."""
+    """All versions of a flag or experiment, and its page in Amplitude."""
 
     versions: tuple[Version, ...]
     url: str
@@ -78,9 +78,9 @@ class AmplitudeReader:
     ) -> None:
         self._fields_of = fields_of
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="amplitude-rollouts")
-        self._lists: TtlCache[FlagList] = TtlCache(KEPT_FOR, self._run, clock=clock)
-        self._histories: TtlCache[History] = TtlCache(KEPT_FOR, self._run, clock=clock)
-        self._inclusions: TtlCache[dict[str, int]] = TtlCache(_INCLUSIONS_KEPT_FOR, self._run, clock=clock)
+        self._lists: TtlCache[FlagList] = TtlCache(CACHE_TTL, self._run, clock=clock)
+        self._histories: TtlCache[History] = TtlCache(CACHE_TTL, self._run, clock=clock)
+        self._inclusions: TtlCache[dict[str, int]] = TtlCache(_INCLUSIONS_TTL, self._run, clock=clock)
         self._used: dict[str, Counter[str]] = {}
         self._lock = threading.Lock()
         self.began = datetime.now(timezone.utc)

@@ -1,7 +1,6 @@
-"""The routes of the page. Each one asks for a login; what a flag says also takes the right to read connections.
+"""The routes of the page. Each route requires a login. Flags also require the right to read connections.
 
-No route writes. What blocks runs in a few threads of the page's own: in the threads of Airflow's API it could take the
-last one.
+No route writes. Blocking calls run in threads of the page's own, so that they take no thread from Airflow's API.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from airflow_provider_ampexp import __version__
 from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, NotFoundError
 from airflow_provider_ampexp.ui._airflow_queries import rollout_tasks
-from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
+from airflow_provider_ampexp.ui._amplitude_reader import CACHE_TTL, AmplitudeReader
 from airflow_provider_ampexp.ui._connections import fields_of, known_connections
-from airflow_provider_ampexp.ui._rollout_tasks import Rollout, rollouts_of
-from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, rollouts_by_flag
+from airflow_provider_ampexp.ui._serializers import diff_versions, flag_detail, list_item
 from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _STATIC = files("airflow_provider_ampexp.ui") / "static"
-# Nothing from elsewhere, no script but the package's own: what a flag's name holds is text, also if it looks like code.
+# No other host, and no script except the package's own: a flag's name is text, also if it looks like code.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -65,13 +64,16 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
         return await asyncio.get_running_loop().run_in_executor(database, function, *arguments)
 
     async def known_connection(connection_id: str, user: GetUserDep) -> str:
-        """Refuse what is no connection to Amplitude, before a secrets backend is asked for it."""
+        """Refuse an id that is no connection to Amplitude, before a secrets backend is asked for it."""
         if connection_id not in await asked(_connections, user):
-            raise LookupError(f"There is no connection {connection_id!r} of the type amplitude_experiment.")
+            raise LookupError(
+                f"Reading Amplitude failed: no connection {connection_id!r} of the type "
+                "amplitude_experiment that you may read. Choose a connection on the page of all flags."
+            )
         return connection_id
 
     may_read = Depends(requires_access_connection(method="GET"))
-    # For all routes of a connection together, so that none can be forgotten.
+    # The dependencies are of the router, so that no route of a connection can lack them.
     of_connection = APIRouter(prefix="/connections/{connection_id}", dependencies=[may_read, Depends(known_connection)])
 
     @app.middleware("http")
@@ -122,29 +124,31 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
 
         def lines() -> list[dict[str, Any]]:
             return [
-                line_of(kind, config, url, rollouts.get((connection_id, kind, config["id"]), ()), found.now)
+                list_item(kind, config, url, rollouts.get((connection_id, kind, config["id"]), ()), found.now)
                 for kind, config, url in found.found
             ]
 
-        told = {"flags": await asked(lines), "now": found.now.isoformat()}
-        return {**told, **_used(read, connection_id, found.at, found.now)}
+        return {
+            "flags": await asked(lines),
+            **_used(read, connection_id, found.at, found.now),
+        }
 
     @of_connection.get("/{kind}/{flag_id}")
     async def detail(connection_id: str, kind: KindName, flag_id: str, user: GetUserDep) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
         of_flag = (await asked(_rollouts, user)).get((connection_id, kind, flag_id), [])
-        told = await asked(page_of, kind, flag_id, found.versions, found.url, of_flag, found.now)
-        return {**told, **_used(read, connection_id, found.at, found.now)}
+        in_full = await asked(flag_detail, kind, flag_id, found.versions, found.url, of_flag, found.now)
+        return {**in_full, **_used(read, connection_id, found.at, found.now)}
 
     @of_connection.get("/{kind}/{flag_id}/compare")
     async def compare(connection_id: str, kind: KindName, flag_id: str, before: int, after: int) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
-        return {"changes": await asked(compared, kind, flag_id, found.versions, (before, after))}
+        return {"changes": await asked(diff_versions, kind, flag_id, found.versions, (before, after))}
 
     @of_connection.get("/{kind}/{flag_id}/inclusions")
     async def inclusions(connection_id: str, kind: KindName, flag_id: str) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
-        variants = (await asked(page_of, kind, flag_id, found.versions, "", (), found.now))["variants"]
+        variants = (await asked(flag_detail, kind, flag_id, found.versions, "", (), found.now))["variants"]
         counts = await read.inclusions(connection_id, kind, flag_id, [variant["key"] for variant in variants])
         return {"inclusions": counts, **_used(read, connection_id, found.at, found.now)}
 
@@ -153,8 +157,8 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
 
 
 def _static(name: str) -> Response:
-    """A file of the package. The name is compared with those that are there, so it leads nowhere else."""
-    found = {one.name: one for one in _STATIC.iterdir() if one.is_file()}.get(name)
+    """Serve a file of the package. Only the names of existing files are served, so a name cannot lead elsewhere."""
+    found = {file.name: file for file in _STATIC.iterdir() if file.is_file()}.get(name)
     if found is None:
         raise HTTPException(404)
     return Response(found.read_bytes(), media_type=_TYPES[name.rpartition(".")[2]])
@@ -178,15 +182,15 @@ def _readable_dags(user: Any) -> set[str]:
 
 
 def _rollouts(user: Any) -> dict[Any, list[Rollout]]:
-    return rollouts_of(rollout_tasks(_readable_dags(user)))
+    return rollouts_by_flag(rollout_tasks(_readable_dags(user)))
 
 
 def _used(read: AmplitudeReader, connection_id: str, at: datetime, now: datetime) -> dict[str, Any]:
-    """What the footer tells."""
+    """The figures of the footer."""
     return {
         "read_at": at.isoformat(),
         "now": now.isoformat(),
-        "kept_for": KEPT_FOR,
+        "kept_for": CACHE_TTL,
         "used": read.used(connection_id),
         "used_since": read.began.astimezone(timezone.utc).isoformat(),
     }

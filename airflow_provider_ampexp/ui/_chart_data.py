@@ -11,7 +11,7 @@ from airflow_provider_ampexp.rollout._history import VersionEntry, exposure_chan
 _MARKED = ("check", "rollback", "hold", "stop")
 
 
-def picture(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
+def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
     """The steps, who made them, and when it was off.
 
     :param history: newest first
@@ -35,18 +35,18 @@ def picture(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
     return {"points": points, "steps": _steps(history), "off": off}
 
 
-def marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def chart_marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What guardrails said and how the rollout ended, as marks on the chart."""
     return [
         {
-            "at": str(one.get("at")),
-            "what": str(one.get("verdict") if one.get("what") == "check" else one.get("what")),
-            "name": str(one.get("name") or ""),
-            "why": str(one.get("why") or ""),
-            "percentage": one.get("stage", one.get("from")),
+            "at": str(line.get("at")),
+            "what": str(line.get("verdict") if line.get("what") == "check" else line.get("what")),
+            "name": str(line.get("name") or ""),
+            "why": str(line.get("why") or ""),
+            "percentage": line.get("stage", line.get("from")),
         }
-        for one in record
-        if one.get("what") in _MARKED
+        for line in record
+        if line.get("what") in _MARKED
     ]
 
 

@@ -23,7 +23,7 @@ def known_connections(named_by_rollouts: Iterable[str] = ()) -> list[str]:
     """Return their ids: those in the metadata database, those in this server's environment, and those of rollouts.
 
     No secrets backend is asked: it cannot list connections, and asking it for each name would fetch the passwords of
-    other services. What only a backend knows is found once a rollout has used it.
+    other services. A connection that only a backend knows is found when a rollout has used it.
     """
     with create_session() as session:
         types = dict(session.execute(select(Connection.conn_id, Connection.conn_type)).tuples().all())
@@ -41,7 +41,9 @@ def fields_of(connection_id: str) -> ConnectionFields:
     """
     connection = _find(connection_id)
     if connection is None or connection.conn_type != CONNECTION_TYPE:
-        raise LookupError(f"There is no connection {connection_id!r} of the type {CONNECTION_TYPE}.")
+        raise LookupError(
+            f"Reading Amplitude failed: no connection {connection_id!r} of the type {CONNECTION_TYPE}. Add it."
+        )
     return ConnectionFields.of(connection)
 
 
@@ -52,10 +54,10 @@ def _is_connection(name: str) -> bool:
 def _type_of(text: str) -> str | None:
     """The type of a connection as the environment spells it, in JSON or as a URI; the password is not looked at."""
     try:
-        told = json.loads(text) if text.lstrip().startswith("{") else {"conn_type": text.partition("://")[0]}
+        fields = json.loads(text) if text.lstrip().startswith("{") else {"conn_type": text.partition("://")[0]}
     except ValueError:
         return None
-    conn_type = told.get("conn_type") if isinstance(told, dict) else None
+    conn_type = fields.get("conn_type") if isinstance(fields, dict) else None
     return conn_type.replace("-", "_").lower() if isinstance(conn_type, str) else None
 
 

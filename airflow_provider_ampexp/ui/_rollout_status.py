@@ -59,7 +59,7 @@ class RolloutStatus:
     next_check: datetime | None = None
 
 
-def standing(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
+def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
     """Where it stands.
 
     :param seen: the flag; where its history was not read, what the task remembers stands in for it. ``None`` where
@@ -172,7 +172,7 @@ def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnaps
         return seen
     raised = [line for line in memory.record if line.get("what") == "raise"]
     at = datetime.fromisoformat(raised[-1]["at"]) if raised else memory.seen_first
-    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "somebody", memory.left_at),))
+    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "unknown", memory.left_at),))
 
 
 def _reason(act: Action, view: Evaluation) -> Reason:
@@ -182,7 +182,7 @@ def _reason(act: Action, view: Evaluation) -> Reason:
         return Reason.ROLLING_BACK
     if not isinstance(act, Wait | RunGuardrails):
         return Reason.WORKING
-    # What a person has to see comes first, then the rules in their order: the first that holds is the one that waits.
+    # A reason that needs a person comes first. Then the order is that of the rules.
     if view.is_held:
         return Reason.TAG
     if view.acts == "hold":
@@ -249,7 +249,7 @@ def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
 
 
 def _with_ahead(here: RolloutStatus, plan: RolloutPlan, now: datetime) -> RolloutStatus:
-    """The stages to come. Once the time of one is not known, those after it are not known either."""
+    """The stages to come. After a stage whose time is not known, no time is known."""
     if here.next is None:
         return here
     at = here.when if here.when is not None else now
@@ -271,11 +271,11 @@ def _in_window(plan: RolloutPlan, at: datetime) -> datetime | None:
 
 
 def _in_words(state: str) -> str:
-    return {"none": "to begin", "success": "done, and the next one is to begin"}.get(state, state.replace("_", " "))
+    return {"none": "to begin", "success": "done, and the next task is to begin"}.get(state, state.replace("_", " "))
 
 
 def end_of_plan(ahead: Iterable[tuple[int, datetime | None]], plan: RolloutPlan) -> datetime | None:
-    """When the last stage to come has soaked, as far as that can be told."""
+    """When the last stage to come has soaked; ``None`` where that is not known."""
     last = [(percentage, at) for percentage, at in ahead if at is not None]
     if not last:
         return None

@@ -162,7 +162,7 @@ class Rollout:
         return next(found, {})
 
 
-def rollouts_of(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
+def rollouts_by_flag(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
     """The rollouts by connection, kind and id of the flag, the newest first."""
     runs: dict[tuple[str, Kind, str, str, str], list[RolloutTask]] = {}
     for task in sorted(tasks, key=lambda task: task.began, reverse=True):
@@ -173,7 +173,7 @@ def rollouts_of(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], lis
     return found
 
 
-def current(rollouts: Iterable[Rollout]) -> Rollout | None:
+def latest(rollouts: Iterable[Rollout]) -> Rollout | None:
     """The rollout to show: the one that is under way, otherwise the newest."""
     listed = list(rollouts)
     return next((rollout for rollout in listed if not rollout.is_over), listed[0] if listed else None)

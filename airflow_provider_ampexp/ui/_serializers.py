@@ -1,4 +1,4 @@
-"""What the page shows of a flag, as JSON. Pure: no I/O, no clock, no Airflow."""
+"""Flags and rollouts as the JSON of the page. Pure: no I/O, no clock, no Airflow."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
-from airflow_provider_ampexp.ui._chart_data import marks, picture
+from airflow_provider_ampexp.ui._chart_data import chart_marks, exposure_series
 from airflow_provider_ampexp.ui._manual_actions import manual_actions
 from airflow_provider_ampexp.ui._phase import Reason
-from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, end_of_plan, standing
-from airflow_provider_ampexp.ui._rollout_tasks import Rollout, current
+from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, end_of_plan, status_of
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, latest
 from airflow_provider_ampexp.ui._stages import stages_of
 
 _LONGEST = 2000  # characters of one value; a description can be any length
 _MOST_SEGMENTS = 20
 
 
-def line_of(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
-    """A flag or experiment in the list. Its description stays behind: a thousand of them would be megabytes."""
-    rollout = current(rollouts)
+def list_item(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
+    """A flag or experiment in the list, without its description: a thousand descriptions would be megabytes."""
+    rollout = latest(rollouts)
     seen = _seen(config, (), rollout) if rollout else None
     return {
         **_named(kind, config, url),
@@ -34,42 +34,44 @@ def line_of(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout
         "segments": _segments(config),
         "changed_at": _text(config.get("lastModifiedAt") or config.get("createdAt")),
         "changed_by": actor_name(config.get("lastModifiedBy"), "") or actor_name(config.get("createdBy"), ""),
-        "rollout": None if rollout is None else _rollout(rollout, seen, standing(rollout, seen, now)),
+        "rollout": None if rollout is None else _rollout(rollout, seen, status_of(rollout, seen, now)),
     }
 
 
-def page_of(
+def flag_detail(
     kind: Kind, flag_id: str, versions: Iterable[Version], url: str, rollouts: Iterable[Rollout], now: datetime
 ) -> dict[str, Any]:
     """Everything about one flag or experiment."""
     listed = sorted(versions, key=version_number, reverse=True)
     newest: FlagConfig = {**config_of(listed[0]), "id": flag_id} if listed else {"id": flag_id}
-    rollout = current(rollouts)
-    segments = [None, *(one["name"] for one in _segments(newest))]
+    rollout = latest(rollouts)
+    segments = [None, *(segment["name"] for segment in _segments(newest))]
     return {
         **_named(kind, newest, url),
         "description": _cut(newest.get("description") or ""),
         "percentage": newest.get("rolloutPercentage"),
         "segments": _segments(newest),
         "variants": _variants(newest),
-        "pictures": [{"segment": name, **picture(read_history(listed, name), now)} for name in segments],
-        "marks": marks(rollout.record) if rollout else [],
+        "pictures": [{"segment": name, **exposure_series(read_history(listed, name), now)} for name in segments],
+        "marks": chart_marks(rollout.record) if rollout else [],
         "rollout": None if rollout is None else _rollout_in_full(rollout, _seen(newest, listed, rollout), now),
         "versions": _versions(kind, flag_id, listed),
         "now": now.isoformat(),
     }
 
 
-def compared(kind: Kind, flag_id: str, versions: Iterable[Version], numbers: tuple[int, int]) -> list[dict[str, Any]]:
-    """What differs between two versions, as if one had come right after the other.
+def diff_versions(
+    kind: Kind, flag_id: str, versions: Iterable[Version], numbers: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """List what differs between two versions.
 
-    :raises LookupError: names the version that there is not
+    :raises LookupError: names the version that does not exist
     """
-    found = {version_number(one): one for one in versions}
+    found = {version_number(version): version for version in versions}
     for number in numbers:
         if number not in found:
-            raise LookupError(f"There is no version {number}.")
-    # By their places and not their numbers, so that any two can be compared in either direction.
+            raise LookupError(f"Comparing versions failed: version {number} does not exist. Choose another version.")
+    # Numbered by their order here, so that any two can be compared in either direction.
     pair: list[Version] = [{**found[number], "version": place} for place, number in enumerate(numbers, 2)]
     return [_change(row) for row in rows_of(kind, flag_id, pair)]
 
@@ -101,7 +103,7 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
     """A rollout with its stages, and with what each manual action in Airflow would do to it."""
-    here = standing(rollout, seen, now)
+    here = status_of(rollout, seen, now)
     return {
         **_rollout(rollout, seen, here),
         "plan": stages_of(rollout, here, _reached(rollout, seen)),
@@ -140,7 +142,7 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -
 
 
 def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
-    """The highest stage that users got: as the record tells, otherwise by where the flag stands."""
+    """The highest stage that users got, by the record; without a record, by where the flag stands."""
     if rollout.reached is not None or seen is None:
         return rollout.reached
     stages = [stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.position.exposure]
@@ -148,36 +150,37 @@ def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
 
 
 def _segments(config: FlagConfig) -> list[dict[str, Any]]:
-    named = [one for one in config.get("targetSegments") or [] if isinstance(one, Mapping) and one.get("name")]
-    return [{"name": str(one["name"])[:200], "percentage": one.get("percentage")} for one in named[:_MOST_SEGMENTS]]
+    segments = (segment for segment in config.get("targetSegments") or [] if isinstance(segment, Mapping))
+    named = [segment for segment in segments if segment.get("name")][:_MOST_SEGMENTS]
+    return [{"name": str(segment["name"])[:200], "percentage": segment.get("percentage")} for segment in named]
 
 
 def _variants(config: FlagConfig) -> list[dict[str, Any]]:
     weights = config.get("rolloutWeights") or {}
     return [
         {
-            "key": str(one.get("key")),
-            "name": _cut(one.get("name") or "", 200),
-            "weight": one.get("rolloutWeight", weights.get(str(one.get("key")))),
+            "key": str(variant.get("key")),
+            "name": _cut(variant.get("name") or "", 200),
+            "weight": variant.get("rolloutWeight", weights.get(str(variant.get("key")))),
         }
-        for one in config.get("variants") or []
-        if isinstance(one, Mapping)
+        for variant in config.get("variants") or []
+        if isinstance(variant, Mapping)
     ]
 
 
 def _versions(kind: Kind, flag_id: str, listed: list[Version]) -> list[dict[str, Any]]:
-    """Who changed what, newest first."""
+    """Each version with its author and its changes, newest first."""
     rows: dict[int, list[Row]] = {}
     for row in rows_of(kind, flag_id, listed):
         rows.setdefault(row["version"], []).append(row)
     return [
         {
-            "version": version_number(one),
-            "at": _text(one.get("createdAt")),
-            "by": actor_name(one.get("createdBy"), ""),
-            "changes": [_change(row) for row in rows.get(version_number(one), [])],
+            "version": version_number(version),
+            "at": _text(version.get("createdAt")),
+            "by": actor_name(version.get("createdBy"), ""),
+            "changes": [_change(row) for row in rows.get(version_number(version), [])],
         }
-        for one in listed
+        for version in listed
     ]
 
 

@@ -48,9 +48,9 @@ class _Entry(Generic[_T]):
 
 
 class TtlCache(Generic[_T]):
-    """Reads a value once and keeps it. However many ask for it at the same time, one read is under way.
+    """Reads a value once and keeps it. Callers at the same time share one read.
 
-    An error is kept like a value, so that a service in trouble is not asked more often than a healthy one. While a
+    An error is kept like a value, so that a failing service is not asked more often than a healthy service. While a
     value is read again, the old one is served to a reader who would wait longer than ``STALE_PATIENCE``.
 
     :param seconds: how long a value is fresh

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, parse_stages
-from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_of
-from airflow_provider_ampexp.ui._serializers import line_of, page_of
+from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
+from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -68,11 +68,11 @@ def task(**changes: Any) -> RolloutTask:
 
 def shown(*tasks: RolloutTask, config: dict[str, Any] | None = None, now: datetime = NOW) -> dict[str, Any]:
     """What the list says of the rollout."""
-    rollouts = rollouts_of(tasks)[("acme", "flags", "1")]
-    told: dict[str, Any] = line_of("flags", FlagConfig(**(config or flag())), "", rollouts, now)["rollout"]
+    rollouts = rollouts_by_flag(tasks)[("acme", "flags", "1")]
+    told: dict[str, Any] = list_item("flags", FlagConfig(**(config or flag())), "", rollouts, now)["rollout"]
     return told
 
 
 def detail(*tasks: RolloutTask, versions: list[Version] = VERSIONS, now: datetime = NOW) -> dict[str, Any]:
-    rollouts = rollouts_of(tasks).get(("acme", "flags", "1"), [])
-    return page_of("flags", "1", versions, "", rollouts, now)
+    rollouts = rollouts_by_flag(tasks).get(("acme", "flags", "1"), [])
+    return flag_detail("flags", "1", versions, "", rollouts, now)

@@ -20,7 +20,7 @@ from fastapi.routing import APIRoute
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import listen
 from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
-from airflow_provider_ampexp.ui._amplitude_reader import KEPT_FOR, AmplitudeReader
+from airflow_provider_ampexp.ui._amplitude_reader import CACHE_TTL, AmplitudeReader
 
 CONNECTION = "amplitude_experiment_default"
 FLAGS = f"/connections/{CONNECTION}/flags"
@@ -298,7 +298,7 @@ def test_what_is_kept_is_served_while_one_reads_again(
     flag = known_emulator.create_flag("new-checkout")
     ask(f"{FLAGS}/{flag['id']}")
     known_emulator.edit("flags", flag["id"], rolloutPercentage=25)
-    clock.now += KEPT_FOR
+    clock.now += CACHE_TTL
     known_emulator.fault("slow", seconds=2, times=1)
     assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 0
     assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 0
@@ -405,7 +405,7 @@ def test_a_detail_costs_one_history(ask: Callable[..., Any], known_emulator: Emu
     assert told["used"] == {"lists": 0, "histories": 1, "others": 0}
     known_emulator.edit("flags", flag["id"], rolloutPercentage=25)
     assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 0
-    clock.now += KEPT_FOR
+    clock.now += CACHE_TTL
     assert ask(f"{FLAGS}/{flag['id']}")["percentage"] == 25
 
 
@@ -414,7 +414,7 @@ def test_an_error_is_told_and_kept_too(ask: Callable[..., Any], known_emulator: 
     assert "403" in ask(FLAGS, 502)["detail"]
     assert "403" in ask(FLAGS, 502)["detail"]
     assert known_emulator.requests()["total"] == 1
-    clock.now += KEPT_FOR
+    clock.now += CACHE_TTL
     assert ask(FLAGS)["flags"] == []
 
 

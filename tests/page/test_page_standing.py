@@ -11,8 +11,8 @@ import pytest
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
-from airflow_provider_ampexp.ui._rollout_tasks import current, rollouts_of
-from airflow_provider_ampexp.ui._serializers import line_of, page_of
+from airflow_provider_ampexp.ui._rollout_tasks import latest, rollouts_by_flag
+from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, detail, flag, shown, task, version
 
 
@@ -138,7 +138,7 @@ def test_a_task_that_left_no_record_is_no_mystery() -> None:
 
 def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
     newer = task(run_id="newer", began=NOW, state="failed", memory=None, record=())
-    found = current(rollouts_of([task(), newer])[("acme", "flags", "1")])
+    found = latest(rollouts_by_flag([task(), newer])[("acme", "flags", "1")])
     assert found is not None
     assert found.task.run_id == "run"
 
@@ -171,8 +171,8 @@ def test_each_segment_has_a_picture_of_its_own() -> None:
 
 def test_a_flag_that_shows_nothing_is_shown() -> None:
     """Any field may be missing."""
-    told = page_of("flags", "1", [{"version": 1}], "javascript:alert(1)", [], NOW)
+    told = flag_detail("flags", "1", [{"version": 1}], "javascript:alert(1)", [], NOW)
     assert (told["key"], told["enabled"], told["percentage"], told["url"]) == ("1", None, None, "")
     assert told["pictures"][0]["points"] == []
-    bare = line_of("flags", {"id": "1"}, "", rollouts_of([task()])[("acme", "flags", "1")], NOW)
+    bare = list_item("flags", {"id": "1"}, "", rollouts_by_flag([task()])[("acme", "flags", "1")], NOW)
     assert bare["rollout"]["why"] == "Amplitude does not show where it stands"

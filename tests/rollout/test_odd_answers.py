@@ -33,7 +33,7 @@ from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
 from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, RolloutTask
-from airflow_provider_ampexp.ui._serializers import compared, line_of, page_of
+from airflow_provider_ampexp.ui._serializers import diff_versions, flag_detail, list_item
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 TYPED = (ManagementApiError, EnsureError, InvalidInputError)
@@ -237,7 +237,7 @@ def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
     wanted: dict[str, Any] = {**CONFIG, "archive": True}
     differing(config, wanted)
     shown(config, wanted)
-    json.dumps(line_of("flags", config, "", [rollout()], NOW))
+    json.dumps(list_item("flags", config, "", [rollout()], NOW))
 
 
 def readers_of_a_history(versions: Any) -> None:
@@ -253,13 +253,13 @@ def readers_of_a_history(versions: Any) -> None:
     rows = in_order(rows_of("flags", "848345", versions))
     list(within(rows, NOW - timedelta(days=1), NOW))
     json.dumps(rows)
-    json.dumps(page_of("flags", "848345", versions, "", [rollout()], NOW))
+    json.dumps(flag_detail("flags", "848345", versions, "", [rollout()], NOW))
     with_numbers = [(3, 2), (1, 3)]
     for numbers in with_numbers:
         try:
-            compared("flags", "848345", versions, numbers)
+            diff_versions("flags", "848345", versions, numbers)
         except LookupError as error:
-            if not str(error).startswith("There is no version"):
+            if not str(error).startswith("Comparing versions failed: version"):
                 raise
     _version_that_made(versions, {"rolloutPercentage": 5})
 

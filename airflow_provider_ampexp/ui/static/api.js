@@ -1,4 +1,4 @@
-// Questions to Airflow, and what the footer tells of the questions to Amplitude.
+// Requests to Airflow, and the number of requests to Amplitude for the footer.
 import { element, moment, span } from "./format.js";
 
 export class Refused extends Error {}
@@ -7,10 +7,10 @@ export async function ask(...parts) {
   const path = parts.map((part) => (typeof part === "string" ? encodeURIComponent(part) : part.query)).join("/");
   const answer = await fetch(path.replace("/?", "?"), { credentials: "same-origin", headers: { Accept: "application/json" } });
   if (answer.ok) return answer.json();
-  if (answer.status === 401) throw new Refused("You are not logged in any more. Reload Airflow to log in.");
+  if (answer.status === 401) throw new Refused("Reading Airflow failed: you are no longer logged in. Reload Airflow to log in.");
   if (answer.status === 403) throw new Refused("This page needs the right to read connections, and you do not have it. Of Airflow's default roles Op and Admin have that right. Ask an administrator of this Airflow.");
-  const told = await answer.json().catch(() => ({}));
-  throw new Refused(typeof told.detail === "string" ? told.detail : `Airflow answered ${answer.status}.`);
+  const body = await answer.json().catch(() => ({}));
+  throw new Refused(typeof body.detail === "string" ? body.detail : `Reading Airflow failed: status ${answer.status}. The page tries again in 30 s.`);
 }
 
 export function tellUse(uses) {

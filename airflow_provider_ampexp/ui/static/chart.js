@@ -10,12 +10,12 @@ export function chart(place, picture, marks, rollout, now, range) {
   drawn?.plot.destroy();
   drawn = null;
   place.replaceChildren();
-  if (!picture.points.length) return place.append(element("p", { class: "quiet" }, "Its history does not show its percentage."));
+  if (!picture.points.length) return place.append(element("p", { class: "quiet" }, "The version history does not show the percentage."));
   const data = rows(picture, rollout, now);
   const start = range === "rollout" && rollout?.began ? startOfRollout(picture, rollout) : data[0][0];
   const last = Math.max(...data[0], rollout?.end ? seconds(rollout.end) : 0);
   const margin = Math.max(60, (last - start) * 0.06);
-  if (rollout?.end && data[2].at(-1) !== null) for (const [row, value] of [last + margin, null, data[2].at(-1)].entries()) data[row].push(value); // it stays there
+  if (rollout?.end && data[2].at(-1) !== null) for (const [row, value] of [last + margin, null, data[2].at(-1)].entries()) data[row].push(value); // the last percentage stays
 
   const shows = { picture, marks, rollout, now: seconds(now) };
   const axis = { stroke: () => colour("quiet"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
@@ -24,7 +24,7 @@ export function chart(place, picture, marks, rollout, now, range) {
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
     legend: { show: true, live: true },
     scales: { x: { range: (u, low, high) => (u.zoomed ? [low, high] : [start - margin, last + margin]) }, y: { range: [0, 105] } },
-    axes: [{ ...axis, space: 90, values: (u, splits) => dates(splits) }, { ...axis, size: 56, splits: () => [0, 25, 50, 75, 100], values: (u, splits) => splits.map((one) => `${one} %`) }],
+    axes: [{ ...axis, space: 90, values: (u, splits) => dates(splits) }, { ...axis, size: 56, splits: () => [0, 25, 50, 75, 100], values: (u, splits) => splits.map((split) => `${split} %`) }],
     series: [
       { label: "When (UTC)", value: (u, at) => (at ? moment(at * 1000) : "–") },
       { label: "Users", stroke: () => colour("blue"), width: 3, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, fill: () => colour("wash"), value: (u, value) => (value == null ? "–" : `${value} %`) },
@@ -48,13 +48,13 @@ window.addEventListener("resize", () => drawn?.plot.setSize({ width: drawn.place
 function startOfRollout(picture, rollout) {
   // The version that the first raise made is a moment older than its line in the record.
   const began = seconds(rollout.began) - 5;
-  const steps = picture.steps.map((one) => seconds(one.at)).filter((at) => at >= began);
+  const steps = picture.steps.map((step) => seconds(step.at)).filter((at) => at >= began);
   return Math.min(...steps, seconds(rollout.stands_since ?? rollout.began), seconds(picture.points.at(-1).at));
 }
 
 function rows({ points }, rollout, now) {
-  const at = points.map((one) => seconds(one.at));
-  const users = points.map((one) => one.percentage);
+  const at = points.map((point) => seconds(point.at));
+  const users = points.map((point) => point.percentage);
   const planned = at.map(() => null);
   planned[planned.length - 1] = rollout?.ahead.length ? users.at(-1) : null;
   for (const [percentage, moment] of rollout?.ahead ?? []) {
@@ -81,7 +81,7 @@ const dates = (splits) => splits.map((at, place) => {
 });
 
 function described({ steps }, rollout) {
-  const said = steps.map((one) => `${moment(one.at)}: from ${one.from} to ${one.to} by ${one.by}`);
+  const said = steps.map((step) => `${moment(step.at)}: from ${step.from} to ${step.to} by ${step.by}`);
   const ahead = (rollout?.ahead ?? []).map(([percentage, at]) => `planned: ${percentage} %${at ? ` at ${moment(at)}` : ""}`);
   return `Percentage over time. ${[...said, ...ahead].join("; ")}`.slice(0, 2000);
 }
@@ -150,7 +150,7 @@ function drawOver(u, { picture, marks, rollout, now }) {
       const wide = ctx.measureText(said).width;
       const from = align === "right" ? at - wide : at;
       const box = [from - 4 * ratio, up - 14 * ratio, from + wide + 4 * ratio, up + 4 * ratio];
-      if (box[0] < left || taken.some((one) => box[0] < one[2] && one[0] < box[2] && box[1] < one[3] && one[1] < box[3])) return false;
+      if (box[0] < left || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return false;
       return taken.push(box);
     };
     for (const step of [...picture.steps].reverse()) {
@@ -214,15 +214,15 @@ export function sign(name) {
 }
 
 export function key(marks, rollout) {
-  const said = [...new Set(marks.map((one) => one.what))].filter((one) => known[one]).map((what) => element("li", {}, sign(known[what].shape), known[what].says));
-  const verdicts = marks.slice(-12).reverse().map((one) => element("li", {}, `${moment(one.at)}: ${known[one.what]?.says ?? one.what}${one.name ? ` (${one.name})` : ""}${typeof one.percentage === "number" ? ` at ${one.percentage} %` : ""}${one.why ? `: ${one.why}` : ""}`));
+  const said = [...new Set(marks.map((mark) => mark.what))].filter((what) => known[what]).map((what) => element("li", {}, sign(known[what].shape), known[what].says));
+  const verdicts = marks.slice(-12).reverse().map((mark) => element("li", {}, `${moment(mark.at)}: ${known[mark.what]?.says ?? mark.what}${mark.name ? ` (${mark.name})` : ""}${typeof mark.percentage === "number" ? ` at ${mark.percentage} %` : ""}${mark.why ? `: ${mark.why}` : ""}`));
   return element("div", { class: "key" },
     element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "switched off"), rollout?.ahead.some(([, at]) => at) ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
     verdicts.length ? element("details", {}, element("summary", {}, `The last ${verdicts.length} answers of guardrails, and the end`), element("ul", { class: "verdicts" }, verdicts)) : null);
 }
 
 // The chart with its title and the present stand, for a release review.
-export function save(place, told) {
+export function save(place, flag) {
   const chart = place.querySelector("canvas");
   if (!chart) return;
   const ratio = uPlot.pxRatio;
@@ -235,12 +235,12 @@ export function save(place, told) {
   ctx.fillRect(0, 0, canvas.width, canvas.height);
   ctx.fillStyle = colour("ink");
   ctx.font = `600 ${18 * ratio}px system-ui, sans-serif`;
-  ctx.fillText(told.key, 12 * ratio, 26 * ratio);
+  ctx.fillText(flag.key, 12 * ratio, 26 * ratio);
   ctx.font = `${13 * ratio}px system-ui, sans-serif`;
   ctx.fillText(document.querySelector(".headline")?.innerText.split("\n").filter(Boolean).slice(0, 2).join(" · ") ?? "", 12 * ratio, 50 * ratio);
   ctx.drawImage(chart, 0, top);
   canvas.toBlob((blob) => {
-    const link = element("a", { href: URL.createObjectURL(blob), download: `${told.key.replace(/[^\w.-]+/g, "_")}.png` });
+    const link = element("a", { href: URL.createObjectURL(blob), download: `${flag.key.replace(/[^\w.-]+/g, "_")}.png` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   });

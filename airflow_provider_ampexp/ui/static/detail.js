@@ -1,4 +1,4 @@
-// The detail: where a flag stands, since when, what comes next, and how it came there.
+// The detail of a flag: its phase, why, since when, what comes next, and its history.
 import { ask, problem, tellUse } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
@@ -9,26 +9,26 @@ import { ago, between, element, following, moment, percent, phase, place, senten
 const remembered = { address: "", segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false };
 
 export async function showDetail(connection, kind, id, refreshed) {
-  const told = await ask("connections", connection, kind, id);
-  tellUse([{ connection, ...told }]);
+  const flag = await ask("connections", connection, kind, id);
+  tellUse([{ connection, ...flag }]);
   if (remembered.address !== location.hash) Object.assign(remembered, { address: location.hash, segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false });
-  if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // somebody is choosing
+  if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // a person is choosing
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
-    header(told), headline(told), told.rollout ? null : rollThisOut({ ...told, connection }), stages(told), manualActions(told), picture(told), facts(told, connection), versions(told), comparison(told, connection));
+    header(flag), headline(flag), flag.rollout ? null : rollThisOut({ ...flag, connection }), stages(flag), manualActions(flag), picture(flag), facts(flag, connection), versions(flag), comparison(flag, connection));
   return view;
 }
 
-function header(told) {
-  const links = [told.url && out(told.url, "Open in Amplitude", "elsewhere")];
-  if (told.rollout) {
-    const { dag_id, run_id, task_id, map_index } = told.rollout;
+function header(flag) {
+  const links = [flag.url && out(flag.url, "Open in Amplitude", "elsewhere")];
+  if (flag.rollout) {
+    const { dag_id, run_id, task_id, map_index } = flag.rollout;
     const run = `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
     links.push(out(run, `DAG run of ${dag_id}`), out(`${run}/tasks/${encodeURIComponent(task_id)}${map_index >= 0 ? `/mapped/${map_index}` : ""}`, `Task ${task_id}`));
   }
   return element("header", {},
-    element("h1", { title: told.key }, told.key),
-    element("p", { class: "under" }, told.kind === "flags" ? "flag" : "experiment", told.state ? `, ${told.state}` : "", told.decision ? `, decision: ${told.decision}` : "", told.name && told.name !== told.key ? ` · ${told.name}` : "", ` · project ${told.project ?? "unknown"}`, told.archived ? " · archived" : ""),
+    element("h1", { title: flag.key }, flag.key),
+    element("p", { class: "under" }, flag.kind === "flags" ? "flag" : "experiment", flag.state ? `, ${flag.state}` : "", flag.decision ? `, decision: ${flag.decision}` : "", flag.name && flag.name !== flag.key ? ` · ${flag.name}` : "", ` · project ${flag.project ?? "unknown"}`, flag.archived ? " · archived" : ""),
     element("nav", { class: "links", "aria-label": "Elsewhere" }, links));
 }
 
@@ -36,10 +36,10 @@ const out = (href, text, where = "airflow") => element("a", { href, "data-out": 
 
 function headline({ rollout, percentage, enabled, pictures, now, segments }) {
   const ramped = rollout?.segment ?? null;
-  const steps = (pictures.find((one) => one.segment === ramped) ?? pictures[0])?.steps ?? [];
+  const steps = (pictures.find((series) => series.segment === ramped) ?? pictures[0])?.steps ?? [];
   const since = rollout?.stands_since ?? steps.at(-1)?.at ?? pictures[0]?.points[0]?.at;
-  const audiences = [[null, segments.length ? "all users outside segments" : "all users", percentage], ...segments.map((one) => [one.name, `segment ${one.name}`, one.percentage])];
-  const figures = audiences.sort(([one], [other]) => (other === ramped) - (one === ramped)).map(([name, label, share]) =>
+  const audiences = [[null, segments.length ? "all users outside segments" : "all users", percentage], ...segments.map((segment) => [segment.name, `segment ${segment.name}`, segment.percentage])];
+  const figures = audiences.sort(([name], [other]) => (other === ramped) - (name === ramped)).map(([name, label, share]) =>
     element("li", { class: name === ramped ? "ramped" : null }, element("strong", {}, enabled ? percent(share) : "Off"),
       element("span", {}, enabled ? `of ${label}` : `for ${label} (set to ${percent(share)})`)));
   return element("section", { class: `headline tone-${rollout?.colour ?? "none"}`, "aria-label": "Where it stands" },
@@ -66,15 +66,15 @@ function manualActions({ rollout }) {
       element("tbody", {}, rollout.manual_actions.map(({ action, effect }) => element("tr", {}, element("th", { scope: "row" }, action), element("td", {}, effect))))));
 }
 
-function picture(told) {
+function picture(flag) {
   const place = element("div", { class: "chart" });
-  const { pictures, rollout } = told;
+  const { pictures, rollout } = flag;
   remembered.segment ??= rollout?.segment ?? null;
   remembered.range ??= rollout ? "rollout" : "all";
   const draw = () => {
-    const drawn = pictures.find((one) => one.segment === remembered.segment) ?? pictures[0];
+    const drawn = pictures.find((series) => series.segment === remembered.segment) ?? pictures[0];
     const ours = rollout && drawn.segment === rollout.segment;
-    chart(place, drawn, ours ? told.marks : [], ours ? rollout : null, told.now, remembered.range);
+    chart(place, drawn, ours ? flag.marks : [], ours ? rollout : null, flag.now, remembered.range);
   };
   const pick = (label, field, options) => options.length > 1 && element("select", { "aria-label": label, onchange: (event) => ((remembered[field] = event.target.value === "\u0000" ? null : event.target.value), draw()) },
     options.map(([value, text]) => element("option", { value: value ?? "\u0000", selected: remembered[field] === value }, text)));
@@ -82,70 +82,70 @@ function picture(told) {
   return element("section", { "aria-label": "Percentage over time" },
     element("div", { class: "tools" }, element("h2", {}, "Percentage over time"),
       pick("Range", "range", rollout ? [["rollout", "This rollout"], ["all", "All of its history"]] : [["all", "All of its history"]]),
-      pick("Whose percentage", "segment", pictures.map((one) => [one.segment, one.segment === null ? "All users" : `Segment ${one.segment}`])),
-      element("button", { type: "button", onclick: () => save(place, told) }, "Save as picture")),
-    place, key(told.marks, rollout));
+      pick("Whose percentage", "segment", pictures.map((series) => [series.segment, series.segment === null ? "All users" : `Segment ${series.segment}`])),
+      element("button", { type: "button", onclick: () => save(place, flag) }, "Save as picture")),
+    place, key(flag.marks, rollout));
 }
 
-function facts(told, connection) {
+function facts(flag, connection) {
   const counted = element("tbody");
-  const fill = () => counted.replaceChildren(...told.variants.map((one) => element("tr", {},
-    element("td", {}, element("code", {}, one.key), one.name && one.name !== one.key ? element("span", { class: "under" }, one.name) : ""),
-    element("td", { class: "figure" }, one.weight ?? ""), element("td", { class: "figure" }, remembered.inclusions?.[one.key] ?? "…"))));
+  const fill = () => counted.replaceChildren(...flag.variants.map((variant) => element("tr", {},
+    element("td", {}, element("code", {}, variant.key), variant.name && variant.name !== variant.key ? element("span", { class: "under" }, variant.name) : ""),
+    element("td", { class: "figure" }, variant.weight ?? ""), element("td", { class: "figure" }, remembered.inclusions?.[variant.key] ?? "…"))));
   fill();
   const failed = element("div");
-  if (!remembered.inclusions && told.variants.length)
-    ask("connections", connection, told.kind, told.id, "inclusions").then((answer) => {
+  if (!remembered.inclusions && flag.variants.length)
+    ask("connections", connection, flag.kind, flag.id, "inclusions").then((answer) => {
       remembered.inclusions = answer.inclusions;
       tellUse([{ connection, ...answer }]);
       fill();
     }, (error) => failed.replaceChildren(problem(error)));
-  const description = told.description && element("details", { class: "description", open: told.description.length < 400 }, element("summary", {}, "Description"), element("p", {}, told.description));
+  const description = flag.description && element("details", { class: "description", open: flag.description.length < 400 }, element("summary", {}, "Description"), element("p", {}, flag.description));
   return element("section", { class: "facts", "aria-label": "Variants and segments" },
-    element("div", {}, element("h2", {}, "Variants"), told.variants.length
+    element("div", {}, element("h2", {}, "Variants"), flag.variants.length
       ? element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Variant"), element("th", { scope: "col", class: "figure" }, "Weight"), element("th", { scope: "col", class: "figure" }, "Users included"))), counted)
       : element("p", { class: "quiet" }, "None."), failed),
-    element("div", {}, element("h2", {}, "Who gets it"), element("p", {}, badge(told.enabled)), element("p", {}, bar(told.percentage, told.enabled, told.segments.length ? "All other users" : "All users")),
-      told.segments.map((one) => element("p", {}, bar(one.percentage, told.enabled, one.name))), told.tags.length ? element("p", { class: "under" }, `Tags: ${told.tags.join(", ")}`) : "", description));
+    element("div", {}, element("h2", {}, "Who gets it"), element("p", {}, badge(flag.enabled)), element("p", {}, bar(flag.percentage, flag.enabled, flag.segments.length ? "All other users" : "All users")),
+      flag.segments.map((segment) => element("p", {}, bar(segment.percentage, flag.enabled, segment.name))), flag.tags.length ? element("p", { class: "under" }, `Tags: ${flag.tags.join(", ")}`) : "", description));
 }
 
 const changed = ({ field, from, to }) => field === "created" ? element("li", {}, "created") : element("li", {}, element("code", {}, field), " ", element("del", {}, from ?? "nothing"), " → ", element("ins", {}, to ?? "nothing"));
 
-function versions(told) {
+function versions(flag) {
   const body = element("tbody");
   const MOST = 15;
-  const more = element("button", { type: "button", onclick: () => ((remembered.all = true), fill()) }, `Show all ${told.versions.length} versions`);
+  const more = element("button", { type: "button", onclick: () => ((remembered.all = true), fill()) }, `Show all ${flag.versions.length} versions`);
   const fill = () => {
-    body.replaceChildren(...told.versions.slice(0, remembered.all ? undefined : MOST).map((one) => element("tr", {},
-      element("td", { class: "figure" }, one.version), element("td", {}, when(one.at)), element("td", {}, one.by || "somebody"),
-      element("td", {}, element("ul", { class: "changes" }, one.changes.length ? one.changes.map(changed) : element("li", { class: "quiet" }, "nothing that shows"))))));
-    more.hidden = remembered.all || told.versions.length <= MOST;
+    body.replaceChildren(...flag.versions.slice(0, remembered.all ? undefined : MOST).map((version) => element("tr", {},
+      element("td", { class: "figure" }, version.version), element("td", {}, when(version.at)), element("td", {}, version.by || "unknown"),
+      element("td", {}, element("ul", { class: "changes" }, version.changes.length ? version.changes.map(changed) : element("li", { class: "quiet" }, "no visible change"))))));
+    more.hidden = remembered.all || flag.versions.length <= MOST;
   };
   fill();
   return element("section", { "aria-label": "History" }, element("h2", {}, "Who changed what"),
     element("table", { class: "versions" }, element("thead", {}, element("tr", {}, ["Version", "When", "Who", "What"].map((text) => element("th", { scope: "col", class: text === "Version" ? "figure" : null }, text)))), body), more);
 }
 
-function comparison(told, connection) {
-  if (told.versions.length < 2) return null;
-  const numbers = told.versions.map((one) => String(one.version));
+function comparison(flag, connection) {
+  if (flag.versions.length < 2) return null;
+  const numbers = flag.versions.map((version) => String(version.version));
   remembered.before ||= numbers[1];
   remembered.after ||= numbers[0];
   const result = element("div", { role: "status" });
   const compare = async () => {
     const query = `?before=${encodeURIComponent(remembered.before)}&after=${encodeURIComponent(remembered.after)}`;
     try {
-      const { changes } = await ask("connections", connection, told.kind, told.id, "compare", { query });
+      const { changes } = await ask("connections", connection, flag.kind, flag.id, "compare", { query });
       result.replaceChildren(changes.length
         ? element("table", {}, element("thead", {}, element("tr", {}, ["Field", `Version ${remembered.before}`, `Version ${remembered.after}`].map((text) => element("th", { scope: "col" }, text)))),
             element("tbody", {}, changes.map(({ field, from, to }) => element("tr", {}, element("td", {}, element("code", {}, field)), element("td", { class: "value" }, from ?? "nothing"), element("td", { class: "value" }, to ?? "nothing")))))
-        : element("p", { class: "quiet" }, "They are alike."));
+        : element("p", { class: "quiet" }, "The versions do not differ."));
     } catch (error) {
       result.replaceChildren(problem(error));
     }
   };
   const choice = (label, field) => element("select", { "aria-label": label, onchange: (event) => ((remembered[field] = event.target.value), compare()) },
-    told.versions.map((one) => element("option", { value: one.version, selected: String(one.version) === remembered[field] }, `${one.version}: ${moment(one.at)}, ${one.by || "somebody"}`)));
+    flag.versions.map((version) => element("option", { value: version.version, selected: String(version.version) === remembered[field] }, `${version.version}: ${moment(version.at)}, ${version.by || "unknown"}`)));
   compare();
   return element("section", { "aria-label": "Compare versions", class: "compare" }, element("h2", {}, "Compare two versions"), element("div", { class: "tools" }, choice("First version", "before"), " with ", choice("Second version", "after")), result);
 }

@@ -3,7 +3,7 @@ import { ask, problem, tellUse } from "./api.js";
 import { firstConnection, firstRollout } from "./first.js";
 import { ago, between, element, following, percent, phase, place, sentence, span, when } from "./format.js";
 
-const PAGE = 100; // rows that are made at once; the rest follow when somebody scrolls there
+const PAGE = 100; // rows that are made at once; scrolling makes the rest
 const wanted = { search: "", kind: "", on: "", rollout: "", connection: "", by: "rollout", down: false };
 let lines = [];
 let made = null;
@@ -11,14 +11,14 @@ let made = null;
 export async function showList(refreshed) {
   const { connections } = await ask("connections");
   const answers = await Promise.all(
-    connections.map((connection) => ask("connections", connection, "flags").then((told) => ({ connection, ...told }), (error) => ({ connection, error }))),
+    connections.map((connection) => ask("connections", connection, "flags").then((answer) => ({ connection, ...answer }), (error) => ({ connection, error }))),
   );
-  const read = answers.filter((one) => one.flags);
+  const read = answers.filter((answer) => answer.flags);
   lines = read.flatMap(({ connection, flags, now }) => flags.map((flag) => ready({ ...flag, connection, now })));
   tellUse(read);
-  const problems = answers.filter((one) => one.error).map(({ connection, error }) => problem(new Error(`${connection}: ${error.message}`)));
+  const problems = answers.filter((answer) => answer.error).map(({ connection, error }) => problem(new Error(`${connection}: ${error.message}`)));
   if (!connections.length) return (made = null), element("div", { class: "list" }, element("h1", {}, "Rollouts"), firstConnection());
-  if (read.length && !lines.some((one) => one.rollout)) problems.push(firstRollout(read[0].connection));
+  if (read.length && !lines.some((line) => line.rollout)) problems.push(firstRollout(read[0].connection));
   if (refreshed && made?.view.isConnected) {
     made.problems.replaceChildren(...problems);
     made.fill(true);
@@ -40,29 +40,29 @@ function ready(line) {
 const urgency = ["degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done", ""];
 
 const orders = {
-  key: (one) => one.key.toLowerCase(),
-  kind: (one) => one.kind,
-  on: (one) => (one.enabled ? 0 : 1),
-  percentage: (one) => (one.enabled ? one.percentage ?? -1 : -1),
-  changed: (one) => -Date.parse(one.changed_at ?? 0),
-  rollout: (one) => urgency.indexOf(one.phase) * 1e14 - Date.parse(one.changed_at ?? 0),
+  key: (line) => line.key.toLowerCase(),
+  kind: (line) => line.kind,
+  on: (line) => (line.enabled ? 0 : 1),
+  percentage: (line) => (line.enabled ? line.percentage ?? -1 : -1),
+  changed: (line) => -Date.parse(line.changed_at ?? 0),
+  rollout: (line) => urgency.indexOf(line.phase) * 1e14 - Date.parse(line.changed_at ?? 0),
 };
 
 function chosen() {
   const search = wanted.search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = lines.filter(
-    (one) =>
-      search.every((word) => one.text.includes(word)) &&
-      (!wanted.kind || one.kind === wanted.kind) &&
-      (!wanted.connection || one.connection === wanted.connection) &&
-      (!wanted.on || String(one.enabled) === wanted.on) &&
-      (!wanted.rollout || (wanted.rollout === "going" ? one.going : one.phase === wanted.rollout)),
+    (line) =>
+      search.every((word) => line.text.includes(word)) &&
+      (!wanted.kind || line.kind === wanted.kind) &&
+      (!wanted.connection || line.connection === wanted.connection) &&
+      (!wanted.on || String(line.enabled) === wanted.on) &&
+      (!wanted.rollout || (wanted.rollout === "going" ? line.going : line.phase === wanted.rollout)),
   );
   const order = orders[wanted.by];
-  const keyed = found.map((one) => [order(one), one]);
+  const keyed = found.map((line) => [order(line), line]);
   keyed.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x.key < y.key ? -1 : 1));
   if (wanted.down) keyed.reverse();
-  return keyed.map(([, one]) => one);
+  return keyed.map(([, line]) => line);
 }
 
 function view(connections, problems) {
@@ -81,9 +81,9 @@ function view(connections, problems) {
     more(rows);
     none.hidden = found.length > 0 || !lines.length;
     if (focused) body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-    const counted = urgency.filter(Boolean).map((word) => [word, lines.filter((one) => one.phase === word).length]).filter(([, number]) => number);
-    const told = counted.map(([word, number]) => `${number} ${word}`).join(", ");
-    count.textContent = `${found.length} of ${lines.length} flags and experiments. Rollouts of this Airflow: ${told || "none"}.`;
+    const counted = urgency.filter(Boolean).map((word) => [word, lines.filter((line) => line.phase === word).length]).filter(([, number]) => number);
+    const phases = counted.map(([word, number]) => `${number} ${word}`).join(", ");
+    count.textContent = `${found.length} of ${lines.length} flags and experiments. Rollouts of this Airflow: ${phases || "none"}.`;
     for (const header of headers) {
       const sorted = header.dataset.by === wanted.by;
       header.setAttribute("aria-sort", sorted ? (wanted.down ? "descending" : "ascending") : "none");
@@ -110,11 +110,11 @@ function view(connections, problems) {
     fill();
     search.focus();
   };
-  const told = element("div", {}, problems);
+  const notes = element("div", {}, problems);
   const watch = new IntersectionObserver((seen) => {
-    if (!seen.some((one) => one.isIntersecting) || body.rows.length >= found.length) return;
+    if (!seen.some((entry) => entry.isIntersecting) || body.rows.length >= found.length) return;
     more();
-    watch.unobserve(end); // looked at anew, since it tells only of a change
+    watch.unobserve(end); // an observer reports changes only, so the end is observed again
     watch.observe(end);
   }, { rootMargin: "600px" });
   watch.observe(end);
@@ -124,14 +124,14 @@ function view(connections, problems) {
       choice("Rollout", "rollout", [["", "With or without a rollout"], ["going", "Rollouts under way"], ...urgency.filter(Boolean).map((word) => [word, `Rollouts: ${word}`])]),
       choice("Kind", "kind", [["", "Flags and experiments"], ["flags", "Flags"], ["experiments", "Experiments"]]),
       choice("On or off", "on", [["", "On and off"], ["true", "On"], ["false", "Off"]]),
-      connections.length > 1 && choice("Connection", "connection", [["", "All connections"], ...connections.map((one) => [one, one])])),
-    count, told,
+      connections.length > 1 && choice("Connection", "connection", [["", "All connections"], ...connections.map((connection) => [connection, connection])])),
+    count, notes,
     element("table", {},
       element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("rollout", "Rollout in this Airflow"), header("percentage", "Who gets it"),
         header("on", "Switch"), header("changed", "Last change"))),
       body),
     none, end);
-  return { view: shown, fill, problems: told };
+  return { view: shown, fill, problems: notes };
 }
 
 document.addEventListener("keydown", (event) => {
@@ -150,16 +150,16 @@ export const bar = (percentage, on, label) => {
 
 export const badge = (on) => element("span", { class: on ? "badge on" : "badge off" }, on === true ? "● on" : on === false ? "○ off" : "? unknown");
 
-function row(one) {
-  const address = `#/${[one.connection, one.kind, one.id].map(encodeURIComponent).join("/")}`;
+function row(line) {
+  const address = `#/${[line.connection, line.kind, line.id].map(encodeURIComponent).join("/")}`;
   return element("tr", {},
     element("td", {},
-      element("a", { href: address, class: "key", title: one.key }, one.key),
-      element("span", { class: "under" }, one.kind === "experiments" ? `experiment${one.state ? `, ${one.state}` : ""}` : "flag", one.name && one.name !== one.key ? ` · ${one.name}` : "")),
-    element("td", {}, doing(one)),
-    element("td", {}, bar(one.percentage, one.enabled, one.segments.length ? "All other users" : ""), one.segments.map((segment) => bar(segment.percentage, one.enabled, segment.name))),
-    element("td", {}, badge(one.enabled)),
-    element("td", {}, when(one.changed_at, one.changed_at ? ago(one.changed_at, one.now) : "unknown"), element("span", { class: "under" }, one.changed_by ? `by ${one.changed_by}` : "")));
+      element("a", { href: address, class: "key", title: line.key }, line.key),
+      element("span", { class: "under" }, line.kind === "experiments" ? `experiment${line.state ? `, ${line.state}` : ""}` : "flag", line.name && line.name !== line.key ? ` · ${line.name}` : "")),
+    element("td", {}, doing(line)),
+    element("td", {}, bar(line.percentage, line.enabled, line.segments.length ? "All other users" : ""), line.segments.map((segment) => bar(segment.percentage, line.enabled, segment.name))),
+    element("td", {}, badge(line.enabled)),
+    element("td", {}, when(line.changed_at, line.changed_at ? ago(line.changed_at, line.now) : "unknown"), element("span", { class: "under" }, line.changed_by ? `by ${line.changed_by}` : "")));
 }
 
 function doing({ rollout, now }) {

@@ -40,7 +40,7 @@ document.addEventListener("click", (event) => {
   outer.click();
 });
 
-// Airflow keeps the address of the frame in its own, and so a detail can be linked to. It learns only of loads by itself.
+// Airflow keeps the address of the frame in its own, and so a detail can be linked to. Airflow notices loads of the frame only.
 function tellAirflow() {
   const around = window.parent;
   if (around === window || !around.location.pathname.endsWith(location.pathname)) return;
