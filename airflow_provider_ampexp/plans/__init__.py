@@ -1,6 +1,6 @@
 """Rollouts as YAML files, and the commands that check them.
 
-It loads pydantic and PyYAML, which come with Airflow, and nothing that talks to the network.
+It loads pydantic and PyYAML, which come with Airflow, and no network code.
 """
 
 from __future__ import annotations

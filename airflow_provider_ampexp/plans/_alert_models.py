@@ -1,4 +1,4 @@
-"""The alerts of a plan file: notifiers of Airflow's providers, by the connection that they use."""
+"""The alerts of a plan file: notifiers of Airflow's providers with their connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT = "{{ rollout.text }}"
 
 
 class AlertFields(StrictModel):
-    """What every kind has: the notifier that it describes, made when the file is read."""
+    """The base of all kinds. The notifier is created when the file is read."""
 
     _made: Notifier = PrivateAttr()
 
@@ -33,16 +33,16 @@ class AlertFields(StrictModel):
 
     @property
     def made(self) -> Notifier:
-        """The notifier that the fields describe."""
+        """Return the notifier of these fields."""
         return self._made
 
     @abstractmethod
     def _notifier(self) -> Notifier:
-        """Make it."""
+        """Create the notifier."""
 
 
 class SlackAlert(AlertFields):
-    """A message to a channel of Slack."""
+    """A message to a Slack channel."""
 
     kind: Literal["slack"]
     connection: Text = Field("slack_api_default", description="The Airflow connection to Slack.")
@@ -59,7 +59,7 @@ class EmailAlert(AlertFields):
 
     kind: Literal["email"]
     connection: Text = Field("smtp_default", description="The Airflow connection to the mail server.")
-    to: Text | list[Text] = Field(description="Who gets it.")
+    to: Text | list[Text] = Field(description="The recipients.")
     sender: Text | None = Field(None, description="Who sends it; if left out, what the connection says.")
     subject: str = Field("Rollout of {{ rollout.key }}: {{ rollout.event }}", description="The subject, a template.")
     text: str = Field(_TEXT, description="The message, a template.")
@@ -71,11 +71,11 @@ class EmailAlert(AlertFields):
 
 
 class PagerDutyAlert(AlertFields):
-    """An event for PagerDuty."""
+    """A PagerDuty event."""
 
     kind: Literal["pagerduty"]
-    connection: Text = Field("pagerduty_events_default", description="The Airflow connection to PagerDuty's events.")
-    severity: Literal["info", "warning", "error", "critical"] = Field("critical", description="How bad it is.")
+    connection: Text = Field("pagerduty_events_default", description="The Airflow connection to PagerDuty Events.")
+    severity: Literal["info", "warning", "error", "critical"] = Field("critical", description="The severity.")
     text: str = Field(_TEXT, description="The summary, a template.")
 
     def _notifier(self) -> Notifier:
@@ -105,7 +105,7 @@ class OtherAlert(AlertFields):
                 "notifier", f"cannot make {self.notifier!r}: {type(error).__name__}: {error}"
             ) from None
         if not callable(made):
-            raise InvalidInputError("notifier", f"{self.notifier!r} is neither a notifier nor a function")
+            raise InvalidInputError("notifier", f"expected a notifier or a function, got {self.notifier!r}")
         return made
 
 
@@ -113,7 +113,7 @@ AnyAlert = Annotated[SlackAlert | EmailAlert | PagerDutyAlert | OtherAlert, Fiel
 
 
 def _class_of(module: str, name: str, provider: str) -> Callable[..., Notifier]:
-    """Import a notifier's class, so that a missing provider is found when the file is read and not at night."""
+    """Import a notifier's class, so that a missing provider is an error when the file is read."""
     try:
         found: Callable[..., Notifier] = getattr(importlib.import_module(module), name)
         return found

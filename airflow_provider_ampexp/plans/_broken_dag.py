@@ -1,4 +1,4 @@
-"""The task that shows the mistakes of a plan file in Airflow's web UI."""
+"""The task that shows the mistakes of a plan file in Airflow's UI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 class BrokenPlanFileOperator(BaseOperator):
     """Fail with the mistakes of a plan file.
 
-    :param mistakes: all of them, one a line
+    :param mistakes: all mistakes, one a line
     """
 
     ui_color = "#f8d7d0"
@@ -27,5 +27,5 @@ class BrokenPlanFileOperator(BaseOperator):
         """
         raise AirflowFailException(
             f"Loading the plan file failed: it has mistakes.\n{self.mistakes}\n"
-            "No DAG was made of it. Correct the file; `python -m airflow_provider_ampexp.plans check` checks it."
+            "The file has no DAG. Fix it, and run `python -m airflow_provider_ampexp.plans check`."
         )

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_ampexp.plans``: check plan files, see what they would do next, print their schema."""
+"""``python -m airflow_provider_ampexp.plans``: check plan files, preview the next step, print the schema."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.hooks._connection import ConnectionFields
 
 RIGHT, WRONG, MISUSED = 0, 1, 2
-_RETRY_FOR = 10.0  # somebody is waiting for the answer
-_EPILOG = "It ends with 0 when all is well, 1 when a file or a flag is not, and 2 when there is nothing to look at."
+_RETRY_FOR = 10.0  # seconds: a person waits for the result
+_EPILOG = "The exit code is 0 without mistakes, 1 with a mistake in a file or a flag, and 2 without files."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says.
+    """Run a command.
 
     :returns: the exit code
     """
@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check(read: Iterable[LoadedPlan | PlanFileError], *, ask: bool = False) -> int:
-    """Print every mistake, one a line; make the DAGs too, since Airflow has a say in them.
+    """Print each mistake on one line. This also creates the DAGs, because Airflow validates them.
 
-    :param ask: ask the SQL guardrails too, with the connections that are known here
+    :param ask: true to also run the SQL guardrails, with the connections of this machine
     """
     made = [_with_dag(plan) for plan in read]
     mistakes = [mistake for plan in made if isinstance(plan, PlanFileError) for mistake in plan.mistakes]
@@ -71,7 +71,7 @@ def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
 
     logger = logging.getLogger(run.__name__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # the mistakes say it without a traceback
+    logger.setLevel(logging.ERROR)  # the output already has the mistakes, without a traceback
     try:
         return [mistake for plan in made if isinstance(plan, LoadedPlan) for mistake in cannot_answer(plan)]
     finally:
@@ -79,13 +79,13 @@ def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
 
 
 def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
-    """Print where each flag stands and what comes next. It writes nothing."""
+    """Print the state of each flag and the next step. This writes nothing."""
     made, result, writes = [_with_dag(one) for one in read], RIGHT, 0
     named = sorted({one.plan.connection for one in made if isinstance(one, LoadedPlan)})
     if conn_uri is not None and len(named) > 1:
         raise _Misuse(
-            f"--conn-uri is one connection, and the files name {', '.join(named)}; "
-            "set AIRFLOW_CONN_<ID> for each of them, or name the files of one"
+            f"--conn-uri is one connection, but the files name {', '.join(named)}; "
+            "set AIRFLOW_CONN_<ID> for each, or pass only the files of one"
         )
     with ExitStack() as stack:
         clients = _Clients(_connection(conn_uri, *named[:1]) if conn_uri is not None else None, stack)
@@ -97,12 +97,12 @@ def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
             said, is_right, would_write = _outlook(one, clients)
             print(f"{one.file}\n{said}")
             result, writes = result if is_right else WRONG, writes + would_write
-    print(f"{_count(made, 'file')} looked at, nothing was written; {writes} would change a flag now.")
+    print(f"{_count(made, 'file')} read, nothing was written; {writes} would change a flag now.")
     return result
 
 
 def _outlook(one: LoadedPlan, clients: _Clients) -> tuple[str, bool, bool]:
-    """What is said of one file, whether all is well, and whether it would write now."""
+    """Return the text for one file, true if it has no error, and true if the rollout would write now."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     from airflow_provider_ampexp.ensure._errors import EnsureError
@@ -113,14 +113,14 @@ def _outlook(one: LoadedPlan, clients: _Clients) -> tuple[str, bool, bool]:
         seen = outlook(one.plan, client, project_id)
     except AirflowNotFoundException:
         name = one.plan.connection
-        return f"  there is no connection {name!r}: give --conn-uri, or set AIRFLOW_CONN_{name.upper()}", False, False
+        return f"  connection {name!r} not found: set --conn-uri or AIRFLOW_CONN_{name.upper()}", False, False
     except (InvalidInputError, ManagementApiError, EnsureError) as error:
-        return f"  cannot tell: {error}", False, False
+        return f"  failed: {error}", False, False
     return f"  now:  {seen.stands}\n  next: {seen.next}", True, seen.would_change
 
 
 class _Clients:
-    """A client for each connection, closed when the command is done."""
+    """A client for each connection. The command closes them at its end."""
 
     def __init__(self, given: Connection | None, stack: ExitStack) -> None:
         self._given = given
@@ -128,7 +128,7 @@ class _Clients:
         self._known: dict[str, tuple[ManagementClient, str | None]] = {}
 
     def of(self, conn_id: str) -> tuple[ManagementClient, str | None]:
-        """The client, and the connection's project."""
+        """Return the client, and the connection's project."""
         if conn_id not in self._known:
             fields = self._fields(conn_id)
             client = self._stack.enter_context(fields.connect(retry_for=min(fields.retry_for, _RETRY_FOR)))
@@ -153,15 +153,15 @@ class _Clients:
 
 
 def _stored_connection(conn_id: str) -> Any:
-    """The connection in Airflow's database; ``None`` where it has none, or this machine has no such database.
+    """Return the connection from Airflow's database; ``None`` without the connection or the database.
 
-    Outside of a task, Airflow's SDK looks at the environment and secrets backends alone.
+    Outside of a task, Airflow's SDK only reads the environment and secrets backends.
     """
     from airflow.secrets.metastore import MetastoreBackend
 
     try:
         return MetastoreBackend().get_connection(conn_id)
-    except Exception:  # no database, or none with Airflow's tables in it
+    except Exception:  # no database, or a database without Airflow's tables
         return None
 
 
@@ -170,10 +170,10 @@ def _connection(uri: str, conn_id: str = "") -> Connection:
 
     try:
         connection = Connection.from_uri(uri, conn_id=conn_id)
-    except Exception:  # it would show the URI, and with it the key
+    except Exception:  # the exception would show the URI with the key
         connection = None
     if connection is None or connection.conn_type != "amplitude_experiment":
-        raise _Misuse("--conn-uri is not like amplitude-experiment://:ampex_...@/?region=eu&project_id=217854")
+        raise _Misuse("--conn-uri: expected amplitude-experiment://:ampex_...@/?region=eu&project_id=217854")
     return connection
 
 
@@ -197,12 +197,12 @@ def _read(paths: list[Path], defaults: list[str]) -> list[LoadedPlan | PlanFileE
     except InvalidInputError as error:
         raise _Misuse(f"--default {error}") from None
     if not read:
-        raise _Misuse(f"there are no *.yaml or *.yml files in {', '.join(map(str, paths))}")
+        raise _Misuse(f"no *.yaml or *.yml files in {', '.join(map(str, paths))}")
     return read
 
 
 def _defaults(given: list[str]) -> dict[str, object]:
-    """``soak=12h``, read as it would be in a file."""
+    """Parse arguments such as ``soak=12h``, with the syntax of a file."""
     defaults = {}
     for one in given:
         name, is_given, value = one.partition("=")
@@ -211,7 +211,7 @@ def _defaults(given: list[str]) -> dict[str, object]:
                 raise ValueError
             defaults[name.strip()] = YamlDocument(value.encode()).value
         except (ValueError, YamlError):
-            raise _Misuse(f"--default {one!r} is not like soak=12h") from None
+            raise _Misuse(f"--default: expected a field such as soak=12h, got {one!r}") from None
     return defaults
 
 
@@ -221,17 +221,17 @@ def _count(found: Iterable[object], noun: str) -> str:
 
 
 class _Misuse(Exception):
-    """The command line asks for what cannot be done."""
+    """The command line is invalid."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_ampexp.plans", description="Rollouts as files.", epilog=_EPILOG
+        prog="python -m airflow_provider_ampexp.plans", description="Commands for plan files.", epilog=_EPILOG
     )
     commands = parser.add_subparsers(dest="what", required=True, metavar="{check,plan,schema}")
     for name, words in (
-        ("check", "tell every mistake by file, line and field"),
-        ("plan", "show what would change next in Amplitude, without writing"),
+        ("check", "print each mistake by file, line and field"),
+        ("plan", "show the next change in Amplitude, without writing"),
     ):
         one = commands.add_parser(name, help=words, description=f"{words.capitalize()}.", epilog=_EPILOG)
         one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of plan files, or a file")
@@ -240,20 +240,20 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="FIELD=VALUE",
-            help="as rollout_dags(..., field=value) has it",
+            help="a default for all files, as in rollout_dags(..., field=value)",
         )
         if name == "check":
             one.add_argument(
                 "--preflight",
                 action="store_true",
-                help="ask each SQL guardrail once, with the connections that are known here (AIRFLOW_CONN_<ID>)",
+                help="run each SQL guardrail once, with the connections of this machine (AIRFLOW_CONN_<ID>)",
             )
         if name == "plan":
             one.add_argument(
                 "--conn-uri",
                 metavar="URI",
-                help="the connection in place of the one that the files name, as a URI. The command line of a process "
-                "can be seen by others; AIRFLOW_CONN_<ID> in the environment is not.",
+                help="a connection URI that replaces the connection of the files. Other users can see the command line "
+                "of a process, but not AIRFLOW_CONN_<ID> in its environment.",
             )
     commands.add_parser("schema", help="print the JSON Schema for editors")
     return parser

@@ -1,4 +1,4 @@
-"""From plan files to DAGs."""
+"""Create DAGs from plan files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def rollout_dags(folder: str | os.PathLike[str], **defaults: Any) -> dict[str, DAG]:
-    """Make a DAG of each plan file in a folder, and of those in folders within it. Airflow finds them by itself.
+    """Create a DAG of each plan file in a folder and its subfolders. Airflow finds the DAGs.
 
-    A file with mistakes becomes a DAG of its name with ``.broken`` behind it, whose one task fails with the mistakes,
-    and a warning for each mistake, with its line. The other files are loaded. Two files that ramp the same flag and
+    A file with mistakes becomes a DAG with its name and the ending ``.broken``, whose one task fails with the mistakes.
+    Each mistake is also a warning with its line. The other files are loaded. Two files that ramp the same flag and
     segment are loaded with a warning::
 
         from airflow_provider_ampexp.plans import rollout_dags
 
         rollout_dags("rollouts/")
 
-    :param folder: where the files are, as seen from the file that calls this
-    :param defaults: fields for the files that do not say them, such as ``connection="amplitude_eu"`` or ``soak="12h"``
+    :param folder: the folder, relative to the calling file
+    :param defaults: defaults for fields of the files, such as ``connection="amplitude_eu"`` or ``soak="12h"``
     :returns: the DAGs by their ids
-    :raises NotADirectoryError: when there is no such folder
-    :raises InvalidInputError: when a default is no field of a plan file
+    :raises NotADirectoryError: when the folder does not exist
+    :raises InvalidInputError: when a default is not a field of a plan file
     """
     here = Path(sys._getframe(1).f_globals.get("__file__") or "").parent
     dags: dict[str, DAG] = {}
@@ -54,14 +54,14 @@ def rollout_dags(folder: str | os.PathLike[str], **defaults: Any) -> dict[str, D
         dags[dag.dag_id] = dag
         dag.auto_register = True
         with dag:
-            pass  # Airflow registers a DAG when such a block ends. Only now the DAG is known to be whole.
+            pass  # Airflow registers a DAG when the block ends, so register it only after validation.
     return dags
 
 
 def broken_dag(error: PlanFileError) -> DAG:
-    """Make a DAG that shows what is wrong with a file: on its page, and by its one task, which runs once and fails.
+    """Create a DAG that shows the mistakes of a file: on its page, and by its one task, which runs once and fails.
 
-    Its id is not that of the file's own DAG: in a run that goes on Airflow would remove the tasks of the rollout.
+    Its id differs from the id of the file's DAG. With the same id Airflow would remove the tasks of a running rollout.
     """
     from airflow.sdk import DAG
 
@@ -89,9 +89,9 @@ def _warn(mistake: PlanIssue) -> None:
 
 
 def rollout_dag(read: LoadedPlan) -> DAG:
-    """Make the DAG of one file, without having Airflow take it up.
+    """Create the DAG of one file, without registering it in Airflow.
 
-    :raises PlanFileError: when the operators or Airflow do not accept what it says
+    :raises PlanFileError: when the operators or Airflow do not accept a value
     """
     from airflow.sdk import DAG
 
@@ -107,15 +107,15 @@ def rollout_dag(read: LoadedPlan) -> DAG:
     except InvalidInputError as error:
         raise read.refused(error) from None
     except Exception as error:
-        # No error of one file must hide the other files.
+        # An error of one file must not hide the other files.
         raise PlanFileError(
-            [PlanIssue(read.file, 1, "", f"Airflow refuses it: {type(error).__name__}: {error}")]
+            [PlanIssue(read.file, 1, "", f"Airflow does not accept the DAG: {type(error).__name__}: {error}")]
         ) from error
     return dag
 
 
 def _before(plan: PlanFile, group: TaskGroup) -> None:
-    """What a plan does before its first stage: create the flag, and let the users of ``inclusions`` in."""
+    """Add the tasks before the first stage: create the flag, and add the users of ``inclusions``."""
     from airflow_provider_ampexp.operators.inclusions import AmplitudeAddInclusionsOperator
     from airflow_provider_ampexp.operators.lifecycle import (
         AmplitudeCreateExperimentOperator,
@@ -136,7 +136,7 @@ def _before(plan: PlanFile, group: TaskGroup) -> None:
 
 
 def _as_id(name: str) -> str:
-    """A name as a part of an id of Airflow."""
+    """Return a name as a part of an Airflow id."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
 
 
@@ -145,10 +145,10 @@ def _check_schedule(dag: DAG, schedule: str | None) -> None:
         dag.timetable.validate()
     except Exception as error:
         raise InvalidInputError(
-            "schedule", f"{schedule!r} is neither cron nor a preset such as '@once': {error}"
+            "schedule", f"expected cron or a preset such as '@once', got {schedule!r}: {error}"
         ) from None
 
 
 def _document(read: LoadedPlan) -> str:
-    """What Airflow's page of the DAG shows: the file itself."""
+    """Return the text for the DAG's page in Airflow: the description and the file."""
     return f"{read.plan.description or ''}\n\n`{Path(read.file).name}`:\n\n~~~yaml\n{read.yaml.text}\n~~~\n"

@@ -1,4 +1,4 @@
-"""What a plan would do next, as the flag stands now in Amplitude. It only reads."""
+"""Preview the next step of a plan from the present flag in Amplitude. Read only."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DryRun:
-    """Where a flag stands, and the one next act of a rollout that would begin now.
+    """The state of a flag, and the next action of a rollout that begins now.
 
-    :param would_change: whether that act writes
+    :param would_change: true if the action writes
     """
 
     stands: str
@@ -40,11 +40,11 @@ class DryRun:
 
 
 def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) -> DryRun:
-    """Look at the flag, and decide as the rollout itself does: 2 requests.
+    """Read the flag, and decide with the rules of the rollout. Takes 2 requests.
 
-    :param project_id: where a key is looked up when the file does not say
-    :raises ManagementApiError: when Amplitude does not answer as it should
-    :raises EnsureError: when there is no such flag, or it does not show where it stands
+    :param project_id: the project of a key, if the file names none
+    :raises ManagementApiError: when a call to Amplitude fails
+    :raises EnsureError: when the flag does not exist, or does not show its percentage
     :raises InvalidInputError: when the window never opens again
     """
     flag = ManagedFlag.find(client, plan.target(project_id), plan.segment, plan.catch_all)
@@ -57,14 +57,14 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     if plan.segment is not None:
         what = f"segment {plan.segment!r} of {what}"
     return DryRun(
-        f"{what} stands at {flag.seen.position} since {since:%Y-%m-%d %H:%M:%SZ} ({_span(now - since)})",
+        f"{what} is at {flag.seen.position} since {since:%Y-%m-%d %H:%M:%SZ} ({_span(now - since)})",
         _told(act, plan, flag.seen, comes),
         isinstance(act, SetStage),
     )
 
 
 def _next_act(plan: PlanFile, view: Evaluation, comes: int | None) -> Action:
-    """Where an approval comes between, it is what comes next: it is asked for before the window is."""
+    """Return the next action. A necessary approval comes before the window."""
     rollout, seen, now = view.plan, view.seen, view.now
     act = decide(rollout, seen, RolloutState(), now)
     if comes in plan.approve_before and comes is not None and isinstance(act, SetStage | Wait) and not view.is_soaking:
@@ -75,19 +75,19 @@ def _next_act(plan: PlanFile, view: Evaluation, comes: int | None) -> Action:
 def _told(act: Action, plan: PlanFile, seen: FlagSnapshot, comes: int | None) -> str:
     if isinstance(act, SetStage):
         enabled = "" if seen.position.enabled else " and enabled"
-        return f"it would be set from {seen.position} to {act.stage.percentage} %{enabled} now"
+        return f"set from {seen.position} to {act.stage.percentage} %{enabled} now"
     if isinstance(act, RunGuardrails):
         names = ", ".join(one.made.name for one in plan.guardrails)
-        then = f"; if they pass, {comes} % comes next" if comes is not None else ""
-        return f"the guardrails would be asked now ({names}): {act.why}{then}"
+        then = f"; if they pass, the next stage is {comes} %" if comes is not None else ""
+        return f"run the guardrails now ({names}): {act.why}{then}"
     if isinstance(act, RequestApproval):
-        who = ", ".join(plan.approvers) or "anybody who may edit the run"
-        return f"an approval would be asked for now ({who}): {act.why}"
+        who = ", ".join(plan.approvers) or "every user who can edit the run"
+        return f"request an approval now ({who}): {act.why}"
     if isinstance(act, Complete):
-        return f"nothing is left to do: {act.why}"
+        return f"nothing, the rollout is complete: {act.why}"
     if isinstance(act, Abort):
-        return f"it would stop and write nothing: {act.why}"
-    return f"nothing is written now: {act.why}"
+        return f"stop without a write: {act.why}"
+    return f"wait: {act.why}"
 
 
 def _span(length: timedelta) -> str:

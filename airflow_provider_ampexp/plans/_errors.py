@@ -1,4 +1,4 @@
-"""What is wrong with a plan file, and where."""
+"""The mistakes of a plan file, with their places."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 FieldPath: TypeAlias = tuple[str | int, ...]
-"""The way to a field from the top of the file: ``("stages", 1, "soak")``."""
+"""The path to a field from the top of the file: ``("stages", 1, "soak")``."""
 
 
 @dataclass(frozen=True)
 class PlanIssue:
-    """One mistake.
+    """A mistake.
 
-    :param file: the file, as it was named
+    :param file: the file, as named by the caller
     :param line: counted from 1
     :param field: such as ``stages[1].soak``; empty for the file as a whole
-    :param problem: what is wrong with it
+    :param problem: the problem
     """
 
     file: str
@@ -27,17 +27,17 @@ class PlanIssue:
 
     @property
     def sentence(self) -> str:
-        """The field and what is wrong with it, in one line."""
-        problem = " ".join(self.problem.split())  # what an import raised may have several
+        """The field and its problem, in one line."""
+        problem = " ".join(self.problem.split())  # an exception of an import may have several lines
         return f"{self.field}: {problem}" if self.field else problem
 
     def __str__(self) -> str:
-        """In the form that editors and CI systems make a link of: ``rollouts/checkout.yaml:7: stages: is missing``."""
+        """Return a line that editors and CI systems link: ``rollouts/checkout.yaml:7: stages: is missing``."""
         return f"{self.file}:{self.line}: {self.sentence}"
 
 
 class PlanFileError(ValueError):
-    """A file that is no plan. ``mistakes`` are all that were found, by line."""
+    """An invalid plan file. ``mistakes`` has all mistakes by line."""
 
     def __init__(self, mistakes: Sequence[PlanIssue]) -> None:
         self.mistakes = tuple(sorted(mistakes, key=lambda one: one.line))
@@ -48,11 +48,11 @@ class PlanFileError(ValueError):
 
 
 class PlanFileWarning(UserWarning):
-    """A mistake in a plan file, as the DAG file that reads its folder tells Airflow: the other files are loaded."""
+    """A mistake in a plan file, as a DAG import warning. The other files are loaded."""
 
 
 def named(path: FieldPath) -> str:
-    """The path as a person writes it: ``stages[1].soak``."""
+    """Format a path for a person: ``stages[1].soak``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

@@ -1,4 +1,4 @@
-"""The guardrails of a plan file: the arguments of those in ``airflow_provider_ampexp/guardrails/``, by their names."""
+"""The guardrails of a plan file, with the arguments of those in ``airflow_provider_ampexp/guardrails/``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ Limit = Annotated[int, Field(ge=1)]
 
 
 class GuardrailFields(StrictModel):
-    """What every kind takes. What is left out has the guardrail's own default."""
+    """The fields of all kinds. A missing field has the guardrail's default."""
 
     _made: Guardrail = PrivateAttr()
 
     effect: Literal["rollback", "hold"] = Field(
-        "rollback", description="Take the flag down, or only stop raising until it recovers."
+        "rollback", description="Roll back, or hold until the guardrail passes."
     )
-    dry_run: bool = Field(False, description="Report and never act, so that a new guardrail earns trust first.")
-    failure_limit: Limit = Field(1, description="This many fails in a row have the effect.")
-    inconclusive_limit: Limit = Field(5, description="So do this many inconclusive answers in a row.")
-    error_limit: Limit = Field(5, description="So does failing to look this many times in a row.")
-    timeout: Duration | None = Field(None, description="How long a check may take. Past it, it failed to look.")
+    dry_run: bool = Field(False, description="Only report, without an effect.")
+    failure_limit: Limit = Field(1, description="The number of consecutive fails before the effect.")
+    inconclusive_limit: Limit = Field(
+        5, description="The number of consecutive inconclusive results before the effect."
+    )
+    error_limit: Limit = Field(5, description="The number of consecutive errors before the effect.")
+    timeout: Duration | None = Field(None, description="The time limit of a check. After it the result is an error.")
 
     @model_validator(mode="after")
     def _make(self) -> Self:
@@ -42,28 +44,28 @@ class GuardrailFields(StrictModel):
 
     @property
     def made(self) -> Guardrail:
-        """The guardrail that the fields describe."""
+        """Return the guardrail of these fields."""
         return self._made
 
     @abstractmethod
     def _guardrail(self, **arguments: Any) -> Guardrail:
-        """Make it of the arguments that the file gives."""
+        """Create the guardrail from the arguments of the file."""
 
 
 class _WarehouseFields(GuardrailFields):
     conn_id: Text = Field(description="A connection whose hook is a DbApiHook: Snowflake, BigQuery, PostgreSQL, ...")
-    no_data: Literal["rollback", "hold", "pass"] = Field(description="What no row and NULL mean.")
+    no_data: Literal["rollback", "hold", "pass"] = Field(description="The meaning of no row or NULL.")
     no_data_grace: Duration | None = Field(
-        None, description="How long after the stage began that is not asked. Default: 0."
+        None, description="The time after the start of the stage during which no data does not count. Default: 0."
     )
-    variant: Text | None = Field(None, description="What {{ variant }} is in the query.")
+    variant: Text | None = Field(None, description="The value of {{ variant }} in the query.")
 
 
 class SqlFields(_WarehouseFields):
     """One number of a query, compared with bounds."""
 
     kind: Literal["sql"]
-    name: Text = Field(description="What logs call it.")
+    name: Text = Field(description="The name in logs.")
     sql: str = Field(description="The query: its first column is the value, its second the sample size.")
     at_most: float | None = Field(None, description="The highest value that passes.")
     at_least: float | None = Field(None, description="The lowest value that passes.")
@@ -72,7 +74,7 @@ class SqlFields(_WarehouseFields):
         None, description="The highest that passes, as a multiple: 1.05 is 5 % more."
     )
     at_least_of_baseline: float | None = Field(None, description="The lowest such ratio that passes.")
-    min_sample: float = Field(0, description="With fewer than this it is inconclusive.")
+    min_sample: float = Field(0, description="Inconclusive with a smaller sample.")
 
     def _guardrail(self, **arguments: Any) -> Guardrail:
         return SqlGuardrail(**arguments)
@@ -82,25 +84,26 @@ class SampleRatioFields(_WarehouseFields):
     """Exposures by variant, compared with the variants' weights."""
 
     kind: Literal["sample_ratio"]
-    name: Text = Field("sample ratio", description="What logs call it.")
+    name: Text = Field("sample ratio", description="The name in logs.")
     sql: str = Field(
-        description="The query: a row for each variant, its key and how many different users were exposed."
+        description="The query: a row for each variant, with its key and the number of different exposed users."
     )
-    alpha: float = Field(0.01, description="How likely a false alarm may be, over all looks of a stage.")
-    min_per_variant: Limit = Field(8, description="It is inconclusive until each variant should have this many.")
+    alpha: float = Field(0.01, description="The probability of a false alarm over all looks of a stage.")
+    min_per_variant: Limit = Field(8, description="Inconclusive until each variant should have this many.")
 
     def _guardrail(self, **arguments: Any) -> Guardrail:
         return SampleRatioGuardrail(**arguments)
 
 
 class CallableFields(GuardrailFields):
-    """A function of your own."""
+    """Your own function."""
 
     kind: Literal["callable"]
     function: Text = Field(
-        pattern=r"^[\w.]+:[\w.]+$", description="module:function. It gets a Moment and returns true, false or None."
+        pattern=r"^[\w.]+:[\w.]+$",
+        description="module:function. It takes a CheckContext and returns True, False or None.",
     )
-    name: Text | None = Field(None, description="What logs call it; if left out, the function's own name.")
+    name: Text | None = Field(None, description="The name in logs; default: the function's name.")
 
     def _guardrail(self, **arguments: Any) -> Guardrail:
         return CallableGuardrail(imported("function", arguments.pop("function")), **arguments)
@@ -110,9 +113,9 @@ AnyGuardrail = Annotated[SqlFields | SampleRatioFields | CallableFields, Field(d
 
 
 def imported(field: str, named: str) -> Any:
-    """Import ``module:function``, so that a wrong name is found when the file is read and not at night.
+    """Import ``module:function``, so that a wrong name is an error when the file is read.
 
-    :raises InvalidInputError: names the field
+    :raises InvalidInputError: when the import fails; the error names the field
     """
     module, _, path = named.partition(":")
     try:
@@ -123,5 +126,5 @@ def imported(field: str, named: str) -> Any:
         why = f"{type(error).__name__}: {error}"
         raise InvalidInputError(field, f"cannot import {module!r} (is it on the PYTHONPATH?): {why}") from None
     if not callable(found) or isinstance(found, type):
-        raise InvalidInputError(field, f"{named!r} is not a function")
+        raise InvalidInputError(field, f"expected a function, got {named!r}")
     return found

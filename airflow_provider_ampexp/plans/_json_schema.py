@@ -9,13 +9,13 @@ from airflow_provider_ampexp.plans._models import TARGETS, PlanFile
 
 
 def plan_schema() -> dict[str, Any]:
-    """The schema, as an editor's YAML support reads it.
+    """Return the schema for an editor's YAML support.
 
-    It knows the fields and their kinds. What the rollout's rules say besides, ``check`` tells.
+    The schema has the fields and their types. ``check`` also applies the rules of a rollout.
     """
     schema = _plain(PlanFile.model_json_schema())
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",  # the newest that editors know in whole
+        "$schema": "http://json-schema.org/draft-07/schema#",  # the newest version that editors support completely
         **schema,
         "title": "Rollout plan",
         "oneOf": [{"required": [name]} for name in TARGETS],
@@ -23,12 +23,12 @@ def plan_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as a file."""
+    """Return the schema as the text of a file."""
     return json.dumps(plan_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(schema: Any) -> Any:
-    """Without the titles that pydantic makes of names, which say nothing more than these do."""
+    """Return a schema without pydantic's titles, which only repeat the names."""
     if isinstance(schema, list):
         return [_plain(one) for one in schema]
     if not isinstance(schema, dict):

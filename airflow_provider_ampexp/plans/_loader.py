@@ -1,4 +1,4 @@
-"""From a file to a plan, or to all that is wrong with it, each with its line and field."""
+"""Read a plan file, and collect all its mistakes with line and field."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class LoadedPlan:
-    """A file that was read without a mistake.
+    """A valid plan file.
 
-    :param file: as it was named
-    :param plan: what it says
+    :param file: the file, as named by the caller
+    :param plan: its plan
     :param yaml: its text and lines
     """
 
@@ -63,15 +63,15 @@ class LoadedPlan:
     yaml: YamlDocument
 
     def refused(self, error: InvalidInputError) -> PlanFileError:
-        """A mistake that shows only when the plan is put to use, such as when its tasks are made."""
+        """Return the error for a mistake that is found only when the tasks are created."""
         return PlanFileError([_mistake(self.file, self.yaml, _path(error.field), error.problem)])
 
 
 def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPlan:
     """Read one file.
 
-    :param defaults: fields for what the file does not say
-    :raises PlanFileError: with all mistakes that were found
+    :param defaults: values for missing fields
+    :raises PlanFileError: with all mistakes
     """
     file = str(path)
     try:
@@ -84,7 +84,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
         problem = "is empty" if yaml.value is None else f"expected fields with their values, got {shown(yaml.value)}"
         raise PlanFileError([PlanIssue(file, 1, "", problem)])
     said = {**(defaults or {}), **yaml.value}
-    empty = dict.fromkeys(_empty_fields(said), "is empty; leave it out, or give it a value")
+    empty = dict.fromkeys(_empty_fields(said), "must not be empty; remove it, or give it a value")
     try:
         plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
         found = []
@@ -96,7 +96,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
 
 
 def _empty_fields(said: Mapping[str, Any]) -> Iterator[FieldPath]:
-    """Yield each field with nothing behind it: an empty ``window:`` would mean any time."""
+    """Yield each field without a value: an empty ``window:`` would mean any time."""
     for name, value in said.items():
         if value is None:
             yield (name,)
@@ -109,26 +109,26 @@ def _empty_fields(said: Mapping[str, Any]) -> Iterator[FieldPath]:
 
 
 def _content(path: Path) -> bytes:
-    """Read a file that can be read to its end: a named pipe would never answer, and a huge file would fill memory.
+    """Read a regular file of a limited size. A named pipe would hang, and a huge file would fill the memory.
 
-    :raises OSError: with what is wrong as its ``strerror``
+    :raises OSError: with the problem as its ``strerror``
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise OSError(0, f"it is {kind}")
     if status.st_size > _LARGEST:
-        raise OSError(0, f"it has {status.st_size:,} bytes, and a plan has at most {_LARGEST:,}")
+        raise OSError(0, f"expected at most {_LARGEST:,} bytes, got {status.st_size:,}")
     return path.read_bytes()
 
 
 def load_plan(path: str | os.PathLike[str]) -> RolloutPlan:
-    """Read the plan of a rollout from a YAML file, to give it to an operator or to ``staged_rollout`` as ``plan=``.
+    """Read a rollout's plan from a YAML file, for ``plan=`` of an operator or of ``staged_rollout``.
 
-    The operator names the flag and the DAG. What the file says of these is for
-    :func:`~airflow_provider_ampexp.plans.rollout_dags`.
+    The operator names the flag and the DAG. Only :func:`~airflow_provider_ampexp.plans.rollout_dags` uses the file's
+    fields about these.
 
-    :param path: the file, as seen from the file that calls this
+    :param path: the file, relative to the calling file
     :raises PlanFileError: with all mistakes, each with its line
     """
     here = Path(sys._getframe(1).f_globals.get("__file__") or "").parent
@@ -136,10 +136,10 @@ def load_plan(path: str | os.PathLike[str]) -> RolloutPlan:
 
 
 def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None) -> list[LoadedPlan | PlanFileError]:
-    """Read files, and all files of folders, each for itself.
+    """Read files, and all files of folders.
 
-    :raises NotADirectoryError: when something is neither a file nor a folder
-    :raises InvalidInputError: when a default is no field
+    :raises NotADirectoryError: when a path is neither a file nor a folder
+    :raises InvalidInputError: when a default is not a field
     """
     for name in defaults or ():
         if name not in PlanFile.model_fields:
@@ -150,7 +150,7 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
             read.append(read_plan(path, defaults))
         except PlanFileError as error:
             read.append(error)
-        except Exception as error:  # no error of one file must hide the other files
+        except Exception as error:  # an error of one file must not hide the other files
             why = f"cannot be read: {type(error).__name__}: {error}"
             read.append(PlanFileError([PlanIssue(str(path), 1, "", why)]))
     return [_alone(one, read) for one in read]
@@ -164,25 +164,25 @@ def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[Pl
             first = known.setdefault(plan.plan.what_it_ramps, plan)
             if first is not plan:
                 field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
-                problem = f"{first.file} ramps the same; each of the two would stop at the other's changes"
+                problem = f"{first.file} ramps the same; each rollout would stop at the other's changes"
                 yield _mistake(plan.file, plan.yaml, (field,), problem)
 
 
 def plan_files(folder: Path) -> list[Path]:
-    """The files of a folder and of those within it, by name, but for hidden ones; or the one file.
+    """Return the files of a folder and its subfolders by name, without hidden files; or the one file.
 
-    :raises NotADirectoryError: when it is neither
+    :raises NotADirectoryError: when the path is neither
     """
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise NotADirectoryError(f"there is no folder {str(folder)!r}")
+        raise NotADirectoryError(f"folder {str(folder)!r} not found")
     found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml"))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _alone(one: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileError]) -> LoadedPlan | PlanFileError:
-    """Of two files for one DAG neither is loaded: the wrong one might be in the middle of its rollout."""
+    """Return an error if two files have the same DAG. Neither is loaded, because the wrong one might run."""
     if isinstance(one, PlanFileError):
         return one
     twins = [
@@ -190,7 +190,7 @@ def _alone(one: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileErro
     ]
     if not twins:
         return one
-    problem = f"{one.plan.dag_id!r} is also that of {twins[0].file}, and neither is loaded; name them apart"
+    problem = f"{twins[0].file} also has {one.plan.dag_id!r}, so neither is loaded; rename one"
     return PlanFileError([_mistake(one.file, one.yaml, ("dag_id",), problem)])
 
 
@@ -199,7 +199,7 @@ def _mistake(file: str, yaml: YamlDocument, path: FieldPath, problem: str) -> Pl
 
 
 def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
-    """What pydantic found, by field and in words."""
+    """Yield pydantic's errors by field, in this package's words."""
     for one in error.errors(include_url=False):
         tag, path = _tag(one["loc"]), _without_tag(one["loc"])
         kind, given, context = one["type"], one["input"], one.get("ctx", {})
@@ -211,14 +211,14 @@ def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
         elif kind == "extra_forbidden":
             yield path, _unknown(str(path[-1]), _MODELS.get(tag, PlanFile))
         elif kind == "too_short":
-            yield path, "is empty"
+            yield path, "must not be empty"
         elif kind in _KINDS:
             in_quotes = "; put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
-            yield path, f"{shown(given)} is not {_KINDS[kind]}{in_quotes}"
+            yield path, f"expected {_KINDS[kind]}, got {shown(given)}{in_quotes}"
         elif kind == "union_tag_not_found":
-            yield (*path, "kind"), f"is missing; it is {_kinds(path)}"
+            yield (*path, "kind"), f"is missing; expected {_kinds(path)}"
         elif kind == "union_tag_invalid":
-            yield (*path, "kind"), f"{shown(context['tag'])} is not {_kinds(path)}"
+            yield (*path, "kind"), f"expected {_kinds(path)}, got {shown(context['tag'])}"
         else:
             yield path, one["msg"] if kind == "wrong" else f"{shown(given)} {_in_our_words(one['msg'])}"
 
@@ -230,19 +230,19 @@ def _kinds(path: FieldPath) -> str:
 
 
 def _in_our_words(message: str) -> str:
-    """``Input should be less than or equal to 100`` follows the value."""
+    """Remove the subject of a pydantic message, because the value comes before it."""
     return re.sub(r"^(Input|String|List) should ", "should ", message)
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
     near = nearest(name, model.model_fields)
     if not near and name in PlanFile.model_fields:
-        return "is not a field here, but of the file itself; mind how far it is indented"
-    return f"is not a field here{near}"
+        return "is a top-level field; check the indentation"
+    return f"is an unknown field{near}"
 
 
 def _tag(loc: FieldPath) -> str:
-    """Which form of a stage, or kind of a guardrail, pydantic took it for; or the group of fields it is in."""
+    """Return pydantic's tag: the form of a stage, the kind of a guardrail, or the group of fields."""
     place = 2 if loc and loc[0] in _UNIONS else 0
     return str(loc[place]) if len(loc) > max(place, 1) else ""
 
@@ -252,12 +252,12 @@ def _without_tag(loc: FieldPath) -> FieldPath:
 
 
 def _joined(path: FieldPath, field: FieldPath) -> FieldPath:
-    """A field that a rule names, below the place where the rule was asked; it may name that place itself."""
+    """Return the path of a field that a rule names, relative to the place of the rule."""
     return (*path[:-1], *field) if path and field and path[-1] == field[0] else (*path, *field)
 
 
 def _path(field: str) -> FieldPath:
-    """``stages[1].soak``, in the words of the operators, as a path in the words of a file."""
+    """Return the path in a file for an operator's field such as ``stages[1].soak``."""
     parts = re.findall(r"[^.\[\]]+", field)
     path = tuple(int(part) if part.isdigit() else part for part in parts)
     return (_FIELDS.get(str(path[0]), path[0]), *path[1:]) if path else ()

@@ -1,4 +1,4 @@
-"""A rollout as a file says it: the operators' arguments in YAML, and the few of a DAG that a release needs."""
+"""The fields of a plan file: the operators' arguments, and some of a DAG."""
 
 from __future__ import annotations
 
@@ -38,48 +38,48 @@ ARGUMENTS = {
     "connection": "amplitude_conn_id",
     **{name: name for name in PARAMETERS},
 }
-"""Which field of a file is which argument of ``staged_rollout``."""
+"""The argument of ``staged_rollout`` for each field of a file."""
 
 CALLBACKS = ("on_failure_callback", "on_success_callback")
 TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
 
 
 class StageFields(StrictModel):
-    """A stage with a soak of its own."""
+    """A stage with its own soak."""
 
-    percentage: Percentage = Field(description="Who gets the feature, in whole percent.")
-    soak: Duration | None = Field(None, description="How long to stay here; if left out, the file's soak.")
+    percentage: Percentage = Field(description="The percentage of users, a whole number.")
+    soak: Duration | None = Field(None, description="The soak of this stage; default: the file's soak.")
 
 
 _ANY_WINDOW: dict[str, Any] = {"days": "Mon", "start": "00:00", "end": "24:00", "timezone": "UTC"}
 
 
 class WindowFields(StrictModel):
-    """When the percentage may be raised. Rollbacks happen at any time."""
+    """The times at which the rollout may raise. A rollback does not wait for the window."""
 
     _made: ChangeWindow = PrivateAttr()
 
     days: Annotated[str | list[str], or_else("a day or days such as 'Mon-Thu'")] = Field(
-        description="On which it opens: Mon-Thu, or a list of such."
+        description="The days on which the window opens: Mon-Thu, or a list of these."
     )
-    start: str = Field(description="The wall time at which it opens: 09:00.")
-    end: str = Field(description="The wall time at which it closes: 16:00. Before start it is that of the next day.")
+    start: str = Field(description="The local time at which the window opens: 09:00.")
+    end: str = Field(description="The local time at which the window closes: 16:00. Before start: on the next day.")
     timezone: str = Field(description="An IANA name: Europe/Berlin.")
-    except_dates: list[str] = Field([], description="Dates left out: 2026-12-24.")
+    except_dates: list[str] = Field([], description="Dates on which the window is closed: 2026-12-24.")
 
     @model_validator(mode="after")
     def _make(self) -> Self:
         def make() -> None:
             self._made = ChangeWindow(self.days, self.start, self.end, self.timezone, self.except_dates)
 
-        # Each field beside others that are right, so that no mistake hides another one.
+        # Check each field with valid others, so that no mistake hides another one.
         obey(*(partial(ChangeWindow, **{**_ANY_WINDOW, name: value}) for name, value in self))
         obey(make)
         return self
 
     @property
     def made(self) -> ChangeWindow:
-        """The window that the fields describe."""
+        """Return the window of these fields."""
         return self._made
 
 
@@ -88,19 +88,19 @@ def _form_of_stage(value: object) -> str:
 
 
 class CreateFields(StrictModel):
-    """The flag or experiment, where the project has none of this key yet. One that exists is left as it is."""
+    """The flag or experiment to create. An existing one is left as it is."""
 
-    name: str | None = Field(None, description="The name; if left out, the key.")
+    name: str | None = Field(None, description="The name; default: the key.")
     description: str | None = Field(None, description="The description.")
     variants: list[Text | dict[str, Any]] = Field([], description="Variant keys, or fields as the API spells them.")
     rollout_weights: dict[str, int] | None = Field(None, description="The weight of each variant: {on: 1}.")
     deployments: list[Id] = Field([], description="The ids of the deployments that serve it.")
     bucketing_key: Text | None = Field(None, description="The user property by which users are bucketed.")
-    evaluation_mode: Literal["local", "remote"] | None = Field(None, description="Where it is evaluated.")
+    evaluation_mode: Literal["local", "remote"] | None = Field(None, description="The place of evaluation.")
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the operator that creates it, as far as the file gives them."""
+        """Return the arguments of the create operator that the file has."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if "variants" in given:
             given["variants"] = [{"key": each} if isinstance(each, str) else each for each in self.variants]
@@ -115,96 +115,98 @@ AnyStage = Annotated[
 
 
 class PlanFile(StrictModel):
-    """One rollout of one flag or experiment, which becomes one DAG."""
+    """A rollout of a flag or experiment, which becomes one DAG."""
 
     flag: Id | None = Field(None, description="The key of the flag.")
-    flag_id: Id | None = Field(None, description="In place of its key, the id of the flag.")
+    flag_id: Id | None = Field(None, description="The id of the flag, instead of its key.")
     experiment: Id | None = Field(None, description="The key of the experiment.")
-    experiment_id: Id | None = Field(None, description="In place of its key, the experiment's id.")
-    project_id: Id | None = Field(None, description="Where a key is looked up; if left out, the connection's project.")
+    experiment_id: Id | None = Field(None, description="The id of the experiment, instead of its key.")
+    project_id: Id | None = Field(None, description="The project of the key; default: the connection's project.")
     connection: Text = Field("amplitude_experiment_default", description="The Airflow connection to Amplitude.")
 
     stages: Annotated[list[AnyStage], Field(min_length=1)] = Field(
-        description="Whole percentages, rising; or percentage and soak for each."
+        description="Rising whole percentages; or percentage and soak for each."
     )
-    soak: Duration | None = Field(None, description="How long to stay at each stage but the last: 30m, 2h, 1d 12h.")
-    segment: Text | None = Field(None, description="The target segment to ramp; if left out, whom no segment captures.")
+    soak: Duration | None = Field(None, description="The soak of each stage except the last: 30m, 2h, 1d 12h.")
+    segment: Text | None = Field(None, description="The target segment to ramp; default: the users in no segment.")
 
-    guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout goes on.")
+    guardrails: list[AnyGuardrail] = Field([], description="Checks that decide whether the rollout continues.")
     check_every: Duration | None = Field(
-        None, description="How often they are asked in a soak; if left out, at its end."
+        None, description="The time between two checks in a soak; default: one check at its end."
     )
-    preflight: bool = Field(True, description="Ask them once, before the first raise, whether they can answer at all.")
-    window: WindowFields | None = Field(None, description="When it may be raised; if left out, at any time.")
+    preflight: bool = Field(True, description="Run each guardrail once before the first raise to see if it works.")
+    window: WindowFields | None = Field(
+        None, description="The times at which the rollout may raise; default: at any time."
+    )
 
-    approve_before: list[Percentage] = Field([], description="Stages that somebody has to approve first.")
-    approvers: list[Text] = Field([], description="Airflow users who may; if left out, everybody who may edit the run.")
-    approval_timeout: Duration | None = Field(
-        None, description="How long to wait for an answer; if left out, for ever."
-    )
-    on_reject: Literal["hold", "rollback"] = Field("rollback", description="What follows when somebody says no.")
-    on_no_answer: Literal["hold", "rollback"] = Field("hold", description="What follows when the time is over.")
+    approve_before: list[Percentage] = Field([], description="Stages that need an approval.")
+    approvers: list[Text] = Field([], description="Airflow users who may approve; default: all who can edit the run.")
+    approval_timeout: Duration | None = Field(None, description="How long to wait for an answer; default: no limit.")
+    on_reject: Literal["hold", "rollback"] = Field("rollback", description="The effect of a rejection.")
+    on_no_answer: Literal["hold", "rollback"] = Field("hold", description="The effect of no answer in time.")
 
     rollback: Annotated[
         Literal["start", "previous", "off", "hold"] | Percentage,
         or_else("'start', 'previous', 'off', 'hold' or a percentage"),
-    ] = Field("start", description="Where a failed check takes it: start, previous, off, hold or a percentage.")
-    on_drift: Literal["stop", "adopt"] = Field("stop", description="When somebody else changes the flag meanwhile.")
-    hold_tag: Text = Field("rollout-hold", description="While the flag carries this tag nothing is raised.")
+    ] = Field("start", description="The target of a rollback: start, previous, off, hold or a percentage.")
+    on_drift: Literal["stop", "adopt"] = Field("stop", description="The effect of a change by another actor.")
+    hold_tag: Text = Field("rollout-hold", description="The tag in Amplitude that holds the rollout.")
     sticky: Literal["refuse", "switch_off"] = Field(
-        "refuse", description="What to do with sticky bucketing: refuse the rollout, or switch it off before."
+        "refuse", description="For sticky bucketing: refuse the rollout, or disable sticky bucketing first."
     )
     catch_all: Text | None = Field(
-        None, description="The target segment that has no conditions on purpose, when another one is ramped."
+        None, description="With segment: the target segment that has no conditions on purpose."
     )
-    decided: Literal["refuse", "ignore"] = Field(
-        "refuse", description="What to do with an experiment whose decision is rollback."
-    )
+    decided: Literal["refuse", "ignore"] = Field("refuse", description="For an experiment whose decision is rollback.")
     if_changed_since: Literal["fail", "skip", "write"] = Field(
-        "fail", description="When somebody changed the flag after the run was due and before it began."
+        "fail", description="The effect of a change between the run's due time and its start."
     )
     record_path: Text | None = Field(
         None, description="A folder for the records as JSON lines, such as s3://conn_id@bucket/rollouts."
     )
     hold_timeout: Duration | None = Field(
-        None, description="How long guardrails may hold it at a stage; 1d if left out."
+        None, description="How long guardrails may hold the rollout at a stage; default: 1d."
     )
     on_hold_timeout: Literal["stop", "rollback"] = Field(
-        "stop", description="What follows then: stop leaves the flag and fails."
+        "stop", description="The effect after that time: stop leaves the flag and fails."
     )
     on_rollback: list[AnyAlert] = Field(
-        [], description="Alerts when the flag was rolled back, or that is not confirmed."
+        [], description="Alerts after a rollback, and for a rollback that is not confirmed."
     )
     on_abort: list[AnyAlert] = Field([], description="Alerts when the rollout stops and leaves the flag as it is.")
-    on_hold: list[AnyAlert] = Field([], description="Alerts when guardrails or a person begin to hold it.")
-    on_approval_needed: list[AnyAlert] = Field([], description="Alerts when somebody has to approve a stage.")
+    on_hold: list[AnyAlert] = Field([], description="Alerts when guardrails or a person begin to hold the rollout.")
+    on_approval_needed: list[AnyAlert] = Field([], description="Alerts when a stage needs an approval.")
     enable: bool = Field(True, description="Enable a disabled flag together with the first stage.")
     poll_interval: Interval | None = Field(
-        None, description="How long between two looks in a soak: 1m, or a number of seconds; 1m if left out."
+        None, description="The time between two polls in a soak: 1m, or a number of seconds; default: 1m."
     )
     deferrable: bool = Field(True, description="Soak in the triggerer; false keeps a worker for the whole rollout.")
 
     dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
-        None, description="The DAG; if left out, the file's name without its ending."
+        None, description="The DAG's id; default: the file's name without its ending."
     )
     description: str | None = Field(None, description="One line for the list of DAGs.")
-    schedule: Text | None = Field(None, description="cron or @once; if left out, somebody starts it by hand.")
-    start_date: DateTime | None = Field(None, description="The schedule begins here. Without a time zone it is UTC.")
-    owner: Text | None = Field(None, description="Whose tasks these are.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], description="The DAG's, in Airflow.")
-    retries: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="How often Airflow repeats a failed task; 5 for the tasks of the rollout if left out."
+    schedule: Text | None = Field(None, description="cron or @once; default: a person starts the DAG.")
+    start_date: DateTime | None = Field(
+        None, description="The start of the schedule, in UTC unless it has a time zone."
     )
-    retry_delay: Duration | None = Field(None, description="How long it waits before that.")
-    pool: Text | None = Field(None, description="The pool of its tasks.")
-    queue: Text | None = Field(None, description="The queue of its tasks.")
-    params: dict[str, Any] = Field({}, description="The DAG's params, for callbacks and functions to read.")
+    owner: Text | None = Field(None, description="The owner of the tasks.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], description="The DAG's tags in Airflow."
+    )
+    retries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="The number of retries of a failed task; default: 5 for the tasks of the rollout."
+    )
+    retry_delay: Duration | None = Field(None, description="The delay before a retry.")
+    pool: Text | None = Field(None, description="The pool of the tasks.")
+    queue: Text | None = Field(None, description="The queue of the tasks.")
+    params: dict[str, Any] = Field({}, description="The DAG's params, for callbacks and functions.")
     on_failure_callback: Callback | None = Field(None, description="module:function that Airflow calls on a failure.")
     on_success_callback: Callback | None = Field(None, description="module:function that Airflow calls on success.")
 
-    create: CreateFields | None = Field(None, description="Create the flag or experiment first, where there is none.")
+    create: CreateFields | None = Field(None, description="Create the flag or experiment first if it does not exist.")
     inclusions: dict[str, Annotated[list[Id], Field(min_length=1)]] = Field(
-        {}, description="Users or devices by variant who get it before the first stage, such as QA."
+        {}, description="Users or devices, by variant, who get the feature before the first stage."
     )
 
     @field_validator("stages")
@@ -220,28 +222,28 @@ class PlanFile(StrictModel):
         return self
 
     def target(self, project_id: str | None) -> FlagRef:
-        """Which flag or experiment it is about.
+        """Return the flag or experiment.
 
-        :param project_id: where a key is looked up when the file does not say
+        :param project_id: the project of a key, if the file names none
         """
         named = {ARGUMENTS[name]: getattr(self, name) for name in TARGETS}
         return FlagRef.of(**named, project_id=self.project_id or project_id)
 
     def target_arguments(self) -> dict[str, Any]:
-        """The arguments of an operator that say which flag or experiment it is about, and the connection."""
+        """Return an operator's arguments for the flag or experiment and the connection."""
         named = {ARGUMENTS[name]: getattr(self, name) for name in (*TARGETS, "project_id", "connection")}
         return {name: value for name, value in named.items() if value is not None}
 
     def rollout_plan(self) -> RolloutPlan:
-        """The plan, as ``decide`` takes it."""
+        """Return the plan for ``decide``."""
         return RolloutPlan(**{name: value for name, value in self._given().items() if name in PARAMETERS})
 
     def group_arguments(self) -> dict[str, Any]:
-        """The arguments of ``staged_rollout`` that the file gives; the others keep their defaults."""
+        """Return the arguments of ``staged_rollout`` that the file has; the others keep their defaults."""
         return {ARGUMENTS[name]: value for name, value in self._given().items()}
 
     def _given(self) -> dict[str, Any]:
-        """The values of the file, as the operators take them."""
+        """Return the values of the file for the operators."""
         made = {
             "stages": _staged(self.stages),
             "guardrails": [guardrail.made for guardrail in self.guardrails],
@@ -254,12 +256,12 @@ class PlanFile(StrictModel):
 
     @property
     def what_it_ramps(self) -> tuple[str, ...]:
-        """The connection, project, flag or experiment, and segment. Two rollouts of the same stop each other."""
+        """Return connection, project, flag or experiment, and segment. Two rollouts of the same stop each other."""
         (target,) = ((name, str(value)) for name in TARGETS if (value := getattr(self, name)) is not None)
         return (self.connection, self.project_id or "", *target, self.segment or "")
 
     def dag_arguments(self) -> dict[str, Any]:
-        """The arguments of the ``DAG``. Two runs of one rollout at a time would be in each other's way."""
+        """Return the arguments of the ``DAG``, which runs once at a time because two runs would stop each other."""
         tasks = {name: getattr(self, name) for name in ("owner", "retries", "retry_delay", "pool", "queue")}
         callbacks = {name: self._callback(name) for name in CALLBACKS}
         return {
@@ -278,14 +280,14 @@ class PlanFile(StrictModel):
     def _has_one_target(self) -> None:
         given = [name for name in TARGETS if getattr(self, name) is not None]
         if len(given) != 1:
-            field, found = (given[1], " and ".join(given)) if given else ("", "none of them")
-            raise InvalidInputError(field, f"name exactly one of {', '.join(TARGETS)}; it names {found}")
+            field, found = (given[1], " and ".join(given)) if given else ("", "none")
+            raise InvalidInputError(field, f"expected exactly one of {', '.join(TARGETS)}, got {found}")
 
     def _soaks(self) -> None:
         check_soaks(_staged(self.stages), self.soak)
 
     def _parameters(self) -> list[Callable[[], object]]:
-        """A rule for each parameter by itself, so that no mistake hides another one."""
+        """Return a rule for each parameter, so that no mistake hides another one."""
         stages = parse_stages(_staged(self.stages))
         given = {name: value for name, value in self._given().items() if name in PARAMETERS}
         approve = given.pop("approve_before", [])
@@ -302,7 +304,7 @@ class PlanFile(StrictModel):
 
     def _create_by_key(self) -> None:
         if self.create is not None and self.flag is None and self.experiment is None:
-            raise InvalidInputError("create", "needs the key, flag or experiment; an id exists already")
+            raise InvalidInputError("create", "needs flag or experiment (a key); an object with an id already exists")
 
     def _callback(self, name: str) -> Any:
         named = getattr(self, name)

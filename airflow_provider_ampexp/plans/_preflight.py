@@ -1,4 +1,4 @@
-"""Ask the SQL guardrails of plan files whether they can answer, before anybody gets a feature."""
+"""Run the SQL guardrails of plan files once to see if they work, before users get a feature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_ampexp.rollout import GuardrailPolicy
 
 @dataclass(frozen=True)
 class _QueryOnly:
-    """A sample ratio guardrail of a flag whose weights are not known here: its query is run, and not compared."""
+    """A sample ratio guardrail of a flag with unknown weights: only its query runs."""
 
     guardrail: SampleRatioGuardrail
 
@@ -38,7 +38,7 @@ class _QueryOnly:
 
 
 def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
-    """Yield a mistake for each SQL guardrail of a file that cannot answer, with the connections that are known here."""
+    """Yield a mistake for each SQL guardrail of a file that does not work with the connections of this machine."""
     now, plan = datetime.now(timezone.utc), read.plan
     flag_key = plan.flag or plan.experiment or plan.flag_id or plan.experiment_id
     moment = CheckContext(str(flag_key), 0, now, now, segment=plan.segment)
@@ -49,7 +49,7 @@ def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
 
 
 def _asked(guardrail: Guardrail) -> list[Guardrail]:
-    """A function needs the context of its task, so it is not asked here."""
+    """Return the guardrail if it is an SQL guardrail. A function needs the context of its task."""
     if isinstance(guardrail, SampleRatioGuardrail):
         return [_QueryOnly(guardrail)]
     return [guardrail] if isinstance(guardrail, SqlGuardrail) else []

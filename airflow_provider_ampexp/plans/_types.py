@@ -1,4 +1,4 @@
-"""The kinds of values that a plan file has, and how a value that breaks a rule of the rollout is told."""
+"""The types of values in a plan file, and the errors of values that break a rule of the rollout."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _MOMENT = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
 
 
 class StrictModel(BaseModel):
-    """A part of a file: exactly these fields, each of exactly its kind."""
+    """A part of a file with exactly these fields and types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def wrong(problem: str) -> PydanticCustomError:
-    """A value that is not what it should be."""
+    """Return the error of an invalid value."""
     return PydanticCustomError("wrong", "{problem}", {"problem": problem})
 
 
 def obey(*rules: Callable[[], object]) -> None:
-    """Ask the rollout's own rules, all of them, and tell pydantic what they refuse: the field and the problem."""
+    """Apply all rules of the rollout, and report field and problem of each failed rule to pydantic."""
     refused = []
     for rule in rules:
         try:
@@ -52,19 +52,19 @@ def obey(*rules: Callable[[], object]) -> None:
 
 
 def or_else(problem: str) -> WrapValidator:
-    """Say one thing about a value that is none of several kinds, where pydantic would say one for each kind."""
+    """Report one error for a value of several possible types, where pydantic would report one for each."""
 
     def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
             return handler(value)
         except ValidationError:
-            raise wrong(f"{shown(value)} is not {problem}") from None
+            raise wrong(f"expected {problem}, got {shown(value)}") from None
 
     return WrapValidator(validate)
 
 
 def shown(value: object) -> str:
-    """A value as it stands in YAML, short: an alias can make it endless."""
+    """Format a value as in YAML, shortened, because an alias can make it infinite."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -79,9 +79,9 @@ def shown(value: object) -> str:
 
 def _said(value: str) -> str:
     if not value.strip():
-        raise wrong("is empty")
+        raise wrong("must not be empty")
     if any(mark in value for mark in _TEMPLATE_MARKS):
-        raise wrong(f"{shown(value)} is a template, and a plan file says what it means; write such a rollout in Python")
+        raise wrong(f"{shown(value)} is a template; a plan file has no templates, so write this rollout in Python")
     return value
 
 
@@ -90,7 +90,7 @@ def _span(value: object) -> object:
     if not (is_text and re.match(_SPAN, str(value))) and (
         is_text or isinstance(value, bool | dict | list) or value is None
     ):
-        raise wrong(f"{shown(value)} is not a length of time such as '30m', '2h' or '1d 12h'")
+        raise wrong(f"expected a duration such as '30m', '2h' or '1d 12h', got {shown(value)}")
     try:
         return parse_duration("", value)
     except InvalidInputError as error:
@@ -103,7 +103,7 @@ def _interval(value: object) -> object:
             return timedelta(seconds=interval("", value))
         except InvalidInputError as error:
             raise wrong(error.problem) from None
-    raise wrong(f"{shown(value)} is not a length of time such as 60 (seconds) or '1m'")
+    raise wrong(f"expected a duration such as 60 (seconds) or '1m', got {shown(value)}")
 
 
 def _moment(value: object) -> object:
@@ -113,7 +113,7 @@ def _moment(value: object) -> object:
             return moment
     elif isinstance(value, datetime):
         return value
-    raise wrong(f"{shown(value)} is not a date such as '2026-03-02' or a moment such as '2026-03-02T09:00+01:00'")
+    raise wrong(f"expected a date such as '2026-03-02' or a time such as '2026-03-02T09:00+01:00', got {shown(value)}")
 
 
 def _number_as_text(value: object) -> object:

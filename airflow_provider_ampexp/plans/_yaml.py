@@ -1,7 +1,7 @@
-"""A YAML text, and the line on which each of its fields stands.
+"""Parse a YAML text, with the line of each field.
 
-It is read by the rules of YAML 1.2, as editors do, and not by those of 1.1, which PyYAML follows otherwise. There
-``off`` is false, ``22:00`` is the number 1320, ``010`` is eight and ``1e-3`` is a text.
+The rules are those of YAML 1.2, as in editors. PyYAML's default is YAML 1.1, in which ``off`` is false, ``22:00`` is
+the number 1320, ``010`` is eight and ``1e-3`` is a text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class YamlError(Exception):
-    """What cannot be read at all, or is said twice. ``found`` has the line, the field and the problem of each."""
+    """The text is invalid, or a field is duplicate. ``found`` has the line, the field and the problem of each."""
 
     def __init__(self, *found: tuple[int, str, str]) -> None:
         super().__init__(found)
@@ -26,9 +26,9 @@ class YamlError(Exception):
 
 
 class YamlDocument:
-    """A text that was read: its ``value``, in plain Python values, and its lines.
+    """A parsed text: its ``value`` in plain Python values, and its lines.
 
-    :raises YamlError: when it is not YAML, or not plain, or a field is given twice
+    :raises YamlError: when the text is not YAML, has other values than plain ones, or has a duplicate field
     """
 
     def __init__(self, data: bytes) -> None:
@@ -47,14 +47,14 @@ class YamlDocument:
             said = ", ".join(filter(None, (error.context, error.problem)))
             raise YamlError((mark.line + 1 if mark else 1, "", f"not YAML: {said}")) from None
         except RecursionError:
-            raise YamlError((1, "", "not YAML that can be read: it is nested too deep")) from None
+            raise YamlError((1, "", "not readable YAML: too many levels")) from None
 
     def line_of(self, path: FieldPath) -> int:
-        """The line of a field, or of the innermost field around it that the text has."""
+        """Return the line of a field, or of the innermost existing field around it."""
         node, line = self._root, 1
         for part in path:
             if isinstance(part, str) and isinstance(node, yaml.MappingNode):
-                # What comes last holds: a field of one's own stands behind those that were merged in.
+                # The last pair counts: own fields come after merged fields.
                 here = next((pair for pair in reversed(node.value) if pair[0].value == part), None)
             elif isinstance(part, int) and isinstance(node, yaml.SequenceNode) and part < len(node.value):
                 here = (node.value[part], node.value[part])
@@ -67,9 +67,9 @@ class YamlDocument:
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
-    """Plain values by the core schema of YAML 1.2, and ``<<`` to merge."""
+    """Load plain values by the core schema of YAML 1.2, and ``<<`` to merge."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # as PyYAML wants it
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's interface
 
 
 for _tag, _pattern, _first in (
@@ -92,9 +92,9 @@ def _decoded(data: bytes) -> str:
 
 
 def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tuple[int, str, str]]:
-    """Fields that are given twice, of which YAML would silently take the last, and those that are no text."""
+    """Yield duplicate fields, of which YAML would silently take the last, and fields that are not a text."""
     if id(node) in seen:
-        return  # an alias, which may even be one of what is around it
+        return  # an alias, perhaps to a node around it
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for place, one in enumerate(node.value):
@@ -105,10 +105,10 @@ def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tu
             line = key.start_mark.line + 1
             if key.tag not in (_TEXT, _MERGE):
                 name = repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list"
-                yield line, named(path), f"{name} is not the name of a field"
+                yield line, named(path), f"expected the name of a field, got {name}"
                 continue
             here = (*path, key.value)
             if key.value in lines:
-                yield line, named(here), f"is given twice, in line {lines[key.value]} and here"
+                yield line, named(here), f"is a duplicate: also in line {lines[key.value]}"
             lines.setdefault(key.value, line)
             yield from _wrong_keys(one, here, seen)

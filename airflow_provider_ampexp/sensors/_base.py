@@ -1,4 +1,4 @@
-"""What all sensors of this provider share: look, judge, and wait by poking, by rescheduling or in the triggerer."""
+"""The base of all sensors: poll, judge, and wait by poking, by rescheduling or in the triggerer."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 FAILURES = 10
-"""How many polls in a row may fail, for reasons that may pass, before the wait is given up."""
+"""The number of consecutive polls that may fail for temporary reasons before the wait ends."""
 
-_TRIGGER_GRACE = 600.0  # seconds after which Airflow itself ends a wait whose trigger nobody runs
+_TRIGGER_GRACE = 600.0  # seconds after which Airflow itself ends a wait whose trigger does not run
 _TRIGGER = "airflow_provider_ampexp.triggers.flag_state.AmplitudeFlagStateTrigger"
 
 
 @dataclass(frozen=True)
 class _StartTriggerArgs:
-    """Airflow's class of this name, field by field: importing that one costs each DAG file 150 ms."""
+    """A copy of Airflow's class of this name. Importing Airflow's class costs each DAG file 150 ms."""
 
     trigger_cls: str
     next_method: str
@@ -48,25 +48,26 @@ class _StartTriggerArgs:
 
 
 class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
-    """Waits until a flag or experiment is as it should be, and returns what was seen.
+    """Wait until a flag or experiment meets a condition, and return its values.
 
-    All modes behave alike. What can never come true any more (it is archived) fails the task at once, without a retry,
-    and so does the timeout; with ``soft_fail`` or ``never_fail`` the task is skipped instead. A poll that fails for a
-    reason that may pass (no answer, an error of the service, the request limit) is repeated, also the first one; after
-    10 in a row the task fails and Airflow's ``retries`` apply (when rescheduling nobody counts, and the timeout ends
-    the wait). A refusal (401, 403) fails the task when every poll of 5 minutes was refused. The same holds for a flag
-    that is gone and an unknown connection, where a poll saw the flag before; at the first poll they fail the task at
-    once.
+    All modes give the same result:
+
+    * If the condition can no longer be met (the flag is archived), or at the timeout, the task fails without a retry.
+      With ``soft_fail`` or ``never_fail`` it is skipped.
+    * If a poll fails for a temporary reason (no response, a server error, the request limit), the sensor polls again.
+      After 10 such polls in a row the task fails, and Airflow's ``retries`` apply. With ``mode="reschedule"`` nothing
+      counts them, and the timeout ends the wait.
+    * If Amplitude refuses the key (401, 403) for 5 minutes, the task fails. The same applies to a missing flag or an
+      unknown connection, if a poll saw the flag before. At the first poll they fail the task at once.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator` and of Airflow's
     ``BaseSensorOperator``, and:
 
-    :param poll_interval: time between two looks, default 60 s: seconds, a ``timedelta`` or a text such as ``"1m"``. It
-        is Airflow's ``poke_interval`` under a name that fits all modes. Given both, this one counts.
-    :param deferrable: wait in the triggerer, without a worker; default as ``[operators] default_deferrable`` says.
-        ``mode`` is of no matter then. Since Airflow 3.3 the wait begins in the triggerer, too, and ends there when it
-        is met, so that it needs no worker. That is so where all arguments are written in the DAG (no templates, nothing
-        that another task gives, no mapping) and nothing else is to be done on the worker: no ``outlets``,
+    :param poll_interval: time between two polls, default 60 s: seconds, a ``timedelta`` or a text such as ``"1m"``. It
+        replaces Airflow's ``poke_interval`` in all modes.
+    :param deferrable: wait in the triggerer, without a worker; default: ``[operators] default_deferrable``. ``mode``
+        then has no effect. On Airflow 3.3 the wait also starts and ends in the triggerer, if all arguments are literals
+        (no templates, no arguments from other tasks, no mapping) and the worker has nothing else to do: no ``outlets``,
         ``execution_timeout``, ``pre_execute``, ``post_execute``, ``on_execute_callback``,
         ``on_success_callback`` or ``do_xcom_push=False``.
     """
@@ -87,10 +88,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         self._requests = RequestStats()
 
     def _begin_in_the_triggerer(self) -> None:
-        """Let the wait begin there, without a worker, and end there when what is waited for is met.
+        """Start and end the wait in the triggerer, without a worker.
 
-        It does nothing in Airflow 3.2. On this instance only: what is set on a class counts for mapped tasks too, whose
-        own arguments Airflow would ignore then, so that all of them would wait for the wrong flag.
+        This does nothing on Airflow 3.2. The attributes are set on the instance, because attributes of the class would
+        also apply to mapped tasks: Airflow would ignore their arguments, and all would wait for the wrong flag.
         """
         if not (self.deferrable and all(arguments.is_literal(getattr(self, one)) for one in self.template_fields)):
             return
@@ -112,12 +113,12 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         )
 
     def _needs_a_worker(self) -> bool:
-        """Whether Airflow does something on the worker, at the beginning or the end, that it would not do otherwise."""
+        """Return true if the task has an argument that needs a worker at its start or end."""
         return bool(
             not type(self).__module__.startswith("airflow_provider_ampexp.")
             or self.outlets
             or self.on_execute_callback
-            or self.on_success_callback  # Airflow runs no other than those of a failure for what ends in the triggerer
+            or self.on_success_callback  # Airflow runs only failure callbacks for a task that ends in the triggerer
             or self._pre_execute_hook
             or self._post_execute_hook
             or self.execution_timeout
@@ -134,43 +135,43 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     @property
     def poll_interval(self) -> float:
-        """Seconds between two looks."""
+        """Seconds between two polls."""
         return self.poke_interval
 
     @abstractmethod
     def condition(self) -> WaitCondition:
-        """What is waited for, once the arguments are rendered."""
+        """Return the condition, from the rendered arguments."""
 
     def execute(self, context: Context) -> Any:
-        """Look, and wait.
+        """Poll, and wait.
 
-        :raises AirflowFailException: when it can never come true, or a retry cannot fix the error
+        :raises AirflowFailException: when the condition can no longer be met, or a retry cannot fix the error
         :raises AirflowSensorTimeout: when ``timeout`` is over
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            if self.never_fail:  # Airflow skips here when it resumes, but not when it pokes
+            if self.never_fail:  # Airflow skips the task here when it resumes, but not when it pokes
                 raise AirflowSkipException(str(error)) from error
             raise AirflowSensorTimeout(f"{error} {self._last_seen()}") from None
         finally:
             self.log.info("%s.", self._requests)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. When deferrable, the first look is the only one here."""
+        """Poll once. A deferrable sensor polls only once on the worker."""
         until = self._ends_at(context)
         try:
             with error_context(f"read {self.described()}"), self._quiet_hook() as hook:
                 verdict = self._look(hook, until)
         except StillRefusedError as error:
-            self.log.warning("Poll was refused, which may be for a moment: %s", error)
+            self.log.warning("Poll was refused; will keep retrying. Cause: %s", error)
             return self._go_on()
         except AmplitudeTaskError as error:
             self._failures += 1
             if not self.deferrable and not self.reschedule and self._failures >= FAILURES:
                 raise
-            self.log.warning("Poll failed, which may pass (%d in a row): %s", self._failures, error)
+            self.log.warning("Poll failed (%d in a row); will keep retrying. Cause: %s", self._failures, error)
             return self._go_on()
         self._failures = 0
         self._tell(context, verdict)
@@ -181,19 +182,20 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         return PokeReturnValue(verdict.status == "met", dict(verdict.seen))
 
     def _go_on(self) -> PokeReturnValue:
-        """Wait, although nothing was seen: for the next poll, or in the triggerer, which looks by the key."""
+        """Continue the wait after a failed poll: until the next poll, or in the triggerer, by the key."""
         if self.deferrable:
             self._defer(self._named())
         return PokeReturnValue(False)
 
     def _named(self) -> dict[str, Any]:
-        """What the arguments name, for a trigger; in the project of the connection where they name none."""
+        """Return the target's arguments for a trigger, with the connection's project as the default."""
         return asdict(self.target(arguments.optional(arguments.text)("project_id", self.project_id)))
 
     def _look(self, hook: AmplitudeExperimentHook, until: float) -> ConditionResult:
-        """Look until there is an answer, or a refusal that is final.
+        """Poll until there is a response or a final refusal.
 
-        :raises StillRefusedError: when time is over first; when deferrable, at once, and the trigger goes on looking
+        :raises StillRefusedError: when the time is over first; for a deferrable sensor at once, and the trigger polls
+            on
         """
         was_seen = self._last is not None or self._was_rescheduled
         if was_seen:
@@ -202,7 +204,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         return look(client, target, condition, was_seen=was_seen, until=until)
 
     def _ends_at(self, context: Context) -> float:
-        """Until when this task may look, in seconds of ``time.monotonic()``."""
+        """Return the time at which this task must stop polling, in seconds of ``time.monotonic()``."""
         if self._until is None:
             rescheduled_at = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
             self._was_rescheduled = rescheduled_at is not None
@@ -213,7 +215,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     @contextmanager
     def _quiet_hook(self) -> Iterator[AmplitudeExperimentHook]:
-        """One for each look, whose requests are told of when all looks are over."""
+        """Provide a hook for one poll. The task logs the number of requests of all polls at its end."""
         with self.hook() as hook:
             hook.summary_level = logging.DEBUG
             try:
@@ -222,7 +224,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
                 self._requests.add(hook.requests)
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Json]:
-        """Go on with what the trigger says; what it says is described there."""
+        """Resume with the trigger's event. The trigger documents its events."""
         said: Mapping[str, Any] = event or {}
         status, why = said.get("status"), said.get("why", "")
         push_link(context, str((said.get("seen") or {}).get("url") or ""))
@@ -236,7 +238,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if status == "error" and not said.get("is_retryable"):
             raise AirflowFailException(f"Failed to read {self.described()}: {why}")
         if status != "error":
-            why = f"The trigger ended with an event that this version does not know: {event!r}."
+            why = f"The trigger ended with an unknown event: {event!r}."
         if self.never_fail:  # as Airflow does it when poking
             raise AirflowSkipException(why)
         raise AmplitudeTaskError(f"Failed to read {self.described()}: {why}")
@@ -262,13 +264,13 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if last is None or last.why != verdict.why:
             self.log.info("%s: %s.", self.described(), verdict.why)
         if verdict.unknown and (last is None or last.unknown != verdict.unknown):
-            self.log.warning("%r is not a state that this provider knows; waiting on.", verdict.unknown)
+            self.log.warning("%r is an undocumented state; the wait continues.", verdict.unknown)
 
         if verdict.warning and (last is None or last.warning != verdict.warning):
             self.log.warning("%s", verdict.warning)
 
     def _never(self, why: str) -> str:
-        return f"What is waited for can never come true: {self.described()}: {why}."
+        return f"Waiting for {self.described()} failed: the condition can no longer be met: {why}."
 
     def _last_seen(self) -> str:
-        return f"Last seen of {self.described()}: {self._last.why}." if self._last else "Nothing was seen."
+        return f"Last seen of {self.described()}: {self._last.why}." if self._last else "No poll was successful."

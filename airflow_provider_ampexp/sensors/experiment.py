@@ -1,4 +1,4 @@
-"""Waiting for an experiment's state."""
+"""A sensor that waits for an experiment's state."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["AmplitudeExperimentStateSensor"]
 
 
 class AmplitudeExperimentStateSensor(AmplitudeSensor):
-    """Wait until an experiment is in one of some states (contract: *Get details*, ``state``).
+    """Wait until an experiment has one of some states (contract: *Get details*, ``state``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, with ``experiment_key`` or
     ``experiment_id``, and:
 
     :param states: the states to wait for, such as ``["decision-made"]`` (templated). The service documents
-        ``planning``, ``running`` and ``decision-made``; others may exist, and are warned of when the DAG is parsed.
+        ``planning``, ``running`` and ``decision-made``. Another state is a warning when Airflow parses the DAG.
     :param failed_states: states that end the wait with a failure (templated)
 
     It returns ``{"id", "key", "state", "decision", "url"}``.
@@ -34,7 +34,7 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
         super().__init__(**kwargs)
         for way in ("flag_key", "flag_id"):
             if getattr(self, way) is not None:
-                raise InvalidInputError(way, "a flag has no state; name an experiment, by experiment_key or _id")
+                raise InvalidInputError(way, "a flag has no state; use experiment_key or experiment_id")
         self.states = states
         self.failed_states = failed_states
         arguments.check_literal("states", states, _some)
@@ -47,12 +47,12 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
         self._begin_in_the_triggerer()
 
     def condition(self) -> StateIs:
-        """The states, as they are waited for."""
+        """Return the condition: one of the states."""
         return StateIs(_some("states", self.states), arguments.texts("failed_states", self.failed_states))
 
 
 def _some(field: str, value: object) -> list[str]:
     found = arguments.texts(field, value)
     if not found:
-        raise InvalidInputError(field, "names no state")
+        raise InvalidInputError(field, "expected at least one state, got none")
     return found

@@ -1,4 +1,4 @@
-"""Waiting for a rollout: a percentage, or being switched on or off."""
+"""Sensors that wait for a percentage, or for enabled or disabled."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
 
 
 class AmplitudeRolloutSensor(AmplitudeSensor):
-    """Wait until a flag or experiment is enabled and rolled out far enough (contract: *Get details*).
+    """Wait until a flag or experiment is enabled and has a percentage (contract: *Get details*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
-    :param at_least: the percentage to wait for, 0 to 100, whole (templated). A disabled flag reaches nobody, so it
-        counts as 0 at any percentage.
-    :param segment: the name of a target segment whose own percentage is meant (templated)
+    :param at_least: the percentage to wait for, a whole number from 0 to 100 (templated). A disabled flag counts as 0.
+    :param segment: the name of a target segment, to wait for its percentage (templated)
 
-    With sticky bucketing, more users may have the feature than the percentage says: they keep the variant that they got
-    once. The first look warns of that.
+    With sticky bucketing users keep their variant, so more users than the percentage may have the feature. The first
+    poll logs a warning about that.
 
     It returns ``{"id", "key", "percentage", "enabled", "url"}``.
     """
@@ -38,17 +37,17 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
         self._begin_in_the_triggerer()
 
     def condition(self) -> RolloutAtLeast:
-        """The percentage, as it is waited for."""
+        """Return the condition: enabled, and this percentage or more."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
         return RolloutAtLeast(arguments.percentage("at_least", self.at_least), segment)
 
 
 class AmplitudeEnabledSensor(AmplitudeSensor):
-    """Wait until a flag or experiment is switched on, or off (contract: *Get details*, ``enabled``).
+    """Wait until a flag or experiment is enabled, or disabled (contract: *Get details*, ``enabled``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
-    :param enabled: ``True`` (default) waits for on, ``False`` for off (templated)
+    :param enabled: ``True`` (default) waits for enabled, ``False`` for disabled (templated)
 
     It returns ``{"id", "key", "enabled", "url"}``.
     """
@@ -62,5 +61,5 @@ class AmplitudeEnabledSensor(AmplitudeSensor):
         self._begin_in_the_triggerer()
 
     def condition(self) -> EnabledIs:
-        """On or off, as it is waited for."""
+        """Return the condition: enabled or disabled."""
         return EnabledIs(arguments.switch("enabled", self.enabled))

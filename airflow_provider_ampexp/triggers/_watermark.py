@@ -1,9 +1,9 @@
-"""What a watcher has told already: the number of the newest version, kept by Airflow over a restart.
+"""The watermark of a watcher: the number of the last reported version, which Airflow stores.
 
-An event and its being told have to be one thing: written one after the other, a triggerer that is killed in between
-either tells a change twice or never. So the number is written by a listener (:mod:`.told_listener`), in the
-transaction in which Airflow stores the event itself. Here it is read, and written where there is no event: at the
-first look, and where the listener is not loaded.
+The event and the watermark must be stored together. Otherwise a kill between both writes reports a change twice or
+never. So a listener (:mod:`airflow_provider_ampexp.listeners.watermark`) writes the watermark in the transaction of the
+event. This module reads the watermark. It writes the watermark only without an event: at the first poll, and if the
+listener is not loaded.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from airflow.triggers.base import BaseEventTrigger
 
 
 async def load_watermark(trigger: BaseEventTrigger, key: str) -> int | None:
-    """The newest version that was told under this key; ``None`` when nothing ever was."""
+    """Return the last reported version of this key; ``None`` before the first report."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
         found = [_number(await place.aget(key)) for place in _places(store)]
         return max((one for one in found if one is not None), default=None)
     if _has_asset_state_store():
-        return None  # run outside of a triggerer
+        return None  # not in a triggerer
     from airflow.sdk import Variable
     from asgiref.sync import sync_to_async
 
@@ -28,7 +28,7 @@ async def load_watermark(trigger: BaseEventTrigger, key: str) -> int | None:
 
 
 async def save_watermark(trigger: BaseEventTrigger, key: str, version: int) -> None:
-    """Keep that everything up to this version was told."""
+    """Store this version as the last reported one."""
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
         for place in _places(store):
@@ -37,16 +37,16 @@ async def save_watermark(trigger: BaseEventTrigger, key: str, version: int) -> N
         from airflow.sdk import Variable
         from asgiref.sync import sync_to_async
 
-        await sync_to_async(Variable.set)(key, str(version), description="What an AmplitudeFlagChangedTrigger has told")
+        await sync_to_async(Variable.set)(key, str(version), description="Watermark of an AmplitudeFlagChangedTrigger")
 
 
 def _places(store: Any) -> list[Any]:
-    """One for each asset. Airflow makes one trigger of equal ones, and its store then refuses to choose."""
+    """Return the store of each asset. Airflow makes one trigger of equal ones, so a trigger can have several assets."""
     return [*getattr(store, "_by_name", {}).values(), *getattr(store, "_by_uri", {}).values()] or [store]
 
 
 def _has_asset_state_store() -> bool:
-    """Since Airflow 3.3; before it, a variable is the only thing that a trigger can keep."""
+    """Return true since Airflow 3.3. Before that, a trigger can only use a variable."""
     import importlib.util
 
     return importlib.util.find_spec("airflow.triggers.shared_stream") is not None

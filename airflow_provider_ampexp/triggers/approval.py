@@ -1,4 +1,4 @@
-"""The wait for somebody's approval, in the triggerer."""
+"""The wait for an approval, in the triggerer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 
 class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
-    """Watches a flag, and whether somebody answered what the task asked. It only reads."""
+    """Poll a flag, and the answer to the task's request for approval. It only reads."""
 
     _looked = False
 
     async def until_over(self) -> Event:
-        """Wait for the answer, or for what ends a soak."""
+        """Wait for the answer, or for an event that ends a soak."""
         answer = await self._answer()
         if answer is not None:
             return answer
@@ -41,11 +41,11 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
         from asgiref.sync import sync_to_async
 
         try:
-            # Not `asyncio.to_thread`: Airflow's own way to its API wants the thread of its event loop.
+            # Not `asyncio.to_thread`: Airflow's API client needs the thread of its event loop.
             answer = await sync_to_async(hitl.get_hitl_detail_content_detail)(ti_id=UUID(self.ti_id))
         except Exception as error:
-            # The flag is watched on. Where Airflow resumes the task by itself nothing is lost.
-            self.log.warning("Airflow did not say whether somebody answered: %s: %s", type(error).__name__, error)
+            # The poll of the flag continues. If Airflow resumes the task itself, the answer is not lost.
+            self.log.warning("Reading the answer from Airflow failed: %s: %s", type(error).__name__, error)
             return None
         self._looked = True
         if not (answer.response_received and answer.chosen_options):
@@ -54,7 +54,7 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
         return {
             "status": "changed",
             "archived": False,
-            "why": "somebody answered",
+            "why": "an approver answered",
             "chosen_options": list(answer.chosen_options),
             "responded_by_user": {"id": user.id, "name": user.name} if user else None,
             "responded_at": at.isoformat() if at else None,
@@ -62,7 +62,7 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
 
 
 def _airflow_resumes_the_task_itself() -> bool:
-    """Since 3.3, when the answer comes. Only one that came while the task was on a worker is missed by that."""
+    """Return true since Airflow 3.3. Airflow then misses only an answer that came while the task was on a worker."""
     from airflow.sdk import exceptions
 
     return hasattr(exceptions, "TaskAwaitingInput")

@@ -1,4 +1,4 @@
-"""Starts a DAG when anybody changes a flag: the trigger of an ``AssetWatcher``."""
+"""The trigger of an ``AssetWatcher``: it starts a DAG when a flag changes."""
 
 from __future__ import annotations
 
@@ -31,34 +31,33 @@ _COMMIT_GRACE = 10.0
 
 
 class AmplitudeFlagChangedTrigger(BaseEventTrigger):
-    """Fires once for each version of a flag or experiment that changes one of some fields.
+    """Send an event for each version of a flag or experiment that changes one of some fields.
 
-    Nothing is told of what was before its first look, and nothing after it is missed, also while the triggerer is
-    down: the version history is read from where it was told. Its event is::
+    The trigger reports no change before its first poll, and misses no change after it, also while the triggerer is
+    down: it reads the version history from the last reported version. The event is::
 
         {"kind": "flags", "id": "848347", "key": "search", "project_id": "100001", "version": 7,
          "at": "2026-03-01T13:40:00.000Z", "by": "Maria",
          "changes": {"rolloutPercentage": {"from": 25, "to": 100}}}
 
-    In a DAG it is ``context["triggering_asset_events"][asset][0].extra["payload"]``. All watchers of a connection that
-    watch the same kind at the same ``poll_interval`` share one poll, 1 request for each 1,000 flags; a flag that
-    changed costs 1 more. Airflow 3.2 has no shared poll: there it is 1 request for each watcher.
+    In a DAG the event is ``context["triggering_asset_events"][asset][0].extra["payload"]``. All watchers of a
+    connection with the same kind and ``poll_interval`` share one poll, with 1 request for each 1,000 flags. A changed
+    flag takes 1 more. Airflow 3.2 has no shared poll: each watcher sends 1 request.
 
-    Exactly one of the first four arguments says what is watched.
+    Exactly one of the first four arguments is required.
 
     :param flag_key: the key of a flag
     :param flag_id: the id of a flag
     :param experiment_key: the key of an experiment
     :param experiment_id: the id of an experiment
-    :param project_id: the project in which a key is looked up; that of the connection if not given
+    :param project_id: the project of the key; default: the connection's
     :param amplitude_conn_id: the connection
-    :param fields: which fields count, in the API's spelling, or a part of one as a path (``rolloutWeights.on``,
-        ``targetSegments[Beta].percentage``); the percentage, the switch, the archive, the state and the decision if
-        not given
-    :param to: only changes that bring a field to this value, such as ``{"rolloutPercentage": 100}``; ``fields`` are
-        these then
-    :param poll_interval: seconds between two looks; default 30
-    :raises InvalidInputError: while the DAG is parsed, when one of these is wrong
+    :param fields: the fields to watch, in the API's spelling, or a part of a field as a path (``rolloutWeights.on``,
+        ``targetSegments[Beta].percentage``); default: percentage, enabled, archived, state and decision
+    :param to: only changes that bring a field to this value, such as ``{"rolloutPercentage": 100}``, instead of
+        ``fields``
+    :param poll_interval: seconds between two polls; default 30
+    :raises InvalidInputError: when Airflow parses the DAG and an argument is invalid
     """
 
     def __init__(
@@ -83,9 +82,9 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         }
         self.target = FlagRef.of(**ways, project_id=project_id)
         if to and fields:
-            raise InvalidInputError("fields", "name fields or to, not both")
+            raise InvalidInputError("fields", "expected fields or to, got both")
         if isinstance(fields, str) or (fields is not None and not fields):
-            raise InvalidInputError("fields", f"{fields!r} is not a list of fields")
+            raise InvalidInputError("fields", f"expected a list of fields, got {fields!r}")
         self.amplitude_conn_id = amplitude_conn_id
         self.to: dict[str, Json] = json.loads(to) if isinstance(to, str) else dict(to or {})
         self.fields = list(self.to or fields or FIELDS)
@@ -98,14 +97,14 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         self._complained: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again: plain JSON values."""
+        """Return the class and the arguments of this trigger as JSON values."""
         return (
             "airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger",
             {
                 **self._ways,
                 "project_id": self.target.project_id,
                 "amplitude_conn_id": self.amplitude_conn_id,
-                # As a text: Airflow 3.2 gives a mapping back in the form in which it stores it.
+                # As a text: Airflow 3.2 returns a mapping in its stored form.
                 **({"to": json.dumps(self.to)} if self.to else {"fields": self.fields}),
                 "poll_interval": self.poll_interval,
             },
@@ -113,36 +112,36 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
 
     @property
     def key(self) -> str:
-        """Under which Airflow keeps what was told: another target or other fields are another watch."""
+        """The key of the watermark. Another target or other fields have another key."""
         what = [self._ways, self.target.project_id, self.amplitude_conn_id, sorted(self.fields), self.to]
         text = json.dumps(what, sort_keys=True)
         return f"amplitude_experiment_told_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def shared_stream_key(self) -> Hashable | None:
-        """Who shares a poll: watchers of one connection, kind and interval."""
+        """Return the key of the shared poll: connection, kind and interval."""
         return "amplitude-experiment", self.amplitude_conn_id, self.target.kind, self.poll_interval
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
-        """Look at all flags or experiments of a connection, again and again."""
+        """Poll all flags or experiments of a connection."""
         one = cls(**kwargs)
         async for found in poll_forever(one.amplitude_conn_id, one.target.kind, one.poll_interval):
             yield found
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[PollResult]) -> AsyncIterator[TriggerEvent]:
-        """Tell what changed of this one, from all that the shared poll has seen."""
+        """Yield the changes of this flag from the shared poll."""
         async for found in shared_stream:
             async for event in self._news(found):
                 yield event
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The same with a poll of its own, where Airflow has no shared one."""
+        """Yield the changes of this flag from its own poll, on Airflow without a shared poll."""
         own = poll_forever(self.amplitude_conn_id, self.target.kind, self.poll_interval, only=self.target)
         async for event in self.filter_shared_stream(own):
             yield event
 
     async def _news(self, found: PollResult) -> AsyncIterator[TriggerEvent]:
-        """Never raises: Airflow would start the trigger again at once, and again."""
+        """Yield new changes. This never raises, because Airflow would restart the trigger at once, again and again."""
         try:
             await self._keep_told()
             config = found.config_of(self.target)
@@ -163,7 +162,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
 
     async def _not_yet_told(self, id: str, versions: list[Version]) -> list[dict[str, Any]]:
         newest = max(map(version_number, versions), default=0)
-        # Another triggerer may have told it meanwhile.
+        # Another triggerer may have reported it.
         kept = await load_watermark(self, self.key)
         if kept is None and self._told is None:
             await save_watermark(self, self.key, newest)
@@ -177,7 +176,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         ]
 
     def _is_told_by(self, versions: list[Version], config: FlagConfig) -> bool:
-        """Whether the history is as new as what was seen; else it is read again in the next round."""
+        """Return true if the history is as new as the configuration. Otherwise the next poll reads it again."""
         newest = max(versions, key=version_number, default=None)
         told: Mapping[str, Any] = config_of(newest or {})
         names = [name for name in config if any(field.startswith(name) for field in self.fields)]
@@ -204,7 +203,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         }
 
     async def _keep_told(self) -> None:
-        """Keep what Airflow has surely stored by now, where no listener did."""
+        """Store the watermark of events that Airflow has stored, if the listener is not loaded."""
         now = time.monotonic()
         sure = [version for at, version in self._telling if now - at >= _COMMIT_GRACE]
         if not sure:
@@ -214,8 +213,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             await save_watermark(self, self.key, sure[-1])
             if not self._is_plugin_missed:
                 self.log.warning(
-                    "The plugin amplitude_experiment_watcher is not loaded. When the triggerer is killed at the wrong "
-                    "moment, a change of %s is told twice.",
+                    "The plugin amplitude_experiment_watcher is not loaded. If the triggerer is killed in the next "
+                    "seconds, it reports a change of %s twice.",
                     self.target,
                 )
             self._is_plugin_missed = True
@@ -227,8 +226,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             return self.target.endpoints(client).versions(id)
 
     def _complain(self, error: Exception) -> None:
-        """Say it once, and not in every round."""
+        """Log an error once, not at each poll."""
         text = f"{type(error).__name__}: {error}"
         if text != self._complained:
-            self.log.error("Polling for changes of %s failed; polling goes on. %s", self.target, text)
+            self.log.error("Polling for changes of %s failed; will keep retrying. %s", self.target, text)
         self._complained = text

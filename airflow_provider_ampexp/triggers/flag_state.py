@@ -26,40 +26,40 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig, Json
 
 LOOKS_WHILE_REFUSED = 30.0
-"""Seconds between two looks, at most, until it is known whether a refusal lasts."""
+"""The longest time in seconds between two polls until a refusal is final."""
 
 GRACE = 600.0
-"""Seconds after which Airflow itself ends a wait whose trigger nobody runs."""
+"""Seconds after which Airflow itself ends a wait whose trigger does not run."""
 
-_LAST_LOOK_TAKES = 60.0  # seconds after the deadline within which a last look may come back
+_LAST_LOOK_TAKES = 60.0  # seconds after the deadline during which the last poll may end
 
 
 class AmplitudeFlagStateTrigger(BaseTrigger):
-    """Looks at a flag or experiment until it is as wanted, can never be, or time is over.
+    """Poll a flag or experiment until the condition is met, can no longer be met, or the time is over.
 
-    It only reads and remembers nothing, so a restarted triggerer takes it up where it was. All that wait for flags of
-    one connection look together, so that a thousand waits cost the requests of one. It ends with one event::
+    The trigger only reads and has no state, so a restarted triggerer continues it. All waits for flags of one
+    connection share one poll, so a thousand waits take the requests of one. The trigger ends with one event::
 
         {"status": "met", "why": ..., "seen": {...}}
         {"status": "never", "why": ..., "seen": {...}}
-        {"status": "timeout", "why": <what was last seen>, "seen": {...}}
-        {"status": "error", "why": ..., "is_retryable": <whether a retry can fix it>}
+        {"status": "timeout", "why": <the last values>, "seen": {...}}
+        {"status": "error", "why": ..., "is_retryable": <true if a retry can fix it>}
 
-    It never raises: Airflow would not call the sensor again then.
+    It never raises, because Airflow would then not resume the sensor.
 
-    :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
+    :param amplitude_conn_id: the connection's id. Airflow stores these arguments as plain text, so they have no key.
     :param kind: ``flags`` or ``experiments``
     :param id: the id, or
     :param key: the key
-    :param project_id: the project in which the key is looked up; that of the connection if not given
-    :param condition: what is waited for, as :func:`~airflow_provider_ampexp.polling._conditions.as_plain` writes it
-    :param poll_interval: seconds between two looks, at most
-    :param deadline: when to give up, in seconds since 1970; if not given, 600 s before Airflow does
-    :param failures: how many looks in a row may fail for reasons that may pass; ``None`` for any number
-    :param ends_task: what is met ends the task here, with what was seen as its result and without a worker; anything
-        else resumes it on one
-    :param was_seen: whether it was seen before this trigger began, so that a 404 or an unknown connection may pass
-    :param of_other_versions: arguments that another version of this provider stored, and this one does not know
+    :param project_id: the project of the key; default: the connection's
+    :param condition: the condition, as :func:`~airflow_provider_ampexp.polling._conditions.as_plain` writes it
+    :param poll_interval: the longest time in seconds between two polls
+    :param deadline: the end of the wait, in seconds since 1970; default: 600 s before Airflow ends it
+    :param failures: the number of consecutive polls that may fail for temporary reasons; ``None`` for no limit
+    :param ends_task: true to end the task in the triggerer when the condition is met, with the values as its result.
+        Any other event resumes the task on a worker.
+    :param was_seen: true if an earlier poll saw the flag, so that a 404 or an unknown connection may be temporary
+    :param of_other_versions: unknown arguments that another version of this provider stored
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         self.failures = failures
         self.ends_task = ends_task
         self.was_seen = was_seen
-        self.timeout_after: datetime | None = None  # is set by the triggerer
+        self.timeout_after: datetime | None = None  # set by the triggerer
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again: plain JSON values."""
+        """Return the class and the arguments of this trigger as JSON values."""
         return (
             "airflow_provider_ampexp.triggers.flag_state.AmplitudeFlagStateTrigger",
             {
@@ -112,17 +112,17 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         )
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Leave the arguments as they are: a wait that begins here has no templates."""
+        """Leave the arguments unchanged: a wait that starts in the triggerer has no templates."""
 
     @property
     def target(self) -> FlagRef:
-        """What is watched."""
+        """The flag or experiment."""
         key, id, project_id = (None if one is None else str(one) for one in (self.key, self.id, self.project_id))
         return FlagRef(self.kind, key=key, id=id, project_id=project_id)
 
     @property
     def ends_at(self) -> float:
-        """When to give up, in seconds since 1970: the same after a restart of the triggerer."""
+        """The end of the wait, in seconds since 1970, the same after a restart of the triggerer."""
         if self.deadline is not None:
             return self.deadline
         if self.timeout_after is None:
@@ -130,7 +130,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         return self.timeout_after.replace(tzinfo=self.timeout_after.tzinfo or timezone.utc).timestamp() - GRACE
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell how it ended."""
+        """Wait, and yield the event that ends the wait."""
         try:
             event = await self._until_over()
         except Exception as error:
@@ -143,7 +143,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
 
     async def _until_over(self) -> Event:
         wait = _Wait(self)
-        # Rounds may be slow, or held up for hours by a 429.
+        # Polls may be slow, or delayed for hours by a 429.
         left = max(self.ends_at - time.time(), 0)
         at_most = left + _LAST_LOOK_TAKES if left < math.inf else None
         try:
@@ -153,7 +153,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
 
 
 class _Wait:
-    """Waits with the others of its connection."""
+    """A subscriber of the shared poll."""
 
     def __init__(self, trigger: AmplitudeFlagStateTrigger) -> None:
         self.target = trigger.target
@@ -186,7 +186,7 @@ class _Wait:
         if verdict.why != self._last:
             self._log.info("%s: %s.", self.target, verdict.why)
             if verdict.unknown:
-                self._log.warning("%r is not a state that this provider knows; waiting on.", verdict.unknown)
+                self._log.warning("%r is an undocumented state; the wait continues.", verdict.unknown)
         self._last = verdict.why
         return self._at_the_end()
 
@@ -201,9 +201,9 @@ class _Wait:
             return {"status": "error", "is_retryable": False, "why": str(error)}
         self._failures += 1
         if self._failures == 1:
-            self._log.warning("A look failed, which may pass: %s", error)
+            self._log.warning("Poll failed; will keep retrying. Cause: %s", error)
         if self._failures == self._limit:
-            why = f"{self._failures} looks in a row failed. Last: {error}"
+            why = f"{self._failures} polls in a row failed. Cause: {error}"
             return {"status": "error", "is_retryable": True, "why": why}
         return self._at_the_end()
 

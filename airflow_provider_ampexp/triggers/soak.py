@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig
 
 LOOKS_WHILE_REFUSED = 30.0
-"""Seconds between two looks, at most, until it is known whether a refusal lasts."""
+"""The longest time in seconds between two polls until a refusal is final."""
 
 
 class AmplitudeSoakTrigger(BaseTrigger):
-    """Watches a flag until a moment of the service's clock, or until somebody moves it.
+    """Poll a flag until a time on the service's clock, or until the flag changes.
 
-    It only reads: a triggerer that was restarted runs its triggers again from the beginning, and one that wrote would
-    write twice. All that wait for flags of one connection look together, so that a thousand soaks cost the requests of
-    one. What comes next is the worker's to do. It ends with one event: a
-    :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent`, and what the task needs to go on. It never
-    raises, because Airflow would not call the task again then. A look that fails for a reason that may pass is tried
-    again for as long as the soak lasts and after: an outage of Amplitude ends no rollout. A refusal (401, 403, 404, an
-    unknown connection) ends the wait when every look of 5 minutes was refused.
+    The trigger only reads. A restarted triggerer runs its triggers from the beginning, so a trigger that writes would
+    write twice. All waits for flags of one connection share one poll, so a thousand soaks take the requests of one. The
+    worker does the next step.
 
-    :param amplitude_conn_id: the connection. Airflow keeps these arguments as plain text, so there is no key here.
-    :param watch: what is watched, as :meth:`SoakCondition.as_plain` writes it
-    :param poll_interval: seconds between two looks, at most
-    :param memory: what the task remembers. The trigger gives it back in its event as ``memory``, beside the watch as
-        ``watch``: the ``kwargs`` of a deferral are the place for it, but ``dag.test()`` and ``airflow dags test`` lose
-        those.
-    :param ti_id: the id of the task instance that waits, which is in the event, too: SQLite gives a trigger's id to the
-        next one, so that an event can reach another task
-    :param of_other_versions: arguments that another version of this provider stored, and this one does not know
+    The trigger ends with one event: a :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent`, and the
+    state of the task. It never raises, because Airflow would then not resume the task. After a poll that fails for a
+    temporary reason, the trigger polls again during the soak and after it, so an outage of Amplitude ends no rollout. A
+    refusal (401, 403, 404, an unknown connection) ends the wait after 5 minutes.
+
+    :param amplitude_conn_id: the connection's id. Airflow stores these arguments as plain text, so they have no key.
+    :param watch: the condition, as :meth:`SoakCondition.as_plain` writes it
+    :param poll_interval: the longest time in seconds between two polls
+    :param memory: the state of the task. The trigger returns it in its event as ``memory``, and the condition as
+        ``watch``. The ``kwargs`` of a deferral could hold it, but ``dag.test()`` and ``airflow dags test`` lose those.
+    :param ti_id: the id of the waiting task instance, which is also in the event. SQLite reuses the id of a trigger, so
+        an event can reach another task.
+    :param of_other_versions: unknown arguments that another version of this provider stored
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         self.ti_id = ti_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes this trigger again: plain JSON values."""
+        """Return the class and the arguments of this trigger as JSON values."""
         return (
             f"{type(self).__module__}.{type(self).__name__}",
             {
@@ -74,7 +74,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell why the wait is over."""
+        """Wait, and yield the event that ends the wait."""
         try:
             event = await self.until_over()
         except Exception as error:
@@ -83,12 +83,12 @@ class AmplitudeSoakTrigger(BaseTrigger):
         yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
     async def until_over(self) -> Event:
-        """Wait for the time, or for somebody to move the flag."""
+        """Wait for the time, or for a change of the flag."""
         return await poll_until(self.amplitude_conn_id, _Soak(self))
 
 
 class _Soak:
-    """Waits with the others of its connection."""
+    """A subscriber of the shared poll."""
 
     def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
         self._watch = SoakCondition.from_plain(trigger.watch)
@@ -114,6 +114,6 @@ class _Soak:
                 return {"status": "error", "archived": False, "why": str(error)}
             self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
         if not self._is_failing:
-            self._log.warning("A look failed, which may pass: %s", error)
+            self._log.warning("Poll failed; will keep retrying. Cause: %s", error)
         self._is_failing = True
         return None

@@ -113,7 +113,7 @@ def test_it_rides_out_what_may_pass_up_to_its_limit(emulator: Emulator) -> None:
         emulator.fault(times=3, **kind)
         (event,) = events(trigger(flag["id"]))
         assert (event["status"], event["is_retryable"]) == ("error", True), kind
-        assert "3 looks in a row failed" in event["why"]
+        assert "3 polls in a row failed" in event["why"]
     emulator.fault("status", times=8, status=503)
     assert events(trigger(flag["id"], failures=None))[0]["status"] == "met"
 

@@ -91,9 +91,9 @@ def test_check_tells_every_mistake_of_every_file(command: Command) -> None:
     assert command("check", "rollouts") == (
         1,
         "rollouts/a.yaml:3: soak: 12 has no unit; write '12s', '12m', '12h' or '12d'\n"
-        "rollouts/b.yaml:4: schedule: 'soon' is neither cron nor a preset such as '@once': "
+        "rollouts/b.yaml:4: schedule: expected cron or a preset such as '@once', got 'soon': "
         "Exactly 5, 6 or 7 columns has to be specified for iterator expression.\n"
-        "rollouts/c.yaml:4: soak: is given twice, in line 3 and here\n"
+        "rollouts/c.yaml:4: soak: is a duplicate: also in line 3\n"
         "3 mistakes in 3 of 4 files.\n",
         "",
     )
@@ -110,15 +110,19 @@ def test_check_takes_the_defaults_of_the_dag_file(command: Command) -> None:
     assert command("check", "rollouts", "--default", "sok=12h") == (
         2,
         "",
-        "--default sok: is not a field here; is 'soak' meant?\n",
+        "--default sok: is an unknown field; is 'soak' meant?\n",
     )
-    assert command("check", "rollouts", "--default", "soak") == (2, "", "--default 'soak' is not like soak=12h\n")
+    assert command("check", "rollouts", "--default", "soak") == (
+        2,
+        "",
+        "--default: expected a field such as soak=12h, got 'soak'\n",
+    )
 
 
 def test_nothing_to_look_at_is_no_success(command: Command) -> None:
     Path("empty").mkdir()
-    assert command("check", "empty") == (2, "", "there are no *.yaml or *.yml files in empty\n")
-    assert command("plan", "rolouts") == (2, "", "there is no folder 'rolouts'\n")
+    assert command("check", "empty") == (2, "", "no *.yaml or *.yml files in empty\n")
+    assert command("plan", "rolouts") == (2, "", "folder 'rolouts' not found\n")
 
 
 def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplitude_emulator: Emulator) -> None:
@@ -138,20 +142,20 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
         code, out, err = command("plan", "rollouts", "--conn-uri", uri)
         assert (code, err) == (0, "")
         *lines, last = out.splitlines()
-        assert last.startswith("4 files looked at, nothing was written; ")
+        assert last.startswith("4 files read, nothing was written; ")
         found = {lines[place]: "\n".join(lines[place + 1 : place + 3]) for place in range(0, len(lines), 3)}
         return {**found, "last": last.partition("; ")[2]}
 
     def since() -> str:
         return str(emulator.versions("flags", flag["id"])[0]["createdAt"]).replace("T", " ")[:19] + "Z"
 
-    stands = f"  now:  flag 'new-checkout' stands at 0 % (disabled) since {since()} (less than a minute)\n"
-    next_1 = "  next: it would be set from 0 % (disabled) to 1 % and enabled now"
+    stands = f"  now:  flag 'new-checkout' is at 0 % (disabled) since {since()} (less than a minute)\n"
+    next_1 = "  next: set from 0 % (disabled) to 1 % and enabled now"
     assert said() == {
         "rollouts/checkout.yaml": stands + next_1,
         "rollouts/guarded.yaml": stands + next_1,
         "rollouts/approved.yaml": stands + next_1,
-        "rollouts/disabled.yaml": stands + "  next: it would stop and write nothing: the flag is disabled, "
+        "rollouts/disabled.yaml": stands + "  next: stop without a write: the flag is disabled, "
         "and this rollout is told not to enable it",
         "last": "3 would change a flag now.",
     }
@@ -160,20 +164,20 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     began = since()
     emulator.advance(2 * 3600 + 5 * 60 + 20)
     found = said()
-    stands = f"  now:  flag 'new-checkout' stands at 1 % since {began} (2 h 5 min)\n"
+    stands = f"  now:  flag 'new-checkout' is at 1 % since {began} (2 h 5 min)\n"
     assert found.pop("last") == "0 would change a flag now."
     for text in found.values():
-        assert text.startswith(f"{stands}  next: nothing is written now: 25 % comes next, not before ")
+        assert text.startswith(f"{stands}  next: wait: 25 % comes next, not before ")
         assert text.endswith(": it is soaking")
 
     emulator.advance(24 * 3600)
-    stands = f"  now:  flag 'new-checkout' stands at 1 % since {began} (1 d 2 h)\n"
-    raised = "  next: it would be set from 1 % to 25 % now"
+    stands = f"  now:  flag 'new-checkout' is at 1 % since {began} (1 d 2 h)\n"
+    raised = "  next: set from 1 % to 25 % now"
     assert said() == {
         "rollouts/checkout.yaml": stands + raised,
-        "rollouts/guarded.yaml": stands + "  next: the guardrails would be asked now (errors): the stage has soaked; "
-        "if they pass, 25 % comes next",
-        "rollouts/approved.yaml": stands + "  next: an approval would be asked for now (ana, bob): 25 % comes next, "
+        "rollouts/guarded.yaml": stands + "  next: run the guardrails now (errors): the stage has soaked; "
+        "if they pass, the next stage is 25 %",
+        "rollouts/approved.yaml": stands + "  next: request an approval now (ana, bob): 25 % comes next, "
         "and somebody has to approve it",
         "rollouts/disabled.yaml": stands + raised,
         "last": "2 would change a flag now.",
@@ -182,7 +186,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     emulator.edit("flags", flag["id"], rolloutPercentage=100)
     done = said()
     assert done["rollouts/approved.yaml"].endswith(
-        "\n  next: nothing is left to do: the last stage is reached, and has soaked if it had to"
+        "\n  next: nothing, the rollout is complete: the last stage is reached, and has soaked if it had to"
     )
     methods = {one["method"] for one in emulator.request_log()}
     assert methods == {"GET"}
@@ -195,8 +199,8 @@ def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator
     write("checkout.yaml", "experiment: search\nsegment: Beta\nstages: [1, 25]\nsoak: 1d\n")
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 0
-    assert "  now:  segment 'Beta' of experiment 'search' stands at 1 % since " in out
-    assert "\n  next: nothing is written now: 25 % comes next, not before " in out
+    assert "  now:  segment 'Beta' of experiment 'search' is at 1 % since " in out
+    assert "\n  next: wait: 25 % comes next, not before " in out
 
 
 def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulator) -> None:
@@ -206,8 +210,8 @@ def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulato
     now = amplitude_emulator.versions("flags", amplitude_emulator.dump()["flags"][0]["id"])[0]["createdAt"]
     amplitude_emulator.advance(((9 - int(now[11:13])) % 24 + 2) * 3600)  # 11 o'clock, and some minutes
     _, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
-    assert "  next: nothing is written now: 1 % comes next, not before the window opens, " in out
-    assert out.endswith("09:00 UTC (09:00 UTC)\n1 file looked at, nothing was written; 0 would change a flag now.\n")
+    assert "  next: wait: 1 % comes next, not before the window opens, " in out
+    assert out.endswith("09:00 UTC (09:00 UTC)\n1 file read, nothing was written; 0 would change a flag now.\n")
 
 
 def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_emulator: Emulator) -> None:
@@ -216,15 +220,17 @@ def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_e
     write("b.yaml", "flag: nowhere\nstages: [1]\n")
     assert command("plan", "rollouts/a.yaml") == (
         1,
-        "rollouts/a.yaml:1: stages: is missing\n1 file looked at, nothing was written; 0 would change a flag now.\n",
+        "rollouts/a.yaml:1: stages: is missing\n1 file read, nothing was written; 0 would change a flag now.\n",
         "",
     )
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 1
     lines = out.splitlines()
     assert lines[:2] == ["rollouts/a.yaml:1: stages: is missing", "rollouts/b.yaml"]
-    assert lines[2].startswith("  cannot tell: The flag 'nowhere' of project 100001 does not exist.")
-    assert lines[-2] == "  next: nothing is left to do: the last stage is reached, and has soaked if it had to"
+    assert lines[2].startswith("  failed: The flag 'nowhere' of project 100001 does not exist.")
+    assert (
+        lines[-2] == "  next: nothing, the rollout is complete: the last stage is reached, and has soaked if it had to"
+    )
 
 
 def test_connections_come_from_airflow_when_no_uri_is_given(
@@ -236,17 +242,16 @@ def test_connections_come_from_airflow_when_no_uri_is_given(
     code, out, _ = command("plan", "rollouts")
     assert code == 1
     assert (
-        "rollouts/eu.yaml\n  there is no connection 'amplitude_eu': give --conn-uri, or set AIRFLOW_CONN_AMPLITUDE_EU\n"
-        in out
+        "rollouts/eu.yaml\n  connection 'amplitude_eu' not found: set --conn-uri or AIRFLOW_CONN_AMPLITUDE_EU\n" in out
     )
-    assert out.count("stands at 0 %") == 1
+    assert out.count("is at 0 %") == 1
     monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EU", amplitude_emulator.connection_json)
     assert command("plan", "rollouts")[0] == 0
     assert command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator)) == (
         2,
         "",
-        "--conn-uri is one connection, and the files name amplitude_eu, amplitude_experiment_default; "
-        "set AIRFLOW_CONN_<ID> for each of them, or name the files of one\n",
+        "--conn-uri is one connection, but the files name amplitude_eu, amplitude_experiment_default; "
+        "set AIRFLOW_CONN_<ID> for each, or pass only the files of one\n",
     )
 
 
@@ -262,7 +267,7 @@ def test_connections_come_from_airflow_when_no_uri_is_given(
 def test_a_wrong_uri_is_not_shown(command: Command, uri: str) -> None:
     code, out, err = command("plan", "rollouts", "--conn-uri", uri)
     assert (code, out) == (2, "")
-    assert err == "--conn-uri is not like amplitude-experiment://:ampex_...@/?region=eu&project_id=217854\n"
+    assert err == "--conn-uri: expected amplitude-experiment://:ampex_...@/?region=eu&project_id=217854\n"
 
 
 def test_the_key_is_not_shown(command: Command, amplitude_emulator: Emulator) -> None:
@@ -272,7 +277,7 @@ def test_the_key_is_not_shown(command: Command, amplitude_emulator: Emulator) ->
     assert "s3cret" not in out + err
     code, out, err = command("plan", "rollouts", "--conn-uri", "amplitude-experiment://:client-s3cret@/")
     assert code == 1
-    assert "  cannot tell: password: this is a deployment key" in out
+    assert "  failed: password: this is a deployment key" in out
     assert "s3cret" not in out + err
 
 
@@ -293,7 +298,7 @@ def test_from_outside(tmp_path: Path, amplitude_emulator: Emulator) -> None:
 
     done = run("plan", ".")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("a.yaml\n  now:  flag 'new-checkout' stands at 0 % since ")
+    assert done.stdout.startswith("a.yaml\n  now:  flag 'new-checkout' is at 0 % since ")
     (tmp_path / "a.yaml").write_text("flag: a\n")
     done = run("check", ".")
     assert (done.returncode, done.stderr) == (1, "")
@@ -340,7 +345,7 @@ def test_a_connection_of_airflows_database_is_found(
     finally:
         with create_session() as session:
             session.query(Connection).where(Connection.conn_id == "stored").delete()
-    assert (code, "stands at 0 %" in out) == (0, True), out
+    assert (code, "is at 0 %" in out) == (0, True), out
 
 
 def test_plan_says_that_others_would_get_it_with_the_first_stage(
@@ -352,7 +357,7 @@ def test_plan_says_that_others_would_get_it_with_the_first_stage(
     write("checkout.yaml", f"{GOOD}segment: Beta\n")
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 0
-    assert "next: it would stop and write nothing: the flag is disabled, and enabling it" in out
+    assert "next: stop without a write: the flag is disabled, and enabling it" in out
     assert "the percentage of all other users, 100 %" in out
 
 
@@ -363,7 +368,7 @@ def test_plan_says_that_a_segment_may_be_for_a_cohort(command: Command, amplitud
     )
     write("checkout.yaml", f"{GOOD}segment: Beta\n")
     said = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))[1]
-    assert "it would stop and write nothing: segment 'Beta' may be for a cohort" in said
+    assert "stop without a write: segment 'Beta' may be for a cohort" in said
     write("checkout.yaml", f"{GOOD}segment: Beta\ncatch_all: Beta\n")
     said = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))[1]
-    assert "next: it would be set from 0 % (disabled) to 1 % and enabled now" in said
+    assert "next: set from 0 % (disabled) to 1 % and enabled now" in said

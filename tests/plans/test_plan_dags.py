@@ -72,7 +72,7 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
     assert set(found.dags) == {"checkout", "zebra", "search.broken"}
     assert warned(found, folder) == [
         f"rollouts/search.yaml:3: {WARNING}: soak: 12 has no unit; write '12s', '12m', '12h' or '12d'",
-        f"rollouts/search.yaml:4: {WARNING}: rolback: is not a field here; is 'rollback' meant?",
+        f"rollouts/search.yaml:4: {WARNING}: rolback: is an unknown field; is 'rollback' meant?",
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
     [
         (
             "schedule: every day\n",
-            "4: WARNING: schedule: 'every day' is neither cron nor a preset such as '@once': "
+            "4: WARNING: schedule: expected cron or a preset such as '@once', got 'every day': "
             "Exactly 5, 6 or 7 columns has to be specified for iterator expression.",
         ),
         (
@@ -121,7 +121,7 @@ def test_a_dag_that_was_only_half_made_is_not_taken_up(folder: Path, monkeypatch
     found = bag(folder)
     assert (set(found.dags), found.import_errors) == ({"checkout", "broken.broken", "refused.broken"}, {})
     assert warned(found, folder) == [
-        f"rollouts/broken.yaml:1: {WARNING}: Airflow refuses it: RuntimeError: something unheard of",
+        f"rollouts/broken.yaml:1: {WARNING}: Airflow does not accept the DAG: RuntimeError: something unheard of",
         f"rollouts/refused.yaml:4: {WARNING}: connection: is refused",
     ]
 
@@ -147,12 +147,12 @@ def test_a_mistake_in_the_dag_file_is_an_import_error(folder: Path) -> None:
         "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rolouts/')\n"
     )
     (error,) = bag(folder).import_errors.values()
-    assert f"NotADirectoryError: there is no folder '{folder}/rolouts'" in error
+    assert f"NotADirectoryError: folder '{folder}/rolouts' not found" in error
     (folder / "releases.py").write_text(
         "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rollouts/', sok='1h')\n"
     )
     (error,) = bag(folder).import_errors.values()
-    assert "InvalidInputError: sok: is not a field here; is 'soak' meant?" in error
+    assert "InvalidInputError: sok: is an unknown field; is 'soak' meant?" in error
 
 
 def test_the_dags_can_be_put_into_globals_too(folder: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_broken_file_is_a_dag_that_fails_with_its_mistakes(folder: Path) -> No
     assert "search.yaml:3: soak: 12 has no unit" in dag.doc_md
     assert (dag.is_paused_upon_creation, dag.catchup) == (False, False)  # it runs once, by itself
     (task,) = dag.tasks
-    with pytest.raises(AirflowFailException, match=r"search\.yaml:4: rolback: is not a field here"):
+    with pytest.raises(AirflowFailException, match=r"search\.yaml:4: rolback: is an unknown field"):
         task.execute({})
 
 
@@ -246,7 +246,7 @@ def test_two_files_that_ramp_one_flag_are_told(folder: Path) -> None:
     assert set(found.dags) == {"checkout", "zebra", "beta"}
     assert warned(found, folder) == [
         f"rollouts/zebra.yaml:1: {WARNING}: flag: {folder}/rollouts/checkout.yaml ramps the same; "
-        "each of the two would stop at the other's changes".replace(f"{folder}/", "")
+        "each rollout would stop at the other's changes".replace(f"{folder}/", "")
     ]
 
 

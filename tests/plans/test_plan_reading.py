@@ -87,44 +87,48 @@ SQL = """\
             ],
             id="python",
         ),
-        pytest.param("[" * 5000, ["plan.yaml:1: not YAML that can be read: it is nested too deep"], id="deep"),
+        pytest.param("[" * 5000, ["plan.yaml:1: not readable YAML: too many levels"], id="deep"),
         pytest.param(
             f"{GOOD}window:\n  days: Mon\n  end: '12:00'\n  days: Tue\nflag: b\n",
             [
-                "plan.yaml:7: window.days: is given twice, in line 5 and here",
-                "plan.yaml:8: flag: is given twice, in line 1 and here",
+                "plan.yaml:7: window.days: is a duplicate: also in line 5",
+                "plan.yaml:8: flag: is a duplicate: also in line 1",
             ],
             id="twice",
         ),
-        pytest.param(f"{GOOD}404: x\n", ["plan.yaml:4: '404' is not the name of a field"], id="key"),
+        pytest.param(f"{GOOD}404: x\n", ["plan.yaml:4: expected the name of a field, got '404'"], id="key"),
         pytest.param(
             "stages: [1, 100]\nsoak: 1h\n",
-            ["plan.yaml:1: name exactly one of flag, flag_id, experiment, experiment_id; it names none of them"],
+            ["plan.yaml:1: expected exactly one of flag, flag_id, experiment, experiment_id, got none"],
             id="no flag",
         ),
         pytest.param(
             f"{GOOD}experiment: b\n",
             [
-                "plan.yaml:4: experiment: name exactly one of flag, flag_id, experiment, experiment_id; "
-                "it names flag and experiment"
+                "plan.yaml:4: experiment: expected exactly one of flag, flag_id, experiment, experiment_id, "
+                "got flag and experiment"
             ],
             id="two flags",
         ),
         pytest.param("flag: a\nsoak: 1h\n", ["plan.yaml:1: stages: is missing"], id="no stages"),
         pytest.param(
-            "flag: a\nstages:\n", ["plan.yaml:2: stages: is empty; leave it out, or give it a value"], id="null stages"
+            "flag: a\nstages:\n",
+            ["plan.yaml:2: stages: must not be empty; remove it, or give it a value"],
+            id="null stages",
         ),
         pytest.param(
             "flag: a\nstages: []\n",
-            ["plan.yaml:2: stages: is empty"],
+            ["plan.yaml:2: stages: must not be empty"],
             id="empty stages",
         ),
-        pytest.param("flag: a\nstages: 1, 5\n", ["plan.yaml:2: stages: '1, 5' is not a list"], id="stages as text"),
+        pytest.param(
+            "flag: a\nstages: 1, 5\n", ["plan.yaml:2: stages: expected a list, got '1, 5'"], id="stages as text"
+        ),
         pytest.param(
             "flag: a\nsoak: 1h\nstages:\n  - 1\n  - 12.5\n  - five\n  - 101\n  - -1\n",
             [
-                "plan.yaml:5: stages[1]: 12.5 is not a whole number",
-                "plan.yaml:6: stages[2]: 'five' is not a whole number",
+                "plan.yaml:5: stages[1]: expected a whole number, got 12.5",
+                "plan.yaml:6: stages[2]: expected a whole number, got 'five'",
                 "plan.yaml:7: stages[3]: 101 should be less than or equal to 100",
                 "plan.yaml:8: stages[4]: -1 should be greater than or equal to 0",
             ],
@@ -140,7 +144,7 @@ SQL = """\
             [
                 "plan.yaml:4: stages[0].soak: 90 has no unit; write '90s', '90m', '90h' or '90d'",
                 "plan.yaml:5: stages[1].percentage: is missing",
-                "plan.yaml:7: stages[2].soka: is not a field here; is 'soak' meant?",
+                "plan.yaml:7: stages[2].soka: is an unknown field; is 'soak' meant?",
             ],
             id="stages of their own",
         ),
@@ -151,7 +155,7 @@ SQL = """\
         ),
         pytest.param(
             "flag: a\nstages: [1, 100]\nsoak: 3 hours\n",
-            ["plan.yaml:3: soak: '3 hours' is not a length of time such as '30m', '2h' or '1d 12h'"],
+            ["plan.yaml:3: soak: expected a duration such as '30m', '2h' or '1d 12h', got '3 hours'"],
             id="soak",
         ),
         pytest.param(
@@ -160,23 +164,25 @@ SQL = """\
             id="endless",
         ),
         pytest.param(
-            f"{GOOD}sgment: Beta\n", ["plan.yaml:4: sgment: is not a field here; is 'segment' meant?"], id="misspelt"
+            f"{GOOD}sgment: Beta\n", ["plan.yaml:4: sgment: is an unknown field; is 'segment' meant?"], id="misspelt"
         ),
-        pytest.param(f"{GOOD}xyz: 1\n", ["plan.yaml:4: xyz: is not a field here"], id="unknown"),
-        pytest.param(f"{GOOD}segment: 5\n", ["plan.yaml:4: segment: 5 is not a text; put it in quotes"], id="number"),
-        pytest.param(f"{GOOD}segment: ' '\n", ["plan.yaml:4: segment: is empty"], id="blank"),
+        pytest.param(f"{GOOD}xyz: 1\n", ["plan.yaml:4: xyz: is an unknown field"], id="unknown"),
+        pytest.param(
+            f"{GOOD}segment: 5\n", ["plan.yaml:4: segment: expected a text, got 5; put it in quotes"], id="number"
+        ),
+        pytest.param(f"{GOOD}segment: ' '\n", ["plan.yaml:4: segment: must not be empty"], id="blank"),
         pytest.param(
             f"{GOOD}segment: '{{{{ var.value.x }}}}'\n",
             [
-                "plan.yaml:4: segment: '{{ var.value.x }}' is a template, and a plan file says what it means; "
-                "write such a rollout in Python"
+                "plan.yaml:4: segment: '{{ var.value.x }}' is a template; a plan file has no templates, "
+                "so write this rollout in Python"
             ],
             id="template",
         ),
-        pytest.param(f"{GOOD}enable: yes\n", ["plan.yaml:4: enable: 'yes' is not true or false"], id="yes"),
+        pytest.param(f"{GOOD}enable: yes\n", ["plan.yaml:4: enable: expected true or false, got 'yes'"], id="yes"),
         pytest.param(
             f"{GOOD}rollback: 12.5\n",
-            ["plan.yaml:4: rollback: 12.5 is not 'start', 'previous', 'off', 'hold' or a percentage"],
+            ["plan.yaml:4: rollback: expected 'start', 'previous', 'off', 'hold' or a percentage, got 12.5"],
             id="rollback",
         ),
         pytest.param(
@@ -206,9 +212,9 @@ SQL = """\
             [
                 "plan.yaml:4: window.end: is missing",
                 "plan.yaml:4: window.timezone: is missing",
-                "plan.yaml:5: window.days: 5 is not a day or days such as 'Mon-Thu'",
-                "plan.yaml:6: window.start: 9 is not a text; put it in quotes",
-                "plan.yaml:7: window.zone: is not a field here; is 'timezone' meant?",
+                "plan.yaml:5: window.days: expected a day or days such as 'Mon-Thu', got 5",
+                "plan.yaml:6: window.start: expected a text, got 9; put it in quotes",
+                "plan.yaml:7: window.zone: is an unknown field; is 'timezone' meant?",
             ],
             id="window's fields",
         ),
@@ -220,16 +226,16 @@ SQL = """\
         ),
         pytest.param(
             f"{GOOD}window:\n  days: Mon\n  start: 09:00\n  end: 16:00\n  timezone: UTC\n  soak: 1h\n",
-            ["plan.yaml:9: window.soak: is not a field here, but of the file itself; mind how far it is indented"],
+            ["plan.yaml:9: window.soak: is a top-level field; check the indentation"],
             id="indented",
         ),
         pytest.param(
             f"{GOOD}guardrails:\n  - kind: sql\n    name: a\n{SQL}  - kind: sqll\n  - name: b\n  - 5\n",
             [
                 "plan.yaml:5: guardrails[0].at_most: no bound: set at_most, at_least or a bound of the baseline",
-                "plan.yaml:10: guardrails[1].kind: 'sqll' is not 'sql', 'sample_ratio' or 'callable'",
-                "plan.yaml:11: guardrails[2].kind: is missing; it is 'sql', 'sample_ratio' or 'callable'",
-                "plan.yaml:12: guardrails[3]: 5 is not a group of fields",
+                "plan.yaml:10: guardrails[1].kind: expected 'sql', 'sample_ratio' or 'callable', got 'sqll'",
+                "plan.yaml:11: guardrails[2].kind: is missing; expected 'sql', 'sample_ratio' or 'callable'",
+                "plan.yaml:12: guardrails[3]: expected a group of fields, got 5",
             ],
             id="kinds",
         ),
@@ -238,7 +244,7 @@ SQL = """\
             [
                 "plan.yaml:5: guardrails[0].conn_id: is missing",
                 "plan.yaml:5: guardrails[0].no_data: is missing",
-                "plan.yaml:7: guardrails[0].at_most: '1' is not a number",
+                "plan.yaml:7: guardrails[0].at_most: expected a number, got '1'",
             ],
             id="sql's fields",
         ),
@@ -272,22 +278,22 @@ SQL = """\
         ),
         pytest.param(
             f"{GOOD}guardrails:\n  - kind: callable\n    function: {__name__}:not_a_function\n",
-            [f"plan.yaml:6: guardrails[0].function: '{__name__}:not_a_function' is not a function"],
+            [f"plan.yaml:6: guardrails[0].function: expected a function, got '{__name__}:not_a_function'"],
             id="not a function",
         ),
         pytest.param(
             f"{GOOD}start_date: tomorrow\n",
             [
-                "plan.yaml:4: start_date: 'tomorrow' is not a date such as '2026-03-02' or a moment such as "
-                "'2026-03-02T09:00+01:00'"
+                "plan.yaml:4: start_date: expected a date such as '2026-03-02' or a time such as "
+                "'2026-03-02T09:00+01:00', got 'tomorrow'"
             ],
             id="start_date",
         ),
         pytest.param(
             f"{GOOD}start_date: 2026-02-30\n",
             [
-                "plan.yaml:4: start_date: '2026-02-30' is not a date such as '2026-03-02' or a moment such as "
-                "'2026-03-02T09:00+01:00'"
+                "plan.yaml:4: start_date: expected a date such as '2026-03-02' or a time such as "
+                "'2026-03-02T09:00+01:00', got '2026-02-30'"
             ],
             id="no such day",
         ),
@@ -320,9 +326,9 @@ def test_an_alert_of_a_file_is_a_notifier_of_the_provider_it_names(tmp_path: Pat
             "[0].kind: needs the package apache-airflow-providers-slack, which is not installed",
         ),
         ("{kind: pagerduty}", "[0].kind: needs the package apache-airflow-providers-pagerduty, which is not installed"),
-        ("{kind: fax}", "[0].kind: 'fax' is not 'slack', 'email', 'pagerduty' or 'notifier'"),
-        ("{to: me}", "[0].kind: is missing; it is 'slack', 'email', 'pagerduty' or 'notifier'"),
-        ("{kind: email, too: me, to: me}", "[0].too: is not a field here; is 'to' meant?"),
+        ("{kind: fax}", "[0].kind: expected 'slack', 'email', 'pagerduty' or 'notifier', got 'fax'"),
+        ("{to: me}", "[0].kind: is missing; expected 'slack', 'email', 'pagerduty' or 'notifier'"),
+        ("{kind: email, too: me, to: me}", "[0].too: is an unknown field; is 'to' meant?"),
         (
             "{kind: notifier, notifier: 'os:nope'}",
             "[0].notifier: cannot make 'os:nope': AttributeError: module 'os' has no",
@@ -351,8 +357,8 @@ def test_an_alert_that_cannot_be_made_is_a_mistake(tmp_path: Path, alert: str, s
 def test_a_field_with_nothing_behind_it_is_refused(tmp_path: Path, empty: str, field: str) -> None:
     said = mistakes(tmp_path, f"{GOOD}{empty}\nsoka: 1\n")
     assert said == [
-        f"plan.yaml:4: {field}: is empty; leave it out, or give it a value",
-        "plan.yaml:5: soka: is not a field here; is 'soak' meant?",
+        f"plan.yaml:4: {field}: must not be empty; remove it, or give it a value",
+        "plan.yaml:5: soka: is an unknown field; is 'soak' meant?",
     ]
 
 
@@ -402,10 +408,12 @@ def test_fields_can_be_merged_and_their_lines_are_told(tmp_path: Path) -> None:
     )
     one, two = read(tmp_path, text.replace("{}", "2")).group_arguments()["guardrails"]
     assert (one.name, one.at_most, two.name, two.at_most) == ("errors", 1, "more errors", 2)
-    assert mistakes(tmp_path, text.replace("{}", "x")) == ["plan.yaml:14: guardrails[1].at_most: 'x' is not a number"]
+    assert mistakes(tmp_path, text.replace("{}", "x")) == [
+        "plan.yaml:14: guardrails[1].at_most: expected a number, got 'x'"
+    ]
     assert mistakes(tmp_path, text.replace("at_most: 1", "at_most: y").replace("\n    at_most: {}", "")) == [
-        "plan.yaml:8: guardrails[0].at_most: 'y' is not a number",
-        "plan.yaml:8: guardrails[1].at_most: 'y' is not a number",
+        "plan.yaml:8: guardrails[0].at_most: expected a number, got 'y'",
+        "plan.yaml:8: guardrails[1].at_most: expected a number, got 'y'",
     ]
 
 
@@ -414,9 +422,9 @@ def test_an_alias_cannot_make_it_endless(tmp_path: Path) -> None:
         f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
     said = mistakes(tmp_path, f"{bomb}{GOOD}segment: *i\n")
-    assert said[-1] == "plan.yaml:13: segment: a list is not a text"
+    assert said[-1] == "plan.yaml:13: segment: expected a text, got a list"
     assert max(map(len, said)) < 200
-    assert mistakes(tmp_path, f"{GOOD}segment: &own [*own]\n") == ["plan.yaml:4: segment: a list is not a text"]
+    assert mistakes(tmp_path, f"{GOOD}segment: &own [*own]\n") == ["plan.yaml:4: segment: expected a text, got a list"]
     (one,) = mistakes(tmp_path, f"{GOOD}segment: '{{{{{'x' * 1000}'\n")
     assert one.startswith("plan.yaml:4: segment: '{{xxxx")
     assert one.count("x") < 100
@@ -579,8 +587,8 @@ def test_defaults_hold_where_a_file_says_nothing(tmp_path: Path) -> None:
     plan = read(tmp_path, text, soak=timedelta(hours=2), connection="amplitude_eu")
     assert (plan.soak, plan.connection) == (timedelta(hours=2), "amplitude_eu")
     assert read(tmp_path, GOOD, soak="2h").soak == timedelta(hours=1)
-    assert mistakes(tmp_path, text, soak="nix")[0].startswith("plan.yaml:1: soak: 'nix' is not a length of time")
-    with pytest.raises(InvalidInputError, match=r"^sok: is not a field here; is 'soak' meant\?$"):
+    assert mistakes(tmp_path, text, soak="nix")[0].startswith("plan.yaml:1: soak: expected a duration such as")
+    with pytest.raises(InvalidInputError, match=r"^sok: is an unknown field; is 'soak' meant\?$"):
         read_plans([tmp_path], {"sok": "1h"})
 
 
@@ -592,14 +600,8 @@ def test_of_two_files_for_one_dag_neither_is_read(tmp_path: Path) -> None:
     (tmp_path / ".hidden.yaml").write_text("x")
     (tmp_path / "notes.txt").write_text("x")
     one, two, three = read_plans([tmp_path])
-    assert (
-        str(one)
-        == f"{tmp_path}/a.yaml:1: dag_id: 'a' is also that of {tmp_path}/b.yaml, and neither is loaded; name them apart"
-    )
-    assert (
-        str(two)
-        == f"{tmp_path}/b.yaml:4: dag_id: 'a' is also that of {tmp_path}/a.yaml, and neither is loaded; name them apart"
-    )
+    assert str(one) == f"{tmp_path}/a.yaml:1: dag_id: {tmp_path}/b.yaml also has 'a', so neither is loaded; rename one"
+    assert str(two) == f"{tmp_path}/b.yaml:4: dag_id: {tmp_path}/a.yaml also has 'a', so neither is loaded; rename one"
     assert not isinstance(three, PlanFileError)
     assert three.plan.dag_id == "c"
 
@@ -647,8 +649,8 @@ def test_whatever_is_written_there_the_mistakes_have_lines(tmp_path: Path, edits
     [
         ("approvers: [eve]\n", "4: approvers: is about approvals, and approve_before names no stage that needs one"),
         ("on_failure_callback: nowhere:f\n", "4: on_failure_callback: cannot import 'nowhere'"),
-        ("create: {variants: [on], nam: x}\n", "4: create.nam: is not a field here; is 'name' meant?"),
-        ("inclusions: {on: []}\n", "4: inclusions.on: is empty"),
+        ("create: {variants: [on], nam: x}\n", "4: create.nam: is an unknown field; is 'name' meant?"),
+        ("inclusions: {on: []}\n", "4: inclusions.on: must not be empty"),
     ],
 )
 def test_what_stands_around_a_rollout_is_checked(tmp_path: Path, more: str, mistake: str) -> None:
@@ -657,4 +659,4 @@ def test_what_stands_around_a_rollout_is_checked(tmp_path: Path, more: str, mist
 
 def test_what_has_an_id_is_not_created(tmp_path: Path) -> None:
     said = mistakes(tmp_path, f"{GOOD}create: {{}}\n".replace("flag: checkout", "flag_id: 7"))
-    assert said == ["plan.yaml:4: create: needs the key, flag or experiment; an id exists already"]
+    assert said == ["plan.yaml:4: create: needs flag or experiment (a key); an object with an id already exists"]
