@@ -135,6 +135,14 @@ def test_the_links_lead_out_of_the_frame(window: Window, airflow: Airflow, admin
     expect(window.page.get_by_text("ramp").first).to_be_visible()
 
 
+def test_an_approval_is_one_click_away(window: Window, airflow: Airflow) -> None:
+    window.open(airflow.address)
+    window.detail("quick-filters")
+    window.frame.get_by_role("link", name="Approve or reject").click()
+    window.page.wait_for_url("**/tasks/rollout.approve_50/required_actions")
+    expect(window.page.get_by_text("Go to 50 %").first).to_be_visible()
+
+
 def test_what_a_flag_says_does_no_harm(window: Window, airflow: Airflow) -> None:
     window.open(airflow.address)
     window.detail(EVIL)

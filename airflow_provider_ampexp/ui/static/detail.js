@@ -24,7 +24,8 @@ function header(flag) {
   if (flag.rollout) {
     const { dag_id, run_id, task_id, map_index } = flag.rollout;
     const run = `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
-    links.push(out(run, `DAG run of ${dag_id}`), out(`${run}/tasks/${encodeURIComponent(task_id)}${map_index >= 0 ? `/mapped/${map_index}` : ""}`, `Task ${task_id}`));
+    const task = `${run}/tasks/${encodeURIComponent(task_id)}${map_index >= 0 ? `/mapped/${map_index}` : ""}`;
+    links.push(out(run, `DAG run of ${dag_id}`), out(task, `Task ${task_id}`), flag.rollout.reason === "approval" && out(`${task}/required_actions`, "Approve or reject"));
   }
   return element("header", {},
     element("h1", { title: flag.key }, flag.key),
