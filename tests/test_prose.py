@@ -39,6 +39,38 @@ INSTEAD = {
 }
 
 
+# The packages whose text is in plain words throughout, and the pages. Two pages are written elsewhere: the first by
+# `make bench`, the second with the screenshots that it shows.
+PACKAGE = "airflow_provider_ampexp"
+PACKAGES = "client ensure guardrails hooks polling sensors triggers plans emulator history links listeners"
+PAGES = [path for path in FILES if path.suffix == ".md" and path.name not in ("performance.md", "rollouts-page.md")]
+PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]
+INSTEAD_IN_PLAIN_TEXT = {
+    r'(somebody|anybody)(?!"$)': "name the person: a user, a person, another actor",
+    r"nobody (knows|else|would get|is)": "name the subject",
+    r"(is|was|are|were) told": "reports, logs",
+    r", since (?!\w+:)": "because",
+    r"(switch(es|ed)?|switching) (it )?(on|off)": "enable, disable",
+    r"(taken|takes|took|goes|go) back": "roll back",
+    r"asked on": "keeps running",
+    r"was to be|were to be": "<action> failed: <cause>",
+    r"accepted that": "accepted the change",
+    r"it is so|is so already": "name the state",
+    r"for ever": "no limit",
+    r"somebody else|by lot|in earnest|as a rule|besides|meanwhile": "say the thing",
+    r"blotted out": "removed",
+    r"at the moment at which": "while",
+    r"put it back|puts it back": "restore",
+    r"when it wants": "when it needs",
+    r"stands? at": "is at",
+    r"looks? (at|for) (it|them)|two looks": "a poll, a read",
+    r"is told": "is called with, gets",
+    r"(looked|looks) again": "polls again",
+    r"spoilt|misbehave": "fault",
+    r"the wire|the door": "name the thing",
+}
+
+
 @pytest.mark.parametrize("pattern", INSTEAD)
 def test_a_plain_word_stands_in_place_of_an_odd_one(pattern: str) -> None:
     odd = re.compile(rf"\b({pattern})\b", re.IGNORECASE)
@@ -49,3 +81,29 @@ def test_a_plain_word_stands_in_place_of_an_odd_one(pattern: str) -> None:
         if odd.search(line)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("pattern", INSTEAD_IN_PLAIN_TEXT)
+def test_a_page_and_a_plain_package_name_the_actor_and_the_object(pattern: str) -> None:
+    odd = re.compile(rf"\b({pattern})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: write {INSTEAD_IN_PLAIN_TEXT[pattern]!r}: {line.strip()[:100]}"
+        for path in PLAIN
+        for number, line in enumerate(without_code(path).splitlines(), 1)
+        if odd.search(line)
+    ]
+    assert found == []
+
+
+def without_code(path: Path) -> str:
+    """The text of a page without its code, which may quote a message; a module as it is."""
+    text = path.read_text()
+    if path.suffix != ".md":
+        return text
+    fenced = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", "``", fenced)
+
+
+def test_the_plain_text_is_there() -> None:
+    assert len(PAGES) > 25
+    assert {path.relative_to(ROOT).parts[1] for path in PLAIN if path.suffix == ".py"} == set(PACKAGES.split())

@@ -1,6 +1,6 @@
 """A local Management API, to try DAGs without an account.
 
-It is written from the contract alone and imports no other package of this provider. So a mistake in the client is not
-repeated here.
-Nothing is imported here, so that importing one module of it stays cheap.
+It is written from the contract and imports no other package of this provider. So it does not repeat a mistake of the
+client.
+This module imports nothing, so an import of a single module stays fast.
 """

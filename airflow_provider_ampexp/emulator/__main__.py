@@ -25,16 +25,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_ampexp.emulator",
         description="A local Management API of Amplitude Experiment, to try DAGs without an account. "
-        "Everything is kept in memory and is gone when it stops. Stop it with Ctrl+C.",
-        epilog="GET /_emulator/ on the running emulator tells how to steer it.",
+        "It keeps its state in memory only. Stop it with Ctrl+C.",
+        epilog="GET /_emulator/ on the running emulator lists its control routes.",
     )
-    parser.add_argument("--port", type=int, default=8765, help="the port; 0 takes a free one (default: 8765)")
+    parser.add_argument("--port", type=int, default=8765, help="the port; 0 for a free port (default: 8765)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FILE.json",
-        help="a world to load at the start, if the file is there; GET /_emulator/dump writes one",
+        help="a state to load at the start, if the file exists; GET /_emulator/dump returns a state",
     )
     return parser
 
@@ -55,7 +55,7 @@ def _welcome(base_url: str, service: Service) -> str:
             "A first request:",
             f"  curl -H 'Authorization: Bearer {emulator.api_key}' {base_url}/api/1/flags",
             "",
-            f"How to steer it: curl {base_url}/_emulator/",
+            f"Its control routes: curl {base_url}/_emulator/",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The application: its routes, its refusals and the gate around them."""
+"""The application: its routes, its errors and its middleware."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from airflow_provider_ampexp.emulator._state.service import Service
 
 
 def create_app(service: Service, connections: TcpConnections) -> FastAPI:
-    """The application over this state. Only the emulator's own server can cut connections."""
-    # No schema and no documentation pages: bodies are read and answered by hand, so that each refusal is a 400
-    # of the service's own kind. A path with a slash too many is a 404, not a redirect.
+    """Create the application of a state. Only the emulator's own server can cut connections."""
+    # No schema and no documentation pages: the code reads bodies itself, so that each error is a 400 in the service's
+    # form. A path with an additional slash is a 404, not a redirect.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     routers = [*(object_routes(service, kind) for kind in KINDS), deployment_routes(service), extra_routes(service)]
@@ -51,5 +51,5 @@ async def _not_routed(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    # Only control routes have parameters that the framework checks.
+    # The framework validates parameters of control routes only.
     return error_response(404, "There is no such route.")

@@ -1,4 +1,4 @@
-"""The control object: steers a running emulator over HTTP, from this process or another one."""
+"""The control object: it controls a running emulator over HTTP, from any process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 
 
 class Emulator:
-    """Controls the emulator at ``base_url``. Nothing that it does counts as a request to the API."""
+    """Control the emulator at ``base_url``. Its calls do not count as requests to the API."""
 
     api_key = "ampex_demo"
     project_id = "100001"
@@ -23,49 +23,49 @@ class Emulator:
 
     @property
     def connection_json(self) -> str:
-        """An Airflow connection to it, for ``AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT``."""
+        """An Airflow connection to the emulator, for ``AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT``."""
         extra = {"base_url": self.base_url, "project_id": self.project_id}
         return json.dumps({"conn_type": "amplitude_experiment", "password": self.api_key, "extra": extra})
 
-    # -- the world ------------------------------------------------------------------------------------------
+    # -- the state ------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Back to the beginning: objects, keys, faults, counts, clock and settings."""
+        """Restore the default objects, keys, faults, counts, clock and settings."""
         self._call("POST", "reset")
 
     def load(self, world: dict[str, Any]) -> dict[str, list[str]]:
-        """Add a world. Returns the ids of what was loaded, by section."""
+        """Add a state, and return the ids of the loaded objects by section."""
         ids: dict[str, list[str]] = self._call("POST", "load", world)
         return ids
 
     def dump(self) -> dict[str, Any]:
-        """Everything, loadable again."""
+        """Return the whole state, for ``load``."""
         world: dict[str, Any] = self._call("GET", "dump")
         return world
 
     def create_flag(self, key: str, **fields: Any) -> dict[str, Any]:
-        """A flag made by "Seed"; ``fields`` in the API's spelling, unchecked. Returns the flag."""
+        """Create a flag as "Seed" and return it. ``fields`` have the API's spelling and are not validated."""
         return self.flag(self.load({"flags": [{"key": key, **fields}]})["flags"][0])
 
     def create_experiment(self, key: str, **fields: Any) -> dict[str, Any]:
-        """An experiment made by "Seed"; ``fields`` in the API's spelling, unchecked. Returns the experiment."""
+        """Create an experiment as "Seed" and return it. ``fields`` have the API's spelling and are not validated."""
         return self.experiment(self.load({"experiments": [{"key": key, **fields}]})["experiments"][0])
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """Change settings. Returns all of them."""
+        """Change settings, and return all settings."""
         settings: dict[str, Any] = self._call("POST", "settings", changes)
         return settings
 
     def advance(self, seconds: float) -> None:
-        """Move the emulator's clock on."""
+        """Move the emulator's clock forward."""
         self._call("POST", "clock", {"advance": seconds})
 
     def run_clock(self, speed: float) -> None:
-        """Let so many seconds of the emulator's clock pass in each second: 86,400 makes a day of a second."""
+        """Set the speed of the emulator's clock: at 86,400 a day takes a second."""
         self._call("POST", "clock", {"speed": speed})
 
     def percentages(self, kind: str, object_id: str) -> list[int]:
-        """What users got, one after the other, oldest first: 0 while it was disabled or archived."""
+        """Return the percentages that users got, oldest first: 0 while disabled or archived."""
         told: list[int] = []
         for version in reversed(self.versions(kind, object_id)):
             config = version["flagConfig"]
@@ -78,22 +78,22 @@ class Emulator:
     # -- reading --------------------------------------------------------------------------------------------
 
     def flag(self, flag_id: str) -> dict[str, Any]:
-        """A flag as it is now."""
+        """Return the present flag."""
         flag: dict[str, Any] = self._call("GET", f"flags/{quote(str(flag_id), safe='')}")
         return flag
 
     def experiment(self, experiment_id: str) -> dict[str, Any]:
-        """An experiment as it is now."""
+        """Return the present experiment."""
         experiment: dict[str, Any] = self._call("GET", f"experiments/{quote(str(experiment_id), safe='')}")
         return experiment
 
     def versions(self, kind: str, object_id: str) -> list[dict[str, Any]]:
-        """All versions of a flag or an experiment, newest first. ``kind`` is "flags" or "experiments"."""
+        """Return all versions of a flag or an experiment, newest first. ``kind`` is "flags" or "experiments"."""
         versions: list[dict[str, Any]] = self._call("GET", f"{kind}/{quote(str(object_id), safe='')}/versions")
         return versions
 
     def inclusions(self, kind: str, object_id: str, variant: str) -> list[str]:
-        """The users included in a variant, in order."""
+        """Return the inclusions of a variant in order."""
         path = f"{kind}/{quote(str(object_id), safe='')}/variants/{quote(variant, safe='')}/users"
         users: list[str] = self._call("GET", path)
         return users
@@ -101,38 +101,38 @@ class Emulator:
     # -- people ---------------------------------------------------------------------------------------------
 
     def edit(self, kind: str, object_id: str, by: str = "Maria", **fields: Any) -> None:
-        """A person edits a flag or an experiment in the web app."""
+        """Edit a flag or an experiment as a person in the web app."""
         self._call("POST", "edit", {"kind": kind, "id": str(object_id), "by": by, "fields": fields})
 
     def edit_before_write(self, kind: str, object_id: str, by: str = "Maria", **fields: Any) -> None:
-        """The same, at the moment when the next API write to that object arrives."""
+        """Edit as a person when the next API write to that object arrives."""
         self._call("POST", "edit-before-write", {"kind": kind, "id": str(object_id), "by": by, "fields": fields})
 
     def hold(self, hold: str = "all") -> None:
-        """Hold changes back for approval: "all", "percentages", "segments" or "none"."""
+        """Hold changes for approval: "all", "percentages", "segments" or "none"."""
         self._call("POST", "approvals", {"hold": hold})
 
     def pending(self) -> list[dict[str, Any]]:
-        """The changes that wait for approval."""
+        """Return the changes that wait for approval."""
         pending: list[dict[str, Any]] = self._call("GET", "approvals")
         return pending
 
     def approve(self, pending_id: str, by: str = "Olga") -> None:
-        """A person approves a change; it is carried out now, in that person's name."""
+        """Approve a change as a person. It is applied now, by that person."""
         self._call("POST", f"approvals/{pending_id}/approve", {"by": by})
 
     def reject(self, pending_id: str) -> None:
-        """A person rejects a change; it is dropped."""
+        """Reject a change as a person. It is dropped."""
         self._call("POST", f"approvals/{pending_id}/reject")
 
     # -- faults and requests --------------------------------------------------------------------------------
 
     def fault(self, kind: str, *, times: int | None = 1, **more: Any) -> str:
-        """Tell it to misbehave ``times`` times (None: for ever). Returns the fault's id."""
+        """Inject a fault ``times`` times (None: no limit), and return its id."""
         return str(self._call("POST", "faults", {"kind": kind, "times": times, **more})["id"])
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults in force, each with how often it ``struck``."""
+        """Return the active faults. ``struck`` is the number of applications of each."""
         faults: list[dict[str, Any]] = self._call("GET", "faults")
         return faults
 
@@ -141,22 +141,22 @@ class Emulator:
         self._call("DELETE", "faults")
 
     def requests(self) -> dict[str, Any]:
-        """How many requests the API saw: ``total``, ``by_route`` and ``by_status``."""
+        """Return the numbers of requests: ``total``, ``by_route`` and ``by_status``."""
         counts: dict[str, Any] = self._call("GET", "requests")
         return counts
 
     def request_log(self) -> list[dict[str, Any]]:
-        """Each request in order."""
+        """Return the requests in order."""
         log: list[dict[str, Any]] = self._call("GET", "requests/log")
         return log
 
     def clear_requests(self) -> None:
-        """Forget the requests."""
+        """Clear the requests."""
         self._call("DELETE", "requests")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         with requests.Session() as session:
-            # A proxy of the environment must not stand between this and the loopback.
+            # Do not use a proxy of the environment for loopback.
             session.trust_env = False
             answer = session.request(method, f"{self.base_url}/_emulator/{path}", json=body, timeout=30)
         if not answer.ok:

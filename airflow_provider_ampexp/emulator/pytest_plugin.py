@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.emulator.control import Emulator
     from airflow_provider_ampexp.emulator.server import EmulatorServer
 
-# The server loads with the first test that wants it: other tests of the session do not pay for it.
+# The server starts with the first test that uses it, so other tests take no additional time.
 _SERVER: pytest.StashKey[EmulatorServer] = pytest.StashKey()
 
 
 @pytest.fixture
 def amplitude_emulator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """An emulator that is at its beginning, and Airflow's default connection to it in the environment.
+    """An emulator in its default state, with Airflow's default connection to it in the environment.
 
-    One server serves the whole session.
+    One server runs for the whole session.
     """
     from airflow_provider_ampexp.emulator.control import Emulator
     from airflow_provider_ampexp.emulator.server import EmulatorServer
 
-    # Kept on the configuration and not in a second fixture, so that importing this one name is enough.
+    # Stored on the configuration and not in a second fixture, so that an import of this name is enough.
     config = request.config
     server = config.stash.get(_SERVER, None)
     if server is None:

@@ -1,4 +1,4 @@
-"""The server: the application under uvicorn, in a thread or in the foreground."""
+"""The server: the application in uvicorn, in a thread or in the foreground."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from airflow_provider_ampexp.emulator._state.snapshots import DEMO_KEY, reset
 
 
 def make_server(service: Service) -> uvicorn.Server:
-    """A uvicorn server of the emulator."""
+    """Create a uvicorn server of the emulator."""
     connections = TcpConnections()
     config = uvicorn.Config(
         create_app(service, connections),
-        # Cutting a connection needs this very protocol, and a loop that all platforms have.
+        # Cutting a connection needs this protocol, and a loop that all platforms have.
         http=connections.protocol(),
         loop="asyncio",
         ws="none",
         lifespan="off",
         access_log=False,
         log_level="warning",
-        # The Date header is the application's, for it follows the emulator's clock.
+        # The application sets the Date header from the emulator's clock.
         date_header=False,
         server_header=False,
-        # The peer's true address is needed, for its connection is found by it.
+        # The peer's real address identifies its connection.
         proxy_headers=False,
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
@@ -39,8 +39,8 @@ def make_server(service: Service) -> uvicorn.Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound already, so that its port is known before the server runs."""
-    # The protocol is named, for asyncio turns Nagle's algorithm off (40 ms a request) on sockets only that name it.
+    """Return a bound socket, so that its port is known before the server runs."""
+    # Name the protocol: asyncio disables Nagle's algorithm (40 ms a request) only for sockets that name it.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,7 +65,7 @@ class EmulatorServer:
         self.base_url = ""
 
     def start(self) -> EmulatorServer:
-        """Start, and return when requests are answered."""
+        """Start, and return when the server accepts requests."""
         bound = listen("127.0.0.1", self._wanted_port)
         self.base_url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         self.service.stopping = False
@@ -82,7 +82,7 @@ class EmulatorServer:
     def stop(self) -> None:
         """Stop, and return when the port is free."""
         if self._server is not None and self._thread is not None:
-            # Requests that are slow on purpose must not hold the server up.
+            # Slow requests must not delay the stop of the server.
             self.service.stopping = True
             self._server.should_exit = True
             self._thread.join(timeout=10)

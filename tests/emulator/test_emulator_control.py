@@ -305,7 +305,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         try:
             assert running.stdout is not None
             shown = "".join(
-                iter(running.stdout.readline, f"How to steer it: curl http://127.0.0.1:{port}/_emulator/\n")
+                iter(running.stdout.readline, f"Its control routes: curl http://127.0.0.1:{port}/_emulator/\n")
             )
             for text in (f"http://127.0.0.1:{port}", "ampex_demo", "ampex_maria", "airflow connections add", "curl -H"):
                 assert text in shown

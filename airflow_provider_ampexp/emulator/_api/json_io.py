@@ -1,4 +1,4 @@
-"""What goes over the wire: reading JSON strictly, and writing answers."""
+"""Read JSON strictly, and write responses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.responses import Response
 from airflow_provider_ampexp.emulator._state.errors import bad_request
 from airflow_provider_ampexp.emulator._state.settings import Settings
 
-# Above this a float is no longer exact, so it stays what it is.
+# Above this a float is not exact, so it stays a float.
 _EXACT = 2**53
 
 
 def _number(text: str) -> int | float:
-    """JSON has one kind of number: ``25.0`` is ``25``."""
+    """Convert a number of JSON: ``25.0`` becomes ``25``."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"the number {text} is too large")
@@ -30,10 +30,10 @@ def _no_constant(text: str) -> Any:
 
 
 def parse_json(raw: bytes) -> Any:
-    """The value in a request's body, or a 400."""
+    """Return the value of a request's body, or raise a 400."""
     try:
         value = json.loads(raw.decode("utf-8"), parse_float=_number, parse_constant=_no_constant)
-        # Half a surrogate pair can be written in JSON, but never sent back as UTF-8.
+        # JSON can contain half a surrogate pair, but UTF-8 cannot.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise bad_request(f"The body is not valid JSON: {error}") from None
@@ -41,7 +41,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body, or a 400."""
+    """Return the JSON object of a request's body, or raise a 400."""
     value = parse_json(raw)
     if not isinstance(value, dict):
         raise bad_request("The body must be a JSON object.")
@@ -49,18 +49,18 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer in JSON. Text is sent as UTF-8, not escaped."""
+    """Return a JSON response. Text is sent as UTF-8, not escaped."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     return Response(body, status, headers, media_type="application/json")
 
 
 def error_response(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A refusal: ``{"error": "..."}``."""
+    """Return an error response: ``{"error": "..."}``."""
     return json_response({"error": error}, status, headers)
 
 
 def done_response(settings: Settings) -> Response:
-    """The answer to a write: the text ``OK``, or what the settings put in its place."""
+    """Return the response to a write: the text ``OK``, or the text of the settings."""
     kind = "application/json" if settings.write_body == "{}" else "text/plain"
     return Response(settings.write_body, media_type=kind)
 
@@ -70,7 +70,7 @@ def _as_number(text: Any) -> Any:
 
 
 def user_id(person: str) -> int:
-    """The number that stands for a person, the same in each run."""
+    """Return the number of a person, the same in each run."""
     return 100_000 + zlib.crc32(person.encode()) % 900_000
 
 
@@ -84,7 +84,7 @@ def _person(name: Any, settings: Settings) -> Any:
 
 
 def with_ids(view: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """A flag, experiment, deployment or version with its ids, and who changed it, as the settings say."""
+    """Return an object or version with its ids and actors in the form of the settings."""
     if settings.created_by != "name":
         people: dict[str, Any] = {
             name: _person(view[name], settings) for name in ("createdBy", "lastModifiedBy") if name in view

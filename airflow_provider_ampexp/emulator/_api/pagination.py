@@ -11,7 +11,7 @@ from airflow_provider_ampexp.emulator._state.settings import Settings
 
 
 def page(name: str, items: list[dict[str, Any]], query: Mapping[str, str], settings: Settings) -> Any:
-    """The page of ``items`` that the query asks for, under the list's own name."""
+    """Return the page of ``items`` for a query, under the list's name."""
     limit = _whole(query, "limit", settings.default_page_size, 1)
     start = _whole(query, "cursor", 0, 0)
     if settings.bare_arrays:

@@ -1,7 +1,7 @@
-"""Routes by the path as it was sent.
+"""Route by the raw path.
 
-A variant key may contain ``/``. Encoded, it arrives as ``%2F``, but the ASGI path is decoded before it is routed,
-so that the key would become two segments. So the gate routes on the raw path, and each parameter is decoded after.
+A variant key may contain ``/``, which is sent as ``%2F``. The ASGI path is decoded before routing, so the key would
+become two segments. So the middleware routes on the raw path, and decodes each parameter later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 
 _Decoded = AfterValidator(unquote)
 
-# The names are the contract's own; the routes in the request log and in faults carry them.
+# The names are those of the contract. The routes in the request log and in faults have the same names.
 ObjectId = Annotated[str, Path(alias="id"), _Decoded]
 VariantKey = Annotated[str, Path(alias="variantKey"), _Decoded]
 UserIndex = Annotated[str, Path(alias="userIndex"), _Decoded]
@@ -25,7 +25,7 @@ DeploymentId = Annotated[str, Path(alias="deploymentId"), _Decoded]
 
 
 def route_on_raw_path(scope: MutableMapping[str, Any]) -> str:
-    """Make the raw path the one that is routed on, and return it."""
+    """Set the raw path as the path for routing, and return it."""
     raw = scope.get("raw_path")
     path = raw.decode("ascii", "replace") if raw else quote(scope["path"])
     scope["path"] = path
@@ -33,7 +33,7 @@ def route_on_raw_path(scope: MutableMapping[str, Any]) -> str:
 
 
 class RouteNames:
-    """Finds the template of a path, such as ``/api/1/flags/{id}``, before it is routed: faults go by it."""
+    """Find the template of a path, such as ``/api/1/flags/{id}``, before routing, for faults."""
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._templates: dict[tuple[str, int], list[str]] = {}
@@ -44,7 +44,7 @@ class RouteNames:
                 self._templates.setdefault((method, route.path.count("/")), []).append(route.path)
 
     def find(self, method: str, path: str) -> str | None:
-        """The template of this path, or None if the API has no such route."""
+        """Return the template of a path, or None if the API has no such route."""
         segments = path.split("/")
         for template in self._templates.get((method, path.count("/")), ()):
             if all(

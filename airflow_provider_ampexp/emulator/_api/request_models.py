@@ -1,4 +1,4 @@
-"""The request bodies of the contract, strict: what it does not name is refused, and so is a wrong type."""
+"""The request bodies of the contract. An unknown field or a wrong type is an error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _whole_weight(value: Any) -> int:
 
 
 def _day(value: str) -> str:
-    """A date of an experiment. Reads of the contract show the day alone, so that is what is kept."""
+    """Convert a date of an experiment to its day, because the contract's reads show only the day."""
     try:
         return parse_iso(value).astimezone(_UTC).date().isoformat()
     except (ValueError, OverflowError):
@@ -70,7 +70,7 @@ def _day(value: str) -> str:
 
 
 def _truth(value: Any) -> bool:
-    """``archive`` of a deployment, which the contract calls a string; everywhere else it is a boolean."""
+    """Convert ``archive`` of a deployment, which is a string in the contract. Everywhere else it is a boolean."""
     if isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -88,7 +88,7 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Body(BaseModel):
-    """A body, or an object within one."""
+    """A body, or an object in a body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -113,7 +113,7 @@ class CreateSegment(Body):
 
 
 class EditSegment(CreateSegment):
-    """A segment when edited: all of it is sent."""
+    """A segment of an edit, which has all fields."""
 
     name: str
     percentage: Percentage
@@ -163,7 +163,7 @@ class CreateExperiment(CreateFlag):
 
 
 class ExposureFilter(Body):
-    """Contract: Edit, ``filters``. Its example has a ``subprop_type`` that its table does not list; both are taken."""
+    """Contract: Edit, ``filters``. A ``subprop_type`` of its example is missing in its table; both are accepted."""
 
     group_type: str | None = None
     subprop_key: str | None
@@ -180,7 +180,7 @@ class ExposureEvent(Body):
 
 
 class EditFlag(Body):
-    """Contract: Edit, the fields for flags and experiments, and two more that the service takes."""
+    """Contract: Edit, the fields for flags and experiments, and two more of the live service."""
 
     name: str = ""
     description: str = ""
@@ -247,7 +247,7 @@ BodyType = TypeVar("BodyType", bound=Body)
 
 
 def check(model: type[Body], value: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were sent, checked against the model; or a 400 that names what is wrong with which field."""
+    """Return the validated fields, or raise a 400 that names the field and its problem."""
     try:
         return model.model_validate(value).model_dump(exclude_unset=True)
     except ValidationError as error:
@@ -255,7 +255,7 @@ def check(model: type[Body], value: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(model: type[Body], raw: bytes) -> dict[str, Any]:
-    """The fields of a request's body, checked against the model."""
+    """Return the validated fields of a request's body."""
     return check(model, parse_object(raw))
 
 

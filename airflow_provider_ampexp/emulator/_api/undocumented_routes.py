@@ -1,4 +1,4 @@
-"""Routes that the live service has and the contract has not. They are 404 until ``extra_endpoints`` is set."""
+"""Undocumented routes of the live service. They are 404 without the setting ``extra_endpoints``."""
 
 from __future__ import annotations
 

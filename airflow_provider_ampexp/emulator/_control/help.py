@@ -4,18 +4,18 @@ HELP = """\
 A local Management API of Amplitude Experiment.
 
 The API is under /api/1, with the keys ampex_demo (both projects), ampex_maria (100001) and ampex_web (100002).
-Under /_emulator/ it is steered. These routes need no key and answer on this machine only.
+Its control routes are under /_emulator/. They need no key and accept requests from this machine only.
 
 GET    /_emulator/                          this page
-POST   /_emulator/reset                     back to the beginning
+POST   /_emulator/reset                     restore the default state
 POST   /_emulator/load                      {"projects", "keys", "deployments", "flags", "experiments",
-                                            "settings", "clock_offset"}: adds; the same id is replaced
-GET    /_emulator/dump                      everything, loadable again
-GET    /_emulator/requests                  how many requests, by route and by status
+                                            "settings", "clock_offset"}: adds, and replaces the same id
+GET    /_emulator/dump                      the whole state, for load
+GET    /_emulator/requests                  the numbers of requests, by route and by status
 GET    /_emulator/requests/log              each request in order
-DELETE /_emulator/requests                  forget the requests
+DELETE /_emulator/requests                  clear the requests
 POST   /_emulator/faults                    {"kind", "route", "methods", "skip", "times", "rate", ...}
-GET    /_emulator/faults                    the faults, and how often each struck
+GET    /_emulator/faults                    the faults, and how often each applied
 DELETE /_emulator/faults                    remove all of them
 DELETE /_emulator/faults/{id}               remove one
 POST   /_emulator/edit                      {"kind", "id", "by", "fields"}: a person edits in the web app
@@ -35,15 +35,15 @@ Kinds of faults:
   status       answers "status" (with "body", "headers"); no work is done unless "after_work" is true
   html         answers 502 with a page; no work is done unless "after_work" is true
   redirect     answers 307 to "location"; no work is done unless "after_work" is true
-  garbage      answers 200 with what is not JSON; no work is done unless "after_work" is true
+  garbage      answers 200 with a body that is not JSON; no work is done unless "after_work" is true
   cut_before   cuts the connection; no work, no answer
   cut_after    does the work, then cuts the connection; no answer
   cut_body     does the work, sends the headers and half of the body, then cuts the connection
   slow         waits "seconds", then does the work, whether or not the caller is still there
   slow_after   does the work, waits "seconds", then answers
-  wrong_date   answers well, with a Date header that is wrong by "offset" seconds (a week ahead)
+  wrong_date   answers correctly, with a Date header that is wrong by "offset" seconds (a week ahead)
   trickle      does the work, then sends the body byte by byte, one each "seconds"
   oversized    does the work, then sends "megabytes" of blanks (100)
   zip_bomb     the same, packed with gzip
-A fault strikes once; "times": null lets it strike for ever.
+A fault applies once; "times": null has no limit.
 """

@@ -1,4 +1,4 @@
-"""The control routes under ``/_emulator/``: how a test or a person steers the emulator. They need no key."""
+"""The control routes under ``/_emulator/``, for tests and people. They need no key."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _read(model: type[_Model], raw: bytes) -> _Model:
-    """The body as this model, or a 400. An empty body is an empty object here."""
+    """Return the body as this model, or raise a 400. An empty body counts as an empty object."""
     try:
         return model.model_validate(parse_object(raw or b"{}"))
     except ValidationError as error:
@@ -63,20 +63,18 @@ def _first_problem(error: ValidationError) -> str:
 
 async def _loopback_only(request: Request) -> None:
     if request.client is None or request.client.host not in _LOOPBACK:
-        raise Refusal(403, "The emulator is controlled from its own machine only.")
-    # A web page in a browser of this machine comes from here, too: by a name of its own that resolves to the loopback
-    # (DNS rebinding), or with a request across origins.
+        raise Refusal(403, "Control routes accept requests from the emulator's machine only.")
+    # A web page in a browser of this machine can also send requests: by a name that resolves to loopback (DNS
+    # rebinding), or across origins.
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _is_loopback(hosts[0]):
-        raise Refusal(
-            403, "The emulator is controlled by a loopback address or as localhost only: check the Host header."
-        )
+        raise Refusal(403, "Control routes accept a loopback address or localhost only: check the Host header.")
     if any(origin != f"http://{hosts[0]}" for origin in request.headers.getlist("origin")):
-        raise Refusal(403, "The emulator is not controlled by pages of another origin: check the Origin header.")
+        raise Refusal(403, "Control routes accept no pages of another origin: check the Origin header.")
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a ``Host`` header names this machine by its loopback."""
+    """Return true if a ``Host`` header is loopback."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ip_address(name).is_loopback
@@ -85,7 +83,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def control_routes(service: Service) -> APIRouter:
-    """All control routes."""
+    """Create all control routes."""
     router = APIRouter(prefix="/_emulator", dependencies=[Depends(_loopback_only)])
     _add_world_routes(router, service)
     _add_request_routes(router, service)
@@ -117,7 +115,7 @@ def _add_world_routes(router: APIRouter, service: Service) -> None:
         except ValidationError as error:
             raise bad_request(_first_problem(error)) from None
         except (KeyError, TypeError, ValueError) as error:
-            raise bad_request(f"This world cannot be loaded: {type(error).__name__} {error}") from None
+            raise bad_request(f"Loading the state failed: {type(error).__name__} {error}") from None
 
     @router.get("/dump")
     async def dump() -> Response:
@@ -229,7 +227,7 @@ def _add_people_routes(router: APIRouter, service: Service) -> None:
 
 
 def _add_reading_routes(router: APIRouter, service: Service) -> None:
-    """Reads that count as no request, need no key and are touched by no setting or fault."""
+    """Add reads that do not count as requests, need no key, and ignore settings and faults."""
 
     @router.get("/{kind}/{id}")
     async def show(kind: Kind, object_id: ObjectId) -> Response:

@@ -1,4 +1,4 @@
-"""The gate that each request goes through: it logs the request and lets the faults strike."""
+"""The middleware of all requests: it logs requests and applies faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass
 class Answer:
-    """An answer, whole, before it is sent."""
+    """A complete response before it is sent."""
 
     status: int
     headers: Headers
@@ -43,8 +43,8 @@ class FaultMiddleware:
             await self.app(scope, receive, send)
             return
         path = route_on_raw_path(scope)
-        # The whole body is read first. So a caller has always sent all of it when a fault strikes, and a caller
-        # who goes away afterwards takes nothing back.
+        # Read the whole body first, so that a fault applies after the caller has sent the whole request, and a caller
+        # that disconnects later does not stop the work.
         body = await _read_body(receive)
         if body is None:
             return
@@ -87,7 +87,7 @@ class FaultMiddleware:
         return entry, fault
 
     async def _answer(self, scope: Scope, receive: Receive, body: bytes, fault: Fault | None) -> Answer | None:
-        """What is to be sent; None if nothing is."""
+        """Return the response to send, or None."""
         if fault is None:
             return await self._work(scope, receive, body)
         if fault.kind == "slow":
@@ -102,13 +102,13 @@ class FaultMiddleware:
         return None if fault.kind == "cut_after" else answer
 
     async def _wait(self, seconds: float) -> None:
-        """Wait in steps, so that a server which stops need not wait too."""
+        """Wait in steps, so that a server that stops does not wait too."""
         end = time.monotonic() + seconds
         while not self.service.stopping and (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.05))
 
     async def _work(self, scope: Scope, receive: Receive, body: bytes) -> Answer:
-        """Let the application do its work, and keep its answer."""
+        """Run the application, and return its response."""
         answer = Answer(500, [], b"")
         waiting = [body]
 
@@ -133,22 +133,22 @@ class FaultMiddleware:
 
     async def _start(self, answer: Answer, send: Send, wrong_by: float = 0.0) -> None:
         clock = self.service.clock
-        # The server's own Date header is off: this one follows the emulator's clock.
+        # The server's own Date header is disabled. This one follows the emulator's clock.
         headers = [*answer.headers, (b"date", clock.http_date(wrong_by).encode("ascii"))]
         if clock.has_external_change:
-            # So that a caller can tell a clock that was moved on purpose from one that is wrong.
+            # This header shows a caller that the clock was moved on purpose.
             headers.append((b"x-emulator-clock-offset", f"{clock.offset:.3f}".encode("ascii")))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
     async def _cut(self, scope: Scope, receive: Receive, *, flush: bool) -> None:
         self.connections.cut(scope["client"], flush=flush)
-        # Returning before the server has noticed would make it answer with a 500 of its own.
+        # If this returned before the server noticed the disconnect, the server would send its own 500.
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None when the caller went away before it was sent."""
+    """Return the whole body, or None if the caller disconnected before it was sent."""
     parts = []
     while True:
         message = await receive()
@@ -167,7 +167,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _spoilt(fault: Fault) -> Answer:
-    """The answer that a fault gives in place of the application's."""
+    """Return the response of a fault, which replaces the application's."""
     if fault.kind == "redirect":
         return _made(fault.status or 307, "text/plain", b"", {"Location": fault.location, **fault.headers})
     if fault.kind == "html":
@@ -176,7 +176,7 @@ def _spoilt(fault: Fault) -> Answer:
     if fault.kind == "garbage":
         text = '{"flags": [}' if fault.body is None else str(fault.body)
         return _made(fault.status or 200, "application/json", text.encode(), fault.headers)
-    body = {"error": f"The emulator was told to answer {fault.status}."} if fault.body is None else fault.body
+    body = {"error": f"The emulator injects the status {fault.status}."} if fault.body is None else fault.body
     if isinstance(body, str):
         return _made(fault.status or 500, "text/plain", body.encode(), fault.headers)
     return _made(fault.status or 500, "application/json", json.dumps(body).encode(), fault.headers)

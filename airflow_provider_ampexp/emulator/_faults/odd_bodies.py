@@ -1,4 +1,4 @@
-"""Bodies that harm a careless caller: they trickle, do not end, or are small until they are unpacked."""
+"""Bodies that can harm a client: slow, oversized, or small only while packed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _MEGABYTE = b" " * 1_000_000
 
 
 def odd_headers(fault: Fault) -> list[tuple[bytes, bytes]]:
-    """The headers of a body that is sent in chunks: nothing tells its length."""
+    """Return the headers of a body that is sent in chunks, without a length."""
     kind = [(b"content-type", b"application/json")]
     return [*kind, (b"content-encoding", b"gzip")] if fault.kind == "zip_bomb" else kind
 
 
 async def send_odd_body(fault: Fault, body: bytes, send: Send, wait: Callable[[float], Awaitable[None]]) -> None:
-    """Send the body in the way of this fault.
+    """Send the body of a fault.
 
-    :param body: the true one, which is what trickles
+    :param body: the real body, for the fault ``trickle``
     :param wait: waits some seconds, unless the server stops
     """
 

@@ -1,4 +1,4 @@
-"""The log of requests: what was asked, by whom, and how it was answered. Never a key."""
+"""The log of requests with actor and status, without keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Entry = dict[str, Any]
 
 
 class RequestLog:
-    """Requests to the API in the order in which they arrived. Control requests are not in it."""
+    """The requests to the API in order, without control requests."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -17,7 +17,7 @@ class RequestLog:
     def arrive(
         self, *, at: str, method: str, path: str, query: str, route: str | None, person: str | None, fault: str | None
     ) -> Entry:
-        """Note a request. Its ``status`` is filled in when it is answered, and stays null when it is cut."""
+        """Add a request. Its ``status`` is set with the response, and stays null if the connection is cut."""
         entry: Entry = {
             "at": at,
             "method": method,
@@ -32,7 +32,7 @@ class RequestLog:
         return entry
 
     def counts(self) -> dict[str, Any]:
-        """How many requests each route saw, and how many were answered with which status."""
+        """Return the numbers of requests by route and by status."""
         return {
             "total": len(self.entries),
             "by_route": dict(Counter(str(entry["route"] or "no such route") for entry in self.entries)),
@@ -40,5 +40,5 @@ class RequestLog:
         }
 
     def clear(self) -> None:
-        """Forget all requests."""
+        """Clear the log."""
         self.entries.clear()

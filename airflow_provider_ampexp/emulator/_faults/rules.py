@@ -1,4 +1,4 @@
-"""Faults: how the emulator is told to misbehave."""
+"""The faults that the emulator can inject."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WORKING = ("cut_after", "cut_body", "slow", "slow_after", "wrong_date", "trickl
 
 
 class Fault(BaseModel):
-    """One fault, as ``POST /_emulator/faults`` takes it."""
+    """A fault, as in ``POST /_emulator/faults``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -52,12 +52,12 @@ class Fault(BaseModel):
     after_work: bool = False
 
     def does_work(self) -> bool:
-        """Whether the request is carried out although its answer is spoilt."""
+        """Return true if the emulator carries out the request."""
         return self.after_work or self.kind in _WORKING
 
 
 class ActiveFault:
-    """A fault that is in force, with how often it struck."""
+    """An active fault, with the number of its applications."""
 
     def __init__(self, fault_id: str, fault: Fault) -> None:
         self.id = fault_id
@@ -66,28 +66,28 @@ class ActiveFault:
         self.struck = 0
 
     def matches(self, method: str, route: str | None) -> bool:
-        """Whether the fault is meant for this request."""
+        """Return true if the fault is for this request."""
         fault = self.fault
         if fault.methods is not None and method not in [name.upper() for name in fault.methods]:
             return False
         return fault.route is None or (route is not None and _shape(fault.route) == _shape(route))
 
     def view(self) -> dict[str, Any]:
-        """What ``GET /_emulator/faults`` shows."""
+        """Return the fault for ``GET /_emulator/faults``."""
         return {"id": self.id, **self.fault.model_dump(), "struck": self.struck}
 
 
 class Faults:
-    """The faults in force, in the order in which they were added."""
+    """The active faults in the order in which they were added."""
 
     def __init__(self) -> None:
         self._standing: dict[str, ActiveFault] = {}
         self._count = 0
-        # Seeded, so that a rate strikes the same requests in each run.
+        # With a seed, so that a rate applies to the same requests in each run.
         self._random = random.Random(20230729)
 
     def add(self, fault: Fault, known_routes: Collection[str]) -> str:
-        """Put a fault in force and return its id. A route that does not exist would never strike, so it is refused."""
+        """Add a fault and return its id. An unknown route is an error, because the fault would never apply."""
         if fault.route is not None and _shape(fault.route) not in {_shape(route) for route in known_routes}:
             raise bad_request(f"route: there is no route {fault.route!r}; write it as 'PATCH /api/1/flags/{{id}}'.")
         if fault.kind == "status" and fault.status is None:
@@ -98,7 +98,7 @@ class Faults:
         return standing.id
 
     def strike(self, method: str, route: str | None) -> Fault | None:
-        """The fault that strikes this request, if one does: the first that matches and is not skipped or spent."""
+        """Return the fault for a request: the first match that neither skips it nor is used up."""
         for standing in self._standing.values():
             fault = standing.fault
             if not standing.matches(method, route) or (fault.times is not None and standing.struck >= fault.times):
@@ -111,11 +111,11 @@ class Faults:
         return None
 
     def views(self) -> list[dict[str, Any]]:
-        """All faults in force; those that are spent too."""
+        """Return all faults, also those that are used up."""
         return [standing.view() for standing in self._standing.values()]
 
     def remove(self, fault_id: str) -> None:
-        """Remove one fault, or a 404."""
+        """Remove a fault, or raise a 404."""
         if self._standing.pop(fault_id, None) is None:
             raise not_found(f"There is no fault {fault_id}.")
 
@@ -125,5 +125,5 @@ class Faults:
 
 
 def _shape(route: str) -> str:
-    """A route without the names of its parameters, so that ``{variantKey}`` and ``{variant_key}`` are the same."""
+    """Return a route without the names of its parameters: ``{variantKey}`` and ``{variant_key}`` are the same."""
     return re.sub(r"\{[^}]*\}", "{}", route)

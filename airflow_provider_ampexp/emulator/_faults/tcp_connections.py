@@ -1,7 +1,7 @@
-"""The TCP connections behind requests, so that a fault can truly cut one.
+"""The TCP connections of requests, so that a fault can cut one.
 
-An ASGI application cannot close a connection without answering. The protocol class of the server sees each
-transport, so it keeps them here by the address of the peer, which the application finds in its scope.
+An ASGI application cannot close a connection without a response. The server's protocol class knows each transport. It
+stores them here by the address of the peer, which the application has in its scope.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class TcpConnections:
         self._open: dict[Any, asyncio.Transport] = {}
 
     def cut(self, client: Any, *, flush: bool) -> None:
-        """Close the connection to this peer. With ``flush``, what was written already still goes out."""
+        """Close the connection to this peer. With ``flush``, data that was already written is sent."""
         transport = self._open.get(tuple(client or ()))
         if transport is None:
             raise RuntimeError("A connection can only be cut by the emulator's own server.")
@@ -29,7 +29,7 @@ class TcpConnections:
             transport.abort()
 
     def protocol(self) -> type[H11Protocol]:
-        """A protocol class for uvicorn that keeps its connections here."""
+        """Return a protocol class for uvicorn that stores its connections here."""
         kept = self._open
 
         class KeptConnection(H11Protocol):

@@ -1,1 +1,1 @@
-"""What the service knows: flags, experiments, keys, limits."""
+"""The state of the service: flags, experiments, keys, limits."""

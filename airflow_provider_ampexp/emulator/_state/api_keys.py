@@ -1,4 +1,4 @@
-"""Management keys: who calls, and which projects they may see (contract: the ``Authorization`` header)."""
+"""Management keys with their person and projects (contract: the ``Authorization`` header)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY_LIKE = re.compile(r"ampex_[^\s&/?#\"']*|\b(?:client|server)-[A-Za-z0-9]{16,
 
 @dataclass(frozen=True)
 class Key:
-    """A management key, the person it belongs to and the projects it may see."""
+    """A management key, its person, and the projects that it can see."""
 
     key: str
     person: str
@@ -20,13 +20,13 @@ class Key:
     revoked: bool = False
 
     def require(self, project_id: str) -> None:
-        """Refuse with 403 when the key may not see the project."""
+        """Raise a 403 if the key cannot see the project."""
         if project_id not in self.projects:
             raise Refusal(403, f"projectId: this key has no access to project {project_id}.")
 
 
 class KeyRing:
-    """All keys that the service knows."""
+    """All keys of the service."""
 
     def __init__(self) -> None:
         self._keys: dict[str, Key] = {}
@@ -36,16 +36,16 @@ class KeyRing:
         self._keys[key.key] = key
 
     def all(self) -> list[Key]:
-        """Every key, revoked ones too."""
+        """Return all keys, also revoked ones."""
         return list(self._keys.values())
 
     def bearer(self, header: str | None) -> Key | None:
-        """The key in an ``Authorization`` header, if it is one that is known."""
+        """Return the known key of an ``Authorization`` header, or None."""
         scheme, _, token = (header or "").partition(" ")
         return self._keys.get(token.strip()) if scheme.lower() == "bearer" else None
 
     def authenticate(self, header: str | None) -> Key:
-        """The caller's key, or a 401. The message never repeats the key."""
+        """Return the caller's key, or raise a 401. The message never repeats the key."""
         if not header:
             raise Refusal(401, "Authorization: a management key is needed, as 'Bearer ampex_...'.")
         key = self.bearer(header)
@@ -59,7 +59,7 @@ class KeyRing:
         return key
 
     def hide(self, text: str) -> str:
-        """The text with everything that is or looks like a key blotted out."""
+        """Return the text without keys and texts that look like keys."""
         for key in self._keys:
             text = text.replace(key, "***")
         return _KEY_LIKE.sub("***", text)

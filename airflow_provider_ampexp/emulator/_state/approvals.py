@@ -1,4 +1,4 @@
-"""Approvals: organisations in which a change is accepted with 200 and then waits for a person."""
+"""Approvals: a change gets 200 and then waits for a person."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pending:
     work: Work
 
     def view(self) -> dict[str, Any]:
-        """What ``GET /_emulator/approvals`` shows."""
+        """Return the change for ``GET /_emulator/approvals``."""
         return {
             "id": self.id,
             "kind": self.thing.kind,
@@ -46,7 +46,7 @@ class Pending:
 
 
 class Approvals:
-    """What is held back, and the changes that wait."""
+    """The kinds of changes to hold, and the changes that wait."""
 
     def __init__(self) -> None:
         self.hold: Hold = "none"
@@ -54,11 +54,11 @@ class Approvals:
         self._count = 0
 
     def holds_everything(self) -> bool:
-        """Whether every write to an object waits."""
+        """Return true if each write to an object waits."""
         return self.hold == "all"
 
     def split(self, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The fields of an edit that wait, and those that are carried out at once."""
+        """Return the fields of an edit that wait, and those that are applied at once."""
         if self.hold == "all":
             return fields, {}
         names = _HELD_FIELDS[self.hold]
@@ -66,17 +66,17 @@ class Approvals:
         return held, {name: value for name, value in fields.items() if name not in names}
 
     def add(self, thing: ManagedObject, action: str, fields: dict[str, Any], by: str, at: str, work: Work) -> None:
-        """Let a change wait."""
+        """Add a waiting change."""
         self._count += 1
         pending = Pending(str(self._count), thing, action, fields, by, at, work)
         self._pending[pending.id] = pending
 
     def take(self, pending_id: str) -> Pending:
-        """Take a waiting change out, to carry it out or to drop it; or a 404."""
+        """Remove and return a waiting change, or raise a 404."""
         if pending_id not in self._pending:
             raise not_found(f"There is no pending change {pending_id}.")
         return self._pending.pop(pending_id)
 
     def views(self) -> list[dict[str, Any]]:
-        """The changes that wait, oldest first."""
+        """Return the waiting changes, oldest first."""
         return [pending.view() for pending in self._pending.values()]

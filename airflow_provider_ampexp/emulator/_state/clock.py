@@ -1,4 +1,4 @@
-"""The emulator's own clock, which tests may move."""
+"""The emulator's clock, which tests can move."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 FARTHEST = 100 * 365.25 * 86400
-"""How far the clock may be from the machine's time, in seconds. Dates much later cannot be written."""
+"""The largest difference from the machine's time in seconds. Much later dates have no representation."""
 
 OffsetSeconds = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, allow_inf_nan=False)]
 
@@ -25,7 +25,7 @@ class Clock:
 
     @property
     def offset(self) -> float:
-        """How far it is ahead of the machine's time, in seconds."""
+        """The difference from the machine's time in seconds."""
         return self._offset + (self._speed - 1) * (time.time() - self._since)
 
     @offset.setter
@@ -40,11 +40,11 @@ class Clock:
 
     @property
     def has_external_change(self) -> bool:
-        """Whether it differs from the machine's, or runs at another speed."""
+        """Return true if the clock differs from the machine's, or runs at another speed."""
         return self._offset != 0 or self._speed != 1
 
     def run(self, speed: float) -> None:
-        """From now on so many of its seconds pass in each second."""
+        """Set the speed: the number of emulator seconds in each second."""
         self._offset, self._since = self.offset, time.time()
         self._speed = speed
 
@@ -57,32 +57,32 @@ class Clock:
         self.offset += seconds
 
     def stamp(self) -> str:
-        """Now, as the contract writes it: ``2023-07-29T03:32:49.594Z``."""
+        """Return the time in the contract's form: ``2023-07-29T03:32:49.594Z``."""
         return iso(datetime.fromtimestamp(self.now(), timezone.utc))
 
     def day(self) -> str:
-        """Today in UTC, as the contract writes ``startDate``: ``2023-07-29``."""
+        """Return the day in UTC in the form of ``startDate``: ``2023-07-29``."""
         return self.stamp()[:10]
 
     def http_date(self, wrong_by: float = 0.0) -> str:
-        """Now, as a ``Date`` header.
+        """Return the time as a ``Date`` header.
 
-        :param wrong_by: seconds that are added, as a proxy with a wrong clock does
+        :param wrong_by: seconds to add, as a proxy with a wrong clock does
         """
         return formatdate(max(0.0, self.now() + wrong_by), usegmt=True)
 
     def seconds_to_midnight(self) -> int:
-        """Whole seconds until the day ends in UTC, at least 1."""
+        """Return the whole seconds until midnight UTC, at least 1."""
         return max(1, 86400 - int(self.now()) % 86400)
 
 
 def iso(moment: datetime) -> str:
-    """A moment in UTC with milliseconds and ``Z``."""
+    """Format a time in UTC with milliseconds and ``Z``."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_iso(text: str) -> datetime:
-    """Read an ISO 8601 date or date and time; without a zone it is UTC. Raises ``ValueError``."""
-    # Python 3.10 knows neither "Z" nor fractions of any other length than 3 or 6: `T10:26:00.9Z` is refused there.
+    """Parse an ISO 8601 date or time, in UTC without a zone. Raises ``ValueError``."""
+    # Python 3.10 does not accept "Z", or fractions of other lengths than 3 or 6: `T10:26:00.9Z` is an error there.
     moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

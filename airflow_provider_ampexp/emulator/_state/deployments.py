@@ -1,4 +1,4 @@
-"""Deployments: a project's own list, and those which a flag or an experiment is assigned to."""
+"""The deployments of projects, and their assignment to flags and experiments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Deployment = dict[str, Any]
 
 
 class Deployments:
-    """Every deployment of every project, oldest first."""
+    """All deployments of all projects, oldest first."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Deployment] = {}
@@ -21,17 +21,17 @@ class Deployments:
         self._by_id[str(deployment["id"])] = deployment
 
     def newest_first(self) -> list[Deployment]:
-        """All of them, archived ones too (contract: List deployments)."""
+        """Return all deployments, also archived ones (contract: List deployments)."""
         return list(reversed(self._by_id.values()))
 
     def get(self, deployment_id: str) -> Deployment:
-        """The deployment with this id, or a 404."""
+        """Return the deployment of this id, or raise a 404."""
         if deployment_id not in self._by_id:
             raise not_found(f"There is no deployment {deployment_id}.")
         return self._by_id[deployment_id]
 
     def refuse_unknown(self, project_id: str, ids: list[str]) -> None:
-        """Refuse with 400 what cannot be assigned in this project: unknown ids, other projects', archived ones."""
+        """Raise a 400 for deployments that are unknown, archived or of another project."""
         for number, deployment_id in enumerate(ids):
             found = self._by_id.get(deployment_id)
             if found is None or found["projectId"] != project_id or found["deleted"]:
@@ -43,7 +43,7 @@ class Deployments:
 
 
 def assign(content: Content, ids: list[str]) -> None:
-    """Contract: Create flag or experiment deployment. One that is assigned already changes nothing."""
+    """Contract: Create flag or experiment deployment. An assigned deployment changes nothing."""
     for deployment_id in ids:
         if deployment_id not in content.config["deployments"]:
             content.config["deployments"].append(deployment_id)

@@ -1,4 +1,4 @@
-"""The one way in which a request is refused."""
+"""The error of a refused request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class Refusal(Exception):
-    """A request that is answered with an error: a status, a sentence, and headers such as ``Retry-After``."""
+    """An error response: a status, a sentence, and headers such as ``Retry-After``."""
 
     def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(error)
@@ -16,10 +16,10 @@ class Refusal(Exception):
 
 
 def bad_request(error: str) -> Refusal:
-    """A 400: missing or invalid input."""
+    """Return a 400: missing or invalid input."""
     return Refusal(400, error)
 
 
 def not_found(error: str) -> Refusal:
-    """A 404: no such thing."""
+    """Return a 404: the object does not exist."""
     return Refusal(404, error)

@@ -1,4 +1,4 @@
-"""What experiments have beyond flags: a state, dates and a decision."""
+"""The additional fields of experiments: state, dates and decision."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ EXPERIMENT_FIELDS: dict[str, Any] = {
 
 
 def follow_edit(before: dict[str, Any], config: dict[str, Any], changes: dict[str, Any], today: str) -> None:
-    """Move the state on as an edit asks for. The contract names the states only; how they follow is our reading.
+    """Set the state after an edit. The contract has the states, but not the transitions.
 
-    Enabling starts an experiment that is planned. A decision to roll out or to roll back ends it.
+    Enabling starts a planned experiment. A decision to roll out or to roll back ends it.
     """
     if config["enabled"] and not before["enabled"] and config["state"] == "planning":
         config["state"] = "running"

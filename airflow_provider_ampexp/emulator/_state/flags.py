@@ -1,4 +1,4 @@
-"""Flags and experiments: what they are made of, how they begin and how an edit changes them."""
+"""Flags and experiments: their content, their initial state and their edits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_VARIANTS: dict[str, list[str]] = {"flags": ["on"], "experiments": ["contr
 
 @dataclass
 class Content:
-    """Everything of an object that a write can change. A write works on a copy, so that a refusal changes nothing."""
+    """The parts of an object that a write can change. A write works on a copy, so an error changes nothing."""
 
     config: dict[str, Any]
     exposure_event: Any = None
@@ -39,7 +39,7 @@ class ManagedObject:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration as reads show it, without the stamps."""
+        """The configuration of a read, without times and actors."""
         return self.content.config
 
     @property
@@ -49,11 +49,11 @@ class ManagedObject:
 
     @property
     def project_id(self) -> str:
-        """The id of the project that it is in."""
+        """The id of the object's project."""
         return str(self.config["projectId"])
 
     def view(self) -> dict[str, Any]:
-        """What a read shows (contract: Get details)."""
+        """Return the body of a read (contract: Get details)."""
         return {
             **self.config,
             "createdBy": self.created_by,
@@ -64,7 +64,7 @@ class ManagedObject:
 
 
 def shown(config: dict[str, Any], *, hide_cohorts: bool) -> dict[str, Any]:
-    """The configuration as a read shows it: with ``hide_cohorts`` without the conditions that name a cohort."""
+    """Return the configuration of a read, with ``hide_cohorts`` without cohort conditions."""
     if not hide_cohorts:
         return config
     segments = [
@@ -75,7 +75,7 @@ def shown(config: dict[str, Any], *, hide_cohorts: bool) -> dict[str, Any]:
 
 
 def first_config(kind: Kind, object_id: str, salt: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a new object (contract: Create); what is not in ``fields`` is as the contract's examples."""
+    """Return the configuration of a new object (contract: Create), with defaults from the contract's examples."""
     config: dict[str, Any] = {
         "id": object_id,
         "projectId": "",
@@ -116,7 +116,7 @@ def first_config(kind: Kind, object_id: str, salt: str, fields: dict[str, Any]) 
 
 
 def check_config(config: dict[str, Any]) -> None:
-    """Refuse variants that are there twice, and weights of variants that are not there."""
+    """Raise for duplicate variants, and for weights of missing variants."""
     keys = [variant["key"] for variant in config["variants"]]
     for key in keys:
         if keys.count(key) > 1:
@@ -126,27 +126,27 @@ def check_config(config: dict[str, Any]) -> None:
 
 
 def check_segments(config: dict[str, Any]) -> None:
-    """Refuse segments that weigh variants which are not there."""
+    """Raise for segments with weights of missing variants."""
     keys = [variant["key"] for variant in config["variants"]]
     for number, segment in enumerate(config["targetSegments"]):
         check_weights(f"targetSegments.{number}.rolloutWeights", segment.get("rolloutWeights", {}), keys)
 
 
 def check_weights(place: str, weights: dict[str, Any], keys: list[str]) -> None:
-    """Refuse weights of variants that are not there."""
+    """Raise for weights of missing variants."""
     for key in weights:
         if key not in keys:
             raise bad_request(f"{place}: there is no variant {key!r}.")
 
 
 def edit(kind: Kind, content: Content, fields: dict[str, Any], today: str) -> None:
-    """Carry out an edit whose fields were checked already (contract: Edit)."""
+    """Apply an edit with validated fields (contract: Edit)."""
     config = content.config
     changes = deepcopy(fields)
     if "archive" in changes:
         config["deleted"] = changes.pop("archive")
     if "exposureEvent" in changes:
-        # The contract's reads do not show it, so it is kept apart.
+        # The contract's reads do not show this field, so it is stored separately.
         content.exposure_event = changes.pop("exposureEvent")
     segments = changes.pop("targetSegments", None)
     if segments is not None:

@@ -15,7 +15,7 @@ def of(content: Content, variant_key: str) -> list[str]:
 
 
 def add(content: Content, variant_key: str, users: list[str]) -> None:
-    """Contract: Add users to variant. As sent: who is there already is there twice then."""
+    """Contract: Add users to variant. Existing users are added again."""
     present = of(content, variant_key)
     if len(present) + len(users) > MAX_INCLUSIONS:
         raise bad_request(f"inclusions: a variant holds {MAX_INCLUSIONS} at most.")
@@ -23,11 +23,11 @@ def add(content: Content, variant_key: str, users: list[str]) -> None:
 
 
 def remove_at(content: Content, variant_key: str, index: str) -> None:
-    """Contract: Remove users from variant. Everybody behind the index moves up by one."""
+    """Contract: Remove users from variant. Users after the index move up by one."""
     present = of(content, variant_key)
     if not (index.isascii() and index.isdigit()):
         raise bad_request("userIndex: must be a whole number from 0.")
-    # Compared by length first, for Python refuses to read numbers of thousands of digits.
+    # Check the length first, because Python does not parse numbers of thousands of digits.
     if len(index) > 9 or int(index) >= len(present):
         raise not_found(f"There is no inclusion with the index {index[:20]}.")
     del present[int(index)]
@@ -40,5 +40,5 @@ def remove_all(content: Content, variant_key: str) -> None:
 
 
 def remove_users(content: Content, variant_key: str, users: list[str]) -> None:
-    """Not in the contract: remove by value, every time that they are there."""
+    """Not in the contract: remove all entries of these users."""
     content.inclusions[variant_key] = [user for user in of(content, variant_key) if user not in set(users)]

@@ -1,4 +1,4 @@
-"""The limits by second and by day: 100 requests a second and 100,000 a day for a project."""
+"""The limits of a project: 100 requests a second and 100,000 a day."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_provider_ampexp.emulator._state.settings import Settings
 
 
 class Limits:
-    """Counts each project's requests. A refused request is not counted."""
+    """Count the requests of each project. A refused request does not count."""
 
     def __init__(self) -> None:
         self._recent: dict[str, deque[float]] = {}
         self._days: dict[str, tuple[str, int]] = {}
 
     def take(self, projects: Iterable[str], clock: Clock, settings: Settings) -> None:
-        """Count one request for each of the projects, or refuse with 429 and count nothing."""
+        """Count one request for each of the projects, or raise a 429 and count nothing."""
         now, day = clock.now(), clock.day()
         names = list(projects)
         for name in names:
@@ -27,7 +27,7 @@ class Limits:
             if settings.rate_per_day is not None and today >= settings.rate_per_day:
                 raise _too_many("day", clock.seconds_to_midnight(), settings)
             recent = self._recent.setdefault(name, deque())
-            # The window slides: no span of one second may hold more. A clock that was moved back empties it.
+            # A sliding window: no period of one second may have more. A clock that was moved back empties it.
             while recent and not now - 1 < recent[0] <= now:
                 recent.popleft()
             if settings.rate_per_second is not None and len(recent) >= settings.rate_per_second:

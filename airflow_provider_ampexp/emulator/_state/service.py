@@ -1,4 +1,4 @@
-"""The service: all state of the emulator, and every read and write of the API upon it."""
+"""The service: the state of the emulator, and the reads and writes of the API."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_provider_ampexp.emulator._state.rate_limits import Limits
 from airflow_provider_ampexp.emulator._state.settings import Settings
 from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit, carry_out
 
-# What a write does with a copy of the object's content and the checked fields of its body.
+# A write: it changes a copy of the object's content, with the validated fields of the body.
 Change = Callable[[Content, dict[str, Any]], None]
 
 _SALT = string.ascii_letters + string.digits
 
 
 class Service:
-    """Everything that the emulator knows. Each method is one step: it holds the lock from begin to end."""
+    """The state of the emulator. Each method is atomic: it holds the lock from start to end."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -38,7 +38,7 @@ class Service:
         self.clear()
 
     def clear(self) -> None:
-        """Back to an empty world: nothing in it, no faults, no counts, the clock right."""
+        """Restore an empty state, without faults and counts, and with the machine's time."""
         with self.lock:
             self.clock = Clock()
             self.settings = Settings()
@@ -52,13 +52,13 @@ class Service:
             self.log = RequestLog()
             self.before_write: list[PersonEdit] = []
             self._last_id = 848344
-            # Seeded, so that each run sees the same salts and keys.
+            # With a seed, so that each run has the same salts and keys.
             self._random = random.Random(20230729)
 
     # -- who calls ------------------------------------------------------------------------------------------
 
     def admit(self, authorization: str | None) -> Key:
-        """The caller, counted against the limits of all projects that the key may see; or a 401 or 429."""
+        """Return the caller's key and count the request for all its projects, or raise a 401 or 429."""
         with self.lock:
             key = self.keys.authenticate(authorization)
             self.limits.take(key.projects, self.clock, self.settings)
@@ -67,14 +67,14 @@ class Service:
     # -- reads ----------------------------------------------------------------------------------------------
 
     def find(self, kind: Kind, object_id: str) -> ManagedObject:
-        """The flag or experiment with this id, or a 404."""
+        """Return the flag or experiment of this id, or raise a 404."""
         thing = self.objects.get(object_id)
         if thing is None or thing.kind != kind:
             raise not_found(f"There is nothing with the id {object_id} among the {kind}.")
         return thing
 
     def get(self, caller: Key, kind: Kind, object_id: str) -> ManagedObject:
-        """The flag or experiment with this id, if the caller may see it."""
+        """Return the flag or experiment of this id, if the caller can see it."""
         thing = self.find(kind, object_id)
         caller.require(thing.project_id)
         return thing
@@ -100,12 +100,12 @@ class Service:
             return [self.view(thing) for thing in found]
 
     def view(self, thing: ManagedObject) -> dict[str, Any]:
-        """What a read of the object shows."""
+        """Return the body of a read."""
         return flags.shown(thing.view(), hide_cohorts=self.settings.hide_cohorts)
 
     def newest_first(self) -> list[ManagedObject]:
-        """All objects, the most recently created first."""
-        # Of two made in the same millisecond, the later one in the dictionary is the newer one.
+        """Return all objects, newest first."""
+        # Of two objects of the same millisecond, the later one in the dictionary is newer.
         return sorted(self.objects.values(), key=lambda thing: thing.created_at)[::-1]
 
     # -- writes ---------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Service:
             return self.add(kind, Content(config), caller.person, self.clock.stamp())
 
     def edit(self, caller: Key, kind: Kind, object_id: str, raw: bytes) -> None:
-        """Contract: Edit. With approvals, some of its fields may wait while the others are carried out."""
+        """Contract: Edit. With approvals, some fields may wait while the others are applied."""
         with self.lock:
             thing = self._open(caller, kind, object_id)
             fields = request_models.read(
@@ -138,7 +138,7 @@ class Service:
             ):
                 raise bad_request("enabled: what has no deployments cannot be disabled.")
             day = self.clock.day()
-            # Every field is checked before any is carried out, those that will wait too.
+            # Validate all fields before any is applied, also those that will wait.
             flags.edit(kind, deepcopy(thing.content), fields, day)
             held, free = self.approvals.split(fields)
             if free:
@@ -155,7 +155,7 @@ class Service:
         change: Change,
         body: tuple[type[request_models.Body], bytes] | None = None,
     ) -> None:
-        """Every other write to an object: to its variants, inclusions or deployments."""
+        """Write to the variants, inclusions or deployments of an object."""
         with self.lock:
             thing = self._open(caller, kind, object_id)
             fields = request_models.read(*body) if body else {}
@@ -165,7 +165,7 @@ class Service:
                 self.apply(thing, caller.person, lambda content: change(content, fields))
 
     def apply(self, thing: ManagedObject, by: str, work: Callable[[Content], None]) -> None:
-        """Carry out a change whole or not at all, and keep a version of it if the configuration changed."""
+        """Apply a change completely or not at all, and add a version if the configuration changed."""
         with self.lock:
             draft = deepcopy(thing.content)
             work(draft)
@@ -175,7 +175,7 @@ class Service:
                 versions.record(thing, by, thing.last_modified_at, self.settings)
 
     def _open(self, caller: Key, kind: Kind, object_id: str) -> ManagedObject:
-        """The object that a write is for, after what a person did to it just before."""
+        """Return the object of a write, after the edit of ``edit_before_write``."""
         thing = self.get(caller, kind, object_id)
         for edit in [edit for edit in self.before_write if (edit.kind, edit.id) == (kind, object_id)]:
             self.before_write.remove(edit)
@@ -187,7 +187,7 @@ class Service:
     def _hold(
         self, thing: ManagedObject, action: str, fields: dict[str, Any], caller: Key, work: Callable[[Content], None]
     ) -> None:
-        """Let a change wait for a person, unless it is refused or would change nothing."""
+        """Add a waiting change, unless it is invalid or changes nothing."""
         draft = deepcopy(thing.content)
         work(draft)
         if draft != thing.content:
@@ -201,7 +201,7 @@ class Service:
             return [item for item in self.deployments.newest_first() if item["projectId"] in caller.projects]
 
     def create_deployment(self, caller: Key, raw: bytes) -> str:
-        """Contract: Create deployment. Labels need not differ."""
+        """Contract: Create deployment. Labels need not be unique."""
         with self.lock:
             fields = request_models.read(request_models.CreateDeployment, raw)
             caller.require(fields["projectId"])
@@ -217,7 +217,7 @@ class Service:
             self.deployments.add({**deployment, **changes})
 
     def add_deployment(self, project_id: str, label: str, kind: str) -> str:
-        """A new deployment; its key begins with what it is for. Returns its id."""
+        """Add a deployment and return its id. Its key begins with its type."""
         deployment_id = self.new_id()
         key = f"{kind}-{''.join(self._random.choices(_SALT, k=32))}"
         self.deployments.add(
@@ -225,33 +225,33 @@ class Service:
         )
         return deployment_id
 
-    # -- what creating needs --------------------------------------------------------------------------------
+    # -- helpers of create ----------------------------------------------------------------------------------
 
     def add(self, kind: Kind, content: Content, by: str, at: str) -> ManagedObject:
-        """A new object, with its first version."""
+        """Add an object with its first version."""
         thing = ManagedObject(kind, content, by, at, by, at)
         versions.record(thing, by, at, self.settings)
         self.objects[thing.id] = thing
         return thing
 
     def refuse_taken_key(self, project_id: str, key: str) -> None:
-        """A key is unique in its project, among flags and experiments together, archived ones too."""
+        """Raise if a flag or experiment of the project, also an archived one, has the key."""
         for thing in self.objects.values():
             if thing.project_id == project_id and thing.config["key"] == key:
                 raise bad_request(f"key: {key!r} is taken in project {project_id}.")
 
     def new_id(self) -> str:
-        """An id that nothing has yet."""
+        """Return an unused id."""
         self._last_id += 1
         return str(self._last_id)
 
     def reserve_id(self, taken: str) -> None:
-        """Never hand out an id that was loaded, nor one below it."""
+        """Reserve a loaded id, and all lower ids."""
         if taken.isascii() and taken.isdigit():
             self._last_id = max(self._last_id, int(taken))
 
     def new_salt(self) -> str:
-        """A bucketing salt like the contract's ``mHdQDzeE``."""
+        """Return a bucketing salt like the contract's ``mHdQDzeE``."""
         return "".join(self._random.choices(_SALT, k=8))
 
 

@@ -1,4 +1,4 @@
-"""What can be set on the running emulator with ``POST /_emulator/settings``."""
+"""The settings of ``POST /_emulator/settings``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
-    """How the service behaves where real servers differ. Each default is the contract's own behaviour."""
+    """The behaviour of the service where real servers differ. The defaults follow the contract."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

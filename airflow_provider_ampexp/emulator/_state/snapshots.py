@@ -1,4 +1,4 @@
-"""Worlds: what is there after a reset, loading a world from JSON and writing it out again."""
+"""The default state, and loading and dumping a state as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_ampexp.emulator._state.settings import Settings
 DEMO_KEY = "ampex_demo"
 DEMO_PROJECT = "100001"
 
-# Not shown by reads, so kept beside the configuration.
+# Reads do not show these fields, so they are stored separately.
 _BESIDE = (
     "createdBy",
     "createdAt",
@@ -31,7 +31,7 @@ _BESIDE = (
 
 
 class Snapshot(BaseModel):
-    """What ``POST /_emulator/load`` takes. What is named is added; what has the same id or key is replaced."""
+    """The body of ``POST /_emulator/load``. Objects with the same id or key are replaced, others are added."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,7 +45,7 @@ class Snapshot(BaseModel):
 
 
 def reset(service: Service) -> None:
-    """Back to the beginning: two projects, three keys and two deployments, nothing else."""
+    """Restore the default state: two projects, three keys and two deployments."""
     with service.lock:
         service.clear()
         load(
@@ -64,7 +64,7 @@ def reset(service: Service) -> None:
 
 
 def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
-    """Add a world to the present one. Returns the ids of what was loaded."""
+    """Add a state to the present one, and return the ids of the loaded objects."""
     with service.lock:
         if world.clock_offset is not None:
             service.clock.offset = world.clock_offset
@@ -76,7 +76,7 @@ def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
             service.keys.add(Key(key["key"], key["person"], projects, key.get("revoked", False)))
         made = [_load_deployment(service, item) for item in world.deployments]
         ids: dict[str, list[str]] = {"deployments": made}
-        # Ids that are given are reserved first, so that none is handed out to what comes without one.
+        # Reserve the given ids first, so that objects without an id do not get one of them.
         for item in (*world.flags, *world.experiments):
             service.reserve_id(str(item.get("id", "")))
         for kind, items in (("flags", world.flags), ("experiments", world.experiments)):
@@ -85,7 +85,7 @@ def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
 
 
 def dump(service: Service) -> dict[str, Any]:
-    """Everything that ``load`` takes. Faults, counts, pending changes and the day's requests are not in it."""
+    """Return the state for ``load``, without faults, counts, pending changes and the day's requests."""
     with service.lock:
         things = list(service.objects.values())
         everything: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""People who edit in the web app while automation runs."""
+"""Edits by people in the web app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PersonEdit(BaseModel):
-    """What ``POST /_emulator/edit`` takes."""
+    """The body of ``POST /_emulator/edit``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -28,22 +28,22 @@ class PersonEdit(BaseModel):
 
 
 def carry_out(service: Service, edit: PersonEdit) -> None:
-    """A person's edit: it needs no approval and is not refused for what the API alone cannot do."""
+    """Apply a person's edit. It needs no approval, and can do more than the API."""
     with service.lock:
         service.apply(service.find(edit.kind, edit.id), edit.by, _work(service, edit))
 
 
 def rehearse(service: Service, edit: PersonEdit) -> None:
-    """Refuse now what could not be carried out later, in the middle of somebody's request."""
+    """Raise now for an edit that would fail later, during a request of the API."""
     _work(service, edit)(deepcopy(service.find(edit.kind, edit.id).content))
 
 
 def _work(service: Service, edit: PersonEdit) -> Callable[[Content], None]:
-    """Fields that ``PATCH`` takes are checked as there; all others (``state``, ``variants``, ...) are set as given."""
+    """Return the change: fields of ``PATCH`` are validated, others (``state``, ``variants``, ...) are set as given."""
     model: type[request_models.Body] = (
         request_models.EditExperiment if edit.kind == "experiments" else request_models.EditFlag
     )
-    # A null is set as given, too: `decision: null` takes a decision back, which only the web app can do.
+    # A null is also set as given: `decision: null` reverts a decision, which only the web app can do.
     named = {name: value for name, value in edit.fields.items() if name in model.model_fields and value is not None}
     patch = request_models.check(model, named)
     rest = {name: value for name, value in edit.fields.items() if name not in patch}

@@ -1,4 +1,4 @@
-"""Variants of a flag or an experiment. Their weights live in ``rolloutWeights``."""
+"""The variants of a flag or an experiment. Their weights are in ``rolloutWeights``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_ampexp.emulator._state.flags import Content
 
 
 def find(content: Content, key: str) -> dict[str, Any]:
-    """The variant with this key, or a 404."""
+    """Return the variant of this key, or raise a 404."""
     for variant in content.config["variants"]:
         if variant["key"] == key:
             found: dict[str, Any] = variant
@@ -18,14 +18,14 @@ def find(content: Content, key: str) -> dict[str, Any]:
 
 
 def view(content: Content, variant: dict[str, Any]) -> dict[str, Any]:
-    """What a read of a variant shows (contract: Get variant details)."""
+    """Return the body of a read of a variant (contract: Get variant details)."""
     details = {"name": "", "payload": {}, "description": "", **variant}
     weight = content.config["rolloutWeights"].get(variant["key"], 0)
     return {"key": details.pop("key"), **details, "rolloutWeight": weight}
 
 
 def create(content: Content, fields: dict[str, Any]) -> None:
-    """Contract: Create variant. Without a weight it gets 0, so that nobody's variant changes."""
+    """Contract: Create variant. The default weight is 0, so that no user's variant changes."""
     details = dict(fields)
     weight = details.pop("rolloutWeight", 0)
     _refuse_taken(content, details["key"])
@@ -34,7 +34,7 @@ def create(content: Content, fields: dict[str, Any]) -> None:
 
 
 def edit(content: Content, key: str, fields: dict[str, Any]) -> None:
-    """Contract: Edit variant. Under a new key it keeps its weights and its inclusions."""
+    """Contract: Edit variant. A renamed variant keeps its weights and inclusions."""
     variant = find(content, key)
     details = dict(fields)
     if "rolloutWeight" in details:
@@ -47,7 +47,7 @@ def edit(content: Content, key: str, fields: dict[str, Any]) -> None:
 
 
 def remove(content: Content, key: str) -> None:
-    """Contract: Remove variant. Its weights and inclusions go with it."""
+    """Contract: Remove variant, with its weights and inclusions."""
     variant = find(content, key)
     if len(content.config["variants"]) == 1:
         raise bad_request(f"variants: {key!r} is the last variant and cannot be removed.")

@@ -1,4 +1,4 @@
-"""Versions: each change of a flag or an experiment leaves one, with the whole configuration."""
+"""Versions: each change of a flag or an experiment adds one with the whole configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow_provider_ampexp.emulator._state.settings import Settings
 
 
 def record(thing: ManagedObject, by: str, at: str, settings: Settings) -> None:
-    """Add the version that tells what the object is like now."""
+    """Add a version with the present configuration."""
     last = thing.versions[-1]["version"] if thing.versions else 0
-    # With gaps every other number is left out, but a history still begins at 1.
+    # With gaps each second number is missing, but a history still begins at 1.
     step = 2 if settings.version_gaps and thing.versions else 1
-    # Not copied: a change is made to a copy of the configuration, so this one stays as it is.
+    # No copy is necessary: a change works on a copy of the configuration.
     thing.versions.append({"createdAt": at, "createdBy": by, "version": last + step, "flagConfig": thing.config})
 
 
