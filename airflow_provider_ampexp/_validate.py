@@ -1,4 +1,4 @@
-"""Validate input before it is sent. Every error names the field."""
+"""Validate input before it is sent. Each error names the field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGIONS = {
 }
 MAX_INCLUSIONS = 2000
 _OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
-# What a template renders to where a Param or an XCom is missing.
+# The result of a template without its Param or XCom.
 _MISSING = ("None", "null", "undefined")
 _LONGEST_SECONDS = 3650 * 86400.0
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
@@ -25,7 +25,7 @@ _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
 
 class InvalidInputError(ValueError):
-    """Refused before anything was sent. ``field`` names what is wrong."""
+    """Invalid input. Nothing was sent. ``field`` names the invalid field."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -33,43 +33,43 @@ class InvalidInputError(ValueError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type[InvalidInputError], tuple[str, str]]:
-        # An exception is pickled by its one message otherwise, and could not be made again from it.
+        # The default pickles only the message, from which the exception cannot be created again.
         return type(self), (self.field, self.problem)
 
 
 def nearest(given: object, known: Iterable[str]) -> str:
-    """``"; is 'hold' meant?"`` for the known word that is nearest to what was given; empty when none is near."""
+    """Return ``"; is 'hold' meant?"`` for the nearest known word, or an empty text."""
     near = get_close_matches(str(given), list(known), n=1)
     return f"; is {near[0]!r} meant?" if near else ""
 
 
 def key_problem(key: object) -> str | None:
-    """What is wrong with a key, without repeating it. It does not raise: a traceback would show its argument."""
+    """Return the problem of a key without the key. It does not raise, because a traceback would show the key."""
     if not isinstance(key, str) or not key:
         return "the management API key is empty"
     if not _KEY_CHARACTERS.fullmatch(key):
-        return "the management API key has spaces, line ends or other odd characters in it"
+        return "the management API key contains spaces, line ends or other invalid characters"
     if key.startswith(("client-", "server-")):
         return "this is a deployment key; the Management API needs a management key (it begins with ampex_)"
     return None
 
 
 def base_url_problem(value: object) -> str | None:
-    """What is wrong with an address. There may be a password in it, so it is not repeated, and nothing is raised."""
+    """Return the problem of an address without the address, which may contain a password. It does not raise."""
     parts = _address(value)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "not an address such as https://experiment.amplitude.com"
     if re.search(r"[@?#\s]", str(value)):
-        return "must hold no user, password, query, fragment or space"
+        return "must not contain a user, password, query, fragment or space"
     if found := re.search(r"/api(/\d+)?(/|$)", parts.path):
         return f"must end before {found[0].rstrip('/')!r}, because the client adds /api/1 itself"
     if parts.scheme != "https" and not is_loopback(parts.hostname):
-        return "without https the key would travel in the open (http is for loopback only)"
+        return "must use https, because http would expose the key (http is for loopback only)"
     return None
 
 
 def region(value: object) -> str:
-    """A region's address."""
+    """Return the address of a region."""
     return REGIONS[choice("region", value, tuple(REGIONS))]
 
 
@@ -78,14 +78,14 @@ def _address(value: object) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(value)
-        _ = parts.port  # is checked when it is asked for
+        _ = parts.port  # the property raises for an invalid port
     except ValueError:
         return None
     return parts
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this very machine."""
+    """Return true if the host is this machine."""
     if host == "localhost":
         return True
     try:
@@ -95,64 +95,64 @@ def is_loopback(host: str) -> bool:
 
 
 def seconds(field: str, value: object) -> float:
-    """A length of time in seconds, 0 or more."""
+    """Return a duration in seconds, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
-        raise InvalidInputError(field, f"{value!r} is not a number of seconds, 0 or more, and 10 years at most")
+        raise InvalidInputError(field, f"expected a number of seconds from 0 to 10 years, got {value!r}")
     return float(value)
 
 
 def timeout(field: str, value: object) -> float:
-    """A length of time in seconds, more than 0."""
+    """Return a duration in seconds, more than 0."""
     if seconds(field, value) == 0:
         raise InvalidInputError(field, "must be greater than 0")
     return seconds(field, value)
 
 
 def percentage(field: str, value: object) -> int:
-    """A whole number from 0 to 100: the service buckets users by whole percentages only."""
+    """Return a percentage, a whole number from 0 to 100, because Amplitude buckets users in steps of 1 %."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise InvalidInputError(field, f"{value!r} is not a percentage (a whole number from 0 to 100)")
     if not 0 <= value <= 100:
         raise InvalidInputError(field, f"{value!r} is outside 0 to 100")
     if value != int(value):
-        raise InvalidInputError(field, f"{value!r} is not whole; Amplitude tells users apart by whole percentages only")
+        raise InvalidInputError(field, f"{value!r} is not whole: Amplitude buckets users in steps of 1 %")
     return int(value)
 
 
 def _share(field: str, value: object) -> int | float:
-    """A percentage as it was read: from 0 to 100, perhaps a fraction."""
+    """Return a percentage that was read, from 0 to 100, perhaps a fraction."""
     if isinstance(value, float) and 0 < value < 100 and value != int(value):
         return value
     return percentage(field, value)
 
 
 def weight(field: str, value: object) -> int | float:
-    """A variant's weight: a number, 0 or more."""
+    """Return a variant's weight: a number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise InvalidInputError(field, f"{value!r} is not a weight (a number, 0 or more)")
     return value
 
 
 def name(field: str, value: object) -> str:
-    """A key or an id: some text that is not blank."""
+    """Return a key or an id: a non-empty string."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidInputError(field, f"{value!r} is not a text with something in it")
+        raise InvalidInputError(field, f"expected a non-empty string, got {value!r}")
     if not value.isprintable() and not _is_unicode(value):
-        raise InvalidInputError(field, f"{value!r} has a character that is none")
+        raise InvalidInputError(field, f"{value!r} contains an invalid Unicode character")
     return value
 
 
 def text(field: str, value: object) -> str:
-    """A name, a key or an id. A number is taken as its text: native rendering makes one of an id."""
+    """Return a name, a key or an id. A number becomes its text, because native rendering makes a number of an id."""
     if value in _MISSING:
         raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
     return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 
 def choice(field: str, value: object, words: Sequence[str], more: str = "") -> str:
-    """One of some words.
+    """Return one of some words.
 
-    :param more: what else is accepted, for the error: ``"or a percentage"``
+    :param more: other accepted values, for the error: ``"or a percentage"``
     """
     if isinstance(value, str) and value in words:
         return value
@@ -162,9 +162,9 @@ def choice(field: str, value: object, words: Sequence[str], more: str = "") -> s
 
 
 def path_name(field: str, value: object) -> str:
-    """A key or an id that stands in a path. ``.`` and ``..`` would lead to another path, however they are spelled."""
+    """Return a key or an id in a path. ``.`` and ``..`` would be another path, also if they are encoded."""
     if value in (".", ".."):
-        raise InvalidInputError(field, f"{value!r} cannot be named in a path")
+        raise InvalidInputError(field, f"{value!r} is not possible in a path")
     return name(field, value)
 
 
@@ -177,21 +177,21 @@ def _is_unicode(value: str) -> bool:
 
 
 def index(field: str, value: object) -> int:
-    """A place in a list, counted from 0."""
+    """Return a place in a list, counted from 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidInputError(field, f"{value!r} is not a place in a list (0, 1, 2, ...)")
     return value
 
 
 def names(field: str, values: object) -> list[str]:
-    """User, device or deployment ids: a list of texts, each once, in the order given."""
+    """Return user, device or deployment ids, each once, in the given order."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidInputError(field, f"expected a list of strings, got {type(values).__name__}")
     return list(dict.fromkeys(name(f"{field}[{place}]", value) for place, value in enumerate(values)))
 
 
 def label(field: str, value: object) -> str:
-    """A deployment's label (contract: *Create deployment*)."""
+    """Validate a deployment's label (contract: *Create deployment*)."""
     if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise InvalidInputError(
             field, f"{value!r} may have letters, digits, '_' and '-' only, and at least one of them"
@@ -200,20 +200,20 @@ def label(field: str, value: object) -> str:
 
 
 def deployment_type(field: str, value: object) -> str:
-    """A deployment's type (contract: *Create deployment*)."""
+    """Validate a deployment's type (contract: *Create deployment*)."""
     if value not in ("client", "server"):
         raise InvalidInputError(field, f"{value!r} is neither 'client' nor 'server'")
     return str(value)
 
 
 def switch(field: str, value: object) -> None:
-    """True or false."""
+    """Validate a boolean."""
     if not isinstance(value, bool):
         raise InvalidInputError(field, f"{value!r} is neither true nor false")
 
 
 def json_element(field: str, value: object) -> None:
-    """Any JSON value. ``NaN`` and infinite numbers are not JSON."""
+    """Validate a JSON value. ``NaN`` and infinite numbers are not JSON."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -221,7 +221,7 @@ def json_element(field: str, value: object) -> None:
 
 
 def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]:
-    """The body of a variant's create or edit."""
+    """Validate the body of a variant's create or edit."""
     checked = mapping(field or "fields", fields)
     prefix = f"{field}." if field else ""
     if "key" in checked:
@@ -235,10 +235,10 @@ def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]
 
 
 def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bool = False) -> dict[str, Any]:
-    """The body of a flag's or experiment's create or edit.
+    """Validate the body of a flag's or experiment's create or edit.
 
-    :param patched: whether it is an edit, for which a target segment needs all its fields
-    :param as_read: whether parts were read and are sent back: percentages may be fractions, segments as they are
+    :param patched: true for an edit, for which a target segment needs all its fields
+    :param as_read: true if the body has values that were read: percentages may be fractions, segments are unchanged
     """
     share = _share if as_read else percentage
     checked = mapping("fields", fields)
@@ -304,12 +304,12 @@ def _require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> 
 
 
 def known_names(field: str, fields: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a field that the API does not have, naming the nearest that it has."""
+    """Raise for a field that the API does not have. The error names the nearest known field."""
     known = list(known)
     for name in fields:
         if name not in known:
             meant = nearest(name, known) or f" (expected one of {', '.join(sorted(known))})"
-            raise InvalidInputError(f"{field}.{name}", f"is not a field of the API{meant}")
+            raise InvalidInputError(f"{field}.{name}", f"is an unknown field of the API{meant}")
 
 
 def mapping(field: str, value: object) -> dict[str, Any]:
