@@ -78,12 +78,11 @@ def _measured(name: str, whole: Whole) -> Part:
 
 def _about(minutes: float) -> str:
     load = os.getloadavg()[2]
-    return f"""# What it costs
+    return f"""# Performance
 
-What this provider costs, beside what people would use in its place. `make bench` measures all of it in one run and
-writes this page. Compare ratios: seconds are this machine's, and others worked on it at the time. A ratio is the
-median of several rounds in which all contestants take turns; behind it, in brackets, stands where the middle half of
-the rounds lies. What falls short of its aim is marked, and stays here.
+The cost of this provider, compared with the alternatives. `make bench` measures all of it in one run and writes this
+page. Compare ratios, because seconds depend on this machine and its load. A ratio is the median of several rounds in
+which all alternatives take turns. The interquartile range is in brackets. A result that misses its aim is marked.
 
 Measured on {date.today()} in {minutes:.1f} minutes, on {os.cpu_count()} cores ({platform.machine()}),
 {psutil.virtual_memory().total / 2**30:.0f} GiB, Linux {platform.release().split("-")[0]}, load {load:.1f}.
