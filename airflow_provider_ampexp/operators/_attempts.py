@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_ampexp._keys import BEGUN_STATE
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _CLOCKS_DIFFER = timedelta(minutes=5)
-_BEGUN = "amplitude_begun"
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class _Begun(NamedTuple):
 
 def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
     note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
-    bounded_call.call_bounded("note when this task was begun", lambda: store.set(_BEGUN, note), None)
+    bounded_call.call_bounded("note when this task was begun", lambda: store.set(BEGUN_STATE, note), None)
 
 
 def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
-    note = bounded_call.call_bounded("tell when this task was begun", lambda: store.get(_BEGUN), None)
+    note = bounded_call.call_bounded("tell when this task was begun", lambda: store.get(BEGUN_STATE), None)
     if not isinstance(note, dict):
         return None
     try:

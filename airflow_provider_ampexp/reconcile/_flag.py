@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
@@ -21,9 +21,10 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.ensure._refusals import patiently
 from airflow_provider_ampexp.ensure._rollout_percentage import find_segment, percentage_fields
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
-from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.reconcile._lost_updates import LostUpdate, find_lost_update
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import since
@@ -31,61 +32,6 @@ from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_st
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.rollout._alert import RolloutAlert
-    from airflow_provider_ampexp.rollout._record import RecordLine
-
-
-class RollbackNote(Protocol):
-    """Keeps the reason of a rollback where the next attempt finds it, in case that this one dies before it is done."""
-
-    def begin(self, context: Any, why: str) -> None:
-        """Begin to keep it, without waiting."""
-
-    def finish(self) -> None:
-        """Wait until it is kept, for a moment at most."""
-
-
-class _NoNote:
-    """Keeps nothing: outside of a task there is no next attempt."""
-
-    def begin(self, context: Any, why: str) -> None:
-        return
-
-    def finish(self) -> None:
-        return
-
-
-class RecordSink(Protocol):
-    """A place for the record of a rollout besides Airflow. Neither method raises."""
-
-    def begin(self, record: Iterable[RecordLine]) -> None:
-        """Begin to write the lines that are missing, and do not wait."""
-
-    def finish(self, record: Iterable[RecordLine]) -> None:
-        """Wait for the write within a time limit."""
-
-
-class AlertSink(Protocol):
-    """The alerts of a rollout. No method raises."""
-
-    def send(self, alert: RolloutAlert, once: str) -> None:
-        """Tell of an event once, within a time limit."""
-
-    def end(self, once: str) -> None:
-        """What was told is over."""
-
-
-class _Lost(NamedTuple):
-    """A version that was written over, and whether somebody had moved the flag with it, or just before.
-
-    :param config: the flag then. What the version does not show is as it was before.
-    :param edited: whether they had changed the segments
-    """
-
-    version: Version
-    config: FlagConfig
-    moved: bool
-    edited: bool
 
 
 class ManagedFlag:
@@ -102,9 +48,6 @@ class ManagedFlag:
         self.seen: FlagSnapshot
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
-        self.failure_note: RollbackNote = _NoNote()
-        self.record_file: RecordSink | None = None
-        self.alerts: AlertSink | None = None
         self.said_if_interrupted = ""
         self._versions: list[Version] = []
 
@@ -226,37 +169,10 @@ class ManagedFlag:
         """Switch sticky bucketing off, and read it back: 2 requests."""
         self._bring_to({"stickyBucketing": False})
 
-    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> _Lost | None:
-        """The last version that moved the flag, or changed the segments, and that our write came after.
+    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> LostUpdate | None:
+        return find_lost_update(self._versions, newest, looked_at, sent, self.segment)
 
-        That may be after a version of ours, too: the client repeats a write whose answer was lost.
-        """
-        theirs = lost = None
-        was: FlagConfig = looked_at
-        for one in sorted((one for one in self._versions if _number(one) > newest), key=_number):
-            config = config_of(one)
-            now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
-            if not any(name in config for name in differing(config, sent)):
-                now = cast("FlagConfig", {**was, **sent, **config})
-                lost = theirs if theirs is not None and not self._stands(theirs, now) else lost
-                theirs = None
-            elif changed := [name for name in self._matters if name in was and now.get(name) != was.get(name)]:
-                moved = not self._same_stand(was, now) or (theirs is not None and theirs.moved)
-                edited = "targetSegments" in changed or (theirs is not None and theirs.edited)
-                theirs = _Lost(one, now, moved, edited)
-            was = now
-        return lost
-
-    def _stands(self, theirs: _Lost, now: FlagConfig) -> bool:
-        """Whether our write left what they had set as it was: only what differed was sent."""
-        segments_stand = not theirs.edited or now.get("targetSegments") == theirs.config.get("targetSegments")
-        return segments_stand and self._same_stand(theirs.config, now)
-
-    def _same_stand(self, one: FlagConfig, other: FlagConfig) -> bool:
-        is_same_position = exposure_of(one, self.segment) == exposure_of(other, self.segment)
-        return is_same_position and one.get("deleted", False) == other.get("deleted", False)
-
-    def _put_back(self, lost: _Lost, percentage: int) -> EditFields:
+    def _put_back(self, lost: LostUpdate, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config
         who, had = actor_name(theirs.get("createdBy")), exposure_of(config, self.segment)
         if not lost.moved:
@@ -280,10 +196,6 @@ class ManagedFlag:
             f"{who} changed {self.target} to {had} at the moment at which it was to be raised to {percentage} % "
             f"(version {theirs.get('version')}, {theirs.get('createdAt')}). {done}; the rollout has stopped."
         )
-
-    @property
-    def _matters(self) -> tuple[str, ...]:
-        return ("enabled", "deleted", "targetSegments" if self.segment is not None else "rolloutPercentage")
 
     def _fields_of(self, config: FlagConfig) -> EditFields:
         """What to write for the flag to stand as in this configuration."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
 
 
@@ -81,21 +82,7 @@ class Complete:
 class Abort:
     """End for good and touch nothing."""
 
-    cause: Literal[
-        "archived",
-        "disabled",
-        "drift",
-        "rolled back",
-        "unknown",
-        "behind",
-        "rejected",
-        "no answer",
-        "held",
-        "sticky",
-        "decided",
-        "others",
-        "cohort",
-    ]
+    cause: AbortCause
     why: str
 
 

@@ -6,10 +6,11 @@ that carries the action out looks at the flag again and asks again; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Literal
 
+from airflow_provider_ampexp.rollout import _change_rules as change_rules
+from airflow_provider_ampexp.rollout import _start_rules as start_rules
 from airflow_provider_ampexp.rollout._actions import (
     Abort,
     Action,
@@ -19,14 +20,14 @@ from airflow_provider_ampexp.rollout._actions import (
     RollBack,
     RunGuardrails,
     SetStage,
-    SwitchOffSticky,
     Wait,
 )
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._history import ExposureChange, FlagSnapshot, exposure_changes, made_since
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
+from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
@@ -56,85 +57,13 @@ def audience_drift(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, 
 def _abort_when_archived(view: Evaluation) -> Action | None:
     if not view.seen.archived:
         return None
-    return Abort("archived", "the flag is archived, so that it reaches nobody")
-
-
-def _restore_overwritten_edit(view: Evaluation) -> Action | None:
-    """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
-    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
-        return None
-    theirs, _ = view.written_over
-    if not _raised_before(view, theirs):
-        return None
-    why = f"it had been lowered {theirs} at the moment of a raise, which came over that; that is put back"
-    return RollBack(theirs.after, why)
-
-
-def _abort_on_unseen_change(view: Evaluation) -> Action | None:
-    """An attempt that takes over a run raises nothing that the run rolled back, and undoes nobody's change."""
-    if not view.is_first_look or view.memory.run_began is None:
-        return None
-    for change in exposure_changes(view.seen.history, view.memory.run_began):
-        if view.was_ours(change):
-            continue
-        if change.lowers:
-            why = f" ({view.memory.failed})" if view.memory.failed else ""
-            return Abort(
-                "rolled back", f"since this run began, the flag was lowered {change}{why}; a retry does not undo that"
-            )
-        if change.raises and view.plan.on_drift == "stop":
-            return Abort("drift", f"since this run began, the flag was changed {change}{_with_own_key(view, [change])}")
-    return None
-
-
-def _abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
-    """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
-    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None or view.written_over is None:
-        return None
-    theirs, raised = view.written_over
-    if _raised_before(view, theirs):
-        return None
-    return Abort(
-        "unknown",
-        f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
-        "stage. It is not known whether that is somebody's wish, or was this rollout's, which had not seen it",
-    )
-
-
-def _abort_on_empty_version(view: Evaluation) -> Action | None:
-    """A retry needs to know what it would undo."""
-    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
-        return None
-    hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
-    if hidden is None:
-        return None
-    return Abort("unknown", f"{hidden} does not show where the flag stood, so it is not known what a retry would undo")
-
-
-def _abort_when_already_rolled_back(view: Evaluation) -> Action | None:
-    """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
-    back = next((move for move in view.external_changes if move.lowers and move.entry.by == view.before.hand), None)
-    if view.is_first_look or back is None:
-        return None
-    return Abort("rolled back", f"the flag was lowered {back}, by another attempt of this task or with its key")
-
-
-def _abort_on_external_change(view: Evaluation) -> Action | None:
-    if not view.has_external_change:
-        return None
-    who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.position}"
-    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.external_changes)}"
-    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.external_changes))):
-        return Abort("disabled", f"{why}{_failed_before(view)}")
-    if view.plan.on_drift == "stop":
-        return Abort("drift", f"{why}{_failed_before(view)}")
-    return None
+    return Abort(AbortCause.ARCHIVED, "the flag is archived, so that it reaches nobody")
 
 
 def _abort_when_disabled(view: Evaluation) -> Action | None:
     if view.seen.position.enabled or view.plan.enable:
         return None
-    return Abort("disabled", "the flag is disabled, and this rollout is told not to enable it")
+    return Abort(AbortCause.DISABLED, "the flag is disabled, and this rollout is told not to enable it")
 
 
 def _finish_a_rollback(view: Evaluation) -> Action | None:
@@ -146,24 +75,6 @@ def _roll_back_when_failed(view: Evaluation) -> Action | None:
     """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
     acts, said = aggregate(view.before.streaks)
     return _rolled_back(view, said) if acts == "roll back" else None
-
-
-def _abort_on_audience_drift(view: Evaluation) -> Action | None:
-    """After the rollbacks: a lower percentage overrules nobody who changed the audience."""
-    if view.plan.on_drift != "stop" or not (drift := view.audience_drift):
-        return None
-    return Abort("drift", f"the audience was changed during the rollout: {'; '.join(drift)}")
-
-
-def _refuse_without_a_start(view: Evaluation) -> Action | None:
-    """Nobody gets the feature from a rollout that could not take it back."""
-    if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
-        return None
-    return Abort(
-        "unknown",
-        f"rollback={view.plan.rollback!r} takes the flag to where it stood before this rollout, and the flag's history "
-        "does not tell where that was. Name a percentage as rollback=, or 'off'",
-    )
 
 
 def _check_first(view: Evaluation) -> Action | None:
@@ -180,11 +91,10 @@ def _end_when_not_approved(view: Evaluation) -> Action | None:
     approval, response, due = view.plan.approval, view.memory.response, view.answer_is_due
     if approval is None:
         return None
-    cause: Literal["rejected", "no answer"]
     if response is not None and not response.approved:
-        cause, then, why = "rejected", approval.on_reject, f"{response.by} rejected {approval.before} %"
+        cause, then, why = AbortCause.REJECTED, approval.on_reject, f"{response.by} rejected {approval.before} %"
     elif response is None and due is not None and view.now >= due:
-        cause, then = "no answer", approval.on_no_answer
+        cause, then = AbortCause.NO_ANSWER, approval.on_no_answer
         why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
     else:
         return None
@@ -207,61 +117,6 @@ def _done_when_beyond_the_last_stage(view: Evaluation) -> Action | None:
     return Complete("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
 
 
-def _switch_off_sticky_bucketing(view: Evaluation) -> Action | None:
-    if not (view.is_sticky and view.is_first_look and view.plan.sticky == "switch_off"):
-        return None
-    return SwitchOffSticky("it would keep users in whom a rollback is to take out")
-
-
-def _abort_when_sticky(view: Evaluation) -> Action | None:
-    if not view.is_sticky:
-        return None
-    return Abort(
-        "sticky",
-        "sticky bucketing is on: users keep the variant that they got once, so that a lower percentage would take the "
-        "feature from nobody. Set rollback='off' (or 'hold'), or set sticky='switch_off'",
-    )
-
-
-def _abort_when_decided_against(view: Evaluation) -> Action | None:
-    if not view.seen.audience.is_decided_against or view.plan.decided == "ignore":
-        return None
-    return Abort("decided", "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same")
-
-
-def _abort_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
-    """The service replaces the whole list of segments at each write."""
-    if view.plan.segment is None or not (hidden := view.seen.audience.hidden_segments(view.plan.catch_all)):
-        return None
-    return Abort(
-        "cohort",
-        f"segment {', '.join(hidden)} may be for a cohort. The Management API does not show such a condition, and "
-        "without it the segment would capture every user. If it has none on purpose, set catch_all= to its name",
-    )
-
-
-def _abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
-    """The first stage enables a disabled flag, and with it all its other percentages."""
-    others = view.seen.audience.others(view.plan.catch_all)
-    if view.seen.position.enabled or not others:
-        return None
-    return Abort(
-        "others",
-        "the flag is disabled, and enabling it for the first stage would also give it to users besides those of this "
-        f"rollout: {', and '.join(others)}. Set those percentages to 0, or enable the flag first if they are to get it",
-    )
-
-
-def _abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
-    """Where stages are tasks of their own, a stage is never set before its predecessor."""
-    before = view.stage_before
-    if view.plan.only is None or before is None or view.percentage >= before.percentage:
-        return None
-    return Abort(
-        "behind", f"{before.percentage} % comes before this stage. Clear the task of that stage, or an earlier one"
-    )
-
-
 def _check_when_due(view: Evaluation) -> Action | None:
     if not view.is_checked or view.guardrails_passed or view.now < view.check_is_due:
         return None
@@ -273,7 +128,7 @@ def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
     if limit is None or not view.is_held_too_long:
         return None
     why = f"the guardrails have held it for {format_duration(limit)} ({view.said})"
-    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Abort("held", why)
+    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Abort(AbortCause.HELD, why)
 
 
 def _wait_while_soaking(view: Evaluation) -> Action | None:
@@ -342,27 +197,27 @@ def _raise(view: Evaluation) -> Action | None:
 
 _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
     _abort_when_archived,
-    _restore_overwritten_edit,
-    _abort_on_ambiguous_set_stage,
-    _abort_on_empty_version,
-    _abort_on_unseen_change,
-    _abort_when_already_rolled_back,
-    _abort_on_external_change,
+    change_rules.restore_overwritten_edit,
+    change_rules.abort_on_ambiguous_set_stage,
+    change_rules.abort_on_empty_version,
+    change_rules.abort_on_unseen_change,
+    change_rules.abort_when_already_rolled_back,
+    change_rules.abort_on_external_change,
     _abort_when_disabled,
     _finish_a_rollback,
     _roll_back_when_failed,
     _end_when_not_approved,
-    _abort_on_audience_drift,
+    change_rules.abort_on_audience_drift,
     _done_when_approved,
-    _refuse_without_a_start,
+    start_rules.refuse_without_a_start,
     _check_first,
     _done_when_beyond_the_last_stage,
-    _abort_when_decided_against,
-    _abort_when_segments_cannot_be_sent_back,
-    _abort_when_predecessor_not_set,
-    _abort_when_enabling_lets_others_in,
-    _switch_off_sticky_bucketing,
-    _abort_when_sticky,
+    start_rules.abort_when_decided_against,
+    start_rules.abort_when_segments_cannot_be_sent_back,
+    start_rules.abort_when_predecessor_not_set,
+    start_rules.abort_when_enabling_lets_others_in,
+    start_rules.switch_off_sticky_bucketing,
+    start_rules.abort_when_sticky,
     _check_when_due,
     _end_when_hold_timed_out,
     _wait_while_soaking,
@@ -380,25 +235,6 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
 def _rolled_back(view: Evaluation, why: str) -> RollBack:
     target = view.rollback_target
     return RollBack(target, why, "" if target else view.why_not_lowered)
-
-
-def _raised_before(view: Evaluation, theirs: ExposureChange) -> bool:
-    """Whether this run had raised the flag before somebody changed it."""
-    first = view.first_own_step
-    return first is not None and first.entry.version < theirs.entry.version
-
-
-def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) -> str:
-    """A hint for a person who looks for the one who did it: a key is a name for many tasks."""
-    if not any(view.shares_the_key(move) for move in external_changes):
-        return ""
-    return ", with this connection's own key: another task or run that shares it did it"
-
-
-def _failed_before(view: Evaluation) -> str:
-    """What the guardrails had said where it stood before, for the reason why it stopped."""
-    acts, said = aggregate(view.before.streaks)
-    return f"; the guardrails had failed ({said})" if acts == "roll back" else ""
 
 
 def _or_check(view: Evaluation, until: datetime) -> datetime:

@@ -9,6 +9,7 @@ from airflow_provider_ampexp.rollout._actions import Abort, Complete, RollBack
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
+from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 
@@ -27,9 +28,9 @@ def decide_teardown(
     view = Evaluation(plan, seen, memory, now, finished)
     first = view.first_own_step
     if seen.archived:
-        return Abort("archived", "it is archived, so that it reaches nobody")
+        return Abort(AbortCause.ARCHIVED, "it is archived, so that it reaches nobody")
     if first is None:
-        return Abort("behind", "this run raised nothing")
+        return Abort(AbortCause.BEHIND, "this run raised nothing")
     rolled_back = None
     for change in exposure_changes(seen.history, memory.run_began):
         if view.was_ours(change):
@@ -37,12 +38,12 @@ def decide_teardown(
         elif change.entry.by == first.entry.by and not change.raises:
             rolled_back = rolled_back or change
         elif not (change.raises and plan.on_drift == "adopt"):
-            return Abort("drift", f"somebody changed it meanwhile, {change}")
+            return Abort(AbortCause.DRIFT, f"somebody changed it meanwhile, {change}")
     if rolled_back is not None:
         return Complete(f"this run rolled it back already, {rolled_back}")
     if plan.on_drift == "stop" and view.audience_drift:
-        return Abort("drift", f"the audience was changed meanwhile: {'; '.join(view.audience_drift)}")
+        return Abort(AbortCause.DRIFT, f"the audience was changed meanwhile: {'; '.join(view.audience_drift)}")
     if view.start_is_unknown:
-        return Abort("unknown", view.why_not_lowered)
+        return Abort(AbortCause.UNKNOWN, view.why_not_lowered)
     target = view.rollback_target
     return RollBack(target, why, "" if target else view.why_not_lowered)

@@ -15,7 +15,8 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_ampexp.client._request_stats import RequestStats
-from airflow_provider_ampexp.exceptions import AmplitudeTaskError, StillRefusedError, patiently
+from airflow_provider_ampexp.ensure._refusals import StillRefusedError
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator

@@ -12,6 +12,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
+from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
@@ -69,7 +70,7 @@ def staged_rollout(
         back = AmplitudeRollbackOperator(task_id="rollback", **given).as_teardown()
         last = None
         for percentage in (stage.percentage for stage in planned):
-            tasks: list[AmplitudeRampRolloutOperator] = []
+            tasks: list[RolloutOperator] = []
             if percentage in to_approve:
                 name = f"approve_{percentage}"
                 tasks.append(AmplitudeApprovalOperator(task_id=name, before=percentage, **approvals, **given))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
+from airflow_provider_ampexp._keys import URL_XCOM
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.exceptions import Refusals, is_retryable
-from airflow_provider_ampexp.links._url_xcom import URL_XCOM_KEY
+from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._check_once import seen, why_never
 from airflow_provider_ampexp.polling._conditions import from_plain
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
@@ -137,7 +137,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
             event = {"status": "error", "is_retryable": True, "why": f"{type(error).__name__}: {error}"}
         if self.ends_task and event["status"] == "met":
             found = event["seen"]
-            yield TaskSuccessEvent(xcoms={"return_value": found, URL_XCOM_KEY: found.get("url")})
+            yield TaskSuccessEvent(xcoms={"return_value": found, URL_XCOM: found.get("url")})
         else:
             yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -159,7 +159,7 @@ class _Wait:
         self.target = trigger.target
         self.interval = self._interval = trigger.poll_interval
         self._was_seen = trigger.was_seen
-        self._refusals = Refusals()
+        self._refusals = refusals()
         self._condition = from_plain(trigger.condition)
         self._deadline = trigger.ends_at
         self._limit = trigger.failures

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.exceptions import Refusals, is_retryable
+from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 
@@ -96,7 +96,7 @@ class _Soak:
         self.interval = self._interval = trigger.poll_interval
         self._log = trigger.log
         self._is_failing = False
-        self._refusals = Refusals()
+        self._refusals = refusals()
 
     def seconds_left(self, now: datetime) -> float:
         return (self._watch.until - now).total_seconds()

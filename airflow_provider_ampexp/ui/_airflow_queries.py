@@ -14,11 +14,10 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import and_, select
 
-from airflow_provider_ampexp.operators._rollout.plan_shown import PLAN_XCOM
+from airflow_provider_ampexp._keys import PLAN_XCOM, RECORD_XCOM
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, RolloutTask
 
-_RECORD_XCOM = "rollout"
 _MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history
 _PART = 500
 
@@ -81,7 +80,7 @@ def _query(key: str, dags: Sequence[str]) -> Any:
 
 def _record_query(runs: Sequence[int]) -> Any:
     return select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
-        XComModel.key == _RECORD_XCOM, XComModel.dag_run_id.in_(runs)
+        XComModel.key == RECORD_XCOM, XComModel.dag_run_id.in_(runs)
     )
 
 

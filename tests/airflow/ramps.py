@@ -17,7 +17,7 @@ from airflow.sdk.definitions import dag as dag_module
 from airflow_runs import Run
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 
 MOST_SOAKS = 40
 LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine
@@ -68,7 +68,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.Logger("ramp")
     logger.addHandler(handler)
-    monkeypatch.setattr(AmplitudeRampRolloutOperator, "log", logger)
+    monkeypatch.setattr(RolloutOperator, "log", logger)
     return lines
 
 

@@ -12,6 +12,7 @@ from airflow.sdk import DAG, BaseNotifier
 from airflow_runs import Run
 from ramps import HAS_TASK_STATE, PLAN, RETRIED, Deaths, Soaks, exposures, flag
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult
@@ -360,7 +361,11 @@ def test_a_notifier_that_goes_wrong_changes_nothing_and_hinders_no_other(
     (said,) = warnings(caplog)
     assert "on_rollback" in said
     assert {"raises": "no such channel", "exits": "SystemExit: 3", "hangs": "no answer within 0.2 s"}[how] in said
-    assert [line["what"] for line in ran.xcom("ramp", key="rollout")] == ["raise", "check", "rollback"]
+    assert [line["what"] for line in ran.xcom("ramp", key=RECORD_XCOM)] == [
+        "raise",
+        "check",
+        "rollback",
+    ]
 
 
 def test_one_notifier_renders_its_text_for_each_event(
@@ -428,3 +433,50 @@ def test_default_args_give_notifiers_to_every_task_of_a_rollout() -> None:
     with DAG("alerts_by_default", default_args=all_events(notifier)) as dag:
         staged_rollout(**TWO, approve_before=[25])
     assert {task.task_id: task.on_rollback for task in dag.tasks} == dict.fromkeys(dag.task_ids, (notifier,))
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_an_error_that_ends_a_rollout_is_alerted(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, is_group: bool
+) -> None:
+    """The ramped segment is removed during a soak. The group's rollback cannot lower it either."""
+    beta = {
+        "name": "Beta",
+        "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
+        "percentage": 0,
+        "rolloutWeights": {"on": 1},
+        "bucketingKey": "user_id",
+    }
+    flag_id = flag(emulator, enabled=True, targetSegments=[beta])
+    soaks.will(lambda: emulator.edit("flags", flag_id, by="Maria", targetSegments=[]))
+    given = {**TWO, "segment": "Beta", **all_events(Recorder())}
+    with DAG(dag_id, default_args=RETRIED) as dag:
+        if is_group:
+            staged_rollout(**given)
+        else:
+            AmplitudeRampRolloutOperator(task_id="ramp", **given)
+    assert not run(dag).succeeded
+    assert events() == (["abort", "rollback"] if is_group else ["abort"])
+    assert "segment 'Beta' was removed by Maria" in GIVEN[0]["text"]
+    assert (GIVEN[0]["cause"], GIVEN[0]["segment"]) == ("error", "Beta")
+    assert GIVEN[-1]["confirmed"] is (False if is_group else None)
+
+
+def test_the_last_retry_that_fails_is_alerted_and_those_before_it_are_not(
+    run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag(emulator)
+
+    def unreachable(*them: Any, **how: Any) -> None:
+        raise ConnectionError("no way to Amplitude")
+
+    def away() -> None:
+        soaks.end()
+        monkeypatch.setattr(ManagedFlag, "look", unreachable)
+
+    soaks.will(away)
+    with DAG(dag_id, default_args={"retries": 2, "retry_delay": 0}) as dag:
+        AmplitudeRampRolloutOperator(task_id="ramp", **TWO, **all_events(Recorder()))
+    assert run(dag).tries == {"ramp": 3}
+    assert events() == ["abort"]
+    assert "no way to Amplitude" in GIVEN[0]["text"]

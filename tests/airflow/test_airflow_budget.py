@@ -103,9 +103,9 @@ def test_a_task_tells_of_its_requests_in_one_line_and_in_metrics(
     assert line.startswith("4 requests, 1 retried, 1 waited 0.")
     assert line.endswith(" s for a 429.")
     assert metrics.counted[TASK] == {
-        ("ampexp.requests", "GET", READ, "200"): 2,
-        ("ampexp.requests", "PATCH", EDIT, "429"): 1,
-        ("ampexp.requests", "PATCH", EDIT, "200"): 1,
+        ("amplitude_experiment.requests", "GET", READ, "200"): 2,
+        ("amplitude_experiment.requests", "PATCH", EDIT, "429"): 1,
+        ("amplitude_experiment.requests", "PATCH", EDIT, "200"): 1,
     }
     assert not metrics.counted[TRIGGERER]
 
@@ -144,7 +144,7 @@ def test_the_triggerer_counts_in_its_own_metrics_and_tells_of_rounds_at_debug_on
     name = "airflow_provider_ampexp.polling._shared_poller"
     with caplog.at_level("DEBUG", logger=name):
         assert asyncio.run(only_event())[0]["status"] == "met"
-    assert metrics.counted == {TASK: {}, TRIGGERER: {("ampexp.requests", "GET", READ, "200"): 1}}
+    assert metrics.counted == {TASK: {}, TRIGGERER: {("amplitude_experiment.requests", "GET", READ, "200"): 1}}
     rounds = [record for record in caplog.records if record.name == name]
     assert [record.levelname for record in rounds] == ["DEBUG"]
     assert "with 1 requests" in rounds[0].getMessage()

@@ -39,7 +39,7 @@ def test_get_and_list_as_tasks(run: Callable[[DAG], Run], emulator: Emulator, da
 
     assert ran.succeeded, ran.states
     assert ran.xcom("get") == emulator.flag(flag["id"])
-    assert ran.xcom("get", key="amplitude_url").endswith(flag["id"])
+    assert ran.xcom("get", key="amplitude_experiment_url").endswith(flag["id"])
     assert ran.xcom("fields") == {"key": "searché", "projectId": "100001", "nope": None}
     assert ran.xcom("list") == [{"key": "searché"}]
     assert [one["key"] for one in ran.xcom("all")] == ["elsewhere", "archived", "searché"]

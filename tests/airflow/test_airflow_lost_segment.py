@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, flag, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
@@ -72,7 +73,7 @@ def test_a_segment_that_is_lost_during_a_soak_stops_the_rollout_and_says_who_did
     if deferrable:
         soaks.will(maria)
     else:
-        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.ramp.time.sleep", lambda seconds: maria())
+        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.soak.time.sleep", lambda seconds: maria())
     broken = Failures()
     emulator.clear_requests()
     with DAG(dag_id) as dag:
@@ -91,7 +92,7 @@ def test_a_segment_that_is_lost_during_a_soak_stops_the_rollout_and_says_who_did
     assert writes(emulator) == 1  # the first stage
     assert change in broken.said("ramp")
     assert gets in broken.said("ramp")
-    last = ran.xcom("ramp", key="rollout")[-1]
+    last = ran.xcom("ramp", key=RECORD_XCOM)[-1]
     assert change in last["why"]
     assert gets in last["why"]
 

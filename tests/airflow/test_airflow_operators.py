@@ -220,7 +220,7 @@ def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emul
     assert [emulator.flag(one["id"])["rolloutPercentage"] for one in others] == [1, 2]
     assert [emulator.flag(one["id"])["enabled"] for one in others] == [True, True]
     assert ran.xcom("mapped", map_index=1)["key"] == "market_fr"
-    assert ran.xcom("mapped", key="amplitude_url", map_index=1).endswith(f"/config/{others[1]['id']}")
+    assert ran.xcom("mapped", key="amplitude_experiment_url", map_index=1).endswith(f"/config/{others[1]['id']}")
     assert emulator.inclusions("flags", flag["id"], "on") == ["ana", "bob"]
     now = emulator.experiment(experiment["id"])
     assert now["rolloutWeights"] == {"control": 3, "treatment": 1}

@@ -142,7 +142,7 @@ def test_the_link_is_in_the_serialized_dag(monkeypatch: pytest.MonkeyPatch) -> N
     back = DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
     for name in ("plain", "mapped"):
         assert [(link.name, link.xcom_key) for link in back.get_task(name).operator_extra_links] == [
-            ("Amplitude", "amplitude_url")
+            ("Amplitude", "amplitude_experiment_url")
         ]
 
 

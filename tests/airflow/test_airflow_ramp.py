@@ -13,9 +13,10 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow_runs import Run
 from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckContext
-from airflow_provider_ampexp.operators._rollout import ramp
+from airflow_provider_ampexp.operators._rollout import soak
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
@@ -48,7 +49,7 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
     ]
     moments = began(emulator, flag_id)[1:]
     assert all(later - earlier >= timedelta(hours=1) for earlier, later in pairwise(moments))
-    url = ran.xcom("ramp", key="amplitude_url")
+    url = ran.xcom("ramp", key="amplitude_experiment_url")
     assert url.endswith(flag_id)
     assert ran.xcom("ramp") == {
         "id": flag_id,
@@ -58,7 +59,7 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
         "after": 100,
         "url": url,
     }
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key=RECORD_XCOM)
     assert [{**one, "at": None, "since": None, "made_at": None, "plan": None} for one in record] == [
         {
             "id": f"raise-{version}",
@@ -84,7 +85,7 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker is gone while the trigger looks, and the trigger only reads."""
-    monkeypatch.setattr(ramp, "time", None)  # a worker that sleeps breaks
+    monkeypatch.setattr(soak, "time", None)  # a worker that sleeps breaks
     flag_id = flag(emulator)
     emulator.clear_requests()
     with DAG(dag_id) as dag:
@@ -242,7 +243,7 @@ def test_a_flag_that_is_to_stay_disabled(run: Runner, emulator: Emulator, dag_id
     ran = run(dag)
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
-    assert ran.xcom("ramp", key="rollout")[-1]["cause"] == "disabled"
+    assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["cause"] == "disabled"
     assert writes(emulator) == 0
     assert exposures(emulator, flag_id) == [0]
 

@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_runs import Run
 from ramps import HAS_TASK_STATE, PLAN, RETRIED, Deaths, Failures, Soaks, began, clear, exposures, flag
 
-from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import _refusals
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -240,7 +240,7 @@ def test_two_attempts_at_once(emulator: Emulator) -> None:
 def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exceptions, "REFUSED_FOR", 1.0)
+    monkeypatch.setattr(_refusals, "REFUSED_FOR", 1.0)
     flag_id = flag(emulator)
     broken = Failures()
     # An outage is ridden out; a key that was revoked is not.
@@ -276,7 +276,7 @@ def test_a_rollout_goes_on_after_refusals_of_a_moment(
     refusal: dict[str, Any],
 ) -> None:
     """While a trigger looks, while a worker reads, and while it writes."""
-    monkeypatch.setattr(exceptions, "_PAUSE", 0.05)
+    monkeypatch.setattr(_refusals, "_PAUSE", 0.05)
     flag_id = flag(impatient)
     soaks.will(
         lambda: (impatient.fault(times=2, **refusal), soaks.end()),

@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, flag, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
@@ -76,7 +77,7 @@ def test_who_changes_the_audience_during_a_soak_stops_the_rollout_at_once_and_is
     else:
         sleeps: list[float] = []
         monkeypatch.setattr(
-            "airflow_provider_ampexp.operators._rollout.ramp.time.sleep", lambda s: (sleeps.append(s), maria())
+            "airflow_provider_ampexp.operators._rollout.soak.time.sleep", lambda s: (sleeps.append(s), maria())
         )
     broken = Failures()
     emulator.clear_requests()
@@ -96,7 +97,7 @@ def test_who_changes_the_audience_during_a_soak_stops_the_rollout_at_once_and_is
     assert writes(emulator) == 0
     assert words in broken.said("ramp")
     assert "left the flag as it is, at 1 %" in broken.said("ramp")
-    assert ran.xcom("ramp", key="rollout")[-1]["cause"] == "drift"
+    assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["cause"] == "drift"
 
 
 def test_adopted_a_change_of_the_audience_is_told_in_log_and_record(
@@ -112,7 +113,7 @@ def test_adopted_a_change_of_the_audience_is_told_in_log_and_record(
     assert ran.states == {"ramp": "success"}
     words = "the percentage of all other users was raised from 0 % to 10 %, by Maria at "
     assert len([line for line in lines if words in line]) == 1
-    notes = [one["why"] for one in ran.xcom("ramp", key="rollout") if one["what"] == "note"]
+    notes = [one["why"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "note"]
     assert [words in note for note in notes] == [True]
     assert len(soaks.watches) == 3  # her change ends one wait early, and no other
 
@@ -157,7 +158,7 @@ def test_a_rollback_says_through_what_users_still_get_the_feature(
     through = ["segment 'Paid' at 100 %", "the percentage of all other users, 40 %"]
     words = f"but USERS STILL GET IT through {through[0]}, and {through[1]}"
     assert f"from 1 % to 0 %, and read that back; {words}" in broken.said("ramp")
-    assert ran.xcom("ramp", key="rollout")[-1]["still_through"] == through
+    assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["still_through"] == through
 
 
 def test_a_rollback_that_disables_the_flag_does_so_also_where_its_segments_cannot_be_sent_back(
@@ -242,7 +243,7 @@ def test_sticky_bucketing_is_switched_off_before_the_first_stage_where_the_task_
         (False, 25),
         (False, 100),
     ]
-    assert [one["what"] for one in ran.xcom("ramp", key="rollout")][:2] == ["sticky", "raise"]
+    assert [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)][:2] == ["sticky", "raise"]
 
 
 def test_with_a_rollback_that_disables_it_a_sticky_experiment_is_rolled_out_and_back(
@@ -299,7 +300,7 @@ def test_what_keeps_users_out_is_warned_of_at_the_start_in_log_and_record(
     ran = run(dag)
 
     assert ran.states == {"ramp": "success"}
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key=RECORD_XCOM)
     warnings = [one["why"] for one in record if one["what"] == "warning"]
     assert [one["what"] for one in record][: len(warnings)] == ["warning"] * len(warnings)
     assert warnings[:5] == [

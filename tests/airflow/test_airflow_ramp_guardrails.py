@@ -14,6 +14,7 @@ from airflow.sdk import DAG, chain
 from airflow_runs import Run
 from ramps import PLAN, Failures, Soaks, began, exposures, flag, told
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -54,7 +55,7 @@ class Says:
 
 
 def records(ran: Run, what: str, task_id: str = "ramp") -> list[dict[str, Any]]:
-    return [one for one in ran.xcom(task_id, key="rollout") if one["what"] == what]
+    return [one for one in ran.xcom(task_id, key=RECORD_XCOM) if one["what"] == what]
 
 
 def test_those_that_pass_let_it_go_on(
@@ -123,7 +124,13 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
     assert f"Rolled back flag 'search' from 25 % to 0 % (disabled), and confirmed it by reading: {why}" in broken.said(
         "ramp"
     )
-    assert [one["what"] for one in ran.xcom("ramp", key="rollout")] == ["raise", "check", "raise", "check", "rollback"]
+    assert [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)] == [
+        "raise",
+        "check",
+        "raise",
+        "check",
+        "rollback",
+    ]
     assert {**records(ran, "rollback")[0], "at": None, "since": None, "made_at": None, "plan": None} == {
         "id": "rollback-4",
         "at": None,

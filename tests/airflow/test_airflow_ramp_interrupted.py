@@ -17,6 +17,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, told
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -84,7 +85,7 @@ def test_a_rollback_does_not_wait_for_airflow(
     returned: list[float] = []
 
     def away(store: Any, key: str, value: Any, **how: Any) -> None:
-        if key != "amplitude_rollback":
+        if key != "amplitude_experiment_rollback":
             return
         asked.append(time.monotonic())
         let_go.wait(LONG if then == "hangs" else 29.0)
@@ -131,7 +132,7 @@ def test_a_call_that_hangs_in_the_one_socket_to_airflow_does_not_keep_the_flag_u
             return send(comms, msg)
 
     def away(store: Any, key: str, value: Any, **how: Any) -> None:
-        if key == "amplitude_rollback":
+        if key == "amplitude_experiment_rollback":
             with socket:
                 let_go.wait(8.0)
 
@@ -146,7 +147,7 @@ def test_a_call_that_hangs_in_the_one_socket_to_airflow_does_not_keep_the_flag_u
     assert exposures(emulator, flag_id) == [0, 1, 0]
     assert lowering.took < 5
     assert max(waited) > 3  # the record had to wait, and the flag had not
-    assert ran.xcom("ramp", key="rollout")[-1]["what"] == "rollback"
+    assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["what"] == "rollback"
 
 
 def test_a_record_that_airflow_does_not_take_does_not_change_how_the_task_ends(
@@ -157,7 +158,7 @@ def test_a_record_that_airflow_does_not_take_does_not_change_how_the_task_ends(
     push = RuntimeTaskInstance.xcom_push
 
     def away(ti: Any, key: str, value: Any) -> None:
-        if key in ("rollout", "rollout_plan", "amplitude_url"):
+        if key in ("rollout", "amplitude_experiment_plan", "amplitude_experiment_url"):
             raise RuntimeError("Airflow's API server does not answer")
         push(ti, key, value)
 
@@ -221,7 +222,7 @@ def test_a_check_that_hangs_or_exits_counts_as_an_error(
 
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1, 0]
-    asked = [one for one in ran.xcom("ramp", key="rollout") if one["what"] == "check"]
+    asked = [one for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"]
     assert [(one["name"], one["verdict"], one["why"]) for one in asked[:2]] == [
         ("hangs", "error", "timed out after 1 second"),
         ("exits", "error", "SystemExit: 1"),
@@ -258,7 +259,7 @@ def test_a_warehouse_in_airflows_own_connections_is_asked_in_time(
 
     assert ran.succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
-    assert {one["verdict"] for one in ran.xcom("ramp", key="rollout") if one["what"] == "check"} == {"pass"}
+    assert {one["verdict"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"} == {"pass"}
 
 
 def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
@@ -291,7 +292,7 @@ def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
     words = "The task ended while a check was undecided. As far as is known USERS STILL GET flag 'search' at 1 %."
     assert any(words in line for line in lines)
     assert words in broken.said("ramp")
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key=RECORD_XCOM)
     assert [one["what"] for one in record] == ["raise", "error"]
     assert words in record[-1]["why"]
 
@@ -318,7 +319,7 @@ def test_an_interrupted_rollback_is_not_confirmed(
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1]
     assert any("ROLLBACK NOT CONFIRMED" in line and "USERS STILL GET IT at 1 %" in line for line in lines)
-    assert "ROLLBACK NOT CONFIRMED" in ran.xcom("ramp", key="rollout")[-1]["why"]
+    assert "ROLLBACK NOT CONFIRMED" in ran.xcom("ramp", key=RECORD_XCOM)[-1]["why"]
 
 
 def test_a_task_that_is_killed_in_a_check_says_what_users_still_get(

@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import ON, PLAN, RETRIED, Failures, Soaks, flag, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEditOperator, AmplitudeEnableOperator
@@ -82,7 +83,7 @@ def test_a_disabled_flag_that_others_would_get_with_the_first_stage_is_refused_b
         assert words in broken.said(task)
         assert "Set those percentages to 0, or enable the flag first if they are to get it" in broken.said(task)
         assert "left the flag as it is, at 0 % (disabled)" in broken.said(task)
-    assert ran.xcom("ramp", key="rollout")[-1]["cause"] == "others"
+    assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["cause"] == "others"
 
 
 def test_it_is_refused_too_where_the_newest_version_does_not_show_the_percentage_of_all_others(
@@ -113,7 +114,7 @@ def test_of_an_enabled_flag_it_is_warned_in_log_and_record_who_has_it_already(
 
     assert ran.states == {"ramp": "success"}
     words = "get it already, through segment 'Paid' at 100 %, and the percentage of all other users, 40 %"
-    assert [words in one["why"] for one in ran.xcom("ramp", key="rollout") if one["what"] == "warning"] == [True]
+    assert [words in one["why"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "warning"] == [True]
     assert len([line for line in lines if words in line]) == 1
 
 

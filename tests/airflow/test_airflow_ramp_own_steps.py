@@ -269,7 +269,7 @@ def test_a_retry_under_lowered_retries_undoes_no_rollback(
         if context["ti"].try_number == 1 and not exposures(emulator, flag_id)[1:]:
             deaths.at(7, done=True)
         elif context["ti"].try_number == 2:
-            log_warnings.append(context["task_state_store"].get("amplitude_begun"))
+            log_warnings.append(context["task_state_store"].get("amplitude_experiment_begun"))
             ramp.retries = int(RETRIED["retries"]) - 1  # as in a DAG file that was edited meanwhile
             context["ti"].task.retries = ramp.retries
 

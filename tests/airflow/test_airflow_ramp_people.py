@@ -10,6 +10,7 @@ from airflow.sdk import DAG, chain
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, began, exposures, flag, history, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 
@@ -42,7 +43,7 @@ def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
     assert ran.states == dict.fromkeys(edits, "failed")
     assert ran.tries == dict.fromkeys(edits, 1)
     assert writes(emulator) == 0
-    causes = {key: ran.xcom(key, key="rollout")[-1]["cause"] for key in edits}
+    causes = {key: ran.xcom(key, key=RECORD_XCOM)[-1]["cause"] for key in edits}
     assert causes == {"raised": "drift", "lowered": "drift", "disabled": "disabled", "archived": "archived"}
     after = {"raised": "50 %", "lowered": "10 %", "disabled": "25 % (disabled)"}
     for key, shown in after.items():
@@ -186,7 +187,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
     ]
     notes = [line for line in lines if "Maria edited the segments at the moment of the raise" in line]
     assert len(notes) == 1
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key=RECORD_XCOM)
     assert [one["what"] for one in record] == ["warning", "raise", "note", "note", "note", "raise"]
     assert "segment 'Staff' was raised from 50 % to 80 %, by Maria" in record[3]["why"]
     assert "a segment 'New' was added, by Maria" in record[4]["why"]
@@ -259,5 +260,5 @@ def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
     assert f"Maria changed flag {flag_id} to {shown} at the moment" in broken.said("ramp")
     assert f"(version {hers['version']}, {hers['createdAt']})" in broken.said("ramp")
     assert "That was put back; the rollout has stopped" in broken.said("ramp")
-    lines = [one["what"] for one in ran.xcom("ramp", key="rollout")]
+    lines = [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)]
     assert [what for what in lines if what != "warning"] == ["error"]

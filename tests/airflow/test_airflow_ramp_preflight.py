@@ -12,6 +12,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, Failures, Soaks, exposures, flag, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -71,7 +72,7 @@ def test_a_guardrail_that_cannot_work_ends_the_task_before_anybody_gets_the_feat
     assert "guardrail 'errors' cannot answer" in said
     assert reason in said
     assert "Nothing was raised" in said
-    assert "cannot answer" in ran.xcom("ramp", key="rollout")[-1]["why"]
+    assert "cannot answer" in ran.xcom("ramp", key=RECORD_XCOM)[-1]["why"]
 
 
 def test_a_group_asks_its_guardrails_before_its_first_stage(

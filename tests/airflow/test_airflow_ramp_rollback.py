@@ -11,6 +11,7 @@ from airflow.sdk import DAG, chain
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Failures, Soaks, exposures, flag, history, told, writes
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -55,7 +56,7 @@ def test_every_target_is_confirmed_and_no_retry_follows(
     for key, (_, shown, wanted) in targets.items():
         assert history(emulator, ids[key]) == [(3, "Seed"), *[(one, "Airflow") for one in wanted[1:]]], key
         assert "errors (fail 1 of 1, value 0.09): 9 % of the requests fail" in broken.said(key)
-        last = ran.xcom(key, key="rollout")[-1]
+        last = ran.xcom(key, key=RECORD_XCOM)[-1]
         if shown:
             assert f"from 25 % {shown}, and confirmed it by reading" in broken.said(key)
             assert (last["what"], last["from"], last["to"]) == ("rollback", 25, wanted[-1])
@@ -111,7 +112,7 @@ def test_who_lowers_it_further_at_that_moment_has_the_last_word(
     assert "Rolled back flag 'search' from 25 % to 2 %, and confirmed it by reading" in broken.said("ramp")
     note = "Maria had lowered it further, to 2 %; that was put back."
     assert note in lines
-    *_, log_warnings, last = ran.xcom("ramp", key="rollout")
+    *_, log_warnings, last = ran.xcom("ramp", key=RECORD_XCOM)
     assert (log_warnings["what"], log_warnings["why"]) == ("note", note)
     assert (last["what"], last["to"]) == ("rollback", 2)
 
@@ -170,7 +171,7 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     assert "USERS STILL GET IT at 25 %: look at it in Amplitude now" in said
     assert "waits for approval" in said
     assert len(impatient.pending()) == 1
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key=RECORD_XCOM)
     assert [one["what"] for one in record] == ["check", "raise", "check", "error"]
     assert "ROLLBACK NOT CONFIRMED" in record[-1]["why"]
 

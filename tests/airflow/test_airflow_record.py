@@ -56,7 +56,7 @@ def test_each_line_has_an_id_its_version_where_the_flag_stood_and_the_plan(
     flag_id = flag(emulator)
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[fails_at(25)], **PLAN)
-    record = run(dag).xcom("ramp", key="rollout")
+    record = run(dag).xcom("ramp", key="amplitude_experiment_record")
 
     assert whats(record) == ["raise", "check", "raise", "check", "rollback"]
     assert [(line["version"], line["percentage"], line["enabled"]) for line in record] == [
@@ -109,7 +109,7 @@ def test_the_record_is_there_while_it_soaks_on_a_worker(
             seen.append(whats(kept(dag_id)))
             emulator.advance(3700)
 
-    monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.ramp.time.sleep", sleep)
+    monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.soak.time.sleep", sleep)
     with DAG(dag_id) as dag:
         plan = {**PLAN, "stages": [1, 25]}
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", deferrable=False, **plan)
@@ -139,12 +139,12 @@ def test_what_a_killed_attempt_did_is_in_the_record_of_the_next_one(
     ran = run(dag)
     first, second = ("rollout.stage_1", "rollout.stage_25") if is_group else ("ramp", "ramp")
     assert (ran.succeeded, ran.tries[first]) == (True, 2)
-    record = ran.xcom(first, key="rollout")
+    record = ran.xcom(first, key="amplitude_experiment_record")
     rebuilt = record[0]
     assert (rebuilt["what"], rebuilt["rebuilt"], rebuilt["by"]) == ("raise", True, "Airflow")
     assert (rebuilt["from"], rebuilt["to"], rebuilt["version"], rebuilt["id"]) == (0, 1, 2, "raise-2")
     assert rebuilt["at"] == rebuilt["made_at"]
-    raises = record if not is_group else record + ran.xcom(second, key="rollout")
+    raises = record if not is_group else record + ran.xcom(second, key="amplitude_experiment_record")
     assert [line["to"] for line in raises if line["what"] == "raise"] == [1, 25]
 
 
@@ -159,7 +159,7 @@ def test_what_was_done_before_a_clear_is_in_the_record_after_it(
     emulator.advance(60)
     clear(ran, dag)
 
-    record = ran.xcom("ramp", key="rollout")
+    record = ran.xcom("ramp", key="amplitude_experiment_record")
     earlier = [(line["what"], line["to"], line["version"]) for line in record if line.get("rebuilt")]
     assert earlier == [("raise", 1, 2), ("raise", 25, 3), ("lowered", 0, 4)]
     assert whats(record) == ["raise", "raise", "lowered", "raise", "check", "raise", "check", "rollback"]
@@ -178,7 +178,7 @@ def test_an_edited_plan_is_a_line_and_the_lines_after_it_have_its_digest(
         soaks.end()
 
     soaks.will(edit)
-    record = run(dag).xcom("ramp", key="rollout")
+    record = run(dag).xcom("ramp", key="amplitude_experiment_record")
     assert whats(record) == ["raise", "plan", "raise", "raise"]
     before, edited, after, _ = record
     assert edited["why"].startswith("The plan was edited during this rollout: stages was")
@@ -199,7 +199,7 @@ def test_all_tasks_of_a_group_have_the_same_digest_and_the_rollback_says_what_it
     with DAG(dag_id) as dag:
         staged_rollout(flag_key="search", **PLAN)
     ran = run(dag)
-    stage, back = (ran.xcom(f"rollout.{task}", key="rollout") for task in ("stage_1", "rollback"))
+    stage, back = (ran.xcom(f"rollout.{task}", key="amplitude_experiment_record") for task in ("stage_1", "rollback"))
     assert whats(stage) == ["raise", "stop"]
     assert whats(back) == ["left"]
     assert "Maria" in back[0]["why"]
@@ -210,5 +210,5 @@ def test_a_rollback_task_that_only_confirms_says_so(run: Runner, emulator: Emula
     flag(emulator)
     with DAG(dag_id) as dag:
         staged_rollout(flag_key="search", guardrails=[fails_at(25)], **PLAN)
-    (line,) = run(dag).xcom("rollout.rollback", key="rollout")
+    (line,) = run(dag).xcom("rollout.rollback", key="amplitude_experiment_record")
     assert (line["what"], line["percentage"], line["enabled"], line["version"]) == ("confirmed", 0, False, 4)

@@ -15,6 +15,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Deaths, Soaks, clear, exposures, flag
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
@@ -73,7 +74,7 @@ def test_each_task_of_a_group_writes_a_file_in_the_folder_of_its_run(
     assert run_folder.name == ran._run.run_id
     lines = found["rollout.stage_1.jsonl"]
     assert whats(lines) == ["raise", "check", "rollback"]
-    kept = ran.xcom("rollout.stage_1", key="rollout")
+    kept = ran.xcom("rollout.stage_1", key=RECORD_XCOM)
     assert [{name: line[name] for name in one} for one, line in zip(kept, lines, strict=True)] == kept
     assert (lines[0]["dag_id"], lines[0]["run_id"], lines[0]["task_id"]) == (dag_id, run_folder.name, "rollout.stage_1")
     assert (lines[0]["key"], lines[0]["object_id"], lines[0]["map_index"]) == ("search", flag_id, -1)
@@ -99,7 +100,7 @@ def test_a_line_is_in_the_file_while_the_task_soaks_and_no_line_is_there_twice(
     assert seen == [["raise-2"]]
     lines = files(folder)["ramp.jsonl"]
     assert [(line["id"], line["try_number"]) for line in lines] == [("raise-2", 1), ("raise-3", 2)]
-    assert ran.xcom("ramp", key="rollout")[0]["rebuilt"] is True
+    assert ran.xcom("ramp", key=RECORD_XCOM)[0]["rebuilt"] is True
 
 
 def test_the_file_keeps_what_was_measured_before_a_clear(
@@ -182,7 +183,7 @@ def test_a_rollback_does_not_wait_for_a_store_that_hangs(
     # write begins in a thread of its own, so that it may come a moment later than what the task does next.
     assert [what for what in happened if what != "write"] == ["wait for the store", "lower", "wait for the store"]
     assert happened.count("write") == 2
-    assert whats(ran.xcom("ramp", key="rollout")) == ["raise", "check", "rollback"]
+    assert whats(ran.xcom("ramp", key=RECORD_XCOM)) == ["raise", "check", "rollback"]
     said = [one.getMessage() for one in caplog.records if "Writing the record" in one.getMessage()]
     assert "no answer within 0.05 s" in said[-1]
     assert "rollback-3" in said[-1]
@@ -219,7 +220,7 @@ def test_no_secret_is_in_the_record(run: Runner, emulator: Emulator, dag_id: str
         AmplitudeRampRolloutOperator(task_id="ramp", guardrails=[check], record_path=str(folder), **TWO)
     ran = run(dag)
     assert ran.succeeded
-    written, kept = json.dumps(files(folder)), json.dumps(ran.xcom("ramp", key="rollout"))
+    written, kept = json.dumps(files(folder)), json.dumps(ran.xcom("ramp", key=RECORD_XCOM))
     assert "asked postgresql://me:***@warehouse" in written
     assert "asked postgresql://me:***@warehouse" in kept
     assert secret not in written + kept

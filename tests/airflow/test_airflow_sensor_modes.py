@@ -20,8 +20,8 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import TaskSuccessEvent
 
-from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import _refusals
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.sensors.rollout import AmplitudeEnabledSensor
@@ -65,7 +65,7 @@ class Wait:
     @property
     def link(self) -> str:
         """What the link of the task opens."""
-        return str(self.ti.xcoms.get("amplitude_url", ""))
+        return str(self.ti.xcoms.get("amplitude_experiment_url", ""))
 
     def run(self) -> Any:
         """What the task returns."""
@@ -106,7 +106,7 @@ async def _only_event(trigger: AmplitudeFlagStateTrigger) -> Any:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mode waits for seconds between two looks that failed."""
     monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.01)
-    monkeypatch.setattr(exceptions, "_PAUSE", 0.05)
+    monkeypatch.setattr(_refusals, "_PAUSE", 0.05)
 
 
 def new_flag(emulator: Emulator, **fields: Any) -> str:
@@ -163,7 +163,7 @@ def test_a_key_that_is_refused_for_a_moment_goes_on_waiting(
 def test_a_key_that_is_refused_for_long_ends_the_wait(
     impatient: Emulator, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.3)
+    monkeypatch.setattr(_refusals, "REFUSED_FOR", 0.3)
     flag_id = new_flag(impatient)
     impatient.fault("status", status=401, times=None, skip=1)
 
@@ -198,7 +198,7 @@ def test_gone_for_a_moment_goes_on_waiting(impatient: Emulator, mode: str) -> No
 def test_gone_for_long_ends_the_wait(
     impatient: Emulator, mode: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.3)
+    monkeypatch.setattr(_refusals, "REFUSED_FOR", 0.3)
     flag_id = new_flag(impatient)
     impatient.fault("status", status=404, times=None, skip=1)
     said = ends_with(Wait(mode, flag_id=flag_id, **ENDINGS[ending][0]), AirflowFailException, ending)

@@ -21,9 +21,9 @@ from airflow.sdk.exceptions import (
 )
 from airflow_runs import Run
 
-from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import _refusals
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.sensors import _base as base
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
@@ -71,7 +71,7 @@ def test_what_is_so_already_ends_the_wait_with_one_request(run: Runner, emulator
     assert ran.xcom("segment_deferred")["percentage"] == 80
     state = ran.xcom("state_deferred")
     assert (state["state"], state["decision"]) == ("decision-made", "rollout")
-    assert ran.xcom("state_poke", key="amplitude_url") == state["url"]
+    assert ran.xcom("state_poke", key="amplitude_experiment_url") == state["url"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -96,7 +96,7 @@ def test_what_comes_true_while_waiting(run: Runner, emulator: Emulator, dag_id: 
     assert ran.succeeded, ran.states
     assert ran.xcom("wait")["percentage"] == 50
     assert ran.xcom("wait")["id"] == flag["id"]
-    assert ran.xcom("wait", key="amplitude_url").endswith(flag["id"])
+    assert ran.xcom("wait", key="amplitude_experiment_url").endswith(flag["id"])
     assert emulator.requests()["total"] >= 3
     assert {one["method"] for one in emulator.request_log()} == {"GET"}
 
@@ -205,10 +205,10 @@ def test_polls_that_fail_for_now_are_ridden_out_up_to_a_limit(
     with pytest.raises(AirflowSkipException):
         AmplitudeEnabledSensor(task_id="c", enabled=False, never_fail=True, **arguments).execute({})
     impatient.clear_faults()
-    monkeypatch.setattr(exceptions, "_PAUSE", 0.05)
+    monkeypatch.setattr(_refusals, "_PAUSE", 0.05)
     impatient.fault("status", times=3, status=401)
     assert AmplitudeEnabledSensor(task_id="f", enabled=False, **arguments).execute({})["enabled"] is False
-    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.2)
+    monkeypatch.setattr(_refusals, "REFUSED_FOR", 0.2)
     impatient.fault("status", times=None, status=401)
     with pytest.raises(AirflowFailException, match="key"):
         AmplitudeEnabledSensor(task_id="e", enabled=False, **arguments).execute({})
@@ -334,4 +334,4 @@ def test_a_wait_that_began_in_the_triggerer_keeps_its_end_over_a_restart(emulato
     (met,) = asyncio.run(only_event())
     assert type(met).__name__ == "TaskSuccessEvent"
     assert met.xcoms["return_value"]["id"] == flag["id"]
-    assert met.xcoms["amplitude_url"].endswith(flag["id"])
+    assert met.xcoms["amplitude_experiment_url"].endswith(flag["id"])

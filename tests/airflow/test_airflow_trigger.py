@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.ensure import _refusals
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs, as_plain, from_plain
 from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
@@ -140,7 +140,7 @@ def test_it_gives_up_when_a_refusal_lasts(emulator: Emulator, status: int, monke
     switched_on = emulator.create_flag("on", enabled=True, variants=[{"key": "on"}])
     emulator.fault("status", times=3, status=status)
     assert events(trigger(switched_on["id"]))[0]["status"] == "met"
-    monkeypatch.setattr(exceptions, "REFUSED_FOR", 0.0)
+    monkeypatch.setattr(_refusals, "REFUSED_FOR", 0.0)
     flag = emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.fault("status", times=None, status=status)
     emulator.clear_requests()

@@ -109,7 +109,7 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(
     assert ran.states == {"wait": "success"}
     assert ran.tries == {"wait": 1}
     assert ran.xcom("wait")["percentage"] == 50
-    assert ran.xcom("wait", key="amplitude_url").endswith(flag["id"])
+    assert ran.xcom("wait", key="amplitude_experiment_url").endswith(flag["id"])
     assert requests["without"] - requests["killed"] <= 1  # one may have been on its way
     assert emulator.api_key not in log.read_text()
 
@@ -147,9 +147,9 @@ def test_unmapped_sensors_begin_and_end_without_a_worker_and_mapped_ones_wait_fo
         "id": flags["search"]["id"],
         "key": "search",
         "enabled": True,
-        "url": xcoms(dag_id, "by_key")["amplitude_url"],
+        "url": xcoms(dag_id, "by_key")["amplitude_experiment_url"],
     }
-    assert xcoms(dag_id, "by_id")["amplitude_url"].endswith(flags["button"]["id"])
+    assert xcoms(dag_id, "by_id")["amplitude_experiment_url"].endswith(flags["button"]["id"])
 
 
 def test_each_mapped_sensor_watches_its_own_flag(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:

@@ -129,7 +129,7 @@ class Rollouts:
             session.flush()
             ti = {**of_task, "id": uuid4(), "state": "scheduled", "pool": "default_pool", "pool_slots": 1}
             session.execute(insert(TaskInstance).values(**ti, try_number=1, max_tries=0, start_date=now))
-            xcom = {**of_task, "dag_run_id": run.id, "key": "rollout_plan", "value": json.dumps(shown)}
+            xcom = {**of_task, "dag_run_id": run.id, "key": "amplitude_experiment_plan", "value": json.dumps(shown)}
             session.execute(insert(XComModel).values(**xcom, timestamp=now))
 
 

@@ -47,7 +47,7 @@ class Store:
         actor = self._timeline.actor
         assert actor is not None
         assert actor.attempt is not None
-        if key == "amplitude_rollback":
+        if key == "amplitude_experiment_rollback":
             self.writers.add(actor.attempt)
 
 

@@ -15,7 +15,7 @@ from unittest import mock
 import requests
 
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 from tests.invariants.observed import Observed, Verdict
@@ -117,7 +117,7 @@ def _the_only_way(world: World) -> Iterator[None]:
         return world.send(request, timeout)
 
     with (
-        mock.patch.object(AmplitudeRampRolloutOperator, "log", _SILENCE),
+        mock.patch.object(RolloutOperator, "log", _SILENCE),
         mock.patch.object(AmplitudeSoakTrigger, "log", _SILENCE),
         mock.patch.object(AmplitudeExperimentHook, "log", _SILENCE),
         mock.patch.object(requests.adapters.HTTPAdapter, "send", send),

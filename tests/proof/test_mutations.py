@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout import reconciling
 from airflow_provider_ampexp.reconcile import _flag as flag
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import _decision as decision
@@ -73,14 +73,14 @@ def _nothing_is_put_back(patch: Patch) -> None:
 
 def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
     """It writes again what was written, whatever stands there."""
-    reconcile = AmplitudeRampRolloutOperator.reconcile
+    reconcile = reconciling.reconcile
 
-    def again(operator: Any, context: Any, plan: Any, flag: ManagedFlag, memory: Any) -> Any:
-        if memory.is_retry and memory.left_at is None:
+    def again(plan: Any, flag: ManagedFlag, state: Any, port: Any) -> Any:
+        if state.is_retry and state.left_at is None:
             flag._bring_to(flag._fields(plan.all_stages[0].percentage))
-        return reconcile(operator, context, plan, flag, memory)
+        return reconcile(plan, flag, state, port)
 
-    patch.setattr(AmplitudeRampRolloutOperator, "reconcile", again)
+    patch.setattr(reconciling, "reconcile", again)
 
 
 def _only_the_percentage_counts(patch: Patch) -> None:
@@ -105,18 +105,18 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
     "no_soak_is_cut_short": _without("_wait_while_soaking"),
     "no_soak_begins_anew": _soak_from_the_attempts_start,
     "lowered_only_by_a_rollback": _any_doubt_is_a_fail,
-    "nothing_is_written_after_a_persons_edit": _without("_abort_on_external_change"),
+    "nothing_is_written_after_a_persons_edit": _without("abort_on_external_change"),
     "nothing_ends_well_after_an_external_change": _any_raise_with_the_own_key_is_a_step,
     "another_tasks_step_is_checked": _no_step_is_checked_first,
     "what_is_overwritten_is_put_back": _nothing_is_put_back,
     "a_fail_ends_at_the_rollback_target": _rollback_without_a_write,
     "a_completed_rollout_rests": _a_retry_begins_from_the_first_stage,
-    "nothing_starts_again_after_a_rollback": _without("_abort_on_unseen_change"),
+    "nothing_starts_again_after_a_rollback": _without("abort_on_unseen_change"),
     "nothing_is_raised_outside_the_window": _without("_wait_for_the_window"),
     "nothing_is_raised_while_held": _without("_wait_while_held"),
-    "nothing_is_raised_for_another_audience": _without("_abort_on_audience_drift"),
+    "nothing_is_raised_for_another_audience": _without("abort_on_audience_drift"),
     "no_raise_lets_others_in": _others_do_not_count,
-    "nothing_is_raised_that_cannot_be_lowered": _without("_abort_when_sticky"),
+    "nothing_is_raised_that_cannot_be_lowered": _without("abort_when_sticky"),
     "confirmed_is_said_of_what_nobody_gets_otherwise": _only_the_percentage_counts,
     "nothing_else_is_changed": _all_segments_alike,
 }

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_provider_ampexp._keys import ALERTS_XCOM
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import flag_url
@@ -22,7 +23,7 @@ from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
-from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutPlan, RolloutState, Wait
+from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
 from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, Notifiers
 from airflow_provider_ampexp.rollout._analysis import aggregate
 
@@ -30,17 +31,15 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import JsonValue
 
-    from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.rollout._actions import Action
 
 
 EVENTS: tuple[AlertEvent, ...] = get_args(AlertEvent)
 LIMIT = 10.0
 """For how many seconds the notifiers of an event are waited for, all together."""
-XCOM_KEY = "alerted"
 
-_NOTE = "amplitude_alerted"
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +64,7 @@ def _notifier(field: str, value: object) -> Notifier:
 class Alerts:
     """The notifiers of one task, and which of its events they were called for.
 
-    An event is called for once. In a deferral :attr:`sent` goes along with the rollout's memory. Over a retry Airflow
+    An event is called for once. In a deferral :attr:`sent` goes along with the rollout's state. Over a retry Airflow
     3.3 keeps it, after each notifier has returned: an alert is lost by no kill, and may be sent twice after one.
 
     :param context: of the task
@@ -77,7 +76,7 @@ class Alerts:
         self,
         context: Context,
         notifiers: Mapping[AlertEvent, tuple[Notifier, ...]],
-        operator: AmplitudeRampRolloutOperator,
+        operator: RolloutOperator,
         sent: Iterable[str] | None = None,
     ) -> None:
         self.sent = set(sent or ())
@@ -88,7 +87,7 @@ class Alerts:
         self._operator = operator
 
     @classmethod
-    def of(cls, operator: AmplitudeRampRolloutOperator, context: Context, sent: Iterable[str] | None = None) -> Alerts:
+    def of(cls, operator: RolloutOperator, context: Context, sent: Iterable[str] | None = None) -> Alerts:
         """The alerts of a task.
 
         :param sent: what this attempt sent before a wait; ``None`` where it begins, so that Airflow is asked what an
@@ -102,7 +101,7 @@ class Alerts:
         if self._is_recalled or store is None or ti is None or ti.try_number < 2:
             return
         self._is_recalled = True
-        kept = bounded_call.call_bounded("tell which alerts were sent", lambda: store.get(_NOTE), None)
+        kept = bounded_call.call_bounded("tell which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
         if isinstance(kept, dict) and kept.get("since_try") == attempts.first_try(ti, ti.task.retries):
             self.learn(kept.get("sent"))
             if self.sent:
@@ -123,7 +122,7 @@ class Alerts:
         where: dict[str, Any] = {} if index is None or index < 0 else {"map_indexes": index}
         tasks = sorted(task_ids)
         found = bounded_call.call_bounded(
-            "tell which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=XCOM_KEY, **where), None
+            "tell which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
         )
         for told in found or ():
             self.learn(told)
@@ -173,26 +172,47 @@ class Alerts:
             self._note()
 
     @contextmanager
-    def tell_if_a_rollback_stays_undone(self) -> Iterator[None]:
-        """Tell when this attempt ends without the rollback that an earlier one had begun, as without Amplitude."""
+    def alert_of_errors(self) -> Iterator[None]:
+        """Alert when an error ends the task, unless the rollout has alerted of its end already.
+
+        That is a rollback which an earlier attempt had begun and this one did not finish, as without Amplitude; or any
+        other error after which no retry follows.
+        """
         try:
             yield
+        except AirflowSkipException:
+            raise
         except Exception as error:
-            if self._notifiers["rollback"] and not isinstance(error, AirflowSkipException):
-                why = pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(self._context)
-                if why is not None and not {"rollback", "abort"} & self.sent:
-                    self._rollback_is_undone(why, error)
+            if not {"rollback", "abort"} & self.sent:
+                self._alert_of(error)
             raise
 
-    def _rollback_is_undone(self, why: str, error: Exception) -> None:
+    def _alert_of(self, error: Exception) -> None:
+        why = None
+        if self._notifiers["rollback"]:
+            why = pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(self._context)
+        if why is not None:
+            self.send(self._about_the_task("rollback", str(error), why, confirmed=False), "rollback")
+        elif self._notifiers["abort"] and (isinstance(error, AirflowFailException) or self._is_last_try()):
+            # A group's rollback task has to alert of its own end after this.
+            self.send(self._about_the_task("abort", str(error), str(error), confirmed=None), "error")
+
+    def _is_last_try(self) -> bool:
+        ti = self._context.get("ti")
+        return ti is not None and ti.try_number > (ti.max_tries or 0)
+
+    def _about_the_task(self, event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
+        """What is known of the flag without Amplitude: the arguments of the task."""
         operator = self._operator
-        alert = _alert("rollback", str(error), why, confirmed=False)
+        alert = _alert(event, text, why, confirmed=confirmed)
         is_flag = operator.experiment_key is None and operator.experiment_id is None
         alert["kind"] = "flag" if is_flag else "experiment"
         alert["key"] = operator.flag_key or operator.experiment_key
         alert["id"] = operator.flag_id or operator.experiment_id
         alert["segment"] = operator.segment
-        self.send(alert, "rollback")
+        if event == "abort":
+            alert["cause"] = "error"
+        return alert
 
     def _note(self) -> None:
         """Note what was sent, for a retry and for the rollback of a group. Airflow has 2 seconds to take it."""
@@ -204,14 +224,14 @@ class Alerts:
 
         def keep() -> None:
             if store is not None:
-                store.set(_NOTE, note)
-            ti.xcom_push(key=XCOM_KEY, value=sent)
+                store.set(ALERTS_XCOM, note)
+            ti.xcom_push(key=ALERTS_XCOM, value=sent)
 
         bounded_call.call_bounded("note that the alert was sent", keep, None)
 
 
 def send_alert(
-    flag: ManagedFlag,
+    task: RolloutTask,
     event: AlertEvent,
     text: str,
     why: str,
@@ -225,15 +245,14 @@ def send_alert(
     approvers: Iterable[str] = (),
     approve_url: str | None = None,
 ) -> None:
-    """Tell of an event of a flag, where its task has alerts.
+    """Tell of an event of a flag.
 
     :param text: the whole message
     :param once: what is told; the event, if not given
     :param before: where the flag stood
     :param to: where it went, or was to go
     """
-    if flag.alerts is None:
-        return
+    flag = task.flag
     try:
         alert = _alert(event, text, why, confirmed=confirmed)
         alert["cause"] = cause
@@ -244,30 +263,29 @@ def send_alert(
         alert["from_percentage"] = None if before is None else before.percentage
         alert["to_percentage"] = None if to is None else to.percentage
         alert["stage"], alert["approvers"], alert["approve_url"] = stage, list(approvers), approve_url
-        flag.alerts.send(alert, once or event)
+        task.alerts.send(alert, once or event)
     except Exception as error:  # no error here decides how a rollback ends
         _log.warning("Alert on_%s failed: %s: %s. The alert: %s", event, type(error).__name__, error, text)
 
 
-def alert_of_holds(act: Action, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, described: str) -> None:
+def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
     """Tell once that guardrails, or a person by the tag, hold the rollout; and again when they do so again."""
-    if flag.alerts is None:
-        return
-    if memory.held_since is None:
-        flag.alerts.end("hold:guardrails")
+    flag, plan, alerts = task.flag, task.plan, task.alerts
+    if state.held_since is None:
+        alerts.end("hold:guardrails")
     if not has_tag(flag.seen.tags, plan.hold_tag):
-        flag.alerts.end("hold:tag")
+        alerts.end("hold:tag")
     if not isinstance(act, Wait):
         return
-    stands = f"The rollout of {described} is held at {flag.seen.position}"
-    if memory.held_since is not None:
-        _, why = aggregate(memory.streaks)
+    stands = f"The rollout of {task.described} is held at {flag.seen.position}"
+    if state.held_since is not None:
+        _, why = aggregate(state.streaks)
         text = f"{stands} by its guardrails: {why}. Nothing is raised until they pass."
-        send_alert(flag, "hold", text, why, once="hold:guardrails", cause="guardrails")
+        send_alert(task, "hold", text, why, once="hold:guardrails", cause="guardrails")
     if act.is_held:
         why = f"the flag has the tag {plan.hold_tag!r}"
         text = f"{stands}: {why}. Nothing is raised until a person takes the tag away."
-        send_alert(flag, "hold", text, why, once="hold:tag", cause="tag")
+        send_alert(task, "hold", text, why, once="hold:tag", cause="tag")
 
 
 def approve_url(context: Context) -> str | None:

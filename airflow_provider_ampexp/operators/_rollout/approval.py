@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
-from airflow_provider_ampexp.ensure import ChangeResultXCom, flag_url
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
-from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
-from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse, OnReject
+from airflow_provider_ampexp.operators._rollout.approval_request import names_of
+from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingOperator
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, OnReject
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
-from airflow_provider_ampexp.rollout._record import RecordLine
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
-
-APPROVE, REJECT = "Approve", "Reject"
+    pass
 
 
-class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
+class AmplitudeApprovalOperator(ReconcilingOperator):
     """Wait until somebody approves a stage under *Required Actions*; the guardrails are asked on meanwhile.
 
     It is what the standard provider's ``ApprovalOperator`` is, on the same interface of Airflow, but for one thing:
@@ -49,9 +39,8 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     ``execution_timeout`` does not end the waiting: it counts only while the task is on a worker.
     """
 
-    template_fields: Sequence[str] = (*AmplitudeRampRolloutOperator.template_fields, "approvers", "approval_timeout")
+    template_fields: Sequence[str] = (*ReconcilingOperator.template_fields, "approvers", "approval_timeout")
     ui_color = "#fdf0c4"
-    _OPTIONS: ClassVar[list[str]] = [APPROVE, REJECT]
 
     def __init__(
         self,
@@ -70,7 +59,7 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
         self.on_no_answer = on_no_answer
         # A worker is never told the answer; the triggerer and the task that is resumed are.
         super().__init__(**{**kwargs, "deferrable": True})
-        arguments.check_literal("approvers", approvers, _names)
+        arguments.check_literal("approvers", approvers, names_of)
         self.approval()
 
     def plan(self) -> RolloutPlan:
@@ -88,83 +77,3 @@ class AmplitudeApprovalOperator(AmplitudeRampRolloutOperator):
     def is_continuation(self) -> bool:
         """Whether an earlier stage's task began the rollout."""
         return self.before != super().plan().all_stages[0].percentage
-
-    def resume(
-        self,
-        context: Context,
-        event: Mapping[str, Any] | None = None,
-        watch: dict[str, Any] | None = None,
-        memory: dict[str, Any] | None = None,
-    ) -> ChangeResultXCom:
-        """Go on after a wait; or with the answer, which Airflow 3.3 gives to the waiting task itself."""
-        said = event or {}
-        if "chosen_options" in said:
-            said = {"status": "changed", **said}
-        return super().resume(context, said, watch, memory)
-
-    def remembered(self, memory: dict[str, Any], said: Mapping[str, Any], now: datetime) -> RolloutState:
-        """What is remembered, and what was answered."""
-        chosen = said.get("chosen_options")
-        if chosen is None:
-            return RolloutState.from_json(memory)
-        user = said.get("responded_by_user") or {}
-        response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
-        line: RecordLine = {"stage": self.before, "approved": response.approved, "by": response.by}
-        if at := said.get("responded_at"):  # on Airflow's clock
-            line["answered_at"] = str(at)
-        return replace(RolloutState.from_json(memory), response=response).recorded("approval", now, line)
-
-    def soak_trigger_class(self) -> type[AmplitudeSoakTrigger]:
-        """The trigger that waits, and looks for the answer too."""
-        from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
-
-        return AmplitudeApprovalTrigger
-
-    def ask_for_approval(self, context: Context, flag: ManagedFlag, memory: RolloutState) -> RolloutState:
-        """Put the question under *Required Actions*."""
-        from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
-
-        if context.get("ti") is None:
-            raise AirflowFailException("An approval can be asked for by a task that runs in Airflow only.")
-        users = [HITLUser(id=one, name=one) for one in _names("approvers", self.approvers)]
-        if users and _all_admins_enabled():
-            self.log.warning("Everybody is the same user here, so anybody may answer, not only %s.", self.approvers)
-            users = []
-        upsert_hitl_detail(
-            ti_id=context["ti"].id,
-            options=self._OPTIONS,
-            subject=f"Go to {self.before} % with {self.described()}?",
-            body=self._body(flag, memory),
-            params={},
-            assigned_users=users,
-        )
-        self.log.info("Asked %s to approve %s %%.", ", ".join(one["name"] for one in users) or "everybody", self.before)
-        needed = f"{self.before} % of the rollout of {self.described()} needs an approval"
-        text = f"{needed}. It stands at {flag.seen.position} since {flag.since(memory):%Y-%m-%d %H:%M} UTC."
-        named = [one["id"] for one in users]
-        url = approve_url(context)
-        send_alert(flag, "approval_needed", text, needed, stage=self.before, approvers=named, approve_url=url)
-        line: RecordLine = {"stage": self.before, "approvers": [one["id"] for one in users]}
-        return replace(memory, asked_at=flag.now).recorded("approval_asked", flag.now, line)
-
-    def _body(self, flag: ManagedFlag, memory: RolloutState) -> str:
-        url = flag_url(flag.client, flag.config)
-        checks = "".join(f"\n* {streak}" for streak in memory.streaks)
-        where = f"It stands at **{flag.seen.position}** since {flag.since(memory):%Y-%m-%d %H:%M} UTC."
-        refusal = {"hold": "leaves it there", "rollback": f"rolls it back ({self.rollback})"}
-        then = f"*{REJECT}* {refusal[self.on_reject]}."
-        late = f" So does no answer, after {self.approval().timeout}" if self.approval().timeout else ""
-        if late and self.on_no_answer != self.on_reject:
-            late = f" No answer within {self.approval().timeout} {refusal[self.on_no_answer]}"
-        look = f" [Look at it in Amplitude]({url})." if url else ""
-        return f"{where}{look}\n{checks}\n\n*{APPROVE}* takes it to {self.before} %. {then}{late + '.' if late else ''}"
-
-
-def _names(field: str, value: object) -> list[str]:
-    return arguments.texts(field, value) if value else []
-
-
-def _all_admins_enabled() -> bool:
-    from airflow.sdk import conf
-
-    return bool(conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False))

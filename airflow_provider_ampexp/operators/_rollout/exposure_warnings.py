@@ -9,29 +9,29 @@ from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundE
 from airflow_provider_ampexp.client._optional_fields import segments_of
 
 if TYPE_CHECKING:
-    from airflow.sdk.types import Logger
-
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.types import FlagConfig
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutState
 
 
-def warn_of_reach(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
+def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Log what keeps users out, and through what others have the feature already; remember both for the record.
 
     1 request for each flag that this one depends on.
     """
+    flag, log = task.flag, task.logger
     key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
         log.warning("Users may not get %s: %s", key, why)
-        memory = memory.recorded("warning", flag.now, {"why": why})
+        state = state.recorded("warning", flag.now, {"why": why})
     others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
     if others:
         why = f"users besides those of this rollout get it already, through {', and '.join(others)}"
         log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
-        memory = memory.recorded("warning", flag.now, {"why": why})
-    return memory
+        state = state.recorded("warning", flag.now, {"why": why})
+    return state
 
 
 def _own_reasons(flag: ManagedFlag) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp._keys import ROLLBACK_STATE
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._attempts import first_try
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
 
-_FAILED = "amplitude_rollback"
 _KEEP = "keep the reason for the rollback"
 
 
@@ -34,7 +34,7 @@ class FailureNote:
         if store is None or ti is None or why == self._why:
             return
         note: dict[str, JsonValue] = {"since_try": first_try(ti, ti.task.retries), "why": why}
-        self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(_FAILED, note))
+        self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(ROLLBACK_STATE, note))
 
     def finish(self) -> None:
         """Wait for the note, for 2 seconds at most since it was begun."""
@@ -52,7 +52,7 @@ def pending_rollback_reason(context: Context) -> str | None:
     store, ti = context.get("task_state_store"), context.get("ti")
     if store is None or ti is None:
         return None
-    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(_FAILED), None)
+    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(ROLLBACK_STATE), None)
     if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))

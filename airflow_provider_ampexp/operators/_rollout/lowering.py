@@ -16,47 +16,43 @@ from airflow_provider_ampexp.rollout._history import since
 from airflow_provider_ampexp.rollout._record import RecordLine, from_exposure, stands_at
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 
-def lower(context: Context, flag: ManagedFlag, to: Exposure, why: str, described: str) -> None:
+def lower(task: RolloutTask, to: Exposure, why: str) -> None:
     """Take the flag down to ``to``, and confirm it by reading.
 
     Takes what :func:`rollback_guard` takes, and raises what that does.
     """
-    with rollback_guard(context, flag, to, why, described):
-        flag.roll_back_to(to)
-    flag.failure_note.finish()
+    with rollback_guard(task, to, why):
+        task.flag.roll_back_to(to)
+    task.failure_note.finish()
 
 
 @contextmanager
-def rollback_guard(
-    context: Context, flag: ManagedFlag, to: Exposure | None, why: str, described: str
-) -> Iterator[None]:
+def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator[None]:
     """Report every error, and an interruption, as a rollback that is not confirmed.
 
     :param to: where it goes; ``None`` where the flag is to be left as it is
     :param why: what failed; a next attempt finds it, if this one dies on the way
-    :param described: which flag, in words
     :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
     :raises AirflowFailException: when it is not confirmed, and a person has to act
     """
-    before = flag.seen.position
+    before = task.flag.seen.position
     wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
     words = (
-        f"ROLLBACK NOT CONFIRMED. The rollout of {described} has failed ({why}) and {wanted}. "
+        f"ROLLBACK NOT CONFIRMED. The rollout of {task.described} has failed ({why}) and {wanted}. "
         f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now."
     )
-    flag.failure_note.begin(context, why)
+    task.failure_note.begin(task.context, why)
     try:
-        with flag.last_words(words):
+        with task.flag.last_words(words):
             yield
     except BaseException as error:
-        flag.failure_note.finish()
+        task.failure_note.finish()
         if isinstance(error, Exception | AirflowTaskTimeout):
-            send_alert(flag, "rollback" if to else "abort", words, why, before=before, to=to, confirmed=False)
+            send_alert(task, "rollback" if to else "abort", words, why, before=before, to=to, confirmed=False)
         if not isinstance(error, Exception):
             raise  # what ends the task: its last words are said above
         kind = AmplitudeTaskError if is_retryable(error) else AirflowFailException

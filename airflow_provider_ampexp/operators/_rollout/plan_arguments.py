@@ -14,14 +14,14 @@ from airflow_provider_ampexp.rollout._duration import interval
 from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS, with_plan
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+    from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 
 _NAMES = [name for name in PARAMETERS if name not in APPROVALS]
 # These stand in for an argument that is only known when the task runs: until then only the others are checked.
 _PLACEHOLDERS = {**PARAMETERS, "stages": (100,), "soak": 0}
 
 
-def set_parameters(operator: AmplitudeRampRolloutOperator, plan: RolloutPlan | None, given: Mapping[str, Any]) -> None:
+def set_parameters(operator: RolloutOperator, plan: RolloutPlan | None, given: Mapping[str, Any]) -> None:
     """Set each parameter of the rollout on the operator, and check what is known when Airflow parses the DAG.
 
     :raises InvalidInputError: names the argument that is wrong
@@ -42,7 +42,7 @@ def set_parameters(operator: AmplitudeRampRolloutOperator, plan: RolloutPlan | N
         RolloutPlan(**{name: known.get(name, _PLACEHOLDERS[name]) for name in _NAMES})
 
 
-def plan_of(operator: AmplitudeRampRolloutOperator) -> RolloutPlan:
+def plan_of(operator: RolloutOperator) -> RolloutPlan:
     """Return the plan, after the arguments are rendered.
 
     :raises InvalidInputError: names the argument that is wrong

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_ampexp._keys import PLAN_XCOM
+
 if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan
 
-PLAN_XCOM = "rollout_plan"
-
 
 def push_plan(context: Mapping[str, Any], plan: RolloutPlan, flag: ManagedFlag, amplitude_conn_id: str) -> None:
-    """Put the plan in the XCom ``rollout_plan``. Outside of a task there is nowhere to put it."""
+    """Put the plan in the XCom ``amplitude_experiment_plan``. Outside of a task there is nowhere to put it."""
     if (ti := context.get("ti")) is None:
         return
     value = {

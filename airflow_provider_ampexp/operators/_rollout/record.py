@@ -9,63 +9,63 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.rollout._record import RecordLine, digest_of, earlier_steps
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.types import Logger
 
-    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
+    from airflow_provider_ampexp.rollout import RolloutState
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-def push_record(context: Context, flag: ManagedFlag, memory: RolloutState) -> None:
-    """Put it into the XCom ``rollout``, and into its file if it has one. Outside of a task there is nowhere to put it.
+def push_record(task: RolloutTask, state: RolloutState) -> None:
+    """Put the record into its XCom, and into its file if it has one. Outside of a task there is nowhere to put it.
 
     Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
     """
-    begin_file(flag, memory)
-    _push(context, memory)
-    _finish_file(flag, memory)
+    begin_file(task, state)
+    _push(task.context, state)
+    _finish_file(task, state)
 
 
-def keep_before_a_wait(context: Context, flag: ManagedFlag, memory: RolloutState) -> None:
+def keep_before_a_wait(task: RolloutTask, state: RolloutState) -> None:
     """Keep it so that it can be read during the wait, even if nothing comes after. Airflow has 2 seconds to take it."""
-    begin_file(flag, memory)
-    call_bounded("keep the record of the rollout", lambda: _push(context, memory), None)
-    _finish_file(flag, memory)
+    begin_file(task, state)
+    call_bounded("keep the record of the rollout", lambda: _push(task.context, state), None)
+    _finish_file(task, state)
 
 
-def begin_file(flag: ManagedFlag, memory: RolloutState) -> None:
+def begin_file(task: RolloutTask, state: RolloutState) -> None:
     """Begin to write what is new into the file of the record, and do not wait for it."""
-    if flag.record_file is not None:
-        flag.record_file.begin(_masked(memory))
+    if task.record_file is not None:
+        task.record_file.begin(_masked(state))
 
 
-def _finish_file(flag: ManagedFlag, memory: RolloutState) -> None:
-    if flag.record_file is not None:
-        flag.record_file.finish(_masked(memory))
+def _finish_file(task: RolloutTask, state: RolloutState) -> None:
+    if task.record_file is not None:
+        task.record_file.finish(_masked(state))
 
 
-def _push(context: Context, memory: RolloutState) -> None:
+def _push(context: Context, state: RolloutState) -> None:
     if (ti := context.get("ti")) is None:
         return
-    record = _masked(memory)
+    record = _masked(state)
     try:
-        ti.xcom_push(key="rollout", value=record)
+        ti.xcom_push(key=RECORD_XCOM, value=record)
     except Exception as error:
         _log.warning("Airflow did not keep the record of the rollout: %s. The record: %s", error, json.dumps(record))
 
 
-def _masked(memory: RolloutState) -> list[RecordLine]:
+def _masked(state: RolloutState) -> list[RecordLine]:
     """The record without the secrets that Airflow knows: a guardrail's error may name a password."""
-    return mask_secrets(list(memory.record))
+    return mask_secrets(list(state.record))
 
 
 def mask_secrets(value: T) -> T:
@@ -77,44 +77,44 @@ def mask_secrets(value: T) -> T:
 
 
 @contextmanager
-def record_on_error(context: Context, flag: ManagedFlag, memory: RolloutState) -> Iterator[None]:
+def record_on_error(task: RolloutTask, state: RolloutState) -> Iterator[None]:
     """Keep it also when what is done here fails, with the error as its last line."""
     try:
         yield
     except Exception as error:
-        push_record(context, flag, memory.recorded("error", flag.now, {"why": str(error)}))
+        push_record(task, state.recorded("error", task.flag.now, {"why": str(error)}))
         raise
 
 
-def log_warnings(flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
+def take_notes(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Log and remember whose changes were put back on the way."""
-    for note in flag.notes:
-        log.warning("%s", note)
-        memory = memory.recorded("note", flag.now, {"why": note})
-    flag.notes.clear()
-    return memory
+    for note in task.flag.notes:
+        task.logger.warning("%s", note)
+        state = state.recorded("note", task.flag.now, {"why": note})
+    task.flag.notes.clear()
+    return state
 
 
-def rebuilt(context: Context, plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState) -> RolloutState:
+def rebuilt(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Remember what earlier attempts of this task did, as the flag's history tells: Airflow drops their XComs."""
-    ti = context.get("ti")
+    ti, flag = task.context.get("ti"), task.flag
     if ti is None or ti.try_number < 2:
-        return memory
-    began = attempts.run_was_due(context, flag.now)
-    digest = digest_of(memory.plan)
-    lines = earlier_steps(plan, flag.seen.history, began, flag.now)
-    return memory.with_lines({**line, "plan": digest} for line in lines)
+        return state
+    began = attempts.run_was_due(task.context, flag.now)
+    digest = digest_of(state.plan)
+    lines = earlier_steps(task.plan, flag.seen.history, began, flag.now)
+    return state.with_lines({**line, "plan": digest} for line in lines)
 
 
-def plan_edited(plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, log: Logger) -> RolloutState:
+def plan_edited(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Log and remember that somebody edited the plan during a wait."""
-    edited = plan.changes_from(memory.plan)
+    edited = task.plan.changes_from(state.plan)
     if not edited:
-        return memory
+        return state
     why = (
         f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next stage on; "
         "the present one keeps its soak and its checks."
     )
-    log.warning("%s", why)
-    was, now = digest_of(memory.plan), plan.as_json()
-    return replace(memory, plan=now).recorded("plan", flag.now, {"was": was, "why": why})
+    task.logger.warning("%s", why)
+    was, now = digest_of(state.plan), task.plan.as_json()
+    return replace(state, plan=now).recorded("plan", task.flag.now, {"was": was, "why": why})

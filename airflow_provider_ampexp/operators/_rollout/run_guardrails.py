@@ -2,87 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
-from airflow_provider_ampexp.guardrails._base import CheckContext, Guardrail
+from airflow_provider_ampexp.guardrails._base import CheckContext
 from airflow_provider_ampexp.guardrails._run import preflight, run_checks
-from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutState
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._duration import format_duration
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-    from airflow.sdk.types import Logger
-
-    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 
 
-def ask_guardrails(
-    guardrails: Sequence[Guardrail],
-    context: Context,
-    plan: RolloutPlan,
-    flag: ManagedFlag,
-    memory: RolloutState,
-    log: Logger,
-) -> RolloutState:
+def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Ask all of them about where the flag stands; one log line each."""
-    moment = _moment(context, flag, memory, flag.seen.position.percentage)
-    known = {streak.name: streak for streak in memory.streaks}
+    flag, log = task.flag, task.logger
+    moment = _moment(task, state, flag.seen.position.percentage)
+    known = {streak.name: streak for streak in state.streaks}
     streaks = []
-    for guardrail, answer in run_checks(guardrails, moment):
+    for guardrail, answer in run_checks(task.guardrails, moment):
         streak = known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)
         streak = streak.counted(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
         log.info("Guardrail at %s: %s", flag.seen.position, streak)
         streaks.append(streak)
-    judged = memory.judged(streaks, flag.now)
-    if judged.held_since is not None and memory.held_since is None:
-        _tell_that_a_hold_began(plan, flag, judged, log)
+    judged = state.judged(streaks, flag.now)
+    if judged.held_since is not None and state.held_since is None:
+        _log_that_a_hold_began(task, judged)
     return judged
 
 
-def _tell_that_a_hold_began(plan: RolloutPlan, flag: ManagedFlag, memory: RolloutState, log: Logger) -> None:
-    _, said = aggregate(memory.streaks)
+def _log_that_a_hold_began(task: RolloutTask, state: RolloutState) -> None:
+    plan = task.plan
+    _, said = aggregate(state.streaks)
     then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
     limit = f" After {format_duration(plan.hold_limit)} of this the rollout {then}." if plan.hold_limit else ""
-    log.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", flag.seen.position, said, limit)
+    position = task.flag.seen.position
+    task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", position, said, limit)
 
 
-def preflight_guardrails(
-    guardrails: Sequence[Guardrail],
-    context: Context,
-    flag: ManagedFlag,
-    memory: RolloutState,
-    log: Logger,
-    described: str,
-) -> RolloutState:
+def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Ask each guardrail whether it can answer at all, before any user gets the feature.
 
     :raises AmplitudeTaskError: names each guardrail that cannot, except those that act in no case (``dry_run``)
     """
-    cannot = []
-    for guardrail, why in preflight(guardrails, _moment(context, flag, memory, flag.seen.position.exposure)):
+    flag, log, cannot = task.flag, task.logger, []
+    for guardrail, why in preflight(task.guardrails, _moment(task, state, flag.seen.position.exposure)):
         log.warning("Preflight: guardrail %r cannot answer: %s", guardrail.name, why)
         if not guardrail.consequence.dry_run:
             cannot.append(f"guardrail {guardrail.name!r} cannot answer: {why}")
     if cannot:
         raise AmplitudeTaskError(
-            f"Preflight of {described} failed: {'; '.join(cannot)}. Nothing was raised: it stands at "
+            f"Preflight of {task.described} failed: {'; '.join(cannot)}. Nothing was raised: it stands at "
             f"{flag.seen.position}. Correct the guardrail, or set preflight=False."
         )
     log.info("Preflight: the guardrails can answer, as far as they act.")
-    return replace(memory, preflight_owed=False)
+    return replace(state, preflight_owed=False)
 
 
-def _moment(context: Context, flag: ManagedFlag, memory: RolloutState, percentage: float) -> CheckContext:
+def _moment(task: RolloutTask, state: RolloutState, percentage: float) -> CheckContext:
+    flag = task.flag
     return CheckContext(
         flag_key=str(flag.config.get("key")),
         percentage=percentage,
-        stage_started_at=flag.since(memory),
+        stage_started_at=flag.since(state),
         now=flag.now,
         segment=flag.segment,
         weights=flag.weights,
-        context=cast("Mapping[str, Any]", context),
+        context=cast("Mapping[str, Any]", task.context),
     )

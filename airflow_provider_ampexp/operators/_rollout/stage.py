@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
 
 
-class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
+class AmplitudeStageOperator(ReconcilingOperator):
     """Set one stage of a rollout, let it soak and check it, as one task.
 
     :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout` makes one of these for each stage. It takes the
@@ -20,6 +20,8 @@ class AmplitudeStageOperator(AmplitudeRampRolloutOperator):
     :param percentage: the stage of this task. The task ends at once if the flag is already beyond it.
     :raises AirflowFailException: also when the stage before this one was never set
     """
+
+    ui_color = "#cfe8d5"
 
     def __init__(self, *, percentage: int, **kwargs: Any) -> None:
         self.percentage = percentage  # before what follows, which makes the plan to check it

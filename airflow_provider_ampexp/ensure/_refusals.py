@@ -1,0 +1,72 @@
+"""Calls that were accepted before and are refused now: a refusal is believed only when it lasts.
+
+A service that is being deployed answers 401 or 404 for some seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from airflow_provider_ampexp.client._errors import AccessDeniedError, AuthenticationError, NotFoundError
+from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
+
+REFUSED_FOR = 300.0
+"""Seconds for which every try must be refused before a wait that has begun believes the refusal."""
+
+_PAUSE = 5.0
+_MOMENTARY = (AuthenticationError, AccessDeniedError, NotFoundError, TargetNotFoundError)
+_Found = TypeVar("_Found")
+
+Errors = tuple[type[Exception], ...]
+
+
+def may_be_momentary(error: Exception, besides: Errors = ()) -> bool:
+    """Whether this refusal of a call that was accepted before may pass.
+
+    :param besides: errors that may pass, besides those of the API
+    """
+    return isinstance(error, (*_MOMENTARY, *besides)) and not isinstance(error, OtherProjectError)
+
+
+class Refusals:
+    """The time since which every try of a wait was refused."""
+
+    def __init__(self, besides: Errors = ()) -> None:
+        self._besides = besides
+        self._since: float | None = None
+
+    def are_over(self) -> None:
+        """A try was answered."""
+        self._since = None
+
+    def are_final(self, error: Exception) -> bool:
+        """Whether the refusal is believed: it cannot be momentary, or has lasted for ``REFUSED_FOR``."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return not may_be_momentary(error, self._besides) or now - self._since >= REFUSED_FOR
+
+
+class StillRefusedError(Exception):
+    """The time for a call was over before its refusal was final."""
+
+
+def patiently(call: Callable[[], _Found], until: float = math.inf, besides: Errors = ()) -> _Found:
+    """Call again what was accepted before and is refused now, until the refusal is final.
+
+    :param until: when to stop calling, in seconds of ``time.monotonic()``
+    :param besides: errors that may pass, besides those of the API
+    :raises StillRefusedError: at that time
+    """
+    refusals = Refusals(besides)
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if refusals.are_final(error):
+                raise
+            if until <= time.monotonic():
+                raise StillRefusedError(str(error)) from None
+        time.sleep(max(0.0, min(_PAUSE, REFUSED_FOR, until - time.monotonic())))

@@ -1,0 +1,98 @@
+"""The question whether a stage may be set, under *Required Actions* in Airflow, and the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp.ensure import flag_url
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
+from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
+    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+    from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+    from airflow_provider_ampexp.rollout._record import RecordLine
+
+APPROVE, REJECT = "Approve", "Reject"
+_OPTIONS = [APPROVE, REJECT]
+
+
+def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
+    """Put the question under *Required Actions*.
+
+    :raises AirflowFailException: outside of Airflow
+    """
+    from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+
+    flag, policy = task.flag, task.plan.approval
+    if policy is None or task.context.get("ti") is None:
+        raise AirflowFailException("An approval can be asked for by a task that runs in Airflow only.")
+    users = [HITLUser(id=name, name=name) for name in names_of("approvers", task.operator.approvers)]
+    if users and _all_admins_enabled():
+        approvers = task.operator.approvers
+        task.logger.warning("Everybody is the same user here, so anybody may answer, not only %s.", approvers)
+        users = []
+    upsert_hitl_detail(
+        ti_id=task.context["ti"].id,
+        options=_OPTIONS,
+        subject=f"Go to {policy.before} % with {task.described}?",
+        body=_body(task, policy, state),
+        params={},
+        assigned_users=users,
+    )
+    named = [user["id"] for user in users]
+    task.logger.info("Asked %s to approve %s %%.", ", ".join(named) or "everybody", policy.before)
+    needed = f"{policy.before} % of the rollout of {task.described} needs an approval"
+    text = f"{needed}. It stands at {flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    url = approve_url(task.context)
+    send_alert(task, "approval_needed", text, needed, stage=policy.before, approvers=named, approve_url=url)
+    line: RecordLine = {"stage": policy.before, "approvers": named}
+    return replace(state, asked_at=flag.now).recorded("approval_asked", flag.now, line)
+
+
+def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, Any], now: datetime) -> RolloutState:
+    """Remember the answer, if the event that ended the wait has one."""
+    chosen = event.get("chosen_options")
+    if chosen is None or plan.approval is None:
+        return state
+    user = event.get("responded_by_user") or {}
+    response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
+    line: RecordLine = {"stage": plan.approval.before, "approved": response.approved, "by": response.by}
+    if at := event.get("responded_at"):  # on Airflow's clock
+        line["answered_at"] = str(at)
+    return replace(state, response=response).recorded("approval", now, line)
+
+
+def names_of(field: str, value: object) -> list[str]:
+    """Read the argument ``approvers``; empty for all users.
+
+    :raises InvalidInputError: names the field
+    """
+    return arguments.texts(field, value) if value else []
+
+
+def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str:
+    flag = task.flag
+    url = flag_url(flag.client, flag.config)
+    checks = "".join(f"\n* {streak}" for streak in state.streaks)
+    where = f"It stands at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    refusal = {"hold": "leaves it there", "rollback": f"rolls it back ({task.plan.rollback})"}
+    then = f"*{REJECT}* {refusal[policy.on_reject]}."
+    late = f" So does no answer, after {policy.timeout}" if policy.timeout else ""
+    if late and policy.on_no_answer != policy.on_reject:
+        late = f" No answer within {policy.timeout} {refusal[policy.on_no_answer]}"
+    look = f" [Look at it in Amplitude]({url})." if url else ""
+    return f"{where}{look}\n{checks}\n\n*{APPROVE}* takes it to {policy.before} %. {then}{late + '.' if late else ''}"
+
+
+def _all_admins_enabled() -> bool:
+    from airflow.sdk import conf
+
+    return bool(conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False))

@@ -1,0 +1,78 @@
+"""The wait of a rollout for the end of a soak, for an answer, or for a change of the flag."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, NoReturn
+
+from airflow_provider_ampexp.client._optional_fields import has_tag
+from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.operators._rollout.record import keep_before_a_wait, record_on_error
+from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
+    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState, Wait
+    from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+
+# A shorter wait stays on the worker: a deferral takes longer by itself. Such a wait happens when a soak turns out to
+# have begun a moment later than was known.
+_SHORT_WAIT = 2.0
+# How long after its end Airflow ends a wait whose trigger was lost; an outage of the service or the triggerer may take
+# up to that. The failed attempt is retried, and finds its place in the flag's history.
+_LOST_AFTER = timedelta(hours=6)
+
+
+def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
+    """Wait in the triggerer; for a moment, or where the task is not deferrable, on the worker."""
+    keep_before_a_wait(task, state)
+    flag, tag = task.flag, task.plan.hold_tag
+    watch = SoakCondition(
+        flag.target.kind,
+        flag.id,
+        flag.segment,
+        flag.seen.position,
+        action.until,
+        tag,
+        has_tag(flag.seen.tags, tag),
+        state.listed or state.audience,
+        flag.local_clock_error,
+    )
+    state = replace(state, alerted=tuple(sorted(task.alerts.sent)))
+    if task.operator.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
+        _defer(task, watch, state)
+    while (event := patiently(lambda: watch.look(flag.client))) is None:
+        time.sleep(max(0.2, min(task.operator.poll_interval, watch.seconds_left(flag.client))))
+    with record_on_error(task, state):
+        flag.look(archived=event["archived"])
+    return state.with_listed(event.get("audience"))
+
+
+def _defer(task: RolloutTask, watch: SoakCondition, state: RolloutState) -> NoReturn:
+    """Free the worker until the trigger ends the wait."""
+    ti, operator = task.context.get("ti"), task.operator
+    plain = {"watch": watch.as_plain(), "memory": state.as_json()}
+    trigger = _trigger_class(task.plan)(
+        amplitude_conn_id=str(operator.amplitude_conn_id),
+        poll_interval=operator.poll_interval,
+        ti_id=None if ti is None else str(ti.id),
+        **plain,
+    )
+    lasts = timedelta(seconds=watch.seconds_left(task.flag.client)) + _LOST_AFTER
+    operator.defer(trigger=trigger, method_name="resume", kwargs=plain, timeout=lasts)
+
+
+def _trigger_class(plan: RolloutPlan) -> type[AmplitudeSoakTrigger]:
+    """The trigger that waits; with an approval, the one that looks for the answer too.
+
+    It is imported here: the import takes longer than the parsing of a DAG should.
+    """
+    if plan.approval is not None:
+        from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
+
+        return AmplitudeApprovalTrigger
+    from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+
+    return AmplitudeSoakTrigger

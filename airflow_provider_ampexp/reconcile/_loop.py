@@ -1,0 +1,146 @@
+"""The loop of a rollout: observe the flag, decide, act, until the rollout is complete.
+
+The loop knows neither Airflow nor its tasks. It reaches them through one object, the :class:`RolloutPort`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from airflow_provider_ampexp.rollout import (
+    Abort,
+    Complete,
+    Preflight,
+    RequestApproval,
+    RollBack,
+    RunGuardrails,
+    SetStage,
+    Wait,
+    decide,
+)
+from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
+from airflow_provider_ampexp.rollout._decision import audience_drift
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+
+_LONG_PREFLIGHT = 2.0  # seconds after which the flag is observed again: another person may have changed it meanwhile
+
+
+class RolloutPort(Protocol):
+    """What the loop needs of the task that runs it. A method that returns a state returns the one to go on with."""
+
+    def log(self, text: str) -> None:
+        """Log one line."""
+
+    def take_notes(self, state: RolloutState) -> RolloutState:
+        """Log and record the notes of the flag: changes of other people that were restored."""
+
+    def alert_of_holds(self, action: Action, state: RolloutState) -> None:
+        """Alert when the guardrails or a tag begin to hold the rollout."""
+
+    def interruptible(self, action: Action, state: RolloutState) -> AbstractContextManager[None]:
+        """Within this, an interruption of the task logs and records what users still get."""
+
+    def recorded_on_error(self, state: RolloutState) -> AbstractContextManager[None]:
+        """Within this, an error becomes the last line of the record."""
+
+    def rollback_guard(self, action: RollBack) -> AbstractContextManager[None]:
+        """Within this, an error is reported as a rollback that is not confirmed."""
+
+    def keep_record(self, state: RolloutState) -> None:
+        """Begin to write the record, without waiting."""
+
+    def run_guardrails(self, state: RolloutState) -> RolloutState:
+        """Ask the guardrails about the present stage."""
+
+    def run_preflight(self, state: RolloutState) -> RolloutState:
+        """Ask the guardrails whether they can answer at all. It raises where one cannot."""
+
+    def request_approval(self, state: RolloutState) -> RolloutState:
+        """Ask a person to approve the next stage."""
+
+    def wait(self, action: Wait, state: RolloutState) -> RolloutState:
+        """Wait, and observe the flag again. It may end the task here, which then goes on in another process."""
+
+    def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
+        """Take the flag back, and end the task."""
+
+    def stop(self, action: Abort, state: RolloutState) -> NoReturn:
+        """Leave the flag as it is, and end the task."""
+
+
+def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+    """Carry out a plan, from where the flag stands.
+
+    :param flag: observed already
+    :returns: the state of the complete rollout. A rollout that rolls back or stops ends in the port.
+    """
+    while True:
+        action = decide(plan, flag.seen, state, flag.now)
+        if not isinstance(action, Abort):
+            flag.notes += audience_drift(plan, flag.seen, state, flag.now)
+        state = port.take_notes(state.looked(plan, flag.seen, flag.now))
+        stands = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
+        port.log(f"{stands}. {describe(action)}: {action.why}.")
+        if isinstance(action, Complete):
+            return state
+        port.alert_of_holds(action, state)
+        with port.interruptible(action, state):
+            state = _act(action, plan, flag, state, port)
+        port.keep_record(state)
+
+
+def _act(action: Action, plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+    if isinstance(action, SetStage):
+        return _set_stage(action, flag, state, port)
+    if isinstance(action, RunGuardrails):
+        state = port.run_guardrails(state)
+        _observe_after_a_check(plan, flag, state, port)
+        return state
+    if isinstance(action, Preflight):
+        return _run_preflight(flag, state, port)
+    if isinstance(action, Wait):
+        return port.wait(action, state)
+    if isinstance(action, SwitchOffSticky):
+        return _switch_off_sticky(flag, state, port)
+    if isinstance(action, RequestApproval):
+        return port.request_approval(state)
+    if isinstance(action, RollBack):
+        port.roll_back(action, state)
+    if isinstance(action, Abort):
+        port.stop(action, state)
+    return state
+
+
+def _set_stage(action: SetStage, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+    before, since = flag.seen.position, flag.since(state)
+    with port.recorded_on_error(state):
+        # The state keeps what was set, not what is seen now: a person may disable the flag right after the write.
+        after = flag.set_stage(action.stage.percentage)
+    return port.take_notes(state.raised(before, since, after, flag.seen, flag.now))
+
+
+def _observe_after_a_check(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> None:
+    """Observe the flag again: a check takes time, and a person may have changed the flag meanwhile."""
+    action = decide(plan, flag.seen, state, flag.now)
+    guard = port.rollback_guard(action) if isinstance(action, RollBack) else nullcontext()
+    with port.recorded_on_error(state), guard:
+        flag.look(archived=flag.seen.archived)
+
+
+def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+    with port.recorded_on_error(state):
+        began = flag.now
+        state = port.run_preflight(state)
+        if (flag.now - began).total_seconds() > _LONG_PREFLIGHT:
+            flag.look(archived=flag.seen.archived)
+    return state
+
+
+def _switch_off_sticky(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+    with port.recorded_on_error(state):
+        flag.switch_off_sticky()
+    return state.recorded("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})

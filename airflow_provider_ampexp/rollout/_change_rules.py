@@ -1,0 +1,120 @@
+"""The rules about changes that another person, or another attempt of the task, made to the flag. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airflow_provider_ampexp.rollout._actions import (
+    Abort,
+    Action,
+    RollBack,
+)
+from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, made_since
+from airflow_provider_ampexp.rollout._reasons import AbortCause
+
+
+def restore_overwritten_edit(view: Evaluation) -> Action | None:
+    """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
+    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
+        return None
+    theirs, _ = view.written_over
+    if not _raised_before(view, theirs):
+        return None
+    why = f"it had been lowered {theirs} at the moment of a raise, which came over that; that is put back"
+    return RollBack(theirs.after, why)
+
+
+def abort_on_unseen_change(view: Evaluation) -> Action | None:
+    """An attempt that takes over a run raises nothing that the run rolled back, and undoes nobody's change."""
+    if not view.is_first_look or view.memory.run_began is None:
+        return None
+    for change in exposure_changes(view.seen.history, view.memory.run_began):
+        if view.was_ours(change):
+            continue
+        if change.lowers:
+            why = f" ({view.memory.failed})" if view.memory.failed else ""
+            return Abort(
+                AbortCause.ROLLED_BACK,
+                f"since this run began, the flag was lowered {change}{why}; a retry does not undo that",
+            )
+        if change.raises and view.plan.on_drift == "stop":
+            return Abort(
+                AbortCause.DRIFT, f"since this run began, the flag was changed {change}{_with_own_key(view, [change])}"
+            )
+    return None
+
+
+def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
+    """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
+    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None or view.written_over is None:
+        return None
+    theirs, raised = view.written_over
+    if _raised_before(view, theirs):
+        return None
+    return Abort(
+        AbortCause.UNKNOWN,
+        f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
+        "stage. It is not known whether that is somebody's wish, or was this rollout's, which had not seen it",
+    )
+
+
+def abort_on_empty_version(view: Evaluation) -> Action | None:
+    """A retry needs to know what it would undo."""
+    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
+        return None
+    hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
+    if hidden is None:
+        return None
+    return Abort(
+        AbortCause.UNKNOWN, f"{hidden} does not show where the flag stood, so it is not known what a retry would undo"
+    )
+
+
+def abort_when_already_rolled_back(view: Evaluation) -> Action | None:
+    """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
+    back = next((move for move in view.external_changes if move.lowers and move.entry.by == view.before.hand), None)
+    if view.is_first_look or back is None:
+        return None
+    return Abort(
+        AbortCause.ROLLED_BACK, f"the flag was lowered {back}, by another attempt of this task or with its key"
+    )
+
+
+def abort_on_external_change(view: Evaluation) -> Action | None:
+    if not view.has_external_change:
+        return None
+    who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.position}"
+    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.external_changes)}"
+    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.external_changes))):
+        return Abort(AbortCause.DISABLED, f"{why}{_failed_before(view)}")
+    if view.plan.on_drift == "stop":
+        return Abort(AbortCause.DRIFT, f"{why}{_failed_before(view)}")
+    return None
+
+
+def abort_on_audience_drift(view: Evaluation) -> Action | None:
+    """After the rollbacks: a lower percentage overrules nobody who changed the audience."""
+    if view.plan.on_drift != "stop" or not (drift := view.audience_drift):
+        return None
+    return Abort(AbortCause.DRIFT, f"the audience was changed during the rollout: {'; '.join(drift)}")
+
+
+def _raised_before(view: Evaluation, theirs: ExposureChange) -> bool:
+    """Whether this run had raised the flag before somebody changed it."""
+    first = view.first_own_step
+    return first is not None and first.entry.version < theirs.entry.version
+
+
+def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) -> str:
+    """A hint for a person who looks for the one who did it: a key is a name for many tasks."""
+    if not any(view.shares_the_key(move) for move in external_changes):
+        return ""
+    return ", with this connection's own key: another task or run that shares it did it"
+
+
+def _failed_before(view: Evaluation) -> str:
+    """What the guardrails had said where it stood before, for the reason why it stopped."""
+    acts, said = aggregate(view.before.streaks)
+    return f"; the guardrails had failed ({said})" if acts == "roll back" else ""

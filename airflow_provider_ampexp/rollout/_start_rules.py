@@ -1,0 +1,80 @@
+"""The rules about what a rollout refuses, or changes, before its first stage. Pure."""
+
+from __future__ import annotations
+
+from airflow_provider_ampexp.rollout._actions import (
+    Abort,
+    Action,
+    SwitchOffSticky,
+)
+from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._reasons import AbortCause
+
+
+def refuse_without_a_start(view: Evaluation) -> Action | None:
+    """Nobody gets the feature from a rollout that could not take it back."""
+    if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
+        return None
+    return Abort(
+        AbortCause.UNKNOWN,
+        f"rollback={view.plan.rollback!r} takes the flag to where it stood before this rollout, and the flag's history "
+        "does not tell where that was. Name a percentage as rollback=, or 'off'",
+    )
+
+
+def abort_when_decided_against(view: Evaluation) -> Action | None:
+    if not view.seen.audience.is_decided_against or view.plan.decided == "ignore":
+        return None
+    return Abort(
+        AbortCause.DECIDED, "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same"
+    )
+
+
+def abort_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
+    """The service replaces the whole list of segments at each write."""
+    if view.plan.segment is None or not (hidden := view.seen.audience.hidden_segments(view.plan.catch_all)):
+        return None
+    return Abort(
+        AbortCause.COHORT,
+        f"segment {', '.join(hidden)} may be for a cohort. The Management API does not show such a condition, and "
+        "without it the segment would capture every user. If it has none on purpose, set catch_all= to its name",
+    )
+
+
+def abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
+    """Where stages are tasks of their own, a stage is never set before its predecessor."""
+    before = view.stage_before
+    if view.plan.only is None or before is None or view.percentage >= before.percentage:
+        return None
+    return Abort(
+        AbortCause.BEHIND,
+        f"{before.percentage} % comes before this stage. Clear the task of that stage, or an earlier one",
+    )
+
+
+def abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
+    """The first stage enables a disabled flag, and with it all its other percentages."""
+    others = view.seen.audience.others(view.plan.catch_all)
+    if view.seen.position.enabled or not others:
+        return None
+    return Abort(
+        AbortCause.OTHERS,
+        "the flag is disabled, and enabling it for the first stage would also give it to users besides those of this "
+        f"rollout: {', and '.join(others)}. Set those percentages to 0, or enable the flag first if they are to get it",
+    )
+
+
+def switch_off_sticky_bucketing(view: Evaluation) -> Action | None:
+    if not (view.is_sticky and view.is_first_look and view.plan.sticky == "switch_off"):
+        return None
+    return SwitchOffSticky("it would keep users in whom a rollback is to take out")
+
+
+def abort_when_sticky(view: Evaluation) -> Action | None:
+    if not view.is_sticky:
+        return None
+    return Abort(
+        AbortCause.STICKY,
+        "sticky bucketing is on: users keep the variant that they got once, so that a lower percentage would take the "
+        "feature from nobody. Set rollback='off' (or 'hold'), or set sticky='switch_off'",
+    )
