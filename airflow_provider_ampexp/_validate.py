@@ -6,7 +6,6 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -39,6 +38,8 @@ class InvalidInputError(ValueError):
 
 def nearest(given: object, known: Iterable[str]) -> str:
     """Return ``"; is 'hold' meant?"`` for the nearest known word, or an empty text."""
+    from difflib import get_close_matches  # only for a mistake
+
     near = get_close_matches(str(given), list(known), n=1)
     return f"; is {near[0]!r} meant?" if near else ""
 

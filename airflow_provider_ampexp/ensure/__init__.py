@@ -6,42 +6,47 @@ nothing. After a lost response, a function reads the object before it repeats th
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.ensure._creation import ensure_created
-from airflow_provider_ampexp.ensure._deployments import (
-    ensure_assigned,
-    ensure_deployment,
-    ensure_deployment_fields,
-    ensure_not_assigned,
-)
-from airflow_provider_ampexp.ensure._edit import ensure_fields
-from airflow_provider_ampexp.ensure._errors import (
-    AlreadyExistsError,
-    ArchivedError,
-    ChangeNotVisibleError,
-    ConflictError,
-    EnsureError,
-    MissingFieldError,
-    OtherProjectError,
-    TargetNotFoundError,
-    UnconfirmedWriteError,
-    WrongStateError,
-)
-from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
-from airflow_provider_ampexp.ensure._inclusions import (
-    ensure_exactly_included,
-    ensure_included,
-    ensure_no_inclusions,
-    ensure_not_included,
-)
-from airflow_provider_ampexp.ensure._result import ChangeResult, ChangeResultXCom
-from airflow_provider_ampexp.ensure._rollout_percentage import ensure_percentage
-from airflow_provider_ampexp.ensure._variants import (
-    IfExists,
-    ensure_variant,
-    ensure_variant_absent,
-    ensure_variant_fields,
-)
-from airflow_provider_ampexp.ensure._weights import ensure_weights
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.ensure._creation import ensure_created
+    from airflow_provider_ampexp.ensure._deployments import (
+        ensure_assigned,
+        ensure_deployment,
+        ensure_deployment_fields,
+        ensure_not_assigned,
+    )
+    from airflow_provider_ampexp.ensure._edit import ensure_fields
+    from airflow_provider_ampexp.ensure._errors import (
+        AlreadyExistsError,
+        ArchivedError,
+        ChangeNotVisibleError,
+        ConflictError,
+        EnsureError,
+        MissingFieldError,
+        OtherProjectError,
+        TargetNotFoundError,
+        UnconfirmedWriteError,
+        WrongStateError,
+    )
+    from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+    from airflow_provider_ampexp.ensure._inclusions import (
+        ensure_exactly_included,
+        ensure_included,
+        ensure_no_inclusions,
+        ensure_not_included,
+    )
+    from airflow_provider_ampexp.ensure._result import ChangeResult, ChangeResultXCom
+    from airflow_provider_ampexp.ensure._rollout_percentage import ensure_percentage
+    from airflow_provider_ampexp.ensure._variants import (
+        IfExists,
+        ensure_variant,
+        ensure_variant_absent,
+        ensure_variant_fields,
+    )
+    from airflow_provider_ampexp.ensure._weights import ensure_weights
 
 __all__ = [
     "AlreadyExistsError",
@@ -75,3 +80,36 @@ __all__ = [
     "ensure_weights",
     "flag_url",
 ]
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "_creation": ["ensure_created"],
+            "_deployments": ["ensure_assigned", "ensure_deployment", "ensure_deployment_fields", "ensure_not_assigned"],
+            "_edit": ["ensure_fields"],
+            "_errors": [
+                "AlreadyExistsError",
+                "ArchivedError",
+                "ChangeNotVisibleError",
+                "ConflictError",
+                "EnsureError",
+                "MissingFieldError",
+                "OtherProjectError",
+                "TargetNotFoundError",
+                "UnconfirmedWriteError",
+                "WrongStateError",
+            ],
+            "_flag_ref": ["FlagRef", "flag_url"],
+            "_inclusions": [
+                "ensure_exactly_included",
+                "ensure_included",
+                "ensure_no_inclusions",
+                "ensure_not_included",
+            ],
+            "_result": ["ChangeResult", "ChangeResultXCom"],
+            "_rollout_percentage": ["ensure_percentage"],
+            "_variants": ["IfExists", "ensure_variant", "ensure_variant_absent", "ensure_variant_fields"],
+            "_weights": ["ensure_weights"],
+        },
+    )

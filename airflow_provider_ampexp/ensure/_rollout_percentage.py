@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
-from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
+from airflow_provider_ampexp.ensure._errors import MissingFieldError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -71,19 +71,3 @@ def percentage_fields(
             )
         segments.append({**one, "percentage": share})
     return {"targetSegments": segments}
-
-
-def find_segment(config: FlagConfig, name: str) -> TargetSegment:
-    """Return the target segment of that name.
-
-    :raises WrongStateError: when no segment or several segments have the name
-    """
-    segments = config.get("targetSegments") or []
-    found = [one for one in segments if one.get("name") == name]
-    if len(found) != 1:
-        known = ", ".join(f"{one.get('name')!r} at {one.get('percentage')} %" for one in segments) or "none"
-        raise WrongStateError(
-            f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
-            "Nothing was changed."
-        )
-    return found[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort
-from airflow_provider_ampexp.client.types import TargetSegment
+from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure._errors import WrongStateError
 
 _WHY = "the API neither accepts nor shows cohort conditions, and a segment without conditions captures all users"
@@ -73,3 +73,19 @@ def _is_named(segment: TargetSegment, catch_all: str | None) -> bool:
 
 def _listed(names: Sequence[str | None]) -> str:
     return ", ".join(map(repr, names))
+
+
+def find_segment(config: FlagConfig, name: str) -> TargetSegment:
+    """Return the target segment of that name.
+
+    :raises WrongStateError: when no segment or several segments have the name
+    """
+    segments = config.get("targetSegments") or []
+    found = [one for one in segments if one.get("name") == name]
+    if len(found) != 1:
+        known = ", ".join(f"{one.get('name')!r} at {one.get('percentage')} %" for one in segments) or "none"
+        raise WrongStateError(
+            f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
+            "Nothing was changed."
+        )
+    return found[0]

@@ -23,8 +23,7 @@ from airflow_provider_ampexp.ensure._errors import (
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others, overwritten
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
-from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail
-from airflow_provider_ampexp.guardrails._callable import CallableGuardrail, as_guardrail, as_guardrails
-from airflow_provider_ampexp.guardrails._run import run_checks
-from airflow_provider_ampexp.guardrails._sample_ratio import SampleRatioGuardrail
-from airflow_provider_ampexp.guardrails._sql import SqlGuardrail
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail
+    from airflow_provider_ampexp.guardrails._callable import CallableGuardrail, as_guardrail, as_guardrails
+    from airflow_provider_ampexp.guardrails._run import run_checks
+    from airflow_provider_ampexp.guardrails._sample_ratio import SampleRatioGuardrail
+    from airflow_provider_ampexp.guardrails._sql import SqlGuardrail
 
 __all__ = [
     "CallableGuardrail",
@@ -19,3 +24,15 @@ __all__ = [
     "as_guardrails",
     "run_checks",
 ]
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "_base": ["CheckContext", "CheckResult", "Guardrail"],
+            "_callable": ["CallableGuardrail", "as_guardrail", "as_guardrails"],
+            "_run": ["run_checks"],
+            "_sample_ratio": ["SampleRatioGuardrail"],
+            "_sql": ["SqlGuardrail"],
+        },
+    )

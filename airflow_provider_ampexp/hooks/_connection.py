@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,6 +120,8 @@ def _suggestion(name: str) -> str:
     """Suggest the known field with the nearest name, or all."""
     plain = _plain(name.removeprefix(f"extra__{CONNECTION_TYPE}__"))
     by_plain = {**_OTHER_NAMES, **{_plain(one): one for one in _EXTRAS}}
+    import difflib  # only for a mistake
+
     nearest = difflib.get_close_matches(plain, by_plain, n=1)
     return f"did you mean {by_plain[nearest[0]]}?" if nearest else f"expected one of {', '.join(_EXTRAS)}"
 

@@ -203,3 +203,21 @@ def _parsed(value: object) -> object:
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 continue
     return value
+
+
+def folder(field: str, value: object) -> str:
+    """Read a folder of an object store.
+
+    :raises InvalidInputError: names the field
+    """
+    if not isinstance(value, str) or value.strip() in ("", "None", "null", "undefined"):
+        raise InvalidInputError(field, f"expected a folder such as 's3://conn_id@bucket/rollouts', got {value!r}")
+    return value
+
+
+def approvers(field: str, value: object) -> list[str]:
+    """Read ids of users who may answer an approval; an empty list is for all users.
+
+    :raises InvalidInputError: names the field
+    """
+    return texts(field, value) if value else []

@@ -6,15 +6,12 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._asset_events import emit_asset_events
-from airflow_provider_ampexp.operators._attempts import NO_RETRY, this_attempt
 from airflow_provider_ampexp.operators._base import AmplitudeOperator, AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
-from airflow_provider_ampexp.operators._outdated_run import CHOICES, refuse_before_a_write
 from airflow_provider_ampexp.rollout._plan import IfChangedSince
 
 if TYPE_CHECKING:
@@ -44,6 +41,8 @@ class AmplitudeChangeOperator(AmplitudeOperator):
         :raises AirflowFailException: when a retry cannot fix the error
         :raises AmplitudeTaskError: when one may
         """
+        from airflow_provider_ampexp.operators._at_run_time import emit_asset_events
+
         with error_context(f"{self.what} {self.described()}"), self.hook() as hook:
             outcome = self.carry_out(hook)
             if (kind := self.changed_kind()) is not None:
@@ -136,6 +135,8 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Find out which flag or experiment is meant, and change it."""
+        from airflow_provider_ampexp.operators._at_run_time import NO_RETRY, refuse_before_a_write, this_attempt
+
         target = self.target(self.project_of(hook))
         then = _if_changed_since("if_changed_since", self.if_changed_since)
         if self._context is not None and then != "write":
@@ -154,7 +155,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
         return self.change(hook.client, target)
 
 
-_if_changed_since = arguments.one_of(*CHOICES)
+_if_changed_since = arguments.one_of(*get_args(IfChangedSince))
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import FlagRef
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
-CHOICES = get_args(IfChangedSince)
 _LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
 # The service tells its time in whole seconds, so the beginning of an attempt is known to be at most this much earlier
 # than it is. An earlier task of the same run must not count as a change by another person.

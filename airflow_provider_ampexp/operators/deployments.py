@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
-from airflow_provider_ampexp.ensure import (
-    ChangeResult,
-    FlagRef,
-    ensure_assigned,
-    ensure_deployment,
-    ensure_deployment_fields,
-    ensure_not_assigned,
-)
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.ensure import IfExists
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 __all__ = [
@@ -76,7 +69,7 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
             "type": validate.deployment_type("deployment_type", self.deployment_type),
         }
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
-        return ensure_deployment(hook.client, fields, if_exists=if_exists)
+        return ensure.ensure_deployment(hook.client, fields, if_exists=if_exists)
 
 
 class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
@@ -122,7 +115,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         if self.archive is not None:
             fields["archive"] = arguments.switch("archive", self.archive)
         deployment_id = arguments.text("deployment_id", self.deployment_id)
-        return ensure_deployment_fields(hook.client, deployment_id, fields, project_id=self.project_of(hook))
+        return ensure.ensure_deployment_fields(hook.client, deployment_id, fields, project_id=self.project_of(hook))
 
 
 class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
@@ -144,7 +137,7 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Assign it to those that are missing."""
-        return ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
+        return ensure.ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
 
 
 class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
@@ -165,4 +158,4 @@ class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Take it off the deployment."""
-        return ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))
+        return ensure.ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))

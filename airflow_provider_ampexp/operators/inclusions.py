@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_ampexp.ensure import (
-    ChangeResult,
-    FlagRef,
-    ensure_exactly_included,
-    ensure_included,
-    ensure_no_inclusions,
-    ensure_not_included,
-)
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef
 
 __all__ = [
     "AmplitudeAddInclusionsOperator",
@@ -45,7 +39,7 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove everybody."""
-        return ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
+        return ensure.ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
 class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
@@ -77,7 +71,7 @@ class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add who is missing."""
-        return ensure_included(client, target, *self._variant_and_users())
+        return ensure.ensure_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
@@ -95,7 +89,7 @@ class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove who is there."""
-        return ensure_not_included(client, target, *self._variant_and_users())
+        return ensure.ensure_not_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
@@ -111,4 +105,4 @@ class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add who is missing, remove who is too many."""
-        return ensure_exactly_included(client, target, *self._variant_and_users())
+        return ensure.ensure_exactly_included(client, target, *self._variant_and_users())

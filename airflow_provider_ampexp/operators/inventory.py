@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import FlagConfig
-from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
@@ -60,7 +60,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
             include = _includes("include", self.include)
             target = self.target(self.project_of(hook))
             config = target.read(hook.client)
-            push_link(context, flag_url(hook.client, config))
+            push_link(context, ensure.flag_url(hook.client, config))
             result = _chosen(config, fields)
             if include:
                 endpoints = target.endpoints(hook.client)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, ensure_created, ensure_fields
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
-    from airflow_provider_ampexp.ensure import IfExists
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 __all__ = [
@@ -84,7 +84,7 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
-        return ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
+        return ensure.ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
     def changed_kind(self) -> Kind:
         """What it creates."""
@@ -203,7 +203,7 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the fields to their values."""
-        return ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
+        return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
@@ -222,7 +222,7 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Switch it on."""
-        return ensure_fields(client, target, {"enabled": True})
+        return ensure.ensure_fields(client, target, {"enabled": True})
 
 
 class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
@@ -243,7 +243,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Switch it off."""
-        return ensure_fields(client, target, {"enabled": False})
+        return ensure.ensure_fields(client, target, {"enabled": False})
 
 
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
@@ -261,7 +261,7 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Archive it."""
-        return ensure_fields(client, target, {"archive": True})
+        return ensure.ensure_fields(client, target, {"archive": True})
 
 
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
@@ -278,4 +278,4 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Restore it."""
-        return ensure_fields(client, target, {"archive": False})
+        return ensure.ensure_fields(client, target, {"archive": False})

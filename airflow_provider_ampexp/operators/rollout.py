@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.client import InvalidInputError
-from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, ensure_percentage, ensure_weights
-from airflow_provider_ampexp.ensure._sticky import weighed_notes
-from airflow_provider_ampexp.ensure._weights import Others
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
@@ -19,6 +17,8 @@ from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOpera
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef
+    from airflow_provider_ampexp.ensure._weights import Others
 
 __all__ = [
     "AmplitudeApprovalOperator",
@@ -76,7 +76,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
         percentage = arguments.percentage("percentage", self.percentage)
         segment = arguments.optional(arguments.text)("segment", self.segment)
         catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
-        return ensure_percentage(client, target, percentage, segment=segment, catch_all=catch_all)
+        return ensure.ensure_percentage(client, target, percentage, segment=segment, catch_all=catch_all)
 
 
 class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
@@ -142,7 +142,7 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Set the weights."""
-        outcome = ensure_weights(
+        outcome = ensure.ensure_weights(
             client,
             target,
             arguments.weights("weights", self.weights),
@@ -153,7 +153,9 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
         )
         if not outcome.changed or target.kind == "flags":  # only experiments have sticky bucketing
             return outcome
-        config = FlagRef(target.kind, id=outcome.id).read(client)
+        from airflow_provider_ampexp.operators._at_run_time import weighed_notes
+
+        config = ensure.FlagRef(target.kind, id=outcome.id).read(client)
         return replace(outcome, notes=(*outcome.notes, *weighed_notes(config)))
 
 

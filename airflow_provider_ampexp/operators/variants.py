@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.client.types import Json, VariantFields
-from airflow_provider_ampexp.ensure import (
-    ChangeResult,
-    FlagRef,
-    ensure_variant,
-    ensure_variant_absent,
-    ensure_variant_fields,
-)
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.ensure import IfExists
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
 
 __all__ = ["AmplitudeCreateVariantOperator", "AmplitudeEditVariantOperator", "AmplitudeRemoveVariantOperator"]
 
@@ -89,7 +83,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
             fields["payload"] = arguments.json_element("payload", self.payload)
         if self.rollout_weight is not None:
             fields["rolloutWeight"] = arguments.weight("rollout_weight", self.rollout_weight)
-        return ensure_variant(
+        return ensure.ensure_variant(
             client, target, fields, if_exists=cast("IfExists", _if_exists("if_exists", self.if_exists))
         )
 
@@ -118,7 +112,7 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the variant to the fields."""
         variant = arguments.text("variant", self.variant)
-        return ensure_variant_fields(client, target, variant, arguments.variant_fields("fields", self.fields))
+        return ensure.ensure_variant_fields(client, target, variant, arguments.variant_fields("fields", self.fields))
 
 
 class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
@@ -139,4 +133,4 @@ class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove the variant."""
-        return ensure_variant_absent(client, target, arguments.text("variant", self.variant))
+        return ensure.ensure_variant_absent(client, target, arguments.text("variant", self.variant))

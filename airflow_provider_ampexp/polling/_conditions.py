@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 
 from airflow_provider_ampexp.client.types import FlagConfig, Json
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
-from airflow_provider_ampexp.ensure._rollout_percentage import find_segment
+from airflow_provider_ampexp.ensure._segments import find_segment
 
 _STICKY = "Sticky bucketing is on: users keep their variant, so more users than the percentage may have it."
 KNOWN_STATES = ("planning", "running", "decision-made")

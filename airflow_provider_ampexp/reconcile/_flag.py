@@ -22,8 +22,8 @@ from airflow_provider_ampexp.ensure._errors import (
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._refusals import patiently
-from airflow_provider_ampexp.ensure._rollout_percentage import find_segment, percentage_fields
-from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 from airflow_provider_ampexp.reconcile._lost_updates import LostUpdate, find_lost_update
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience

@@ -5,26 +5,31 @@ Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.rollout._actions import (
-    Abort,
-    Action,
-    Complete,
-    Preflight,
-    RequestApproval,
-    RollBack,
-    RunGuardrails,
-    SetStage,
-    Wait,
-)
-from airflow_provider_ampexp.rollout._alert import RolloutAlert
-from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
-from airflow_provider_ampexp.rollout._change_window import ChangeWindow
-from airflow_provider_ampexp.rollout._decision import decide
-from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
-from airflow_provider_ampexp.rollout._plan import RolloutPlan
-from airflow_provider_ampexp.rollout._record import RecordLine
-from airflow_provider_ampexp.rollout._stages import Stage, parse_stages
-from airflow_provider_ampexp.rollout._state import RolloutState
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.rollout._actions import (
+        Abort,
+        Action,
+        Complete,
+        Preflight,
+        RequestApproval,
+        RollBack,
+        RunGuardrails,
+        SetStage,
+        Wait,
+    )
+    from airflow_provider_ampexp.rollout._alert import RolloutAlert
+    from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
+    from airflow_provider_ampexp.rollout._change_window import ChangeWindow
+    from airflow_provider_ampexp.rollout._decision import decide
+    from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
+    from airflow_provider_ampexp.rollout._plan import RolloutPlan
+    from airflow_provider_ampexp.rollout._record import RecordLine
+    from airflow_provider_ampexp.rollout._stages import Stage, parse_stages
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 __all__ = [
     "Abort",
@@ -51,3 +56,30 @@ __all__ = [
     "parse_stages",
     "read_history",
 ]
+
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "_actions": [
+                "Abort",
+                "Action",
+                "Complete",
+                "Preflight",
+                "RequestApproval",
+                "RollBack",
+                "RunGuardrails",
+                "SetStage",
+                "Wait",
+            ],
+            "_alert": ["RolloutAlert"],
+            "_analysis": ["GuardrailPolicy", "GuardrailStatus"],
+            "_change_window": ["ChangeWindow"],
+            "_decision": ["decide"],
+            "_history": ["Exposure", "FlagSnapshot", "exposure_of", "read_history"],
+            "_plan": ["RolloutPlan"],
+            "_record": ["RecordLine"],
+            "_stages": ["Stage", "parse_stages"],
+            "_state": ["RolloutState"],
+        },
+    )

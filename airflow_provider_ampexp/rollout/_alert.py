@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
+
+from airflow_provider_ampexp._validate import InvalidInputError
 
 Notifier: TypeAlias = Callable[[Any], object]
 """An object of a ``BaseNotifier``, or a function that takes Airflow's context."""
@@ -41,3 +44,21 @@ class RolloutAlert(TypedDict):
     approvers: list[str]
     approve_url: str | None
     """``approval_needed``: the page of Airflow on which it is answered."""
+
+
+def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
+    """Read the argument ``on_rollback`` and its siblings.
+
+    :raises InvalidInputError: names what cannot be called with a context
+    """
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(_notifier(f"{field}[{place}]", each) for place, each in enumerate(value))
+    return (_notifier(field, value),)
+
+
+def _notifier(field: str, value: object) -> Notifier:
+    if not callable(value) or isinstance(value, type) or inspect.iscoroutinefunction(value):
+        raise InvalidInputError(field, f"expected a notifier or a function of the context, got {value!r}")
+    return value

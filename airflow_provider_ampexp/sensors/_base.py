@@ -21,7 +21,6 @@ from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
-from airflow_provider_ampexp.polling._check_once import look
 from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition, as_plain
 
 if TYPE_CHECKING:
@@ -202,6 +201,8 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if was_seen:
             patiently(lambda: hook.fields, until)
         target, condition, client = self.target(self.project_of(hook)), self.condition(), hook.client
+        from airflow_provider_ampexp.polling._check_once import look  # not needed while a DAG file is parsed
+
         return look(client, target, condition, was_seen=was_seen, until=until)
 
     def _ends_at(self, context: Context) -> float:

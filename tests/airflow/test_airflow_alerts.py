@@ -322,7 +322,7 @@ def test_an_alert_does_not_wait_for_an_airflow_that_keeps_nothing(
     assert exposures(emulator, flag_id) == [0, 1, 0]
     # The record of the soak comes before the rollback, that of the rollback after the alert.
     assert happened.count("alert") == 1
-    assert happened[happened.index("alert") :].count("rollout") == 1
+    assert happened[happened.index("alert") :].count(RECORD_XCOM) == 1
 
 
 @pytest.mark.parametrize("how", ["raises", "exits", "hangs"])

@@ -130,16 +130,16 @@ def test_the_rollback_task_of_a_group_says_loudly_that_it_cannot_lower_a_lost_se
 def test_a_rollback_that_has_nothing_to_take_back_is_skipped_also_where_the_segment_is_lost(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
+    from airflow_provider_ampexp.operators._rollout.rollback_task import RollbackTask
 
     flag_id = flag(emulator, enabled=True, targetSegments=[segment("Beta", 0)])
-    look = AmplitudeRollbackOperator.first_look
+    look = RollbackTask.find_flag
 
     def renamed_before(*given: Any) -> Any:
         emulator.edit("flags", flag_id, by="Maria", targetSegments=[segment("Beta 2", 100)])
         return look(*given)
 
-    monkeypatch.setattr(AmplitudeRollbackOperator, "first_look", renamed_before)
+    monkeypatch.setattr(RollbackTask, "find_flag", renamed_before)
     with DAG(dag_id) as dag:
         staged_rollout(flag_key="search", segment="Beta", **PLAN)
     ran = run(dag)

@@ -16,9 +16,8 @@ import tenacity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp import exceptions
 from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, ManagementClient
-from airflow_provider_ampexp.ensure import FlagRef, ensure_fields, ensure_percentage
+from airflow_provider_ampexp.ensure import FlagRef, _refusals, ensure_fields, ensure_percentage
 from airflow_provider_ampexp.ensure._errors import EnsureError
 from airflow_provider_ampexp.ensure._fields import differing, shown
 from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
@@ -119,7 +118,7 @@ def _nothing_waits() -> Iterator[None]:
         sleep=lambda seconds: passed.__setitem__(0, passed[0] + seconds),
     )
     with pytest.MonkeyPatch.context() as patch:
-        for owner in (tenacity, tenacity.nap, exceptions):
+        for owner in (tenacity, tenacity.nap, _refusals):
             patch.setattr(owner, "time", clock)
         yield
 

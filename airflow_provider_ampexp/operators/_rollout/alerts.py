@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp._keys import ALERTS_XCOM
-from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
@@ -24,7 +23,7 @@ from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
-from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, Notifiers
+from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier
 from airflow_provider_ampexp.rollout._analysis import aggregate
 
 if TYPE_CHECKING:
@@ -43,24 +42,6 @@ LIMIT = 10.0
 _log = logging.getLogger(__name__)
 
 
-def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
-    """Read the argument ``on_rollback`` and its siblings.
-
-    :raises InvalidInputError: names what cannot be called with a context
-    """
-    if value is None:
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(_notifier(f"{field}[{place}]", each) for place, each in enumerate(value))
-    return (_notifier(field, value),)
-
-
-def _notifier(field: str, value: object) -> Notifier:
-    if not callable(value) or isinstance(value, type) or inspect.iscoroutinefunction(value):
-        raise InvalidInputError(field, f"expected a notifier or a function of the context, got {value!r}")
-    return value
-
-
 class Alerts:
     """The notifiers of one task, and which of its events they were called for.
 
@@ -77,6 +58,7 @@ class Alerts:
         context: Context,
         notifiers: Mapping[AlertEvent, tuple[Notifier, ...]],
         operator: RolloutOperator,
+        reason_to_roll_back: Callable[[], str | None],
         sent: Iterable[str] | None = None,
     ) -> None:
         self.sent = set(sent or ())
@@ -85,15 +67,30 @@ class Alerts:
         self._context = context
         self._notifiers = notifiers
         self._operator = operator
+        self._reason_to_roll_back = reason_to_roll_back
 
     @classmethod
-    def of(cls, operator: RolloutOperator, context: Context, sent: Iterable[str] | None = None) -> Alerts:
+    def of(
+        cls,
+        operator: RolloutOperator,
+        context: Context,
+        reason_to_roll_back: Callable[[], str | None] = lambda: None,
+        sent: Iterable[str] | None = None,
+    ) -> Alerts:
         """The alerts of a task.
 
-        :param sent: what this attempt sent before a wait; ``None`` where it begins, so that Airflow is asked what an
-            earlier attempt sent
+        :param reason_to_roll_back: why the task has to roll back before it has seen the flag
+        :param sent: what this attempt sent before; ``None`` where it begins, so that Airflow is asked what an earlier
+            attempt sent
         """
-        return cls(context, {event: getattr(operator, f"on_{event}") for event in EVENTS}, operator, sent)
+        notifiers = {event: getattr(operator, f"on_{event}") for event in EVENTS}
+        return cls(context, notifiers, operator, reason_to_roll_back, sent)
+
+    def recall(self, sent: Iterable[str]) -> None:
+        """Count what this attempt sent before a wait as sent."""
+        self.sent = set(sent)
+        self._delivered = set(self.sent)
+        self._is_recalled = True
 
     def _recall(self) -> None:
         """Learn what earlier attempts sent: only now that there is something to tell, since a rollback comes first."""
@@ -190,7 +187,7 @@ class Alerts:
     def _alert_of(self, error: Exception) -> None:
         why = None
         if self._notifiers["rollback"]:
-            why = pending_rollback_reason(self._context) or self._operator.reason_to_roll_back(self._context)
+            why = pending_rollback_reason(self._context) or self._reason_to_roll_back()
         if why is not None:
             self.send(self._about_the_task("rollback", str(error), why, confirmed=False), "rollback")
         elif self._notifiers["abort"] and (isinstance(error, AirflowFailException) or self._is_last_try()):

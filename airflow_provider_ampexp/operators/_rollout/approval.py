@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._rollout.approval_request import names_of
-from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingOperator
+from airflow_provider_ampexp.operators._rollout.base import ReconcilingOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, OnReject
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
@@ -59,7 +58,7 @@ class AmplitudeApprovalOperator(ReconcilingOperator):
         self.on_no_answer = on_no_answer
         # A worker is never told the answer; the triggerer and the task that is resumed are.
         super().__init__(**{**kwargs, "deferrable": True})
-        arguments.check_literal("approvers", approvers, names_of)
+        arguments.check_literal("approvers", approvers, arguments.approvers)
         self.approval()
 
     def plan(self) -> RolloutPlan:

@@ -34,7 +34,7 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     flag, policy = task.flag, task.plan.approval
     if policy is None or task.context.get("ti") is None:
         raise AirflowFailException("An approval can be asked for by a task that runs in Airflow only.")
-    users = [HITLUser(id=name, name=name) for name in names_of("approvers", task.operator.approvers)]
+    users = [HITLUser(id=name, name=name) for name in arguments.approvers("approvers", task.operator.approvers)]
     if users and _all_admins_enabled():
         approvers = task.operator.approvers
         task.logger.warning("Everybody is the same user here, so anybody may answer, not only %s.", approvers)
@@ -68,14 +68,6 @@ def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, An
     if at := event.get("responded_at"):  # on Airflow's clock
         line["answered_at"] = str(at)
     return replace(state, response=response).recorded("approval", now, line)
-
-
-def names_of(field: str, value: object) -> list[str]:
-    """Read the argument ``approvers``; empty for all users.
-
-    :raises InvalidInputError: names the field
-    """
-    return arguments.texts(field, value) if value else []
 
 
 def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str:

@@ -1,32 +1,19 @@
-"""``RolloutOperator``: the arguments that all tasks of a rollout share, and how each of them begins."""
+"""The arguments that all tasks of a rollout share.
+
+Airflow imports this module for each parse of a DAG file. What only a running task needs is in ``task.py``,
+``reconciling.py`` and ``rollback_task.py``, which are imported when a task runs.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
-from airflow_provider_ampexp.guardrails._base import Guardrail
-from airflow_provider_ampexp.guardrails._callable import CheckFunction
-from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._asset_events import emit_asset_events
-from airflow_provider_ampexp.operators._attempts import is_automatic_retry
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
-from airflow_provider_ampexp.operators._bounded_call import call_bounded
-from airflow_provider_ampexp.operators._errors import error_context
-from airflow_provider_ampexp.operators._rollout.alerts import Alerts
 from airflow_provider_ampexp.operators._rollout.default_retries import own_retries
-from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.plan_arguments import plan_of, set_parameters
-from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
-from airflow_provider_ampexp.operators._rollout.record import push_record
-from airflow_provider_ampexp.operators._rollout.record_file import folder_of
-from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, RolloutState
-from airflow_provider_ampexp.rollout._alert import Notifier, Notifiers
 from airflow_provider_ampexp.rollout._duration import DurationLike
 from airflow_provider_ampexp.rollout._plan import (
     HOLD_TIMEOUT,
@@ -45,8 +32,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+    from airflow_provider_ampexp.ensure import ChangeResultXCom
+    from airflow_provider_ampexp.guardrails import Guardrail
+    from airflow_provider_ampexp.guardrails._callable import CheckFunction
+    from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingTask
+    from airflow_provider_ampexp.operators._rollout.task import RolloutTask
+    from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
+    from airflow_provider_ampexp.rollout._alert import Notifier, Notifiers
 
 _DEFAULTS_OF = ("dag", "task_group")
 
@@ -85,7 +77,7 @@ class RolloutOperator(AmplitudeTargetOperator):
     poll_interval: float
     deferrable: bool
     approvers: Sequence[str] | str = ()
-    _flag: ManagedFlag | None = None
+    _task: RolloutTask | None = None
 
     def __init__(
         self,
@@ -120,7 +112,7 @@ class RolloutOperator(AmplitudeTargetOperator):
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         super().__init__(**kwargs, **own_retries({*kwargs, *kwargs.get("default_args", {})}))
         set_parameters(self, plan, given)
-        arguments.check_literal("record_path", self.record_path, arguments.optional(folder_of))
+        arguments.check_literal("record_path", self.record_path, arguments.optional(arguments.folder))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -146,73 +138,43 @@ class RolloutOperator(AmplitudeTargetOperator):
         return False
 
     @abstractmethod
-    def initial_state(self, context: Context, plan: RolloutPlan, flag: ManagedFlag) -> RolloutState:
-        """What an attempt knows before its first look."""
-
-    @abstractmethod
-    def carry_out(self, task: RolloutTask, state: RolloutState) -> ChangeResultXCom:
-        """Do what this task does to the flag, which was observed."""
-
-    def reason_to_roll_back(self, context: Context) -> str | None:
-        """Why this task has to roll back before it has seen the flag; only the rollback task of a group knows one."""
-        return None
+    def new_task(self, context: Context) -> RolloutTask:
+        """Return what this task does when it runs."""
 
     def execute(self, context: Context) -> ChangeResultXCom:
         """Begin, or begin again after a crash: the flag tells where it stands."""
-        has_begun = self.is_continuation or is_automatic_retry(context, self.retries)
-        # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
-        alerts = Alerts.of(self, context)
-        with (
-            alerts.alert_of_errors(),
-            error_context(lambda: self._purpose(context), has_begun=has_begun),
-            self.hook() as hook,
-        ):
-            plan = self.plan()
-            target = self.target(self.project_of(hook))
-            if not has_begun:
-                arguments.optional(folder_of)("record_path", self.record_path)
-            flag = self._flag = self.first_look(context, plan, hook.client, target)
-            task = RolloutTask(self, context, plan, flag, alerts)
-            task.open_record_file()
-            state = self.initial_state(context, plan, flag)
-            call_bounded("show what the rollout is about to do", lambda: self._show(task, hook), None)
-            outcome = self.carry_out(task, state)
-            emit_asset_events(self, context, hook, flag.target.kind, outcome)
-            return outcome
-
-    def first_look(self, context: Context, plan: RolloutPlan, client: ManagementClient, target: FlagRef) -> ManagedFlag:
-        """Find the flag, and see where it stands."""
-        return ManagedFlag.find(client, target, plan.segment, plan.catch_all)
+        self._task = self.new_task(context)
+        return self._task.execute()
 
     def on_kill(self) -> None:
         """Log what users still get. Airflow calls this when the task is ended from outside."""
-        if self._flag is not None and self._flag.said_if_interrupted:
-            self.log.error("%s (ended from outside)", self._flag.said_if_interrupted)
+        if self._task is not None:
+            self._task.log_interruption()
 
-    def outcome(self, task: RolloutTask, state: RolloutState) -> ChangeResultXCom:
-        """Return where the flag stood and where it stands, and keep the record."""
-        push_record(task, state)
-        flag = task.flag
-        start, end = state.start or flag.seen.position, flag.seen.position
-        return {
-            "id": flag.id,
-            "key": flag.config.get("key"),
-            "changed": start != end,
-            "before": start.percentage,
-            "after": end.percentage,
-            "url": flag_url(flag.client, flag.config),
-        }
 
-    def _show(self, task: RolloutTask, hook: AmplitudeExperimentHook) -> None:
-        push_link(task.context, flag_url(hook.client, task.flag.config))
-        push_plan(task.context, task.plan, task.flag, hook.amplitude_conn_id)
+class ReconcilingOperator(RolloutOperator):
+    """A task that carries out stages of a rollout and waits between its steps: ramp, stage and approval."""
 
-    def _purpose(self, context: Context) -> str:
-        """What this attempt is about to do, for its errors."""
-        failed = pending_rollback_reason(context)
-        if failed is None:
-            return f"ramp {self.described()}"
-        return (
-            f"finish the rollback of {self.described()}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: "
-            "as far as is known USERS STILL GET IT, look at it in Amplitude now"
-        )
+    def new_task(self, context: Context) -> ReconcilingTask:
+        """Return what this task does when it runs."""
+        from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingTask
+
+        return ReconcilingTask(self, context)
+
+    def resume(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        watch: dict[str, Any] | None = None,
+        memory: dict[str, Any] | None = None,
+    ) -> ChangeResultXCom:
+        """Go on after a wait.
+
+        :param event: why the wait is over. What is remembered besides the flag is in it, too: ``dag.test()`` and
+            ``airflow dags test`` lose the two arguments that follow.
+        :param watch: what was waited for
+        :param memory: what is remembered besides the flag
+        """
+        task = self.new_task(context)
+        self._task = task
+        return task.resume(event or {}, watch, memory)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails._callable import as_guardrails
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._rollout.alerts import as_notifiers
 from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._alert import as_notifiers
 from airflow_provider_ampexp.rollout._duration import interval
 from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS, with_plan
 
 if TYPE_CHECKING:
+    from airflow_provider_ampexp.guardrails import Guardrail
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 
 _NAMES = [name for name in PARAMETERS if name not in APPROVALS]
@@ -33,7 +33,7 @@ def set_parameters(operator: RolloutOperator, plan: RolloutPlan | None, given: M
         setattr(operator, name, given[name])
     for name in ALERTS:
         setattr(operator, name, as_notifiers(name, given[name]))
-    operator.guardrails = as_guardrails(given["guardrails"])
+    operator.guardrails = _guardrails(given["guardrails"])
     operator.poll_interval = interval("poll_interval", given["poll_interval"])
     known = {name: value for name in _NAMES if arguments.is_literal(value := getattr(operator, name))}
     if len(known) == len(_NAMES):
@@ -48,3 +48,13 @@ def plan_of(operator: RolloutOperator) -> RolloutPlan:
     :raises InvalidInputError: names the argument that is wrong
     """
     return RolloutPlan(**{name: getattr(operator, name) for name in _NAMES})
+
+
+def _guardrails(given: Iterable[Any]) -> Sequence[Guardrail]:
+    """The guardrails, whose package loads with the first one."""
+    found = tuple(given)
+    if not found:
+        return ()
+    from airflow_provider_ampexp.guardrails import as_guardrails
+
+    return as_guardrails(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingOperator
+from airflow_provider_ampexp.operators._rollout.base import ReconcilingOperator
 
 
 class AmplitudeRampRolloutOperator(ReconcilingOperator):

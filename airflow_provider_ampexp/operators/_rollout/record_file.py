@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class RecordFile:
         if ti is None or record_path is None:
             return None
         try:
-            folder = folder_of("record_path", record_path)
+            folder = arguments.folder("record_path", record_path)
         except InvalidInputError as error:
             _log.warning("The record is written to no file: %s.", error)
             return None
@@ -134,16 +135,6 @@ class RecordFile:
                 for line in new:
                     file.write(json.dumps({**self._origin, **line}, default=str).encode() + b"\n")
         self._written |= {line["id"] for line in lines}
-
-
-def folder_of(field: str, value: object) -> str:
-    """Read the folder of the records.
-
-    :raises InvalidInputError: names the field
-    """
-    if not isinstance(value, str) or value.strip() in ("", "None", "null", "undefined"):
-        raise InvalidInputError(field, f"expected a folder such as 's3://conn_id@bucket/rollouts', got {value!r}")
-    return value
 
 
 def _id_of(text: bytes) -> object:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingOperator
+from airflow_provider_ampexp.operators._rollout.base import ReconcilingOperator
 from airflow_provider_ampexp.rollout import RolloutPlan
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NoReturn
 
+from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
+from airflow_provider_ampexp.links.amplitude import push_link
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._asset_events import emit_asset_events
+from airflow_provider_ampexp.operators._attempts import is_automatic_retry
+from airflow_provider_ampexp.operators._bounded_call import call_bounded
+from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._rollout import (
     alerts,
     approval_request,
@@ -15,46 +23,104 @@ from airflow_provider_ampexp.operators._rollout import (
     soak,
     termination,
 )
-from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts
+from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote, pending_rollback_reason
+from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
 from airflow_provider_ampexp.operators._rollout.record_file import RecordFile
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
-    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutPlan, RolloutState, Wait
     from airflow_provider_ampexp.rollout._actions import Action
 
 
-class RolloutTask:
+class RolloutTask(ABC):
     """A task of a rollout while it runs: its flag, its plan, its record and its alerts.
 
     It is the :class:`~airflow_provider_ampexp.reconcile._loop.RolloutPort`.
     """
 
-    def __init__(
-        self,
-        operator: RolloutOperator,
-        context: Context,
-        plan: RolloutPlan,
-        flag: ManagedFlag,
-        alerts: alerts.Alerts,
-    ) -> None:
+    plan: RolloutPlan
+    flag: ManagedFlag
+
+    def __init__(self, operator: RolloutOperator, context: Context) -> None:
         self.operator = operator
         self.context = context
-        self.plan = plan
-        self.flag = flag
-        self.alerts = alerts
+        self.alerts = Alerts.of(operator, context, self.reason_to_roll_back)
         self.guardrails = operator.guardrails
         self.described = operator.described()
         self.logger = operator.log
         self.failure_note = FailureNote()
         self.record_file: RecordFile | None = None
 
+    @abstractmethod
+    def initial_state(self) -> RolloutState:
+        """What an attempt knows of the rollout before it acts."""
+
+    @abstractmethod
+    def carry_out(self, state: RolloutState) -> ChangeResultXCom:
+        """Do what this task does to the flag, which was observed."""
+
+    def reason_to_roll_back(self) -> str | None:
+        """Why this task has to roll back before it has seen the flag; only the rollback task of a group knows one."""
+        return None
+
+    def execute(self) -> ChangeResultXCom:
+        """Begin, or begin again after a crash: the flag tells where it stands."""
+        operator = self.operator
+        has_begun = operator.is_continuation or is_automatic_retry(self.context, operator.retries)
+        # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
+        with (
+            self.alerts.alert_of_errors(),
+            error_context(self._purpose, has_begun=has_begun),
+            operator.hook() as hook,
+        ):
+            self.plan = operator.plan()
+            target = operator.target(operator.project_of(hook))
+            if not has_begun:
+                arguments.optional(arguments.folder)("record_path", operator.record_path)
+            self.flag = self.find_flag(hook, target)
+            self.open_record_file()
+            state = self.initial_state()
+            call_bounded("show what the rollout is about to do", lambda: self._show(hook), None)
+            return self.finish(hook, self.carry_out(state))
+
+    def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
+        """Find the flag, and see where it stands."""
+        return ManagedFlag.find(hook.client, target, self.plan.segment, self.plan.catch_all)
+
+    def finish(self, hook: AmplitudeExperimentHook, outcome: ChangeResultXCom) -> ChangeResultXCom:
+        """Emit the asset events of what was done, and return it."""
+        emit_asset_events(self.operator, self.context, hook, self.flag.target.kind, outcome)
+        return outcome
+
+    def outcome(self, state: RolloutState) -> ChangeResultXCom:
+        """Return where the flag stood and where it stands, and keep the record."""
+        record.push_record(self, state)
+        flag = self.flag
+        start, end = state.start or flag.seen.position, flag.seen.position
+        return {
+            "id": flag.id,
+            "key": flag.config.get("key"),
+            "changed": start != end,
+            "before": start.percentage,
+            "after": end.percentage,
+            "url": flag_url(flag.client, flag.config),
+        }
+
     def open_record_file(self) -> None:
         """Find the file of the record, once the flag is known."""
         self.record_file = RecordFile.of(self.context, self.operator.record_path, self.flag)
+
+    def log_interruption(self) -> None:
+        """Log what users still get, when the task is ended from outside."""
+        flag = getattr(self, "flag", None)
+        if flag is not None and flag.said_if_interrupted:
+            self.logger.error("%s (ended from outside)", flag.said_if_interrupted)
 
     def log(self, text: str) -> None:
         """Log one line about the flag."""
@@ -107,3 +173,17 @@ class RolloutTask:
     def stop(self, action: Abort, state: RolloutState) -> NoReturn:
         """Leave the flag as it is, and end the task."""
         termination.stop(self, action, state)
+
+    def _show(self, hook: AmplitudeExperimentHook) -> None:
+        push_link(self.context, flag_url(hook.client, self.flag.config))
+        push_plan(self.context, self.plan, self.flag, hook.amplitude_conn_id)
+
+    def _purpose(self) -> str:
+        """What this attempt is about to do, for its errors."""
+        failed = pending_rollback_reason(self.context)
+        if failed is None:
+            return f"ramp {self.described}"
+        return (
+            f"finish the rollback of {self.described}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: "
+            "as far as is known USERS STILL GET IT, look at it in Amplitude now"
+        )

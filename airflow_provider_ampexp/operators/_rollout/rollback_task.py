@@ -1,0 +1,164 @@
+"""What the rollback task of a group does when it runs: it looks at what failed, and takes the flag back once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_provider_ampexp._keys import RECORD_XCOM
+from airflow_provider_ampexp.ensure._errors import SegmentLostError
+from airflow_provider_ampexp.operators import _attempts as attempts
+from airflow_provider_ampexp.operators._bounded_call import call_bounded
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
+from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
+from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
+from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
+from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
+from airflow_provider_ampexp.operators._rollout.task import RolloutTask
+from airflow_provider_ampexp.rollout import Abort, Complete, Exposure, RollBack, RolloutState
+from airflow_provider_ampexp.rollout._reasons import AbortCause
+from airflow_provider_ampexp.rollout._record import What
+from airflow_provider_ampexp.rollout._teardown import decide_teardown
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+    from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+
+_FAILED = ("failed", "upstream_failed")
+
+
+class RollbackTask(RolloutTask):
+    """A running rollback task."""
+
+    def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
+        """Find the flag. A segment that is lost cannot be lowered, which a person has to know if a stage failed."""
+        try:
+            return super().find_flag(hook, target)
+        except SegmentLostError as error:
+            if failed := self._failed_tasks():
+                raise AirflowFailException(
+                    f"ROLLBACK NOT CONFIRMED. The rollout of {self.described} has failed ({', '.join(failed)}), and "
+                    f"the segment cannot be lowered: {error} Look at the flag in Amplitude now."
+                ) from None
+            raise AirflowSkipException(f"Nothing failed, and nothing is taken back. {error}") from None
+
+    def reason_to_roll_back(self) -> str | None:
+        """The tasks that failed, unless one of them has alerted of the end of the rollout."""
+        failed = self._failed_tasks()
+        of_stages = Alerts.of(self.operator, self.context, sent=())
+        of_stages.learn_from(self.operator.upstream_task_ids)
+        return f"failed: {', '.join(failed)}" if failed and not {"rollback", "abort"} & of_stages.sent else None
+
+    def initial_state(self) -> RolloutState:
+        """Everything since the run began counts."""
+        return RolloutState(attempts.run_began(self.context, self.flag.now))
+
+    def carry_out(self, state: RolloutState) -> ChangeResultXCom:
+        """Look at what failed and at the flag, and take it back once."""
+        plan, flag = self.plan, self.flag
+        failed = self._failed_tasks()
+        if not failed:
+            raise AirflowSkipException(f"Nothing failed: {self.described} stays at {flag.seen.position}.")
+        looked = state.looked(plan, flag.seen, flag.now)
+        if plan.on_hold_timeout == "stop" and self._held_too_long(failed):
+            why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
+            self._leave(looked, why, AbortCause.HELD.value)
+        why = f"failed: {', '.join(failed)}"
+        action = decide_teardown(plan, flag.seen, state, flag.now, why, self._finished_stages())
+        before = flag.seen.position
+        if isinstance(action, RollBack) and action.to is not None:
+            state = self._roll_back(action.to, action.why, looked)
+        elif isinstance(action, Complete):
+            state = self._confirm(action, looked)
+        elif isinstance(action, RollBack):
+            self._leave(looked, action.kept, "not lowered")
+        elif action.cause is AbortCause.UNKNOWN:
+            self._fail(action, looked)
+        else:
+            self._leave(looked, action.why, action.cause.value)
+        return {**self.outcome(state), "changed": before != flag.seen.position, "before": before.percentage}
+
+    def _roll_back(self, to: Exposure, why: str, state: RolloutState) -> RolloutState:
+        flag = self.flag
+        before, since = flag.seen.position, flag.since(state)
+        with ended_with_last_words(self, state, ""):
+            lower(self, to, why)
+        after, how = flag.seen.position, confirmed(flag)
+        self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)
+        line = lowered_line(flag, before, since, why)
+        state = take_notes(self, state).recorded("rollback", flag.now, line)
+        begin_file(self, state)
+        done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
+        self._learn_alerts()
+        send_alert(self, "rollback", done, why, before=before, to=after, confirmed=True)
+        return state
+
+    def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
+        """A stage rolled the flag back already."""
+        stands = f"{self.described} stands at {self.flag.seen.position}, {confirmed(self.flag)}: {action.why}."
+        self.logger.info("%s", stands)
+        self._learn_alerts()
+        send_alert(self, "rollback", stands, action.why, confirmed=True)
+        return state.recorded("confirmed", self.flag.now, {"why": action.why})
+
+    def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
+        """It is not known where the flag is to go."""
+        before = self.flag.seen.position
+        failed = (
+            f"Rollback of {self.described} failed: {action.why}. USERS STILL GET IT at {before}. Lower it in Amplitude."
+        )
+        self._learn_alerts()
+        send_alert(self, "rollback", failed, action.why, before=before, confirmed=False)
+        self._keep_end("stop", state, action.why)
+        raise AirflowFailException(failed)
+
+    def _leave(self, state: RolloutState, why: str, cause: str) -> NoReturn:
+        left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}."
+        if cause != AbortCause.BEHIND:  # then this run has raised nothing, and left nothing
+            self._learn_alerts()
+            if "rollback" not in self.alerts.sent:
+                send_alert(self, "abort", left, why, cause=cause)
+        self._keep_end("left", state, why)
+        raise AirflowSkipException(left)
+
+    def _learn_alerts(self) -> None:
+        """Count what the stages alerted of. They are asked after the rollback, which waits for nothing."""
+        self.alerts.learn_from(self.operator.upstream_task_ids)
+
+    def _keep_end(self, what: What, state: RolloutState, why: str) -> None:
+        push_record(self, state.recorded(what, self.flag.now, {"why": why}))
+
+    def _failed_tasks(self) -> list[str]:
+        ti = self.context.get("ti")
+        if ti is None:
+            return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
+        return [task for task, state in self._states(ti).items() if state in _FAILED]
+
+    def _held_too_long(self, failed: list[str]) -> bool:
+        """Whether a stage stopped since guardrails held it, as its record tells. Without a record it goes back."""
+        if (ti := self.context.get("ti")) is None:
+            return False
+        found = call_bounded("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
+        ends = [record[-1] for record in found or () if isinstance(record, list) and record]
+        return any(
+            end.get("what") == "stop" and end.get("cause") == AbortCause.HELD for end in ends if isinstance(end, dict)
+        )
+
+    def _finished_stages(self) -> list[int]:
+        """The stages whose tasks ended well, by themselves or by hand: what followed them was no stranger's raise."""
+        ti, dag = self.context.get("ti"), self.operator.get_dag()
+        if ti is None or dag is None:
+            return []
+        tasks = [dag.get_task(task) for task, state in self._states(ti).items() if state == "success"]
+        return [task.percentage for task in tasks if isinstance(task, AmplitudeStageOperator)]
+
+    def _states(self, ti: RuntimeTaskInstanceProtocol) -> dict[str, str | None]:
+        states = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=sorted(self.operator.upstream_task_ids), run_ids=[ti.run_id]
+        )
+        found: dict[str, str | None] = states.get(ti.run_id, {})
+        return found
