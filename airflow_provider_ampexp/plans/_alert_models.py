@@ -62,7 +62,7 @@ class EmailAlert(AlertFields):
     to: Text | list[Text] = Field(description="The recipients.")
     sender: Text | None = Field(None, description="Who sends it; if left out, what the connection says.")
     subject: str = Field("Rollout of {{ rollout.key }}: {{ rollout.event }}", description="The subject, a template.")
-    text: str = Field(_TEXT, description="The message, a template.")
+    text: str = Field("{{ rollout.text | e }}", description="The message, a template of HTML.")
 
     def _notifier(self) -> Notifier:
         make = _class_of("airflow.providers.smtp.notifications.smtp", "SmtpNotifier", "smtp")
@@ -117,6 +117,10 @@ def _class_of(module: str, name: str, provider: str) -> Callable[..., Notifier]:
     try:
         found: Callable[..., Notifier] = getattr(importlib.import_module(module), name)
         return found
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise InvalidInputError("kind", f"importing {module} failed: {error}") from None
         package = f"apache-airflow-providers-{provider}"
         raise InvalidInputError("kind", f"needs the package {package}, which is not installed") from None
+    except ImportError as error:
+        raise InvalidInputError("kind", f"importing {module} failed: {error}") from None

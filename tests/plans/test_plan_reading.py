@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import inspect
 import os
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -314,7 +317,7 @@ def test_an_alert_of_a_file_is_a_notifier_of_the_provider_it_names(tmp_path: Pat
     first, second = plan.group_arguments()["on_rollback"]
     assert type(first).__name__ == "SmtpNotifier"
     assert (first.to, first.smtp_conn_id) == ("a@example.com", "smtp_default")
-    assert first.html_content == "{{ rollout.text }}"
+    assert first.html_content == "{{ rollout.text | e }}"  # a guardrail's error may have < and & in it
     assert (second.to, second.html_content) == (["b@example.com"], "x")
 
 
@@ -338,6 +341,22 @@ def test_an_alert_of_a_file_is_a_notifier_of_the_provider_it_names(tmp_path: Pat
 def test_an_alert_that_cannot_be_made_is_a_mistake(tmp_path: Path, alert: str, said: str) -> None:
     (mistake,) = mistakes(tmp_path, f"{GOOD}on_hold: [{alert}]\n")
     assert mistake.startswith(f"plan.yaml:4: on_hold{said}")
+
+
+def test_a_notifier_whose_import_fails_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slack = tmp_path / "airflow_slack.py"
+    slack.write_text("import a_module_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = "airflow.providers.slack.notifications.slack"
+    broken = importlib.util.spec_from_file_location(module, slack)
+    finders = SimpleNamespace(find_spec=lambda name, path=None, target=None: broken if name == module else None)
+    parents = {name: ModuleType(name) for name in ("airflow.providers.slack", "airflow.providers.slack.notifications")}
+    for name, parent in parents.items():
+        parent.__path__ = []
+        monkeypatch.setitem(sys.modules, name, parent)
+    monkeypatch.setattr(sys, "meta_path", [finders, *sys.meta_path])
+    (mistake,) = mistakes(tmp_path, f"{GOOD}on_hold: [{{kind: slack, channel: '#x'}}]\n")
+    assert f"importing {module} failed: No module named 'a_module_that_is_not_there'" in mistake
 
 
 @pytest.mark.parametrize(
