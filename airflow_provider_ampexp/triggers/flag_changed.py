@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +19,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.history._field_changes import CREATED, Row, rows_of
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.listeners.watermark import TOLD
-from airflow_provider_ampexp.polling._asset_poller import PollResult, poll_forever
+from airflow_provider_ampexp.polling._flag_watch import watch_flag
 from airflow_provider_ampexp.rollout._duration import interval
 from airflow_provider_ampexp.triggers._watermark import load_watermark, save_watermark
 
@@ -40,9 +40,8 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
          "at": "2026-03-01T13:40:00.000Z", "by": "Maria",
          "changes": {"rolloutPercentage": {"from": 25, "to": 100}}}
 
-    In a DAG the event is ``context["triggering_asset_events"][asset][0].extra["payload"]``. All watchers of a
-    connection with the same kind and ``poll_interval`` share one poll, with 1 request for each 1,000 flags. A changed
-    flag takes 1 more. Airflow 3.2 has no shared poll: each watcher sends 1 request.
+    In a DAG the event is ``context["triggering_asset_events"][asset][0].extra["payload"]``. All watchers, sensors and
+    soaks of a connection share one poll, with at most 1 request for each 1,000 flags. A changed flag takes 1 more.
 
     Exactly one of the first four arguments is required.
 
@@ -117,34 +116,16 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         text = json.dumps(what, sort_keys=True)
         return f"amplitude_experiment_told_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def shared_stream_key(self) -> Hashable | None:
-        """Return the key of the shared poll: connection, kind and interval."""
-        return "amplitude-experiment", self.amplitude_conn_id, self.target.kind, self.poll_interval
-
-    @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[PollResult]:
-        """Poll all flags or experiments of a connection."""
-        one = cls(**kwargs)
-        async for found in poll_forever(one.amplitude_conn_id, one.target.kind, one.poll_interval):
-            yield found
-
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[PollResult]) -> AsyncIterator[TriggerEvent]:
-        """Yield the changes of this flag from the shared poll."""
-        async for found in shared_stream:
-            async for event in self._news(found):
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll the flag, and yield its changes."""
+        async for config in watch_flag(self.amplitude_conn_id, self.target, self.poll_interval):
+            async for event in self._news(config):
                 yield event
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the changes of this flag from its own poll, on Airflow without a shared poll."""
-        own = poll_forever(self.amplitude_conn_id, self.target.kind, self.poll_interval, only=self.target)
-        async for event in self.filter_shared_stream(own):
-            yield event
-
-    async def _news(self, found: PollResult) -> AsyncIterator[TriggerEvent]:
+    async def _news(self, config: FlagConfig) -> AsyncIterator[TriggerEvent]:
         """Yield new changes. This never raises, because Airflow would restart the trigger at once, again and again."""
         try:
             await self._keep_told()
-            config = found.config_of(self.target)
             if config == self._seen:
                 return
             versions = await asyncio.to_thread(self._history, config["id"])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.polling import _asset_poller as asset_poller
+from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.polling import _flag_watch as flag_watch
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 from airflow_provider_ampexp.triggers import flag_changed
 from airflow_provider_ampexp.triggers.flag_changed import AmplitudeFlagChangedTrigger
 
@@ -40,34 +42,16 @@ def watch(store: Store | None = None, **arguments: Any) -> AmplitudeFlagChangedT
 class Watching:
     """Runs triggers, and keeps what they tell."""
 
-    def __init__(self, *triggers: AmplitudeFlagChangedTrigger, shared: bool = False) -> None:
+    def __init__(self, *triggers: AmplitudeFlagChangedTrigger) -> None:
         self._triggers = triggers
-        self._shared = shared
         self.told: list[list[dict[str, Any]]] = [[] for _ in triggers]
 
     async def __aenter__(self) -> Watching:
-        queues: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in self._triggers]
-        first = self._triggers[0]
-
-        async def one_poll() -> None:
-            _, arguments = first.serialize()
-            async for found in type(first).open_shared_stream(arguments):
-                for queue in queues:
-                    queue.put_nowait(found)
-
-        async def stream(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:
-            while True:
-                yield await queue.get()
-
         async def keep(place: int) -> None:
-            trigger = self._triggers[place]
-            events = trigger.filter_shared_stream(stream(queues[place])) if self._shared else trigger.run()
-            async for event in events:
+            async for event in self._triggers[place].run():
                 self.told[place].append(event.payload)
 
         self._tasks = [asyncio.create_task(keep(place)) for place in range(len(self._triggers))]
-        if self._shared:
-            self._tasks.append(asyncio.create_task(one_poll()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -206,16 +190,9 @@ def test_without_the_plugin_it_keeps_itself_what_it_told(emulator: Emulator, mon
 def test_all_watchers_of_a_connection_share_one_poll(emulator: Emulator) -> None:
     flags = [emulator.create_flag(f"flag_{place}") for place in range(5)]
     triggers = [watch(Store(), flag_key=f"flag_{place}") for place in range(5)]
-    assert len({trigger.shared_stream_key() for trigger in triggers}) == 1
-    apart = [
-        watch(experiment_key="a"),
-        watch(flag_key="flag_0", poll_interval=9),
-        watch(flag_key="flag_0", amplitude_conn_id="b"),
-    ]
-    assert len({trigger.shared_stream_key() for trigger in [triggers[0], *apart]}) == 4
 
     async def story() -> list[int]:
-        async with Watching(*triggers, shared=True) as watching:
+        async with Watching(*triggers) as watching:
             await until(lambda: all(trigger.asset_state_store.kept for trigger in triggers))  # type: ignore[union-attr]
             await until(rounds_since(emulator, 3))
             emulator.clear_requests()
@@ -235,7 +212,8 @@ def test_all_watchers_of_a_connection_share_one_poll(emulator: Emulator) -> None
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
 def test_it_never_ends_by_itself(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     """Airflow would start it again at once, and again. What went wrong is said, and the change is told after it."""
-    monkeypatch.setattr(asset_poller, "_PAUSE_AFTER_REFUSAL", 0.05)
+    monkeypatch.setattr(flag_watch, "_PAUSE_AFTER_REFUSAL", 0.05)
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
     flag = emulator.create_flag("search", rolloutPercentage=1)
     store = Store()
 
@@ -274,7 +252,7 @@ def test_a_key_of_two_projects_is_looked_up_in_the_one_that_is_meant(emulator: E
     second = next(one["id"] for one in emulator.dump()["flags"] if one["projectId"] == "100002")
 
     async def story() -> list[int]:
-        async with Watching(*triggers, shared=True) as watching:
+        async with Watching(*triggers) as watching:
             await until(lambda: all(store.kept for store in stores))
             emulator.edit("flags", second, enabled=True)
             await until(lambda: watching.told[1])
@@ -317,21 +295,23 @@ def test_wrong_arguments_are_refused_while_the_dag_is_parsed(arguments: dict[str
         AmplitudeFlagChangedTrigger(**arguments)
 
 
-def test_an_edited_connection_counts_from_the_next_round_on(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_edited_connection_counts_soon(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its old key may go on working, so that no refusal tells of it."""
+    monkeypatch.setattr(flag_watch, "REJOIN_AFTER", 0.2)
     name = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
     connection = json.loads(emulator.connection_json)
+    ids = {project: emulator.create_flag("search", projectId=project)["id"] for project in ("100001", "100002")}
 
-    async def story() -> list[str | None]:
-        seen = []
-        looks = asset_poller.poll_forever("amplitude_experiment_default", "flags", 0.01)
-        for project_id in ("100001", "100002", "100002"):
+    async def story() -> None:
+        polls = flag_watch.watch_flag("amplitude_experiment_default", FlagRef("flags", key="search"), 0.05)
+        for project_id in ("100001", "100002"):
             connection["extra"]["project_id"] = project_id
             monkeypatch.setenv(name, json.dumps(connection))
-            seen.append((await anext(looks)).project_id)
-        await looks.aclose()  # type: ignore[attr-defined]
-        return seen
+            for _ in range(500):
+                if (await anext(polls))["id"] == ids[project_id]:
+                    break
+            else:
+                raise AssertionError(f"the flag of project {project_id} was never shown")
+        await polls.aclose()  # type: ignore[attr-defined]
 
-    assert asyncio.run(story()) == ["100001", "100002", "100002"]
+    asyncio.run(story())
