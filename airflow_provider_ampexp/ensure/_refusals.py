@@ -23,19 +23,19 @@ _Found = TypeVar("_Found")
 Errors = tuple[type[Exception], ...]
 
 
-def may_be_momentary(error: Exception, besides: Errors = ()) -> bool:
+def may_be_momentary(error: Exception, also: Errors = ()) -> bool:
     """Whether this refusal of a call that was accepted before may pass.
 
-    :param besides: errors that may pass, besides those of the API
+    :param also: errors that may pass, in addition to those of the API
     """
-    return isinstance(error, (*_MOMENTARY, *besides)) and not isinstance(error, OtherProjectError)
+    return isinstance(error, (*_MOMENTARY, *also)) and not isinstance(error, OtherProjectError)
 
 
 class Refusals:
     """The time since which every try of a wait was refused."""
 
-    def __init__(self, besides: Errors = ()) -> None:
-        self._besides = besides
+    def __init__(self, also: Errors = ()) -> None:
+        self._also = also
         self._since: float | None = None
 
     def are_over(self) -> None:
@@ -46,21 +46,21 @@ class Refusals:
         """Whether the refusal is believed: it cannot be momentary, or has lasted for ``REFUSED_FOR``."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        return not may_be_momentary(error, self._besides) or now - self._since >= REFUSED_FOR
+        return not may_be_momentary(error, self._also) or now - self._since >= REFUSED_FOR
 
 
 class StillRefusedError(Exception):
     """The time for a call was over before its refusal was final."""
 
 
-def patiently(call: Callable[[], _Found], until: float = math.inf, besides: Errors = ()) -> _Found:
+def patiently(call: Callable[[], _Found], until: float = math.inf, also: Errors = ()) -> _Found:
     """Call again what was accepted before and is refused now, until the refusal is final.
 
     :param until: when to stop calling, in seconds of ``time.monotonic()``
-    :param besides: errors that may pass, besides those of the API
+    :param also: errors that may pass, in addition to those of the API
     :raises StillRefusedError: at that time
     """
-    refusals = Refusals(besides)
+    refusals = Refusals(also)
     while True:
         try:
             return call()

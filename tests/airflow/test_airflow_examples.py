@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 from airflow_provider_ampexp.rollout import RolloutPlan
@@ -208,7 +209,7 @@ def test_guarded_rollout(
     ran = run(example("guarded_rollout"), {"flag_key": "search", "stages": [1, 100], "soak": "1s"})
     assert ran.succeeded == (told[-1] == 100)
     assert exposures(emulator, "search") == told
-    verdicts = [(entry["stage"], entry["verdict"]) for entry in ran.xcom("ramp", "rollout") if "verdict" in entry]
+    verdicts = [(entry["stage"], entry["verdict"]) for entry in ran.xcom("ramp", RECORD_XCOM) if "verdict" in entry]
     assert verdicts == ([(1, "fail")] if told[-1] == 0 else [(1, "pass")])
 
 

@@ -11,6 +11,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import Failures
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckResult
@@ -111,7 +112,7 @@ def test_the_rollback_takes_down_what_a_failed_task_left(
     assert exposures(emulator, flag_id) == [0, 1, 0]
     result = done.xcom("rollout.rollback")
     assert (result["changed"], result["before"], result["after"]) == (True, 1, 0)
-    assert [one["what"] for one in done.xcom("rollout.rollback", "rollout")] == ["rollback"]
+    assert [one["what"] for one in done.xcom("rollout.rollback", RECORD_XCOM)] == ["rollback"]
     assert not done.succeeded
 
 
@@ -187,7 +188,7 @@ def test_somebody_answers(
     assert question["users"] == [{"id": "eve", "name": "eve"}]
     assert "It stands at **1 %**" in question["body"]
     assert "all is well" in question["body"]
-    lines = done.xcom("rollout.approve_25", "rollout")
+    lines = done.xcom("rollout.approve_25", RECORD_XCOM)
     asked_for, answered = (line for line in lines if line["what"].startswith("approval"))
     assert (asked_for["what"], asked_for["stage"], asked_for["approvers"]) == ("approval_asked", 25, ["eve"])
     assert (answered["stage"], answered["approved"], answered["by"]) == (25, option == "Approve", "eve")
@@ -216,7 +217,7 @@ def test_nobody_answers(
         staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approval_timeout="3s", on_no_answer="rollback")
     done = run(dag)
     assert states(done)["approve_25"] == "failed"
-    assert done.xcom("rollout.approve_25", "rollout")[-1]["why"].startswith("nobody answered within 0:00:03")
+    assert done.xcom("rollout.approve_25", RECORD_XCOM)[-1]["why"].startswith("nobody answered within 0:00:03")
     assert exposures(emulator, flag_id) == [0, 1, 0]
 
 
@@ -237,7 +238,7 @@ def test_a_check_that_fails_while_a_person_sleeps_ends_the_waiting(
     assert states(done)["approve_25"] == "failed"
     assert states(done)["stage_25"] == "upstream_failed"
     assert checks == [1, 1]
-    assert done.xcom("rollout.approve_25", "rollout")[-1]["what"] == "rollback"
+    assert done.xcom("rollout.approve_25", RECORD_XCOM)[-1]["what"] == "rollback"
     assert exposures(emulator, flag_id) == [0, 1, 0]
 
 

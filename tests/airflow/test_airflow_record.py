@@ -11,6 +11,7 @@ from airflow.sdk import DAG
 from airflow_runs import Run
 from ramps import PLAN, RETRIED, Deaths, Soaks, began, clear, exposures, flag
 
+from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
@@ -34,7 +35,7 @@ def kept(dag_id: str, task_id: str = "ramp") -> list[dict[str, Any]]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    named = {"dag_id": dag_id, "task_id": task_id, "key": "rollout"}
+    named = {"dag_id": dag_id, "task_id": task_id, "key": RECORD_XCOM}
     with create_session() as session:
         found = session.query(XComModel).filter_by(**named).first()
         return [] if found is None else list(XComModel.deserialize_value(found))

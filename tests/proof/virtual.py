@@ -227,7 +227,8 @@ def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 def _load_what_a_task_loads() -> None:
     """The clocks of what is loaded later only would not be found."""
-    import_module("airflow_provider_ampexp.client._client")
+    for module in ("client._client", "operators._rollout.reconciling", "operators._rollout.rollback_task"):
+        import_module(f"airflow_provider_ampexp.{module}")
 
 
 @functools.cache

@@ -52,9 +52,8 @@ def plan_of(operator: RolloutOperator) -> RolloutPlan:
 
 def _guardrails(given: Iterable[Any]) -> Sequence[Guardrail]:
     """The guardrails, whose package loads with the first one."""
-    found = tuple(given)
-    if not found:
+    if isinstance(given, list | tuple) and not given:
         return ()
     from airflow_provider_ampexp.guardrails import as_guardrails
 
-    return as_guardrails(found)
+    return as_guardrails(given)
