@@ -176,7 +176,7 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
             continue
         if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
             continue
-        if "could not be read back" in attempt.said and _no_retry_can_put_back(observed, history, change, lost):
+        if "reading it back failed" in attempt.said and _no_retry_can_put_back(observed, history, change, lost):
             continue
         yield f"{lost} was written over", change.entry
 

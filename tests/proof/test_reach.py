@@ -17,7 +17,7 @@ _PERCENT = {
     "first raise": range(60, 100),
     "second raise": range(30, 100),
     "rollback": range(4, 50),
-    "refused for others": range(1, 10),
+    "refused for others": range(10),  # a few of them, which may be less than 1 %
 }
 
 
@@ -38,4 +38,5 @@ def test_most_histories_reach_a_raise_and_each_thing_happens_to_some() -> None:
         seed(number)(generated(given(stories())(count)))()
     shares = {name: 100 * counts[name] // counts["history"] for name in _PERCENT}
     assert {name: share for name, share in shares.items() if share not in _PERCENT[name]} == {}, counts
+    assert {name for name in _PERCENT if not counts[name]} == set(), counts
     assert {name for name in happenings(Story()) if not counts[f"raise and {name}"]} == set(), counts
