@@ -40,47 +40,46 @@ _ROLLBACK = ("start", "previous", "off", "hold")
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """How a rollout goes: give it to an operator or to ``staged_rollout`` as ``plan=``.
+    """The plan of a rollout. Operators and ``staged_rollout`` take it as ``plan=``.
 
-    :param stages: percentages such as ``[1, 5, 25, 100]``, strictly rising, or :class:`Stage` objects with soaks of
-        their own
-    :param soak: how long to stay at each stage except the last: a ``timedelta`` or a text such as ``"2h"``. If it is
-        not given, each stage except the last needs a soak of its own. ``0`` is no soak, on purpose.
-    :param segment: the target segment to ramp; if not given, the users whom no segment captured
-    :param guardrails: checks that are asked when a soak ends, and every ``check_every`` during it
-    :param check_every: how often the guardrails are asked during a soak; if not given, only at its end
-    :param preflight: whether the guardrails are asked once before the first stage if they can answer at all
-    :param window: when the percentage may be raised; if not given, at any time. A rollback waits for nothing.
-    :param rollback: where a failed check takes the flag: ``"start"`` (what it was before this rollout), ``"previous"``
-        (one stage down), a percentage below the last stage, ``"off"`` (0 and disabled) or ``"hold"`` (leave it)
-    :param on_drift: when somebody else changes the flag: ``"stop"``, or ``"adopt"`` to go on from there. A disabled or
-        archived flag stops the rollout either way.
-    :param hold_tag: while the flag carries this tag, nothing is raised. So a person holds a rollout from Amplitude.
-    :param hold_timeout: how long guardrails may hold the rollout at a stage, counted from the first such answer in a
-        row; ``None`` is for no limit. A person who holds it by the tag has no limit. Default: 24 hours.
-    :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag and fails, ``"rollback"`` rolls back
-    :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
-        the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
-    :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
-    :param catch_all: the target segment that has no conditions on purpose; ``None`` for none
-    :param enable: whether a disabled flag is enabled with the first stage
-    :param if_changed_since: when somebody changed the flag after the run was due: ``"fail"``, ``"skip"`` or ``"write"``
-    :param record_path: a folder for the record as JSON lines, such as ``"s3://audit/rollouts"``; if not given, none
-    :param on_rollback: alerts: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of
-        these. Called once, after the flag was rolled back, or when that is not confirmed.
-    :param on_abort: the same, when the rollout stops and leaves the flag as it is
-    :param on_hold: the same, when guardrails or a person's ``hold_tag`` begin to hold it
-    :param on_approval_needed: the same, when an approval is asked for
-    :param poll_interval: time between two polls of the flag during a soak: seconds, or a text such as ``"1m"``
+    :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator` documents the fields down to
+    ``deferrable`` in full.
+
+    :param stages: percentages such as ``[1, 5, 25, 100]``, strictly rising, or :class:`Stage` objects with their own
+        soaks
+    :param soak: the time at each stage except the last: a ``timedelta`` or a text such as ``"2h"``. ``0`` is no soak.
+    :param segment: the target segment to ramp; if not given, all users outside of the target segments
+    :param guardrails: checks that run when a soak ends, and every ``check_every`` during it
+    :param check_every: the time between two checks during a soak; if not given, one check at its end
+    :param preflight: before the first raise, run each guardrail once to see whether it works
+    :param window: when the percentage may be raised; if not given, at any time. A rollback does not wait.
+    :param rollback: the target of a rollback: ``"start"``, ``"previous"``, a percentage, ``"off"`` or ``"hold"``
+    :param on_drift: when another person changes the flag: ``"stop"`` or ``"adopt"``. A disabled or archived flag always
+        stops the rollout.
+    :param hold_tag: while the flag has this tag, nothing is raised
+    :param hold_timeout: how long guardrails may hold a stage; ``None`` for no limit (default: 24 hours)
+    :param on_hold_timeout: ``"stop"`` leaves the flag and fails; ``"rollback"`` rolls back
+    :param sticky: for sticky bucketing: ``"refuse"`` or ``"switch_off"``
+    :param decided: for an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
+    :param catch_all: the target segment that has no conditions on purpose
+    :param enable: enable a disabled flag together with the first stage
+    :param if_changed_since: when another person changed the flag after the run was due: ``"fail"``, ``"skip"`` or
+        ``"write"``
+    :param record_path: a folder for the record as JSON lines, such as ``"s3://audit/rollouts"``
+    :param on_rollback: notifiers, called once after a rollback, or when a rollback is not confirmed
+    :param on_abort: notifiers, called once when the rollout stops and leaves the flag as it is, or an error ends it
+    :param on_hold: notifiers, called once when guardrails or ``hold_tag`` start to hold the rollout
+    :param on_approval_needed: notifiers, called once when a task asks for an approval
+    :param poll_interval: the time between two polls during a soak: seconds, or a text such as ``"1m"``
     :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
-    :param approve_before: the stages that somebody has to approve first, as percentages (``staged_rollout`` only)
-    :param approvers: ids of the Airflow users who may approve; if not given, everybody who may edit the DAG run
-    :param approval_timeout: how long an answer is awaited; if not given, without limit
-    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and skip the stages that follow
-    :param on_no_answer: the same, when the time is over
-    :param checked: set by the provider: whether there are guardrails
-    :param only: set by the provider: the one stage of this task, where each stage is a task
-    :param approval: set by the provider: the approval of this task. Nothing is raised then.
+    :param approve_before: the stages that need an approval, as percentages (``staged_rollout`` only)
+    :param approvers: ids of the Airflow users who may approve; if not given, all users who may edit the DAG run
+    :param approval_timeout: how long to wait for an answer; if not given, without limit
+    :param on_reject: ``"rollback"``, or ``"hold"``: leave the flag and skip the stages that follow
+    :param on_no_answer: the same, after ``approval_timeout``
+    :param checked: set by the provider: the rollout has guardrails
+    :param only: set by the provider: the one stage of this task, if each stage is a task
+    :param approval: set by the provider: the approval of this task, which raises nothing
     :raises InvalidInputError: names the field
     """
 

@@ -6,74 +6,72 @@ from airflow_provider_ampexp.operators._rollout.base import ReconcilingOperator
 
 
 class AmplitudeRampRolloutOperator(ReconcilingOperator):
-    """Raise the rollout percentage stage by stage, soaking after each, and roll back when a check fails.
+    """Raise the rollout percentage stage by stage, and roll back when a guardrail fails.
 
-    It holds a worker only while it writes or checks; a soak is spent in the triggerer. Where the rollout stands and
-    since when is read from the flag and its version history, on the service's own clock: a killed worker, a cleared
-    task or a restarted scheduler finds its place again, and no soak is cut short or begun again. It never lowers the
-    percentage but in a rollback, and stops when somebody changes the flag meanwhile.
+    The task uses a worker only while it writes or checks. It soaks in the triggerer. It reads the present stage and its
+    beginning from the flag and its version history, on the clock of the service. So a killed worker, a cleared task or
+    a restarted scheduler continues at the right place, and no soak gets shorter or starts again. Only a rollback lowers
+    the percentage. A change by another person stops the rollout.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments down to
-        ``deferrable``; an argument that is given besides is refused
-    :param stages: percentages such as ``[1, 5, 25, 100]``, or :class:`~airflow_provider_ampexp.rollout.Stage` objects
-        with soaks of their own, or a text of either (templated)
-    :param soak: how long to stay at each stage but the last, which is neither soaked nor checked unless it says so
-        itself: a ``timedelta``, or a text such as ``"2h"``. Without it each stage but the last needs a soak of its own;
-        ``0`` is no soak, on purpose. A bare number is refused: it has no unit. (templated)
-    :param segment: the target segment to ramp; if not given, the users whom no segment captured (templated)
-    :param guardrails: checks that are asked when a soak ends, every ``check_every`` during it, and on while a raise
-        waits for something else: functions, or objects of ``airflow_provider_ampexp.guardrails``
-    :param check_every: how often the guardrails are asked during a soak; if not given, only at its end. No raise rests
-        on an answer older than this (5 minutes if not given). (templated)
-    :param preflight: before the first raise, ask each guardrail once whether it can answer at all. One that cannot (no
-        such connection, a mistake in its SQL) fails the task before any user gets the feature. Its verdict does not
-        count.
-    :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow` outside of which nothing is raised. A
-        rollback waits for nothing.
-    :param rollback: where a failed check takes the flag: ``"start"`` (what it was before this rollout),
-        ``"previous"`` (one stage down), a percentage, ``"off"`` (0 and disabled) or ``"hold"`` (leave it) (templated)
-    :param on_drift: when somebody else changes the flag meanwhile, ``"stop"`` and touch nothing, or ``"adopt"`` and go
-        on from there (templated)
-    :param hold_tag: while the flag carries this tag nothing is raised, and guardrails go on: so a person holds a
-        rollout from Amplitude. Taking the tag away lets it go on. (templated)
-    :param sticky: what to do with sticky bucketing, which keeps users in whom a rollback is to take out: ``"refuse"``
-        the rollout, or ``"switch_off"`` before the first stage. With ``rollback="off"`` or ``"hold"`` it stays on.
+    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan`, in place of the arguments from ``stages`` to
+        ``deferrable``. Do not give any of these together with a plan.
+    :param stages: percentages such as ``[1, 5, 25, 100]``, :class:`~airflow_provider_ampexp.rollout.Stage` objects with
+        their own soaks, or a text of either (templated)
+    :param soak: the time at each stage except the last: a ``timedelta``, or a text such as ``"2h"``. Without it, each
+        stage except the last needs its own soak. ``0`` is no soak. A number without a unit is an error. The last stage
+        has no soak and no check unless its ``Stage`` has a soak. (templated)
+    :param segment: the target segment to ramp; if not given, all users outside of the target segments (templated)
+    :param guardrails: functions, or objects of ``airflow_provider_ampexp.guardrails``. They run when a soak ends, each
+        ``check_every`` during a soak, and while a raise waits for something else.
+    :param check_every: the time between two checks during a soak; if not given, one check at its end. A raise needs
+        a check that is not older than this (default for this limit: 5 minutes). (templated)
+    :param preflight: before the first raise, run each guardrail once to see whether it works. A guardrail that cannot
+        answer (no such connection, an error in its SQL) fails the task before any user gets the feature. The verdict
+        does not count. (default: True)
+    :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow`; the task raises the percentage only inside
+        it. A rollback does not wait for the window.
+    :param rollback: the target of a rollback: ``"start"`` (the exposure before this rollout, default), ``"previous"``
+        (one stage down), a percentage, ``"off"`` (0 % and disabled) or ``"hold"`` (no change) (templated)
+    :param on_drift: when another person changes the flag: ``"stop"`` (default) fails the task and changes nothing;
+        ``"adopt"`` continues from there (templated)
+    :param hold_tag: while the flag has this tag, the task raises nothing and the guardrails continue. So a person can
+        hold a rollout in Amplitude. Remove the tag to continue. (templated, default: ``"rollout-hold"``)
+    :param sticky: sticky bucketing keeps users in after a rollback. ``"refuse"`` (default) fails the task at its start;
+        ``"switch_off"`` disables sticky bucketing before the first stage. With ``rollback="off"`` or ``"hold"`` sticky
+        bucketing stays on. (templated)
+    :param decided: for an experiment whose decision is ``rollback``: ``"refuse"`` (default) or ``"ignore"`` (templated)
+    :param catch_all: the target segment that has no conditions on purpose. The API does not show a cohort condition, so
+        with ``segment`` any other segment without conditions is an error at the start. (templated)
+    :param if_changed_since: when another person changed the flag after the run was due and before it began, as in a
+        backfill or after a clear: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+    :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold a stage: a
+        ``timedelta`` or a text such as ``"12h"``; ``None`` for no limit. It counts from the first of these results in
+        a row. ``hold_tag`` has no limit. (templated)
+    :param on_hold_timeout: ``"stop"`` (default) leaves the flag and fails the task; ``"rollback"`` rolls back
         (templated)
-    :param decided: what to do with an experiment whose decision is ``rollback``: ``"refuse"`` or ``"ignore"``
-        (templated)
-    :param catch_all: the target segment that has no conditions on purpose. The API shows no conditions of a segment for
-        a cohort, so a ramp of a segment is refused if any other shows none, also if it is the ramped one. (templated)
-    :param if_changed_since: what to do when somebody changed the flag after the run was due and before it began, as
-        happens when an old run is cleared or filled in: ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated)
-    :param hold_timeout: how long guardrails with ``effect="hold"`` or ``no_data="hold"`` may hold the rollout at a
-        stage, counted from the first such answer in a row: a ``timedelta`` or a text such as ``"12h"``; ``None`` for
-        as long as they like. A person's ``hold_tag`` has no limit. (templated)
-    :param on_hold_timeout: what follows then: ``"stop"`` leaves the flag as it is and fails the task, ``"rollback"``
-        takes it to ``rollback`` (templated)
     :param record_path: a folder such as ``"s3://conn_id@bucket/rollouts"`` or ``"file:///var/rollouts"``. Each task
-        writes its record there, too, as a file of JSON lines; ``None`` for XCom only (templated)
-    :param on_rollback: alerts: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of
-        these. Called once, after the flag was rolled back, or when that is not confirmed. They find what happened as
-        ``rollout`` in their context.
-    :param on_abort: the same, when the rollout stops and leaves the flag as it is
-    :param on_hold: the same, when guardrails or a person's ``hold_tag`` begin to hold it
-    :param on_approval_needed: the same, when an approval is asked for, which tasks of a group do
-    :param enable: enable a disabled flag together with the first stage. If others would get it by that (other segments,
-        all other users), the rollout is refused.
-    :param poll_interval: time between two looks at the flag during a soak: seconds, a ``timedelta`` or a text such as
-        ``"1m"``
-    :param deferrable: soak in the triggerer; ``False`` keeps a worker for the whole rollout
+        also writes its record there, as a file of JSON lines. (templated, default: only XCom)
+    :param on_rollback: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of these. It is
+        called once, after a rollback, or when a rollback is not confirmed. The context has the event as ``rollout``.
+    :param on_abort: the same, when the rollout stops and leaves the flag as it is, or an error ends it
+    :param on_hold: the same, when guardrails or ``hold_tag`` start to hold the rollout
+    :param on_approval_needed: the same, when a task of a group asks for an approval
+    :param enable: enable a disabled flag together with the first stage (default: True). If this gives the feature to
+        users outside of the rollout (other segments, all other users), the task fails at its start.
+    :param poll_interval: the time between two polls during a soak: seconds, a ``timedelta`` or a text such as ``"1m"``
+    :param deferrable: soak in the triggerer (default); ``False`` keeps a worker for the whole rollout
 
-    Where neither the task nor ``default_args`` names ``retries``, there are 5 (or ``[core] default_task_retries``,
-    where that is more), after 30 seconds, 1, 2, 4 and 8 minutes. ``retries=0`` is no retries.
+    If neither the task nor ``default_args`` has ``retries``, there are 5, after 30 seconds, 1, 2, 4 and 8 minutes (more
+    if ``[core] default_task_retries`` is higher). ``retries=0`` means no retries.
 
-    :raises AirflowFailException: when it rolled back or stopped; no retry follows. Clearing the task begins again.
+    :raises AirflowFailException: after a rollback or a stop. No retry follows. Clear the task to start again.
 
-    It returns ``{"id", "key", "changed", "before", "after", "url"}``; before and after are percentages. The XCom
-    ``amplitude_experiment_record`` holds its record (each raise, check and rollback, with when and what was measured),
-    also during a soak and when it failed. Of more than 200 lines the oldest checks are given up; the log has every one.
+    The task returns ``{"id", "key", "changed", "before", "after", "url"}``, with percentages as ``before`` and
+    ``after``. The XCom ``amplitude_experiment_record`` has the record: each raise, check and rollback, with its time
+    and values. It is there during a soak and after a failure. Above 200 lines the oldest checks are removed; the log
+    has all lines.
     """
 
     ui_color = "#cfe8d5"
