@@ -1,4 +1,7 @@
-"""What only a running task needs. A parse of a DAG file does not import it: operators import this module at call."""
+"""Names that only a running task needs.
+
+Operators import this module when a task runs, so the parse of a DAG file does not import it.
+"""
 
 from __future__ import annotations
 

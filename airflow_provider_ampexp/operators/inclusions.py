@@ -22,7 +22,7 @@ __all__ = [
 
 
 class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
-    """Make sure that nobody is included (contract: *Remove all users from variant*).
+    """Remove all inclusions of a variant (contract: *Remove all users from variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
@@ -38,12 +38,12 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove everybody."""
+        """Remove all users and devices."""
         return ensure.ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
 class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
-    """What the operators for a list of users have in common."""
+    """Change the inclusions of a variant by a list of users."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "users")
 
@@ -59,50 +59,55 @@ class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
 
 
 class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that these users or devices get the variant (contract: *Add users to variant*). Others stay.
+    """Make sure that these users or devices get the variant (contract: *Add users to variant*).
+
+    Other inclusions stay.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated). A variant has 2,000 at most.
+    :param users: user or device ids (templated). A variant can have at most 2,000.
     """
 
     what = "add inclusions to"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add who is missing."""
+        """Add the users that are missing."""
         return ensure.ensure_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that none of these users or devices is included (contract: *Remove users from variant*). Others stay.
+    """Make sure that none of these users is included (contract: *Remove users from variant*).
+
+    Other inclusions stay. The task removes 100 users in a request. If the service cannot remove by value, the task
+    needs 2 requests for each removed user.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated)
-
-    Removes by value, 100 in a request. Where the service cannot, it removes by place, two requests for each user.
     """
 
     what = "remove inclusions from"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove who is there."""
+        """Remove the users that are included."""
         return ensure.ensure_not_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that exactly these users or devices are included: adds who is missing and removes all others.
+    """Make sure that exactly these users or devices are included.
+
+    The task adds the users that are missing and removes all others.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated), 2,000 at most. An empty list removes everybody.
+    :param users: user or device ids (templated), at most 2,000. An empty list removes all inclusions.
     """
 
     what = "set the inclusions of"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add who is missing, remove who is too many."""
+        """Add the users that are missing and remove all others."""
         return ensure.ensure_exactly_included(client, target, *self._variant_and_users())

@@ -1,4 +1,4 @@
-"""The life of a flag or experiment: create, edit, enable, disable, archive, restore."""
+"""Create, edit, enable, disable, archive and restore a flag or experiment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class _AmplitudeCreateOperator(AmplitudeChangeOperator):
-    """What creating a flag and creating an experiment have in common."""
+    """Create a flag or an experiment."""
 
     template_fields: Sequence[str] = (
         *AmplitudeChangeOperator.template_fields,
@@ -81,13 +81,13 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create it, or do with an existing one as ``if_exists`` says."""
+        """Create the object, or treat an existing object as ``if_exists`` says."""
         fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
         return ensure.ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
     def changed_kind(self) -> Kind:
-        """What it creates."""
+        """Return the kind that the operator creates."""
         return self.kind
 
     def _fields(self) -> dict[str, object]:
@@ -113,20 +113,21 @@ _CREATE_ARGUMENTS = {
 class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     """Make sure that the project has a flag with this key (contract: *Create*).
 
-    All arguments are templated. A new flag is off, at 0 %, until another task says otherwise.
+    All arguments are templated. A new flag is disabled and has 0 %. If the existing flag is archived, the task fails.
 
-    :param flag_key: the key
-    :param project_id: the project; that of the connection if not given
-    :param name: the name; the service takes the key if not given
-    :param description: the description
-    :param variants: such as ``[{"key": "on", "payload": {"color": "red"}}]``
-    :param rollout_weights: such as ``{"on": 1}``
-    :param target_segments: in the API's spelling
-    :param deployments: the ids of the deployments to assign it to
+    :param flag_key: the key of the flag
+    :param project_id: the id of the project; default: the project of the connection. If neither names a project, the
+        task fails.
+    :param name: the name of the flag; default: its key
+    :param description: the description of the flag; default: none
+    :param variants: a list of variants, such as ``[{"key": "on", "payload": {"color": "red"}}]``
+    :param rollout_weights: the weight of each variant by its key, such as ``{"on": 1}``
+    :param target_segments: a list of target segments, in the API's spelling
+    :param deployments: the ids of the deployments to which the flag is assigned
     :param evaluation_mode: ``remote`` or ``local``
-    :param bucketing_key: the user property to bucket users by
-    :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
-        given here, adds variants and deployments and removes none; ``fail`` fails the task
+    :param bucketing_key: the user property by which users are bucketed
+    :param if_exists: what to do with an existing flag. ``skip`` (default) leaves the flag as it is. ``update`` sets the
+        given fields and adds variants and deployments, but removes none. ``fail`` fails the task.
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "flag_key")
@@ -139,7 +140,7 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
         arguments.check_literal("flag_key", flag_key, arguments.text)
 
     def described(self) -> str:
-        """Which flag, in words."""
+        """Return the name of the flag for logs and errors."""
         return f"flag {self.flag_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -149,10 +150,10 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
 class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
     """Make sure that the project has an experiment with this key (contract: *Create*).
 
-    All arguments are templated. They are those of :class:`AmplitudeCreateFlagOperator`, and two more:
+    All arguments are templated. Takes the arguments of :class:`AmplitudeCreateFlagOperator` except ``flag_key``, and:
 
-    :param experiment_key: the key, in the place of ``flag_key``
-    :param experiment_type: ``hypothesis-testing``, ``no-harm``, or what else the service knows
+    :param experiment_key: the key of the experiment
+    :param experiment_type: ``hypothesis-testing``, ``no-harm`` or another type that the service accepts
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "experiment_key", "experiment_type")
@@ -167,7 +168,7 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
         arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.words))
 
     def described(self) -> str:
-        """Which experiment, in words."""
+        """Return the name of the experiment for logs and errors."""
         return f"experiment {self.experiment_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -178,14 +179,15 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
 
 
 class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
-    """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
+    """Set fields of a flag or experiment and leave its other fields (contract: *Edit*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
-        ``targetSegments`` and ``tags`` replace the whole list.
-    :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
-        (default), ``"skip"`` or ``"write"`` (templated)
+    :param fields: the fields with their new values, in the API's spelling, such as
+        ``{"description": "...", "rolloutPercentage": 25}`` (templated). ``targetSegments`` and ``tags`` replace the
+        whole list.
+    :param if_changed_since: what to do if one of these fields was changed after the run was due and before the run
+        began: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "fields")
@@ -198,18 +200,18 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("fields", fields, arguments.edit_fields)
 
     def written_fields(self) -> Sequence[str]:
-        """The named fields. What is written as ``archive`` is read as ``deleted``."""
+        """Return the named fields. The history shows the field ``archive`` as ``deleted``."""
         return [_READ_AS.get(name, name) for name in arguments.edit_fields("fields", self.fields)]
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Bring the fields to their values."""
+        """Set the fields."""
         return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
-    """Switch a flag or experiment on (contract: *Edit*, ``enabled``).
+    """Enable a flag or experiment (contract: *Edit*, ``enabled``).
 
-    Its percentages and those of its segments decide who gets it; the task logs them.
+    The percentages of the flag and of its segments decide which users get a variant. The task logs these percentages.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -217,19 +219,20 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     what = "enable"
 
     def written_fields(self) -> Sequence[str]:
-        """The switch."""
+        """Return the field ``enabled``."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Switch it on."""
+        """Enable the flag or experiment."""
         return ensure.ensure_fields(client, target, {"enabled": True})
 
 
 class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
-    """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
+    """Disable a flag or experiment (contract: *Edit*, ``enabled``).
 
-    This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
-    at any percentage; the task warns of that in its log.
+    No user gets a variant of a disabled object. Users with a variant by sticky bucketing lose the feature, too. If the
+    experiment is enabled again, they get the variant again at any percentage. The task logs a warning about these
+    users.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -238,16 +241,18 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
-        """The switch."""
+        """Return the field ``enabled``."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Switch it off."""
+        """Disable the flag or experiment."""
         return ensure.ensure_fields(client, target, {"enabled": False})
 
 
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
-    """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
+    """Archive a flag or experiment (contract: *Edit*, ``archive``).
+
+    No user gets a variant of an archived object. Lists omit archived objects by default.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -256,16 +261,16 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
-        """The archive."""
+        """Return the field ``deleted``, which the history shows for ``archive``."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Archive it."""
+        """Archive the flag or experiment."""
         return ensure.ensure_fields(client, target, {"archive": True})
 
 
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
-    """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
+    """Restore an archived flag or experiment (contract: *Edit*, ``archive``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -273,9 +278,9 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
     what = "restore"
 
     def written_fields(self) -> Sequence[str]:
-        """The archive."""
+        """Return the field ``deleted``, which the history shows for ``archive``."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Restore it."""
+        """Restore the flag or experiment."""
         return ensure.ensure_fields(client, target, {"archive": False})
