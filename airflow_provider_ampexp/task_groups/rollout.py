@@ -65,9 +65,11 @@ def staged_rollout(
     """
     given = with_plan(plan, {name: value for name, value in locals().items() if name in PARAMETERS} | rollout)
     if not arguments.is_literal(given["stages"]) or isinstance(given["stages"], str):
-        raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
+        raise InvalidInputError("stages", "must be known when the DAG is parsed, because each of them is a task")
     planned = parse_stages(given["stages"])
     approvals = {name: given.pop(name, PARAMETERS[name]) for name in APPROVALS}
+    if not arguments.is_literal(approvals["approve_before"]):
+        raise InvalidInputError("approve_before", "must be known when the DAG is parsed, because each is a task")
     RolloutPlan(planned, **{name: value for name, value in approvals.items() if arguments.is_literal(value)})
     _check_names(given)
     to_approve = approvals.pop("approve_before")
