@@ -100,7 +100,7 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
 
 def nothing_is_written_after_a_persons_edit(observed: Observed, history: History) -> Found:
     """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
-    stops any rollout.
+    stops any rollout. Nothing is written to a flag that is known to be archived.
 
     Until a run has raised the flag, each of its attempts begins from where it finds it. What the history does not show
     can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
@@ -109,6 +109,9 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         run = observed.run_of(change.attempt)
         raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
         began = min([observed.attempts[change.attempt].began, *raised])
+        if change.known.stand.archived and not history.puts_back(change):
+            yield f"it was archived in {change.known}", change.entry
+            continue
         for before, after in history.external_changes():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_shown = after.number not in observed.hidden or after.stand == change.known.stand
@@ -302,7 +305,7 @@ def confirmed_is_said_of_what_nobody_gets_otherwise(observed: Observed, history:
         if "confirmed it by reading" not in attempt.said or not written or written[-1].number in observed.hidden:
             continue
         last = written[-1]
-        if last.stand.exposure == 0 and not last.stand.enabled:
+        if last.stand.reached < 0:  # what is archived or disabled reaches nobody, in any way
             continue
         if gives_it_otherwise(last.config, observed.plan.segment):
             yield f"it says {attempt.said!r}", last

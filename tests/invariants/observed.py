@@ -236,9 +236,12 @@ class History:
         return [entry for entry in self.entries if entry.at <= moment or entry.place == 0][-1]
 
     def external_changes(self) -> Iterator[tuple[Entry, Entry]]:
-        """Each version that stands elsewhere than the one before it, after that one."""
+        """Each version that stands elsewhere for users than the one before it, after that one.
+
+        An archived flag is as good as a disabled one: who archives or restores what is disabled has moved nothing.
+        """
         for before, after in zip(self.entries, self.entries[1:], strict=False):
-            if before.stand != after.stand:
+            if (before.stand.percentage, before.stand.reached) != (after.stand.percentage, after.stand.reached):
                 yield before, after
 
     def could_be_a_step(self, after: Entry) -> bool:

@@ -167,4 +167,19 @@ FOUND = (
             (1.5 * _HOUR, 2 * _HOUR + 60.0, 1),
         )
     ),
+    # Maria archives the flag at the moment of its rollback: then nobody gets it, also of the other segments.
+    Story(
+        stages=((1, _HOUR), (5, 0.0)),
+        start=(0, True),
+        others=30,
+        verdicts=((0.0, "fail"),),
+        racing={2: Edit({"archive": True})},
+    ),
+    # Maria archives a disabled flag and restores it, before the rollout looks again.
+    Story(
+        stages=((1, 0.0),),
+        verdicts=((0.0, "pass"),),
+        check_takes=20.0,
+        edits=((5.0, Edit({"archive": True})), (6.0, Edit({"archive": False}))),
+    ),
 )
