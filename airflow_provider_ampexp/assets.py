@@ -1,9 +1,9 @@
 """Flags and experiments as Airflow assets.
 
-If a task has the asset of its flag among its ``outlets``, the task emits an event when it changed the flag. Without a
-change the task emits no event. An ``AssetWatcher`` with an
-:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` also emits an event when another
-actor changed the flag.
+A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
+did not. An ``AssetWatcher`` with an
+:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one
+also when somebody else changed it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ _KINDS = ("flags", "experiments")
 
 
 def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()) -> Asset:
-    """Return the asset of a flag.
+    """The asset of a flag.
 
-    :param flag_key: the key of the flag
-    :param project_id: the id of the project of the flag
+    :param flag_key: the flag's key
+    :param project_id: the id of its project
     :param region: ``us`` (default) or ``eu``, as in the connection
-    :param watchers: the watchers that emit events of the asset; see :class:`airflow.sdk.AssetWatcher`; default: none
-    :raises InvalidInputError: names the wrong argument
+    :param watchers: who tells of changes; see :class:`airflow.sdk.AssetWatcher`
     """
     return _asset("flags", flag_key, project_id, region, watchers)
 
@@ -41,16 +40,14 @@ def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: 
 def experiment_asset(
     experiment_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()
 ) -> Asset:
-    """Return the asset of an experiment, with arguments as for :func:`flag_asset`."""
+    """The asset of an experiment. The arguments are those of :func:`flag_asset`."""
     return _asset("experiments", experiment_key, project_id, region, watchers)
 
 
 def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> str:
-    """Return the URI of a flag or experiment.
+    """The URI of a flag or experiment. All characters of a key except letters, digits and ``-._~`` are percent-encoded.
 
-    All characters of a key except letters, digits and ``-._~`` are percent-encoded.
-
-    :raises InvalidInputError: names the wrong argument
+    :raises InvalidInputError: names what is wrong
     """
     validate.region(region)
     names = [validate.name("project_id", project_id), kind, validate.name("key", key)]
@@ -58,11 +55,9 @@ def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> s
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Return the canonical form of a URI of this scheme.
+    """Bring a URI of this scheme to its one form; Airflow asks this for every asset (``asset-uris``).
 
-    Airflow calls this function for each asset (``asset-uris``).
-
-    :raises ValueError: when the URI is not the URI of a flag or experiment
+    :raises ValueError: when it is none of a flag or experiment
     """
     parts = uri.path.split("/")[1:]
     if len(parts) != 3 or parts[1] not in _KINDS or not all(parts) or uri.query:

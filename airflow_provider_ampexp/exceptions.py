@@ -23,8 +23,8 @@ from airflow_provider_ampexp.ensure._errors import (
     UnconfirmedWriteError,
 )
 
-# A person must first fix the DAG, the key or the flag, or approve the change. A retry of a change that waits for
-# approval would only request the same approval again.
+# A person has to do something first: fix the DAG, the key or the flag, or approve the change. A retry of a change that
+# waits for approval would only ask for the same approval again.
 NEEDS_A_PERSON = (
     InvalidInputError,
     AuthenticationError,
@@ -42,38 +42,32 @@ _Found = TypeVar("_Found")
 
 
 class AmplitudeTaskError(Exception):
-    """The task failed for a temporary reason, so Airflow's ``retries`` apply.
-
-    Changes that the task made before the error remain.
-    """
+    """The task failed for a reason that may pass: Airflow's ``retries`` apply. What was done stays done."""
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return true if a retry can fix the error.
-
-    Examples are a missing response, a server error and the request limit.
-    """
+    """Whether a retry can fix it: no answer, an error of the service, the request limit."""
     return isinstance(error, UnconfirmedWriteError) or not isinstance(error, NEEDS_A_PERSON)
 
 
-# Airflow also reports that a connection "isn't defined" while its secrets backend is not available.
+# Airflow says that a connection "isn't defined" also while its secrets backend is away.
 _MOMENTARY = (AirflowNotFoundException,)
 
 
 def may_be_momentary(error: Exception) -> bool:
-    """Return true if the refusal of a call that was accepted before may be temporary."""
+    """Whether what was accepted before can be refused so for a moment only."""
     return _refusals.may_be_momentary(error, _MOMENTARY)
 
 
 def refusals() -> _refusals.Refusals:
-    """Return a new record of refusals, for a wait that has just begun."""
+    """Return the refusals of a wait that has just begun."""
     return _refusals.Refusals(_MOMENTARY)
 
 
 def patiently(call: Callable[[], _Found], until: float = math.inf) -> _Found:
-    """Repeat a call that was accepted before, until its refusal is final.
+    """Call again what was accepted before and is refused now, until the refusal is final.
 
-    :param until: the time after which no call is repeated, in seconds of ``time.monotonic()``; default: no limit
-    :raises StillRefusedError: when the refusal is not final at that time
+    :param until: when to stop calling, in seconds of ``time.monotonic()``
+    :raises StillRefusedError: at that time
     """
     return _refusals.patiently(call, until, _MOMENTARY)

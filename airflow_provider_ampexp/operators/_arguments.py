@@ -1,8 +1,8 @@
-"""Read the arguments of operators.
+"""Arguments of operators, as they come: written into the DAG, rendered from a template, or from another task.
 
-An argument is a literal, a rendered template or a value from another task. A template renders to text, unless the DAG
-has ``render_template_as_native_obj=True``. So the text ``"25"`` means the number 25, and the text ``"['ana', 'bob']"``
-means the list. A text without Jinja is the same in both modes. A wrong value is an error with the name of the argument.
+A template renders to text unless the DAG says ``render_template_as_native_obj=True``, so ``"25"`` is as good as ``25``
+and ``"['ana', 'bob']"`` as good as the list. A text without Jinja is what it says in either mode. What does not fit is
+refused with the argument's name.
 """
 
 from __future__ import annotations
@@ -25,13 +25,8 @@ _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 def check_literal(field: str, value: object, read: Callable[[str, object], object]) -> None:
-    """Check a literal while the DAG is parsed.
+    """Refuse a wrong value while the DAG is parsed, unless it is only known when the task runs.
 
-    Templates and values of other tasks are known only when the task runs.
-
-    :param field: the name of the argument
-    :param value: the value of the argument
-    :param read: the function that raises for a wrong value
     :raises InvalidInputError: names the argument
     """
     if is_literal(value):
@@ -39,21 +34,18 @@ def check_literal(field: str, value: object, read: Callable[[str, object], objec
 
 
 def is_literal(value: object) -> bool:
-    """Return true if the value has no template and no value of another task."""
+    """Whether the value is what it says: neither a template nor something that another task gives."""
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):
         return all(is_literal(one) for one in value.values())
     if isinstance(value, list | tuple | set):
         return all(is_literal(one) for one in value)
-    return not hasattr(value, "resolve")  # Airflow resolves an XComArg and similar objects when the task runs
+    return not hasattr(value, "resolve")  # XComArg and what else Airflow resolves when the task runs
 
 
 def has_no_jinja(content: str, environment: Environment | None) -> bool:
-    """Return true if rendering does not change a text.
-
-    A DAG can set other marks for templates (``jinja_environment_kwargs``).
-    """
+    """Whether rendering leaves a text as it is. A DAG can choose other marks (``jinja_environment_kwargs``)."""
     if environment is None:
         return is_literal(content)
     marks = (
@@ -67,20 +59,17 @@ def has_no_jinja(content: str, environment: Environment | None) -> bool:
 
 
 def text(field: str, value: object) -> str:
-    """Read a key or an id.
-
-    A number becomes a text, because native rendering makes a number from an id.
-    """
+    """A key or an id. A number is taken as its text: native rendering makes one of an id."""
     return validate.text(field, value)
 
 
 def percentage(field: str, value: object) -> int:
-    """Read a whole number from 0 to 100."""
+    """A whole number from 0 to 100."""
     return validate.percentage(field, _number(value))
 
 
 def switch(field: str, value: object) -> bool:
-    """Read true or false, or the text of either."""
+    """True or false, or the text of it."""
     known = {"true": True, "false": False}
     found = known.get(value.strip().lower(), value) if isinstance(value, str) else value
     validate.switch(field, found)
@@ -88,17 +77,17 @@ def switch(field: str, value: object) -> bool:
 
 
 def texts(field: str, value: object) -> list[str]:
-    """Read user, device or deployment ids: a list, or the text of a list."""
+    """User, device or deployment ids: a list, or the text of one."""
     return validate.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))])
 
 
 def interval(field: str, value: object) -> float:
-    """Read the time between two polls, in seconds."""
+    """The time between two looks, in seconds."""
     return duration.interval(field, value)
 
 
 def one_of(*known: str) -> Callable[[str, object], str]:
-    """Return a function that reads one of some words."""
+    """One of some words."""
 
     def read(field: str, value: object) -> str:
         return validate.choice(field, value, known)
@@ -107,25 +96,25 @@ def one_of(*known: str) -> Callable[[str, object], str]:
 
 
 def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | None]:
-    """Return a function that also reads ``None``, for an argument that is not given."""
+    """The same, or ``None`` for not given."""
     return lambda field, value: None if value is None else read(field, value)
 
 
 def words(field: str, value: object) -> str:
-    """Read a text that may be empty, such as a description."""
+    """A text that may be empty, such as a description."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"{value!r} is not a text")
     return value
 
 
 def json_element(field: str, value: object) -> Json:
-    """Read a JSON value."""
+    """Any JSON value."""
     validate.json_element(field, value)
     return cast("Json", value)
 
 
 def mapping(field: str, value: object) -> dict[str, Any]:
-    """Read fields with their values, or the text of an object."""
+    """Fields with their values, or the text of them."""
     found = _parsed(value)
     if not isinstance(found, Mapping):
         raise InvalidInputError(field, f"expected fields with their values, got {found!r}")
@@ -133,29 +122,29 @@ def mapping(field: str, value: object) -> dict[str, Any]:
 
 
 def weights(field: str, value: object) -> dict[str, int]:
-    """Read variant keys with their weights."""
+    """Variant keys with their weights."""
     return {key: weight(f"{field}.{key}", one) for key, one in mapping(field, value).items()}
 
 
 def weight(field: str, value: object) -> int:
-    """Read the weight of a variant: a number, 0 or more."""
+    """A variant's weight: a number, 0 or more."""
     return cast("int", validate.weight(field, _number(value)))
 
 
 def variant_fields(field: str, value: object) -> VariantFields:
-    """Read the fields of a variant, in the API's spelling (contract: *Edit variant*)."""
+    """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
     found = _converted(field, value, {"rolloutWeight": weight})
     validate.known_names(field, found, VariantFields.__annotations__)
     return cast("VariantFields", validate.variant_fields(found, field))
 
 
 def variants(field: str, value: object) -> list[VariantFields]:
-    """Read a list of variants (contract: *variants*)."""
+    """A list of variants (contract: *variants*)."""
     return [variant_fields(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))]
 
 
 def segments(field: str, value: object) -> list[TargetSegment]:
-    """Read a list of target segments (contract: *targetSegments*)."""
+    """A list of target segments (contract: *targetSegments*)."""
     reads = {"percentage": percentage, "rolloutWeights": weights}
     return [
         cast("TargetSegment", _converted(f"{field}[{place}]", one, reads))
@@ -164,7 +153,7 @@ def segments(field: str, value: object) -> list[TargetSegment]:
 
 
 def edit_fields(field: str, value: object) -> EditFields:
-    """Read fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
+    """Fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
     reads: dict[str, Callable[[str, object], object]] = {
         "rolloutPercentage": percentage,
         "enabled": switch,
@@ -188,14 +177,14 @@ def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, obj
 
 def _a_list(field: str, value: object) -> list[object]:
     found = _parsed(value)
-    # An iterator can be read only once. The check at parse time reads it, so it would be empty when the task runs.
+    # What can be read only once is empty when the task runs, for it was looked through when the DAG was parsed.
     if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
         raise InvalidInputError(field, f"expected a list, got {found!r}")
     return list(found)
 
 
 def _number(value: object) -> object:
-    """Return the number in a text; any other value unchanged, for the check."""
+    """The number that a text is; anything else as it came, for the check to refuse."""
     if isinstance(value, str):
         for kind in (int, float):
             try:
@@ -206,7 +195,7 @@ def _number(value: object) -> object:
 
 
 def _parsed(value: object) -> object:
-    """Return the value of JSON or of a Python literal; any other value unchanged."""
+    """What a text says in JSON or as a Python literal; anything else as it came."""
     if isinstance(value, str):
         for parse in (json.loads, ast.literal_eval):
             try:
@@ -227,7 +216,7 @@ def folder(field: str, value: object) -> str:
 
 
 def approvers(field: str, value: object) -> list[str]:
-    """Read ids of users who may answer an approval. An empty list means all users.
+    """Read ids of users who may answer an approval; an empty list is for all users.
 
     :raises InvalidInputError: names the field
     """

@@ -1,8 +1,7 @@
-"""Emit events of the flag assets among the outlets of a task that changed a flag.
+"""What a task that changed a flag tells the assets among its outlets.
 
-Airflow emits an event for each outlet of a successful task, also if the task changed nothing. So a task without a
-change removes the asset of its flag from its own outlets. The process of the task has a copy of the outlets, and the
-DAG keeps them.
+Airflow emits an event for every outlet of a task that succeeded, changed or not. So a task that changed nothing takes
+its flag's asset off its own outlets: the process that runs it has them as a copy, and the DAG keeps them.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 def emit_asset_events(
     task: AmplitudeOperator, context: Context, hook: AmplitudeExperimentHook, kind: Kind, outcome: ChangeResultXCom
 ) -> None:
-    """Add the change to the events of the outlets of this task.
+    """Let the events of this task's outlets say what it changed.
 
     The event of the flag's asset has ``{"from", "to", "version", "by", "url"}`` as ``extra``. An ``AssetAlias`` gets
-    the asset with the same ``extra``, for a task that gets its flag only at run time. Without a change no event is
-    emitted. Assets of other flags get no event. A change with such an outlet needs 1 request.
+    the asset added with the same, for tasks that only learn when they run which flag it is. Nothing is emitted where
+    nothing changed, and for no other flag. It needs 1 request, where something changed and there is such an outlet.
     """
     from airflow.sdk import Asset, AssetAlias
 
@@ -47,7 +46,7 @@ def emit_asset_events(
         for one in silent:
             task.log.warning("No event for the outlet %s: what was changed here is %s.", one.uri, uri)
         events: Any = context.get("outlet_events")
-        if events is not None:  # outside of a task there are no events
+        if events is not None:  # there are none outside of a task
             for one in ours:
                 if one not in silent:
                     events[one].extra.update(extra)
@@ -59,11 +58,11 @@ def emit_asset_events(
 def _event(
     task: AmplitudeOperator, hook: AmplitudeExperimentHook, endpoints: FlagEndpoints, outcome: ChangeResultXCom
 ) -> tuple[str, dict[str, Any]]:
-    """Return the URI of the changed object, and the ``extra`` of its event."""
+    """The URI of what was changed, and what is told of the change."""
     try:
         made = _version_that_made(endpoints.versions(outcome["id"]), outcome["after"])
     except ManagementApiError as error:
-        # The change is made. A retry would find no change to make, and would emit no event.
+        # The change is made, and a retry would find nothing to change and tell nobody.
         task.log.warning("The event of %s says neither version nor by whom: %s", task.outlets, error)
         made = {}
     config = config_of(made)
@@ -81,11 +80,7 @@ def _event(
 
 
 def _version_that_made(versions: list[Version], after: object) -> Version:
-    """Return the version that the change made.
-
-    From the newest version back, it is the oldest version in a row that shows the result. If the newest version does
-    not show the result, the function returns the newest version.
-    """
+    """The oldest of the newest unbroken run of versions that show what was brought about; else the newest."""
     newest = sorted(versions, key=version_number, reverse=True)
     made: Version = newest[0] if newest else {}
     if isinstance(after, Mapping):

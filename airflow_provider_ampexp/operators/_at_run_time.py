@@ -1,7 +1,4 @@
-"""Names that only a running task needs.
-
-Operators import this module when a task runs, so the parse of a DAG file does not import it.
-"""
+"""What only a running task needs. A parse of a DAG file does not import it: operators import this module at call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replace a file as a whole, on any store of ``ObjectStoragePath``."""
+"""A file that is replaced as a whole, on any store of ``ObjectStoragePath``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_write(path: str) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when it is complete.
+    """Open a file that gets its name when all is written; after a failure the old one is still there.
 
-    After a failure the old file remains.
-    An object store shows a file when the file is closed, also after an error. So this function writes a file with
-    another name in the same folder. It creates missing folders.
+    An object store shows a file when it is closed, also when that was because of an error. So it is written under
+    another name in the same folder. Missing folders are made.
     """
     from airflow.sdk import ObjectStoragePath
 

@@ -1,4 +1,4 @@
-"""Find out which attempt of a task runs, and when its DAG run was due and began."""
+"""Which attempt of a task this is, and since when its run goes on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt of a task.
+    """Which attempt of its task this is.
 
-    :param is_retry: true if Airflow started the attempt as a retry
-    :param was_cleared: true if a person cleared the task before this attempt, or before the attempt that it retries
-    :param first_began: for a retry: the start of the first attempt after the run began or the task was cleared;
-        ``None`` if Airflow does not store it. The time is on the clock of the ``now`` of :func:`this_attempt`.
+    :param is_retry: whether Airflow made it by itself
+    :param was_cleared: whether a person cleared the task before it, or before the attempt that it retries
+    :param first_began: for a retry: when the attempt began that a person or the run began; ``None`` where Airflow does
+        not keep it. It is on the clock that :func:`this_attempt` is given.
     """
 
     is_retry: bool
@@ -33,10 +33,7 @@ class Attempt:
 
     @property
     def cleared_at(self) -> datetime | None:
-        """Return when the first attempt after a clear began.
-
-        The result is ``None`` without a clear, and if Airflow does not store the time.
-        """
+        """When the first attempt after a clear began; ``None`` without a clear, and where Airflow does not keep it."""
         return self.first_began if self.was_cleared else None
 
 
@@ -45,16 +42,11 @@ NO_RETRY = Attempt(is_retry=False, was_cleared=False)
 
 
 def this_attempt(context: Context, retries: int | None, now: datetime) -> Attempt:
-    """Return the attempt, from Airflow's numbers and an earlier attempt's note.
+    """Tell which attempt this is, by Airflow's numbers and by an earlier attempt's note in the task state store (3.3).
 
-    The note is in the task state store (Airflow 3.3). The numbers alone are ambiguous: a retry looks like a clear if
-    ``retries`` in the DAG file was lowered by the number of tries. Airflow sets ``max_tries`` again with each clear.
-    So a note with the same ``max_tries`` proves a retry. Calls to the store take at most 2 seconds each and never fail
-    the task.
-
-    :param context: the context of the task
-    :param retries: the ``retries`` of the task
-    :param now: the time of this attempt, for its note
+    The numbers alone take a retry for a clear where ``retries`` was lowered in the DAG file by just as many as there
+    were tries. Airflow sets ``max_tries`` again with each clear, so a note with the same ``max_tries`` tells the two
+    apart. No call to the store takes longer than 2 seconds, and none fails the task.
     """
     by_numbers = Attempt(is_automatic_retry(context, retries), was_cleared(context, retries))
     store, ti = context.get("task_state_store"), context.get("ti")
@@ -69,7 +61,7 @@ def this_attempt(context: Context, retries: int | None, now: datetime) -> Attemp
 
 
 class _Begun(NamedTuple):
-    """The number, Airflow's limit of tries and the start time of an attempt that is not a retry."""
+    """An attempt that a person began: its number, the most tries that Airflow allowed, and when it began."""
 
     number: int
     max_tries: int
@@ -93,48 +85,41 @@ def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
 
 
 def is_automatic_retry(context: Context, retries: int | None) -> bool:
-    """Return true if Airflow started this attempt as a retry.
+    """Whether Airflow made this attempt by itself, after another one failed or died.
 
-    Airflow retries a task when an attempt failed or died. The first attempt is not a retry, and neither is the first
-    attempt after a clear. When a task is cleared, Airflow allows ``retries`` more tries than were made before. The
-    numbers do not agree if ``retries`` was changed in the DAG file. The attempt then counts as a retry, because a retry
-    undoes nothing.
+    The first attempt, and the first one after a person cleared the task, are not: when a task is cleared, Airflow
+    allows ``retries`` more tries than were made so far. Where these numbers do not fit each other, since ``retries``
+    was changed in the DAG file meanwhile, the attempt counts as a retry: a retry undoes nothing.
     """
     ti = context.get("ti")
     return ti is not None and ti.try_number > 1 and bool(ti.try_number != first_try(ti, retries))
 
 
 def was_cleared(context: Context, retries: int | None) -> bool:
-    """Return true if a person cleared the task before this attempt.
-
-    A clear before the attempt that this attempt retries also counts.
-    """
+    """Whether a person cleared the task before this attempt, or before the one that it retries."""
     ti = context.get("ti")
     return ti is not None and 1 < first_try(ti, retries) <= ti.try_number
 
 
 def first_try(ti: Any, retries: int | None) -> int:
-    """Return the number of the first try after the run began or the task was cleared."""
+    """The number of the try that a person began."""
     return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
 
 
 def run_was_due(context: Context, service_now: datetime) -> datetime | None:
-    """Return when the DAG run was due, on the service's clock.
-
-    The returned time can be early by some minutes. A clear does not change it.
-    """
+    """When the DAG run was due, on the service's clock, or up to some minutes earlier. No clear changes that."""
     run = context.get("dag_run")
     due = None if run is None else getattr(run, "run_after", None) or run.start_date
     return None if due is None else _on_the_services_clock(due, service_now)
 
 
 def run_began(context: Context, service_now: datetime) -> datetime | None:
-    """Return when the DAG run began, on the service's clock.
+    """When the DAG run began, on the service's clock, or up to some minutes earlier.
 
-    Airflow sets this time again when a finished run is cleared. The time is on the clock of the scheduler's machine,
-    and the error of that clock is unknown. So the returned time is early by some minutes. A change shortly before the
-    run then counts as a change of the run, and a retry may stop without need. With a late time, a retry could continue
-    after a rollback.
+    Airflow sets it again when a finished run is cleared. It goes by the clock of the scheduler's machine, and nobody
+    knows how far that is off; nor this one's, except where it is ahead of the service's. What happened a little before
+    the run is then taken for its own, so that a retry may stop for nothing. The other way round it would go on after a
+    rollback.
     """
     run = context.get("dag_run")
     if run is None or run.start_date is None:

@@ -1,4 +1,4 @@
-"""The base of the operators and sensors: a connection, a flag or experiment."""
+"""What the operators and sensors of this provider share: the connection, and which flag or experiment is meant."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _DEFAULT_CONNECTION = AmplitudeExperimentHook.default_conn_name
 
 
 class AmplitudeOperator(BaseOperator):
-    """Run a task with a connection of the type ``amplitude_experiment``.
+    """A task that works through a connection of the type ``amplitude_experiment``.
 
-    :param amplitude_conn_id: the id of the connection (templated); default: ``amplitude_experiment_default``
-    :param project_id: the id of the project (templated); default: the project of the connection
+    :param amplitude_conn_id: the connection (templated)
+    :param project_id: the id of the project; that of the connection if not given (templated)
     """
 
     template_fields: Sequence[str] = ("amplitude_conn_id", "project_id")
@@ -48,20 +48,17 @@ class AmplitudeOperator(BaseOperator):
         jinja_env: Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render the templates in a value. A text without Jinja does not change.
+        """Render the templates in a value. A text without Jinja stays what it is.
 
-        With ``render_template_as_native_obj`` Airflow reads each text as Python. The key ``"1_000"`` would become the
-        number 1000, and the user ``"+4810"`` the number 4810.
+        With ``render_template_as_native_obj`` Airflow reads every text as Python: the key ``"1_000"`` as the number
+        1000, the user ``"+4810"`` as 4810.
         """
         if isinstance(content, str) and arguments.has_no_jinja(content, jinja_env):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def _do_render_template_fields(self, parent: Any, template_fields: Iterable[str], *more: Any, **named: Any) -> None:
-        """Render the arguments, and fail if a given argument became ``None``.
-
-        ``None`` would mean that the argument is not given.
-        """
+        """Render, and refuse an argument that was given and has become ``None``: that is not "not given"."""
         before = {name: getattr(parent, name) for name in template_fields}
         super()._do_render_template_fields(parent, template_fields, *more, **named)
         for name, value in before.items():
@@ -72,18 +69,18 @@ class AmplitudeOperator(BaseOperator):
                 )
 
     def hook(self) -> AmplitudeExperimentHook:
-        """Return a new hook for the connection. The caller closes the hook (``with``)."""
+        """A hook for the connection, to be closed by who asked for it (``with``)."""
         return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
-        """Return the project of this task; otherwise the project of the connection."""
+        """The project: the one that this task names, otherwise the connection's."""
         named = arguments.optional(arguments.text)("project_id", self.project_id)
         return hook.project_id if named is None else named
 
     def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
-        """Return the project for an action that needs a project.
+        """The same for what cannot be done without one.
 
-        :raises InvalidInputError: when neither the task nor the connection names a project
+        :raises InvalidInputError: when there is none
         """
         if project_id := self.project_of(hook):
             return project_id
@@ -91,17 +88,15 @@ class AmplitudeOperator(BaseOperator):
 
 
 class AmplitudeTargetOperator(AmplitudeOperator):
-    """Run a task for one flag or one experiment.
-
-    Exactly one of the first four arguments names the flag or experiment.
+    """A task for one flag or one experiment, named by exactly one of the first four arguments.
 
     :param flag_key: the key of a flag (templated)
     :param flag_id: the id of a flag (templated)
     :param experiment_key: the key of an experiment (templated)
     :param experiment_id: the id of an experiment (templated)
-    :param project_id: the id of the project that has the key (templated); default: the project of the connection
-    :param amplitude_conn_id: the id of the connection (templated); default: ``amplitude_experiment_default``
-    :raises InvalidInputError: while the DAG is parsed, unless exactly one of the first four arguments is given
+    :param project_id: the project in which a key is looked up; that of the connection if not given (templated)
+    :param amplitude_conn_id: the connection (templated)
+    :raises InvalidInputError: while the DAG is parsed, unless exactly one of the first four is given
     """
 
     template_fields: Sequence[str] = (
@@ -126,22 +121,19 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         self.flag_id = flag_id
         self.experiment_key = experiment_key
         self.experiment_id = experiment_id
-        # This check only counts the given arguments. The text "later" replaces a value that is known at run time.
+        # What is only known when the task runs stands in as some text: now it counts only how many are given.
         read = arguments.optional(arguments.text)
         FlagRef.of(
             **{way: read(way, one) if arguments.is_literal(one) else "later" for way, one in self._ways().items()}
         )
 
     def target(self, project_id: str | None) -> FlagRef:
-        """Return the named flag or experiment. The arguments must be rendered before."""
+        """Which flag or experiment is meant, once the arguments are rendered."""
         read = arguments.optional(arguments.text)
         return FlagRef.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
 
     def described(self) -> str:
-        """Return the name of the flag or experiment for logs and errors.
-
-        Wrong arguments do not raise here.
-        """
+        """Which flag or experiment is meant, in words, for logs and errors; also when the arguments are wrong."""
         way, value = next(((way, value) for way, value in self._ways().items() if value is not None), ("flag", None))
         return f"{way.partition('_')[0]} {value!r}"
 

@@ -1,8 +1,7 @@
-"""Make calls to Airflow that must not delay a rollout.
+"""Calls to Airflow that must not keep a rollout waiting: Airflow may be away just when a check fails.
 
-A task talks to Airflow through one socket. While Airflow's API server is not available, Airflow's own retries make a
-call take minutes. A check can fail at that time. So notes in Airflow are written in another thread, and the rollout
-waits at most 2 seconds for each.
+A task talks to Airflow through one socket, and Airflow's own retries make a call take minutes while its API server is
+away. So what is only noted in Airflow is noted beside the rollout, and waited for briefly.
 """
 
 from __future__ import annotations
@@ -16,25 +15,21 @@ from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
 
 T = TypeVar("T")
 LIMIT = 2.0
-"""The time limit of a call to Airflow, in seconds."""
+"""For how many seconds an answer of Airflow is waited for."""
 
 _log = logging.getLogger(__name__)
 
 
 def begin(what: str, function: Callable[[], T]) -> LimitedCall[T]:
-    """Begin a call in another thread, without waiting for its result.
+    """Begin a call, and do not wait for it.
 
-    :param what: the action for the warning, such as ``keep the reason for the rollback``
-    :param function: the call
+    :param what: such as ``keep the reason for the rollback``
     """
     return time_limit.begin(function, what)
 
 
 def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
-    """Return the result of the call, or log a warning and return ``otherwise``.
-
-    The warning is for a call that failed, or that takes longer than 2 seconds from its beginning.
-    """
+    """Return what the call returned; ``otherwise``, with a warning, where it failed or takes longer than 2 seconds."""
     try:
         return call.result(LIMIT)
     except Exception as error:
@@ -43,8 +38,5 @@ def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
 
 
 def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
-    """Make a call to Airflow and return its result.
-
-    After an error or after 2 seconds, log a warning and return ``otherwise``.
-    """
+    """Make a call to Airflow, and go on without an answer after 2 seconds."""
     return finish(what, begin(what, function), otherwise)

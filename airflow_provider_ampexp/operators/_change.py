@@ -1,4 +1,4 @@
-"""The base of the operators that make a change and report the result."""
+"""How a task changes something: connect, bring it to the wanted state, and say what became of it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _LONGEST_IN_LOG = 300
 
 
 class AmplitudeChangeOperator(AmplitudeOperator):
-    """Make a change and return its result.
+    """A task that makes a change.
 
-    The task returns ``{"id", "key", "changed", "before", "after", "url"}``, which is also its XCom. The task reads
-    before it writes, and writes only the difference. So a second run changes nothing and returns ``changed: False``.
+    It returns (and pushes to XCom) ``{"id", "key", "changed", "before", "after", "url"}``. It reads first and writes
+    only the difference, so that a second run changes nothing and says ``changed: False``.
     """
 
     what: ClassVar[str]
-    """The action for logs and errors, such as ``archive``."""
+    """What it does, for logs and errors, such as ``archive``."""
 
     def execute(self, context: Context) -> ChangeResultXCom:
-        """Make the change, and report it to the log, the XCom and the assets.
+        """Carry out the change.
 
         :raises AirflowFailException: when a retry cannot fix the error
-        :raises AmplitudeTaskError: when a retry may fix the error
+        :raises AmplitudeTaskError: when one may
         """
         from airflow_provider_ampexp.operators._at_run_time import emit_asset_events
 
@@ -57,10 +57,10 @@ class AmplitudeChangeOperator(AmplitudeOperator):
 
     @abstractmethod
     def described(self) -> str:
-        """Return the name of the changed object for logs and errors."""
+        """To what it is done, in words."""
 
     def changed_kind(self) -> Kind | None:
-        """Return the kind of the changed object; ``None`` for a deployment."""
+        """Whether a flag or an experiment is changed; ``None`` when it is neither."""
         return None
 
     def _say(self, outcome: ChangeResult) -> None:
@@ -86,32 +86,28 @@ class AmplitudeChangeOperator(AmplitudeOperator):
 
 
 class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOperator):
-    """Change one flag or experiment."""
+    """A task that changes one flag or experiment."""
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Change the named flag or experiment."""
+        """Find out which flag or experiment is meant, and change it."""
         return self.change(hook.client, self.target(self.project_of(hook)))
 
     def changed_kind(self) -> Kind | None:
-        """Return the kind of the named object."""
+        """As its target is named."""
         return self.target(None).kind
 
     @abstractmethod
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Make the change to the flag or experiment."""
+        """Bring the flag or experiment to the wanted state."""
 
 
 class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
-    """Change which users get a flag or experiment, unless the task is out of date.
+    """A task that changes who gets a flag or experiment, and does not overrule a later change of somebody else.
 
-    A task is out of date if a field that it would change was changed in a time that the task did not observe. That time
-    is after the run was due and before the run began, for example if an old run is cleared or backfilled. For a retry
-    it is also the time after the first attempt began (Airflow 3.3). A change by any actor counts. A run that begins
-    within a minute is not out of date.
-
-    :param if_changed_since: what an out-of-date task does: ``"fail"`` (default) fails the task, ``"skip"`` skips the
-        task, ``"write"`` writes without the check (templated). Operators that disable or archive default to
-        ``"write"``.
+    :param if_changed_since: what to do when a field that it would change was changed while the task did not look:
+        after the run was due and before it began, as with an old run that is cleared or filled in; or, for a retry,
+        after the first attempt began (Airflow 3.3). ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated). A
+        change by anybody counts. A run that begins within a minute is not out of date.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
@@ -125,26 +121,26 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
 
     @abstractmethod
     def written_fields(self) -> Sequence[str]:
-        """Return the fields that the task may change, as the version history names them."""
+        """The fields that it may change, as the version history calls them."""
 
     def execute(self, context: Context) -> ChangeResultXCom:
-        """Make the change, unless the task is out of date.
+        """Carry out the change, unless the run is out of date.
 
-        :raises AirflowFailException: when the task is out of date, or when a retry cannot fix the error
-        :raises AirflowSkipException: when the task is out of date, with ``if_changed_since="skip"``
+        :raises AirflowFailException: when it is, or when a retry cannot fix the error
+        :raises AirflowSkipException: when it is, with ``if_changed_since="skip"``
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         self._context = context
         return super().execute(context)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Change the named flag or experiment, unless the task is out of date."""
+        """Find out which flag or experiment is meant, and change it."""
         from airflow_provider_ampexp.operators._at_run_time import NO_RETRY, refuse_before_a_write, this_attempt
 
         target = self.target(self.project_of(hook))
         then = _if_changed_since("if_changed_since", self.if_changed_since)
         if self._context is not None and then != "write":
-            # Without retries, no later attempt needs the start time of this attempt.
+            # A task without retries has no attempt that a second one would have to know of.
             is_retried = bool(self.retries)
             attempt = this_attempt(self._context, self.retries, datetime.now(timezone.utc)) if is_retried else NO_RETRY
             refuse_before_a_write(

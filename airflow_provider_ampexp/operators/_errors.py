@@ -1,4 +1,4 @@
-"""Report errors to Airflow, so that Airflow retries only temporary errors."""
+"""Report errors to Airflow: which errors a retry can fix, and what was being done to which flag."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ _MAY_PASS = (ManagementApiError, UnconfirmedWriteError)
 
 @contextmanager
 def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
-    """Add the failed action to each error, and raise the error for Airflow.
+    """Say in every error what was being done.
 
-    :param what: the action, such as ``set the rollout percentage of flag 'checkout'``, or a function that returns the
-        action when an error occurs
-    :param has_begun: true if the key and the flag were accepted before, so a refusal may be temporary
-    :raises AirflowFailException: when a retry cannot fix the error
-    :raises AmplitudeTaskError: when a retry may fix the error
+    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
+    :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
+    :raises AirflowFailException: when a retry cannot fix it
+    :raises AmplitudeTaskError: when one may
     """
     try:
         yield
     except (*NEEDS_A_PERSON, *_MAY_PASS) as error:
-        # The traceback of the error adds nothing to its message, so the log does not show it.
+        # What was raised below says nothing more than its message does, so the log is spared its traceback.
         is_retried = is_retryable(error) or (has_begun and may_be_momentary(error))
         kind = AmplitudeTaskError if is_retried else AirflowFailException
         raise kind(f"Failed to {what if isinstance(what, str) else what()}: {error}") from None

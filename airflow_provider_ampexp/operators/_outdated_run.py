@@ -1,8 +1,8 @@
-"""End a task that is out of date, because it did not observe a change of the flag.
+"""Whether a task is out of date: the flag was changed while the task was due and did not see it.
 
-A cleared or backfilled run did not observe the changes between its due time and its beginning. A retry did not observe
-the changes after the first attempt began. A person may have lowered the flag in an incident at that time, and the task
-must not overrule that person.
+A run that is cleared or filled in does not know what happened between the moment it was due and the moment it began.
+A retry does not know what happened since the first attempt began. Neither must overrule a person who lowered the flag
+in an incident meanwhile.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import FlagRef
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
-_LATE = timedelta(minutes=1)  # a scheduler needs some seconds; a run that begins later was cleared or delayed
-# The service's clock shows whole seconds, so the estimated beginning of an attempt can be early by this much. A change
-# by an earlier task of the same run must not count as a change by another actor.
+_LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
+# The service tells its time in whole seconds, so the beginning of an attempt is known to be at most this much earlier
+# than it is. An earlier task of the same run must not count as a change by another person.
 _CLOCK_STEP = timedelta(seconds=2)
 
 
 class LateRun(NamedTuple):
-    """The due time of a late run and its beginning, on the service's clock."""
+    """When a run was due, and when it began, on the service's clock."""
 
     due: datetime
     began: datetime
@@ -45,10 +45,7 @@ class LateRun(NamedTuple):
 
 
 class LateRetry(NamedTuple):
-    """The beginning of a task's first attempt, on the service's clock.
-
-    A retry checks all changes after it.
-    """
+    """When the first attempt of a task began, on the service's clock. Its retry looks at all that followed."""
 
     due: datetime
     began: None = None
@@ -58,10 +55,9 @@ class LateRetry(NamedTuple):
 
 
 def late_run(context: Context, service_now: datetime) -> LateRun | None:
-    """Return the due time and the beginning of a late run.
+    """Return when the run was due and when it began; ``None`` for a run that began in time, and outside of a task.
 
-    The result is ``None`` if the run began in time, and outside of a task. Airflow sets the beginning again when a
-    finished run is cleared.
+    Airflow sets the beginning again when a run that has ended is cleared.
     """
     run = context.get("dag_run")
     due = getattr(run, "run_after", None) or getattr(run, "logical_date", None)
@@ -73,10 +69,7 @@ def late_run(context: Context, service_now: datetime) -> LateRun | None:
 
 
 def late_retry(attempt: Attempt, service_now: datetime) -> LateRetry | None:
-    """Return when the first attempt began, for a retry.
-
-    The result is ``None`` if this attempt is not a retry, and if Airflow does not store the time.
-    """
+    """Return when the first attempt began; ``None`` unless this is a retry, and where Airflow does not keep it."""
     if attempt.first_began is None:
         return None
     local_now = datetime.now(timezone.utc)
@@ -86,7 +79,7 @@ def late_retry(attempt: Attempt, service_now: datetime) -> LateRetry | None:
 def changes_unseen(
     kind: str, id: str, versions: Sequence[object], late: LateRun | LateRetry, fields: Iterable[str]
 ) -> list[Row]:
-    """List the changes of fields that the run or retry did not observe, oldest first."""
+    """List the changes of some fields, oldest first, that the run or the retry did not see."""
     names = tuple(fields)
     rows = within(rows_of(kind, id, versions), late.due, late.began)  # type: ignore[arg-type]
     return [row for row in rows if any(_is_part(row["field"], name) for name in names)]
@@ -101,16 +94,12 @@ def refuse_before_a_write(
     described: str,
     if_changed_since: IfChangedSince,
 ) -> None:
-    """Make the client refuse its first write if the task is out of date.
+    """Let the client refuse its first write when the task is out of date.
 
-    The first attempt of a run that began in time needs no request. The check does not exclude the write of an earlier
-    attempt. After that write no difference is left, so this attempt does not write.
+    The first attempt of a run that began in time costs no request. The first write of an earlier attempt is not asked
+    about: where it was applied, there is nothing left to write.
 
-    :param client: the client, which calls the check before its first write
-    :param attempt: the attempt of this task; its times are on the clock of this machine
-    :param fields: the fields that the task may change, by their names in the version history
-    :param described: the name of the object for the error
-    :param if_changed_since: the error for an out-of-date task, as for :func:`out_of_date`
+    :param attempt: begun on the clock of this machine
     """
 
     def refuse() -> None:
@@ -130,13 +119,10 @@ def refuse_before_a_write(
 def refuse_a_ramp(
     context: Context, plan: RolloutPlan, flag: ManagedFlag, described: str, if_changed_since: IfChangedSince
 ) -> None:
-    """End a ramp whose run is out of date, before its first decision.
+    """End a ramp whose run is out of date, before its first look. It costs no request: the history is read already.
 
-    This needs no request, because the history is already read. A person clears the task after a rollback to begin the
-    rollout again. So the ramp continues if the newest change is a stage or a rollback of this rollout.
-
-    :raises AirflowSkipException: with ``if_changed_since="skip"``
-    :raises AirflowFailException: with ``if_changed_since="fail"``
+    Clearing the task of a rollout that rolled back is how a person begins it again on purpose. So a newest change that
+    is the rollout's own, a stage or its rollback, is no reason to refuse.
     """
     run = late_run(context, flag.now)
     if run is None or if_changed_since == "write":
@@ -146,7 +132,7 @@ def refuse_a_ramp(
         return
     view = Evaluation(plan, flag.seen, RolloutState(), flag.now)
     if view.next_stage is None or view.plan.approval is not None:
-        return  # the task would write nothing
+        return  # it would write nothing
     out_of_date(described, f"it was changed {made[-1]}", run, if_changed_since)
 
 
@@ -155,7 +141,7 @@ def _is_before(change: ExposureChange, moment: datetime) -> bool:
 
 
 def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: ExposureChange) -> bool:
-    """Return true if the newest change is a step of this rollout, or its rollback."""
+    """Whether the newest change is a step of this rollout, or its rollback from the stage that it had reached."""
     steps = OwnSteps(plan, seen.history)
     first = steps.first(run.due)
     if first is None or newest.entry.by != first.entry.by:
@@ -169,12 +155,12 @@ def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: Exposur
 
 
 def change_in_words(row: Row) -> str:
-    """Return a change as text: ``rolloutPercentage was changed from 100 to 20 by Maria at ...``."""
+    """Describe a change: ``rolloutPercentage was changed from 100 to 20 by Maria at ...``."""
     return f"{row['field']} was changed from {row['from']} to {row['to']} by {row['by']} at {row['at']}"
 
 
 def out_of_date(described: str, change: str, late: LateRun | LateRetry, if_changed_since: IfChangedSince) -> NoReturn:
-    """End the task because the task is out of date.
+    """End the task, because it is out of date.
 
     :raises AirflowSkipException: with ``"skip"``
     :raises AirflowFailException: otherwise

@@ -1,4 +1,4 @@
-"""Create and edit deployments, and assign flags and experiments to deployments."""
+"""Deployments, and which flags and experiments are assigned to them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,20 @@ __all__ = [
     "AmplitudeRemoveDeploymentOperator",
 ]
 
-# The argument is `label` and the attribute is `deployment_label`. A task already has an attribute `label`: its name in
-# the graph.
+# The argument is `label`, the attribute is not: a task has a `label` of its own, which the graph shows.
 _if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
     """Make sure that the project has a deployment with this label (contract: *Create deployment*).
 
-    All arguments are templated. In the result, ``key`` is the label.
+    All arguments are templated. ``key`` of the result is the label.
 
-    :param label: the label of the deployment, from letters, digits, ``_`` and ``-``
-    :param deployment_type: ``client`` or ``server``. If an existing deployment has another type, the task fails.
-    :param project_id: the id of the project; default: the project of the connection. If neither names a project, the
-        task fails.
-    :param if_exists: what to do with an existing deployment. ``skip`` (default) leaves the deployment as it is.
-        ``update`` restores an archived deployment. ``fail`` fails the task.
+    :param label: letters, digits, ``_`` and ``-``
+    :param deployment_type: ``client`` or ``server``
+    :param project_id: the project; that of the connection if not given
+    :param if_exists: ``skip`` (default) leaves a deployment with this label as it is; ``update`` restores an archived
+        one; ``fail`` fails the task
     """
 
     template_fields: Sequence[str] = (
@@ -60,11 +58,11 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def described(self) -> str:
-        """Return the name of the deployment for logs and errors."""
+        """Which deployment, in words."""
         return f"deployment {self.deployment_label!r}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create the deployment, or treat an existing deployment as ``if_exists`` says."""
+        """Create it, or do with an existing one as ``if_exists`` says."""
         fields: DeploymentCreateFields = {
             "projectId": self.required_project_of(hook),
             "label": validate.label("label", self.deployment_label),
@@ -80,9 +78,8 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
     All arguments are templated.
 
     :param deployment_id: the id of the deployment
-    :param label: the new label; default: the label stays
-    :param archive: ``True`` archives the deployment, ``False`` restores the deployment, ``None`` (default) leaves it
-    :raises InvalidInputError: while the DAG is parsed, if neither ``label`` nor ``archive`` is given
+    :param label: the new label, if it is to have another
+    :param archive: ``True`` archives it, ``False`` restores it, ``None`` (default) leaves it
     """
 
     template_fields: Sequence[str] = (
@@ -107,11 +104,11 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         arguments.check_literal("archive", archive, arguments.optional(arguments.switch))
 
     def described(self) -> str:
-        """Return the name of the deployment for logs and errors."""
+        """Which deployment, in words."""
         return f"deployment {self.deployment_id}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Set the label, or archive or restore the deployment."""
+        """Bring the deployment to the given values."""
         fields: DeploymentEditFields = {}
         if self.deployment_label is not None:
             fields["label"] = validate.label("label", self.deployment_label)
@@ -122,9 +119,9 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
 
 
 class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
-    """Make sure that a flag or experiment is assigned to these deployments.
+    """Make sure that a flag or experiment is assigned to these deployments, among others.
 
-    Other assignments stay. Contract: *Create flag or experiment deployment*. Takes the arguments of
+    Contract: *Create flag or experiment deployment*. Takes the arguments of
     :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_ids: the ids of the deployments (templated)
@@ -139,12 +136,12 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("deployment_ids", deployment_ids, arguments.texts)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add the assignments that are missing."""
+        """Assign it to those that are missing."""
         return ensure.ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
 
 
 class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
-    """Remove a flag or experiment from a deployment (contract: *Remove deployment*).
+    """Make sure that a flag or experiment is not assigned to this deployment (contract: *Remove deployment*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
@@ -160,5 +157,5 @@ class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("deployment_id", deployment_id, arguments.text)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove the assignment."""
+        """Take it off the deployment."""
         return ensure.ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))

@@ -1,4 +1,4 @@
-"""Export the changes of an interval as a table."""
+"""History as a table: what changed in an interval, as a file that an analyst can join."""
 
 from __future__ import annotations
 
@@ -38,27 +38,25 @@ _format = arguments.one_of("jsonl", "parquet")
 
 
 class AmplitudeExportVersionsOperator(AmplitudeOperator):
-    """Export the changes of the data interval as a table (contract: *List versions*).
+    """Write who changed what in the data interval, one row a changed field (contract: *List versions*).
 
-    The table has one row for each changed field. The task writes one file for each interval, also without changes:
-    ``<path>/interval_start=<YYYYMMDDTHHMMSSZ>/changes.jsonl`` (or ``.parquet``). A second run writes the same bytes, so
-    retries and backfills are safe. The rows are ordered by time. The columns are ``at``, ``by``, ``kind``,
-    ``project_id``, ``id``, ``key``, ``version``, ``field``, ``from`` and ``to``. ``from`` and ``to`` are JSON values,
-    in Parquet JSON texts.
+    The file is ``<path>/interval_start=<YYYYMMDDTHHMMSSZ>/changes.jsonl`` (or ``.parquet``), one for each interval,
+    also where nothing changed. Run again it has the same bytes, so retries and backfills are safe. Its columns are
+    ``at``, ``by``, ``kind``, ``project_id``, ``id``, ``key``, ``version``, ``field``, ``from`` and ``to``, ordered by
+    time. The last two are JSON values; in Parquet their text.
 
-    The task returns ``{"path", "count"}``. It finds the changed objects in the versions feed of the service, with 1
-    request for each 1,000 changes. If the service has no feed, the task lists flags and experiments, with 1 request for
-    each 1,000 objects. The task then reads the history of each changed object, with 1 request each.
+    It returns ``{"path", "count"}``. What changed since the interval began it learns from the versions feed where the
+    service has it, 1 request for each 1,000 changes, otherwise from the lists of flags and experiments, 1 for each
+    1,000 of them. Then it reads the history of each that changed, 1 request each.
 
-    All arguments are templated.
+    Arguments are templated.
 
-    :param path: the folder, as a text for ``ObjectStoragePath``: ``s3://conn_id@bucket/flag-changes`` or
-        ``file:///data``
+    :param path: the folder, as ``ObjectStoragePath`` takes it (``s3://conn_id@bucket/flag-changes``, ``file:///data``)
     :param format: ``jsonl`` (default), or ``parquet``, which needs the package ``pyarrow`` on the worker
-    :param start: the start of the interval, ISO 8601 with a time zone; default: the start of the run's data interval
-    :param end: the end of the interval, which the interval excludes; default: the end of the run's data interval
-    :param project_id: export only objects of this project; default: all projects that the management API key can see
-    :param amplitude_conn_id: the id of the connection; default: ``amplitude_experiment_default``
+    :param start: where the interval begins, ISO 8601 with a time zone; the run's data interval if not given
+    :param end: where it ends, itself not in it; the run's data interval if not given
+    :param project_id: only what belongs to this project; if not given, to all projects that the key can see
+    :param amplitude_conn_id: the connection
     """
 
     template_fields: Sequence[str] = (*AmplitudeOperator.template_fields, "path", "format", "start", "end")
@@ -79,9 +77,9 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
     def execute(self, context: Context) -> ListXCom:
         """Read the histories and write the file.
 
-        :raises AirflowFailException: when the run has no data interval, when ``pyarrow`` is missing, or when a retry
-            cannot fix the error
-        :raises AmplitudeTaskError: when the interval is not over yet, or when a retry may fix the error
+        :raises AirflowFailException: when the run has no data interval, ``pyarrow`` is missing, or a retry cannot fix
+            what went wrong
+        :raises AmplitudeTaskError: when the interval is not over yet, or a retry may fix the error
         """
         with error_context("export the changes of an interval"):
             start, end = self._interval(context)
@@ -125,7 +123,7 @@ def _moment(field: str, value: object) -> datetime:
 def _changed(
     client: ManagementClient, start: datetime, end: datetime, project_id: str | None
 ) -> list[tuple[Kind, str]]:
-    """Return the kind and id of each object that may have changed in the interval."""
+    """The kind and id of everything that may have changed in the interval."""
     try:
         feed = _after(end, client, partial(client.feed.versions, start, end))
         configs: list[FlagConfig] = [config_of(version) for version in feed]
@@ -145,10 +143,7 @@ def _changed(
 
 
 def _after(end: datetime, client: ManagementClient, read: Callable[[], Iterator[_T]]) -> list[_T]:
-    """Read after the end of the interval, on the service's clock.
-
-    An earlier read can miss changes.
-    """
+    """Read when the interval is over on the service's clock: what is read before may not be all."""
     while True:
         items = read()
         first = list(islice(items, 1))
@@ -173,8 +168,7 @@ def _rows(client: ManagementClient, changed: list[tuple[Kind, str]]) -> Iterator
         try:
             versions = endpoints.versions(id)
         except NotFoundError:
-            # A version without the fields of an experiment looks like a version of a flag. Other versions of the same
-            # experiment can have these fields.
+            # A version that shows neither of an experiment's fields looks like a flag's; others may have shown them.
             if kind == "experiments":
                 raise
             if ("experiments", id) not in changed:
@@ -184,9 +178,9 @@ def _rows(client: ManagementClient, changed: list[tuple[Kind, str]]) -> Iterator
 
 
 def _writer(format: str) -> Callable[[list[Row], IO[bytes]], None]:
-    """Return the function that writes rows in this format.
+    """What writes rows in this format.
 
-    :raises InvalidInputError: when a package for the format is missing
+    :raises InvalidInputError: when a package for it is missing
     """
     if format == "jsonl":
         return _write_json_lines
@@ -200,13 +194,13 @@ def _writer(format: str) -> Callable[[list[Row], IO[bytes]], None]:
 
 def _write_json_lines(rows: list[Row], file: IO[bytes]) -> None:
     for row in rows:
-        # The service can return the fields of an object in any order. Sorted keys give the same bytes in each run.
+        # The service may name the fields of an object in any order; the bytes are to be the same.
         line = {**row, "from": json.loads(_text(row["from"])), "to": json.loads(_text(row["to"]))}
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 def _write_parquet(pyarrow: Any, parquet: Any, rows: list[Row], file: IO[bytes]) -> None:
-    # JSON values become texts, because Parquet has no JSON type.
+    # A text, since JSON has no type of its own in Parquet.
     columns = {
         name: [_text(row[name]) if name in ("from", "to") else row[name] for row in rows]  # type: ignore[literal-required]
         for name in COLUMNS

@@ -22,7 +22,7 @@ __all__ = [
 
 
 class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
-    """Remove all inclusions of a variant (contract: *Remove all users from variant*).
+    """Make sure that nobody is included (contract: *Remove all users from variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
@@ -38,12 +38,12 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove all users and devices."""
+        """Remove everybody."""
         return ensure.ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
 class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
-    """Change the inclusions of a variant by a list of users."""
+    """What the operators for a list of users have in common."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "users")
 
@@ -59,55 +59,50 @@ class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
 
 
 class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that these users or devices get the variant (contract: *Add users to variant*).
-
-    Other inclusions stay.
+    """Make sure that these users or devices get the variant (contract: *Add users to variant*). Others stay.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated). A variant can have at most 2,000.
+    :param users: user or device ids (templated). A variant has 2,000 at most.
     """
 
     what = "add inclusions to"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add the users that are missing."""
+        """Add who is missing."""
         return ensure.ensure_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that none of these users is included (contract: *Remove users from variant*).
-
-    Other inclusions stay. The task removes 100 users in a request. If the service cannot remove by value, the task
-    needs 2 requests for each removed user.
+    """Make sure that none of these users or devices is included (contract: *Remove users from variant*). Others stay.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated)
+
+    Removes by value, 100 in a request. Where the service cannot, it removes by place, two requests for each user.
     """
 
     what = "remove inclusions from"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove the users that are included."""
+        """Remove who is there."""
         return ensure.ensure_not_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that exactly these users or devices are included.
-
-    The task adds the users that are missing and removes all others.
+    """Make sure that exactly these users or devices are included: adds who is missing and removes all others.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated), at most 2,000. An empty list removes all inclusions.
+    :param users: user or device ids (templated), 2,000 at most. An empty list removes everybody.
     """
 
     what = "set the inclusions of"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add the users that are missing and remove all others."""
+        """Add who is missing, remove who is too many."""
         return ensure.ensure_exactly_included(client, target, *self._variant_and_users())

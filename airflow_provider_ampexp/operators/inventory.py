@@ -1,4 +1,4 @@
-"""Read one flag or experiment, or list all of them."""
+"""Reading: one flag or experiment, or all of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ _kind = arguments.one_of("flags", "experiments", "deployments")
 
 
 class AmplitudeGetOperator(AmplitudeTargetOperator):
-    """Read one flag or experiment and return its fields (contract: *Get details*).
+    """Read one flag or experiment and return it as it is, or the named fields of it (contract: *Get details*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param fields: the fields to return, such as ``["key", "rolloutPercentage"]`` (templated); default: all fields
-    :param include: the lists to read in addition (templated): any of ``versions``, ``variants``, ``deployments`` and
-        ``inclusions``; default: none. The result has them under the key ``included``. Each list needs 1 request, and
-        ``inclusions`` 1 request for each variant.
+    :param fields: the fields to return, such as ``["key", "rolloutPercentage"]``; all if not given (templated)
+    :param include: what else to read, under the key ``included`` of the result: any of ``versions``, ``variants``,
+        ``deployments``, ``inclusions`` (templated). One request for each, and for inclusions one for each variant.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetOperator.template_fields, "fields", "include")
@@ -51,10 +50,10 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
         arguments.check_literal("include", include, _includes)
 
     def execute(self, context: Context) -> dict[str, object]:
-        """Read the flag or experiment.
+        """Read it.
 
-        :raises AirflowFailException: when the object does not exist, or when a retry cannot fix the error
-        :raises AmplitudeTaskError: when a retry may fix the error
+        :raises AirflowFailException: when there is none, or a retry cannot fix the error
+        :raises AmplitudeTaskError: when a retry may
         """
         with error_context(f"read {self.described()}"), self.hook() as hook:
             fields = arguments.optional(arguments.texts)("fields", self.fields)
@@ -70,7 +69,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
 
 
 class ListXCom(TypedDict):
-    """Result of an operator that writes a file: its path and the number of rows."""
+    """What :class:`AmplitudeListOperator` returns when it writes a file."""
 
     path: str
     count: int
@@ -79,18 +78,18 @@ class ListXCom(TypedDict):
 class AmplitudeListOperator(AmplitudeOperator):
     """List flags, experiments or deployments, newest first (contract: *List*, *List deployments*).
 
-    The task returns a list. With ``path`` the task writes a file with one JSON object per line instead, and returns
-    ``{"path", "count"}``. All arguments except ``max_items`` are templated.
+    It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
+    Arguments are templated, but ``max_items``.
 
-    :param kind: ``flags`` (default), ``experiments`` or ``deployments``. The result omits the key of a deployment,
-        because applications authenticate with that key.
-    :param key: list only objects with exactly this key; default: all. With ``deployments`` a key is an error.
-    :param project_id: list only objects of this project; default: all projects that the management API key can see
-    :param include_archived: list archived objects, too; default: ``False``
-    :param fields: the fields to return of each object, such as ``["id", "key"]``; default: all fields
-    :param path: the file to write, as a text for ``ObjectStoragePath``: ``s3://conn_id@bucket/flags.jsonl`` or
-        ``file://``. The task replaces the file when the new file is complete. After a failure the old file remains.
-    :param max_items: the largest number of objects for an XCom; default: 1,000. More objects fail the task.
+    :param kind: ``flags``, ``experiments`` or ``deployments``; of these the key, with which applications authenticate,
+        is left out
+    :param key: only those with exactly this key (not for deployments)
+    :param project_id: only those of this project; if not given, of all projects that the key can see
+    :param include_archived: archived ones, too; default ``False``
+    :param fields: the fields to return of each, such as ``["id", "key"]``; all if not given
+    :param path: the file to write, as ``ObjectStoragePath`` takes it (``s3://conn_id@bucket/flags.jsonl``, ``file://``).
+        It is replaced as a whole when all is written; after a failure the old one is still there.
+    :param max_items: how many may go to XCom; more fail the task. Default 1,000.
     """
 
     template_fields: Sequence[str] = (
@@ -127,11 +126,11 @@ class AmplitudeListOperator(AmplitudeOperator):
         arguments.check_literal("path", path, arguments.optional(arguments.text))
 
     def execute(self, context: Context) -> list[dict[str, object]] | ListXCom:
-        """List the objects.
+        """List them.
 
-        :raises AirflowFailException: when there are more than ``max_items`` objects and no ``path``, or when a retry
-            cannot fix the error
-        :raises AmplitudeTaskError: when a retry may fix the error
+        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or a retry cannot fix what
+            went wrong
+        :raises AmplitudeTaskError: when a retry may
         """
         with error_context(f"list {self.kind}"), self.hook() as hook:
             fields = arguments.optional(arguments.texts)("fields", self.fields)
@@ -181,10 +180,7 @@ def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[st
 
 
 def _without_its_key(deployment: Mapping[str, object]) -> dict[str, object]:
-    """Return a deployment without its key.
-
-    Applications authenticate with the key. Each user who can read the DAG can read its XComs.
-    """
+    """Leave the key out: applications authenticate with it, and everybody who may read the DAG may read an XCom."""
     return {name: value for name, value in deployment.items() if name != "key"}
 
 

@@ -1,4 +1,4 @@
-"""Create, edit, enable, disable, archive and restore a flag or experiment."""
+"""The life of a flag or experiment: create, edit, enable, disable, archive, restore."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class _AmplitudeCreateOperator(AmplitudeChangeOperator):
-    """Create a flag or an experiment."""
+    """What creating a flag and creating an experiment have in common."""
 
     template_fields: Sequence[str] = (
         *AmplitudeChangeOperator.template_fields,
@@ -81,13 +81,13 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create the object, or treat an existing object as ``if_exists`` says."""
+        """Create it, or do with an existing one as ``if_exists`` says."""
         fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
         return ensure.ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
     def changed_kind(self) -> Kind:
-        """Return the kind that the operator creates."""
+        """What it creates."""
         return self.kind
 
     def _fields(self) -> dict[str, object]:
@@ -113,21 +113,20 @@ _CREATE_ARGUMENTS = {
 class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     """Make sure that the project has a flag with this key (contract: *Create*).
 
-    All arguments are templated. A new flag is disabled and has 0 %. If the existing flag is archived, the task fails.
+    All arguments are templated. A new flag is off, at 0 %, until another task says otherwise.
 
-    :param flag_key: the key of the flag
-    :param project_id: the id of the project; default: the project of the connection. If neither names a project, the
-        task fails.
-    :param name: the name of the flag; default: its key
-    :param description: the description of the flag; default: none
-    :param variants: a list of variants, such as ``[{"key": "on", "payload": {"color": "red"}}]``
-    :param rollout_weights: the weight of each variant by its key, such as ``{"on": 1}``
-    :param target_segments: a list of target segments, in the API's spelling
-    :param deployments: the ids of the deployments to which the flag is assigned
+    :param flag_key: the key
+    :param project_id: the project; that of the connection if not given
+    :param name: the name; the service takes the key if not given
+    :param description: the description
+    :param variants: such as ``[{"key": "on", "payload": {"color": "red"}}]``
+    :param rollout_weights: such as ``{"on": 1}``
+    :param target_segments: in the API's spelling
+    :param deployments: the ids of the deployments to assign it to
     :param evaluation_mode: ``remote`` or ``local``
-    :param bucketing_key: the user property by which users are bucketed
-    :param if_exists: what to do with an existing flag. ``skip`` (default) leaves the flag as it is. ``update`` sets the
-        given fields and adds variants and deployments, but removes none. ``fail`` fails the task.
+    :param bucketing_key: the user property to bucket users by
+    :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
+        given here, adds variants and deployments and removes none; ``fail`` fails the task
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "flag_key")
@@ -140,7 +139,7 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
         arguments.check_literal("flag_key", flag_key, arguments.text)
 
     def described(self) -> str:
-        """Return the name of the flag for logs and errors."""
+        """Which flag, in words."""
         return f"flag {self.flag_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -150,10 +149,10 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
 class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
     """Make sure that the project has an experiment with this key (contract: *Create*).
 
-    All arguments are templated. Takes the arguments of :class:`AmplitudeCreateFlagOperator` except ``flag_key``, and:
+    All arguments are templated. They are those of :class:`AmplitudeCreateFlagOperator`, and two more:
 
-    :param experiment_key: the key of the experiment
-    :param experiment_type: ``hypothesis-testing``, ``no-harm`` or another type that the service accepts
+    :param experiment_key: the key, in the place of ``flag_key``
+    :param experiment_type: ``hypothesis-testing``, ``no-harm``, or what else the service knows
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "experiment_key", "experiment_type")
@@ -168,7 +167,7 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
         arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.words))
 
     def described(self) -> str:
-        """Return the name of the experiment for logs and errors."""
+        """Which experiment, in words."""
         return f"experiment {self.experiment_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -179,15 +178,14 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
 
 
 class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
-    """Set fields of a flag or experiment and leave its other fields (contract: *Edit*).
+    """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param fields: the fields with their new values, in the API's spelling, such as
-        ``{"description": "...", "rolloutPercentage": 25}`` (templated). ``targetSegments`` and ``tags`` replace the
-        whole list.
-    :param if_changed_since: what to do if one of these fields was changed after the run was due and before the run
-        began: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+    :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
+        ``targetSegments`` and ``tags`` replace the whole list.
+    :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "fields")
@@ -200,18 +198,18 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("fields", fields, arguments.edit_fields)
 
     def written_fields(self) -> Sequence[str]:
-        """Return the named fields. The history shows the field ``archive`` as ``deleted``."""
+        """The named fields. What is written as ``archive`` is read as ``deleted``."""
         return [_READ_AS.get(name, name) for name in arguments.edit_fields("fields", self.fields)]
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Set the fields."""
+        """Bring the fields to their values."""
         return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
-    """Enable a flag or experiment (contract: *Edit*, ``enabled``).
+    """Switch a flag or experiment on (contract: *Edit*, ``enabled``).
 
-    The percentages of the flag and of its segments decide which users get a variant. The task logs these percentages.
+    Its percentages and those of its segments decide who gets it; the task logs them.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -219,20 +217,19 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     what = "enable"
 
     def written_fields(self) -> Sequence[str]:
-        """Return the field ``enabled``."""
+        """The switch."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Enable the flag or experiment."""
+        """Switch it on."""
         return ensure.ensure_fields(client, target, {"enabled": True})
 
 
 class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
-    """Disable a flag or experiment (contract: *Edit*, ``enabled``).
+    """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
 
-    No user gets a variant of a disabled object. Users with a variant by sticky bucketing lose the feature, too. If the
-    experiment is enabled again, they get the variant again at any percentage. The task logs a warning about these
-    users.
+    This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
+    at any percentage; the task warns of that in its log.
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -241,18 +238,16 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
-        """Return the field ``enabled``."""
+        """The switch."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Disable the flag or experiment."""
+        """Switch it off."""
         return ensure.ensure_fields(client, target, {"enabled": False})
 
 
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
-    """Archive a flag or experiment (contract: *Edit*, ``archive``).
-
-    No user gets a variant of an archived object. Lists omit archived objects by default.
+    """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -261,16 +256,16 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
-        """Return the field ``deleted``, which the history shows for ``archive``."""
+        """The archive."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Archive the flag or experiment."""
+        """Archive it."""
         return ensure.ensure_fields(client, target, {"archive": True})
 
 
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
-    """Restore an archived flag or experiment (contract: *Edit*, ``archive``).
+    """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
     """
@@ -278,9 +273,9 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
     what = "restore"
 
     def written_fields(self) -> Sequence[str]:
-        """Return the field ``deleted``, which the history shows for ``archive``."""
+        """The archive."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Restore the flag or experiment."""
+        """Restore it."""
         return ensure.ensure_fields(client, target, {"archive": False})

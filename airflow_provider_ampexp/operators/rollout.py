@@ -1,4 +1,4 @@
-"""Set the rollout percentage and the weights of a flag or experiment."""
+"""How much of a flag or experiment users get: percentages and weights."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ __all__ = [
 
 
 class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
-    """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage`` or ``targetSegments``).
+    """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage``; for a segment ``targetSegments``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param percentage: a whole number from 0 to 100, because Amplitude buckets users in steps of 1 % (templated)
-    :param segment: the name of the target segment whose percentage is set (templated). Other segments are sent back
-        unchanged. Default: the percentage of all users in no target segment.
-    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API may hide the
-        conditions of a cohort segment. So with ``segment`` the task fails if any segment except this one shows none.
-    :param if_changed_since: what to do if the percentage was changed after the run was due and before the run began:
-        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+    :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
+    :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
+        percentage of the users whom no target segment captured. Other segments are sent back as they were.
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
+        conditions of a segment for a cohort, so with ``segment`` any other that shows none is refused.
+    :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep their variant, so a lower percentage takes the feature from no user. The task logs
-    a warning about these users.
+    With sticky bucketing users keep the variant that they got once, so that a lower percentage takes it from nobody.
+    The task warns of that in its log.
     """
 
     template_fields: Sequence[str] = (
@@ -67,7 +67,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def written_fields(self) -> Sequence[str]:
-        """Return the field of the percentage, for all other users or for the segment."""
+        """The percentage; of a segment, that segment's."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
         return ("rolloutPercentage",) if segment is None else (f"targetSegments[{segment}].percentage",)
 
@@ -80,26 +80,23 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
 
 
 class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
-    """Set the weights of the variants (contract: *Edit variant*, ``rolloutWeight``).
-
-    The weights share the users of the rollout percentage out among the variants.
+    """Set how those who get a variant are shared out among the variants (contract: *Edit variant*, ``rolloutWeight``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param weights: the weight of each variant by its key, such as ``{"control": 1, "treatment": 3}`` (templated)
+    :param weights: such as ``{"control": 1, "treatment": 3}`` (templated)
     :param others: the weight of the variants that are not named: a number, such as 0 for a winner, or ``"keep"``
-        (templated). Without it the task fails if a variant that is not named has a weight.
-    :param segment: the name of the target segment whose weights are set (templated). Default: the weights of all users
-        in no target segment.
-    :param all_segments: set the weights of each target segment and of all other users (default: False). It cannot be
-        combined with ``segment``.
+        (templated). If not given, all variants that have a weight must be named.
+    :param segment: the name of a target segment whose own weights are meant (templated). If not given, they are those
+        of the users whom no target segment captured.
+    :param all_segments: the weights of every target segment and of all other users (default: False)
     :param catch_all: the name of a target segment that has no conditions on purpose (templated), as for
         :class:`AmplitudeSetRolloutOperator`
-    :param if_changed_since: what to do if the weights were changed after the run was due and before the run began:
-        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+    :param if_changed_since: when the weights were changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep their variant, so new weights apply to new users only. To roll out a winner to all
-    users, also set ``stickyBucketing`` to false. The task logs a warning about these users.
+    With sticky bucketing users keep the variant that they got once, so that other weights count for new users only. To
+    roll out a winner to everybody, switch ``stickyBucketing`` off, too. The task warns of that in its log.
     """
 
     template_fields: Sequence[str] = (
@@ -137,7 +134,7 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
             raise InvalidInputError("segment/all_segments", "only one of them can be given")
 
     def written_fields(self) -> Sequence[str]:
-        """Return the fields of the weights, for all other users or for segments."""
+        """The weights."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
         if segment is not None:
             return (f"targetSegments[{segment}].rolloutWeights",)
@@ -163,5 +160,5 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
 
 
 def _others(field: str, value: object) -> Others | None:
-    """Return a weight, ``"keep"`` or ``None``."""
+    """A weight, or that the variants keep theirs."""
     return value if value is None or value == "keep" else arguments.weight(field, value)

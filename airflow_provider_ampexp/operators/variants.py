@@ -1,4 +1,4 @@
-"""Create, edit and remove variants of a flag or experiment."""
+"""The variants of a flag or experiment."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
-    """Make sure that a variant with this key exists (contract: *Create variant*).
+    """Make sure that there is a variant with this key (contract: *Create variant*).
 
-    All arguments are templated. Takes the arguments of
-    :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and (all
+    templated):
 
     :param variant: the key of the variant
-    :param name: the name of the variant
-    :param description: the description of the variant
-    :param payload: a JSON value: a dict, a list, a text or a number. A text is sent as a text, also if a template
-        rendered it.
-    :param rollout_weight: the weight for all users in no target segment
-    :param if_exists: what to do with an existing variant. ``skip`` (default) leaves the variant as it is. ``update``
-        sets the given fields. ``fail`` fails the task.
+    :param name: the name
+    :param description: the description
+    :param payload: any JSON element: a dict, a list, a text, a number. A text is sent as a text, also when a template
+        gave it.
+    :param rollout_weight: the weight for users whom no target segment captured
+    :param if_exists: ``skip`` (default) leaves a variant with this key as it is; ``update`` brings it to the fields
+        given here; ``fail`` fails the task
     """
 
     template_fields: Sequence[str] = (
@@ -73,7 +73,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Create the variant, or treat an existing variant as ``if_exists`` says."""
+        """Create the variant, or do with an existing one as ``if_exists`` says."""
         fields: VariantFields = {"key": arguments.text("variant", self.variant)}
         if self.name is not None:
             fields["name"] = arguments.words("name", self.name)
@@ -89,13 +89,13 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
 
 
 class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
-    """Set fields of a variant and leave its other fields (contract: *Edit variant*).
+    """Bring fields of a variant to the given values and leave its others as they are (contract: *Edit variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param fields: the fields with their new values, in the API's spelling, such as
-        ``{"payload": {"color": "red"}, "rolloutWeight": 2}`` (templated). Another ``key`` renames the variant.
+    :param fields: in the API's spelling, such as ``{"payload": {"color": "red"}, "rolloutWeight": 2}`` (templated).
+        Naming another ``key`` renames the variant.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "fields")
@@ -110,13 +110,13 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("fields", fields, arguments.variant_fields)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Set the fields of the variant."""
+        """Bring the variant to the fields."""
         variant = arguments.text("variant", self.variant)
         return ensure.ensure_variant_fields(client, target, variant, arguments.variant_fields("fields", self.fields))
 
 
 class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
-    """Make sure that no variant has this key (contract: *Remove variant*).
+    """Make sure that there is no variant with this key (contract: *Remove variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 

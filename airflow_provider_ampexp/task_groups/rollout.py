@@ -1,4 +1,4 @@
-"""Make a task group of a rollout, so that the grid shows its progress."""
+"""A rollout as a group of tasks, one a stage, so that the grid shows where it stands."""
 
 from __future__ import annotations
 
@@ -38,38 +38,31 @@ def staged_rollout(
     on_no_answer: OnReject | str = "hold",
     **rollout: Any,
 ) -> TaskGroup:
-    """Make a task group of a rollout, with one task for each stage.
+    """Make a group of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
 
-    ``AmplitudeRampRolloutOperator`` does the same rollout as one task. The group is
-    ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``. Each stage task sets its percentage, soaks and
-    runs the checks. The task ``rollback`` runs if a task before it failed, was rejected or was marked as failed by a
-    person. Otherwise it is skipped. A soaking stage that a person marks as success is promoted.
+    ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``: each stage sets its percentage, soaks and is
+    checked; ``rollback`` runs when one of them failed, was rejected or was marked as failed by hand, and is skipped
+    otherwise. Marking a soaking stage as success promotes it.
 
-    :param group_id: the name of the group; default: ``rollout``
+    :param group_id: the name of the group
     :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments that follow
-    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. They are not templated,
-        because each stage is a task.
-    :param soak: the time at each stage except the last: a ``timedelta`` or a text such as ``"2h"`` (templated)
-    :param approve_before: the stages that need an approval before they are set, as percentages; default: none. The
-        guardrails keep running while an approval waits.
-    :param approvers: ids of the Airflow users who may answer (templated); default: each user who can edit the DAG run
-    :param approval_timeout: the time for an answer: a ``timedelta`` or a text such as ``"1d"`` (templated); default: no
-        limit
-    :param on_reject: what to do after a rejection. ``"rollback"`` (default) rolls the flag back. ``"hold"`` leaves the
-        flag as it is and skips the remaining stages.
-    :param on_no_answer: what to do without an answer at the end of ``approval_timeout``: ``"rollback"`` or ``"hold"``
-        (default)
-    :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp, and arguments of each
+    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. No template: each is a task.
+    :param soak: how long to stay at each stage but the last (templated)
+    :param approve_before: the stages that somebody has to approve first, as percentages. The guardrails are asked on
+        while an approval is awaited.
+    :param approvers: ids of the Airflow users who may approve; if not given, everybody who may edit the DAG run
+    :param approval_timeout: how long an answer is awaited; for as long as it takes if not given
+    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and skip the stages that follow
+    :param on_no_answer: the same, when the time is over
+    :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp; and arguments of every
         task, such as ``retries``
-    :raises InvalidInputError: while the DAG is parsed; names the wrong argument
+    :raises InvalidInputError: while the DAG is parsed; names what is wrong
     """
     given = with_plan(plan, {name: value for name, value in locals().items() if name in PARAMETERS} | rollout)
     if not arguments.is_literal(given["stages"]) or isinstance(given["stages"], str):
-        raise InvalidInputError("stages", "must be known when the DAG is parsed, because each of them is a task")
+        raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
     planned = parse_stages(given["stages"])
     approvals = {name: given.pop(name, PARAMETERS[name]) for name in APPROVALS}
-    if not arguments.is_literal(approvals["approve_before"]):
-        raise InvalidInputError("approve_before", "must be known when the DAG is parsed, because each is a task")
     RolloutPlan(planned, **{name: value for name, value in approvals.items() if arguments.is_literal(value)})
     _check_names(given)
     to_approve = approvals.pop("approve_before")
@@ -91,10 +84,7 @@ def staged_rollout(
 
 
 def _check_names(given: Mapping[str, object]) -> None:
-    """Refuse an argument that neither the ramp nor a task of Airflow accepts.
-
-    Without this check, Airflow's error would name a task of the group and not the group.
-    """
+    """Refuse what neither the ramp nor a task of Airflow takes: Airflow would name one of the group's tasks instead."""
     known = {
         name
         for kind in AmplitudeRampRolloutOperator.__mro__

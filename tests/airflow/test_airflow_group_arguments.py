@@ -19,7 +19,6 @@ PLAN: dict[str, Any] = {"flag_key": "search", "stages": [1, 50, 100], "soak": "1
     [
         ({"approve_before": 50}, r"approve_before: expected a list of stages such as \[50\], got 50"),
         ({"approve_before": "50"}, "approve_before: expected a list of stages"),
-        ({"approve_before": "{{ params.before }}"}, "approve_before: must be known when the DAG is parsed"),
         ({"approve_before": ["50"]}, r"approve_before\[0\]: 50 is none of the stages"),
         ({"approve_before": [50, "x"]}, r"approve_before\[1\]: x is none of the stages"),
         ({"approve_before": [50], "on_reject": "holdd"}, r"on_reject: .*'holdd'.*is 'hold' meant"),

@@ -52,7 +52,7 @@ def _things(
         "clears": st.fixed_dictionaries({"clears": _some(clears)}),
         "crashes": st.fixed_dictionaries({"crashes": _at(steps | writes | ends, _crashes())}),
         "edits": st.fixed_dictionaries({"edits": _some(st.tuples(times, _edits(segment)))}),
-        "foreign": st.fixed_dictionaries({"edits": _some(st.tuples(times, _by_another_task(stages, segment)))}),
+        "foreign": st.fixed_dictionaries({"edits": _some(_by_another_task(stages, segment, times))}),
         "faults": st.fixed_dictionaries({"faults": _at(steps | writes, _faults())}),
         "experiment": st.fixed_dictionaries(
             {"is_experiment": st.just(True), "starts_sticky": st.booleans(), "sticky": _STICKY}
@@ -194,11 +194,18 @@ def _audiences(segment: str | None) -> st.SearchStrategy[Edit]:
     )
 
 
-def _by_another_task(stages: tuple[tuple[int, float], ...], segment: str | None) -> st.SearchStrategy[Edit]:
-    """Another task with the same key, most often one that sets a stage of this rollout."""
-    percentages = st.sampled_from([*(percentage for percentage, _ in stages), 0, 100])
+def _by_another_task(
+    stages: tuple[tuple[int, float], ...], segment: str | None, times: st.SearchStrategy[float]
+) -> st.SearchStrategy[tuple[float, Edit]]:
+    """Another task with the same key, most often one that sets a stage of this rollout, also right when that is due."""
     field = "rolloutPercentage" if segment is None else "percentage"
-    return percentages.map(lambda one: Edit({field: one}, segment, by=US))
+    percentages = [percentage for percentage, _ in stages]
+    due = accumulate(soak for _, soak in stages[:-1])
+    steps = [*zip(due, percentages[1:], strict=True)][::-1] or [(0.0, percentages[0])]
+    later = st.integers(0, 300).map(lambda tenths: tenths / 10)
+    in_time = st.builds(lambda step, more: (step[0] + more, step[1]), st.sampled_from(steps), later)
+    moves = st.tuples(times, st.sampled_from([*percentages, 0, 100])) | in_time | in_time
+    return moves.map(lambda move: (move[0], Edit({field: move[1]}, segment, by=US)))
 
 
 def _crashes() -> st.SearchStrategy[Crash]:

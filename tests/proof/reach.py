@@ -16,7 +16,8 @@ def reached(story: Story, observed: Observed) -> Iterator[str]:
     history = History(observed)
     steps = [change for change in history.changes if not history.puts_back(change)]
     raises = [change for change in steps if change.raises]
-    if observed.attempts and "enabling it for the first stage" in observed.attempts[0].said:
+    is_enabled = story.start[1]
+    if story.others and story.enable and not is_enabled and observed.attempts[0].outcome == "failed" and not steps:
         yield "refused for others"
     if any(change.lowers for change in steps):
         yield "rollback"

@@ -15,7 +15,7 @@ _SEEDS = range(4)  # one seed alone has many stories that are much alike
 _STORIES_OF_A_SEED = 75
 _PERCENT = {
     "first raise": range(60, 100),
-    "second raise": range(30, 100),
+    "second raise": range(20, 100),
     "rollback": range(4, 50),
     "refused for others": range(10),  # a few of them, which may be less than 1 %
 }
