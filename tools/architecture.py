@@ -55,7 +55,7 @@ def components() -> dict[str, Component]:
 
 def table() -> str:
     """Return the table of the page."""
-    lines = ["| package | what it is for | imports | uses Airflow |", "| --- | --- | --- | --- |"]
+    lines = ["| package | what it is for | imports | imports Airflow itself |", "| --- | --- | --- | --- |"]
     for component in components().values():
         imports = ", ".join(f"`{name}`" for name in component.imports) or "none"
         airflow = "yes" if component.knows_airflow else "no"

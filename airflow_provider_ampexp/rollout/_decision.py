@@ -1,7 +1,8 @@
-"""The whole rule of a rollout: from what was seen to the one next act.
+"""The rule of a rollout: from the observed flag to the next action.
 
-``decide`` is a pure function. It asks its rules in order, and the first one that returns an action decides. The code
-that carries the action out looks at the flag again and asks again; nothing else moves a rollout.
+``decide`` is a pure function. It asks its rules in order, and the first rule that returns an action decides. The loop
+carries the action out, observes the flag again and asks again. The rollback task of a group asks ``decide_teardown`` in
+``_teardown.py``. Nothing else moves a rollout.
 """
 
 from __future__ import annotations
