@@ -292,8 +292,6 @@ def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: Histor
     if observed.plan.rollback in ("off", "hold"):
         return
     for change in _raises(history):
-        if change.unseen and change.entry.stand == change.unseen[-1].stand:
-            continue  # a person raised it at that moment; this write changed something else
         if is_sticky(change.known.config) and change.known.number not in observed.hidden:
             yield f"sticky bucketing was on in {change.known}", change.entry
 
@@ -355,7 +353,17 @@ INVARIANTS: tuple[Callable[[Observed, History], Found], ...] = (
 
 
 def _raises(history: History) -> list[Change]:
-    return [change for change in history.changes if change.raises and not history.puts_back(change)]
+    return [
+        change
+        for change in history.changes
+        if change.raises and not history.puts_back(change) and not _only_unsticks(change)
+    ]
+
+
+def _only_unsticks(change: Change) -> bool:
+    """Whether a person raised it unseen, and this write switched sticky bucketing off and left their percentage."""
+    theirs, ours = change.unseen[-1] if change.unseen else change.known, change.entry
+    return theirs.stand == ours.stand and is_sticky(theirs.config) and not is_sticky(ours.config)
 
 
 def _lowers(history: History) -> list[Change]:

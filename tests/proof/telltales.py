@@ -182,4 +182,16 @@ FOUND = (
         check_takes=20.0,
         edits=((5.0, Edit({"archive": True})), (6.0, Edit({"archive": False}))),
     ),
+    # Maria raises the flag outside the window, at the moment at which sticky bucketing is switched off.
+    Story(
+        stages=((0, 0.0),),
+        is_experiment=True,
+        starts_sticky=True,
+        sticky="switch_off",
+        start=(0, True),
+        enable=False,
+        retries=0,
+        window=ChangeWindow(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="09:00", end="17:00", timezone="UTC"),
+        racing={1: Edit({"rolloutPercentage": 1})},
+    ),
 )

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from pkgutil import walk_packages
 from types import SimpleNamespace
 from typing import Any
 
 import greenlet
 import tenacity.nap
 
+import airflow_provider_ampexp
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 
 BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
@@ -225,16 +227,22 @@ def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, old)
 
 
-def _load_what_a_task_loads() -> None:
-    """The clocks of what is loaded later only would not be found."""
-    for module in ("client._client", "operators._rollout.reconciling", "operators._rollout.rollback_task"):
-        import_module(f"airflow_provider_ampexp.{module}")
+def _load_every_module() -> None:
+    """The clocks of what is loaded later only would not be found.
+
+    Hypothesis also draws the constants of the loaded modules: with all of them each run generates the same histories.
+    """
+    for module in walk_packages(airflow_provider_ampexp.__path__, "airflow_provider_ampexp."):
+        if not module.name.endswith("__main__") and ".ui" not in module.name:  # the page loads Airflow's api-server
+            import_module(module.name)
+
+
+_load_every_module()
 
 
 @functools.cache
 def _looks_at(old: Any) -> list[tuple[Any, str]]:
     """Where the provider has this module, or where it asks this class what time it is."""
-    _load_what_a_task_loads()
     return [
         (module, name)
         for module_name, module in list(sys.modules.items())
