@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.client._flags import Kind
 
+__all__ = ["asset_uri", "experiment_asset", "flag_asset", "sanitize_uri"]
+
 SCHEME = "amplitude-experiment"
 _KINDS = ("flags", "experiments")
 

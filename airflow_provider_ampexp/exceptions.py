@@ -23,6 +23,8 @@ from airflow_provider_ampexp.ensure._errors import (
     UnconfirmedWriteError,
 )
 
+__all__ = ["AmplitudeTaskError"]
+
 # A person has to do something first: fix the DAG, the key or the flag, or approve the change. A retry of a change that
 # waits for approval would only ask for the same approval again.
 NEEDS_A_PERSON = (

@@ -1,6 +1,7 @@
 """The metadata that Airflow reads about this provider.
 
-It is read before Airflow's configuration is loaded, so nothing of Airflow may be imported here.
+Airflow calls the function by its entry point, before its configuration is loaded. So nothing of Airflow may be imported
+here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_ampexp import __version__
+
+__all__ = ["get_provider_info"]
 
 _OPERATORS = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "export")
 _SENSORS = ("experiment", "rollout")

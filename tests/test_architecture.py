@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
+from typing import TypeGuard
 
 from tools.architecture import PACKAGE, PAGE, PICTURE, draw, table
 
@@ -37,6 +40,26 @@ def test_a_module_without_an_underscore_is_documented_or_loaded_by_name() -> Non
         ):
             unknown.append(module)
     assert unknown == []
+
+
+def test_a_module_without_an_underscore_names_what_users_may_import() -> None:
+    """``__all__`` is complete for a type checker and the reference: a public module has no other public promise."""
+    silent = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if any(part.startswith("_") and part != "__init__" for part in parts):
+            continue
+        tree = ast.parse(path.read_text())
+        defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ImportFrom) for node in tree.body)
+        names = next((ast.literal_eval(node.value) for node in tree.body if _is_all(node)), None)
+        known = importlib.import_module(".".join((PACKAGE.name, *parts)).removesuffix(".__init__"))
+        if (defines and not names) or not all(hasattr(known, name) for name in names or ()):
+            silent.append("/".join(parts))
+    assert silent == []
+
+
+def _is_all(node: ast.stmt) -> TypeGuard[ast.Assign]:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 
 def test_every_package_says_what_it_is_for() -> None:

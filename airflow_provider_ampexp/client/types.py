@@ -8,6 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
+__all__ = [
+    "Condition",
+    "CreateFields",
+    "Created",
+    "Deployment",
+    "DeploymentCreateFields",
+    "DeploymentEditFields",
+    "EditFields",
+    "FlagConfig",
+    "Json",
+    "TargetSegment",
+    "VariantFields",
+    "Version",
+]
+
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 

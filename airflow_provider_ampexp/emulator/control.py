@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import requests
 
+__all__ = ["Emulator"]
+
 
 class Emulator:
     """Control the emulator at ``base_url``. Its calls do not count as requests to the API."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.emulator.control import Emulator
     from airflow_provider_ampexp.emulator.server import EmulatorServer
 
+__all__ = ["amplitude_emulator"]
+
 # The server starts with the first test that uses it, so other tests take no additional time.
 _SERVER: pytest.StashKey[EmulatorServer] = pytest.StashKey()
 

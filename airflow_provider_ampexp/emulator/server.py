@@ -14,6 +14,8 @@ from airflow_provider_ampexp.emulator._faults.tcp_connections import TcpConnecti
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.snapshots import DEMO_KEY, reset
 
+__all__ = ["EmulatorServer"]
+
 
 def make_server(service: Service) -> uvicorn.Server:
     """Create a uvicorn server of the emulator."""

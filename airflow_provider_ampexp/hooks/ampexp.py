@@ -26,6 +26,8 @@ from airflow_provider_ampexp.hooks._connection import ConnectionFields
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
+__all__ = ["AmplitudeExperimentHook"]
+
 _TEST_TIMEOUT = 10.0
 _TEST_RETRY_FOR = 3.0
 _TEST_LOOKS_AT = 1000  # the first page

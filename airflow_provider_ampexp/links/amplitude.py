@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+__all__ = ["AmplitudeExperimentLink"]
+
 
 class AmplitudeExperimentLink(BaseOperatorLink):
     """Open the flag or experiment in Amplitude. Available after the task has read the object, also while it waits."""

@@ -1,5 +1,6 @@
 """The plugin that stores a watcher's watermark together with the event.
 
+Airflow loads this module by its entry point; do not import it.
 Airflow calls the listener in the process and the transaction in which it stores an event of a trigger. The watermark is
 written in the same session, so both are stored or neither is. The listener ignores other events.
 """
@@ -16,6 +17,8 @@ from airflow.plugins_manager import AirflowPlugin
 if TYPE_CHECKING:
     from airflow.listeners.types import AssetEvent
     from sqlalchemy.orm import Session
+
+__all__ = ["AmplitudeWatcherPlugin", "on_asset_event_emitted"]
 
 TOLD = "told"
 """The field of an event's payload with the key of the watermark."""

@@ -10,24 +10,14 @@ from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
-from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
-from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef
     from airflow_provider_ampexp.ensure._weights import Others
 
-__all__ = [
-    "AmplitudeApprovalOperator",
-    "AmplitudeRampRolloutOperator",
-    "AmplitudeRollbackOperator",
-    "AmplitudeSetRolloutOperator",
-    "AmplitudeSetWeightsOperator",
-    "AmplitudeStageOperator",
-]
+__all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "AmplitudeSetWeightsOperator"]
 
 
 class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._duration import DurationLike
     from airflow_provider_ampexp.rollout._plan import StagesLike
 
+__all__ = ["staged_rollout"]
+
 
 def staged_rollout(
     group_id: str = "rollout",

@@ -1,4 +1,4 @@
-"""The wait for an approval, in the triggerer."""
+"""The wait for an approval, in the triggerer. Airflow loads the trigger by its class path; a rollout makes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from uuid import UUID
 
 from airflow_provider_ampexp.polling._shared_poller import Event
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
+
+__all__ = ["AmplitudeApprovalTrigger"]
 
 
 class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):

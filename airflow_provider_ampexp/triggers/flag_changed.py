@@ -26,6 +26,8 @@ from airflow_provider_ampexp.triggers._watermark import load_watermark, save_wat
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig, Json, Version
 
+__all__ = ["AmplitudeFlagChangedTrigger"]
+
 FIELDS = ("rolloutPercentage", "enabled", "deleted", "state", "decision")
 _COMMIT_GRACE = 10.0
 

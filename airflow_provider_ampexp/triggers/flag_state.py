@@ -1,4 +1,4 @@
-"""The wait of a sensor, in the triggerer."""
+"""The wait of a sensor, in the triggerer. Airflow loads the trigger by its class path; a sensor makes it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
     from airflow_provider_ampexp.client.types import FlagConfig, Json
+
+__all__ = ["AmplitudeFlagStateTrigger"]
 
 LOOKS_WHILE_REFUSED = 30.0
 """The longest time in seconds between two polls until a refusal is final."""

@@ -1,4 +1,4 @@
-"""The soak of a rollout's stage, in the triggerer."""
+"""The soak of a rollout's stage, in the triggerer. Airflow loads the trigger by its class path; a rollout makes it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client.types import FlagConfig
+
+__all__ = ["AmplitudeSoakTrigger"]
 
 LOOKS_WHILE_REFUSED = 30.0
 """The longest time in seconds between two polls until a refusal is final."""

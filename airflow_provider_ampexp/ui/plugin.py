@@ -1,7 +1,7 @@
 """The plugin that puts *Rollouts* into Airflow's navigation.
 
-Airflow imports this module in every process, also in those that never show a page. So the page itself is loaded by the
-first request that reaches it.
+Airflow imports this module by its entry point; do not import it. Airflow does so in every process, also in those that
+never show a page. So the first request to the page loads the page itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from functools import cache
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+__all__ = ["AmplitudeRolloutsPlugin"]
 
 PATH = "amplitude-rollouts"
 
