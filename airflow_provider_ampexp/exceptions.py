@@ -66,10 +66,10 @@ def refusals() -> _refusals.Refusals:
     return _refusals.Refusals(_MOMENTARY)
 
 
-def patiently(call: Callable[[], _Found], until: float = math.inf) -> _Found:
-    """Call again what was accepted before and is refused now, until the refusal is final.
+def retry_while_unavailable(call: Callable[[], _Found], until: float = math.inf) -> _Found:
+    """Call again while Amplitude refuses, or Airflow does not find the connection, until that is final.
 
     :param until: when to stop calling, in seconds of ``time.monotonic()``
     :raises StillRefusedError: at that time
     """
-    return _refusals.patiently(call, until, _MOMENTARY)
+    return _refusals.retry_while_refused(call, until, _MOMENTARY)

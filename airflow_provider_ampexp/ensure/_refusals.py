@@ -53,7 +53,7 @@ class StillRefusedError(Exception):
     """The time for a call was over before its refusal was final."""
 
 
-def patiently(call: Callable[[], _Found], until: float = math.inf, also: Errors = ()) -> _Found:
+def retry_while_refused(call: Callable[[], _Found], until: float = math.inf, also: Errors = ()) -> _Found:
     """Call again what was accepted before and is refused now, until the refusal is final.
 
     :param until: when to stop calling, in seconds of ``time.monotonic()``

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
-from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.exceptions import retry_while_unavailable
 from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def look(
             return ConditionResult("never", why_never(target, error))
 
     try:
-        return patiently(once, until)
+        return retry_while_unavailable(once, until)
     except TargetNotFoundError as error:
         return ConditionResult("never", why_never(target, error))
 

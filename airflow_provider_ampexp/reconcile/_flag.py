@@ -21,10 +21,10 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._refusals import patiently
+from airflow_provider_ampexp.ensure._refusals import retry_while_refused
 from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
-from airflow_provider_ampexp.reconcile._lost_updates import LostUpdate, find_lost_update
+from airflow_provider_ampexp.reconcile._overwritten_edit import OverwrittenEdit, find_overwritten_edit
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import Audience
 from airflow_provider_ampexp.rollout._history import since
@@ -109,7 +109,7 @@ class ManagedFlag:
         versions = self._read_versions()
         config = config_of(versions[0]) if versions else FlagConfig()
         while self._is_thin(config):
-            newest, config = versions[:1], patiently(lambda: self.target.read(self.client))
+            newest, config = versions[:1], retry_while_refused(lambda: self.target.read(self.client))
             versions = self._read_versions()
             if versions[:1] == newest:  # else it may have been changed between the two
                 break
@@ -169,10 +169,10 @@ class ManagedFlag:
         """Switch sticky bucketing off, and read it back: 2 requests."""
         self._bring_to({"stickyBucketing": False})
 
-    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> LostUpdate | None:
-        return find_lost_update(self._versions, newest, looked_at, sent, self.segment)
+    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> OverwrittenEdit | None:
+        return find_overwritten_edit(self._versions, newest, looked_at, sent, self.segment)
 
-    def _put_back(self, lost: LostUpdate, percentage: int) -> EditFields:
+    def _put_back(self, lost: OverwrittenEdit, percentage: int) -> EditFields:
         theirs, config = lost.version, lost.config
         who, had = actor_name(theirs.get("createdBy")), exposure_of(config, self.segment)
         if not lost.moved:
@@ -226,7 +226,7 @@ class ManagedFlag:
             self.look(archived=self.seen.archived)
             return self.config
 
-        patiently(lambda: apply_fields(self.client, self.target, self.config, wanted, read=read))
+        retry_while_refused(lambda: apply_fields(self.client, self.target, self.config, wanted, read=read))
 
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})
@@ -237,7 +237,7 @@ class ManagedFlag:
         self.seen = FlagSnapshot(position, archived, history, tags, Audience.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
-        versions = patiently(lambda: self.target.endpoints(self.client).versions(self.id))
+        versions = retry_while_refused(lambda: self.target.endpoints(self.client).versions(self.id))
         return sorted(versions, key=_number, reverse=True)
 
     def _position(self, config: FlagConfig, versions: list[Version]) -> Exposure:

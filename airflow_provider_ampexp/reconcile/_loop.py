@@ -68,7 +68,7 @@ class RolloutPort(Protocol):
     def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
         """Take the flag back, and end the task."""
 
-    def stop(self, action: Abort, state: RolloutState) -> NoReturn:
+    def abort(self, action: Abort, state: RolloutState) -> NoReturn:
         """Leave the flag as it is, and end the task."""
 
 
@@ -111,7 +111,7 @@ def _act(action: Action, plan: RolloutPlan, flag: ManagedFlag, state: RolloutSta
     if isinstance(action, RollBack):
         port.roll_back(action, state)
     if isinstance(action, Abort):
-        port.stop(action, state)
+        port.abort(action, state)
     return state
 
 

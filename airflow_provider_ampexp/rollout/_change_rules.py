@@ -17,9 +17,9 @@ from airflow_provider_ampexp.rollout._reasons import AbortCause
 
 def restore_overwritten_edit(view: Evaluation) -> Action | None:
     """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
-    if not view.is_first_look or view.memory.run_began is None or view.written_over is None:
+    if not view.is_first_look or view.memory.run_began is None or view.overwritten_edit is None:
         return None
-    theirs, _ = view.written_over
+    theirs, _ = view.overwritten_edit
     if not _raised_before(view, theirs):
         return None
     why = f"it had been lowered {theirs} at the moment of a raise, which came over that; that is put back"
@@ -31,7 +31,7 @@ def abort_on_unseen_change(view: Evaluation) -> Action | None:
     if not view.is_first_look or view.memory.run_began is None:
         return None
     for change in exposure_changes(view.seen.history, view.memory.run_began):
-        if view.was_ours(change):
+        if view.is_own_change(change):
             continue
         if change.lowers:
             why = f" ({view.memory.failed})" if view.memory.failed else ""
@@ -48,9 +48,14 @@ def abort_on_unseen_change(view: Evaluation) -> Action | None:
 
 def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
     """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
-    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None or view.written_over is None:
+    if (
+        not view.is_first_look
+        or not view.memory.is_retry
+        or view.memory.run_began is None
+        or view.overwritten_edit is None
+    ):
         return None
-    theirs, raised = view.written_over
+    theirs, raised = view.overwritten_edit
     if _raised_before(view, theirs):
         return None
     return Abort(

@@ -1,8 +1,8 @@
 """The rule of a rollout: from the observed flag to the next action.
 
 ``decide`` is a pure function. It asks its rules in order, and the first rule that returns an action decides. The loop
-carries the action out, observes the flag again and asks again. The rollback task of a group asks ``decide_teardown`` in
-``_teardown.py``. Nothing else moves a rollout.
+carries the action out, observes the flag again and asks again. The rollback task of a group runs after the loops of its
+stages have ended, and asks ``decide_group_rollback`` in ``_group_rollback.py``. Nothing else moves a rollout.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def _abort_when_disabled(view: Evaluation) -> Action | None:
 
 def _finish_a_rollback(view: Evaluation) -> Action | None:
     """An attempt decided on it and died. What the guardrails say by now does not matter."""
-    return _rolled_back(view, view.memory.failed) if view.memory.failed else None
+    return roll_back_action(view, view.memory.failed) if view.memory.failed else None
 
 
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
     """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
     acts, said = aggregate(view.before.streaks)
-    return _rolled_back(view, said) if acts == "roll back" else None
+    return roll_back_action(view, said) if acts == "roll back" else None
 
 
 def _check_first(view: Evaluation) -> Action | None:
@@ -99,7 +99,7 @@ def _end_when_not_approved(view: Evaluation) -> Action | None:
         why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
     else:
         return None
-    return _rolled_back(view, why) if then == "rollback" else Abort(cause, why)
+    return roll_back_action(view, why) if then == "rollback" else Abort(cause, why)
 
 
 def _done_when_approved(view: Evaluation) -> Action | None:
@@ -129,7 +129,7 @@ def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
     if limit is None or not view.is_held_too_long:
         return None
     why = f"the guardrails have held it for {format_duration(limit)} ({view.said})"
-    return _rolled_back(view, why) if view.plan.on_hold_timeout == "rollback" else Abort(AbortCause.HELD, why)
+    return roll_back_action(view, why) if view.plan.on_hold_timeout == "rollback" else Abort(AbortCause.HELD, why)
 
 
 def _wait_while_soaking(view: Evaluation) -> Action | None:
@@ -233,7 +233,8 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
 )
 
 
-def _rolled_back(view: Evaluation, why: str) -> RollBack:
+def roll_back_action(view: Evaluation, why: str) -> RollBack:
+    """Return the rollback to the plan's target, or the reason for which the flag is left as it is."""
     target = view.rollback_target
     return RollBack(target, why, "" if target else view.why_not_lowered)
 

@@ -189,7 +189,7 @@ class Evaluation:
     @property
     def external_changes(self) -> list[ExposureChange]:
         """What somebody else changed since the last look, oldest first, as far as the history tells."""
-        return [change for change in self._since_last_look if not self._is_our_own_twin(change)]
+        return [change for change in self._since_last_look if not self._is_concurrent_attempt(change)]
 
     @property
     def _since_last_look(self) -> list[ExposureChange]:
@@ -198,7 +198,7 @@ class Evaluation:
             one for one in exposure_changes(self.seen.history) if version is not None and one.entry.version > version
         ]
 
-    def _is_our_own_twin(self, change: ExposureChange) -> bool:
+    def _is_concurrent_attempt(self, change: ExposureChange) -> bool:
         """Whether another attempt of this very task, which may live on after a crash, may have taken a step.
 
         Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
@@ -211,7 +211,7 @@ class Evaluation:
         asks_to_stay, _ = aggregate(self.before.streaks)
         return asks_to_stay == "go" and change == self._since_last_look[0]
 
-    def was_ours(self, change: ExposureChange) -> bool:
+    def is_own_change(self, change: ExposureChange) -> bool:
         """Whether a change since the run began may be its own step, or led to where it first raised from."""
         first = self.first_own_step
         if first is None:
@@ -225,7 +225,7 @@ class Evaluation:
         return change.entry.by == hand
 
     @property
-    def written_over(self) -> tuple[ExposureChange, ExposureChange] | None:
+    def overwritten_edit(self) -> tuple[ExposureChange, ExposureChange] | None:
         """What somebody had lowered, unseen, when this run's newest raise came over it; and that raise.
 
         A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.ensure._refusals import StillRefusedError
-from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, retry_while_unavailable
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
@@ -199,7 +199,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """
         was_seen = self._last is not None or self._was_rescheduled
         if was_seen:
-            patiently(lambda: hook.fields, until)
+            retry_while_unavailable(lambda: hook.fields, until)
         target, condition, client = self.target(self.project_of(hook)), self.condition(), hook.client
         from airflow_provider_ampexp.polling._check_once import look  # not needed while a DAG file is parsed
 

@@ -25,7 +25,7 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._teardown import decide_teardown
+from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
 from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, Rollout, RolloutTask
 
 
@@ -183,7 +183,7 @@ class _Effects:
         done = (task.plan.only for task in self.rollout.tasks if task.state == "success")
         finished = [only for only in done if only is not None]
         state = RolloutState(self.rollout.run_began)
-        act = decide_teardown(plan, self.seen, state, self.now, "", finished)
+        act = decide_group_rollback(plan, self.seen, state, self.now, "", finished)
         if isinstance(act, Complete):
             return "The rollback task confirms that the flag is lowered already."
         if isinstance(act, RollBack) and act.to is not None:

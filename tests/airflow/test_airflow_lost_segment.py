@@ -73,7 +73,7 @@ def test_a_segment_that_is_lost_during_a_soak_stops_the_rollout_and_says_who_did
     if deferrable:
         soaks.will(maria)
     else:
-        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.soak.time.sleep", lambda seconds: maria())
+        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.waiting.time.sleep", lambda seconds: maria())
     broken = Failures()
     emulator.clear_requests()
     with DAG(dag_id) as dag:

@@ -16,7 +16,7 @@ from ramps import ON, PLAN, RETRIED, Soaks, began, exposures, flag, history, tol
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CheckContext
-from airflow_provider_ampexp.operators._rollout import soak
+from airflow_provider_ampexp.operators._rollout import waiting
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.rollout import Stage
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
@@ -85,7 +85,7 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker is gone while the trigger looks, and the trigger only reads."""
-    monkeypatch.setattr(soak, "time", None)  # a worker that sleeps breaks
+    monkeypatch.setattr(waiting, "time", None)  # a worker that sleeps breaks
     flag_id = flag(emulator)
     emulator.clear_requests()
     with DAG(dag_id) as dag:

@@ -77,7 +77,7 @@ def test_who_changes_the_audience_during_a_soak_stops_the_rollout_at_once_and_is
     else:
         sleeps: list[float] = []
         monkeypatch.setattr(
-            "airflow_provider_ampexp.operators._rollout.soak.time.sleep", lambda s: (sleeps.append(s), maria())
+            "airflow_provider_ampexp.operators._rollout.waiting.time.sleep", lambda s: (sleeps.append(s), maria())
         )
     broken = Failures()
     emulator.clear_requests()

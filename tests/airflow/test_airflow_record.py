@@ -110,7 +110,7 @@ def test_the_record_is_there_while_it_soaks_on_a_worker(
             seen.append(whats(kept(dag_id)))
             emulator.advance(3700)
 
-    monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.soak.time.sleep", sleep)
+    monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.waiting.time.sleep", sleep)
     with DAG(dag_id) as dag:
         plan = {**PLAN, "stages": [1, 25]}
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", deferrable=False, **plan)

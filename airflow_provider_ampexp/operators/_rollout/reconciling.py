@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
-from airflow_provider_ampexp.exceptions import AmplitudeTaskError, patiently
+from airflow_provider_ampexp.exceptions import AmplitudeTaskError, retry_while_unavailable
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
@@ -78,7 +78,7 @@ class ReconcilingTask(RolloutTask):
                 raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
             with error_context(f"ramp {self.described}", has_begun=True), self.operator.hook() as hook:
                 self.plan = self.operator.plan()
-                patiently(lambda: hook.fields)
+                retry_while_unavailable(lambda: hook.fields)
                 state = self._observe(hook, watch, memory, event)
                 return self.finish(hook, self.outcome(reconcile(self.plan, self.flag, state, self)))
 

@@ -12,14 +12,18 @@ from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
-from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
+from airflow_provider_ampexp.operators._rollout.rollback_write import (
+    describe_confirmation,
+    rollback_line,
+    write_rollback,
+)
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 from airflow_provider_ampexp.rollout import Abort, Complete, Exposure, RollBack, RolloutState
+from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
 from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._record import What
-from airflow_provider_ampexp.rollout._teardown import decide_teardown
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -68,7 +72,7 @@ class RollbackTask(RolloutTask):
             why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
             self._leave(looked, why, AbortCause.HELD.value)
         why = f"failed: {', '.join(failed)}"
-        action = decide_teardown(plan, flag.seen, state, flag.now, why, self._finished_stages())
+        action = decide_group_rollback(plan, flag.seen, state, flag.now, why, self._finished_stages())
         before = flag.seen.position
         if isinstance(action, RollBack) and action.to is not None:
             state = self._roll_back(action.to, action.why, looked)
@@ -86,10 +90,10 @@ class RollbackTask(RolloutTask):
         flag = self.flag
         before, since = flag.seen.position, flag.since(state)
         with ended_with_last_words(self, state, ""):
-            lower(self, to, why)
-        after, how = flag.seen.position, confirmed(flag)
+            write_rollback(self, to, why)
+        after, how = flag.seen.position, describe_confirmation(flag)
         self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)
-        line = lowered_line(flag, before, since, why)
+        line = rollback_line(flag, before, since, why)
         state = take_notes(self, state).recorded("rollback", flag.now, line)
         begin_file(self, state)
         done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
@@ -99,7 +103,9 @@ class RollbackTask(RolloutTask):
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
         """A stage rolled the flag back already."""
-        stands = f"{self.described} stands at {self.flag.seen.position}, {confirmed(self.flag)}: {action.why}."
+        stands = (
+            f"{self.described} stands at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
+        )
         self.logger.info("%s", stands)
         self._learn_alerts()
         send_alert(self, "rollback", stands, action.why, confirmed=True)

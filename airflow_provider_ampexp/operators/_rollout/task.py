@@ -17,11 +17,11 @@ from airflow_provider_ampexp.operators._rollout import (
     alerts,
     approval_request,
     last_words,
-    lowering,
     record,
+    rollback_write,
     run_guardrails,
-    soak,
     termination,
+    waiting,
 )
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts
 from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote, pending_rollback_reason
@@ -144,7 +144,7 @@ class RolloutTask(ABC):
 
     def rollback_guard(self, action: RollBack) -> AbstractContextManager[None]:
         """Report an error within this as a rollback that is not confirmed."""
-        return lowering.rollback_guard(self, action.to, action.why)
+        return rollback_write.rollback_guard(self, action.to, action.why)
 
     def keep_record(self, state: RolloutState) -> None:
         """Begin to write the record, without waiting."""
@@ -164,15 +164,15 @@ class RolloutTask(ABC):
 
     def wait(self, action: Wait, state: RolloutState) -> RolloutState:
         """Wait in the triggerer or on the worker, and observe the flag again."""
-        return soak.wait(self, action, state)
+        return waiting.wait(self, action, state)
 
     def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
         """Take the flag back, and end the task."""
         termination.roll_back(self, action, state)
 
-    def stop(self, action: Abort, state: RolloutState) -> NoReturn:
+    def abort(self, action: Abort, state: RolloutState) -> NoReturn:
         """Leave the flag as it is, and end the task."""
-        termination.stop(self, action, state)
+        termination.abort(self, action, state)
 
     def _show(self, hook: AmplitudeExperimentHook) -> None:
         push_link(self.context, flag_url(hook.client, self.flag.config))

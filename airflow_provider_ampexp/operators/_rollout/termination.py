@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.operators._rollout.alerts import send_alert
-from airflow_provider_ampexp.operators._rollout.lowering import confirmed, lower, lowered_line
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, record_on_error, take_notes
+from airflow_provider_ampexp.operators._rollout.rollback_write import (
+    describe_confirmation,
+    rollback_line,
+    write_rollback,
+)
 from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutState
 from airflow_provider_ampexp.rollout._alert import AlertEvent
 from airflow_provider_ampexp.rollout._reasons import AbortCause
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 
 
-def stop(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
+def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     """Leave the flag as it is.
 
     :raises AirflowSkipException: where a person did not approve
@@ -58,10 +62,10 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         push_record(task, state)
         raise AirflowFailException(left)
     with record_on_error(task, state):
-        lower(task, act.to, act.why)
-    line = lowered_line(flag, before, since, act.why)
+        write_rollback(task, act.to, act.why)
+    line = rollback_line(flag, before, since, act.why)
     state = take_notes(task, state).recorded("rollback", flag.now, line)
-    done = f"Rolled back {described} from {before} to {flag.seen.position}, {confirmed(flag)}: {act.why}."
+    done = f"Rolled back {described} from {before} to {flag.seen.position}, {describe_confirmation(flag)}: {act.why}."
     begin_file(task, state)
     # Before the record goes to Airflow, which takes minutes when its API server is away.
     send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.position, confirmed=True)

@@ -1,4 +1,4 @@
-"""Find a change of another person that a write of the rollout came over. Pure.
+"""Find a change of another actor that a write of the rollout overwrote. Pure.
 
 There is no way to write only if nobody else has. Versions hold the whole configuration, so they show afterwards what
 another person had set between our look and our write.
@@ -15,7 +15,7 @@ from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.rollout import exposure_of
 
 
-class LostUpdate(NamedTuple):
+class OverwrittenEdit(NamedTuple):
     """The last version of another person that was written over.
 
     :param config: the flag then. What the version does not show is as it was before.
@@ -29,9 +29,9 @@ class LostUpdate(NamedTuple):
     edited: bool
 
 
-def find_lost_update(
+def find_overwritten_edit(
     versions: Iterable[Version], newest: int, looked_at: FlagConfig, sent: Mapping[str, Any], segment: str | None
-) -> LostUpdate | None:
+) -> OverwrittenEdit | None:
     """Find the last version that moved the flag, or changed the segments, and that our write came after.
 
     That may be after a version of ours, too: the client repeats a write whose response was lost.
@@ -54,12 +54,12 @@ def find_lost_update(
         elif changed := [name for name in matters if name in was and now.get(name) != was.get(name)]:
             moved = not _same_stand(was, now, segment) or (theirs is not None and theirs.moved)
             edited = "targetSegments" in changed or (theirs is not None and theirs.edited)
-            theirs = LostUpdate(version, now, moved, edited)
+            theirs = OverwrittenEdit(version, now, moved, edited)
         was = now
     return lost
 
 
-def _stands(theirs: LostUpdate, now: FlagConfig, segment: str | None) -> bool:
+def _stands(theirs: OverwrittenEdit, now: FlagConfig, segment: str | None) -> bool:
     """Whether our write left what they had set as it was: only what differed was sent."""
     segments_stand = not theirs.edited or now.get("targetSegments") == theirs.config.get("targetSegments")
     return segments_stand and _same_stand(theirs.config, now, segment)

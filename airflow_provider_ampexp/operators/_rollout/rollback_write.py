@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 
-def lower(task: RolloutTask, to: Exposure, why: str) -> None:
+def write_rollback(task: RolloutTask, to: Exposure, why: str) -> None:
     """Take the flag down to ``to``, and confirm it by reading.
 
     Takes what :func:`rollback_guard` takes, and raises what that does.
@@ -59,21 +59,21 @@ def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator
         raise kind(f"{words} {error}") from None
 
 
-def confirmed(flag: ManagedFlag) -> str:
+def describe_confirmation(flag: ManagedFlag) -> str:
     """Say what was confirmed: the percentage; and who gets the feature all the same."""
-    ways = who_gets_it(flag).get("still_through")
+    ways = ways_in_line(flag).get("still_through")
     if not ways:
         return "and confirmed it by reading"
     return f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
 
 
-def who_gets_it(flag: ManagedFlag) -> RecordLine:
+def ways_in_line(flag: ManagedFlag) -> RecordLine:
     """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
     ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}
 
 
-def lowered_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why: str) -> RecordLine:
+def rollback_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why: str) -> RecordLine:
     """What the record says of a rollback that was read back."""
     after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
     return {
@@ -81,5 +81,5 @@ def lowered_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why:
         "to": after.percentage,
         **stands_at(after, since(flag.seen)),
         "why": why,
-        **who_gets_it(flag),
+        **ways_in_line(flag),
     }

@@ -1,4 +1,8 @@
-"""What is left to do for a rollout that failed, by the same rules as while it went on."""
+"""What the rollback task of a group decides, after the tasks of its stages have ended. Pure.
+
+``decide`` cannot decide this: the failed task has no next stage, soak or check. The target of the rollback and the
+rules about changes of other people are the same.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from airflow_provider_ampexp.rollout._actions import Abort, Complete, RollBack
+from airflow_provider_ampexp.rollout._decision import roll_back_action
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
@@ -13,17 +18,17 @@ from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 
-def decide_teardown(
+def decide_group_rollback(
     plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime, why: str, finished: Collection[int] = ()
 ) -> RollBack | Complete | Abort:
-    """Decide what becomes of a flag whose rollout failed, was rejected, or was ended by hand.
+    """Decide whether to roll back a flag after a task of the group failed, was rejected or was marked as failed.
 
-    What a person changed since stays as it is, and what this run never raised is not lowered.
+    A change that a person made after the stages stays. A flag that this run never raised is not lowered.
 
     :param memory: with ``run_began``
     :param why: what failed
-    :param finished: the stages whose tasks ended well. A person may have ended their soak early.
-    :returns: ``Complete`` where this run has taken it down already, ``Abort`` where it is left as it is
+    :param finished: the stages whose tasks succeeded. A person may have ended a soak early by marking its task.
+    :returns: ``Complete`` if this run has rolled back already, ``Abort`` to leave the flag as it is
     """
     view = Evaluation(plan, seen, memory, now, finished)
     first = view.first_own_step
@@ -33,7 +38,7 @@ def decide_teardown(
         return Abort(AbortCause.BEHIND, "this run raised nothing")
     rolled_back = None
     for change in exposure_changes(seen.history, memory.run_began):
-        if view.was_ours(change):
+        if view.is_own_change(change):
             rolled_back = None
         elif change.entry.by == first.entry.by and not change.raises:
             rolled_back = rolled_back or change
@@ -45,5 +50,4 @@ def decide_teardown(
         return Abort(AbortCause.DRIFT, f"the audience was changed meanwhile: {'; '.join(view.audience_drift)}")
     if view.start_is_unknown:
         return Abort(AbortCause.UNKNOWN, view.why_not_lowered)
-    target = view.rollback_target
-    return RollBack(target, why, "" if target else view.why_not_lowered)
+    return roll_back_action(view, why)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_provider_ampexp.client._optional_fields import has_tag
-from airflow_provider_ampexp.exceptions import patiently
+from airflow_provider_ampexp.exceptions import retry_while_unavailable
 from airflow_provider_ampexp.operators._rollout.record import keep_before_a_wait, record_on_error
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 
@@ -43,7 +43,7 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
     state = replace(state, alerted=tuple(sorted(task.alerts.sent)))
     if task.operator.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
         _defer(task, watch, state)
-    while (event := patiently(lambda: watch.look(flag.client))) is None:
+    while (event := retry_while_unavailable(lambda: watch.look(flag.client))) is None:
         time.sleep(max(0.2, min(task.operator.poll_interval, watch.seconds_left(flag.client))))
     with record_on_error(task, state):
         flag.look(archived=event["archived"])

@@ -14,8 +14,8 @@ from airflow_provider_ampexp.rollout import (
     RolloutState,
     parse_stages,
 )
+from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
 from airflow_provider_ampexp.rollout._history import VersionEntry
-from airflow_provider_ampexp.rollout._teardown import decide_teardown
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 START = Exposure(0, enabled=True)
@@ -44,7 +44,9 @@ def after(
     stands = entries[-1].position
     assert stands is not None
     seen = FlagSnapshot(stands, history=tuple(reversed(entries)))
-    return decide_teardown(plan, seen, RolloutState(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5", finished)
+    return decide_group_rollback(
+        plan, seen, RolloutState(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5", finished
+    )
 
 
 def test_what_this_run_raised_is_taken_back() -> None:
