@@ -16,7 +16,7 @@ from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, Ro
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
-from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, flag, task, version
+from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, flag, task, version
 from tests_ui.still import still_page
 
 PHASES = ("degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done")
@@ -25,22 +25,24 @@ THEMES = ("light", "dark")
 
 def _tasks() -> dict[str, RolloutTask]:
     asked_once = GuardrailStatus("errors", GuardrailPolicy(failure_limit=3))
-    failing = asked_once.counted("fail", "4 % of requests fail", 4, NOW)
-    failed_once = MEMORY.judged([failing], NOW)
+    failing = asked_once.with_result("fail", "4 % of requests fail", 4, NOW)
+    failed_once = STATE.after_checks([failing], NOW)
     later = MONDAY + 26 * HOUR
     approved = replace(PLAN, approval=ApprovalPolicy(25))
     back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail 1 of 1): 4 % fail"}
     end = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
-    ended = replace(task(), memory=None, ended=NOW, until=None)
-    asked = replace(MEMORY, asked_at=NOW)
+    ended = replace(task(), rollout_state=None, ended=NOW, until=None)
+    asked = replace(STATE, asked_at=NOW)
     return {
-        "degraded": task(plan=replace(PLAN, checked=True), memory=failed_once, record=failed_once.record, until=later),
-        "waiting for approval": task(task_id="approve_25", plan=approved, memory=asked, until=later),
+        "degraded": task(
+            plan=replace(PLAN, checked=True), rollout_state=failed_once, record=failed_once.record, until=later
+        ),
+        "waiting for approval": task(task_id="approve_25", plan=approved, rollout_state=asked, until=later),
         "held": task(until=later),
         "paused": task(is_paused=True),
         "progressing": task(plan=RolloutPlan(parse_stages([1, 5, 25, 100], "1d")), until=later),
-        "rolled back": replace(ended, state="failed", record=(*MEMORY.record, *_checks(), back)),
-        "done": replace(ended, state="success", run_state="success", record=(*MEMORY.record, end)),
+        "rolled back": replace(ended, state="failed", record=(*STATE.record, *_checks(), back)),
+        "done": replace(ended, state="success", run_state="success", record=(*STATE.record, end)),
     }
 
 

@@ -39,19 +39,21 @@ def story() -> tuple[list[VersionEntry], list[tuple[datetime, bool]]]:
     """What the rule makes of that week: the flag's versions, and when a check passed or failed."""
     versions = [VersionEntry(1, BEGAN - timedelta(hours=5), "Ana", Exposure(0, enabled=False))]
     checks: list[tuple[datetime, bool]] = []
-    memory, now = RolloutState(), BEGAN
+    state, now = RolloutState(), BEGAN
     while True:
         seen = FlagSnapshot(versions[-1].position or Exposure(0, False), history=tuple(reversed(versions)))
-        act = decide(PLAN, seen, memory, now)
-        memory = memory.looked(PLAN, seen, now)
+        act = decide(PLAN, seen, state, now)
+        state = state.after_observation(PLAN, seen, now)
         if isinstance(act, SetStage):
             before, after = seen.position, Exposure(act.stage.percentage, enabled=True)
             versions.append(VersionEntry(len(versions) + 1, now, "Airflow", after))
-            memory = memory.raised(before, now, after, FlagSnapshot(after, history=tuple(reversed(versions))), now)
+            state = state.after_set_stage(
+                before, now, after, FlagSnapshot(after, history=tuple(reversed(versions))), now
+            )
         elif isinstance(act, RunGuardrails):
             checks.append((now, now < GOES_WRONG))
             streak = GuardrailStatus("checkout errors", GuardrailPolicy())
-            memory = memory.judged([streak.counted("pass" if now < GOES_WRONG else "fail", "", None, now)], now)
+            state = state.after_checks([streak.with_result("pass" if now < GOES_WRONG else "fail", "", None, now)], now)
         elif isinstance(act, Wait):
             now = act.until
         elif isinstance(act, RollBack):

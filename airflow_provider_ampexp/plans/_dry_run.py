@@ -48,9 +48,9 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     :raises InvalidInputError: when the window never opens again
     """
     flag = ManagedFlag.find(client, plan.target(project_id), plan.segment, plan.catch_all)
-    rollout, memory, now = plan.rollout_plan(), RolloutState(), flag.now
-    since = flag.since(memory.looked(rollout, flag.seen, now))
-    view = Evaluation(rollout, flag.seen, memory, now)
+    rollout, state, now = plan.rollout_plan(), RolloutState(), flag.now
+    since = flag.since(state.after_observation(rollout, flag.seen, now))
+    view = Evaluation(rollout, flag.seen, state, now)
     comes = view.next_stage.percentage if view.next_stage else None
     act = _next_act(plan, view, comes)
     what = f"{flag.target.kind.removesuffix('s')} {flag.config.get('key')!r}"

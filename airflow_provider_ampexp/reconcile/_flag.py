@@ -96,10 +96,10 @@ class ManagedFlag:
             named = find_segment(self.config, self.segment)
         return named.get("rolloutWeights") or {}
 
-    def since(self, memory: RolloutState) -> datetime:
+    def since(self, state: RolloutState) -> datetime:
         """Since when it stands where it stands."""
         entry = since(self.seen)
-        return (entry.at if entry else None) or memory.seen_first or self.now
+        return (entry.at if entry else None) or state.first_seen_at or self.now
 
     def look(self, *, archived: bool = False) -> None:
         """Look again: 1 request, since the newest version holds the whole flag; 3 where it leaves out what is needed.

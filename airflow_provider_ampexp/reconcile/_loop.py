@@ -82,7 +82,7 @@ def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: R
         action = decide(plan, flag.seen, state, flag.now)
         if not isinstance(action, Abort):
             flag.notes += audience_drift(plan, flag.seen, state, flag.now)
-        state = port.take_notes(state.looked(plan, flag.seen, flag.now))
+        state = port.take_notes(state.after_observation(plan, flag.seen, flag.now))
         stands = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
         port.log(f"{stands}. {describe(action)}: {action.why}.")
         if isinstance(action, Complete):
@@ -120,7 +120,7 @@ def _set_stage(action: SetStage, flag: ManagedFlag, state: RolloutState, port: R
     with port.recorded_on_error(state):
         # The state keeps what was set, not what is seen now: a person may disable the flag right after the write.
         after = flag.set_stage(action.stage.percentage)
-    return port.take_notes(state.raised(before, since, after, flag.seen, flag.now))
+    return port.take_notes(state.after_set_stage(before, since, after, flag.seen, flag.now))
 
 
 def _observe_after_a_check(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> None:
@@ -143,4 +143,4 @@ def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) ->
 def _switch_off_sticky(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
     with port.recorded_on_error(state):
         flag.switch_off_sticky()
-    return state.recorded("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})
+    return state.with_line("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})

@@ -81,7 +81,7 @@ class GuardrailStatus:
     at: datetime | None = None
     effect: AnswerEffect | None = None
 
-    def counted(
+    def with_result(
         self, verdict: CheckStatus, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
     ) -> GuardrailStatus:
         """One answer more. Any other verdict ends the others' rows."""
@@ -99,14 +99,14 @@ class GuardrailStatus:
         )
 
     @property
-    def acts(self) -> Decision:
+    def decision(self) -> Decision:
         """What this guardrail wants of the rollout now."""
         if self.consequence.dry_run or self.verdict == "pass":
             return "go"
-        return self._would_act
+        return self._limit_decision
 
     @property
-    def _would_act(self) -> Decision:
+    def _limit_decision(self) -> Decision:
         count, limit = self._row
         if count < limit:
             return "wait"
@@ -132,7 +132,7 @@ class GuardrailStatus:
         if self.value is not None:
             notes.append(f"value {self.value:.6g}")
         if self.consequence.dry_run:
-            notes.append("dry run" if self.verdict == "pass" else f"dry run of {self._would_act!r}")
+            notes.append("dry run" if self.verdict == "pass" else f"dry run of {self._limit_decision!r}")
         return f"{self.name} ({', '.join(notes)}){f': {self.why}' if self.why else ''}"
 
     def as_json(self) -> dict[str, Any]:
@@ -158,5 +158,5 @@ def aggregate(streaks: Iterable[GuardrailStatus]) -> tuple[Decision, str]:
     """
     listed = list(streaks)
     none: Decision = "go"
-    acts = max((one.acts for one in listed), key=get_args(Decision).index, default=none)
-    return acts, "; ".join(str(one) for one in listed if one.acts == acts)
+    acts = max((one.decision for one in listed), key=get_args(Decision).index, default=none)
+    return acts, "; ".join(str(one) for one in listed if one.decision == acts)

@@ -17,7 +17,7 @@ from airflow_provider_ampexp.rollout._reasons import AbortCause
 
 def restore_overwritten_edit(view: Evaluation) -> Action | None:
     """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
-    if not view.is_first_look or view.memory.run_began is None or view.overwritten_edit is None:
+    if not view.is_first_look or view.state.run_began is None or view.overwritten_edit is None:
         return None
     theirs, _ = view.overwritten_edit
     if not _raised_before(view, theirs):
@@ -28,13 +28,13 @@ def restore_overwritten_edit(view: Evaluation) -> Action | None:
 
 def abort_on_unseen_change(view: Evaluation) -> Action | None:
     """An attempt that takes over a run raises nothing that the run rolled back, and undoes nobody's change."""
-    if not view.is_first_look or view.memory.run_began is None:
+    if not view.is_first_look or view.state.run_began is None:
         return None
-    for change in exposure_changes(view.seen.history, view.memory.run_began):
+    for change in exposure_changes(view.seen.history, view.state.run_began):
         if view.is_own_change(change):
             continue
         if change.lowers:
-            why = f" ({view.memory.failed})" if view.memory.failed else ""
+            why = f" ({view.state.rollback_reason})" if view.state.rollback_reason else ""
             return Abort(
                 AbortCause.ROLLED_BACK,
                 f"since this run began, the flag was lowered {change}{why}; a retry does not undo that",
@@ -50,8 +50,8 @@ def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
     """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
     if (
         not view.is_first_look
-        or not view.memory.is_retry
-        or view.memory.run_began is None
+        or not view.state.is_retry
+        or view.state.run_began is None
         or view.overwritten_edit is None
     ):
         return None
@@ -67,9 +67,9 @@ def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
 
 def abort_on_empty_version(view: Evaluation) -> Action | None:
     """A retry needs to know what it would undo."""
-    if not view.is_first_look or not view.memory.is_retry or view.memory.run_began is None:
+    if not view.is_first_look or not view.state.is_retry or view.state.run_began is None:
         return None
-    hidden = next((entry for entry in made_since(view.seen.history, view.memory.run_began) if not entry.position), None)
+    hidden = next((entry for entry in made_since(view.seen.history, view.state.run_began) if not entry.position), None)
     if hidden is None:
         return None
     return Abort(
@@ -79,7 +79,9 @@ def abort_on_empty_version(view: Evaluation) -> Action | None:
 
 def abort_when_already_rolled_back(view: Evaluation) -> Action | None:
     """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
-    back = next((move for move in view.external_changes if move.lowers and move.entry.by == view.before.hand), None)
+    back = next(
+        (move for move in view.external_changes if move.lowers and move.entry.by == view.last_state.actor), None
+    )
     if view.is_first_look or back is None:
         return None
     return Abort(
@@ -121,5 +123,5 @@ def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) 
 
 def _failed_before(view: Evaluation) -> str:
     """What the guardrails had said where it stood before, for the reason why it stopped."""
-    acts, said = aggregate(view.before.streaks)
+    acts, said = aggregate(view.last_state.statuses)
     return f"; the guardrails had failed ({said})" if acts == "roll back" else ""

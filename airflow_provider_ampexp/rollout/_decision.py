@@ -35,14 +35,14 @@ from airflow_provider_ampexp.rollout._state import RolloutState
 _MAX_WAIT = timedelta(hours=12)
 
 
-def decide(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime) -> Action:
-    """Decide the one next act.
+def decide(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime) -> Action:
+    """Decide the next action.
 
     :param seen: the flag and its history, just read
-    :param memory: what this run knows besides; brought up to date by the caller with ``memory.looked`` afterwards
+    :param state: of the observation before. The caller continues with its ``after_observation``.
     :param now: the service's clock
     """
-    view = Evaluation(plan, seen, memory, now)
+    view = Evaluation(plan, seen, state, now)
     for rule in _RULES:
         act = rule(view)
         if act is not None:
@@ -50,9 +50,9 @@ def decide(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: dat
     raise AssertionError("the last rule always decides")
 
 
-def audience_drift(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime) -> list[str]:
+def audience_drift(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime) -> list[str]:
     """Name the changes of the audience since the last look, for the log of a rollout that adopts them."""
-    return Evaluation(plan, seen, memory, now).audience_drift
+    return Evaluation(plan, seen, state, now).audience_drift
 
 
 def _abort_when_archived(view: Evaluation) -> Action | None:
@@ -69,12 +69,12 @@ def _abort_when_disabled(view: Evaluation) -> Action | None:
 
 def _finish_a_rollback(view: Evaluation) -> Action | None:
     """An attempt decided on it and died. What the guardrails say by now does not matter."""
-    return roll_back_action(view, view.memory.failed) if view.memory.failed else None
+    return roll_back_action(view, view.state.rollback_reason) if view.state.rollback_reason else None
 
 
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
     """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
-    acts, said = aggregate(view.before.streaks)
+    acts, said = aggregate(view.last_state.statuses)
     return roll_back_action(view, said) if acts == "roll back" else None
 
 
@@ -89,7 +89,7 @@ def _check_first(view: Evaluation) -> Action | None:
 
 
 def _end_when_not_approved(view: Evaluation) -> Action | None:
-    approval, response, due = view.plan.approval, view.memory.response, view.answer_is_due
+    approval, response, due = view.plan.approval, view.state.response, view.answer_is_due
     if approval is None:
         return None
     if response is not None and not response.approved:
@@ -107,9 +107,9 @@ def _done_when_approved(view: Evaluation) -> Action | None:
         return None
     if view.percentage >= view.plan.approval.before:
         return Complete(f"{view.plan.approval.before} % is reached already, and needs no approval any more")
-    if view.memory.response is None:
+    if view.state.response is None:
         return None
-    return Complete(f"{view.memory.response.by} approved {view.plan.approval.before} %")
+    return Complete(f"{view.state.response.by} approved {view.plan.approval.before} %")
 
 
 def _done_when_beyond_the_last_stage(view: Evaluation) -> Action | None:
@@ -146,7 +146,7 @@ def _wait_while_not_passed(view: Evaluation) -> Action | None:
 
 def _ask_for_approval(view: Evaluation) -> Action | None:
     """Only now: nobody is asked to approve what has not soaked, or does not pass."""
-    if view.is_answered or view.memory.asked_at is not None:
+    if view.is_answered or view.state.asked_at is not None:
         return None
     return RequestApproval(f"{_next(view)} and somebody has to approve it")
 
@@ -168,7 +168,7 @@ def _done_after_the_last_stage(view: Evaluation) -> Action | None:
 
 def _preflight(view: Evaluation) -> Action | None:
     """Only where no check comes first, so that users would get the feature before a guardrail was ever asked."""
-    if not view.memory.preflight_owed or view.stage is not None:
+    if not view.state.preflight_owed or view.stage is not None:
         return None
     return Preflight(f"{_next(view)} but first the guardrails have to be able to answer")
 

@@ -23,20 +23,23 @@ from airflow_provider_ampexp.rollout._state import RolloutState
 
 
 class Evaluation:
-    """A plan, a flag as it was just seen, and what is remembered, at one moment of the service's clock."""
+    """A plan, a flag as it was just observed, and the state, at one time of the service's clock.
+
+    ``last_state`` is the state before this observation, ``state`` the state after it.
+    """
 
     def __init__(
-        self, plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime, finished: Collection[int] = ()
+        self, plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime, finished: Collection[int] = ()
     ) -> None:
         self.plan = plan
         self.seen = seen
         self.now = now
-        self.before = memory
-        self.memory = memory.looked(plan, seen, now)
-        self.is_first_look = memory.left_at is None
-        self.acts, self.said = aggregate(self.memory.streaks)
+        self.last_state = state
+        self.state = state.after_observation(plan, seen, now)
+        self.is_first_look = state.last_exposure is None
+        self.decision, self.said = aggregate(self.state.statuses)
         self.own_steps = OwnSteps(plan, seen.history, finished)
-        self.first_own_step = self.own_steps.first(self.memory.run_began)
+        self.first_own_step = self.own_steps.first(self.state.run_began)
 
     # where it stands
 
@@ -64,7 +67,7 @@ class Evaluation:
     def began(self) -> datetime:
         """Since when the present position holds; where the history is too thin, since it was seen first."""
         entry = since(self.seen)
-        return (entry.at if entry else None) or self.memory.seen_first or self.now
+        return (entry.at if entry else None) or self.state.first_seen_at or self.now
 
     @property
     def stage_before(self) -> ResolvedStage | None:
@@ -76,7 +79,7 @@ class Evaluation:
     @property
     def soak(self) -> timedelta:
         """For how long the present position has to soak, as the plan said when it was entered."""
-        return timedelta(seconds=self.memory.owed_soak or 0)
+        return timedelta(seconds=self.state.owed_soak or 0)
 
     @property
     def soak_ends(self) -> datetime:
@@ -96,9 +99,9 @@ class Evaluation:
         :attr:`is_checked_first`. A last stage is checked if it soaks.
         """
         is_done = self.next_stage is None and self.plan.approval is None
-        if (self.stage is None and not self.memory.owed_check) or (is_done and not self.is_own_stage):
+        if (self.stage is None and not self.state.owed_check) or (is_done and not self.is_own_stage):
             return False
-        if self.ends_without_soak and is_done and self.memory.checked_at is None:
+        if self.ends_without_soak and is_done and self.state.checked_at is None:
             return False
         return self.plan.checked
 
@@ -109,11 +112,11 @@ class Evaluation:
         An automatic retry takes over from an attempt that may have died between a failed check and its rollback. A
         step that another attempt of the task may have made counts only after a check.
         """
-        if not self.plan.checked or self.stage is None or self.memory.checked_at is not None:
+        if not self.plan.checked or self.stage is None or self.state.checked_at is not None:
             return False
         if self.is_first_look:
             is_last = self.ends_without_soak and self.is_own_stage and self.first_own_step is not None
-            return self.memory.is_retry and (self.is_checked or is_last)
+            return self.state.is_retry and (self.is_checked or is_last)
         return self.is_own_stage and bool(self._since_last_look) and not self.external_changes
 
     @property
@@ -123,8 +126,8 @@ class Evaluation:
     @property
     def check_is_due(self) -> datetime:
         """When the guardrails are to be asked next."""
-        last = self.memory.checked_at
-        if last is None or (self.acts == "go" and not self.were_asked_after_the_soak):
+        last = self.state.checked_at
+        if last is None or (self.decision == "go" and not self.were_asked_after_the_soak):
             every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
@@ -134,13 +137,13 @@ class Evaluation:
     @property
     def hold_ends(self) -> datetime | None:
         """When the guardrails have held the rollout for as long as they may; ``None`` while they do not hold it."""
-        since, limit = self.memory.held_since, self.plan.hold_limit
+        since, limit = self.state.held_since, self.plan.hold_limit
         return None if since is None or limit is None else since + limit
 
     @property
     def is_held_too_long(self) -> bool:
         """Whether they hold it still, asked when their time was over."""
-        asked = self.memory.checked_at
+        asked = self.state.checked_at
         return asked is not None and self.hold_ends is not None and self.hold_ends <= asked
 
     @property
@@ -148,25 +151,25 @@ class Evaluation:
         """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
         if not self.is_checked:
             return True
-        if self.memory.checked_at is None or self.acts != "go":
+        if self.state.checked_at is None or self.decision != "go":
             return False
         return self.were_asked_after_the_soak and self.now < self.check_is_due
 
     @property
     def were_asked_after_the_soak(self) -> bool:
         """Whether all of them were. What takes its time may be asked before its end, and answer after it."""
-        return all(one.at is not None and self.soak_ends <= one.at for one in self.memory.streaks)
+        return all(one.at is not None and self.soak_ends <= one.at for one in self.state.statuses)
 
     # who has to approve
 
     @property
     def is_answered(self) -> bool:
-        return self.plan.approval is None or self.memory.response is not None
+        return self.plan.approval is None or self.state.response is not None
 
     @property
     def answer_is_due(self) -> datetime | None:
         """When nobody's answering counts as no answer."""
-        approval, asked_at = self.plan.approval, self.memory.asked_at
+        approval, asked_at = self.plan.approval, self.state.asked_at
         if approval is None or approval.timeout is None or asked_at is None:
             return None
         return asked_at + approval.timeout
@@ -184,7 +187,7 @@ class Evaluation:
         if self.is_first_look:
             return False
         is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
-        return bool(self.external_changes) or (self.seen.position != self.before.left_at and not is_explained)
+        return bool(self.external_changes) or (self.seen.position != self.last_state.last_exposure and not is_explained)
 
     @property
     def external_changes(self) -> list[ExposureChange]:
@@ -193,7 +196,7 @@ class Evaluation:
 
     @property
     def _since_last_look(self) -> list[ExposureChange]:
-        version = self.before.version
+        version = self.last_state.version
         return [
             one for one in exposure_changes(self.seen.history) if version is not None and one.entry.version > version
         ]
@@ -204,11 +207,11 @@ class Evaluation:
         Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
         second step in a row: at the stage between, this attempt has asked no guardrails.
         """
-        if change.entry.by != self.before.hand or not self.own_steps.could_make(change):
+        if change.entry.by != self.last_state.actor or not self.own_steps.could_make(change):
             return False
         if not self.plan.checked:
             return True
-        asks_to_stay, _ = aggregate(self.before.streaks)
+        asks_to_stay, _ = aggregate(self.last_state.statuses)
         return asks_to_stay == "go" and change == self._since_last_look[0]
 
     def is_own_change(self, change: ExposureChange) -> bool:
@@ -221,7 +224,7 @@ class Evaluation:
 
     def shares_the_key(self, change: ExposureChange) -> bool:
         """Whether a change was made under the name by which the service knows this rollout's own changes."""
-        hand = self.before.hand or (self.first_own_step.entry.by if self.first_own_step else None)
+        hand = self.last_state.actor or (self.first_own_step.entry.by if self.first_own_step else None)
         return change.entry.by == hand
 
     @property
@@ -231,7 +234,7 @@ class Evaluation:
         A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
         run's at all can be told if there was one before it.
         """
-        *_, theirs, ours = (None, None, *exposure_changes(self.seen.history, self.memory.run_began))
+        *_, theirs, ours = (None, None, *exposure_changes(self.seen.history, self.state.run_began))
         if theirs is None or ours is None or ours.after != self.seen.position or not theirs.lowers:
             return None
         first = self.first_own_step
@@ -259,7 +262,7 @@ class Evaluation:
         ``None`` where this run has raised nothing: it accepts the audience that it finds.
         """
         if not self.is_first_look:
-            return self.before.accepted
+            return self.last_state.accepted_version
         first = self.first_own_step
         return first.entry.version - 1 if first else None
 
@@ -267,7 +270,7 @@ class Evaluation:
     def _unexplained_drift(self) -> list[str]:
         """The fields that differ from the last look, where the newest version does not show them."""
         newest = self.seen.history[0].audience.shown if self.seen.history else {}
-        changed = changed_fields(self.before.audience, self.seen.audience.digest())
+        changed = changed_fields(self.last_state.audience, self.seen.audience.digest())
         return [
             f"{name} was changed, and the version history does not show by whom"
             for name in changed
@@ -291,7 +294,7 @@ class Evaluation:
     def start_is_unknown(self) -> bool:
         """Whether a rollback would have to take the flag to where it stood before this rollout, and nothing tells."""
         needs_it = self._goes_to_the_start and self.seen.position.exposure > 0
-        return needs_it and self.memory.origin is None
+        return needs_it and self.state.origin is None
 
     @property
     def why_not_lowered(self) -> str:
@@ -300,10 +303,10 @@ class Evaluation:
         if rollback == "hold":
             return "rollback='hold' leaves the flag where it is"
         if self._goes_to_the_start:
-            if self.memory.origin is None:
+            if self.state.origin is None:
                 return "the history does not tell where the flag stood before this rollout, so nothing was lowered"
             return (
-                f"before this rollout the flag stood at {self.memory.origin}, which is not below {self.seen.position}, "
+                f"before this rollout the flag stood at {self.state.origin}, which is not below {self.seen.position}, "
                 "so nothing was lowered"
             )
         return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
@@ -316,7 +319,7 @@ class Evaluation:
         if rollback == "off":
             return Exposure(0, enabled=False)
         if self._goes_to_the_start:
-            return self.memory.origin
+            return self.state.origin
         if rollback == "previous":
             below = self._stage_below
             return Exposure(below.percentage, enabled=True) if below else None
@@ -330,5 +333,5 @@ class Evaluation:
     @property
     def _stage_below(self) -> ResolvedStage | None:
         """The stage before the present one; before the one that was checked, if somebody raised the flag meanwhile."""
-        checked = self.before.left_at or self.seen.position
+        checked = self.last_state.last_exposure or self.seen.position
         return self.plan.highest_below(min(checked.percentage, self.seen.position.percentage))

@@ -19,25 +19,25 @@ from airflow_provider_ampexp.rollout._state import RolloutState
 
 
 def decide_group_rollback(
-    plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, now: datetime, why: str, finished: Collection[int] = ()
+    plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime, why: str, finished: Collection[int] = ()
 ) -> RollBack | Complete | Abort:
     """Decide whether to roll back a flag after a task of the group failed, was rejected or was marked as failed.
 
     A change that a person made after the stages stays. A flag that this run never raised is not lowered.
 
-    :param memory: with ``run_began``
+    :param state: with ``run_began``
     :param why: what failed
     :param finished: the stages whose tasks succeeded. A person may have ended a soak early by marking its task.
     :returns: ``Complete`` if this run has rolled back already, ``Abort`` to leave the flag as it is
     """
-    view = Evaluation(plan, seen, memory, now, finished)
+    view = Evaluation(plan, seen, state, now, finished)
     first = view.first_own_step
     if seen.archived:
         return Abort(AbortCause.ARCHIVED, "it is archived, so that it reaches nobody")
     if first is None:
         return Abort(AbortCause.BEHIND, "this run raised nothing")
     rolled_back = None
-    for change in exposure_changes(seen.history, memory.run_began):
+    for change in exposure_changes(seen.history, state.run_began):
         if view.is_own_change(change):
             rolled_back = None
         elif change.entry.by == first.entry.by and not change.raises:

@@ -38,7 +38,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
     :param amplitude_conn_id: the connection's id. Airflow stores these arguments as plain text, so they have no key.
     :param watch: the condition, as :meth:`SoakCondition.as_plain` writes it
     :param poll_interval: the longest time in seconds between two polls
-    :param memory: the state of the task. The trigger returns it in its event as ``memory``, and the condition as
+    :param memory: the state of the rollout. The trigger returns it in its event as ``memory``, and the condition as
         ``watch``. The ``kwargs`` of a deferral could hold it, but ``dag.test()`` and ``airflow dags test`` lose those.
     :param ti_id: the id of the waiting task instance, which is also in the event. SQLite reuses the id of a trigger, so
         an event can reach another task.

@@ -111,8 +111,8 @@ def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> Rollou
     try:
         plan = RolloutPlan.from_json(shown["plan"])
         state = str(getattr(row.state, "value", row.state) or "none")
-        memory, until = _waiting(row.next_kwargs) if state == "deferred" else (None, None)
-        known = memory.record if memory is not None else record
+        rollout_state, until = _waiting(row.next_kwargs) if state == "deferred" else (None, None)
+        known = rollout_state.record if rollout_state is not None else record
         return RolloutTask(
             amplitude_conn_id=str(shown["amplitude_conn_id"]),
             kind=shown["kind"],
@@ -127,7 +127,7 @@ def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> Rollou
             began=row.timestamp,
             ended=row.end_date,
             plan=plan,
-            memory=memory,
+            rollout_state=rollout_state,
             until=until,
             record=lines_of(known),
             is_paused=bool(row.is_paused),

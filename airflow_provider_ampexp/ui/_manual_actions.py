@@ -169,8 +169,8 @@ class _Effects:
         )
 
     def _rejected(self) -> str:
-        memory = replace(self.task.memory or RolloutState(), response=ApprovalResponse(False, "a person"))
-        act = decide(self.task.plan, self.seen, memory, self.now)
+        rollout_state = replace(self.task.rollout_state or RolloutState(), response=ApprovalResponse(False, "a person"))
+        act = decide(self.task.plan, self.seen, rollout_state, self.now)
         if isinstance(act, RollBack) and act.to is not None:
             return f"The task lowers the flag from {self.seen.position} to {act.to}, reads that back and fails."
         if isinstance(act, RollBack):

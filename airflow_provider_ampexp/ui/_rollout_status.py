@@ -66,22 +66,22 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
         it is not known.
     :param now: the service's clock
     """
-    plan, memory = rollout.plan, rollout.task.memory
+    plan, rollout_state = rollout.plan, rollout.task.rollout_state
     if rollout.is_over:
         return _ended(rollout, seen)
     if seen is None:
         return RolloutStatus(Reason.UNREADABLE, "Amplitude does not show where it stands")
-    seen = seen if seen.history else _as_remembered(seen, memory)
+    seen = seen if seen.history else _with_last_exposure(seen, rollout_state)
     following = plan.next_above(seen.position.reached)
     here = replace(_place(plan, seen), next=following.percentage if following else None)
     stuck = _stuck(rollout, now)
     if stuck is not None:
         return _without_moments(replace(here, reason=stuck.reason, why=stuck.why, since=stuck.since), plan)
-    if memory is None:
+    if rollout_state is None:
         why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
         return _with_ahead(replace(here, why=why, since=here.stands_since or rollout.task.began), plan, now)
-    view = Evaluation(plan, seen, memory, now)
-    act = decide(plan, seen, memory, now)
+    view = Evaluation(plan, seen, rollout_state, now)
+    act = decide(plan, seen, rollout_state, now)
     reason = _reason(act, view)
     here = replace(here, reason=reason, why=_why(reason, view, act), since=_since(reason, view, here.stands_since))
     here = replace(here, next_check=view.check_is_due if view.is_checked else None)
@@ -166,13 +166,18 @@ def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
     return None
 
 
-def _as_remembered(seen: FlagSnapshot, memory: RolloutState | None) -> FlagSnapshot:
+def _with_last_exposure(seen: FlagSnapshot, rollout_state: RolloutState | None) -> FlagSnapshot:
     """A history of one entry, from what the task saw last."""
-    if memory is None or memory.left_at is None:
+    if rollout_state is None or rollout_state.last_exposure is None:
         return seen
-    raised = [line for line in memory.record if line.get("what") == "raise"]
-    at = datetime.fromisoformat(raised[-1]["at"]) if raised else memory.seen_first
-    return replace(seen, history=(VersionEntry(memory.version or 0, at, memory.hand or "unknown", memory.left_at),))
+    raised = [line for line in rollout_state.record if line.get("what") == "raise"]
+    at = datetime.fromisoformat(raised[-1]["at"]) if raised else rollout_state.first_seen_at
+    return replace(
+        seen,
+        history=(
+            VersionEntry(rollout_state.version or 0, at, rollout_state.actor or "unknown", rollout_state.last_exposure),
+        ),
+    )
 
 
 def _reason(act: Action, view: Evaluation) -> Reason:
@@ -185,9 +190,9 @@ def _reason(act: Action, view: Evaluation) -> Reason:
     # A reason that needs a person comes first. Then the order is that of the rules.
     if view.is_held:
         return Reason.TAG
-    if view.acts == "hold":
+    if view.decision == "hold":
         return Reason.GUARDRAIL
-    if any(_is_failing(status.verdict, status.acts, status.effect) for status in view.memory.streaks):
+    if any(_is_failing(status.verdict, status.decision, status.effect) for status in view.state.statuses):
         return Reason.FAILING
     if view.is_soaking:
         return Reason.SOAKING
@@ -214,10 +219,10 @@ def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> d
     if reason is Reason.TAG:
         return _tagged_since(view)
     if reason is Reason.GUARDRAIL:
-        return view.memory.held_since
+        return view.state.held_since
     if reason is Reason.FAILING:
-        return _failing_since(view.memory.record)
-    return view.memory.asked_at if reason is Reason.APPROVAL else stands_since
+        return _failing_since(view.state.record)
+    return view.state.asked_at if reason is Reason.APPROVAL else stands_since
 
 
 def _tagged_since(view: Evaluation) -> datetime | None:

@@ -35,7 +35,7 @@ class RolloutTask:
     """A task of this Airflow that carries out a rollout.
 
     :param began: when it began this attempt
-    :param memory: what it remembers while it waits; ``None`` while it works, and when it has ended
+    :param rollout_state: the state of the rollout while it waits; ``None`` while it works, and when it has ended
     :param until: when it looks again, while it waits
     :param record: what it did and measured so far
     :param is_paused: whether its DAG is paused. Airflow begins and resumes no task of a paused DAG.
@@ -55,7 +55,7 @@ class RolloutTask:
     began: datetime
     ended: datetime | None
     plan: RolloutPlan
-    memory: RolloutState | None = None
+    rollout_state: RolloutState | None = None
     until: datetime | None = None
     record: tuple[Mapping[str, Any], ...] = ()
     is_paused: bool = False

@@ -31,33 +31,33 @@ def with_one_key_fewer(state: dict[str, Any]) -> list[Any]:
 
 
 def test_what_a_rollout_remembered_is_read_as_it_was() -> None:
-    memory = RolloutState.from_json(STATES["memory"])
-    told = memory.as_json()
+    state = RolloutState.from_json(STATES["memory"])
+    told = state.as_json()
     assert {name: told[name] for name in STATES["memory"] if name != "streaks"} == {
         name: value for name, value in STATES["memory"].items() if name != "streaks"
     }
-    assert (memory.streaks[0].name, memory.streaks[0].verdict) == ("errors", "pass")
+    assert (state.statuses[0].name, state.statuses[0].verdict) == ("errors", "pass")
 
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["memory"]))
 def test_a_memory_without_a_key_is_read(state: dict[str, Any]) -> None:
-    memory = RolloutState.from_json({**state, "of_a_later_version": {"a": 1}})
-    assert memory.left_at in (None, Exposure(5, True))
+    state = RolloutState.from_json({**state, "of_a_later_version": {"a": 1}})
+    assert state.last_exposure in (None, Exposure(5, True))
 
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["memory"]["streaks"][0]))
 def test_a_streak_without_a_key_is_read(state: dict[str, Any]) -> None:
-    memory = RolloutState.from_json({**STATES["memory"], "streaks": [{**state, "of_a_later_version": 1}]})
-    assert len(memory.streaks) == 1
-    assert str(memory.streaks[0])
+    state = RolloutState.from_json({**STATES["memory"], "streaks": [{**state, "of_a_later_version": 1}]})
+    assert len(state.statuses) == 1
+    assert str(state.statuses[0])
 
 
 @pytest.mark.parametrize("key", STATES["memory"]["streaks"][0]["consequence"])
 def test_the_limits_of_a_streak_without_a_key_are_read(key: str) -> None:
     streak = STATES["memory"]["streaks"][0]
     limits = {name: value for name, value in streak["consequence"].items() if name != key} | {"of_a_later": 1}
-    memory = RolloutState.from_json({**STATES["memory"], "streaks": [{**streak, "consequence": limits}]})
-    assert memory.streaks[0].consequence.failure_limit == 1
+    state = RolloutState.from_json({**STATES["memory"], "streaks": [{**streak, "consequence": limits}]})
+    assert state.statuses[0].consequence.failure_limit == 1
 
 
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["plan"]))
@@ -103,12 +103,12 @@ def test_a_soak_that_another_version_left_goes_on(emulator: Emulator, missing: s
     emulator.edit("flags", flag_id, by="Airflow", rolloutPercentage=5)
     began = datetime.fromisoformat(emulator.versions("flags", flag_id)[0]["createdAt"].replace("Z", "+00:00"))
     watch = {**STATES["watch"], "id": flag_id, "until": (began + timedelta(hours=12)).isoformat()}
-    memory = {**STATES["memory"], "version": 2, "hand": "Airflow", "run_began": None, "is_retry": False}
-    memory |= {"seen_first": began.isoformat(), "checked_at": None, "streaks": []}
-    watch, memory = ({name: value for name, value in state.items() if name != missing} for state in (watch, memory))
+    state = {**STATES["memory"], "version": 2, "hand": "Airflow", "run_began": None, "is_retry": False}
+    state |= {"seen_first": began.isoformat(), "checked_at": None, "streaks": []}
+    watch, state = ({name: value for name, value in state.items() if name != missing} for state in (watch, state))
     ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", stages=[1, 5, 25], soak="12h")
     with pytest.raises(TaskDeferred) as waiting:
-        ramp.resume({}, {"status": "due", "archived": False}, watch, memory)
+        ramp.resume({}, {"status": "due", "archived": False}, watch, state)
     until = datetime.fromisoformat(waiting.value.trigger.watch["until"])
     assert abs(until - began - timedelta(hours=12)) < timedelta(seconds=5)
     assert all(version["flagConfig"]["rolloutPercentage"] <= 5 for version in emulator.versions("flags", flag_id))

@@ -34,7 +34,7 @@ def streaks(draw: st.DrawFn, name: str = "errors") -> GuardrailStatus:
     for number, verdict in enumerate(draw(st.lists(verdicts, max_size=6))):
         effect = draw(st.sampled_from([None, None, "rollback", "hold", "wait"]))
         value = draw(st.none() | st.floats(allow_nan=False, allow_infinity=False))
-        streak = streak.counted(
+        streak = streak.with_result(
             verdict,
             draw(st.sampled_from(["", "so it is", 'it\'s; "so"'])),
             value,
@@ -49,7 +49,7 @@ def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
     streak = GuardrailStatus("errors", GuardrailPolicy(**consequence))
     for one in answers:
         verdict, effect = one if isinstance(one, tuple) else (one, None)
-        streak = streak.counted(verdict, "so it is", 0.034, NOW, effect)
+        streak = streak.with_result(verdict, "so it is", 0.034, NOW, effect)
     return streak
 
 
@@ -57,7 +57,7 @@ def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
 def test_only_the_last_unbroken_row_counts(consequence: GuardrailPolicy, answers: list[CheckStatus]):
     streak = GuardrailStatus("errors", consequence)
     for verdict in answers:
-        streak = streak.counted(verdict, "", None, NOW)
+        streak = streak.with_result(verdict, "", None, NOW)
     last, row = [(verdict, len(list(same))) for verdict, same in groupby(answers)][-1]
     assert {"fail": streak.fails, "inconclusive": streak.inconclusives, "error": streak.errors} == {
         kind: row if kind == last else 0 for kind in ("fail", "inconclusive", "error")
@@ -69,11 +69,11 @@ def test_only_the_last_unbroken_row_counts(consequence: GuardrailPolicy, answers
         "pass": 99,
     }[last]
     if consequence.dry_run or last == "pass":
-        assert streak.acts == "go"
+        assert streak.decision == "go"
     elif row < limit:
-        assert streak.acts == "wait"
+        assert streak.decision == "wait"
     else:
-        assert streak.acts == ("hold" if consequence.effect == "hold" else "roll back")
+        assert streak.decision == ("hold" if consequence.effect == "hold" else "roll back")
 
 
 @given(streaks())
@@ -84,12 +84,12 @@ def test_plain_values_give_the_same_streak_again(streak: GuardrailStatus):
 @given(st.lists(streaks(), max_size=4))
 def test_the_gravest_wins(listed: list[GuardrailStatus]):
     acts, why = aggregate(listed)
-    wanted = [one.acts for one in listed]
+    wanted = [one.decision for one in listed]
     gravest: Decision = "go"
     for one in ("wait", "hold", "roll back"):
         gravest = one if one in wanted else gravest  # type: ignore[assignment]
     assert acts == gravest
-    assert all(str(one) in why for one in listed if one.acts == acts)
+    assert all(str(one) in why for one in listed if one.decision == acts)
 
 
 def test_without_guardrails_it_goes():
@@ -97,7 +97,7 @@ def test_without_guardrails_it_goes():
 
 
 def test_a_guardrail_that_was_not_asked_yet_is_no_leave_to_go_on():
-    assert GuardrailStatus("errors", GuardrailPolicy()).acts == "wait"
+    assert GuardrailStatus("errors", GuardrailPolicy()).decision == "wait"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_guardrail_that_was_not_asked_yet_is_no_leave_to_go_on():
     ],
 )
 def test_what_follows(streak: GuardrailStatus, acts: Decision):
-    assert streak.acts == acts
+    assert streak.decision == acts
 
 
 def test_the_line_of_a_log_tells_name_verdict_count_value_and_sentence():

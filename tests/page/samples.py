@@ -30,13 +30,13 @@ VERSIONS = [
     version(2, MONDAY, **flag(1)),
     version(3, MONDAY + 12 * HOUR, **flag(5)),
 ]
-MEMORY = RolloutState(
+STATE = RolloutState(
     start=Exposure(0, False),
-    left_at=Exposure(5, True),
+    last_exposure=Exposure(5, True),
     version=3,
-    wrote=True,
-    hand="Airflow",
-    seen_first=MONDAY + 12 * HOUR,
+    wrote_last=True,
+    actor="Airflow",
+    first_seen_at=MONDAY + 12 * HOUR,
     record=(
         {"at": MONDAY.isoformat(), "what": "raise", "from": 0, "to": 1},
         {"at": (MONDAY + 12 * HOUR).isoformat(), "what": "raise", "from": 1, "to": 5},
@@ -59,9 +59,9 @@ def task(**changes: Any) -> RolloutTask:
         began=MONDAY,
         ended=None,
         plan=PLAN,
-        memory=MEMORY,
+        rollout_state=STATE,
         until=MONDAY + 24 * HOUR,
-        record=MEMORY.record,
+        record=STATE.record,
     )
     return replace(waiting, **changes)
 

@@ -10,12 +10,12 @@ import pytest
 from airflow_provider_ampexp.client.types import Version
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask
-from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, detail, flag, task, version
+from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, task, version
 
 SOAKED = MONDAY + 25 * HOUR
 BACK = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "enabled": False, "why": "errors (fail)"}
 ROLLED_BACK = [*VERSIONS, version(4, NOW, **flag(0, False))]
-FIRST = task(task_id="stage_1", state="success", memory=None, plan=replace(PLAN, only=1), began=MONDAY - HOUR)
+FIRST = task(task_id="stage_1", state="success", rollout_state=None, plan=replace(PLAN, only=1), began=MONDAY - HOUR)
 FIFTH = task(task_id="stage_5", plan=replace(PLAN, only=5))
 
 
@@ -115,15 +115,15 @@ def test_a_stage_that_is_marked_as_success_is_promoted() -> None:
 )
 def test_an_approval_tells_what_each_answer_does(on_reject: str, effect: str) -> None:
     plan = replace(PLAN, rollback="off", approval=ApprovalPolicy(25, on_reject=on_reject))
-    asked = replace(MEMORY, asked_at=SOAKED)
-    told = effects(FIRST, task(task_id="approve_25", plan=plan, memory=asked, until=SOAKED + HOUR), now=SOAKED)
+    asked = replace(STATE, asked_at=SOAKED)
+    told = effects(FIRST, task(task_id="approve_25", plan=plan, rollout_state=asked, until=SOAKED + HOUR), now=SOAKED)
     assert told["Approve, or mark approve_25 as success"] == "The task of the stage 25 % sets 25 %."
     assert told["Reject"] == effect
     assert told["Mark approve_25 as failed"].startswith("The rollback task lowers the flag from 5 %")
 
 
 def test_a_ramp_that_rolled_back_begins_with_its_first_stage_when_it_is_cleared() -> None:
-    failed = task(state="failed", run_state="failed", memory=None, record=(*MEMORY.record, BACK))
+    failed = task(state="failed", run_state="failed", rollout_state=None, record=(*STATE.record, BACK))
     told = effects(failed, versions=ROLLED_BACK, now=NOW + HOUR)
     assert told["Clear ramp"] == "The task begins again and sets 1 % and enables the flag."
     checked = replace(failed, plan=replace(PLAN, checked=True))
@@ -137,8 +137,8 @@ def test_a_ramp_that_rolled_back_begins_with_its_first_stage_when_it_is_cleared(
 
 
 def test_a_group_that_rolled_back_is_cleared_as_a_whole() -> None:
-    failed = replace(FIFTH, state="failed", memory=None, run_state="failed", record=(BACK,))
-    back = task(task_id="rollback", state="success", memory=None, began=NOW, run_state="failed", record=())
+    failed = replace(FIFTH, state="failed", rollout_state=None, run_state="failed", record=(BACK,))
+    back = task(task_id="rollback", state="success", rollout_state=None, began=NOW, run_state="failed", record=())
     told = effects(FIRST, failed, back, versions=ROLLED_BACK, now=NOW + HOUR)
     assert told["Clear stage_5"].startswith("The task begins again and stops, and writes nothing: 1 % comes before")
     assert told["Clear the whole group"] == "The rollout begins again and sets 1 % and enables the flag."
@@ -146,7 +146,7 @@ def test_a_group_that_rolled_back_is_cleared_as_a_whole() -> None:
 
 def test_a_rollout_that_is_done_has_nothing_to_write() -> None:
     raised = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
-    ended = task(state="success", run_state="success", memory=None, record=(*MEMORY.record, raised))
+    ended = task(state="success", run_state="success", rollout_state=None, record=(*STATE.record, raised))
     told = effects(ended, versions=[*VERSIONS, version(4, NOW, **flag(100))], now=NOW + HOUR)
     assert told["Clear ramp"] == "The task begins again and ends as success at once. It writes nothing."
     assert told["Mark ramp as failed"] == "Only the state in Airflow changes. Users keep the feature at 100 %."
@@ -154,7 +154,7 @@ def test_a_rollout_that_is_done_has_nothing_to_write() -> None:
 
 def test_a_run_that_somebody_elses_change_stopped_does_not_overrule_it() -> None:
     stop = {"at": NOW.isoformat(), "what": "stop", "cause": "drift", "why": "Maria changed it from 5 % to 2 %"}
-    ended = task(state="failed", run_state="failed", memory=None, record=(*MEMORY.record, stop))
+    ended = task(state="failed", run_state="failed", rollout_state=None, record=(*STATE.record, stop))
     versions = [*VERSIONS, version(4, NOW, "Maria", **flag(2))]
     told = effects(ended, versions=versions, now=NOW + HOUR)["Clear ramp"]
     assert "First it fails if the change that stopped it is the newest one" in told

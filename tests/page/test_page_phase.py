@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_ampexp.rollout import ChangeWindow, GuardrailPolicy, GuardrailStatus, RolloutState
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._phase import Reason, RolloutPhase
-from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, detail, flag, shown, task, version
+from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, shown, task, version
 
 SOAKED = MONDAY + 25 * HOUR
 COLOURS = {
@@ -27,11 +27,11 @@ COLOURS = {
 
 def status(verdict: str, *, effect: str = "rollback", limit: int = 3) -> GuardrailStatus:
     policy = GuardrailPolicy(effect, failure_limit=limit)  # type: ignore[arg-type]
-    return GuardrailStatus("errors", policy).counted(verdict, "4 % of requests fail", 4.0, NOW)  # type: ignore[arg-type]
+    return GuardrailStatus("errors", policy).with_result(verdict, "4 % of requests fail", 4.0, NOW)  # type: ignore[arg-type]
 
 
 def judged(verdict: str, **more: Any) -> RolloutState:
-    return MEMORY.judged([status(verdict, **more)], NOW)
+    return STATE.after_checks([status(verdict, **more)], NOW)
 
 
 def line(what: str, **more: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_each_phase_has_one_word_and_one_colour() -> None:
     ("changes", "config", "now", "phase", "reason", "since"),
     [
         ({}, {}, NOW, "progressing", "soaking", MONDAY + 12 * HOUR),
-        ({"state": "running", "memory": None}, {}, NOW, "progressing", "working", None),
+        ({"state": "running", "rollout_state": None}, {}, NOW, "progressing", "working", None),
         (
             {"plan": replace(PLAN, window=ChangeWindow("Wed", "09:00", "17:00", "UTC"))},
             {},
@@ -60,7 +60,7 @@ def test_each_phase_has_one_word_and_one_colour() -> None:
         (
             {
                 "plan": replace(PLAN, approval=ApprovalPolicy(25)),
-                "memory": replace(MEMORY, asked_at=NOW),
+                "rollout_state": replace(STATE, asked_at=NOW),
             },
             {},
             SOAKED,
@@ -72,18 +72,25 @@ def test_each_phase_has_one_word_and_one_colour() -> None:
         ({}, {"tags": ["rollout-hold"]}, SOAKED, "held", "tag", None),
         ({}, {"tags": ["rollout-hold"]}, NOW, "held", "tag", None),  # also while it soaks
         (
-            {"plan": replace(PLAN, checked=True), "memory": judged("fail", effect="hold", limit=1)},
+            {"plan": replace(PLAN, checked=True), "rollout_state": judged("fail", effect="hold", limit=1)},
             {},
             NOW,
             "held",
             "guardrail",
             NOW,
         ),
-        ({"plan": replace(PLAN, checked=True), "memory": judged("fail")}, {}, NOW, "degraded", "failing", NOW),
-        ({"plan": replace(PLAN, checked=True), "memory": judged("pass")}, {}, NOW, "progressing", "soaking", None),
+        ({"plan": replace(PLAN, checked=True), "rollout_state": judged("fail")}, {}, NOW, "degraded", "failing", NOW),
+        (
+            {"plan": replace(PLAN, checked=True), "rollout_state": judged("pass")},
+            {},
+            NOW,
+            "progressing",
+            "soaking",
+            None,
+        ),
         ({}, {"rolloutPercentage": 7}, NOW, "degraded", "stopping", None),
-        ({"memory": replace(MEMORY, failed="errors (fail)")}, {}, NOW, "degraded", "rolling back", None),
-        ({"state": "up_for_retry", "memory": None, "ended": NOW}, {}, NOW, "degraded", "retrying", NOW),
+        ({"rollout_state": replace(STATE, rollback_reason="errors (fail)")}, {}, NOW, "degraded", "rolling back", None),
+        ({"state": "up_for_retry", "rollout_state": None, "ended": NOW}, {}, NOW, "degraded", "retrying", NOW),
         ({"is_triggerer_alive": False}, {}, NOW, "degraded", "triggerer", None),
         ({"until": NOW - HOUR}, {}, NOW, "degraded", "overdue", NOW - HOUR),
         ({}, {"rolloutPercentage": None}, NOW, "degraded", "unreadable", None),
@@ -125,8 +132,8 @@ def test_the_phase_while_it_goes_on(
 )
 def test_the_phase_after_its_end(ending: dict[str, Any] | None, state: str, phase: str, reason: str) -> None:
     to_the_end = line("raise", **{"from": 25, "to": 100})
-    record = (*MEMORY.record, ending or to_the_end)
-    told = shown(task(state=state, run_state=state, memory=None, ended=NOW, record=record), config=flag(100))
+    record = (*STATE.record, ending or to_the_end)
+    told = shown(task(state=state, run_state=state, rollout_state=None, ended=NOW, record=record), config=flag(100))
     assert (told["phase"], told["reason"], told["is_over"]) == (phase, reason, True)
     assert told["since"] == NOW.isoformat()
     assert told["why"].startswith(ending["why"] if ending else ("the last stage", "its task has ended"))
@@ -136,40 +143,40 @@ def test_the_phase_after_its_end(ending: dict[str, Any] | None, state: str, phas
 
 def test_a_ways_in_that_a_rollback_left_open_is_named() -> None:
     back = line("rollback", **{"from": 5, "to": 0}, why="errors (fail)", still_through=["segment 'Beta' at 100 %"])
-    told = shown(task(state="failed", memory=None, record=(*MEMORY.record, back)))
+    told = shown(task(state="failed", rollout_state=None, record=(*STATE.record, back)))
     assert told["why"] == "errors (fail); users still get it through segment 'Beta' at 100 %"
 
 
 def test_a_task_that_is_marked_as_success_at_5_percent_is_not_done() -> None:
-    told = shown(task(state="success", run_state="success", memory=None, ended=NOW))
+    told = shown(task(state="success", run_state="success", rollout_state=None, ended=NOW))
     assert (told["phase"], told["reason"]) == ("degraded", "stopped")
     assert told["why"] == "its task ended as success at 5 %, before the last stage"
 
 
 def test_a_hold_by_a_tag_tells_since_when_as_the_history_does() -> None:
     versions = [*VERSIONS, version(4, NOW - HOUR, "Maria", **flag(tags=["rollout-hold"]))]
-    told = detail(task(memory=replace(MEMORY, version=4)), versions=versions)["rollout"]
+    told = detail(task(rollout_state=replace(STATE, version=4)), versions=versions)["rollout"]
     assert (told["phase"], told["since"]) == ("held", (NOW - HOUR).isoformat())
     assert told["next_step"] == "nothing is raised until a person removes the tag rollout-hold"
 
 
 def test_a_guardrail_that_fails_is_degraded_since_its_first_fail_in_a_row() -> None:
-    memory = MEMORY
+    rollout_state = STATE
     streak = status("pass", limit=9)
     for hours, verdict in enumerate(("fail", "pass", "fail", "fail")):
         at = NOW - (4 - hours) * HOUR
-        streak = streak.counted(verdict, "4 %", 4.0, at)  # type: ignore[arg-type]
-        memory = memory.judged([streak], at)
-    told = shown(task(plan=replace(PLAN, checked=True), memory=memory))
+        streak = streak.with_result(verdict, "4 %", 4.0, at)  # type: ignore[arg-type]
+        rollout_state = rollout_state.after_checks([streak], at)
+    told = shown(task(plan=replace(PLAN, checked=True), rollout_state=rollout_state))
     assert (told["reason"], told["since"]) == ("failing", (NOW - 2 * HOUR).isoformat())
     assert "errors (fail 2 of 9" in told["why"]
 
 
 def test_the_rollback_task_of_a_group_is_not_progress() -> None:
-    failed = task(task_id="stage_5", plan=replace(PLAN, only=5), state="failed", memory=None, record=())
+    failed = task(task_id="stage_5", plan=replace(PLAN, only=5), state="failed", rollout_state=None, record=())
     between = shown(failed)
     assert (between["phase"], between["reason"]) == ("degraded", "rolling back")
-    back = task(task_id="rollback", state="running", memory=None, record=(), began=MONDAY + HOUR)
+    back = task(task_id="rollback", state="running", rollout_state=None, record=(), began=MONDAY + HOUR)
     assert shown(failed, back)["reason"] == "rolling back"
     confirmed = replace(back, state="success", record=(line("confirmed", why="rolled back already"),))
     assert shown(failed, confirmed)["phase"] == "rolled back"
@@ -178,7 +185,7 @@ def test_the_rollback_task_of_a_group_is_not_progress() -> None:
 
 
 def test_where_the_next_stage_waits_for_a_person_no_time_is_told() -> None:
-    waiting = task(plan=replace(PLAN, approval=ApprovalPolicy(25)), memory=replace(MEMORY, asked_at=NOW))
+    waiting = task(plan=replace(PLAN, approval=ApprovalPolicy(25)), rollout_state=replace(STATE, asked_at=NOW))
     told = shown(waiting, now=SOAKED)
     assert told["ahead"] == [[25, None], [100, None]]
     assert (told["next"], told["when"]) == (25, None)

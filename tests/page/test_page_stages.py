@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, detail, task
+from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, detail, task
 
 CHECKED = replace(PLAN, checked=True, check_every="4h")
 
@@ -30,7 +30,7 @@ def stages(**changes: Any) -> list[dict[str, Any]]:
 
 
 def test_each_stage_has_the_verdicts_of_its_guardrails() -> None:
-    first, second, third, last = stages(record=(*MEMORY.record, *CHECKS))
+    first, second, third, last = stages(record=(*STATE.record, *CHECKS))
     assert [one["state"] for one in (first, second, third, last)] == ["passed", "present", "ahead", "ahead"]
     (errors,) = first["verdicts"]
     assert (errors["name"], errors["verdict"], errors["why"]) == ("errors", "pass", "1.1 % fail")
@@ -40,24 +40,25 @@ def test_each_stage_has_the_verdicts_of_its_guardrails() -> None:
 
 
 def test_the_present_stage_tells_when_the_guardrails_are_asked_next() -> None:
-    first, second, *_ = stages(memory=replace(MEMORY, checked_at=MONDAY + 14 * HOUR))
+    first, second, *_ = stages(rollout_state=replace(STATE, checked_at=MONDAY + 14 * HOUR))
     assert second["next_check"] == (MONDAY + 18 * HOUR).isoformat()
     assert first["next_check"] is None
 
 
 def test_after_a_rollback_the_stage_that_failed_has_the_verdict() -> None:
     back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail)"}
-    record = (*MEMORY.record, *CHECKS, check(15, 5, "fail", "9 % fail"), back)
-    first, second, third, _ = stages(state="failed", memory=None, record=record)
+    record = (*STATE.record, *CHECKS, check(15, 5, "fail", "9 % fail"), back)
+    first, second, third, _ = stages(state="failed", rollout_state=None, record=record)
     assert [one["state"] for one in (first, second, third)] == ["passed", "failed", "not reached"]
     assert (second["note"], second["verdicts"][0]["verdict"]) == ("rolled back from here", "fail")
     unconfirmed = {"at": NOW.isoformat(), "what": "error", "why": "ROLLBACK NOT CONFIRMED. ..."}
     assert (
-        stages(state="failed", memory=None, record=(*MEMORY.record, unconfirmed))[1]["note"] == "rollback not confirmed"
+        stages(state="failed", rollout_state=None, record=(*STATE.record, unconfirmed))[1]["note"]
+        == "rollback not confirmed"
     )
 
 
 def test_all_stages_of_a_rollout_that_is_done_passed_wherever_the_flag_is_by_now() -> None:
     raised = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
-    told = stages(state="success", run_state="success", memory=None, record=(*MEMORY.record, raised))
+    told = stages(state="success", run_state="success", rollout_state=None, record=(*STATE.record, raised))
     assert {one["state"] for one in told} == {"passed"}

@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
 from airflow_provider_ampexp.ui._rollout_tasks import latest, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
-from tests.page.samples import HOUR, MEMORY, MONDAY, NOW, PLAN, VERSIONS, detail, flag, shown, task, version
+from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, shown, task, version
 
 
 def test_it_soaks() -> None:
@@ -34,7 +34,7 @@ def test_the_list_and_the_detail_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "config", "memory", "reason", "when"),
+    ("plan", "config", "rollout_state", "reason", "when"),
     [
         (replace(PLAN, checked=True), {}, {}, "checking", None),
         (PLAN, {"tags": ["rollout-hold"]}, {}, "tag", None),
@@ -50,9 +50,9 @@ def test_the_list_and_the_detail_agree() -> None:
     ],
 )
 def test_why_not_now(
-    plan: RolloutPlan, config: dict[str, Any], memory: dict[str, Any], reason: str, when: datetime | None
+    plan: RolloutPlan, config: dict[str, Any], rollout_state: dict[str, Any], reason: str, when: datetime | None
 ) -> None:
-    waiting = task(plan=plan, memory=replace(MEMORY, **memory), until=MONDAY + 26 * HOUR)
+    waiting = task(plan=plan, rollout_state=replace(STATE, **rollout_state), until=MONDAY + 26 * HOUR)
     told = shown(waiting, config=flag() | config, now=MONDAY + 25 * HOUR)
     assert (told["reason"], told["when"]) == (reason, when.isoformat() if when else None)
     assert told["why"]
@@ -62,7 +62,7 @@ def test_why_not_now(
     ("changes", "reason", "word"),
     [
         ({"is_paused": True}, "paused", "the DAG is paused"),
-        ({"is_paused": True, "state": "scheduled", "memory": None}, "paused", "the DAG is paused"),
+        ({"is_paused": True, "state": "scheduled", "rollout_state": None}, "paused", "the DAG is paused"),
         ({"is_triggerer_alive": False}, "triggerer", "no triggerer"),
         ({"until": NOW - timedelta(minutes=6)}, "overdue", "has not been resumed"),
     ],
@@ -77,11 +77,11 @@ def test_a_rollout_that_airflow_does_not_go_on_with_does_not_soak(
 
 
 def test_a_task_that_runs_in_a_paused_dag_goes_on() -> None:
-    assert shown(task(is_paused=True, state="running", memory=None))["reason"] == "working"
+    assert shown(task(is_paused=True, state="running", rollout_state=None))["reason"] == "working"
 
 
 def test_the_stage_at_which_a_rollout_stopped_was_reached_also_without_a_record() -> None:
-    told = shown(task(state="failed", memory=None, record=()))
+    told = shown(task(state="failed", rollout_state=None, record=()))
     assert told["reached"] == 5
 
 
@@ -91,19 +91,21 @@ def test_a_window_moves_the_stages_ahead() -> None:
 
 
 def test_while_its_task_works_nobody_knows_when() -> None:
-    told = shown(task(state="running", memory=None, record=()))
+    told = shown(task(state="running", rollout_state=None, record=()))
     assert (told["is_over"], told["reason"], told["next"], told["when"]) == (False, "working", 25, None)
 
 
 def test_a_group_is_one_rollout() -> None:
     """The stages of a group are tasks of their own: the one that goes on is shown, and the records are one."""
-    first = task(task_id="stage_1", state="success", memory=None, plan=replace(PLAN, only=1), record=MEMORY.record[:1])
-    second = task(task_id="stage_5", plan=replace(PLAN, only=5), began=MONDAY + HOUR, record=MEMORY.record[1:])
-    back = task(task_id="rollback", state="skipped", memory=None, record=(), began=MONDAY + 2 * HOUR)
+    first = task(
+        task_id="stage_1", state="success", rollout_state=None, plan=replace(PLAN, only=1), record=STATE.record[:1]
+    )
+    second = task(task_id="stage_5", plan=replace(PLAN, only=5), began=MONDAY + HOUR, record=STATE.record[1:])
+    back = task(task_id="rollback", state="skipped", rollout_state=None, record=(), began=MONDAY + 2 * HOUR)
     assert (shown(first, second)["task_id"], shown(first, second)["reason"]) == ("stage_5", "soaking")
     between = shown(first)
     assert (between["is_over"], between["reason"]) == (False, "working")
-    ended = replace(second, state="success", memory=None, plan=replace(PLAN, only=100), run_state="success")
+    ended = replace(second, state="success", rollout_state=None, plan=replace(PLAN, only=100), run_state="success")
     assert shown(first, ended, back, config=flag(100))["phase"] == "done"
     assert shown(first, ended, back)["task_id"] == "stage_5"
 
@@ -111,7 +113,7 @@ def test_a_group_is_one_rollout() -> None:
 def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
     back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "enabled": False, "why": "errors (fail)"}
     check = {"at": NOW.isoformat(), "what": "check", "stage": 5, "name": "errors", "verdict": "fail", "why": "4 %"}
-    failed = task(state="failed", memory=None, record=(*MEMORY.record, check, back))
+    failed = task(state="failed", rollout_state=None, record=(*STATE.record, check, back))
     versions = [*VERSIONS, version(4, NOW, **flag(0, False))]
     told = detail(failed, versions=versions, now=NOW + HOUR)
     rollout = told["rollout"]
@@ -122,8 +124,8 @@ def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
 
 def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
     check = {"at": NOW.isoformat(), "what": "check", "stage": 5, "name": "errors", "verdict": "fail", "why": "4 %"}
-    record = lines_of([*MEMORY.record, check, {"at": 5, "what": "hold", "why": "errors (fail)"}])
-    told = detail(task(state="failed", memory=None, record=record))
+    record = lines_of([*STATE.record, check, {"at": 5, "what": "hold", "why": "errors (fail)"}])
+    told = detail(task(state="failed", rollout_state=None, record=record))
     assert told["rollout"]["since"] == NOW.isoformat()
     assert [(one["at"], one["what"], one["percentage"]) for one in told["marks"]] == [
         (NOW.isoformat(), "fail", 5),
@@ -132,12 +134,12 @@ def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
 
 
 def test_a_task_that_left_no_record_is_no_mystery() -> None:
-    told = shown(task(state="failed", memory=None, record=()))
+    told = shown(task(state="failed", rollout_state=None, record=()))
     assert (told["reason"], told["why"]) == ("stopped", "its task has ended as failed; its log says why")
 
 
 def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
-    newer = task(run_id="newer", began=NOW, state="failed", memory=None, record=())
+    newer = task(run_id="newer", began=NOW, state="failed", rollout_state=None, record=())
     found = latest(rollouts_by_flag([task(), newer])[("acme", "flags", "1")])
     assert found is not None
     assert found.task.run_id == "run"

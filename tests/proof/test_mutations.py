@@ -48,11 +48,13 @@ def _two_stages_at_once(patch: Patch) -> None:
 
 
 def _soak_from_the_attempts_start(patch: Patch) -> None:
-    patch.setattr(Evaluation, "began", property(lambda view: view.memory.seen_first or view.now))
+    patch.setattr(Evaluation, "began", property(lambda view: view.state.first_seen_at or view.now))
 
 
 def _any_doubt_is_a_fail(patch: Patch) -> None:
-    patch.setattr(GuardrailStatus, "acts", property(lambda streak: "go" if streak.verdict == "pass" else "roll back"))
+    patch.setattr(
+        GuardrailStatus, "decision", property(lambda streak: "go" if streak.verdict == "pass" else "roll back")
+    )
 
 
 def _any_raise_with_the_own_key_is_a_step(patch: Patch) -> None:
@@ -76,7 +78,7 @@ def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
     reconcile = reconciling.reconcile
 
     def again(plan: Any, flag: ManagedFlag, state: Any, port: Any) -> Any:
-        if state.is_retry and state.left_at is None:
+        if state.is_retry and state.last_exposure is None:
             flag._bring_to(flag._fields(plan.all_stages[0].percentage))
         return reconcile(plan, flag, state, port)
 

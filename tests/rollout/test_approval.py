@@ -49,17 +49,17 @@ def waiting(on_reject: str = "rollback", on_no_answer: str = "hold", *, checked:
     return RolloutPlan(STAGES, checked=checked, approval=approval)
 
 
-def look(plan: RolloutPlan, seen: FlagSnapshot, memory: RolloutState, later: timedelta = timedelta(0)) -> Action:
-    return decide(plan, seen, memory, NOW + later)
+def look(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, later: timedelta = timedelta(0)) -> Action:
+    return decide(plan, seen, state, NOW + later)
 
 
 def asked(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutState:
-    memory = RolloutState(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
-    return replace(memory, asked_at=NOW)
+    state = RolloutState(run_began=NOW - timedelta(hours=10)).after_observation(plan, seen, NOW)
+    return replace(state, asked_at=NOW)
 
 
-def said(memory: RolloutState, verdict: str, at: datetime = NOW) -> RolloutState:
-    return memory.judged([GuardrailStatus("errors", GuardrailPolicy()).counted(verdict, "", None, at)], at)  # type: ignore[arg-type]
+def said(state: RolloutState, verdict: str, at: datetime = NOW) -> RolloutState:
+    return state.after_checks([GuardrailStatus("errors", GuardrailPolicy()).with_result(verdict, "", None, at)], at)  # type: ignore[arg-type]
 
 
 def test_a_person_is_asked_once_and_not_before_the_guardrails_pass() -> None:
@@ -87,8 +87,8 @@ def test_nothing_is_raised_before_somebody_approves() -> None:
 )
 def test_a_rejection(on_reject: str, expected: Action) -> None:
     plan, seen = waiting(on_reject), flag(0, 1, 5)
-    memory = replace(asked(plan, seen), response=ApprovalResponse(False, "eve"))
-    assert look(plan, seen, memory) == replace(expected, why="eve rejected 25 %")
+    state = replace(asked(plan, seen), response=ApprovalResponse(False, "eve"))
+    assert look(plan, seen, state) == replace(expected, why="eve rejected 25 %")
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected
 
 def test_an_approval_ends_the_waiting_and_raises_nothing_here() -> None:
     plan, seen = waiting(), flag(0, 1, 5)
-    memory = replace(asked(plan, seen), response=ApprovalResponse(True, "eve"))
-    assert look(plan, seen, memory) == Complete("eve approved 25 %")
+    state = replace(asked(plan, seen), response=ApprovalResponse(True, "eve"))
+    assert look(plan, seen, state) == Complete("eve approved 25 %")
 
 
 def test_what_is_reached_already_needs_none() -> None:
@@ -129,12 +129,12 @@ def test_guardrails_go_on_while_it_waits_and_a_fail_ends_the_waiting() -> None:
 
 def test_a_stage_of_its_own_asks_the_guardrails_before_it_raises() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True, only=25), flag(0, 1, 5)
-    memory = RolloutState(run_began=NOW - timedelta(hours=10)).looked(plan, seen, NOW)
-    assert isinstance(look(plan, seen, memory), RunGuardrails)
-    assert isinstance(look(plan, seen, said(memory, "pass")), SetStage)
-    assert isinstance(look(plan, seen, said(memory, "fail")), RollBack)
+    state = RolloutState(run_began=NOW - timedelta(hours=10)).after_observation(plan, seen, NOW)
+    assert isinstance(look(plan, seen, state), RunGuardrails)
+    assert isinstance(look(plan, seen, said(state, "pass")), SetStage)
+    assert isinstance(look(plan, seen, said(state, "fail")), RollBack)
     # What is behind it asks nobody any more.
-    assert isinstance(look(replace(plan, only=1), seen, memory), Complete)
+    assert isinstance(look(replace(plan, only=1), seen, state), Complete)
 
 
 @pytest.mark.parametrize("percentages", [(0,), (0, 1)])
@@ -149,19 +149,19 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
 def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:
     """At once after the raise there is nothing to measure, and a check that cannot tell would take it down again."""
     seen = flag(0, 1, 5, 25, 100)
-    memory = RolloutState().looked(RolloutPlan(STAGES, checked=True), seen, NOW)
-    assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, memory), Complete)
+    state = RolloutState().after_observation(RolloutPlan(STAGES, checked=True), seen, NOW)
+    assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, state), Complete)
     soaking = RolloutPlan(parse_stages([1, {"percentage": 100, "soak": "1h"}]), checked=True)
-    assert isinstance(look(soaking, seen, memory), RunGuardrails)
+    assert isinstance(look(soaking, seen, state), RunGuardrails)
     # A stage in the midst is, soak or not: more users follow.
     assert isinstance(look(RolloutPlan(parse_stages([1, 5]), checked=True), flag(0, 1), RolloutState()), RunGuardrails)
 
 
 def test_a_rollback_that_an_attempt_left_undone_is_finished_first() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True), flag(0, 1, 5)
-    memory = RolloutState(run_began=NOW - timedelta(hours=10), is_retry=True, failed="errors (fail 1 of 1)")
-    assert look(plan, seen, memory) == RollBack(Exposure(0, False), "errors (fail 1 of 1)")
-    assert isinstance(look(plan, flag(0, 1, 5, 0), memory), Abort)  # it was done after all
+    state = RolloutState(run_began=NOW - timedelta(hours=10), is_retry=True, rollback_reason="errors (fail 1 of 1)")
+    assert look(plan, seen, state) == RollBack(Exposure(0, False), "errors (fail 1 of 1)")
+    assert isinstance(look(plan, flag(0, 1, 5, 0), state), Abort)  # it was done after all
 
 
 @pytest.mark.parametrize(

@@ -191,33 +191,33 @@ OPEN = with_segments(STAFF, {**BETA, "conditions": []})
 
 def test_a_change_of_the_audience_since_the_last_look_stops_the_rollout_and_names_who_and_when() -> None:
     began = seen(("Airflow", CONFIG))
-    memory = RolloutState().looked(PLAN, began, at(1))
-    act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN)), memory, at(2.5))
+    state = RolloutState().after_observation(PLAN, began, at(1))
+    act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN)), state, at(2.5))
     assert isinstance(act, Abort)
     assert act.cause == "drift"
     assert "the conditions of segment 'Beta' were removed, so that it captures everybody, by Maria at 2026" in act.why
 
 
 def test_a_change_that_is_back_by_the_next_look_is_a_change_too() -> None:
-    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
-    act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN), ("Maria", CONFIG)), memory, at(2.5))
+    state = RolloutState().after_observation(PLAN, seen(("Airflow", CONFIG)), at(1))
+    act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN), ("Maria", CONFIG)), state, at(2.5))
     assert isinstance(act, Abort)
 
 
 def test_adopted_it_goes_on_with_the_new_audience() -> None:
     adopts = replace(ADOPTS, catch_all="Beta")
-    memory = RolloutState().looked(adopts, seen(("Airflow", CONFIG)), at(1))
+    state = RolloutState().after_observation(adopts, seen(("Airflow", CONFIG)), at(1))
     now = seen(("Airflow", CONFIG), ("Maria", OPEN))
-    assert isinstance(decide(adopts, now, memory, at(2.5)), SetStage)
+    assert isinstance(decide(adopts, now, state, at(2.5)), SetStage)
 
 
 def test_a_change_right_before_our_own_write_is_seen_at_the_next_look() -> None:
-    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
+    state = RolloutState().after_observation(PLAN, seen(("Airflow", CONFIG)), at(1))
     now = seen(
         ("Airflow", CONFIG), ("Maria", {**CONFIG, "bucketingSalt": "x"}), ("Airflow", at_share(25, bucketingSalt="x"))
     )
-    memory = memory.raised(Exposure(5, True), at(1), Exposure(25, True), now, at(3))
-    act = decide(PLAN, now, memory, at(3))
+    state = state.after_set_stage(Exposure(5, True), at(1), Exposure(25, True), now, at(3))
+    act = decide(PLAN, now, state, at(3))
     assert isinstance(act, Abort)
     assert "the salt was changed from 'abc' to 'x', by Maria" in act.why
 
@@ -242,17 +242,17 @@ def test_where_the_history_does_not_show_it_the_flag_does() -> None:
         shown = seen(("Airflow", {"enabled": True, "targetSegments": config["targetSegments"]}))
         return FlagSnapshot(shown.position, history=shown.history, audience=Audience.of(config, "Beta"))  # type: ignore[arg-type]
 
-    memory = RolloutState().looked(PLAN, thin(CONFIG), at(1))
-    assert not isinstance(decide(PLAN, thin(CONFIG), memory, at(1.5)), Abort)
-    act = decide(PLAN, thin({**CONFIG, "bucketingSalt": "x"}), memory, at(1.5))
+    state = RolloutState().after_observation(PLAN, thin(CONFIG), at(1))
+    assert not isinstance(decide(PLAN, thin(CONFIG), state, at(1.5)), Abort)
+    act = decide(PLAN, thin({**CONFIG, "bucketingSalt": "x"}), state, at(1.5))
     assert isinstance(act, Abort)
     assert "bucketingSalt was changed, and the version history does not show by whom" in act.why
 
 
 def test_what_is_remembered_of_the_audience_survives_a_deferral_and_a_state_without_it_goes_on() -> None:
-    memory = RolloutState().looked(PLAN, seen(("Airflow", CONFIG)), at(1))
-    plain = json.loads(json.dumps(memory.as_json()))
-    assert RolloutState.from_json(plain) == memory
+    state = RolloutState().after_observation(PLAN, seen(("Airflow", CONFIG)), at(1))
+    plain = json.loads(json.dumps(state.as_json()))
+    assert RolloutState.from_json(plain) == state
     old = {name: value for name, value in plain.items() if name not in ("accepted", "audience", "listed")}
     now = seen(("Airflow", CONFIG), ("Maria", OPEN))
     assert not isinstance(decide(PLAN, seen(("Airflow", CONFIG)), RolloutState.from_json(old), at(1.5)), Abort)
@@ -281,9 +281,9 @@ def test_sticky_bucketing_is_switched_off_before_the_first_stage_where_the_plan_
 
 
 def test_sticky_bucketing_that_a_person_switches_on_during_the_rollout_stops_it_also_where_drift_is_adopted() -> None:
-    memory = RolloutState().looked(ADOPTS, seen(("Airflow", CONFIG)), at(1))
+    state = RolloutState().after_observation(ADOPTS, seen(("Airflow", CONFIG)), at(1))
     now = seen(("Airflow", CONFIG), ("Maria", {**CONFIG, "stickyBucketing": True}))
-    act = decide(ADOPTS, now, memory, at(2.5))
+    act = decide(ADOPTS, now, state, at(2.5))
     assert isinstance(act, Abort)
     assert act.cause == "sticky"
 

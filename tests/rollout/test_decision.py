@@ -62,12 +62,12 @@ def at(hours: float) -> datetime:
     return T0 + HOUR * hours
 
 
-def look(plan: RolloutPlan, seen: FlagSnapshot, hours: float, memory: RolloutState | None = None) -> Action:
-    return decide(plan, seen, memory or RolloutState(), at(hours))
+def look(plan: RolloutPlan, seen: FlagSnapshot, hours: float, state: RolloutState | None = None) -> Action:
+    return decide(plan, seen, state or RolloutState(), at(hours))
 
 
-def remembered(plan: RolloutPlan, seen: FlagSnapshot, hours: float, memory: RolloutState | None = None) -> RolloutState:
-    return (memory or RolloutState()).looked(plan, seen, at(hours))
+def remembered(plan: RolloutPlan, seen: FlagSnapshot, hours: float, state: RolloutState | None = None) -> RolloutState:
+    return (state or RolloutState()).after_observation(plan, seen, at(hours))
 
 
 def until(act: Action) -> datetime:
@@ -145,9 +145,9 @@ def test_a_soak_begins_anew_when_the_flag_was_off_in_between() -> None:
 
 def test_with_a_history_too_thin_to_tell_the_soak_begins_when_it_was_seen_first() -> None:
     thin = FlagSnapshot(on(5))
-    memory = remembered(OFF, thin, 10)
-    assert until(look(OFF, thin, 10.5, memory)) == at(11)
-    assert raised_to(look(OFF, thin, 11, memory)) == 25
+    state = remembered(OFF, thin, 10)
+    assert until(look(OFF, thin, 10.5, state)) == at(11)
+    assert raised_to(look(OFF, thin, 11, state)) == 25
 
 
 def test_the_newest_version_shows_what_is_so_now_whatever_it_leaves_out() -> None:
@@ -170,16 +170,16 @@ def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None
 
 
 def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
-    memory = remembered(PLAN, flag((0, on(5))), 0.1)
-    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, memory)
+    state = remembered(PLAN, flag((0, on(5))), 0.1)
+    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria")), 0.6, state)
     assert act == Abort(
         "drift", "somebody changed the flag meanwhile: it was changed from 5 % to 50 % by Maria at 2026-03-01 12:30:00Z"
     )
 
 
 def test_a_change_there_and_back_between_two_looks_stops_it_too() -> None:
-    memory = remembered(PLAN, flag((0, on(5))), 0.1)
-    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria"), (0.6, on(5), "Maria")), 0.7, memory)
+    state = remembered(PLAN, flag((0, on(5))), 0.1)
+    act = look(PLAN, flag((0, on(5)), (0.5, on(50), "Maria"), (0.6, on(5), "Maria")), 0.7, state)
     assert isinstance(act, Abort)
     assert "from 5 % to 50 % by Maria" in act.why
     assert "from 50 % to 5 % by Maria" in act.why
@@ -187,36 +187,40 @@ def test_a_change_there_and_back_between_two_looks_stops_it_too() -> None:
 
 def test_adopt_goes_on_from_there() -> None:
     plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), on_drift="adopt")
-    memory = remembered(plan, flag((0, on(5))), 0.1)
+    state = remembered(plan, flag((0, on(5))), 0.1)
     seen = flag((0, on(5)), (0.5, on(50), "Maria"))
-    assert until(look(plan, seen, 0.6, memory)) == at(1.5)
-    assert raised_to(look(plan, seen, 1.5, memory)) == 100
+    assert until(look(plan, seen, 0.6, state)) == at(1.5)
+    assert raised_to(look(plan, seen, 1.5, state)) == 100
 
 
 def test_a_person_who_disables_the_flag_is_never_overruled() -> None:
     plan = RolloutPlan(parse_stages([1, 5], soak=HOUR), on_drift="adopt")
-    memory = remembered(plan, flag((0, on(1))), 0.1)
-    act = look(plan, flag((0, on(1)), (0.5, off(1), "Maria")), 0.6, memory)
+    state = remembered(plan, flag((0, on(1))), 0.1)
+    act = look(plan, flag((0, on(1)), (0.5, off(1), "Maria")), 0.6, state)
     assert isinstance(act, Abort)
     assert act.cause == "disabled"
 
 
 def test_the_other_attempt_of_the_same_task_is_not_somebody_else() -> None:
-    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(PLAN, flag((0, on(0)), (1, on(1))), at(1))
-    assert memory.hand == "Airflow"
+    state = RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)).after_observation(
+        PLAN, flag((0, on(0)), (1, on(1))), at(1)
+    )
+    assert state.actor == "Airflow"
     twin = flag((0, on(0)), (1, on(1)), (2, on(5)))
-    assert until(look(PLAN, twin, 2.1, memory)) == at(3)
+    assert until(look(PLAN, twin, 2.1, state)) == at(3)
     maria = flag((0, on(0)), (1, on(1)), (2, on(5), "Maria"))
-    assert isinstance(look(PLAN, maria, 2.1, memory), Abort)
+    assert isinstance(look(PLAN, maria, 2.1, state), Abort)
 
 
 def test_what_the_other_attempt_has_rolled_back_is_not_adopted() -> None:
     plan = RolloutPlan(parse_stages([1, 5], soak=HOUR), on_drift="adopt")
-    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag((0, on(0)), (1, on(1))), at(1))
-    act = look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0))), 1.6, memory)
+    state = RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)).after_observation(
+        plan, flag((0, on(0)), (1, on(1))), at(1)
+    )
+    act = look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0))), 1.6, state)
     assert isinstance(act, Abort)
     assert act.cause == "rolled back"
-    assert raised_to(look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0), "Maria")), 1.6, memory)) == 1
+    assert raised_to(look(plan, flag((0, on(0)), (1, on(1)), (1.5, on(0), "Maria")), 1.6, state)) == 1
 
 
 # a change with this connection's own key, which other tasks share
@@ -226,9 +230,9 @@ BEGUN = ((0, on(0)), (1, on(1)))
 
 def attempt(plan: RolloutPlan, *more: tuple[float, Exposure], hours: float) -> tuple[Action, RolloutState]:
     """What an attempt that has set 1 % itself makes of what it sees then, and what it remembers."""
-    memory = RolloutState(left_at=on(1), wrote=True, start=on(0)).looked(plan, flag(*BEGUN), at(1))
+    state = RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)).after_observation(plan, flag(*BEGUN), at(1))
     seen = flag(*BEGUN, *more)
-    return look(plan, seen, hours, memory), memory.looked(plan, seen, at(hours))
+    return look(plan, seen, hours, state), state.after_observation(plan, seen, at(hours))
 
 
 def retry(plan: RolloutPlan, *more: tuple[float, Exposure], hours: float) -> Action:
@@ -265,41 +269,41 @@ def test_a_step_outside_the_window_or_while_a_person_holds_the_flag_is_external(
     assert isinstance(attempt(windowed, (1.99, on(1)), (2.5, on(5)), hours=2.6)[0], Abort)
     seen = flag(*BEGUN, (1.5, on(1)), (2.1, on(5)))
     newest, held, *older = seen.history
-    memory = remembered(PLAN, flag(*BEGUN), 1, RolloutState(left_at=on(1), wrote=True, start=on(0)))
+    state = remembered(PLAN, flag(*BEGUN), 1, RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)))
     held_then = replace(seen, history=(newest, replace(held, tags=("rollout-hold",)), *older))
-    assert isinstance(look(PLAN, held_then, 2.2, memory), Abort)
+    assert isinstance(look(PLAN, held_then, 2.2, state), Abort)
     held_since = replace(seen, history=(replace(newest, tags=("rollout-hold",)), held, *older))
-    assert isinstance(look(PLAN, held_since, 2.2, memory), Wait)
+    assert isinstance(look(PLAN, held_since, 2.2, state), Wait)
 
 
 def test_a_step_of_another_attempt_counts_only_after_a_check() -> None:
-    act, memory = attempt(CHECKED, (2.1, on(5)), hours=2.2)
+    act, state = attempt(CHECKED, (2.1, on(5)), hours=2.2)
     assert isinstance(act, RunGuardrails)
     seen = flag(*BEGUN, (2.1, on(5)))
-    assert until(look(CHECKED, seen, 2.2, said(memory, "pass", 2.2))) == at(3.1)
-    assert look(CHECKED, seen, 2.2, said(memory, "fail", 2.2)).to == on(0)  # type: ignore[union-attr]
-    assert until(look(CHECKED, seen, 2.2, said(memory, "inconclusive", 2.2))) == at(2.2) + timedelta(minutes=5)
+    assert until(look(CHECKED, seen, 2.2, said(state, "pass", 2.2))) == at(3.1)
+    assert look(CHECKED, seen, 2.2, said(state, "fail", 2.2)).to == on(0)  # type: ignore[union-attr]
+    assert until(look(CHECKED, seen, 2.2, said(state, "inconclusive", 2.2))) == at(2.2) + timedelta(minutes=5)
 
 
 def test_a_last_step_of_another_attempt_is_checked_before_it_ends_the_rollout() -> None:
     plan = RolloutPlan(parse_stages([1, 100], soak=HOUR), checked=True)
     seen = flag(*BEGUN, (2.1, on(100)))
-    act, memory = attempt(plan, (2.1, on(100)), hours=2.2)
+    act, state = attempt(plan, (2.1, on(100)), hours=2.2)
     assert isinstance(act, RunGuardrails)
-    assert isinstance(look(plan, seen, 2.2, said(memory, "pass", 2.2)), Complete)
-    assert isinstance(look(plan, seen, 2.2, said(memory, "fail", 2.2)), RollBack)
-    assert isinstance(look(plan, seen, 2.2, said(memory, "inconclusive", 2.2)), Wait)
+    assert isinstance(look(plan, seen, 2.2, said(state, "pass", 2.2)), Complete)
+    assert isinstance(look(plan, seen, 2.2, said(state, "fail", 2.2)), RollBack)
+    assert isinstance(look(plan, seen, 2.2, said(state, "inconclusive", 2.2)), Wait)
     assert isinstance(retry(plan, (2.1, on(100)), hours=2.2), RunGuardrails)
     # What this attempt has set itself is not: at once after the last raise there is nothing to measure.
-    own = memory.raised(on(1), at(1), on(100), seen, at(2.1))
+    own = state.after_set_stage(on(1), at(1), on(100), seen, at(2.1))
     assert isinstance(look(plan, seen, 2.2, own), Complete)
 
 
 @pytest.mark.parametrize("verdict", ["inconclusive", "error", "fail"])
 def test_a_step_that_the_own_guardrails_speak_against_is_external(verdict: str) -> None:
-    memory = remembered(CHECKED, flag(*BEGUN), 1, RolloutState(left_at=on(1), wrote=True, start=on(0)))
-    memory = said(memory, verdict, 2, failure_limit=2)
-    assert isinstance(look(CHECKED, flag(*BEGUN, (2.1, on(5))), 2.2, memory), Abort)
+    state = remembered(CHECKED, flag(*BEGUN), 1, RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)))
+    state = said(state, verdict, 2, failure_limit=2)
+    assert isinstance(look(CHECKED, flag(*BEGUN, (2.1, on(5))), 2.2, state), Abort)
 
 
 def test_two_steps_at_once_are_external_where_nobody_checked_the_stage_between() -> None:
@@ -316,8 +320,8 @@ def test_in_a_group_each_task_makes_its_own_step_only() -> None:
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(25))), 2.2, begun), Abort)
     # The stage that follows has not begun while this one goes on.
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Abort)
-    memory = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
-    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, memory), Abort)
+    state = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
+    assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, state), Abort)
 
 
 def test_a_group_that_was_cleared_after_its_rollback_goes_on_in_the_same_run() -> None:
@@ -338,20 +342,20 @@ def test_a_group_that_was_cleared_after_its_rollback_goes_on_in_the_same_run() -
 def test_the_start_is_where_the_flag_stood_before_the_plans_unbroken_raises() -> None:
     seen = flag((0, off(0)), (1, on(1)), (2, on(1)), (3, on(5)))
     plan = replace(CHECKED, rollback="start")
-    memory = said(remembered(plan, seen, 4), "fail", 4)
-    assert look(plan, seen, 4, memory).to == off(0)  # type: ignore[union-attr]
-    assert memory.start == on(5)  # what this run found, for its outcome
+    state = said(remembered(plan, seen, 4), "fail", 4)
+    assert look(plan, seen, 4, state).to == off(0)  # type: ignore[union-attr]
+    assert state.start == on(5)  # what this run found, for its outcome
     # An actor is named once: Maria's own 1 % is no part of Airflow's raises.
     hers = flag((0, off(0)), (1, on(1), "Maria"), (3, on(5)))
-    memory = said(remembered(plan, hers, 4), "fail", 4)
-    assert look(plan, hers, 4, memory).to == on(1)  # type: ignore[union-attr]
+    state = said(remembered(plan, hers, 4), "fail", 4)
+    assert look(plan, hers, 4, state).to == on(1)  # type: ignore[union-attr]
 
 
 def test_the_start_outlives_a_retry_of_a_run_that_took_over() -> None:
     seen = flag((0, off(0)), (1, on(1)), (2, on(5)), (3, on(25)))
-    memory = remembered(PLAN, seen, 3.1, RolloutState(run_began=at(2.5), is_retry=True))
-    assert (memory.start, memory.origin) == (on(5), off(0))
-    assert RolloutState.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+    state = remembered(PLAN, seen, 3.1, RolloutState(run_began=at(2.5), is_retry=True))
+    assert (state.start, state.origin) == (on(5), off(0))
+    assert RolloutState.from_json(json.loads(json.dumps(state.as_json()))) == state
 
 
 def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback() -> None:
@@ -458,10 +462,10 @@ def test_what_the_runs_earlier_tasks_prepared_is_its_own() -> None:
 # guardrails
 
 
-def said(memory: RolloutState, verdict: str, hours: float, why: str = "", **consequence: object) -> RolloutState:
-    """The memory after the one guardrail has answered."""
-    before = memory.streaks[0] if memory.streaks else GuardrailStatus("errors", GuardrailPolicy(**consequence))  # type: ignore[arg-type]
-    return memory.judged([before.counted(verdict, why, None, at(hours))], at(hours))  # type: ignore[arg-type]
+def said(state: RolloutState, verdict: str, hours: float, why: str = "", **consequence: object) -> RolloutState:
+    """The state after the one guardrail has answered."""
+    before = state.statuses[0] if state.statuses else GuardrailStatus("errors", GuardrailPolicy(**consequence))  # type: ignore[arg-type]
+    return state.after_checks([before.with_result(verdict, why, None, at(hours))], at(hours))  # type: ignore[arg-type]
 
 
 def test_guardrails_are_asked_when_the_soak_ends() -> None:
@@ -476,40 +480,40 @@ def test_before_its_first_stage_there_is_nothing_to_measure() -> None:
 
 def test_a_pass_after_the_soak_goes_on() -> None:
     seen = flag((0, on(5)))
-    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
-    assert raised_to(look(CHECKED, seen, 1, memory)) == 25
+    state = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert raised_to(look(CHECKED, seen, 1, state)) == 25
 
 
 def test_a_pass_during_the_soak_does_not_end_it() -> None:
     plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=24))
     seen = flag((0, on(5)))
     assert until(look(plan, seen, 0.1)) == at(0.4)
-    memory = remembered(plan, seen, 0.4)
-    assert isinstance(look(plan, seen, 0.4, memory), RunGuardrails)
-    memory = said(memory, "pass", 0.4)
-    assert until(look(plan, seen, 0.5, memory)) == at(0.8)
-    memory = said(memory, "pass", 0.8)
-    assert isinstance(look(plan, seen, 1, memory), RunGuardrails)
+    state = remembered(plan, seen, 0.4)
+    assert isinstance(look(plan, seen, 0.4, state), RunGuardrails)
+    state = said(state, "pass", 0.4)
+    assert until(look(plan, seen, 0.5, state)) == at(0.8)
+    state = said(state, "pass", 0.8)
+    assert isinstance(look(plan, seen, 1, state), RunGuardrails)
 
 
 def test_a_pass_that_was_asked_for_during_the_soak_and_came_after_it_does_not_end_it() -> None:
     plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, check_every=timedelta(minutes=54))
     seen = flag((0, on(5)))
-    passed = GuardrailStatus("errors", GuardrailPolicy()).counted("pass", "", None, at(0.9))
-    assert isinstance(look(plan, seen, 1.1, remembered(plan, seen, 0.9).judged([passed], at(1.1))), RunGuardrails)
+    passed = GuardrailStatus("errors", GuardrailPolicy()).with_result("pass", "", None, at(0.9))
+    assert isinstance(look(plan, seen, 1.1, remembered(plan, seen, 0.9).after_checks([passed], at(1.1))), RunGuardrails)
 
 
 def test_no_raise_rests_on_an_old_answer() -> None:
     seen = flag((0, on(5)))
-    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
-    assert raised_to(look(CHECKED, seen, 1.08, memory)) == 25
-    assert isinstance(look(CHECKED, seen, 1.09, memory), RunGuardrails)
+    state = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert raised_to(look(CHECKED, seen, 1.08, state)) == 25
+    assert isinstance(look(CHECKED, seen, 1.09, state), RunGuardrails)
 
 
 def test_a_fail_rolls_back_at_once() -> None:
     seen = flag((0, on(0)), (1, on(5)))
-    memory = said(RolloutState(start=on(0), left_at=on(5)), "fail", 1.5, "3 % > 1 %")
-    act = look(CHECKED, seen, 1.5, memory)
+    state = said(RolloutState(start=on(0), last_exposure=on(5)), "fail", 1.5, "3 % > 1 %")
+    act = look(CHECKED, seen, 1.5, state)
     assert isinstance(act, RollBack)
     assert act.to == on(0)
     assert "3 % > 1 %" in act.why
@@ -517,35 +521,35 @@ def test_a_fail_rolls_back_at_once() -> None:
 
 def test_a_fail_below_its_limit_waits_and_is_asked_again() -> None:
     seen = flag((0, on(5)))
-    memory = said(remembered(CHECKED, seen, 1), "fail", 1, failure_limit=2)
-    assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5)
-    assert isinstance(look(CHECKED, seen, 1, said(memory, "fail", 1.1)), RollBack)
+    state = said(remembered(CHECKED, seen, 1), "fail", 1, failure_limit=2)
+    assert until(look(CHECKED, seen, 1, state)) == at(1) + timedelta(minutes=5)
+    assert isinstance(look(CHECKED, seen, 1, said(state, "fail", 1.1)), RollBack)
 
 
 @pytest.mark.parametrize("verdict", ["inconclusive", "error"])
 def test_neither_fail_nor_pass_lengthens_the_soak_and_counts_as_a_fail_at_its_limit(verdict: str) -> None:
     seen = flag((0, on(5)))
-    memory = remembered(CHECKED, seen, 1)
+    state = remembered(CHECKED, seen, 1)
     for turn in range(4):
-        memory = said(memory, verdict, 1, "no data")
-        assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5), turn
-        assert isinstance(look(CHECKED, seen, 1.09, memory), RunGuardrails)
-    assert isinstance(look(CHECKED, seen, 1, said(memory, verdict, 1)), RollBack)
+        state = said(state, verdict, 1, "no data")
+        assert until(look(CHECKED, seen, 1, state)) == at(1) + timedelta(minutes=5), turn
+        assert isinstance(look(CHECKED, seen, 1.09, state), RunGuardrails)
+    assert isinstance(look(CHECKED, seen, 1, said(state, verdict, 1)), RollBack)
 
 
 def test_a_hold_stops_raising_and_lets_go_when_it_recovers() -> None:
     seen = flag((0, on(5)))
-    memory = said(remembered(CHECKED, seen, 1), "fail", 1, "latency", effect="hold")
+    state = said(remembered(CHECKED, seen, 1), "fail", 1, "latency", effect="hold")
     for _ in range(20):
-        memory = said(memory, "fail", 1)
-        assert isinstance(look(CHECKED, seen, 1, memory), Wait)
-    assert raised_to(look(CHECKED, seen, 1, said(memory, "pass", 1))) == 25
+        state = said(state, "fail", 1)
+        assert isinstance(look(CHECKED, seen, 1, state), Wait)
+    assert raised_to(look(CHECKED, seen, 1, said(state, "pass", 1))) == 25
 
 
 def test_a_dry_run_never_acts() -> None:
     seen = flag((0, on(5)))
-    memory = said(remembered(CHECKED, seen, 1), "fail", 1, dry_run=True)
-    assert raised_to(look(CHECKED, seen, 1, memory)) == 25
+    state = said(remembered(CHECKED, seen, 1), "fail", 1, dry_run=True)
+    assert raised_to(look(CHECKED, seen, 1, state)) == 25
 
 
 def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
@@ -559,16 +563,16 @@ def test_an_automatic_retry_asks_the_guardrails_before_it_goes_on() -> None:
 )
 def test_every_rollback_goes_down_or_nowhere(rollback: object, expected: Exposure | None) -> None:
     plan = RolloutPlan(parse_stages([1, 5, 25]), rollback=rollback, checked=True)  # type: ignore[arg-type]
-    memory = said(RolloutState(start=off(2), left_at=on(25)), "fail", 1, "no")
-    act = look(plan, flag((0, on(25))), 1, memory)
+    state = said(RolloutState(start=off(2), last_exposure=on(25)), "fail", 1, "no")
+    act = look(plan, flag((0, on(25))), 1, state)
     assert isinstance(act, RollBack)
     assert act.to == expected
 
 
 def test_a_rollback_to_more_than_the_flag_has_goes_nowhere() -> None:
     plan = RolloutPlan(parse_stages([1, 5, 25]), rollback=20, checked=True)
-    memory = said(RolloutState(start=off(2), left_at=on(5)), "fail", 1, "no")
-    act = look(plan, flag((0, on(5))), 1, memory)
+    state = said(RolloutState(start=off(2), last_exposure=on(5)), "fail", 1, "no")
+    act = look(plan, flag((0, on(5))), 1, state)
     assert isinstance(act, RollBack)
     assert act.to is None
 
@@ -586,17 +590,17 @@ def test_a_check_that_failed_while_a_person_moved_the_flag_rolls_back_where_that
 ) -> None:
     """Also to below the stage at which it failed, where the person raised the flag."""
     plan = replace(CHECKED, on_drift="adopt", rollback=rollback)
-    memory = remembered(plan, flag((0, on(0)), (1, on(5))), 2, RolloutState(start=on(0)))
-    memory = said(memory, "fail", 2, "errors 3 %")
-    act = look(plan, flag((0, on(0)), (1, on(5)), (2, on(percentage), "Maria")), 2.1, memory)
+    state = remembered(plan, flag((0, on(0)), (1, on(5))), 2, RolloutState(start=on(0)))
+    state = said(state, "fail", 2, "errors 3 %")
+    act = look(plan, flag((0, on(0)), (1, on(5)), (2, on(percentage), "Maria")), 2.1, state)
     assert isinstance(act, RollBack)
     assert act.to == expected
     assert "errors 3 %" in act.why
 
 
 def test_a_failed_check_and_a_persons_change_are_both_told() -> None:
-    memory = said(remembered(CHECKED, flag((0, on(5))), 1), "fail", 1, "errors 3 %")
-    act = look(CHECKED, flag((0, on(5)), (1, on(7), "Maria")), 1, memory)
+    state = said(remembered(CHECKED, flag((0, on(5))), 1), "fail", 1, "errors 3 %")
+    act = look(CHECKED, flag((0, on(5)), (1, on(7), "Maria")), 1, state)
     assert isinstance(act, Abort)
     assert "by Maria" in act.why
     assert "errors 3 %" in act.why
@@ -610,16 +614,16 @@ NIGHTLY = ChangeWindow(days="Mon-Sun", start="02:00", end="04:00", timezone="UTC
 def test_outside_its_window_nothing_is_raised_and_guardrails_go_on() -> None:
     plan = RolloutPlan(parse_stages([5, 25], soak=HOUR), checked=True, window=NIGHTLY)
     seen = flag((0, on(5)))
-    memory = said(remembered(plan, seen, 1), "pass", 1)
-    act = look(plan, seen, 1, memory)
+    state = said(remembered(plan, seen, 1), "pass", 1)
+    act = look(plan, seen, 1, state)
     assert until(act) == at(1) + timedelta(minutes=5)  # the next check
     assert isinstance(act, Wait)
     assert "window" in act.why
-    assert isinstance(look(plan, seen, 1.1, memory), RunGuardrails)
-    failed = said(memory, "fail", 1.1)
+    assert isinstance(look(plan, seen, 1.1, state), RunGuardrails)
+    failed = said(state, "fail", 1.1)
     assert isinstance(look(plan, seen, 1.1, failed), RollBack)  # a rollback waits for nothing
-    memory = said(remembered(plan, seen, 14), "pass", 14)
-    assert raised_to(look(plan, seen, 14, memory)) == 25
+    state = said(remembered(plan, seen, 14), "pass", 14)
+    assert raised_to(look(plan, seen, 14, state)) == 25
 
 
 def test_without_guardrails_it_waits_until_the_window_opens() -> None:
@@ -640,9 +644,9 @@ def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
     act = look(PLAN, seen, 1)
     assert isinstance(act, Wait)
     assert "rollout-hold" in act.why
-    memory = said(remembered(CHECKED, seen, 1), "pass", 1)
-    assert until(look(CHECKED, seen, 1, memory)) == at(1) + timedelta(minutes=5)
-    assert isinstance(look(CHECKED, seen, 1, said(memory, "fail", 1)), RollBack)
+    state = said(remembered(CHECKED, seen, 1), "pass", 1)
+    assert until(look(CHECKED, seen, 1, state)) == at(1) + timedelta(minutes=5)
+    assert isinstance(look(CHECKED, seen, 1, said(state, "fail", 1)), RollBack)
 
 
 # one stage of several, each a task of its own
@@ -659,31 +663,31 @@ def test_a_stage_of_its_own_raises_only_to_itself(position: Exposure, hours: flo
     assert (raised_to(act) if isinstance(act, SetStage) else outcomes[type(act)]) == expected
 
 
-# memory
+# state
 
 
 def test_memory_survives_its_deferral() -> None:
-    memory = said(RolloutState(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
-    assert memory.record[-1]["verdict"] == "inconclusive"
-    assert RolloutState.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+    state = said(RolloutState(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
+    assert state.record[-1]["verdict"] == "inconclusive"
+    assert RolloutState.from_json(json.loads(json.dumps(state.as_json()))) == state
     assert RolloutState.from_json(RolloutState().as_json()) == RolloutState()
 
 
 def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
-    memory = RolloutState().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
+    state = RolloutState().after_set_stage(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
     for _ in range(500):
-        memory = said(memory, "pass", 1)
-    assert len(memory.record) == 200
-    assert memory.record[0]["what"] == "raise"
+        state = said(state, "pass", 1)
+    assert len(state.record) == 200
+    assert state.record[0]["what"] == "raise"
 
 
 def test_the_record_stays_small_whatever_the_guardrails_say() -> None:
-    memory = RolloutState().raised(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
+    state = RolloutState().after_set_stage(on(0), at(-1), on(1), flag((0, on(0)), (0, on(1))), at(0))
     for _ in range(300):
-        memory = said(memory, "pass", 1, "x" * 100_000)
-    assert len(json.dumps(memory.record)) <= 128 * 1024
-    assert memory.record[0]["what"] == "raise"
-    assert memory.record[-1]["why"].endswith("x ...")
+        state = said(state, "pass", 1, "x" * 100_000)
+    assert len(json.dumps(state.record)) <= 128 * 1024
+    assert state.record[0]["what"] == "raise"
+    assert state.record[-1]["why"].endswith("x ...")
 
 
 # plans
@@ -754,16 +758,18 @@ AT_5 = flag((0, off(0)), (1, on(1)), (2, on(5)))
 
 def entered(plan: RolloutPlan = CHECKED) -> RolloutState:
     """What is remembered of 5 % that was entered under a plan and looked at once, over a deferral."""
-    at_1 = RolloutState(left_at=on(1), version=2, hand="Airflow", wrote=True)
-    memory = at_1.raised(on(1), at(1), on(5), AT_5, at(2)).looked(plan, AT_5, at(2))
-    return RolloutState.from_json(memory.as_json())
+    at_1 = RolloutState(last_exposure=on(1), version=2, actor="Airflow", wrote_last=True)
+    state = at_1.after_set_stage(on(1), at(1), on(5), AT_5, at(2)).after_observation(plan, AT_5, at(2))
+    return RolloutState.from_json(state.as_json())
 
 
 def test_a_plan_edited_during_a_soak_shortens_nothing_at_the_present_stage() -> None:
     """[1, 5, 25, 100] became [1, 10, 50, 100] at 5 %: it soaks its hour, and is checked, before 10 %."""
     assert until(look(EDITED, AT_5, 2.4, entered())) == at(3)
     assert isinstance(look(EDITED, AT_5, 3, entered()), RunGuardrails)
-    passed = entered().judged([GuardrailStatus("errors", GuardrailPolicy()).counted("pass", "", None, at(3))], at(3))
+    passed = entered().after_checks(
+        [GuardrailStatus("errors", GuardrailPolicy()).with_result("pass", "", None, at(3))], at(3)
+    )
     act = look(EDITED, AT_5, 3, passed)
     assert isinstance(act, SetStage)
     assert act.stage.percentage == 10

@@ -37,23 +37,23 @@ STANDS = FlagSnapshot(
 )
 
 
-def answered(memory: RolloutState, verdict: Any, hours: float) -> RolloutState:
+def answered(state: RolloutState, verdict: Any, hours: float) -> RolloutState:
     """What is remembered once the one guardrail, which holds, has answered."""
-    (streak,) = memory.streaks or (GuardrailStatus("errors", GuardrailPolicy(effect="hold")),)
+    (streak,) = state.statuses or (GuardrailStatus("errors", GuardrailPolicy(effect="hold")),)
     now = T0 + hours * HOUR
-    return memory.judged([streak.counted(verdict, "9 % fail", None, now)], now)
+    return state.after_checks([streak.with_result(verdict, "9 % fail", None, now)], now)
 
 
 def held(*hours: float, plan: RolloutPlan = PLAN) -> RolloutState:
     """The guardrail said at these hours that nothing is to be raised."""
-    memory = RolloutState().looked(plan, STANDS, T0)
+    state = RolloutState().after_observation(plan, STANDS, T0)
     for hour in hours:
-        memory = answered(memory, "fail", hour)
-    return memory
+        state = answered(state, "fail", hour)
+    return state
 
 
-def act(memory: RolloutState, hours: float, plan: RolloutPlan = PLAN) -> Action:
-    return decide(plan, STANDS, memory, T0 + hours * HOUR)
+def act(state: RolloutState, hours: float, plan: RolloutPlan = PLAN) -> Action:
+    return decide(plan, STANDS, state, T0 + hours * HOUR)
 
 
 def test_a_hold_ends_after_its_limit_from_the_first_answer_on() -> None:
@@ -65,12 +65,12 @@ def test_a_hold_ends_after_its_limit_from_the_first_answer_on() -> None:
 
 
 def test_before_a_hold_ends_the_guardrails_are_asked_once_more() -> None:
-    memory = held(1, 3.99)
-    wait = act(memory, 3.995)
+    state = held(1, 3.99)
+    wait = act(state, 3.995)
     assert isinstance(wait, Wait)
     assert wait.until == T0 + 4 * HOUR
-    assert isinstance(act(memory, 4), RunGuardrails)
-    assert isinstance(act(answered(memory, "pass", 4), 4), SetStage)
+    assert isinstance(act(state, 4), RunGuardrails)
+    assert isinstance(act(answered(state, "pass", 4), 4), SetStage)
 
 
 def test_a_hold_that_ends_may_roll_back() -> None:
@@ -89,8 +89,8 @@ def test_a_pass_ends_a_hold_and_an_answer_that_cannot_tell_does_not() -> None:
 
 
 def test_a_hold_counts_at_one_stage() -> None:
-    memory = held(1, 2).raised(AT_1, T0, Exposure(5, enabled=True), STANDS, T0 + 3 * HOUR)
-    assert memory.held_since is None
+    state = held(1, 2).after_set_stage(AT_1, T0, Exposure(5, enabled=True), STANDS, T0 + 3 * HOUR)
+    assert state.held_since is None
 
 
 def test_without_a_limit_a_hold_lasts() -> None:
@@ -108,9 +108,9 @@ def test_a_hold_has_a_limit_of_a_day_unless_told_otherwise() -> None:
 
 
 def test_what_is_remembered_of_a_hold_outlives_a_deferral() -> None:
-    memory = held(1, 2)
-    assert RolloutState.from_json(memory.as_json()).held_since == T0 + HOUR
-    old = {name: value for name, value in memory.as_json().items() if name not in ("held_since", "preflight_owed")}
+    state = held(1, 2)
+    assert RolloutState.from_json(state.as_json()).held_since == T0 + HOUR
+    old = {name: value for name, value in state.as_json().items() if name not in ("held_since", "preflight_owed")}
     assert RolloutState.from_json(old).held_since is None
 
 
@@ -122,9 +122,9 @@ def test_what_is_wrong_is_named(wrong: Any) -> None:
 
 def test_a_persons_hold_has_no_limit() -> None:
     seen = replace(STANDS, tags=("rollout-hold",))
-    memory = answered(RolloutState().looked(PLAN, seen, T0), "pass", 999)
-    assert isinstance(decide(PLAN, seen, memory, T0 + 999 * HOUR), Wait)
-    assert memory.held_since is None
+    state = answered(RolloutState().after_observation(PLAN, seen, T0), "pass", 999)
+    assert isinstance(decide(PLAN, seen, state, T0 + 999 * HOUR), Wait)
+    assert state.held_since is None
 
 
 def test_a_preflight_comes_before_the_first_raise_only() -> None:

@@ -276,7 +276,7 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
         return
     stands = f"The rollout of {task.described} is held at {flag.seen.position}"
     if state.held_since is not None:
-        _, why = aggregate(state.streaks)
+        _, why = aggregate(state.statuses)
         text = f"{stands} by its guardrails: {why}. Nothing is raised until they pass."
         send_alert(task, "hold", text, why, once="hold:guardrails", cause="guardrails")
     if act.is_held:

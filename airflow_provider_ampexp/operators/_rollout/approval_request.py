@@ -54,7 +54,7 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     url = approve_url(task.context)
     send_alert(task, "approval_needed", text, needed, stage=policy.before, approvers=named, approve_url=url)
     line: RecordLine = {"stage": policy.before, "approvers": named}
-    return replace(state, asked_at=flag.now).recorded("approval_asked", flag.now, line)
+    return replace(state, asked_at=flag.now).with_line("approval_asked", flag.now, line)
 
 
 def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, Any], now: datetime) -> RolloutState:
@@ -67,13 +67,13 @@ def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, An
     line: RecordLine = {"stage": plan.approval.before, "approved": response.approved, "by": response.by}
     if at := event.get("responded_at"):  # on Airflow's clock
         line["answered_at"] = str(at)
-    return replace(state, response=response).recorded("approval", now, line)
+    return replace(state, response=response).with_line("approval", now, line)
 
 
 def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str:
     flag = task.flag
     url = flag_url(flag.client, flag.config)
-    checks = "".join(f"\n* {streak}" for streak in state.streaks)
+    checks = "".join(f"\n* {streak}" for streak in state.statuses)
     where = f"It stands at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     refusal = {"hold": "leaves it there", "rollback": f"rolls it back ({task.plan.rollback})"}
     then = f"*{REJECT}* {refusal[policy.on_reject]}."

@@ -168,12 +168,12 @@ class ReconcilingOperator(RolloutOperator):
         watch: dict[str, Any] | None = None,
         memory: dict[str, Any] | None = None,
     ) -> ChangeResultXCom:
-        """Go on after a wait.
+        """Continue after a wait. Airflow's database has the names of these arguments.
 
-        :param event: why the wait is over. What is remembered besides the flag is in it, too: ``dag.test()`` and
+        :param event: why the wait is over. It also has the state and the condition: ``dag.test()`` and
             ``airflow dags test`` lose the two arguments that follow.
         :param watch: what was waited for
-        :param memory: what is remembered besides the flag
+        :param memory: the state of the rollout, as JSON
         """
         task = self.new_task(context)
         self._task = task

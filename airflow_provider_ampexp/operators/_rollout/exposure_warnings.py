@@ -25,12 +25,12 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
         log.warning("Users may not get %s: %s", key, why)
-        state = state.recorded("warning", flag.now, {"why": why})
+        state = state.with_line("warning", flag.now, {"why": why})
     others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
     if others:
         why = f"users besides those of this rollout get it already, through {', and '.join(others)}"
         log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
-        state = state.recorded("warning", flag.now, {"why": why})
+        state = state.with_line("warning", flag.now, {"why": why})
     return state
 
 

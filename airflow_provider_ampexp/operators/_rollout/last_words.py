@@ -46,7 +46,7 @@ def ended_with_last_words(task: RolloutTask, state: RolloutState, words: str) ->
     except BaseException as end:
         said, reason = flag.said_if_interrupted, f"{type(end).__name__}: {end}".removesuffix(": ")
         task.logger.error("%s (%s)", said, reason)
-        push_record(task, state.recorded("error", flag.now, {"why": f"{said} ({reason})"}))
+        push_record(task, state.with_line("error", flag.now, {"why": f"{said} ({reason})"}))
         if isinstance(end, AirflowTaskTimeout):
             raise AirflowTaskTimeout(f"{said} ({reason})") from end
         raise

@@ -45,7 +45,9 @@ class ReconcilingTask(RolloutTask):
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
         failed, now = pending_rollback_reason(context), plan.as_json()
-        return rebuilt(self, RolloutState(began, attempt.is_retry, failed=failed, preflight_owed=owed, plan=now))
+        return rebuilt(
+            self, RolloutState(began, attempt.is_retry, rollback_reason=failed, preflight_owed=owed, plan=now)
+        )
 
     def carry_out(self, state: RolloutState) -> ChangeResultXCom:
         """Refuse what is out of date, warn of who gets the feature besides, and carry out the plan."""
@@ -59,34 +61,35 @@ class ReconcilingTask(RolloutTask):
     def resume(
         self, event: Mapping[str, Any], watch: Mapping[str, Any] | None, memory: dict[str, Any] | None
     ) -> ChangeResultXCom:
-        """Go on after a wait.
+        """Continue after a wait.
 
         :param event: why the wait is over
         :param watch: what was waited for; in the event if not given
-        :param memory: the state at the beginning of the wait; in the event if not given
+        :param memory: the state of the rollout at the beginning of the wait, as JSON; in the event if not given
         """
         event = _own_event(self.context, event)
         watch, memory = watch or event.get("watch"), memory or event.get("memory")
-        if memory is not None:
-            self.alerts.recall(RolloutState.from_json(memory).alerted)
+        state = None if memory is None else RolloutState.from_json(memory)
+        if state is not None:
+            self.alerts.recall(state.alerted)
         with self.alerts.alert_of_errors():
             status = event.get("status")
             if status == "error":
                 why = f"{event.get('why')} It stays as it is."
                 raise AirflowFailException(f"Failed to watch {self.described} during its soak: {why}")
-            if status not in ("due", "changed") or watch is None or memory is None:
+            if status not in ("due", "changed") or watch is None or state is None:
                 raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
             with error_context(f"ramp {self.described}", has_begun=True), self.operator.hook() as hook:
                 self.plan = self.operator.plan()
                 retry_while_unavailable(lambda: hook.fields)
-                state = self._observe(hook, watch, memory, event)
+                state = self._observe(hook, watch, state, event)
                 return self.finish(hook, self.outcome(reconcile(self.plan, self.flag, state, self)))
 
     def _observe(
         self,
         hook: AmplitudeExperimentHook,
         watch: Mapping[str, Any],
-        memory: Mapping[str, Any],
+        state: RolloutState,
         event: Mapping[str, Any],
     ) -> RolloutState:
         """Observe the flag that was waited for, and return the state to go on with."""
@@ -98,7 +101,7 @@ class ReconcilingTask(RolloutTask):
             self.flag.known_clock_error = watched.local_clock_error
         else:
             self.flag = self.find_flag(hook, self.operator.target(self.operator.project_of(hook)))
-        state = with_response(RolloutState.from_json(memory), self.plan, event, self.flag.now)
+        state = with_response(state, self.plan, event, self.flag.now)
         if is_known:
             with record_on_error(self, state):
                 self.flag.look(archived=bool(event.get("archived")))

@@ -67,7 +67,7 @@ class RollbackTask(RolloutTask):
         failed = self._failed_tasks()
         if not failed:
             raise AirflowSkipException(f"Nothing failed: {self.described} stays at {flag.seen.position}.")
-        looked = state.looked(plan, flag.seen, flag.now)
+        looked = state.after_observation(plan, flag.seen, flag.now)
         if plan.on_hold_timeout == "stop" and self._held_too_long(failed):
             why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
             self._leave(looked, why, AbortCause.HELD.value)
@@ -94,7 +94,7 @@ class RollbackTask(RolloutTask):
         after, how = flag.seen.position, describe_confirmation(flag)
         self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)
         line = rollback_line(flag, before, since, why)
-        state = take_notes(self, state).recorded("rollback", flag.now, line)
+        state = take_notes(self, state).with_line("rollback", flag.now, line)
         begin_file(self, state)
         done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
         self._learn_alerts()
@@ -109,7 +109,7 @@ class RollbackTask(RolloutTask):
         self.logger.info("%s", stands)
         self._learn_alerts()
         send_alert(self, "rollback", stands, action.why, confirmed=True)
-        return state.recorded("confirmed", self.flag.now, {"why": action.why})
+        return state.with_line("confirmed", self.flag.now, {"why": action.why})
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
         """It is not known where the flag is to go."""
@@ -136,7 +136,7 @@ class RollbackTask(RolloutTask):
         self.alerts.learn_from(self.operator.upstream_task_ids)
 
     def _keep_end(self, what: What, state: RolloutState, why: str) -> None:
-        push_record(self, state.recorded(what, self.flag.now, {"why": why}))
+        push_record(self, state.with_line(what, self.flag.now, {"why": why}))
 
     def _failed_tasks(self) -> list[str]:
         ti = self.context.get("ti")

@@ -21,14 +21,14 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Ask all of them about where the flag stands; one log line each."""
     flag, log = task.flag, task.logger
     moment = _moment(task, state, flag.seen.position.percentage)
-    known = {streak.name: streak for streak in state.streaks}
+    known = {streak.name: streak for streak in state.statuses}
     streaks = []
     for guardrail, answer in run_checks(task.guardrails, moment):
         streak = known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)
-        streak = streak.counted(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
+        streak = streak.with_result(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
         log.info("Guardrail at %s: %s", flag.seen.position, streak)
         streaks.append(streak)
-    judged = state.judged(streaks, flag.now)
+    judged = state.after_checks(streaks, flag.now)
     if judged.held_since is not None and state.held_since is None:
         _log_that_a_hold_began(task, judged)
     return judged
@@ -36,7 +36,7 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 def _log_that_a_hold_began(task: RolloutTask, state: RolloutState) -> None:
     plan = task.plan
-    _, said = aggregate(state.streaks)
+    _, said = aggregate(state.statuses)
     then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
     limit = f" After {format_duration(plan.hold_limit)} of this the rollout {then}." if plan.hold_limit else ""
     position = task.flag.seen.position

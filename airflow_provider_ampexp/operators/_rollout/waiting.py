@@ -53,7 +53,7 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
 def _defer(task: RolloutTask, watch: SoakCondition, state: RolloutState) -> NoReturn:
     """Free the worker until the trigger ends the wait."""
     ti, operator = task.context.get("ti"), task.operator
-    plain = {"watch": watch.as_plain(), "memory": state.as_json()}
+    plain = {"watch": watch.as_plain(), "memory": state.as_json()}  # the names that 0.1.0 stored
     trigger = _trigger_class(task.plan)(
         amplitude_conn_id=str(operator.amplitude_conn_id),
         poll_interval=operator.poll_interval,
