@@ -17,7 +17,7 @@ help:
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
-	@echo "make test-deep      10,000 generated histories of a rollout, 500 changes watched (some 20 minutes)"
+	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched (some 20 minutes)"
 	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
 	@echo "make wheel          sdist and wheel, looked through; the wheel runs the demo in an empty environment"
@@ -92,6 +92,7 @@ test: lint types unit
 
 test-deep: setup
 	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
+	AMPEXP_BUCKETING_IDS=1000000 $(VENV)/bin/python -m pytest tests/bucketing --numprocesses 2 -o faulthandler_timeout=0
 	AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5 $(VENV)/bin/python -m pytest tests/airflow/test_airflow_watcher.py
 
 lint: setup

@@ -42,7 +42,7 @@ INSTEAD = {
 # The packages whose text is in plain words throughout, and the pages. Two pages are written elsewhere: the first by
 # `make bench`, the second with the screenshots that it shows.
 PACKAGE = "airflow_provider_ampexp"
-PACKAGES = "client ensure guardrails hooks polling sensors triggers plans emulator history links listeners"
+PACKAGES = "bucketing client ensure guardrails hooks polling sensors triggers plans emulator history links listeners"
 PAGES = [path for path in FILES if path.suffix == ".md" and path.name not in ("performance.md", "rollouts-page.md")]
 PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]
 INSTEAD_IN_PLAIN_TEXT = {

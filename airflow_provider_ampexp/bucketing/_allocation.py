@@ -1,0 +1,90 @@
+"""The percentage of a target segment or of all other users, and its split among the variants."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+
+from airflow_provider_ampexp.bucketing._conditions import Row, Unknown, column_of, no_column
+from airflow_provider_ampexp.bucketing._hash import Bucketer
+
+POSITIONS = 100
+_SPLIT = 42949673  # 2**32 // 100 + 1: the number of values of hash // 100
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The percentage of one target segment or of all other users, and its split among the variants.
+
+    A hash decides two things: ``hash % 100`` is the position, and ``hash // 100`` chooses the variant. A user gets a
+    variant if the position is below the percentage. So a raise only adds users.
+
+    :param segment: the name of the target segment; ``None`` for all other users
+    :param key: the user property that is hashed, such as ``amplitude_id``
+    :param salt: the bucketing salt of the flag
+    :param percentage: as it was read; a fraction lets in the same users as the next whole percentage
+    :param weights: the variants with their weights, in the order of the flag's variants, without those of weight 0
+    """
+
+    segment: str | None
+    key: str
+    salt: str
+    percentage: float
+    weights: tuple[tuple[str, float], ...]
+
+    def position(self, value: object) -> int | None:
+        """Return the position of a bucketing value, from 0 to 99; ``None`` for a null or an empty value."""
+        return next(self.positions((value,)))
+
+    def positions(self, values: Iterable[object]) -> Iterator[int | None]:
+        """Yield the position of each bucketing value, in order. Memory use does not grow with their number."""
+        for hashed in self._bucketer.buckets(values):
+            yield None if hashed is None else hashed % POSITIONS
+
+    def variant(self, value: object) -> str | None:
+        """Return the variant for a bucketing value; ``None`` if the user gets none."""
+        return next(self.variants((value,)))
+
+    def variants(self, values: Iterable[object]) -> Iterator[str | None]:
+        """Yield the variant for each bucketing value, in order. Memory use does not grow with their number."""
+        if self._needs_no_value:
+            sole = self._names[0]
+            yield from (sole for _ in values)
+            return
+        bounds, names, percentage = self._bounds, self._names, self.percentage if self.weights else 0
+        for hashed in self._bucketer.buckets(values):
+            if hashed is None or hashed % POSITIONS >= percentage:
+                yield None
+            else:
+                yield names[bisect_right(bounds, hashed // POSITIONS)]
+
+    def variant_of(self, row: Row) -> str | Unknown | None:
+        """Return the variant for a row; unknown if the row lacks the column that is hashed."""
+        column = column_of(row, self.key)
+        if column is None and self.percentage > 0 and self.weights and not self._needs_no_value:
+            return no_column(self.key)
+        return self.variant(None if column is None else row[column])
+
+    @property
+    def _needs_no_value(self) -> bool:
+        """At 100 % with one variant the service buckets nobody, so users without a bucketing value get it too."""
+        return self.percentage >= 100 and len(self.weights) == 1
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.weights)
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        """The first value of ``hash // 100`` that is beyond each variant, calculated without rounding errors."""
+        sums = list(accumulate(Fraction(weight) for _, weight in self.weights))
+        return [math.ceil(_SPLIT * each / sums[-1]) for each in sums]
+
+    @cached_property
+    def _bucketer(self) -> Bucketer:
+        return Bucketer(self.salt)

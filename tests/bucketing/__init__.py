@@ -1,0 +1,1 @@
+"""Who gets which variant, compared with the vendor's own evaluator."""
