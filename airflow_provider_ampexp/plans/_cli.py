@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_ampexp.plans``: check plan files, preview the next step, print the schema."""
+"""``python -m airflow_provider_ampexp.plans``: check and forecast plan files, preview the next step."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import logging
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import ManagementApiError
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.plans._errors import PlanFileError, PlanIssue
 from airflow_provider_ampexp.plans._json_schema import schema_text
 from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
@@ -39,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         return RIGHT
     try:
         read = _read(given.paths, given.default)
+        if given.what == "forecast":
+            return forecast(read, _time("--start", given.start), _time("--finish-by", given.finish_by))
         return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
     except _Misuse as error:
         print(error, file=sys.stderr)
@@ -76,6 +80,39 @@ def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
         return [mistake for plan in made if isinstance(plan, LoadedPlan) for mistake in cannot_answer(plan)]
     finally:
         logger.setLevel(level)
+
+
+def forecast(read: list[LoadedPlan | PlanFileError], start: datetime | None, finish_by: datetime | None) -> int:
+    """Print the earliest time of each stage and of the end, if all guardrails pass and approvals come at once.
+
+    :param start: when the rollouts begin; if not given, now
+    :param finish_by: when they have to be complete
+    """
+    from airflow_provider_ampexp.plans._forecast import forecast_file, shown
+
+    made, result, start = [_with_dag(one) for one in read], RIGHT, start or datetime.now(timezone.utc)
+    for one in made:
+        print(one if isinstance(one, PlanFileError) else one.file)
+        if isinstance(one, PlanFileError):
+            result = WRONG
+            continue
+        try:
+            course = forecast_file(one, start)
+        except InvalidInputError as error:
+            print(one.refused(error))
+            result = WRONG
+            continue
+        for line in course.lines:
+            print(f"  {line}")
+        if finish_by is not None and course.finish > finish_by:
+            print(f"  too late: expected the finish by {shown(finish_by, one.plan.rollout_plan().window)}")
+            result = WRONG
+    for mistake in (conflicts := list(plans_of_one_flag(made))):
+        print(mistake)
+    print(
+        "The times are the earliest ones: each guardrail passes, each approval comes at once, and no person intervenes."
+    )
+    return WRONG if conflicts else result
 
 
 def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
@@ -201,6 +238,13 @@ def _read(paths: list[Path], defaults: list[str]) -> list[LoadedPlan | PlanFileE
     return read
 
 
+def _time(option: str, text: str | None) -> datetime | None:
+    moment = parse_timestamp(text)
+    if text is not None and moment is None:
+        raise _Misuse(f"{option}: expected a time such as 2026-12-01T09:00:00Z, got {text!r}")
+    return moment
+
+
 def _defaults(given: list[str]) -> dict[str, object]:
     """Parse arguments such as ``soak=12h``, with the syntax of a file."""
     defaults = {}
@@ -228,9 +272,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_ampexp.plans", description="Commands for plan files.", epilog=_EPILOG
     )
-    commands = parser.add_subparsers(dest="what", required=True, metavar="{check,plan,schema}")
+    commands = parser.add_subparsers(dest="what", required=True, metavar="{check,forecast,plan,schema}")
     for name, words in (
         ("check", "print each mistake by file, line and field"),
+        ("forecast", "show the earliest time of each stage and of the end, without a request"),
         ("plan", "show the next change in Amplitude, without writing"),
     ):
         one = commands.add_parser(name, help=words, description=f"{words.capitalize()}.", epilog=_EPILOG)
@@ -248,6 +293,9 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="run each SQL guardrail once, with the connections of this machine (AIRFLOW_CONN_<ID>)",
             )
+        if name == "forecast":
+            one.add_argument("--start", metavar="TIME", help="when the rollouts begin (default: now)")
+            one.add_argument("--finish-by", metavar="TIME", help="exit with 1 if a rollout cannot be complete by then")
         if name == "plan":
             one.add_argument(
                 "--conn-uri",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
     from airflow_provider_ampexp.rollout._change_window import ChangeWindow
     from airflow_provider_ampexp.rollout._decision import decide
+    from airflow_provider_ampexp.rollout._forecast import Forecast, ForecastStage, forecast
     from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
     from airflow_provider_ampexp.rollout._plan import RolloutPlan
     from airflow_provider_ampexp.rollout._record import RecordLine
@@ -38,6 +39,8 @@ __all__ = [
     "Complete",
     "Exposure",
     "FlagSnapshot",
+    "Forecast",
+    "ForecastStage",
     "GuardrailPolicy",
     "GuardrailStatus",
     "Preflight",
@@ -53,6 +56,7 @@ __all__ = [
     "Wait",
     "decide",
     "exposure_of",
+    "forecast",
     "parse_stages",
     "read_history",
 ]
@@ -76,6 +80,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             "_analysis": ["GuardrailPolicy", "GuardrailStatus"],
             "_change_window": ["ChangeWindow"],
             "_decision": ["decide"],
+            "_forecast": ["Forecast", "ForecastStage", "forecast"],
             "_history": ["Exposure", "FlagSnapshot", "exposure_of", "read_history"],
             "_plan": ["RolloutPlan"],
             "_record": ["RecordLine"],

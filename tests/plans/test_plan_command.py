@@ -372,3 +372,45 @@ def test_plan_says_that_a_segment_may_be_for_a_cohort(command: Command, amplitud
     write("checkout.yaml", f"{GOOD}segment: Beta\ncatch_all: Beta\n")
     said = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))[1]
     assert "next: set from 0 % (disabled) to 1 % and enabled now" in said
+
+
+WINDOW = 'window: {days: Mon-Thu, start: "09:00", end: "16:00", timezone: Europe/Berlin, except_dates: [2026-12-24]}\n'
+
+
+def test_forecast_shows_the_earliest_time_of_each_stage(command: Command) -> None:
+    write("checkout.yaml", GOOD + WINDOW + "approve_before: [25]\n")
+    code, out, _ = command("forecast", "rollouts", "--start", "2026-12-22T15:00:00Z")
+    assert code == 0
+    assert out.splitlines()[:5] == [
+        "rollouts/checkout.yaml",
+        "     1 %  Wed 2026-12-23 09:00 Europe/Berlin (08:00 UTC)",
+        "    25 %  Mon 2026-12-28 09:00 Europe/Berlin (08:00 UTC), after an approval",
+        "   100 %  Tue 2026-12-29 09:00 Europe/Berlin (08:00 UTC)",
+        "  finish  Tue 2026-12-29 09:00 Europe/Berlin (08:00 UTC)",
+    ]
+
+
+def test_forecast_fails_when_a_rollout_cannot_finish_in_time(command: Command) -> None:
+    arguments = ("forecast", "rollouts", "--start", "2026-12-01T00:00:00Z", "--finish-by")
+    assert command(*arguments, "2026-12-02T00:00:00Z")[0] == 0
+    code, out, _ = command(*arguments, "2026-12-01T23:59:59Z")
+    assert code == 1
+    assert "  too late: expected the finish by Tue 2026-12-01 23:59 UTC" in out
+
+
+def test_forecast_without_a_start_begins_now(command: Command) -> None:
+    assert command("forecast", "rollouts", "--finish-by", "2026-01-01T00:00:00Z")[0] == 1
+
+
+def test_forecast_finds_files_that_conflict_and_files_with_mistakes(command: Command) -> None:
+    write("zebra.yaml", GOOD)
+    write("bad.yaml", "flag: x\nstages: [5, 1]\nsoak: 1h\n")
+    code, out, _ = command("forecast", "rollouts")
+    assert code == 1
+    assert "rollouts/zebra.yaml:1: flag: rollouts/checkout.yaml ramps the same" in out
+    assert "rollouts/bad.yaml:2: stages: must rise" in out
+
+
+def test_forecast_refuses_a_time_that_it_cannot_read(command: Command) -> None:
+    code, _, err = command("forecast", "rollouts", "--start", "tomorrow")
+    assert (code, err) == (2, "--start: expected a time such as 2026-12-01T09:00:00Z, got 'tomorrow'\n")
