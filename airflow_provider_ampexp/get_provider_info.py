@@ -12,7 +12,7 @@ from airflow_provider_ampexp import __version__
 
 __all__ = ["get_provider_info"]
 
-_OPERATORS = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "export")
+_OPERATORS = ("lifecycle", "rollout", "decision", "inclusions", "variants", "deployments", "inventory", "export")
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("flag_state", "soak", "approval", "flag_changed")
 _GUIDES = (
@@ -29,7 +29,16 @@ _GUIDES = (
     "history",
     "testing",
 )
-_OPERATOR_GUIDES = ("lifecycle", "rollout", "inclusions", "variants", "deployments", "inventory", "sensors")
+_OPERATOR_GUIDES = (
+    "lifecycle",
+    "rollout",
+    "decision",
+    "inclusions",
+    "variants",
+    "deployments",
+    "inventory",
+    "sensors",
+)
 _INTEGRATION = "Amplitude Experiment"
 
 

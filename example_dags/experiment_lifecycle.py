@@ -1,7 +1,7 @@
-"""An experiment from its creation to its end: start it, wait for the decision, roll out the winner.
+"""An experiment from its creation to its end: start it, wait for the decision, and carry the decision out.
 
-People decide in Amplitude; this DAG waits for them for up to 90 days, without holding a worker. A decision to roll back
-ends it: what follows is skipped.
+A person decides in Amplitude. This DAG waits for the decision for up to 90 days, without a worker. A rollout gives the
+winner to all users; a rollback disables the experiment. The other task is skipped.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param, task
 
+from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeAddDeploymentsOperator,
     AmplitudeCreateDeploymentOperator,
 )
 from airflow_provider_ampexp.operators.inventory import AmplitudeGetOperator
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeCreateExperimentOperator, AmplitudeEditOperator
-from airflow_provider_ampexp.operators.rollout import AmplitudeSetWeightsOperator
 from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
 
 EXPERIMENT = "{{ params.experiment_key }}"
@@ -66,26 +66,20 @@ with DAG(
         timeout=timedelta(days=90),
         deferrable=True,
     )
-    result = AmplitudeGetOperator(
-        task_id="result", experiment_key=EXPERIMENT, fields=["decision", "rolledOutVariant", "variants"]
-    )
+    result = AmplitudeGetOperator(task_id="result", experiment_key=EXPERIMENT, fields=["decision", "rolledOutVariant"])
 
-    @task.short_circuit
-    def winner_takes_all(result: dict) -> dict | bool:
-        """Give the winner all the weight; end here when the decision is another one."""
-        winner = result.get("rolledOutVariant")
-        if result.get("decision") != "rollout" or not winner:
-            return False
-        return {variant["key"]: int(variant["key"] == winner) for variant in result["variants"]}
+    @task.branch
+    def next_task(result: dict) -> str | None:
+        """Choose the task of the decision; a decision to continue has none."""
+        return {"rollout": "roll_out", "rollback": "roll_back"}.get(result["decision"])
 
-    weights = winner_takes_all(result.output)
-    share = AmplitudeSetWeightsOperator(task_id="share", experiment_key=EXPERIMENT, weights=weights)
-    roll_out = AmplitudeEditOperator(
+    roll_out = AmplitudeDecideExperimentOperator(
         task_id="roll_out",
         experiment_key=EXPERIMENT,
-        # What Amplitude itself calls "roll out": everybody, the winner, and nobody sticks to what they had.
-        fields={"rolloutPercentage": 100, "stickyBucketing": False},
+        decision="rollout",
+        winner="{{ ti.xcom_pull('result')['rolledOutVariant'] }}",
     )
+    roll_back = AmplitudeDecideExperimentOperator(task_id="roll_back", experiment_key=EXPERIMENT, decision="rollback")
 
     create >> deployments >> assign >> start >> running >> decided >> result
-    weights >> share >> roll_out
+    next_task(result.output) >> [roll_out, roll_back]

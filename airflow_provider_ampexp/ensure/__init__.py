@@ -12,6 +12,7 @@ from airflow_provider_ampexp._lazy import lazy_names
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure._creation import ensure_created
+    from airflow_provider_ampexp.ensure._decision import Decision, ensure_decision
     from airflow_provider_ampexp.ensure._deployments import (
         ensure_assigned,
         ensure_deployment,
@@ -55,6 +56,7 @@ __all__ = [
     "ChangeResult",
     "ChangeResultXCom",
     "ConflictError",
+    "Decision",
     "EnsureError",
     "FlagRef",
     "IfExists",
@@ -65,6 +67,7 @@ __all__ = [
     "WrongStateError",
     "ensure_assigned",
     "ensure_created",
+    "ensure_decision",
     "ensure_deployment",
     "ensure_deployment_fields",
     "ensure_exactly_included",
@@ -86,6 +89,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
         __name__,
         {
             "_creation": ["ensure_created"],
+            "_decision": ["Decision", "ensure_decision"],
             "_deployments": ["ensure_assigned", "ensure_deployment", "ensure_deployment_fields", "ensure_not_assigned"],
             "_edit": ["ensure_fields"],
             "_errors": [

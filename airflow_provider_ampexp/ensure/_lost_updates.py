@@ -63,17 +63,23 @@ def overwritten(
 
 
 def bring_keeping_others(
-    client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields
+    client: ManagementClient,
+    target: FlagRef,
+    config: FlagConfig,
+    wanted: EditFields,
+    *,
+    read: Callable[[], FlagConfig] | None = None,
 ) -> ChangeResult:
     """Set fields, and restore a concurrent change of the same list that our write overwrote.
 
     Both changes are merged if they are about different tags or segments, or different fields of a segment. A write of
     such a list takes 1 more request.
 
+    :param read: reads the object back; default: by its id
     :raises ConflictError: when both changed the same value; the other change was restored
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
-    outcome = apply_fields(client, target, config, wanted)
+    outcome = apply_fields(client, target, config, wanted, read=read)
     notes = [*outcome.notes]
     for name, value in sent.items():
         notes += _restore(client, target, config, name, value)

@@ -23,13 +23,20 @@ def refuse_cohorts(flag: str | None, segments: Sequence[TargetSegment], *, catch
     :param catch_all: the name of a segment that has no conditions on purpose
     :raises WrongStateError: when a segment shows no conditions, or one that is not on a property
     """
-    found = [one.get("name") for one in segments if may_be_for_a_cohort(one) and not _is_named(one, catch_all)]
-    if found:
+    if found := cohort_segments(segments, catch_all):
         raise WrongStateError(
             f"The target segments of {flag!r} cannot be sent back: {_listed(found)} may be for a cohort; {_WHY}. "
             "Nothing was changed. Change the segment in Amplitude. If it has no conditions on purpose, set `catch_all` "
             "to its name."
         )
+
+
+def cohort_segments(segments: Sequence[TargetSegment], catch_all: str | None = None) -> list[str | None]:
+    """Return the names of the segments that may be for a cohort.
+
+    :param catch_all: the name of a segment that has no conditions on purpose
+    """
+    return [one.get("name") for one in segments if may_be_for_a_cohort(one) and not _is_named(one, catch_all)]
 
 
 def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted: Sequence[TargetSegment]) -> None:

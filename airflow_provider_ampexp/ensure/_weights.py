@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
@@ -64,8 +64,12 @@ def ensure_weights(
         validate.weight("others", others)
     if segment is not None and all_segments:
         raise InvalidInputError("segment/all_segments", "expected one of them, got both")
+
+    def of_all_other_users(now: Weights) -> Weights:
+        return _wanted(target, "all other users", now, weights, others)
+
     if segment is None and not all_segments:
-        return _of_all_other_users(client, target, target.identify(client), weights, others)
+        return set_weights_of_all_other_users(client, target, target.identify(client), of_all_other_users)
     config = target.read(client)
     segments = list(config.get("targetSegments") or ())
     chosen = segments if segment is None else [find_segment(config, segment)]
@@ -73,7 +77,7 @@ def ensure_weights(
     if segment is not None:
         return outcome
     with told_as_sent(f"The weights of the segments of {target} were changed", when=lambda: outcome.changed):
-        rest = _of_all_other_users(client, target, ResolvedFlag.of(config), weights, others)
+        rest = set_weights_of_all_other_users(client, target, ResolvedFlag.of(config), of_all_other_users)
     return replace(
         rest,
         changed=rest.changed or outcome.changed,
@@ -138,20 +142,21 @@ def _of_segments(
     )
 
 
-def _of_all_other_users(
-    client: ManagementClient,
-    target: FlagRef,
-    identity: ResolvedFlag,
-    weights: Mapping[str, float],
-    others: Others | None,
+def set_weights_of_all_other_users(
+    client: ManagementClient, target: FlagRef, identity: ResolvedFlag, wanted_of: Callable[[Weights], Weights]
 ) -> ChangeResult:
+    """Set the weights of the users in no target segment, higher weights first.
+
+    :param wanted_of: returns all wanted weights for the present ones
+    :raises ConflictError: when another actor changed the same weights at the same time; that change was restored
+    """
     endpoints = target.endpoints(client)
 
     def read() -> Weights:
         return {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
 
     before = read()
-    wanted = _wanted(target, "all other users", before, weights, others)
+    wanted = wanted_of(before)
     wrong = {key: value for key, value in wanted.items() if before[key] != value}
     after = before
     notes: tuple[str, ...] = ()

@@ -123,6 +123,13 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
     def written_fields(self) -> Sequence[str]:
         """The fields that it may change, as the version history calls them."""
 
+    def sets(self, field: str, value: object) -> bool:
+        """Whether it sets this field, by its path in the version history, to this value, in a write of its own.
+
+        A task of several writes says so for all but the last: a retry then completes what an earlier attempt began.
+        """
+        return False
+
     def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change, unless the run is out of date.
 
@@ -151,6 +158,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
                 self.written_fields(),
                 self.described(),
                 cast("IfChangedSince", then),
+                self.sets,
             )
         return self.change(hook.client, target)
 

@@ -93,6 +93,7 @@ def refuse_before_a_write(
     fields: Sequence[str],
     described: str,
     if_changed_since: IfChangedSince,
+    sets: Callable[[str, object], bool],
 ) -> None:
     """Let the client refuse its first write when the task is out of date.
 
@@ -100,6 +101,8 @@ def refuse_before_a_write(
     about: where it was applied, there is nothing left to write.
 
     :param attempt: begun on the clock of this machine
+    :param sets: returns true if the task itself sets a field, by its path in the history, to a value. A field that has
+        this value needs no write, also if an earlier attempt set the field.
     """
 
     def refuse() -> None:
@@ -110,8 +113,11 @@ def refuse_before_a_write(
         id = target.identify(client).id
         versions = target.endpoints(client).versions(id)
         for period in late:
-            if rows := changes_unseen(target.kind, id, versions, period, fields):
-                out_of_date(described, change_in_words(rows[-1]), period, if_changed_since)
+            newest = {row["field"]: row for row in changes_unseen(target.kind, id, versions, period, fields)}
+            rows = [row for row in newest.values() if not sets(row["field"], row["to"])]
+            if rows:
+                newest_row = max(rows, key=lambda row: row["version"])
+                out_of_date(described, change_in_words(newest_row), period, if_changed_since)
 
     client.before_write = refuse
 

@@ -130,6 +130,12 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
             return (f"targetSegments[{segment}].rolloutWeights",)
         return ("rolloutWeights", "targetSegments") if self.all_segments else ("rolloutWeights",)
 
+    def sets(self, field: str, value: object) -> bool:
+        """The weights, one variant after the other."""
+        _, is_weight, key = field.partition("rolloutWeights.")
+        wanted = arguments.weights("weights", self.weights).get(key, _others("others", self.others))
+        return bool(is_weight) and value == wanted
+
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Set the weights."""
         outcome = ensure.ensure_weights(

@@ -14,6 +14,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow_provider_ampexp.emulator.control import Emulator
 
 DOCS = Path(__file__).parents[2] / "docs"
+BETA = [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}]
 PAGES = {page.stem: page for page in [*(DOCS / "operators").glob("*.md"), DOCS / "first-rollout.md"]}
 
 
@@ -52,6 +53,18 @@ def test_rollout(emulator: Emulator, run: Any) -> None:
 def test_inclusions(emulator: Emulator, run: Any) -> None:
     assert run(example("inclusions")).succeeded
     assert sorted(flag(emulator, "new-search")["inclusions"]["on"]) == ["ana@example.com", "eve@example.com"]
+
+
+def test_decision(emulator: Emulator, run: Any) -> None:
+    beta = {"name": "Beta", "conditions": BETA, "percentage": 50, "rolloutWeights": {"control": 1, "treatment": 1}}
+    emulator.create_experiment("checkout-button", enabled=True, rolloutPercentage=20, targetSegments=[beta])
+    emulator.create_experiment("search-box", enabled=True, rolloutPercentage=20)
+    assert run(example("decision")).succeeded
+    button, box = (one for one in emulator.dump()["experiments"])
+    assert (button["rolloutPercentage"], button["rolloutWeights"]) == (100, {"control": 0, "treatment": 1})
+    segment = button["targetSegments"][0]
+    assert (segment["percentage"], segment["rolloutWeights"]) == (100, {"control": 0, "treatment": 1})
+    assert (box["enabled"], box["rolloutPercentage"], box["decisionReason"]) == (False, 0, "It did not help.")
 
 
 def test_variants(emulator: Emulator, run: Any) -> None:

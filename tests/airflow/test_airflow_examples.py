@@ -144,15 +144,25 @@ class Decision:
 
 
 @pytest.mark.parametrize(
-    ("fields", "ends_at", "weights"),
+    ("fields", "ends_at", "weights", "skipped"),
     [
-        ({"decision": "rollout", "rolledOutVariant": "treatment"}, 100, {"control": 0, "treatment": 1}),
-        ({"decision": "rollback"}, 20, {"control": 1, "treatment": 1}),
+        (
+            {"decision": "rollout", "rolledOutVariant": "treatment"},
+            (True, 100),
+            {"control": 0, "treatment": 1},
+            {"roll_back"},
+        ),
+        ({"decision": "rollback"}, (False, 0), {"control": 1, "treatment": 1}, {"roll_out"}),
     ],
     ids=["rolled out", "rolled back"],
 )
 def test_experiment_lifecycle(
-    emulator: Emulator, run: Any, fields: dict[str, Any], ends_at: int, weights: dict[str, int]
+    emulator: Emulator,
+    run: Any,
+    fields: dict[str, Any],
+    ends_at: tuple[bool, int],
+    weights: dict[str, int],
+    skipped: set[str],
 ) -> None:
     dag = example("experiment_lifecycle")
     dag.get_task("decided").poke_interval = 0.1
@@ -161,12 +171,10 @@ def test_experiment_lifecycle(
     assert decision.waited_for
     assert ran.succeeded
     ended = one(emulator, "experiments", "button")
-    assert (ended["state"], ended["rolloutPercentage"]) == ("decision-made", ends_at)
+    assert (ended["state"], (ended["enabled"], ended["rolloutPercentage"])) == ("decision-made", ends_at)
     assert ended["rolloutWeights"] == weights
     assert len(ended["deployments"]) == 2
-    assert {state for task_id, state in ran.states.items() if task_id in ("share", "roll_out")} == {
-        "success" if fields["decision"] == "rollout" else "skipped"
-    }
+    assert {task_id for task_id, state in ran.states.items() if state == "skipped"} == skipped
 
 
 def test_inclusions_sync(emulator: Emulator, run: Any) -> None:

@@ -17,6 +17,7 @@ from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator
+from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeAddDeploymentsOperator,
     AmplitudeCreateDeploymentOperator,
@@ -50,6 +51,7 @@ Runner = Callable[[DAG], Run]
 
 WEB_APP = "{{ ti.xcom_pull(task_ids='AmplitudeCreateDeploymentOperator')['id'] }}"
 CHECKOUT = {"flag_key": "checkout"}
+BUTTON = {"experiment_key": "button"}
 ON = {"flag_key": "checkout", "variant": "on"}
 
 # Each stands on what those before it have done. The numbers are the requests of a first run, and of a second one that
@@ -92,6 +94,12 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (AmplitudeEnableOperator, CHECKOUT, 3, 1),
     (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 4, 1),
     (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 6, 2),
+    (
+        AmplitudeDecideExperimentOperator,
+        {"experiment_key": "button", "decision": "rollout", "winner": "treatment", "reason": "It won."},
+        7,
+        2,
+    ),
     (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
     (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 7, 2),
     (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 5, 2),
@@ -150,7 +158,8 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert flag["targetSegments"][0]["percentage"] == 50
     assert [one["key"] for one in flag["variants"]] == ["on", "off"]
     assert flag["variants"][0]["payload"] == {"color": "red"}
-    assert experiment["rolloutWeights"] == {"control": 1, "treatment": 3}
+    assert experiment["rolloutWeights"] == {"control": 0, "treatment": 3}
+    assert (experiment["decision"], experiment["decisionReason"]) == ("rollout", "It won.")
     assert experiment["experimentType"] == "no-harm"
     assert emulator.inclusions("flags", flag["id"], "on") == []
     assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
@@ -337,6 +346,10 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeCreateDeploymentOperator, {"label": "a b", "deployment_type": "client"}, "label"),
         (AmplitudeCreateDeploymentOperator, {"label": "a", "deployment_type": "web"}, "deployment_type"),
         (AmplitudeEditDeploymentOperator, {"deployment_id": "1"}, "label/archive"),
+        (AmplitudeDecideExperimentOperator, {**CHECKOUT, "decision": "rollback"}, "flag_key/flag_id"),
+        (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "roll-out"}, "is 'rollout' meant?"),
+        (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollout"}, "winner: expected a variant"),
+        (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollback", "winner": "a"}, "winner: expected none"),
     ],
 )
 def test_wrong_arguments_are_refused_while_the_dag_is_parsed(

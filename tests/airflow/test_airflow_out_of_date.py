@@ -12,6 +12,7 @@ from airflow_runs import Run
 from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.lifecycle import (
     AmplitudeDisableOperator,
     AmplitudeEditOperator,
@@ -271,3 +272,73 @@ def test_a_retry_takes_its_own_first_write_for_no_change_of_somebody_else(
     ran = run(dag)
     assert (ran.states["set"], ran.tries["set"]) == ("success", 2)
     assert exposures(impatient, flag_id)[-1] == 50
+
+
+DECISION = {"experiment_key": "button", "decision": "rollout", "winner": "treatment"}
+
+
+def experiment(emulator: Emulator) -> str:
+    return str(emulator.create_experiment("button", enabled=True, rolloutPercentage=20)["id"])
+
+
+@pytest.mark.parametrize(
+    "edit", [{"decision": "rollback"}, {"rolloutPercentage": 5}, {"rolloutWeights": {"control": 9, "treatment": 1}}]
+)
+def test_an_old_run_rolls_no_winner_out_over_a_later_change_and_rolls_back_always(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, edit: dict[str, Any]
+) -> None:
+    experiment_id = experiment(emulator)
+    emulator.edit("experiments", experiment_id, by="Maria", **edit)
+    before = emulator.experiment(experiment_id)
+    with DAG(dag_id) as dag:
+        AmplitudeDecideExperimentOperator(task_id="roll_out", **DECISION)
+    late.begins()
+    assert run(dag).states == {"roll_out": "failed"}
+    assert emulator.experiment(experiment_id) == before
+    with DAG(f"{dag_id}_back") as dag:
+        AmplitudeDecideExperimentOperator(task_id="back", experiment_key="button", decision="{{ 'rollback' }}")
+    late.begins()
+    assert run(dag).succeeded
+    assert emulator.experiment(experiment_id)["enabled"] is False
+
+
+SEVERAL_WRITES: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "decide": (AmplitudeDecideExperimentOperator, DECISION, "PATCH /api/1/experiments/{id}"),
+    "weigh": (
+        AmplitudeSetWeightsOperator,
+        {"experiment_key": "button", "weights": {"treatment": 3}, "others": 0},
+        "PATCH /api/1/experiments/{id}/variants/{variantKey}",
+    ),
+}
+
+
+@pytest.mark.skipif(not HAS_TASK_STATE, reason="Airflow 3.2 keeps nothing of an attempt that failed")
+@pytest.mark.parametrize("name", SEVERAL_WRITES)
+@pytest.mark.parametrize("theirs", [None, 9], ids=["alone", "Maria sets the weight again"])
+def test_a_retry_completes_several_writes_of_which_the_first_was_applied(
+    run: Runner, impatient: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch, name: str, theirs: int | None
+) -> None:
+    from airflow_provider_ampexp.operators import _outdated_run as outdated_run
+
+    monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))
+    operator, arguments, route = SEVERAL_WRITES[name]
+    experiment_id, broken = experiment(impatient), Failures()
+    impatient.fault("status", status=503, times=None, skip=int(name == "weigh"), route=route)
+
+    def edited(context: Any) -> None:
+        impatient.clear_faults()
+        if theirs is not None:
+            weights = {"control": theirs, "treatment": theirs}
+            impatient.edit("experiments", experiment_id, by="Maria", rolloutWeights=weights)
+
+    with DAG(dag_id, default_args=broken.callback) as dag:
+        operator(task_id="task", **arguments, retries=1, retry_delay=0, on_retry_callback=edited)
+    ran = run(dag)
+    assert ran.tries == {"task": 2}
+    assert ran.states == {"task": "success" if theirs is None else "failed"}
+    weights = impatient.experiment(experiment_id)["rolloutWeights"]
+    if theirs is None:
+        assert [key for key, weight in weights.items() if weight] == ["treatment"]
+    else:
+        assert weights == {"control": theirs, "treatment": theirs}
+        assert f"to {theirs} by Maria" in broken.said("task")

@@ -12,6 +12,7 @@ from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddInclusionsOperator,
     AmplitudeRemoveInclusionsOperator,
@@ -22,6 +23,7 @@ from airflow_provider_ampexp.polling._batch_reader import BatchReader
 from airflow_provider_ampexp.polling._shared_poller import poll_until
 
 ON: list[dict[str, Any]] = [{"key": "on"}]
+BETA = [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}]
 
 
 def cost(emulator: Emulator, operator: Any) -> int:
@@ -42,6 +44,28 @@ def test_enabling_and_percentages(emulator: Emulator, way: str) -> None:
     assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 1
     assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 3
     assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 1
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+@pytest.mark.parametrize("losers", [1, 3])
+@pytest.mark.parametrize("segments", [0, 2])
+def test_decisions(emulator: Emulator, way: str, losers: int, segments: int) -> None:
+    keys = ["winner", *(f"loser_{number}" for number in range(losers))]
+    beta = {"conditions": BETA, "percentage": 5, "rolloutWeights": dict.fromkeys(keys, 1)}
+    experiment = emulator.create_experiment(
+        "search",
+        enabled=True,
+        rolloutPercentage=20,
+        variants=[{"key": key} for key in keys],
+        targetSegments=[{**beta, "name": f"Segment {number}"} for number in range(segments)],
+    )
+    named = {"experiment_key": "search"} if way == "key" else {"experiment_id": experiment["id"]}
+    roll_out = AmplitudeDecideExperimentOperator(task_id="a", decision="rollout", winner="winner", **named)
+    roll_back = AmplitudeDecideExperimentOperator(task_id="b", decision="rollback", **named)
+    assert cost(emulator, roll_out) == losers + 6 + bool(segments)
+    assert cost(emulator, roll_out) == 2
+    assert cost(emulator, roll_back) == 3 + bool(segments)
+    assert cost(emulator, roll_back) == 1
 
 
 @pytest.mark.parametrize("way", ["key", "id"])

@@ -10,8 +10,9 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import ChangeNotVisibleError, ensure_fields, ensure_percentage
 
 from .world import IDS, KINDS, SEGMENTS, by_id, by_key, state
-from .writes import EXACTLY, EXCLUDE, FIELDS, ON_A_FLAG, PERCENTAGE, SEGMENT, Write
+from .writes import EXACTLY, EXCLUDE, FIELDS, ON_A_FLAG, PERCENTAGE, ROLL_OUT, SEGMENT, Write
 
+ONE_AT_A_TIME = (EXCLUDE, EXACTLY, ROLL_OUT)  # several writes, each of which is held
 HELD_APART = [("percentages", PERCENTAGE, SEGMENT), ("segments", SEGMENT, PERCENTAGE)]
 
 
@@ -24,7 +25,7 @@ def approve_all(emulator: Emulator) -> None:
 def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
     emulator: Emulator, hasty: ManagementClient, write: Write
 ) -> None:
-    kind: Kind = "flags" if len(write.name) % 2 else "experiments"
+    kind = write.kind
     before = state(emulator)
     emulator.hold("all")
     with pytest.raises(ChangeNotVisibleError, match=r"accepted the change.*approv") as caught:
@@ -32,7 +33,7 @@ def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
     assert by_key(kind).key in str(caught.value)  # type: ignore[operator]
     assert state(emulator) == before
     approve_all(emulator)
-    while write in (EXCLUDE, EXACTLY) and state(emulator) != write.wanted(before, kind):  # one removal at a time
+    while write in ONE_AT_A_TIME and state(emulator) != write.wanted(before, kind):
         with pytest.raises(ChangeNotVisibleError):
             write.run(hasty, by_key(kind))
         approve_all(emulator)

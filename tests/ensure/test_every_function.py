@@ -31,13 +31,18 @@ BOTH_KINDS = pytest.mark.parametrize("kind", KINDS)
 Way = Callable[[Kind], FlagRef]
 
 
+def each_of(*writes: Write) -> pytest.MarkDecorator:
+    """Each change, of each kind to which it can be done."""
+    pairs = [pytest.param(write, kind, id=f"{write}-{kind}") for write in writes for kind in write.kinds]
+    return pytest.mark.parametrize(("write", "kind"), pairs)
+
+
 def methods(emulator: Emulator) -> list[str]:
     return [entry["method"] for entry in emulator.request_log()]
 
 
-@BOTH_KINDS
 @WAYS
-@pytest.mark.parametrize("write", WRITES, ids=str)
+@each_of(*WRITES)
 def test_it_is_brought_about_and_run_twice_writes_nothing(
     emulator: Emulator, client: ManagementClient, write: Write, way: Way, kind: Kind
 ) -> None:
@@ -68,8 +73,7 @@ def test_it_is_brought_about_and_run_twice_writes_nothing(
     assert state(emulator) == wanted
 
 
-@BOTH_KINDS
-@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+@each_of(*ON_A_FLAG)
 def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
     page = f"{emulator.base_url}/amplitude/{PROJECT}/config/{IDS[kind]}"
     by_its_key = write.run(client, by_key(kind))
@@ -103,9 +107,9 @@ def test_other_ways_of_the_service_change_nothing(
 ) -> None:
     emulator.settings(**settings)
     before = state(emulator)
-    assert write.run(client, by_key("flags")).changed
-    assert state(emulator) == write.wanted(before, "flags")
-    assert not write.run(client, by_key("flags")).changed
+    assert write.run(client, by_key(write.kinds[0])).changed
+    assert state(emulator) == write.wanted(before, write.kinds[0])
+    assert not write.run(client, by_key(write.kinds[0])).changed
 
 
 def test_the_weights_are_never_all_zero_on_the_way(emulator: Emulator, client: ManagementClient) -> None:

@@ -29,6 +29,7 @@ from .writes import (
     CREATE_DEPLOYMENT,
     EXACTLY,
     EXCLUDE,
+    ROLL_OUT,
     WEIGHTS,
     WRITES,
 )
@@ -37,7 +38,11 @@ from .writes import (
 APART = {(CREATE_DEPLOYMENT, VERY_SLOW)}
 CASES = [
     *(Case(write, fault, "the-write") for write in WRITES for fault in ON_A_WRITE if (write, fault) not in APART),
-    *(Case(write, fault, "a-later-write") for write in (WEIGHTS, EXCLUDE, EXACTLY) for fault in ON_A_LATER_WRITE),
+    *(
+        Case(write, fault, "a-later-write")
+        for write in (WEIGHTS, ROLL_OUT, EXCLUDE, EXACTLY)
+        for fault in ON_A_LATER_WRITE
+    ),
     *(Case(write, fault, "the-first-read") for write in WRITES for fault in ON_THE_FIRST_READ),
     *(Case(write, fault, "the-read-back") for write in WRITES for fault in ON_THE_READ_BACK),
     *(Case(write, fault, "the-only-call") for write in WRITES for fault in ON_THE_ONLY_CALL),

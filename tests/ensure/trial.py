@@ -77,8 +77,7 @@ class Case:
 
     @property
     def kind(self) -> Kind:
-        """Flags and experiments by turns: their calls are the same ones, on two paths."""
-        return "flags" if len(self.write.name) % 2 else "experiments"
+        return self.write.kind
 
     @property
     def target(self) -> FlagRef:

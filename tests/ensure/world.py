@@ -55,6 +55,11 @@ _COMPARED = (
     "startDate",
     "endDate",
     "exposureEvent",
+    "stickyBucketing",
+    "decision",
+    "decisionReason",
+    "rolledOutVariant",
+    "state",
 )
 
 
@@ -75,6 +80,7 @@ def seed(emulator: Emulator) -> None:
         "deployments": [WEB],
         "inclusions": {"treatment": INCLUDED, "control": ["carol"]},
     }
+    running = {"state": "running", "startDate": "2023-07-01", "endDate": "2023-09-01"}
     twin = {**standing, "projectId": OTHER_PROJECT, "deployments": []}
     world: dict[str, Any] = {
         "deployments": [
@@ -84,9 +90,10 @@ def seed(emulator: Emulator) -> None:
         ]
     }
     for kind in KINDS:
+        more = running if kind == "experiments" else {}
         world[kind] = [
-            {"id": TWIN_IDS[kind], "key": KEYS[kind], **twin},
-            {"id": IDS[kind], "key": KEYS[kind], **standing},
+            {"id": TWIN_IDS[kind], "key": KEYS[kind], **twin, **more},
+            {"id": IDS[kind], "key": KEYS[kind], **standing, **more},
         ]
     emulator.load(world)
 

@@ -13,6 +13,7 @@ from airflow_provider_ampexp.ensure import (
     FlagRef,
     ensure_assigned,
     ensure_created,
+    ensure_decision,
     ensure_deployment,
     ensure_deployment_fields,
     ensure_exactly_included,
@@ -28,7 +29,9 @@ from airflow_provider_ampexp.ensure import (
     ensure_weights,
 )
 
-from .world import INCLUDED, IOS, PROJECT, WEB, State, name_of
+from .world import INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
+
+ALL_ON_TREATMENT: list[dict[str, int]] = [{"control": 0, "treatment": 2, "old": 0}, {"treatment": 1}]
 
 # What a change does to the flag or experiment as `world.state` shows it.
 Effect = Callable[[dict[str, Any]], None]
@@ -43,6 +46,7 @@ class Write:
     :param before: what the outcome says that it was
     :param after: what the outcome says that it is
     :param versions: how many versions it leaves
+    :param kinds: to what it can be done
     :param held: whether an organisation may hold it back for approval (the emulator holds no creations)
     """
 
@@ -55,9 +59,15 @@ class Write:
     after: Any
     versions: int = 1
     held: bool = True
+    kinds: tuple[Kind, ...] = KINDS
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kind(self) -> Kind:
+        """Flags and experiments by turns: their calls are the same ones, on two paths."""
+        return self.kinds[(len(self.name) + 1) % len(self.kinds)]
 
     def wanted(self, before: State, kind: Kind) -> State:
         """What the world must be afterwards."""
@@ -96,7 +106,15 @@ class DeploymentWrite(Write):
 
 def _new(kind: Kind) -> dict[str, Any]:
     keys = ["on"] if kind == "flags" else ["control", "treatment"]
-    dates = {} if kind == "flags" else {"startDate": None, "endDate": None}
+    of_experiments = {
+        "startDate": None,
+        "endDate": None,
+        "stickyBucketing": False,
+        "decision": None,
+        "decisionReason": None,
+        "rolledOutVariant": None,
+        "state": "planning",
+    }
     return {
         "name": "New feature",
         "description": "",
@@ -113,7 +131,7 @@ def _new(kind: Kind) -> dict[str, Any]:
         "deployments": [],
         "inclusions": {},
         "versions": 1,
-        **dates,
+        **(of_experiments if kind == "experiments" else {}),
     }
 
 
@@ -123,6 +141,20 @@ def _set(**fields: Any) -> Effect:
 
 def _beta_to_50(thing: dict[str, Any]) -> None:
     thing["targetSegments"][0]["percentage"] = 50
+
+
+def _rolled_out(thing: dict[str, Any]) -> None:
+    thing["rolloutWeights"] = {"control": 0, "treatment": 1, "old": 0}
+    for segment, weights in zip(thing["targetSegments"], ALL_ON_TREATMENT, strict=True):
+        segment.update(percentage=100, rolloutWeights=weights)
+    thing.update(rolloutPercentage=100, stickyBucketing=False, rolledOutVariant="treatment")
+    thing.update(decision="rollout", decisionReason="It won.", state="decision-made")
+
+
+def _rolled_back(thing: dict[str, Any]) -> None:
+    for segment in thing["targetSegments"]:
+        segment["percentage"] = 0
+    thing.update(rolloutPercentage=0, enabled=False, decision="rollback", state="decision-made")
 
 
 def _new_weights(thing: dict[str, Any]) -> None:
@@ -220,6 +252,51 @@ WEIGHTS = Write(
     {"control": 1, "treatment": 1, "old": 0},
     {"control": 1, "treatment": 0, "old": 3},
     versions=2,
+)
+ROLL_OUT = Write(
+    "decide-to-roll-out",
+    lambda client, target: ensure_decision(client, target, "rollout", winner="treatment", reason="It won."),
+    _rolled_out,
+    (8, 8),
+    (2, 2),
+    {
+        "rolloutWeights": {"control": 1, "treatment": 1, "old": 0},
+        "rolloutPercentage": 10,
+        "targetSegments": SEGMENTS,
+        "stickyBucketing": False,
+        "rolledOutVariant": None,
+        "decision": None,
+        "decisionReason": None,
+    },
+    {
+        "rolloutWeights": {"control": 0, "treatment": 1, "old": 0},
+        "rolloutPercentage": 100,
+        "targetSegments": [
+            {**one, "percentage": 100, "rolloutWeights": weights}
+            for one, weights in zip(SEGMENTS, ALL_ON_TREATMENT, strict=True)
+        ],
+        "stickyBucketing": False,
+        "rolledOutVariant": "treatment",
+        "decision": "rollout",
+        "decisionReason": "It won.",
+    },
+    versions=2,
+    kinds=("experiments",),
+)
+ROLL_BACK = Write(
+    "decide-to-roll-back",
+    lambda client, target: ensure_decision(client, target, "rollback"),
+    _rolled_back,
+    (4, 4),
+    (1, 1),
+    {"enabled": True, "rolloutPercentage": 10, "targetSegments": SEGMENTS, "decision": None},
+    {
+        "enabled": False,
+        "rolloutPercentage": 0,
+        "targetSegments": [{**one, "percentage": 0} for one in SEGMENTS],
+        "decision": "rollback",
+    },
+    kinds=("experiments",),
 )
 CREATE_VARIANT = Write(
     "create-variant",
@@ -345,6 +422,8 @@ WRITES = (
     PERCENTAGE,
     SEGMENT,
     WEIGHTS,
+    ROLL_OUT,
+    ROLL_BACK,
     CREATE_VARIANT,
     EDIT_VARIANT,
     RENAME_VARIANT,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from airflow_provider_ampexp.emulator._state.errors import bad_request
 from airflow_provider_ampexp.emulator._state.experiments import EXPERIMENT_FIELDS, follow_edit
+from airflow_provider_ampexp.emulator._state.settings import Settings
 
 Kind = Literal["flags", "experiments"]
 KINDS: tuple[Kind, ...] = ("flags", "experiments")
@@ -63,9 +64,13 @@ class ManagedObject:
         }
 
 
-def shown(config: dict[str, Any], *, hide_cohorts: bool) -> dict[str, Any]:
-    """Return the configuration of a read, with ``hide_cohorts`` without cohort conditions."""
-    if not hide_cohorts:
+def shown(config: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the configuration of a read, without cohorts with ``hide_cohorts``, and the winner by its name if set."""
+    if settings.winner_by_name and config.get("rolledOutVariant") is not None:
+        names = {variant["key"]: variant.get("name") for variant in config.get("variants", [])}
+        winner = config["rolledOutVariant"]
+        config = {**config, "rolledOutVariant": names.get(winner) or winner}
+    if not settings.hide_cohorts:
         return config
     segments = [
         {**segment, "conditions": [item for item in segment.get("conditions", []) if item.get("type") != "cohort"]}

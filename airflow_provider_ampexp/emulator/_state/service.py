@@ -101,7 +101,7 @@ class Service:
 
     def view(self, thing: ManagedObject) -> dict[str, Any]:
         """Return the body of a read."""
-        return flags.shown(thing.view(), hide_cohorts=self.settings.hide_cohorts)
+        return flags.shown(thing.view(), self.settings)
 
     def newest_first(self) -> list[ManagedObject]:
         """Return all objects, newest first."""

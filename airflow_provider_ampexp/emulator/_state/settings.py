@@ -28,4 +28,5 @@ class Settings(BaseModel):
     hide_cohorts: bool = False
     write_body: Literal["OK", "ok", "{}"] = "OK"
     extra_endpoints: bool = False
+    winner_by_name: bool = False
     created_by: Literal["name", "number", "object"] = "name"

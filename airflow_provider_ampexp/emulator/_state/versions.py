@@ -33,8 +33,8 @@ def get(thing: ManagedObject, number: str, settings: Settings) -> dict[str, Any]
 
 
 def _view(version: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    if not settings.omit_version_fields and not settings.hide_cohorts:
+    config = flags.shown(version["flagConfig"], settings)
+    if config is version["flagConfig"] and not settings.omit_version_fields:
         return version
-    config = flags.shown(version["flagConfig"], hide_cohorts=settings.hide_cohorts)
     kept = {name: value for name, value in config.items() if name not in settings.omit_version_fields}
     return {**version, "flagConfig": kept}
