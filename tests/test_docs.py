@@ -7,11 +7,11 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from airflow_provider_ampexp.rollout._record import RecordLine, What
+from airflow_provider_ampexp.rollout._record import RecordLine
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 from tools import rollout_picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ def test_the_page_of_the_record_has_each_field_and_each_kind_of_line() -> None:
         for table in page.split("## What an attempt")[0].split("The type is")
     )
     assert fields == set(RecordLine.__annotations__)
-    assert whats - {"what"} == set(get_args(What))
+    assert whats - {"what"} == set(RecordKind)
 
 
 def _texts(package: Path) -> Iterator[str]:

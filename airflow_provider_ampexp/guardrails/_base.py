@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout._analysis import AnswerEffect, CheckStatus, Effect, GuardrailPolicy
+from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Effect, GuardrailPolicy
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._vocabulary import Verdict, VerdictLike
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 """The time limit of a guardrail that does not have its own."""
@@ -54,16 +55,15 @@ class CheckResult:
     :raises InvalidInputError: when an argument is invalid; the error names the argument
     """
 
-    verdict: CheckStatus
+    verdict: VerdictLike
     why: str = ""
     value: float | None = None
     effect: AnswerEffect | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict not in get_args(CheckStatus):
-            raise InvalidInputError(
-                "verdict", f"expected one of {', '.join(get_args(CheckStatus))}, got {self.verdict!r}"
-            )
+        if self.verdict not in list(Verdict):
+            raise InvalidInputError("verdict", f"expected one of {', '.join(Verdict)}, got {self.verdict!r}")
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
         if self.effect is not None and self.effect not in get_args(AnswerEffect):
             raise InvalidInputError(
                 "effect", f"expected one of {', '.join(get_args(AnswerEffect))}, got {self.effect!r}"

@@ -16,6 +16,7 @@ from airflow_provider_ampexp.guardrails._base import (
 )
 from airflow_provider_ampexp.rollout._analysis import Effect, GuardrailPolicy
 from airflow_provider_ampexp.rollout._duration import DurationLike
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
 
@@ -62,12 +63,12 @@ class CallableGuardrail:
         if isinstance(said, CheckResult):
             return said
         if said is None:
-            return CheckResult("inconclusive", "the function returned None")
+            return CheckResult(Verdict.INCONCLUSIVE, "the function returned None")
         if hasattr(said, "item"):
             said = said.item()  # a comparison of numpy's numbers returns numpy's bool
         if not isinstance(said, bool):
             raise TypeError(f"expected True, False, None or a CheckResult, got {said!r}")
-        return CheckResult("pass" if said else "fail", f"the function returned {said}")
+        return CheckResult(Verdict.PASS if said else Verdict.FAIL, f"the function returned {said}")
 
     def __repr__(self) -> str:
         # Without the function's address, which differs at each parse of the DAG.

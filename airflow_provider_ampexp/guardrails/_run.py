@@ -12,6 +12,7 @@ from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail, timeout_of
 from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
 from airflow_provider_ampexp.rollout._duration import format_duration
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 _log = logging.getLogger(__name__)
 _LONGEST = 300
@@ -35,7 +36,7 @@ def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tup
     """
     before = replace(moment, is_preflight=True)
     answers = _ask([(guardrail, _preflight_of(guardrail)) for guardrail in guardrails], before)
-    return [(guardrail, answer.why) for guardrail, answer in answers if answer.verdict == "error"]
+    return [(guardrail, answer.why) for guardrail, answer in answers if answer.verdict == Verdict.ERROR]
 
 
 def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
@@ -46,7 +47,7 @@ def _preflight_of(guardrail: Guardrail) -> Callable[[CheckContext], object]:
 
     def can_answer(moment: CheckContext) -> CheckResult:
         said = own(moment)
-        return said if isinstance(said, CheckResult) else CheckResult("pass")
+        return said if isinstance(said, CheckResult) else CheckResult(Verdict.PASS)
 
     return can_answer
 
@@ -71,20 +72,22 @@ def _begin(
 
 def _result_of(guardrail: Guardrail, call: LimitedCall[object] | None) -> CheckResult:
     if call is None:
-        return CheckResult("error", "an earlier check of this guardrail is still running, so no new check was started")
+        return CheckResult(
+            Verdict.ERROR, "an earlier check of this guardrail is still running, so no new check was started"
+        )
     limit = timeout_of(guardrail)
     try:
         answer = call.result(limit.total_seconds())
     except NoAnswerInTimeError:
         _left_behind[id(guardrail)] = guardrail, call
-        answer = CheckResult("error", f"timed out after {format_duration(limit)}")
+        answer = CheckResult(Verdict.ERROR, f"timed out after {format_duration(limit)}")
         _log.warning("Guardrail %s %s. Its check continues in the background.", guardrail.name, answer.why)
     except Exception as error:
         raised = str(error) if isinstance(error, CallExitedError) else f"{type(error).__name__}: {error}"
-        answer = CheckResult("error", _in_one_line(raised))
+        answer = CheckResult(Verdict.ERROR, _in_one_line(raised))
         _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(_traceback(error)))
     if not isinstance(answer, CheckResult):
-        return CheckResult("error", _in_one_line(f"expected a CheckResult, got {answer!r}"))
+        return CheckResult(Verdict.ERROR, _in_one_line(f"expected a CheckResult, got {answer!r}"))
     return answer
 
 

@@ -10,6 +10,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
 from airflow_provider_ampexp.guardrails._multinomial import p_value
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,15 @@ class SampleRatioGuardrail(QueryGuardrail):
         unwanted = [f"{key!r} has {counts[key]}" for key in counts if counts[key] and key not in shares]
         if unwanted:
             # The weights do not allow this, so no test and no sample size is necessary.
-            return CheckResult("fail", f"variants with a weight of 0 have exposures: {', '.join(unwanted)}", 0.0)
+            return CheckResult(Verdict.FAIL, f"variants with a weight of 0 have exposures: {', '.join(unwanted)}", 0.0)
         split = ", ".join(f"{key!r} {counts[key]} (expected {exposures * share:.1f})" for key, share in shares.items())
         if exposures * min(shares.values()) < self.min_per_variant:
             why = f"too few exposures to expect {self.min_per_variant} of each variant: {split}"
             return self._too_little(moment, why, None)
         p = p_value([counts[key] for key in shares], list(shares.values()))
         if p <= self.alpha:
-            return CheckResult("fail", f"the exposures do not match the weights: {split}", p)
-        return CheckResult("pass", f"the exposures match the weights: {split}", p)
+            return CheckResult(Verdict.FAIL, f"the exposures do not match the weights: {split}", p)
+        return CheckResult(Verdict.PASS, f"the exposures match the weights: {split}", p)
 
     def counts(self, moment: CheckContext) -> Counter[str]:
         """Run the query, and return exposures by variant. Several rows of a variant are added.

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, number
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, as_number
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 _SAMPLE = "sample"
 
@@ -131,9 +132,9 @@ class SqlGuardrail(QueryGuardrail):
         on = "" if measured.sample is None else f", measured on {number(measured.sample)}"
         if missed:
             sides = [f"{'more' if one.side == 'most' else 'less'} than {one.words}" for one in missed]
-            return CheckResult("fail", f"{number(value)} is {' and '.join(sides)}{on}", value)
+            return CheckResult(Verdict.FAIL, f"{number(value)} is {' and '.join(sides)}{on}", value)
         kept = [f"at {one.side} {one.words}" for one in bounds]
-        return CheckResult("pass", f"{number(value)} is {' and '.join(kept)}{on}", value)
+        return CheckResult(Verdict.PASS, f"{number(value)} is {' and '.join(kept)}{on}", value)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, GuardrailOptions
 from airflow_provider_ampexp.guardrails._sql_template import rendered
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -76,15 +77,15 @@ class QueryGuardrail(GuardrailOptions):
         if self._is_early(moment):
             return self._too_little(moment, why, None)
         if self.no_data == "pass":
-            return CheckResult("pass", f"{why}, and no_data is 'pass'")
-        return CheckResult("fail", why, effect=self.no_data)
+            return CheckResult(Verdict.PASS, f"{why}, and no_data is 'pass'")
+        return CheckResult(Verdict.FAIL, why, effect=self.no_data)
 
     def _too_little(self, moment: CheckContext, why: str, value: float | None) -> CheckResult:
         """Return an inconclusive result, which does not count towards a limit within the grace."""
         if self._is_early(moment):
             ends = moment.stage_started_at + self._grace
-            return CheckResult("inconclusive", f"{why}, which does not count before {_wall(ends)}", value, "wait")
-        return CheckResult("inconclusive", why, value)
+            return CheckResult(Verdict.INCONCLUSIVE, f"{why}, which does not count before {_wall(ends)}", value, "wait")
+        return CheckResult(Verdict.INCONCLUSIVE, why, value)
 
     def _is_early(self, moment: CheckContext) -> bool:
         return moment.now < moment.stage_started_at + self._grace

@@ -10,6 +10,7 @@ from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotF
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.exceptions import retry_while_unavailable
 from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition
+from airflow_provider_ampexp.polling._statuses import WaitStatus
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -34,12 +35,12 @@ def look(
         except TargetNotFoundError as error:
             if was_seen:
                 raise
-            return ConditionResult("never", why_never(target, error))
+            return ConditionResult(WaitStatus.NEVER, why_never(target, error))
 
     try:
         return retry_while_unavailable(once, until)
     except TargetNotFoundError as error:
-        return ConditionResult("never", why_never(target, error))
+        return ConditionResult(WaitStatus.NEVER, why_never(target, error))
 
 
 def why_never(target: FlagRef, error: TargetNotFoundError) -> str:

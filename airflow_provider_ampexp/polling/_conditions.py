@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from airflow_provider_ampexp.client.types import FlagConfig, Json
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._segments import find_segment
+from airflow_provider_ampexp.polling._statuses import WaitStatus
 
 _STICKY = "Sticky bucketing is on: users keep their variant, so more users than the percentage may have it."
 KNOWN_STATES = ("planning", "running", "decision-made")
@@ -20,9 +21,9 @@ KNOWN_STATES = ("planning", "running", "decision-made")
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """The values, and the state of the wait: ``met``, ``never`` (it can never be met), or ``waiting``."""
+    """The result of one poll: the status of the wait, and the values."""
 
-    status: Literal["met", "never", "waiting"]
+    status: WaitStatus
     why: str
     seen: Mapping[str, Json] = field(default_factory=dict)
     unknown: str = ""
@@ -57,13 +58,13 @@ class StateIs:
         seen = _seen(config, state=state, decision=config.get("decision"))
         unknown = "" if state in (*KNOWN_STATES, *self.states, *self.failed_states) else state
         if state in self.states:
-            return ConditionResult("met", f"its state is {state!r}", seen)
+            return ConditionResult(WaitStatus.MET, f"its state is {state!r}", seen)
         if state in self.failed_states:
-            return ConditionResult("never", f"its state is {state!r}, one of failed_states", seen)
+            return ConditionResult(WaitStatus.NEVER, f"its state is {state!r}, one of failed_states", seen)
         if config.get("deleted"):
-            return ConditionResult("never", f"it is archived, in the state {state!r}", seen, unknown)
+            return ConditionResult(WaitStatus.NEVER, f"it is archived, in the state {state!r}", seen, unknown)
         return ConditionResult(
-            "waiting", f"its state is {state!r}; waiting for {' or '.join(self.states)}", seen, unknown
+            WaitStatus.WAITING, f"its state is {state!r}; waiting for {' or '.join(self.states)}", seen, unknown
         )
 
 
@@ -86,7 +87,7 @@ class RolloutAtLeast:
             )
             why = str(error).removesuffix(" Nothing was changed.")
             return ConditionResult(
-                "never", f"{why} It may have been renamed or removed; {users}", _seen(config, enabled=enabled)
+                WaitStatus.NEVER, f"{why} It may have been renamed or removed; {users}", _seen(config, enabled=enabled)
             )
         seen = _seen(config, percentage=percentage, enabled=enabled)
         now = f"{percentage} %" + (f" in segment {self.segment!r}" if self.segment is not None else "")
@@ -98,14 +99,14 @@ class RolloutAtLeast:
         self, config: FlagConfig, percentage: float, enabled: bool, now: str, seen: Mapping[str, Json]
     ) -> ConditionResult:
         if config.get("deleted"):
-            return ConditionResult("never", f"it is archived, at {now}", seen)
+            return ConditionResult(WaitStatus.NEVER, f"it is archived, at {now}", seen)
         if not enabled and self.at_least > 0:
             return ConditionResult(
-                "waiting", f"it is disabled, at {now}; waiting for {self.at_least} % and enabled", seen
+                WaitStatus.WAITING, f"it is disabled, at {now}; waiting for {self.at_least} % and enabled", seen
             )
         if percentage < self.at_least:
-            return ConditionResult("waiting", f"it is at {now}; waiting for {self.at_least} %", seen)
-        return ConditionResult("met", f"it is at {now}", seen)
+            return ConditionResult(WaitStatus.WAITING, f"it is at {now}; waiting for {self.at_least} %", seen)
+        return ConditionResult(WaitStatus.MET, f"it is at {now}", seen)
 
     def _percentage(self, config: FlagConfig) -> float:
         if self.segment is None:
@@ -129,10 +130,10 @@ class EnabledIs:
         seen = _seen(config, enabled=enabled)
         now = "enabled" if enabled else "disabled"
         if config.get("deleted") and (self.enabled or enabled):
-            return ConditionResult("never", f"it is archived, and {now}", seen)
+            return ConditionResult(WaitStatus.NEVER, f"it is archived, and {now}", seen)
         if enabled is self.enabled:
-            return ConditionResult("met", f"it is {now}", seen)
-        return ConditionResult("waiting", f"it is {now}", seen)
+            return ConditionResult(WaitStatus.MET, f"it is {now}", seen)
+        return ConditionResult(WaitStatus.WAITING, f"it is {now}", seen)
 
 
 _CONDITIONS: dict[str, type[StateIs] | type[RolloutAtLeast] | type[EnabledIs]] = {

@@ -14,6 +14,7 @@ from typing_extensions import NotRequired
 
 from airflow_provider_ampexp.client._optional_fields import has_tag, tags_of, without_odd_fields
 from airflow_provider_ampexp.ensure import FlagRef
+from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.rollout import Exposure, exposure_of
 from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
 
@@ -27,7 +28,8 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class SoakEvent(TypedDict):
     """The reason for the end of the wait."""
 
-    status: Literal["due", "changed", "error"]
+    status: str
+    """The value of a :class:`SoakStatus`."""
     archived: bool
     why: str
     audience: NotRequired[dict[str, str]]
@@ -63,16 +65,20 @@ class SoakCondition:
         archived = bool(config.get("deleted"))
         stands = exposure_of(config, self.segment)
         if archived or (stands is not None and stands != self.position):
-            return {"status": "changed", "archived": archived, "why": f"it is now at {stands}"}
+            return {"status": SoakStatus.CHANGED.value, "archived": archived, "why": f"it is now at {stands}"}
         tags = tags_of(config)
         if tags is not None and has_tag(tags, self.hold_tag) is not self.is_held:
-            return {"status": "changed", "archived": archived, "why": f"the tag {self.hold_tag!r} was added or removed"}
+            return {
+                "status": SoakStatus.CHANGED.value,
+                "archived": archived,
+                "why": f"the tag {self.hold_tag!r} was added or removed",
+            }
         audience = Audience.of(config, self.segment).digest()
         if changed := changed_fields(self.audience, audience):
             why = f"the audience changed: {', '.join(changed)}"
-            return {"status": "changed", "archived": archived, "why": why, "audience": audience}
+            return {"status": SoakStatus.CHANGED.value, "archived": archived, "why": why, "audience": audience}
         if self.until <= now:
-            return {"status": "due", "archived": archived, "why": "the soak is complete"}
+            return {"status": SoakStatus.DUE.value, "archived": archived, "why": "the soak is complete"}
         return None
 
     def seconds_left(self, client: ManagementClient) -> float:

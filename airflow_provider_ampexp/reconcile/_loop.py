@@ -21,6 +21,7 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
 from airflow_provider_ampexp.rollout._decision import audience_drift
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
@@ -143,4 +144,4 @@ def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) ->
 def _switch_off_sticky(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
     with port.recorded_on_error(state):
         flag.switch_off_sticky()
-    return state.with_line("sticky", flag.now, {"why": "sticky bucketing was switched off, and read back"})
+    return state.with_line(RecordKind.STICKY, flag.now, {"why": "sticky bucketing was switched off, and read back"})

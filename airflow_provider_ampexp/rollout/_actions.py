@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 from airflow_provider_ampexp.rollout._history import Exposure
-from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""What follows from what the guardrails say: how often in a row, and what then.
-
-Pure counting: no I/O, no clock, no Airflow.
-"""
+"""From the results of guardrails to a decision, by counting consecutive results. Pure."""
 
 from __future__ import annotations
 
@@ -11,30 +8,25 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp._validate import InvalidInputError
-
-CheckStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "error"]
-"""``error`` is a guardrail that raised: it says nothing about the feature, so it is neither a fail nor a pass."""
+from airflow_provider_ampexp.rollout._vocabulary import Decision, Verdict, VerdictLike
 
 Effect: TypeAlias = Literal["rollback", "hold"]
-"""``hold`` only stops raising, and lets go when the guardrail passes again."""
+"""``hold`` raises nothing until the guardrail passes."""
 
 AnswerEffect: TypeAlias = Literal["rollback", "hold", "wait"]
-"""What one answer may ask for instead. ``wait`` is too early to count: nothing is raised, and no limit draws nearer."""
-
-Decision: TypeAlias = Literal["go", "wait", "hold", "roll back"]
-"""In rising order: raise, ask again first, do not raise, take it down."""
+"""The effect of one result. ``wait`` is for a result that is too early: it raises nothing and counts to no limit."""
 
 
 @dataclass(frozen=True)
 class GuardrailPolicy:
-    """What a guardrail does to its rollout, and after how many answers in a row.
+    """The effect of a guardrail on its rollout, and the limits of consecutive results.
 
-    :param effect: ``"rollback"``, or ``"hold"`` to only stop raising until it recovers
-    :param dry_run: report and never act, so that a new guardrail earns trust first
-    :param failure_limit: this many fails in a row have the effect
-    :param inconclusive_limit: so do this many inconclusive answers in a row
-    :param error_limit: so does raising this many times in a row
-    :raises InvalidInputError: names what is wrong
+    :param effect: ``"rollback"``, or ``"hold"`` to raise nothing until the guardrail passes
+    :param dry_run: report, without an effect
+    :param failure_limit: this many consecutive fails have the effect
+    :param inconclusive_limit: this many consecutive inconclusive results have the effect
+    :param error_limit: this many consecutive errors have the effect
+    :raises InvalidInputError: names the argument
     """
 
     effect: Effect = "rollback"
@@ -56,23 +48,23 @@ class GuardrailPolicy:
 
 @dataclass(frozen=True)
 class GuardrailStatus:
-    """What is remembered of one guardrail at a stage: its last answer, and how many of that kind there were in a row.
+    """The last result of a guardrail at a stage, and the number of consecutive results of its kind.
 
-    :param name: the guardrail's
-    :param consequence: the guardrail's
-    :param verdict: the last one; ``None`` when it was not asked yet, which is no leave to go on
-    :param fails: how many in a row, up to now
-    :param inconclusives: the same for inconclusive results
-    :param errors: the same for errors
-    :param why: the sentence of the last answer
-    :param value: what it measured, if it did
-    :param at: when it was asked
-    :param effect: what the last answer asked for instead of the guardrail's own effect
+    :param name: of the guardrail
+    :param consequence: of the guardrail
+    :param verdict: the last one; ``None`` before the first check, which allows no raise
+    :param fails: the number of consecutive fails
+    :param inconclusives: the number of consecutive inconclusive results
+    :param errors: the number of consecutive errors
+    :param why: the sentence of the last result
+    :param value: the measured value, if there is one
+    :param at: when the check ran
+    :param effect: the effect of the last result, in place of the guardrail's own effect
     """
 
     name: str
     consequence: GuardrailPolicy
-    verdict: CheckStatus | None = None
+    verdict: Verdict | None = None
     fails: int = 0
     inconclusives: int = 0
     errors: int = 0
@@ -82,16 +74,16 @@ class GuardrailStatus:
     effect: AnswerEffect | None = None
 
     def with_result(
-        self, verdict: CheckStatus, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
+        self, verdict: VerdictLike, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
     ) -> GuardrailStatus:
-        """One answer more. Any other verdict ends the others' rows."""
-        counts = effect != "wait"
+        """Return the status after one more result. A result of another kind sets the counters of the others to 0."""
+        verdict, counts = Verdict(verdict), effect != "wait"
         return replace(
             self,
             verdict=verdict,
-            fails=self.fails + 1 if counts and verdict == "fail" else 0,
-            inconclusives=self.inconclusives + 1 if counts and verdict == "inconclusive" else 0,
-            errors=self.errors + 1 if counts and verdict == "error" else 0,
+            fails=self.fails + 1 if counts and verdict == Verdict.FAIL else 0,
+            inconclusives=self.inconclusives + 1 if counts and verdict == Verdict.INCONCLUSIVE else 0,
+            errors=self.errors + 1 if counts and verdict == Verdict.ERROR else 0,
             why=why,
             value=value,
             at=now,
@@ -100,63 +92,65 @@ class GuardrailStatus:
 
     @property
     def decision(self) -> Decision:
-        """What this guardrail wants of the rollout now."""
-        if self.consequence.dry_run or self.verdict == "pass":
-            return "go"
-        return self._limit_decision
+        """The demand of this guardrail now."""
+        if self.consequence.dry_run or self.verdict == Verdict.PASS:
+            return Decision.GO
+        return self._without_dry_run
 
     @property
-    def _limit_decision(self) -> Decision:
-        count, limit = self._row
+    def _without_dry_run(self) -> Decision:
+        count, limit = self._count_and_limit
         if count < limit:
-            return "wait"
-        return "roll back" if (self.effect or self.consequence.effect) == "rollback" else "hold"
+            return Decision.WAIT
+        return Decision.ROLL_BACK if (self.effect or self.consequence.effect) == "rollback" else Decision.HOLD
 
     @property
-    def _row(self) -> tuple[int, int]:
-        """How many of the last verdict there were in a row, and how many have the effect."""
-        if self.verdict == "pass":
+    def _count_and_limit(self) -> tuple[int, int]:
+        """The number of consecutive results of the last kind, and the number that has the effect."""
+        if self.verdict == Verdict.PASS:
             return 0, 1
-        if self.verdict == "fail":
+        if self.verdict == Verdict.FAIL:
             return self.fails, self.consequence.failure_limit
-        if self.verdict == "error":
+        if self.verdict == Verdict.ERROR:
             return self.errors, self.consequence.error_limit
         return self.inconclusives, self.consequence.inconclusive_limit
 
     def __str__(self) -> str:
-        """The one line of a log: ``errors (fail 1 of 3, value 0.034): 0.034 is more than 0.02``."""
+        """Return one line for a log: ``errors (fail 1 of 3, value 0.034): 0.034 is more than 0.02``."""
         if self.verdict is None:
-            return f"{self.name} (not asked yet)"
-        count, limit = self._row
-        notes = [f"{self.verdict} {count} of {limit}" if count else self.verdict]
+            return f"{self.name} (no check yet)"
+        count, limit = self._count_and_limit
+        notes = [f"{self.verdict} {count} of {limit}" if count else str(self.verdict)]
         if self.value is not None:
             notes.append(f"value {self.value:.6g}")
         if self.consequence.dry_run:
-            notes.append("dry run" if self.verdict == "pass" else f"dry run of {self._limit_decision!r}")
+            is_pass = self.verdict == Verdict.PASS
+            notes.append("dry run" if is_pass else f"dry run of {self._without_dry_run.value!r}")
         return f"{self.name} ({', '.join(notes)}){f': {self.why}' if self.why else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for a deferral or a record."""
-        return {**asdict(self), "at": self.at.isoformat() if self.at else None}
+        """Return JSON values, for a deferral or a record."""
+        verdict = self.verdict.value if self.verdict else None
+        return {**asdict(self), "verdict": verdict, "at": self.at.isoformat() if self.at else None}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> GuardrailStatus:
-        """Read what :meth:`as_json` wrote, in this version or another one: a missing key has its default."""
-        known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
-        limits = told.get("consequence") or {}
+    def from_json(cls, plain: Mapping[str, Any]) -> GuardrailStatus:
+        """Read what :meth:`as_json` wrote, in this version or another one. A missing key has its default."""
+        known = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
+        limits = plain.get("consequence") or {}
         known["consequence"] = GuardrailPolicy(
             **{field.name: limits[field.name] for field in fields(GuardrailPolicy) if field.name in limits}
         )
-        known["at"] = datetime.fromisoformat(told["at"]) if told.get("at") else None
+        known["verdict"] = next((verdict for verdict in Verdict if verdict == plain.get("verdict")), None)
+        known["at"] = datetime.fromisoformat(plain["at"]) if plain.get("at") else None
         return cls(**{"name": "", **known})
 
 
-def aggregate(streaks: Iterable[GuardrailStatus]) -> tuple[Decision, str]:
-    """What all guardrails together want, and why: the gravest wins (roll back, hold, wait, go).
+def aggregate(statuses: Iterable[GuardrailStatus]) -> tuple[Decision, str]:
+    """Return the strongest demand of all guardrails, and the statuses with that demand as text.
 
-    :returns: ``go`` when there is none
+    :returns: ``Decision.GO`` without guardrails
     """
-    listed = list(streaks)
-    none: Decision = "go"
-    acts = max((one.decision for one in listed), key=get_args(Decision).index, default=none)
-    return acts, "; ".join(str(one) for one in listed if one.decision == acts)
+    listed = list(statuses)
+    strongest = max((status.decision for status in listed), key=list(Decision).index, default=Decision.GO)
+    return strongest, "; ".join(str(status) for status in listed if status.decision == strongest)

@@ -12,7 +12,7 @@ from airflow_provider_ampexp.rollout._actions import (
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, made_since
-from airflow_provider_ampexp.rollout._reasons import AbortCause
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
 
 
 def restore_overwritten_edit(view: Evaluation) -> Action | None:
@@ -123,5 +123,5 @@ def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) 
 
 def _failed_before(view: Evaluation) -> str:
     """What the guardrails had said where it stood before, for the reason why it stopped."""
-    acts, said = aggregate(view.last_state.statuses)
-    return f"; the guardrails had failed ({said})" if acts == "roll back" else ""
+    decision, why = aggregate(view.last_state.statuses)
+    return f"; the guardrails had failed ({why})" if decision == Decision.ROLL_BACK else ""

@@ -28,8 +28,8 @@ from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import FlagSnapshot
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
-from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._state import RolloutState
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
 
 # A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
 _MAX_WAIT = timedelta(hours=12)
@@ -74,8 +74,8 @@ def _finish_a_rollback(view: Evaluation) -> Action | None:
 
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
     """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
-    acts, said = aggregate(view.last_state.statuses)
-    return roll_back_action(view, said) if acts == "roll back" else None
+    decision, why = aggregate(view.last_state.statuses)
+    return roll_back_action(view, why) if decision == Decision.ROLL_BACK else None
 
 
 def _check_first(view: Evaluation) -> Action | None:

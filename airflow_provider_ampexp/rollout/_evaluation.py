@@ -20,6 +20,7 @@ from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
 from airflow_provider_ampexp.rollout._state import RolloutState
+from airflow_provider_ampexp.rollout._vocabulary import Decision
 
 
 class Evaluation:
@@ -127,7 +128,7 @@ class Evaluation:
     def check_is_due(self) -> datetime:
         """When the guardrails are to be asked next."""
         last = self.state.checked_at
-        if last is None or (self.decision == "go" and not self.were_asked_after_the_soak):
+        if last is None or (self.decision == Decision.GO and not self.were_asked_after_the_soak):
             every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
@@ -151,7 +152,7 @@ class Evaluation:
         """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
         if not self.is_checked:
             return True
-        if self.state.checked_at is None or self.decision != "go":
+        if self.state.checked_at is None or self.decision != Decision.GO:
             return False
         return self.were_asked_after_the_soak and self.now < self.check_is_due
 
@@ -211,8 +212,8 @@ class Evaluation:
             return False
         if not self.plan.checked:
             return True
-        asks_to_stay, _ = aggregate(self.last_state.statuses)
-        return asks_to_stay == "go" and change == self._since_last_look[0]
+        decision, _ = aggregate(self.last_state.statuses)
+        return decision == Decision.GO and change == self._since_last_look[0]
 
     def is_own_change(self, change: ExposureChange) -> bool:
         """Whether a change since the run began may be its own step, or led to where it first raised from."""

@@ -14,8 +14,8 @@ from airflow_provider_ampexp.rollout._decision import roll_back_action
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
-from airflow_provider_ampexp.rollout._reasons import AbortCause
 from airflow_provider_ampexp.rollout._state import RolloutState
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 
 def decide_group_rollback(

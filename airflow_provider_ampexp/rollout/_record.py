@@ -6,29 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, TypedDict
 
 from airflow_provider_ampexp.rollout._history import Exposure, ExposureChange, VersionEntry, exposure_changes
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
-
-What: TypeAlias = Literal[
-    "raise",
-    "check",
-    "rollback",
-    "lowered",
-    "confirmed",
-    "left",
-    "hold",
-    "stop",
-    "error",
-    "note",
-    "warning",
-    "sticky",
-    "plan",
-    "approval_asked",
-    "approval",
-]
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 # In this form, since "from" is a word of Python.
 RecordLine = TypedDict(
@@ -36,7 +19,7 @@ RecordLine = TypedDict(
     {
         "id": str,
         "at": str,
-        "what": What,
+        "what": str,
         "plan": str,
         "version": int,
         "percentage": float,
@@ -69,7 +52,7 @@ _LONGEST_TEXT = 1000
 _SAME_FOR_ALL_TASKS = ("only", "approval")
 
 
-def line_of(what: What, at: datetime, more: RecordLine) -> RecordLine:
+def line_of(kind: RecordKind, at: datetime, more: RecordLine) -> RecordLine:
     """Make a line.
 
     :param at: when it happened, on the service's clock
@@ -77,11 +60,11 @@ def line_of(what: What, at: datetime, more: RecordLine) -> RecordLine:
     :returns: with an ``id``: of a write its version, so that the line of a dead attempt and the one that is rebuilt
         from the history are the same; of anything else a digest
     """
-    line: RecordLine = {"at": moment(at), "what": what, **more}
+    line: RecordLine = {"at": moment(at), "what": kind.value, **more}
     if len(line.get("why", "")) > _LONGEST_TEXT:
         line["why"] = f"{line['why'][:_LONGEST_TEXT]} ..."
-    is_write = what in ("raise", "rollback") and "version" in line
-    return {"id": f"{what}-{line['version']}" if is_write else _digest(line), **line}
+    is_write = kind in (RecordKind.RAISE, RecordKind.ROLLBACK) and "version" in line
+    return {"id": f"{kind}-{line['version']}" if is_write else _digest(line), **line}
 
 
 def bounded(lines: tuple[RecordLine, ...]) -> tuple[RecordLine, ...]:
@@ -89,7 +72,7 @@ def bounded(lines: tuple[RecordLine, ...]) -> tuple[RecordLine, ...]:
     sizes = [len(json.dumps(line, default=str)) + 2 for line in lines]
     kept, total = list(lines), sum(sizes)
     while len(kept) > 1 and (len(kept) > _MOST_LINES or total > _MOST_CHARACTERS):
-        place = next((place for place, line in enumerate(kept) if line.get("what") == "check"), 0)
+        place = next((place for place, line in enumerate(kept) if line.get("what") == RecordKind.CHECK), 0)
         del kept[place]
         total -= sizes.pop(place)
     return tuple(kept)
@@ -129,9 +112,9 @@ def earlier_steps(
         if steps.could_make(change):
             hand = change.entry.by
             if change.after.percentage in own:
-                yield _rebuilt("raise", change, now)
+                yield _rebuilt(RecordKind.RAISE, change, now)
         elif change.lowers and change.entry.by == hand:
-            yield _rebuilt("lowered", change, now)
+            yield _rebuilt(RecordKind.LOWERED, change, now)
 
 
 def moment(at: datetime) -> str:
@@ -139,7 +122,7 @@ def moment(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def _rebuilt(what: What, change: ExposureChange, now: datetime) -> RecordLine:
+def _rebuilt(kind: RecordKind, change: ExposureChange, now: datetime) -> RecordLine:
     more: RecordLine = {
         "from": change.before.percentage,
         "to": change.after.percentage,
@@ -147,7 +130,7 @@ def _rebuilt(what: What, change: ExposureChange, now: datetime) -> RecordLine:
         "by": change.entry.by,
         "rebuilt": True,
     }
-    return line_of(what, change.entry.at or now, more)
+    return line_of(kind, change.entry.at or now, more)
 
 
 def _digest(value: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from airflow_provider_ampexp.rollout._actions import (
     SwitchOffSticky,
 )
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._reasons import AbortCause
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 
 def refuse_without_a_start(view: Evaluation) -> Action | None:

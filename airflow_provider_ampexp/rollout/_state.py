@@ -17,13 +17,13 @@ from airflow_provider_ampexp.rollout._own_steps import OwnSteps, before_the_roll
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._record import (
     RecordLine,
-    What,
     bounded,
     digest_of,
     from_exposure,
     line_of,
     stands_at,
 )
+from airflow_provider_ampexp.rollout._vocabulary import Decision, RecordKind
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class RolloutState:
         # After this write the service may show more of the audience than before.
         moved = replace(moved, audience={})
         line: RecordLine = {**from_exposure(before, since), "to": after.percentage, **stands_at(after, made)}
-        return moved.with_line("raise", now, line)
+        return moved.with_line(RecordKind.RAISE, now, line)
 
     def after_checks(self, statuses: Iterable[GuardrailStatus], now: datetime) -> RolloutState:
         """Return the state after the guardrails ran."""
@@ -141,18 +141,19 @@ class RolloutState:
         state = replace(self, statuses=statuses, checked_at=now, held_since=self._held_since(statuses, now))
         at = self.last_exposure.percentage if self.last_exposure else None
         for status in statuses:
-            line: RecordLine = {"stage": at, "name": status.name, "verdict": status.verdict, "value": status.value}
-            state = state.with_line("check", now, {**line, "why": status.why})
+            verdict = status.verdict.value if status.verdict else None
+            line: RecordLine = {"stage": at, "name": status.name, "verdict": verdict, "value": status.value}
+            state = state.with_line(RecordKind.CHECK, now, {**line, "why": status.why})
         return state
 
     def _held_since(self, statuses: Iterable[GuardrailStatus], now: datetime) -> datetime | None:
         """Return since when the guardrails hold the rollout. An inconclusive result does not end a hold."""
         decision, _ = aggregate(statuses)
-        if decision == "go":
+        if decision == Decision.GO:
             return None
-        return self.held_since or (now if decision == "hold" else None)
+        return self.held_since or (now if decision == Decision.HOLD else None)
 
-    def with_line(self, what: What, at: datetime, more: RecordLine) -> RolloutState:
+    def with_line(self, kind: RecordKind, at: datetime, more: RecordLine) -> RolloutState:
         """Return the state with one more line in the record.
 
         :param more: the fields of the line. The plan's digest, the newest version and the exposure are added.
@@ -164,7 +165,7 @@ class RolloutState:
             line["version"] = self.version
         if self.last_exposure is not None:
             line["percentage"], line["enabled"] = self.last_exposure.percentage, self.last_exposure.enabled
-        return self.with_lines((line_of(what, at, {**line, **more}),))
+        return self.with_lines((line_of(kind, at, {**line, **more}),))
 
     def with_lines(self, lines: Iterable[RecordLine]) -> RolloutState:
         """Return the state with more lines in the record. A record that is too long loses its oldest checks."""

@@ -22,6 +22,7 @@ from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.polling._conditions import ConditionResult, WaitCondition, as_plain
+from airflow_provider_ampexp.polling._statuses import WaitStatus
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -175,11 +176,11 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             return self._go_on()
         self._failures = 0
         self._tell(context, verdict)
-        if verdict.status == "never":
+        if verdict.status == WaitStatus.NEVER:
             raise AirflowFailException(self._never(verdict.why))
-        if verdict.status == "waiting" and self.deferrable:
+        if verdict.status == WaitStatus.WAITING and self.deferrable:
             self._defer({"kind": self.target(None).kind, "id": str(verdict.seen["id"]), "was_seen": True})
-        return PokeReturnValue(verdict.status == "met", dict(verdict.seen))
+        return PokeReturnValue(verdict.status == WaitStatus.MET, dict(verdict.seen))
 
     def _go_on(self) -> PokeReturnValue:
         """Continue the wait after a failed poll: until the next poll, or in the triggerer, by the key."""
@@ -230,16 +231,16 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         said: Mapping[str, Any] = event or {}
         status, why = said.get("status"), said.get("why", "")
         push_link(context, str((said.get("seen") or {}).get("url") or ""))
-        if status == "met":
+        if status == WaitStatus.MET:
             self.log.info("Met: %s: %s.", self.described(), why)
             return dict(said["seen"])
-        if status == "never":
+        if status == WaitStatus.NEVER:
             raise AirflowFailException(self._never(why))
-        if status == "timeout":
+        if status == WaitStatus.TIMEOUT:
             raise AirflowSensorTimeout(f"Timed out after {self.timeout:g} s. Last seen: {why}.")
-        if status == "error" and not said.get("is_retryable"):
+        if status == WaitStatus.ERROR and not said.get("is_retryable"):
             raise AirflowFailException(f"Failed to read {self.described()}: {why}")
-        if status != "error":
+        if status != WaitStatus.ERROR:
             why = f"The trigger ended with an unknown event: {event!r}."
         if self.never_fail:  # as Airflow does it when poking
             raise AirflowSkipException(why)

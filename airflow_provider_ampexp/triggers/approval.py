@@ -6,6 +6,7 @@ import asyncio
 from uuid import UUID
 
 from airflow_provider_ampexp.polling._shared_poller import Event
+from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 __all__ = ["AmplitudeApprovalTrigger"]
@@ -54,7 +55,7 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
             return None
         user, at = answer.responded_by_user, answer.responded_at
         return {
-            "status": "changed",
+            "status": SoakStatus.CHANGED.value,
             "archived": False,
             "why": "an approver answered",
             "chosen_options": list(answer.chosen_options),

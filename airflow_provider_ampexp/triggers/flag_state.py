@@ -19,6 +19,7 @@ from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._check_once import seen, why_never
 from airflow_provider_ampexp.polling._conditions import from_plain
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
+from airflow_provider_ampexp.polling._statuses import WaitStatus
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -136,8 +137,8 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         try:
             event = await self._until_over()
         except Exception as error:
-            event = {"status": "error", "is_retryable": True, "why": f"{type(error).__name__}: {error}"}
-        if self.ends_task and event["status"] == "met":
+            event = {"status": WaitStatus.ERROR.value, "is_retryable": True, "why": f"{type(error).__name__}: {error}"}
+        if self.ends_task and event["status"] == WaitStatus.MET:
             found = event["seen"]
             yield TaskSuccessEvent(xcoms={"return_value": found, URL_XCOM: found.get("url")})
         else:
@@ -183,8 +184,8 @@ class _Wait:
         self._seen = dict(verdict.seen)
         self._refusals.are_over()
         self.interval = self._interval
-        if verdict.status != "waiting":
-            return {"status": verdict.status, "why": verdict.why, "seen": self._seen}
+        if verdict.status != WaitStatus.WAITING:
+            return {"status": verdict.status.value, "why": verdict.why, "seen": self._seen}
         if verdict.why != self._last:
             self._log.info("%s: %s.", self.target, verdict.why)
             if verdict.unknown:
@@ -194,23 +195,23 @@ class _Wait:
 
     def failed(self, error: Exception) -> Event | None:
         if isinstance(error, TargetNotFoundError) and (not self._was_seen or self._refusals.are_final(error)):
-            return {"status": "never", "why": why_never(self.target, error), "seen": {}}
+            return {"status": WaitStatus.NEVER.value, "why": why_never(self.target, error), "seen": {}}
         if not is_retryable(error):
             is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen
             if not is_unknown and not self._refusals.are_final(error):
                 self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
                 return self._at_the_end()
-            return {"status": "error", "is_retryable": False, "why": str(error)}
+            return {"status": WaitStatus.ERROR.value, "is_retryable": False, "why": str(error)}
         self._failures += 1
         if self._failures == 1:
             self._log.warning("Poll failed; will keep retrying. Cause: %s", error)
         if self._failures == self._limit:
             why = f"{self._failures} polls in a row failed. Cause: {error}"
-            return {"status": "error", "is_retryable": True, "why": why}
+            return {"status": WaitStatus.ERROR.value, "is_retryable": True, "why": why}
         return self._at_the_end()
 
     def timed_out(self) -> Event:
-        return {"status": "timeout", "why": self._last, "seen": self._seen}
+        return {"status": WaitStatus.TIMEOUT.value, "why": self._last, "seen": self._seen}
 
     def _at_the_end(self) -> Event | None:
         return self.timed_out() if self._deadline <= time.time() else None

@@ -12,6 +12,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._statuses import SoakStatus
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -80,7 +81,7 @@ class AmplitudeSoakTrigger(BaseTrigger):
         try:
             event = await self.until_over()
         except Exception as error:
-            event = {"status": "error", "archived": False, "why": f"{type(error).__name__}: {error}"}
+            event = {"status": SoakStatus.ERROR.value, "archived": False, "why": f"{type(error).__name__}: {error}"}
         said = {**event, "watch": self.watch, "memory": self.memory, "ti_id": self.ti_id}
         yield TriggerEvent(said)  # type: ignore[no-untyped-call]
 
@@ -113,7 +114,7 @@ class _Soak:
     def failed(self, error: Exception) -> Event | None:
         if not is_retryable(error):
             if self._refusals.are_final(error):
-                return {"status": "error", "archived": False, "why": str(error)}
+                return {"status": SoakStatus.ERROR.value, "archived": False, "why": str(error)}
             self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
         if not self._is_failing:
             self._log.warning("Poll failed; will keep retrying. Cause: %s", error)

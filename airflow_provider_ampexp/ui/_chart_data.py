@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_ampexp.rollout._history import VersionEntry, exposure_changes
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
-_MARKED = ("check", "rollback", "hold", "stop")
+_MARKED = (RecordKind.CHECK, RecordKind.ROLLBACK, RecordKind.HOLD, RecordKind.STOP)
 
 
 def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def chart_marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "at": str(line.get("at")),
-            "what": str(line.get("verdict") if line.get("what") == "check" else line.get("what")),
+            "what": str(line.get("verdict") if line.get("what") == RecordKind.CHECK else line.get("what")),
             "name": str(line.get("name") or ""),
             "why": str(line.get("why") or ""),
             "percentage": line.get("stage", line.get("from")),

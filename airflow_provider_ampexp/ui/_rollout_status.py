@@ -26,11 +26,13 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import VersionEntry, since
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision, RecordKind, Verdict
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
 
 _OVERDUE_AFTER = timedelta(minutes=5)  # a trigger and a scheduler take their time
 _NOT_CONFIRMED = "ROLLBACK NOT CONFIRMED"
+_FAILING = (Verdict.FAIL, Verdict.ERROR)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,15 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
     ending, task = rollout.ending, rollout.task
     why = str(ending.get("why") or "")
     what, cause = ending.get("what"), ending.get("cause")
-    if what == "rollback" and (ways := ending.get("still_through")):
+    if what == RecordKind.ROLLBACK and (ways := ending.get("still_through")):
         return Reason.STILL_EXPOSED, f"{why}; users still get it through {', and '.join(map(str, ways))}"
-    if what in ("rollback", "confirmed") or (what == "stop" and cause == "rolled back"):
+    if what in (RecordKind.ROLLBACK, RecordKind.CONFIRMED) or (
+        what == RecordKind.STOP and cause == AbortCause.ROLLED_BACK
+    ):
         return Reason.ROLLED_BACK, why
-    if what == "hold":
+    if what == RecordKind.HOLD:
         return Reason.NOT_LOWERED, why
-    if what == "error" and _NOT_CONFIRMED in why:
+    if what == RecordKind.ERROR and _NOT_CONFIRMED in why:
         return Reason.UNCONFIRMED, why
     if ending or task.state != "success":
         return Reason.STOPPED, why or f"its task has ended as {_in_words(task.state)}; its log says why"
@@ -161,7 +165,11 @@ def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
         failed = ", ".join(task.task_id for task in rollout.tasks if task.has_failed)
         return _Stuck(Reason.ROLLING_BACK, f"failed: {failed}", task.ended)
     if task.state == "up_for_retry":
-        why = str(task.record[-1].get("why") or "") if task.record and task.record[-1].get("what") == "error" else ""
+        why = (
+            str(task.record[-1].get("why") or "")
+            if task.record and task.record[-1].get("what") == RecordKind.ERROR
+            else ""
+        )
         return _Stuck(Reason.RETRYING, why or "its task failed; its log says why", task.ended)
     return None
 
@@ -170,7 +178,7 @@ def _with_last_exposure(seen: FlagSnapshot, rollout_state: RolloutState | None) 
     """A history of one entry, from what the task saw last."""
     if rollout_state is None or rollout_state.last_exposure is None:
         return seen
-    raised = [line for line in rollout_state.record if line.get("what") == "raise"]
+    raised = [line for line in rollout_state.record if line.get("what") == RecordKind.RAISE]
     at = datetime.fromisoformat(raised[-1]["at"]) if raised else rollout_state.first_seen_at
     return replace(
         seen,
@@ -190,7 +198,7 @@ def _reason(act: Action, view: Evaluation) -> Reason:
     # A reason that needs a person comes first. Then the order is that of the rules.
     if view.is_held:
         return Reason.TAG
-    if view.decision == "hold":
+    if view.decision == Decision.HOLD:
         return Reason.GUARDRAIL
     if any(_is_failing(status.verdict, status.decision, status.effect) for status in view.state.statuses):
         return Reason.FAILING
@@ -210,9 +218,9 @@ def _why(reason: Reason, view: Evaluation, act: Action) -> str:
     return view.said if reason in (Reason.GUARDRAIL, Reason.FAILING) else act.why
 
 
-def _is_failing(verdict: object, acts: object, effect: object) -> bool:
+def _is_failing(verdict: object, decision: object, effect: object) -> bool:
     """Whether a guardrail counts towards its limit. One that is inconclusive, or asks for time, does not."""
-    return verdict in ("fail", "error") and acts == "wait" and effect != "wait"
+    return verdict in _FAILING and decision == Decision.WAIT and effect != "wait"
 
 
 def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> datetime | None:
@@ -233,10 +241,10 @@ def _tagged_since(view: Evaluation) -> datetime | None:
 
 def _failing_since(record: Iterable[Mapping[str, Any]]) -> datetime | None:
     """The first of the newest unbroken row of checks that did not pass, of the guardrail that failed last."""
-    checks = [line for line in record if line.get("what") == "check"]
-    name = next((line.get("name") for line in reversed(checks) if line.get("verdict") in ("fail", "error")), None)
+    checks = [line for line in record if line.get("what") == RecordKind.CHECK]
+    name = next((line.get("name") for line in reversed(checks) if line.get("verdict") in _FAILING), None)
     of_guardrail = [line for line in reversed(checks) if line.get("name") == name]
-    row = list(takewhile(lambda line: line.get("verdict") != "pass", of_guardrail))
+    row = list(takewhile(lambda line: line.get("verdict") != Verdict.PASS, of_guardrail))
     return datetime.fromisoformat(str(row[-1]["at"])) if row else None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 RUN_GOES_ON = ("running", "queued")
 CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
@@ -27,7 +28,10 @@ _GOES_ON = (
 _FAILED = ("failed", "upstream_failed")
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
 # The lines of a record that end a rollout otherwise than well. The first kind that is found says why.
-_ENDS = (("rollback", "stop", "hold"), ("confirmed", "left", "error"))
+_ENDS = (
+    (RecordKind.ROLLBACK, RecordKind.STOP, RecordKind.HOLD),
+    (RecordKind.CONFIRMED, RecordKind.LEFT, RecordKind.ERROR),
+)
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,12 @@ class Rollout:
     @property
     def reached(self) -> float | None:
         """The highest percentage that it set; ``None`` where its record does not tell."""
-        raised = [line.get("to", line.get("from")) for line in self.record if line.get("what") in ("raise", "rollback")]
-        raised += [line.get("from") for line in self.record if line.get("what") == "rollback"]
+        raised = [
+            line.get("to", line.get("from"))
+            for line in self.record
+            if line.get("what") in (RecordKind.RAISE, RecordKind.ROLLBACK)
+        ]
+        raised += [line.get("from") for line in self.record if line.get("what") == RecordKind.ROLLBACK]
         return max((percentage for percentage in raised if isinstance(percentage, int | float)), default=None)
 
     @property

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind, Verdict
 from airflow_provider_ampexp.ui._phase import Reason, RolloutPhase
 from airflow_provider_ampexp.ui._rollout_status import RolloutStatus
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
@@ -37,7 +38,7 @@ def stages_of(rollout: Rollout, here: RolloutStatus, reached: float | None) -> l
     :param reached: the highest stage that users got
     """
     starts = dict(here.ahead)
-    checks = [line for line in rollout.record if line.get("what") == "check"]
+    checks = [line for line in rollout.record if line.get("what") == RecordKind.CHECK]
     stages = []
     for place, stage in enumerate(rollout.plan.all_stages, 1):
         state = _state(rollout, here, reached, place, stage.percentage)
@@ -81,7 +82,7 @@ def _verdicts(checks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "verdict": lines[-1].get("verdict"),
             "why": str(lines[-1].get("why") or "")[:_LONGEST],
             "at": lines[-1].get("at"),
-            "passes": sum(line.get("verdict") == "pass" for line in lines),
+            "passes": sum(line.get("verdict") == Verdict.PASS for line in lines),
             "asked": len(lines),
         }
         for name, lines in by_name.items()

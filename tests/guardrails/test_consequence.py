@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout._analysis import CheckStatus, Decision, GuardrailPolicy, GuardrailStatus, aggregate
+from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus, aggregate
+from airflow_provider_ampexp.rollout._vocabulary import Decision, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -25,7 +26,7 @@ consequences = st.builds(
     inconclusive_limit=limits,
     error_limit=limits,
 )
-verdicts = st.sampled_from(get_args(CheckStatus))
+verdicts = st.sampled_from(Verdict)
 
 
 @st.composite
@@ -54,7 +55,7 @@ def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
 
 
 @given(consequences, st.lists(verdicts, min_size=1, max_size=12))
-def test_only_the_last_unbroken_row_counts(consequence: GuardrailPolicy, answers: list[CheckStatus]):
+def test_only_the_last_unbroken_row_counts(consequence: GuardrailPolicy, answers: list[Verdict]):
     streak = GuardrailStatus("errors", consequence)
     for verdict in answers:
         streak = streak.with_result(verdict, "", None, NOW)
@@ -85,9 +86,9 @@ def test_plain_values_give_the_same_streak_again(streak: GuardrailStatus):
 def test_the_gravest_wins(listed: list[GuardrailStatus]):
     acts, why = aggregate(listed)
     wanted = [one.decision for one in listed]
-    gravest: Decision = "go"
-    for one in ("wait", "hold", "roll back"):
-        gravest = one if one in wanted else gravest  # type: ignore[assignment]
+    gravest = Decision.GO
+    for one in Decision:
+        gravest = one if one in wanted else gravest
     assert acts == gravest
     assert all(str(one) in why for one in listed if one.decision == acts)
 
@@ -130,7 +131,7 @@ def test_the_line_of_a_log_tells_name_verdict_count_value_and_sentence():
     assert str(after("pass")) == "errors (pass, value 0.034): so it is"
     assert str(after(("inconclusive", "wait"))) == "errors (inconclusive, value 0.034): so it is"
     assert str(after("fail", dry_run=True)) == "errors (fail 1 of 1, value 0.034, dry run of 'roll back'): so it is"
-    assert str(GuardrailStatus("errors", GuardrailPolicy())) == "errors (not asked yet)"
+    assert str(GuardrailStatus("errors", GuardrailPolicy())) == "errors (no check yet)"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from airflow_provider_ampexp.rollout._actions import describe
 from airflow_provider_ampexp.rollout._duration import interval, parse_duration
 from airflow_provider_ampexp.rollout._history import VersionEntry
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -794,3 +795,15 @@ def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> No
     )
     retry = RolloutState(run_began=at(0.5), is_retry=True)
     assert until(look(plan, AT_5, 3, retry)) == at(4)
+
+
+def test_what_is_stored_has_plain_texts_in_place_of_words() -> None:
+    """Airflow stores a state with its own serialisation, which would name the class of an enum."""
+    status = GuardrailStatus("errors", GuardrailPolicy()).with_result("fail", "4 %", 4.0, at(1))
+    state = RolloutState().after_checks([status], at(1)).with_line(RecordKind.STOP, at(2), {"cause": "drift"})
+
+    def types(value: object) -> set[type]:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        return {type(value)}.union(*map(types, parts))
+
+    assert types(state.as_json()) <= {dict, list, tuple, str, int, float, bool, type(None)}

@@ -13,6 +13,7 @@ from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -54,7 +55,7 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     url = approve_url(task.context)
     send_alert(task, "approval_needed", text, needed, stage=policy.before, approvers=named, approve_url=url)
     line: RecordLine = {"stage": policy.before, "approvers": named}
-    return replace(state, asked_at=flag.now).with_line("approval_asked", flag.now, line)
+    return replace(state, asked_at=flag.now).with_line(RecordKind.APPROVAL_REQUEST, flag.now, line)
 
 
 def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, Any], now: datetime) -> RolloutState:
@@ -67,7 +68,7 @@ def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, An
     line: RecordLine = {"stage": plan.approval.before, "approved": response.approved, "by": response.by}
     if at := event.get("responded_at"):  # on Airflow's clock
         line["answered_at"] = str(at)
-    return replace(state, response=response).with_line("approval", now, line)
+    return replace(state, response=response).with_line(RecordKind.APPROVAL, now, line)
 
 
 def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
 from airflow_provider_ampexp.client._optional_fields import segments_of
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -25,12 +26,12 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
         log.warning("Users may not get %s: %s", key, why)
-        state = state.with_line("warning", flag.now, {"why": why})
+        state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
     if others:
         why = f"users besides those of this rollout get it already, through {', and '.join(others)}"
         log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
-        state = state.with_line("warning", flag.now, {"why": why})
+        state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     return state
 
 

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_ampexp.operators._rollout.record import push_record
 from airflow_provider_ampexp.rollout import RunGuardrails, SetStage, Wait
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -46,7 +47,7 @@ def ended_with_last_words(task: RolloutTask, state: RolloutState, words: str) ->
     except BaseException as end:
         said, reason = flag.said_if_interrupted, f"{type(end).__name__}: {end}".removesuffix(": ")
         task.logger.error("%s (%s)", said, reason)
-        push_record(task, state.with_line("error", flag.now, {"why": f"{said} ({reason})"}))
+        push_record(task, state.with_line(RecordKind.ERROR, flag.now, {"why": f"{said} ({reason})"}))
         if isinstance(end, AirflowTaskTimeout):
             raise AirflowTaskTimeout(f"{said} ({reason})") from end
         raise

@@ -18,6 +18,7 @@ from airflow_provider_ampexp.operators._rollout.failure_note import pending_roll
 from airflow_provider_ampexp.operators._rollout.record import plan_edited, rebuilt, record_on_error
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.reconcile._loop import reconcile
 from airflow_provider_ampexp.rollout import RolloutState
@@ -74,10 +75,10 @@ class ReconcilingTask(RolloutTask):
             self.alerts.recall(state.alerted)
         with self.alerts.alert_of_errors():
             status = event.get("status")
-            if status == "error":
+            if status == SoakStatus.ERROR:
                 why = f"{event.get('why')} It stays as it is."
                 raise AirflowFailException(f"Failed to watch {self.described} during its soak: {why}")
-            if status not in ("due", "changed") or watch is None or state is None:
+            if status not in (SoakStatus.DUE, SoakStatus.CHANGED) or watch is None or state is None:
                 raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
             with error_context(f"ramp {self.described}", has_begun=True), self.operator.hook() as hook:
                 self.plan = self.operator.plan()
@@ -117,5 +118,5 @@ def _own_event(context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     ti = context.get("ti")
     if ti is not None and event.get("ti_id") not in (None, str(ti.id)):
-        return {"status": "changed"}
-    return {"status": "changed", **event} if "chosen_options" in event else event
+        return {"status": SoakStatus.CHANGED}
+    return {"status": SoakStatus.CHANGED, **event} if "chosen_options" in event else event

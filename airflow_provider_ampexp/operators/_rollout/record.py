@@ -13,6 +13,7 @@ from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.rollout._record import RecordLine, digest_of, earlier_steps
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -82,7 +83,7 @@ def record_on_error(task: RolloutTask, state: RolloutState) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        push_record(task, state.with_line("error", task.flag.now, {"why": str(error)}))
+        push_record(task, state.with_line(RecordKind.ERROR, task.flag.now, {"why": str(error)}))
         raise
 
 
@@ -90,7 +91,7 @@ def take_notes(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Log and remember whose changes were put back on the way."""
     for note in task.flag.notes:
         task.logger.warning("%s", note)
-        state = state.with_line("note", task.flag.now, {"why": note})
+        state = state.with_line(RecordKind.NOTE, task.flag.now, {"why": note})
     task.flag.notes.clear()
     return state
 
@@ -117,4 +118,4 @@ def plan_edited(task: RolloutTask, state: RolloutState) -> RolloutState:
     )
     task.logger.warning("%s", why)
     was, now = digest_of(state.plan), task.plan.as_json()
-    return replace(state, plan=now).with_line("plan", task.flag.now, {"was": was, "why": why})
+    return replace(state, plan=now).with_line(RecordKind.PLAN, task.flag.now, {"was": was, "why": why})

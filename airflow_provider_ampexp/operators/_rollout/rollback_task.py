@@ -22,8 +22,7 @@ from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOpera
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 from airflow_provider_ampexp.rollout import Abort, Complete, Exposure, RollBack, RolloutState
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
-from airflow_provider_ampexp.rollout._reasons import AbortCause
-from airflow_provider_ampexp.rollout._record import What
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -70,7 +69,7 @@ class RollbackTask(RolloutTask):
         looked = state.after_observation(plan, flag.seen, flag.now)
         if plan.on_hold_timeout == "stop" and self._held_too_long(failed):
             why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
-            self._leave(looked, why, AbortCause.HELD.value)
+            self._leave(looked, why, AbortCause.HELD)
         why = f"failed: {', '.join(failed)}"
         action = decide_group_rollback(plan, flag.seen, state, flag.now, why, self._finished_stages())
         before = flag.seen.position
@@ -79,11 +78,11 @@ class RollbackTask(RolloutTask):
         elif isinstance(action, Complete):
             state = self._confirm(action, looked)
         elif isinstance(action, RollBack):
-            self._leave(looked, action.kept, "not lowered")
+            self._leave(looked, action.kept, AbortCause.NOT_LOWERED)
         elif action.cause is AbortCause.UNKNOWN:
             self._fail(action, looked)
         else:
-            self._leave(looked, action.why, action.cause.value)
+            self._leave(looked, action.why, action.cause)
         return {**self.outcome(state), "changed": before != flag.seen.position, "before": before.percentage}
 
     def _roll_back(self, to: Exposure, why: str, state: RolloutState) -> RolloutState:
@@ -94,7 +93,7 @@ class RollbackTask(RolloutTask):
         after, how = flag.seen.position, describe_confirmation(flag)
         self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)
         line = rollback_line(flag, before, since, why)
-        state = take_notes(self, state).with_line("rollback", flag.now, line)
+        state = take_notes(self, state).with_line(RecordKind.ROLLBACK, flag.now, line)
         begin_file(self, state)
         done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
         self._learn_alerts()
@@ -109,7 +108,7 @@ class RollbackTask(RolloutTask):
         self.logger.info("%s", stands)
         self._learn_alerts()
         send_alert(self, "rollback", stands, action.why, confirmed=True)
-        return state.with_line("confirmed", self.flag.now, {"why": action.why})
+        return state.with_line(RecordKind.CONFIRMED, self.flag.now, {"why": action.why})
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
         """It is not known where the flag is to go."""
@@ -119,24 +118,24 @@ class RollbackTask(RolloutTask):
         )
         self._learn_alerts()
         send_alert(self, "rollback", failed, action.why, before=before, confirmed=False)
-        self._keep_end("stop", state, action.why)
+        self._keep_end(RecordKind.STOP, state, action.why)
         raise AirflowFailException(failed)
 
-    def _leave(self, state: RolloutState, why: str, cause: str) -> NoReturn:
+    def _leave(self, state: RolloutState, why: str, cause: AbortCause) -> NoReturn:
         left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}."
-        if cause != AbortCause.BEHIND:  # then this run has raised nothing, and left nothing
+        if cause is not AbortCause.BEHIND:  # then this run has raised nothing, and left nothing
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
-                send_alert(self, "abort", left, why, cause=cause)
-        self._keep_end("left", state, why)
+                send_alert(self, "abort", left, why, cause=cause.value)
+        self._keep_end(RecordKind.LEFT, state, why)
         raise AirflowSkipException(left)
 
     def _learn_alerts(self) -> None:
         """Count what the stages alerted of. They are asked after the rollback, which waits for nothing."""
         self.alerts.learn_from(self.operator.upstream_task_ids)
 
-    def _keep_end(self, what: What, state: RolloutState, why: str) -> None:
-        push_record(self, state.with_line(what, self.flag.now, {"why": why}))
+    def _keep_end(self, kind: RecordKind, state: RolloutState, why: str) -> None:
+        push_record(self, state.with_line(kind, self.flag.now, {"why": why}))
 
     def _failed_tasks(self) -> list[str]:
         ti = self.context.get("ti")
@@ -151,7 +150,9 @@ class RollbackTask(RolloutTask):
         found = call_bounded("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
         ends = [record[-1] for record in found or () if isinstance(record, list) and record]
         return any(
-            end.get("what") == "stop" and end.get("cause") == AbortCause.HELD for end in ends if isinstance(end, dict)
+            end.get("what") == RecordKind.STOP and end.get("cause") == AbortCause.HELD
+            for end in ends
+            if isinstance(end, dict)
         )
 
     def _finished_stages(self) -> list[int]:

@@ -15,7 +15,7 @@ from airflow_provider_ampexp.operators._rollout.rollback_write import (
 )
 from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutState
 from airflow_provider_ampexp.rollout._alert import AlertEvent
-from airflow_provider_ampexp.rollout._reasons import AbortCause
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -29,7 +29,7 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     """
     flag = task.flag
     task.failure_note.finish()
-    state = state.with_line("stop", flag.now, {"cause": act.cause.value, "why": act.why})
+    state = state.with_line(RecordKind.STOP, flag.now, {"cause": act.cause.value, "why": act.why})
     stopped = f"The rollout of {task.described} has stopped and left the flag as it is, at {flag.seen.position}"
     begin_file(task, state)
     # An attempt that died after its rollback may have told nobody.
@@ -52,19 +52,19 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     before, since = flag.seen.position, flag.since(state)
     if act.to is None:
         task.failure_note.finish()
-        state = state.with_line("hold", flag.now, {"stage": before.percentage, "why": act.why})
+        state = state.with_line(RecordKind.HOLD, flag.now, {"stage": before.percentage, "why": act.why})
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         left = (
             f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
         )
         begin_file(task, state)
-        send_alert(task, "abort", left, act.why, cause="not lowered")
+        send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED.value)
         push_record(task, state)
         raise AirflowFailException(left)
     with record_on_error(task, state):
         write_rollback(task, act.to, act.why)
     line = rollback_line(flag, before, since, act.why)
-    state = take_notes(task, state).with_line("rollback", flag.now, line)
+    state = take_notes(task, state).with_line(RecordKind.ROLLBACK, flag.now, line)
     done = f"Rolled back {described} from {before} to {flag.seen.position}, {describe_confirmation(flag)}: {act.why}."
     begin_file(task, state)
     # Before the record goes to Airflow, which takes minutes when its API server is away.
