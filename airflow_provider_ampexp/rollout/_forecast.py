@@ -71,14 +71,14 @@ class _Course:
         :returns: the time of the end, once the rollout is complete
         """
         action = decide(self._plan, self._seen, self._state, self._now)
-        self._state = self._state.looked(self._plan, self._seen, self._now)
+        self._state = self._state.after_observation(self._plan, self._seen, self._now)
         if isinstance(action, Complete):
             return self._now
         if isinstance(action, SetStage):
             self._raise(action.stage.percentage)
         elif isinstance(action, RunGuardrails):
             passed = GuardrailStatus("all", GuardrailPolicy(), "pass", at=self._now)
-            self._state = self._state.judged([passed], self._now)
+            self._state = self._state.after_checks([passed], self._now)
         elif isinstance(action, Wait):
             self._now = action.until
         else:
@@ -88,7 +88,7 @@ class _Course:
     def _raise(self, percentage: int) -> None:
         before, after = self._seen.position, Exposure(percentage, True)
         self._seen = self._after(replace(self._seen, position=after))
-        self._state = self._state.raised(before, self._now, after, self._seen, self._now)
+        self._state = self._state.after_set_stage(before, self._now, after, self._seen, self._now)
         self.stages.append(ForecastStage(percentage, self._now))
 
     def _after(self, seen: FlagSnapshot) -> FlagSnapshot:
