@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -99,6 +100,18 @@ class Emulator:
         path = f"{kind}/{quote(str(object_id), safe='')}/variants/{quote(variant, safe='')}/users"
         users: list[str] = self._call("GET", path)
         return users
+
+    def evaluate(self, kind: str, object_id: str, **user: Any) -> str | None:
+        """Return the variant that a user gets now, or None. Deployments do not matter.
+
+        :param user: fields of the SDKs, such as ``user_id``, ``device_id`` and ``user_properties``
+        """
+        return self.evaluate_all(kind, object_id, [user])[0]
+
+    def evaluate_all(self, kind: str, object_id: str, users: Iterable[Mapping[str, Any]]) -> list[str | None]:
+        """Return the variant of each user, in order. A field ``gp:plan`` is the custom property ``plan``."""
+        body = {"kind": kind, "id": str(object_id), "users": list(users)}
+        return [decision["variant"] for decision in self._call("POST", "evaluate", body)]
 
     # -- people ---------------------------------------------------------------------------------------------
 

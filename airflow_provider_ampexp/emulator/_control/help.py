@@ -27,6 +27,8 @@ POST   /_emulator/approvals/{id}/reject
 POST   /_emulator/clock                     {"advance": seconds}, {"offset": seconds} or {"speed": times}
 POST   /_emulator/settings                  any of the settings
 GET    /_emulator/settings                  all of them
+GET    /_emulator/evaluate?kind=&id=...     the variant of a user: user_id=ann&gp:plan=pro
+POST   /_emulator/evaluate                  {"kind", "id", "users": [{...}]}: the variants of many users
 GET    /_emulator/{kind}/{id}               an object, not counted as a request
 GET    /_emulator/{kind}/{id}/versions
 GET    /_emulator/{kind}/{id}/variants/{variantKey}/users

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
@@ -15,11 +15,11 @@ from airflow_provider_ampexp.emulator._api.path_params import ObjectId, VariantK
 from airflow_provider_ampexp.emulator._api.routes import RawBody
 from airflow_provider_ampexp.emulator._control.help import HELP
 from airflow_provider_ampexp.emulator._faults.rules import Fault
-from airflow_provider_ampexp.emulator._state import inclusions, snapshots, user_edits, versions
+from airflow_provider_ampexp.emulator._state import evaluation, inclusions, snapshots, user_edits, versions
 from airflow_provider_ampexp.emulator._state.approvals import Hold
 from airflow_provider_ampexp.emulator._state.clock import OffsetSeconds
 from airflow_provider_ampexp.emulator._state.errors import Refusal, bad_request
-from airflow_provider_ampexp.emulator._state.flags import Kind
+from airflow_provider_ampexp.emulator._state.flags import KINDS, Kind
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.settings import Settings
 from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit
@@ -36,6 +36,13 @@ class _HoldBody(BaseModel):
 class _ApproveBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     by: str = "Olga"
+
+
+class _EvaluateBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    kind: str
+    id: str
+    users: list[dict[str, Any]]
 
 
 class _ClockBody(BaseModel):
@@ -91,6 +98,14 @@ def control_routes(service: Service) -> APIRouter:
     _add_people_routes(router, service)
     _add_reading_routes(router, service)
     return router
+
+
+def _decisions(service: Service, kind: str, object_id: str, users: list[dict[str, Any]]) -> list[evaluation.Decision]:
+    if kind not in KINDS:
+        raise bad_request("kind: must be flags or experiments.")
+    with service.lock:
+        thing = service.find(kind, object_id)
+        return [evaluation.evaluate(service.objects, thing, evaluation.user_of(fields)) for fields in users]
 
 
 def _done() -> Response:
@@ -228,6 +243,18 @@ def _add_people_routes(router: APIRouter, service: Service) -> None:
 
 def _add_reading_routes(router: APIRouter, service: Service) -> None:
     """Add reads that do not count as requests, need no key, and ignore settings and faults."""
+
+    @router.get("/evaluate")
+    async def evaluate_user(request: Request) -> Response:
+        fields = dict(request.query_params)
+        (found,) = _decisions(service, fields.pop("kind", ""), fields.pop("id", ""), [fields])
+        return json_response(found._asdict())
+
+    @router.post("/evaluate")
+    async def evaluate_users(raw: RawBody) -> Response:
+        asked = _read(_EvaluateBody, raw)
+        found = _decisions(service, asked.kind, asked.id, asked.users)
+        return json_response([decision._asdict() for decision in found])
 
     @router.get("/{kind}/{id}")
     async def show(kind: Kind, object_id: ObjectId) -> Response:

@@ -36,6 +36,8 @@ class ManagedObject:
     last_modified_by: str
     last_modified_at: str
     versions: list[dict[str, Any]] = field(default_factory=list)
+    assigned: dict[str, str] = field(default_factory=dict)
+    """The last variant of each user who asked through a deployment, by Amplitude id."""
     read_only_type: str | None = None
 
     @property
