@@ -17,6 +17,7 @@ from airflow_provider_ampexp.rollout._duration import LONGEST
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
+from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 _BY = "forecast"
 
@@ -77,7 +78,7 @@ class _Course:
         if isinstance(action, SetStage):
             self._raise(action.stage.percentage)
         elif isinstance(action, RunGuardrails):
-            passed = GuardrailStatus("all", GuardrailPolicy(), "pass", at=self._now)
+            passed = GuardrailStatus("all", GuardrailPolicy(), Verdict.PASS, at=self._now)
             self._state = self._state.after_checks([passed], self._now)
         elif isinstance(action, Wait):
             self._now = action.until
