@@ -193,6 +193,29 @@ class FlagEndpoints:
         """Remove all ids (contract: *Remove all users from variant*)."""
         self._call("DELETE", "/{id}/variants/{variant_key}/users", id=id, variant_key=variant_key)
 
+    def cohorts(self, id: str, variant_key: str) -> builtins.list[str]:
+        """Read the ids of the cohorts that always get this variant.
+
+        The contract does not have the calls for cohorts. The live service has them, other servers return 404.
+        """
+        return responses.texts(
+            self._call("GET", "/{id}/variants/{variant_key}/cohorts", id=id, variant_key=variant_key)
+        )
+
+    def add_cohorts(self, id: str, variant_key: str, cohorts: Iterable[str]) -> None:
+        """Include cohorts by their ids. Not in the contract."""
+        body = {"inclusions": validate.names("cohorts", cohorts)}
+        if not body["inclusions"]:
+            return
+        route = "/{id}/variants/{variant_key}/cohorts"
+        self._call("POST", route, id=id, variant_key=variant_key, body=body, repeat=RetrySafety.ONCE)
+
+    def remove_cohorts(self, id: str, variant_key: str, cohorts: Iterable[str]) -> None:
+        """Remove all entries of these cohorts, at most 100 ids. Not in the contract."""
+        body = {"users": validate.names("cohorts", cohorts)}  # the service's own name of the field
+        route = "/{id}/variants/{variant_key}/bulk-delete-cohorts"
+        self._call("DELETE", route, id=id, variant_key=variant_key, body=body)
+
     def deployments(self, id: str) -> builtins.list[Deployment]:
         """Read the deployments of an object (contract: *List flag or experiment deployments*)."""
         return [responses.deployment(item) for item in responses.a_list(self._call("GET", "/{id}/deployments", id=id))]

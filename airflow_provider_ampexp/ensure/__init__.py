@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from airflow_provider_ampexp.ensure._cohorts import (
+        ensure_cohorts_included,
+        ensure_cohorts_not_included,
+        ensure_exactly_cohorts,
+    )
     from airflow_provider_ampexp.ensure._creation import ensure_created
     from airflow_provider_ampexp.ensure._decision import Decision, ensure_decision
     from airflow_provider_ampexp.ensure._deployments import (
@@ -66,10 +71,13 @@ __all__ = [
     "UnconfirmedWriteError",
     "WrongStateError",
     "ensure_assigned",
+    "ensure_cohorts_included",
+    "ensure_cohorts_not_included",
     "ensure_created",
     "ensure_decision",
     "ensure_deployment",
     "ensure_deployment_fields",
+    "ensure_exactly_cohorts",
     "ensure_exactly_included",
     "ensure_fields",
     "ensure_included",
@@ -88,6 +96,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
     __getattr__ = lazy_names(
         __name__,
         {
+            "_cohorts": ["ensure_cohorts_included", "ensure_cohorts_not_included", "ensure_exactly_cohorts"],
             "_creation": ["ensure_created"],
             "_decision": ["Decision", "ensure_decision"],
             "_deployments": ["ensure_assigned", "ensure_deployment", "ensure_deployment_fields", "ensure_not_assigned"],

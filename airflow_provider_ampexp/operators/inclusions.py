@@ -1,4 +1,4 @@
-"""Inclusions: users or devices that always get a variant, independent of the rollout percentage."""
+"""Inclusions: users, devices or cohorts that always get a variant, independent of the rollout percentage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef
 
 __all__ = [
+    "AmplitudeAddCohortsOperator",
     "AmplitudeAddInclusionsOperator",
     "AmplitudeClearInclusionsOperator",
+    "AmplitudeRemoveCohortsOperator",
     "AmplitudeRemoveInclusionsOperator",
+    "AmplitudeSetCohortsOperator",
     "AmplitudeSetInclusionsOperator",
 ]
 
@@ -106,3 +109,65 @@ class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add who is missing, remove who is too many."""
         return ensure.ensure_exactly_included(client, target, *self._variant_and_users())
+
+
+class _AmplitudeCohortsOperator(AmplitudeTargetChangeOperator):
+    """What the operators for a list of cohorts have in common."""
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "cohorts")
+
+    def __init__(self, *, variant: str, cohorts: Sequence[str] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variant = variant
+        self.cohorts = cohorts
+        arguments.check_literal("variant", variant, arguments.text)
+        arguments.check_literal("cohorts", cohorts, arguments.texts)
+
+    def _variant_and_cohorts(self) -> tuple[str, list[str]]:
+        return arguments.text("variant", self.variant), arguments.texts("cohorts", self.cohorts)
+
+
+class AmplitudeAddCohortsOperator(_AmplitudeCohortsOperator):
+    """Make sure that the users of these cohorts get the variant. Other cohorts and the included users stay.
+
+    The contract does not have cohorts as inclusions. The live service has them; with another service the task fails.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param variant: the key of the variant (templated)
+    :param cohorts: cohort ids, as in the address of a cohort's page in Amplitude (templated)
+    """
+
+    what = "add cohorts to"
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Add the missing cohorts."""
+        return ensure.ensure_cohorts_included(client, target, *self._variant_and_cohorts())
+
+
+class AmplitudeRemoveCohortsOperator(_AmplitudeCohortsOperator):
+    """Make sure that none of these cohorts is included. Other cohorts and the included users stay.
+
+    Takes the arguments of :class:`AmplitudeAddCohortsOperator`. Removes 100 cohorts in a request. The contract does not
+    have this call.
+    """
+
+    what = "remove cohorts from"
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Remove the included ones of these cohorts."""
+        return ensure.ensure_cohorts_not_included(client, target, *self._variant_and_cohorts())
+
+
+class AmplitudeSetCohortsOperator(_AmplitudeCohortsOperator):
+    """Make sure that exactly these cohorts are included. The included users stay.
+
+    Takes the arguments of :class:`AmplitudeAddCohortsOperator`. An empty list removes all cohorts. The contract does
+    not have these calls.
+    """
+
+    what = "set the cohorts of"
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Remove the other cohorts, and add the missing ones."""
+        return ensure.ensure_exactly_cohorts(client, target, *self._variant_and_cohorts())

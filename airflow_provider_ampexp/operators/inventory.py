@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AmplitudeGetOperator", "AmplitudeListOperator"]
 
-_INCLUDES = ("versions", "variants", "deployments", "inclusions")
+_INCLUDES = ("versions", "variants", "deployments", "inclusions", "cohorts")
 _kind = arguments.one_of("flags", "experiments", "deployments")
 
 
@@ -35,7 +35,8 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
 
     :param fields: the fields to return, such as ``["key", "rolloutPercentage"]``; all if not given (templated)
     :param include: what else to read, under the key ``included`` of the result: any of ``versions``, ``variants``,
-        ``deployments``, ``inclusions`` (templated). One request for each, and for inclusions one for each variant.
+        ``deployments``, ``inclusions``, ``cohorts`` (templated). One request for each, and for inclusions and cohorts
+        one for each variant. Only the live service has cohorts.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetOperator.template_fields, "fields", "include")
@@ -193,4 +194,5 @@ def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object
     if name == "deployments":
         return [_without_its_key(one) for one in endpoints.deployments(id)]
     variants = config.get("variants") or endpoints.variants(id)
-    return {one["key"]: endpoints.inclusions(id, one["key"]) for one in variants}
+    read = endpoints.inclusions if name == "inclusions" else endpoints.cohorts
+    return {one["key"]: read(id, one["key"]) for one in variants}

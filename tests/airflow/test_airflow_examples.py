@@ -177,6 +177,15 @@ def test_experiment_lifecycle(
     assert {task_id for task_id, state in ran.states.items() if state == "skipped"} == skipped
 
 
+def test_early_access(emulator: Emulator, run: Any) -> None:
+    emulator.settings(extra_endpoints=True)
+    ran = run(example("early_access"), {"flag_key": "search", "cohort": "c1", "stages": [50, 100], "soak": "0s"})
+    assert ran.succeeded
+    assert ran.xcom("include")["after"] == ["c1"]
+    assert exposures(emulator, "search") == [0, 50, 100]
+    assert one(emulator, "flags", "search")["cohorts"] == {"on": []}
+
+
 def test_inclusions_sync(emulator: Emulator, run: Any) -> None:
     emulator.create_flag("new-checkout", inclusions={"on": ["qa@example.com", "gone@example.com"]})
     assert run(example("inclusions_sync")).succeeded

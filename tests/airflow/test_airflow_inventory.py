@@ -69,6 +69,16 @@ def test_get_can_read_what_belongs_to_it(emulator: Emulator) -> None:
     assert emulator.requests()["total"] == 1 + 3 + 2
 
 
+def test_get_can_read_cohorts_where_the_service_has_them(emulator: Emulator) -> None:
+    flag = emulator.create_flag("search", variants=[{"key": "on"}, {"key": "off"}], cohorts={"on": ["c1"]})
+    operator = AmplitudeGetOperator(task_id="get", flag_id=flag["id"], fields=["key"], include=["cohorts"])
+    with pytest.raises(AirflowFailException, match="404"):
+        operator.execute({})
+    emulator.settings(extra_endpoints=True)
+    found: Any = operator.execute({})
+    assert found["included"] == {"cohorts": {"on": ["c1"], "off": []}}
+
+
 def test_inclusions_of_a_flag_that_does_not_show_its_variants(emulator: Emulator) -> None:
     flag = emulator.create_flag("search", variants=[{"key": "on"}], inclusions={"on": ["ann"]})
     emulator.fault("status", status=200, body={"id": flag["id"], "key": "search"}, route="GET /api/1/flags/{id}")

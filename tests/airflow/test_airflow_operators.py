@@ -25,9 +25,12 @@ from airflow_provider_ampexp.operators.deployments import (
     AmplitudeRemoveDeploymentOperator,
 )
 from airflow_provider_ampexp.operators.inclusions import (
+    AmplitudeAddCohortsOperator,
     AmplitudeAddInclusionsOperator,
     AmplitudeClearInclusionsOperator,
+    AmplitudeRemoveCohortsOperator,
     AmplitudeRemoveInclusionsOperator,
+    AmplitudeSetCohortsOperator,
     AmplitudeSetInclusionsOperator,
 )
 from airflow_provider_ampexp.operators.lifecycle import (
@@ -101,9 +104,12 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         2,
     ),
     (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
-    (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 7, 2),
-    (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 5, 2),
+    (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 6, 2),
+    (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 4, 2),
     (AmplitudeClearInclusionsOperator, ON, 4, 2),
+    (AmplitudeAddCohortsOperator, {**ON, "cohorts": ["c1", "c2"]}, 4, 2),
+    (AmplitudeSetCohortsOperator, {**ON, "cohorts": ["c2", "c3"]}, 6, 2),
+    (AmplitudeRemoveCohortsOperator, {**ON, "cohorts": ["c2"]}, 4, 2),
     (
         AmplitudeCreateVariantOperator,
         {**CHECKOUT, "variant": "blue", "name": "Blue", "payload": [1, None], "rollout_weight": "2"},
@@ -123,6 +129,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
 
 
 def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    emulator.settings(extra_endpoints=True)
     requests: dict[str, int] = {}
 
     def before(context: Any) -> None:
@@ -162,6 +169,7 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert (experiment["decision"], experiment["decisionReason"]) == ("rollout", "It won.")
     assert experiment["experimentType"] == "no-harm"
     assert emulator.inclusions("flags", flag["id"], "on") == []
+    assert [one["cohorts"] for one in emulator.dump()["flags"]] == [{"on": ["c3"]}]
     assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
     assert outcomes["AmplitudeEnableOperator"]["after"] == {"enabled": True}
 
@@ -331,6 +339,8 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeAddInclusionsOperator, {**ON, "users": "ana"}, "users"),
         (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", None]}, "users[1]"),
         (AmplitudeSetInclusionsOperator, {**ON, "users": iter(["ana"])}, "users"),
+        (AmplitudeSetCohortsOperator, {**ON, "cohorts": "c1"}, "cohorts"),
+        (AmplitudeAddCohortsOperator, {**ON, "cohorts": ["c1", ""]}, "cohorts[1]"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"rolloutPercentage": 101}}, "rolloutPercentage"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"enabled": "maybe"}}, "enabled"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {}}, "fields"),

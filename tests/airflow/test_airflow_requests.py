@@ -14,8 +14,11 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.inclusions import (
+    AmplitudeAddCohortsOperator,
     AmplitudeAddInclusionsOperator,
+    AmplitudeRemoveCohortsOperator,
     AmplitudeRemoveInclusionsOperator,
+    AmplitudeSetCohortsOperator,
 )
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
@@ -90,6 +93,20 @@ def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: i
 def test_removing_inclusions_by_value(emulator: Emulator, count: int) -> None:
     emulator.settings(rate_per_second=None, extra_endpoints=True)
     assert removal(emulator, 2000, count) == math.ceil(count / 100) + 3
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_cohorts(emulator: Emulator, way: str) -> None:
+    emulator.settings(extra_endpoints=True)
+    named: dict[str, Any] = {**ways(emulator.create_flag("search", variants=ON))[way], "variant": "on"}
+    many = [f"c-{number}" for number in range(100)]
+    for operator, cohorts, changed in (
+        (AmplitudeAddCohortsOperator, many, 4),
+        (AmplitudeSetCohortsOperator, [*many[:50], "other"], 6),
+        (AmplitudeRemoveCohortsOperator, many, 4),
+    ):
+        task = operator(task_id="a", cohorts=cohorts, **named)
+        assert (cost(emulator, task), cost(emulator, task)) == (changed, 2)
 
 
 def removal(emulator: Emulator, present: int, count: int) -> int:

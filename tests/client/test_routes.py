@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.client import ManagementClient, NotFoundError
+from airflow_provider_ampexp.client import ManagementClient, NotFoundError, UncertainWriteError
 from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client._flags import FlagEndpoints
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -19,13 +20,16 @@ Worlds = Callable[[str], World]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+NOT_IN_THE_CONTRACT = {"find", "remove_inclusions", "cohorts", "add_cohorts", "remove_cohorts"}
+
+
 def _methods(of: type) -> set[str]:
     return {name for name in vars(of) if not name.startswith("_")}
 
 
 def test_the_table_holds_exactly_the_39_routes_of_the_contract():
     assert len({call.route.replace("{kind}", kind) for call, kind in EVERY_ROUTE}) == len(EVERY_ROUTE) == 39
-    assert {call.name for call in ROUTES_OF_KIND} == _methods(FlagEndpoints) - {"find", "remove_inclusions"}
+    assert {call.name for call in ROUTES_OF_KIND} == _methods(FlagEndpoints) - NOT_IN_THE_CONTRACT
     assert {call.name for call in ROUTES_OF_DEPLOYMENTS} == {
         f"deployments.{name}" for name in _methods(DeploymentEndpoints)
     }
@@ -134,10 +138,10 @@ def test_what_is_created_has_the_fields_that_were_named(kind: str, client: Manag
     assert many.find(fields["key"])["id"] == made["id"]
 
 
-@pytest.mark.parametrize("call", ["add_inclusions", "add_deployments"])
+@pytest.mark.parametrize("call", ["add_inclusions", "add_cohorts", "add_deployments"])
 def test_nothing_to_add_is_no_request(call: str, client: ManagementClient, world: Worlds):
     here = world("flags")
-    place = (here.id, ODD) if call == "add_inclusions" else (here.id,)
+    place = (here.id,) if call == "add_deployments" else (here.id, ODD)
     getattr(client.flags, call)(*place, [])
     assert here.emulator.requests()["total"] == 0
 
@@ -160,3 +164,31 @@ def test_inclusions_are_removed_by_value_where_the_service_can(kind: str, client
     there = endpoints.inclusions(here.id, ODD)
     endpoints.remove_inclusions(here.id, ODD, there[:1])
     assert endpoints.inclusions(here.id, ODD) == [one for one in there if one != there[0]]
+
+
+@each_kind
+def test_cohorts_are_included_where_the_service_can(kind: str, client: ManagementClient, world: Worlds):
+    here = world(kind)
+    endpoints = getattr(client, kind)
+    with pytest.raises(NotFoundError):
+        endpoints.cohorts(here.id, ODD)
+    here.emulator.settings(extra_endpoints=True)
+    endpoints.add_cohorts(here.id, ODD, ("c 1/?#", "c2", "c3"))
+    assert endpoints.cohorts(here.id, ODD) == ["c 1/?#", "c2", "c3"]
+    endpoints.remove_cohorts(here.id, ODD, ["c 1/?#", "c3", "nothing"])
+    assert endpoints.cohorts(here.id, ODD) == ["c2"]
+    assert here.now().included == endpoints.inclusions(here.id, ODD)
+
+
+@each_kind
+@pytest.mark.parametrize(("call", "sent"), [("add_cohorts", 1), ("remove_cohorts", 2), ("cohorts", 2)])
+def test_only_an_addition_of_cohorts_is_not_repeated(
+    kind: str, call: str, sent: int, client: ManagementClient, world: Worlds
+):
+    here = world(kind)
+    here.emulator.settings(extra_endpoints=True)
+    here.emulator.fault("status", status=500)
+    named = (here.id, ODD) if call == "cohorts" else (here.id, ODD, ["c1"])
+    with suppress(UncertainWriteError):
+        getattr(getattr(client, kind), call)(*named)
+    assert here.emulator.requests()["total"] == sent

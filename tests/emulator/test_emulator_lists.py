@@ -148,11 +148,20 @@ def test_extra_endpoints(api: Api, emulator: Emulator, kind: str) -> None:
     object_id = emulator.load({kind: [{"key": "a", "createdAt": "2026-01-01T00:00:00.000Z"}]})[kind][0]
     path = f"/{kind}/{object_id}/variants/{'on' if kind == 'flags' else 'control'}"
     assert api.refused(404, "GET", "/versions")
+    assert api.refused(404, "GET", f"{path}/cohorts")
     assert api.refused(404, "DELETE", f"{path}/bulk-delete-users", json={"users": ["ann"]})
     emulator.settings(extra_endpoints=True)
     api.ok("POST", f"{path}/users", json={"inclusions": ["ann", "bob", "ann", "cy"]})
     assert api.ok("DELETE", f"{path}/bulk-delete-users", json={"users": ["ann", "nobody"]}) == "OK"
     assert api.ok("GET", f"{path}/users") == ["bob", "cy"]
+    api.ok("POST", f"{path}/cohorts", json={"inclusions": ["c1", "c2", "c1"]})
+    assert api.ok("GET", f"{path}/cohorts") == ["c1", "c2", "c1"]
+    assert api.ok("DELETE", f"{path}/bulk-delete-cohorts", json={"users": ["c1", "nothing"]}) == "OK"
+    assert api.ok("GET", f"{path}/cohorts") == ["c2"]
+    assert "users" in api.refused(400, "DELETE", f"{path}/bulk-delete-cohorts", json={"users": ["u"] * 101})
+    assert "inclusions" in api.refused(400, "POST", f"{path}/cohorts", json={"inclusions": []})
+    assert api.refused(404, "GET", f"{path}x/cohorts")
+    assert api.refused(404, "POST", f"{path}x/cohorts", json={"inclusions": ["c1"]})
     assert "users" in api.refused(400, "DELETE", f"{path}/bulk-delete-users", json={"users": ["u"] * 101})
     api.ok("PATCH", f"/{kind}/{object_id}", json={"name": "x"})
     found = api.ok("GET", "/versions")["versions"]

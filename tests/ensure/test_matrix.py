@@ -28,6 +28,7 @@ from .world import seed, state
 from .writes import (
     CREATE_DEPLOYMENT,
     EXACTLY,
+    EXACTLY_COHORTS,
     EXCLUDE,
     ROLL_OUT,
     WEIGHTS,
@@ -40,7 +41,7 @@ CASES = [
     *(Case(write, fault, "the-write") for write in WRITES for fault in ON_A_WRITE if (write, fault) not in APART),
     *(
         Case(write, fault, "a-later-write")
-        for write in (WEIGHTS, ROLL_OUT, EXCLUDE, EXACTLY)
+        for write in (WEIGHTS, ROLL_OUT, EXCLUDE, EXACTLY, EXACTLY_COHORTS)
         for fault in ON_A_LATER_WRITE
     ),
     *(Case(write, fault, "the-first-read") for write in WRITES for fault in ON_THE_FIRST_READ),

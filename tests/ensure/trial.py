@@ -102,6 +102,7 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
     """Seed the world, strike, and after an error run the change again. ``before`` is the seeded world."""
     emulator.reset()
     seed(emulator)
+    emulator.settings(extra_endpoints=case.write.extra)
     strikes = {"times": case.fault.in_a_row, **case.fault.more}
 
     def first_write(number: int) -> None:

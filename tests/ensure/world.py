@@ -21,6 +21,7 @@ IDS = {"flags": "700001", "experiments": "700002"}
 TWIN_IDS = {"flags": "700003", "experiments": "700004"}
 WEB, IOS, OLD_IOS = "600001", "600002", "600003"  # deployments; the last one is archived
 INCLUDED = ["anna", "böb/1", "anna", "d e?", "emil"]
+COHORTS = ["c-beta", "c/staff 1"]
 SEGMENTS = [
     {
         "name": "Beta",
@@ -79,6 +80,7 @@ def seed(emulator: Emulator) -> None:
         "tags": ["release", "web"],
         "deployments": [WEB],
         "inclusions": {"treatment": INCLUDED, "control": ["carol"]},
+        "cohorts": {"treatment": COHORTS, "control": ["c-other"]},
     }
     running = {"state": "running", "startDate": "2023-07-01", "endDate": "2023-09-01"}
     twin = {**standing, "projectId": OTHER_PROJECT, "deployments": []}
@@ -121,6 +123,7 @@ def state(emulator: Emulator) -> State:
             compared = {name: thing[name] for name in _COMPARED if name in thing}
             compared["deployments"] = sorted(thing["deployments"])
             compared["inclusions"] = {key: sorted(users) for key, users in thing["inclusions"].items() if users}
+            compared["cohorts"] = {key: sorted(cohorts) for key, cohorts in thing["cohorts"].items() if cohorts}
             compared["versions"] = len(thing["history"])
             found[name_of(kind, thing["projectId"], thing["key"])] = compared
     return found

@@ -12,10 +12,13 @@ from airflow_provider_ampexp.ensure import (
     ChangeResult,
     FlagRef,
     ensure_assigned,
+    ensure_cohorts_included,
+    ensure_cohorts_not_included,
     ensure_created,
     ensure_decision,
     ensure_deployment,
     ensure_deployment_fields,
+    ensure_exactly_cohorts,
     ensure_exactly_included,
     ensure_fields,
     ensure_included,
@@ -29,7 +32,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_weights,
 )
 
-from .world import INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
+from .world import COHORTS, INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
 
 ALL_ON_TREATMENT: list[dict[str, int]] = [{"control": 0, "treatment": 2, "old": 0}, {"treatment": 1}]
 
@@ -47,6 +50,7 @@ class Write:
     :param after: what the outcome says that it is
     :param versions: how many versions it leaves
     :param kinds: to what it can be done
+    :param extra: whether it needs endpoints that the contract does not have
     :param held: whether an organisation may hold it back for approval (the emulator holds no creations)
     """
 
@@ -60,6 +64,7 @@ class Write:
     versions: int = 1
     held: bool = True
     kinds: tuple[Kind, ...] = KINDS
+    extra: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -75,6 +80,7 @@ class Write:
         thing = {
             **before[name],
             "inclusions": dict(before[name]["inclusions"]),
+            "cohorts": dict(before[name]["cohorts"]),
             "rolloutWeights": dict(before[name]["rolloutWeights"]),
             "variants": [dict(one) for one in before[name]["variants"]],
             "targetSegments": [
@@ -130,6 +136,7 @@ def _new(kind: Kind) -> dict[str, Any]:
         "exposureEvent": None,
         "deployments": [],
         "inclusions": {},
+        "cohorts": {},
         "versions": 1,
         **(of_experiments if kind == "experiments" else {}),
     }
@@ -175,7 +182,8 @@ def _renamed(thing: dict[str, Any]) -> None:
     thing["variants"][1]["key"] = "treat ment/2"
     for weights in (thing["rolloutWeights"], *(one["rolloutWeights"] for one in thing["targetSegments"])):
         weights["treat ment/2"] = weights.pop("treatment")
-    thing["inclusions"]["treat ment/2"] = thing["inclusions"].pop("treatment")
+    for included in (thing["inclusions"], thing["cohorts"]):
+        included["treat ment/2"] = included.pop("treatment")
 
 
 def _without_old(thing: dict[str, Any]) -> None:
@@ -185,6 +193,10 @@ def _without_old(thing: dict[str, Any]) -> None:
 
 def _included(*users: str) -> Effect:
     return lambda thing: thing["inclusions"].update(treatment=sorted(users))
+
+
+def _cohorts(*cohorts: str) -> Effect:
+    return lambda thing: thing["cohorts"].update(treatment=sorted(cohorts))
 
 
 def _nobody(thing: dict[str, Any]) -> None:
@@ -366,6 +378,50 @@ EXACTLY = Write(
     {"count": 4, "added": 1, "removed": 2},
     versions=0,
 )
+EXCLUDE_BY_VALUE = Write(
+    "exclude-by-value",
+    lambda client, target: ensure_not_included(client, target, "treatment", ["anna", "d e?", "nobody"]),
+    _included("böb/1", "emil"),
+    (4, 3),
+    (2, 1),
+    {"count": 5},
+    {"count": 2, "added": 0, "removed": 3},
+    versions=0,
+    extra=True,
+)
+INCLUDE_COHORTS = Write(
+    "include-cohorts",
+    lambda client, target: ensure_cohorts_included(client, target, "treatment", ["c %/?#", "c-beta", "c-2", "c-2"]),
+    _cohorts(*COHORTS, "c %/?#", "c-2"),
+    (4, 3),
+    (2, 1),
+    COHORTS,
+    [*COHORTS, "c %/?#", "c-2"],
+    versions=0,
+    extra=True,
+)
+EXCLUDE_COHORTS = Write(
+    "exclude-cohorts",
+    lambda client, target: ensure_cohorts_not_included(client, target, "treatment", ["c/staff 1", "c-other"]),
+    _cohorts("c-beta"),
+    (4, 3),
+    (2, 1),
+    COHORTS,
+    ["c-beta"],
+    versions=0,
+    extra=True,
+)
+EXACTLY_COHORTS = Write(
+    "exactly-cohorts",
+    lambda client, target: ensure_exactly_cohorts(client, target, "treatment", ["c-new", "c-beta"]),
+    _cohorts("c-beta", "c-new"),
+    (6, 5),
+    (2, 1),
+    COHORTS,
+    ["c-beta", "c-new"],
+    versions=0,
+    extra=True,
+)
 CLEAR = Write(
     "clear",
     lambda client, target: ensure_no_inclusions(client, target, "treatment"),
@@ -431,6 +487,10 @@ WRITES = (
     INCLUDE,
     EXCLUDE,
     EXACTLY,
+    EXCLUDE_BY_VALUE,
+    INCLUDE_COHORTS,
+    EXCLUDE_COHORTS,
+    EXACTLY_COHORTS,
     CLEAR,
     ASSIGN,
     UNASSIGN,
@@ -438,4 +498,4 @@ WRITES = (
     EDIT_DEPLOYMENT,
 )
 ON_A_FLAG = tuple(write for write in WRITES if write not in (CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT))
-ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, CLEAR)
+ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, EXCLUDE_BY_VALUE, CLEAR)

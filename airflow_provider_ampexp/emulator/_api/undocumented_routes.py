@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, Request
@@ -15,7 +16,7 @@ from airflow_provider_ampexp.emulator._api.routes import Caller, RawBody
 from airflow_provider_ampexp.emulator._state import inclusions, variants, versions
 from airflow_provider_ampexp.emulator._state.clock import parse_iso
 from airflow_provider_ampexp.emulator._state.errors import bad_request, not_found
-from airflow_provider_ampexp.emulator._state.flags import KINDS, Kind
+from airflow_provider_ampexp.emulator._state.flags import KINDS, Content, Kind
 from airflow_provider_ampexp.emulator._state.service import Service
 
 
@@ -25,7 +26,7 @@ async def _only_if_set(request: Request) -> None:
 
 
 def extra_routes(service: Service) -> APIRouter:
-    """``GET /versions`` and ``DELETE .../bulk-delete-users``."""
+    """``GET /versions``, and the inclusions of cohorts and their removal by value."""
     router = APIRouter(prefix="/api/1", dependencies=[Depends(_only_if_set)])
 
     @router.get("/versions")
@@ -43,23 +44,42 @@ def extra_routes(service: Service) -> APIRouter:
         return json_response(page("versions", found, request.query_params, service.settings))
 
     for kind in KINDS:
-        _add_bulk_delete(router, service, kind)
+        _add_cohort_reads(router, service, kind)
+        for method, route, action, change, body in _INCLUSION_WRITES:
+            path = f"/{kind}/{{id}}/variants/{{variantKey}}/{route}"
+            router.add_api_route(path, _inclusion_write(service, kind, action, change, body), methods=[method])
     return router
 
 
-def _add_bulk_delete(router: APIRouter, service: Service, kind: Kind) -> None:
-    @router.delete(f"/{kind}/{{id}}/variants/{{variantKey}}/bulk-delete-users")
-    async def bulk_delete_users(caller: Caller, object_id: ObjectId, key: VariantKey, raw: RawBody) -> Response:
+def _add_cohort_reads(router: APIRouter, service: Service, kind: Kind) -> None:
+    @router.get(f"/{kind}/{{id}}/variants/{{variantKey}}/cohorts")
+    async def get_cohorts(caller: Caller, object_id: ObjectId, key: VariantKey) -> Response:
+        return json_response(inclusions.cohorts_of(service.get(caller, kind, object_id).content, key))
+
+
+InclusionChange = Callable[[Content, str, list[str]], None]
+# method, the last part of the path, action, change, body
+_INCLUSION_WRITES: list[tuple[str, str, str, InclusionChange, type[request_models.Body]]] = [
+    ("DELETE", "bulk-delete-users", "remove inclusions", inclusions.remove_users, request_models.RemoveUsers),
+    ("POST", "cohorts", "add cohorts", inclusions.add_cohorts, request_models.AddInclusions),
+    ("DELETE", "bulk-delete-cohorts", "remove cohorts", inclusions.remove_cohorts, request_models.RemoveUsers),
+]
+
+
+def _inclusion_write(
+    service: Service, kind: Kind, action: str, change: InclusionChange, body: type[request_models.Body]
+) -> Callable[..., Awaitable[Response]]:
+    async def write(caller: Caller, object_id: ObjectId, key: VariantKey, raw: RawBody) -> Response:
         variants.find(service.get(caller, kind, object_id).content, key)
-        service.write(
-            caller,
-            kind,
-            object_id,
-            "remove inclusions",
-            lambda content, fields: inclusions.remove_users(content, key, fields["users"]),
-            (request_models.RemoveUsers, raw),
-        )
+
+        def carry_out(content: Content, fields: dict[str, list[str]]) -> None:
+            (listed,) = fields.values()
+            change(content, key, listed)
+
+        service.write(caller, kind, object_id, action, carry_out, (body, raw))
         return done_response(service.settings)
+
+    return write
 
 
 def _moment(request: Request, name: str) -> datetime | None:

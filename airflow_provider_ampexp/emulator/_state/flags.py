@@ -23,6 +23,7 @@ class Content:
     config: dict[str, Any]
     exposure_event: Any = None
     inclusions: dict[str, list[str]] = field(default_factory=dict)
+    cohorts: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass

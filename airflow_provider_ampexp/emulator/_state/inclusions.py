@@ -1,4 +1,7 @@
-"""Inclusions: the users who always get a variant, independent of the percentages. An ordered list, removed by index."""
+"""Inclusions: the users who always get a variant, independent of the percentages. An ordered list, removed by index.
+
+Cohorts can be included too, which the contract does not have. A cohort is removed by its id.
+"""
 
 from __future__ import annotations
 
@@ -42,3 +45,19 @@ def remove_all(content: Content, variant_key: str) -> None:
 def remove_users(content: Content, variant_key: str, users: list[str]) -> None:
     """Not in the contract: remove all entries of these users."""
     content.inclusions[variant_key] = [user for user in of(content, variant_key) if user not in set(users)]
+
+
+def cohorts_of(content: Content, variant_key: str) -> list[str]:
+    """Not in the contract: the included cohorts."""
+    variants.find(content, variant_key)
+    return content.cohorts.get(variant_key, [])
+
+
+def add_cohorts(content: Content, variant_key: str, cohorts: list[str]) -> None:
+    """Not in the contract: include cohorts. Existing cohorts are added again, as users are."""
+    content.cohorts[variant_key] = [*cohorts_of(content, variant_key), *cohorts]
+
+
+def remove_cohorts(content: Content, variant_key: str, cohorts: list[str]) -> None:
+    """Not in the contract: remove all entries of these cohorts."""
+    content.cohorts[variant_key] = [one for one in cohorts_of(content, variant_key) if one not in set(cohorts)]

@@ -25,6 +25,7 @@ _BESIDE = (
     "lastModifiedAt",
     "exposureEvent",
     "inclusions",
+    "cohorts",
     "history",
     "readOnlyType",
 )
@@ -135,7 +136,7 @@ def _load_object(service: Service, kind: Kind, given: dict[str, Any]) -> Managed
             service.objects[object_id] = replaced
         raise
     config = flags.first_config(kind, object_id, service.new_salt(), fields)
-    content = Content(config, beside.get("exposureEvent"), beside.get("inclusions") or {})
+    content = Content(config, beside.get("exposureEvent"), beside.get("inclusions") or {}, beside.get("cohorts") or {})
     thing = service.add(kind, content, beside.get("createdBy", "Seed"), beside.get("createdAt", service.clock.stamp()))
     thing.last_modified_by = beside.get("lastModifiedBy", thing.created_by)
     thing.last_modified_at = beside.get("lastModifiedAt", thing.created_at)
@@ -150,6 +151,7 @@ def _dump_object(thing: ManagedObject) -> dict[str, Any]:
         **thing.view(),
         "exposureEvent": thing.content.exposure_event,
         "inclusions": thing.content.inclusions,
+        "cohorts": thing.content.cohorts,
         "readOnlyType": thing.read_only_type,
         "history": list(reversed(thing.versions)),
     }

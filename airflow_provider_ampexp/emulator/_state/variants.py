@@ -34,7 +34,7 @@ def create(content: Content, fields: dict[str, Any]) -> None:
 
 
 def edit(content: Content, key: str, fields: dict[str, Any]) -> None:
-    """Contract: Edit variant. A renamed variant keeps its weights and inclusions."""
+    """Contract: Edit variant. A renamed variant keeps its weights, inclusions and cohorts."""
     variant = find(content, key)
     details = dict(fields)
     if "rolloutWeight" in details:
@@ -47,12 +47,13 @@ def edit(content: Content, key: str, fields: dict[str, Any]) -> None:
 
 
 def remove(content: Content, key: str) -> None:
-    """Contract: Remove variant, with its weights and inclusions."""
+    """Contract: Remove variant, with its weights, inclusions and cohorts."""
     variant = find(content, key)
     if len(content.config["variants"]) == 1:
         raise bad_request(f"variants: {key!r} is the last variant and cannot be removed.")
     content.config["variants"].remove(variant)
     content.inclusions.pop(key, None)
+    content.cohorts.pop(key, None)
     for weights in _all_weights(content):
         weights.pop(key, None)
 
@@ -66,8 +67,9 @@ def _rename(content: Content, old: str, new: str) -> None:
     for weights in _all_weights(content):
         if old in weights:
             weights[new] = weights.pop(old)
-    if old in content.inclusions:
-        content.inclusions[new] = content.inclusions.pop(old)
+    for included in (content.inclusions, content.cohorts):
+        if old in included:
+            included[new] = included.pop(old)
     if content.config.get("rolledOutVariant") == old:
         content.config["rolledOutVariant"] = new
 
