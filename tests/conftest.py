@@ -12,6 +12,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
+# A machine that is busy makes no test fail.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
 _HOME = Path(tempfile.mkdtemp(prefix="ampexp-airflow-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 (_HOME / "dags").mkdir()

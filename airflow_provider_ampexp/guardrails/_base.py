@@ -25,6 +25,8 @@ class CheckContext:
     :param percentage: the present percentage
     :param stage_started_at: the start of the stage, on the service's clock
     :param now: the service's clock
+    :param soak_ends_at: the end of the soak; ``None`` in a preflight
+    :param loaded_until: the time up to which the data of the guardrail's warehouse are complete, if it asks for it
     :param segment: the target segment that is ramped, if any
     :param variant: the variant that is rolled out, if any
     :param weights: the weights of the variants by their keys, of the ramped segment if any
@@ -41,6 +43,8 @@ class CheckContext:
     weights: Mapping[str, float] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict, repr=False)
     is_preflight: bool = False
+    soak_ends_at: datetime | None = None
+    loaded_until: datetime | None = None
 
 
 @dataclass(frozen=True)

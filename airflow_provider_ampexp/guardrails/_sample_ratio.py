@@ -32,6 +32,9 @@ class SampleRatioGuardrail(QueryGuardrail):
     :param no_data_grace: the time after the start of the stage during which no or too few exposures do not count
         towards a limit: a ``timedelta``, or a text such as ``"2h"``; default: none
     :param variant: the value of ``{{ variant }}``
+    :param loaded_at_sql: a query for the time up to which the data are complete. Then ``{{ loaded_until }}`` is in the
+        query, and a pass needs data of the whole soak. A query without ``{{ loaded_until }}`` waits for them.
+    :param load_timeout: how long after the soak the data may be late, before the result is an error
     :param effect: ``"rollback"``, or ``"hold"`` to stop raising until the guardrail passes
     :param dry_run: only report, without an effect
     :param failure_limit: the number of consecutive fails before the effect
@@ -57,7 +60,7 @@ class SampleRatioGuardrail(QueryGuardrail):
         if isinstance(least, bool) or not isinstance(least, int) or least < 1:
             raise InvalidInputError("min_per_variant", f"expected a whole number, 1 or more, got {least!r}")
 
-    def check(self, moment: CheckContext) -> CheckResult:
+    def _judge(self, moment: CheckContext) -> CheckResult:
         """Count the exposures, and compare.
 
         :raises ValueError: when fewer than two variants have a weight, or the query returns something other than counts

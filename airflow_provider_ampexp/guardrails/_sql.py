@@ -20,9 +20,9 @@ class SqlGuardrail(QueryGuardrail):
     The first column is the value. A column named ``sample``, otherwise the second column, is the sample size.
 
     :param conn_id: a connection whose hook is a ``DbApiHook``
-    :param sql: the query. ``{{ flag_key }}``, ``{{ percentage }}``, ``{{ stage_started_at }}``, ``{{ variant }}`` and
-        ``{{ segment }}`` become whole SQL literals with their quotes: write ``flag = {{ flag_key }}``. The guardrail
-        replaces them when it runs.
+    :param sql: the query. ``{{ flag_key }}``, ``{{ percentage }}``, ``{{ stage_started_at }}``, ``{{ now }}``,
+        ``{{ variant }}`` and ``{{ segment }}`` become whole SQL literals with their quotes: write
+        ``flag = {{ flag_key }}``. The guardrail replaces them when it runs.
     :param name: the name in logs
     :param at_most: the highest value that passes
     :param at_least: the lowest value that passes
@@ -34,6 +34,9 @@ class SqlGuardrail(QueryGuardrail):
     :param no_data: the meaning of no row or ``NULL``: ``"rollback"``, ``"hold"`` or ``"pass"``
     :param no_data_grace: the time after the start of the stage during which no data and too small a sample do not count
         towards a limit: a ``timedelta``, or a text such as ``"2h"``; default: none
+    :param loaded_at_sql: a query for the time up to which the data are complete. Then ``{{ loaded_until }}`` is in the
+        query, and a pass needs data of the whole soak. A query without ``{{ loaded_until }}`` waits for them.
+    :param load_timeout: how long after the soak the data may be late, before the result is an error
     :param effect: ``"rollback"``, or ``"hold"`` to stop raising until the guardrail passes
     :param dry_run: only report, without an effect
     :param failure_limit: the number of consecutive fails before the effect
@@ -69,7 +72,7 @@ class SqlGuardrail(QueryGuardrail):
         if self.baseline_sql is not None:
             self._check_query("baseline_sql", self.baseline_sql)
 
-    def check(self, moment: CheckContext) -> CheckResult:
+    def _judge(self, moment: CheckContext) -> CheckResult:
         """Run the query and the baseline's query, and compare.
 
         :raises ValueError: when there is more than one row, no number, or no sample size with ``min_sample``

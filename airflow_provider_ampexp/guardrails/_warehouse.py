@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, GuardrailOptions
+from airflow_provider_ampexp.guardrails._data_time import check_with_complete_data, load_time
 from airflow_provider_ampexp.guardrails._sql_template import rendered
-from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration, parse_positive_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 NoData: TypeAlias = Literal["rollback", "hold", "pass"]
 
+_LOADED_AT = "loaded_at_sql"
 _SOME_TIME = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -38,6 +41,8 @@ class QueryGuardrail(GuardrailOptions):
     no_data: NoData
     no_data_grace: DurationLike = timedelta(0)
     variant: str | None = None
+    loaded_at_sql: str | None = field(default=None, repr=False)
+    load_timeout: DurationLike = timedelta(hours=12)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,26 +53,50 @@ class QueryGuardrail(GuardrailOptions):
         object.__setattr__(self, "no_data_grace", parse_duration("no_data_grace", self.no_data_grace))
         if self.variant is not None:
             validate.name("variant", self.variant)
+        object.__setattr__(self, "load_timeout", parse_positive_duration("load_timeout", self.load_timeout))
+        if self.loaded_at_sql is not None:
+            self._check_query("loaded_at_sql", self.loaded_at_sql)
         self._check_query("sql", self.sql)
+
+    def check(self, moment: CheckContext) -> CheckResult:
+        """Run the query and judge its result. With ``loaded_at_sql``, judge only data that are complete.
+
+        :raises TimeoutError: when the data are later than ``load_timeout``
+        :raises ValueError: when a query returns something unexpected
+        """
+        if self.loaded_at_sql is None:
+            return self._judge(moment)
+        _, rows = self._rows(_LOADED_AT, self.loaded_at_sql, moment)
+        limit = parse_positive_duration("load_timeout", self.load_timeout)
+        return check_with_complete_data(
+            self._judge, moment, load_time(rows), limit, is_bounded="loaded_until" in self.sql
+        )
+
+    @abstractmethod
+    def _judge(self, moment: CheckContext) -> CheckResult:
+        """Run the query and judge its result."""
 
     def _check_query(self, field: str, sql: str) -> None:
         """Render the query once, so that a mistake is an error when Airflow parses the DAG."""
         some = CheckContext("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
-        rendered(field, sql, self._values(some))
+        rendered(field, sql, self._values(field, some))
 
     def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Sequence[object]]]:
         """Return the names of the columns in lower case, if the driver has them, and the rows."""
-        query = rendered(field, sql, self._values(moment))
+        query = rendered(field, sql, self._values(field, moment))
         hook = _hook(self.conn_id)
         rows: Iterable[Sequence[object]] = hook.get_records(query) or ()
         columns = [str(column[0]).lower() for column in hook.last_description or ()]
         return columns, list(rows)
 
-    def _values(self, moment: CheckContext) -> dict[str, object]:
+    def _values(self, field: str, moment: CheckContext) -> dict[str, object]:
+        loaded = self.loaded_at_sql is not None and field != _LOADED_AT
         return {
             "flag_key": moment.flag_key,
             "percentage": moment.percentage,
             "stage_started_at": moment.stage_started_at,
+            "now": moment.now,
+            **({"loaded_until": moment.loaded_until} if loaded else {}),
             "variant": self.variant or moment.variant,
             "segment": moment.segment,
         }

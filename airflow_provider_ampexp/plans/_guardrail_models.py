@@ -58,6 +58,12 @@ class _WarehouseFields(GuardrailFields):
     no_data_grace: Duration | None = Field(
         None, description="The time after the start of the stage during which no data does not count. Default: 0."
     )
+    loaded_at_sql: str | None = Field(
+        None, description="A query for the time up to which the data are complete, {{ loaded_until }}."
+    )
+    load_timeout: Duration | None = Field(
+        None, description="How long after the soak the data may be late, before the result is an error. Default: 12h."
+    )
     variant: Text | None = Field(None, description="The value of {{ variant }} in the query.")
 
 

@@ -548,7 +548,7 @@ def test_every_argument_of_a_guardrail_is_a_field(model: Any, guardrail: Any) ->
     fields = {one.name: one for one in dataclasses.fields(guardrail)}
     assert set(model.model_fields) == {"kind", *fields}
     for name, one in model.model_fields.items():
-        if name not in ("kind", "no_data_grace", "timeout"):
+        if name not in ("kind", "no_data_grace", "load_timeout", "timeout"):
             default = None if one.is_required() else one.default
             own = fields[name].default
             assert default == (None if own is dataclasses.MISSING else own), name

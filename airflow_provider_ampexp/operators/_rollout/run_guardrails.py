@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
@@ -64,11 +65,13 @@ def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState
 
 def _moment(task: RolloutTask, state: RolloutState, percentage: float) -> CheckContext:
     flag = task.flag
+    since = flag.since(state)
     return CheckContext(
         flag_key=str(flag.config.get("key")),
         percentage=percentage,
-        stage_started_at=flag.since(state),
+        stage_started_at=since,
         now=flag.now,
+        soak_ends_at=None if state.owed_soak is None else since + timedelta(seconds=state.owed_soak),
         segment=flag.segment,
         weights=flag.weights,
         context=cast("Mapping[str, Any]", task.context),
