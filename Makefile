@@ -10,7 +10,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-rollback test test-deep test-ui chaos lint types unit ui docs bench wheel lock clean
+.PHONY: help setup demo demo-rollback test test-deep test-ui chaos lint types unit ui docs bench bench-statistics wheel lock clean
 
 help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched (some 20 minutes)"
 	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
+	@echo "make bench-statistics  millions of users bucketed, beside the vendor's evaluator"
 	@echo "make wheel          sdist and wheel, looked through; the wheel runs the demo in an empty environment"
 	@echo "make docs           the documentation as a site, in site/"
 	@echo "make test-ui        the Rollouts page and the connection form in a real browser"
@@ -50,6 +51,10 @@ wheel: setup
 # The peers and PostgreSQL's drivers are no part of the environment for work, so these have one of their own.
 bench: setup .venv-bench/.installed
 	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" .venv-bench/bin/python -m benchmarks
+
+# Without the peers, in the environment for work.
+bench-statistics: setup
+	@$(VENV)/bin/python -m benchmarks.bucketing
 
 .venv-bench/.installed: pyproject.toml constraints/bench.txt
 	@echo "Making the environment .venv-bench ..."

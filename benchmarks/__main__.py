@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.whole_airflow import WholeAirflow
 
 PAGE = ROOT / "docs" / "performance.md"
-PARTS = ("call", "listing", "parsing", "waits", "latency", "rollout_cost")
+PARTS = ("call", "listing", "parsing", "waits", "latency", "rollout_cost", "bucketing")
 IN_AIRFLOW = ("latency", "rollout_cost")
 
 

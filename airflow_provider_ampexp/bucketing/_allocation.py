@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -39,29 +39,21 @@ class Allocation:
 
     def position(self, value: object) -> int | None:
         """Return the position of a bucketing value, from 0 to 99; ``None`` for a null or an empty value."""
-        return next(self.positions((value,)))
+        hashed = self._bucketer.bucket_or_none(value)
+        return None if hashed is None else hashed % POSITIONS
 
     def positions(self, values: Iterable[object]) -> Iterator[int | None]:
         """Yield the position of each bucketing value, in order. Memory use does not grow with their number."""
-        for hashed in self._bucketer.buckets(values):
-            yield None if hashed is None else hashed % POSITIONS
+        hashes = self._bucketer.buckets(values)
+        return (None if hashed is None else hashed % POSITIONS for hashed in hashes)
 
     def variant(self, value: object) -> str | None:
         """Return the variant for a bucketing value; ``None`` if the user gets none."""
-        return next(self.variants((value,)))
+        return self._choose(self._bucketer.bucket_or_none(value))
 
     def variants(self, values: Iterable[object]) -> Iterator[str | None]:
         """Yield the variant for each bucketing value, in order. Memory use does not grow with their number."""
-        if self._needs_no_value:
-            sole = self._names[0]
-            yield from (sole for _ in values)
-            return
-        bounds, names, percentage = self._bounds, self._names, self.percentage if self.weights else 0
-        for hashed in self._bucketer.buckets(values):
-            if hashed is None or hashed % POSITIONS >= percentage:
-                yield None
-            else:
-                yield names[bisect_right(bounds, hashed // POSITIONS)]
+        return map(self._choose, self._bucketer.buckets(values))
 
     def variant_of(self, row: Row) -> str | Unknown | None:
         """Return the variant for a row; unknown if the row lacks the column that is hashed."""
@@ -70,20 +62,28 @@ class Allocation:
             return no_column(self.key)
         return self.variant(None if column is None else row[column])
 
+    @cached_property
+    def _choose(self) -> Callable[[int | None], str | None]:
+        """Choose the variant for a hash."""
+        names = tuple(name for name, _ in self.weights)
+        if self._needs_no_value:
+            return lambda hashed: names[0]
+        # The first value of hash // 100 beyond each variant, calculated without rounding errors.
+        sums = list(accumulate(Fraction(weight) for _, weight in self.weights))
+        bounds = [math.ceil(_SPLIT * each / sums[-1]) for each in sums]
+        percentage = self.percentage if names else 0
+
+        def choose(hashed: int | None) -> str | None:
+            if hashed is None or hashed % POSITIONS >= percentage:
+                return None
+            return names[bisect_right(bounds, hashed // POSITIONS)]
+
+        return choose
+
     @property
     def _needs_no_value(self) -> bool:
         """At 100 % with one variant the service buckets nobody, so users without a bucketing value get it too."""
         return self.percentage >= 100 and len(self.weights) == 1
-
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.weights)
-
-    @cached_property
-    def _bounds(self) -> list[int]:
-        """The first value of ``hash // 100`` that is beyond each variant, calculated without rounding errors."""
-        sums = list(accumulate(Fraction(weight) for _, weight in self.weights))
-        return [math.ceil(_SPLIT * each / sums[-1]) for each in sums]
 
     @cached_property
     def _bucketer(self) -> Bucketer:

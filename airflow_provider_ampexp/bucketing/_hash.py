@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain, islice
 from struct import Struct
+from typing import Any
 
 try:
     import mmh3
@@ -17,12 +19,11 @@ except ImportError:  # an extra: pip install 'airflow-provider-ampexp[fast]'
 else:
     _mmh3_hash = mmh3.hash
 
-_MASK = 0xFFFFFFFF
-_C1, _C2, _C3 = 0xCC9E2D51, 0x1B873593, 0xE6546B64
+_PART = 10_000
 
 
 def bucket(salt: str, value: object) -> int:
-    """Return the hash of a bucketing value, from 0 to 2**32 - 1. A value that is not a string is hashed as its text."""
+    """Return the hash of a bucketing value, from 0 to 2**32 - 1; ``ValueError`` for a null or an empty value."""
     return Bucketer(salt).bucket(value)
 
 
@@ -35,35 +36,58 @@ class Bucketer:
     """The hash for one salt. The standard library's way hashes the salt once."""
 
     def __init__(self, salt: str) -> None:
-        self._prefix = f"{salt}/"
-        self._hash: Callable[[str], int] = _with_mmh3(self._prefix) if _mmh3_hash else _with_stdlib(self._prefix)
+        self._hash_part = _with_mmh3(f"{salt}/") if _mmh3_hash else _with_stdlib(f"{salt}/")
 
     def bucket(self, value: object) -> int:
-        """Return the hash of a value."""
-        return self._hash(_text(value))
+        """Return the hash of a value; ``ValueError`` for a null or an empty value."""
+        hashed = self.bucket_or_none(value)
+        if hashed is None:
+            raise ValueError(f"expected a bucketing value, got {value!r}")
+        return hashed
+
+    def bucket_or_none(self, value: object) -> int | None:
+        """Return the hash of a value; ``None`` for a null or an empty value."""
+        return self._hash_part((value,))[0]
 
     def buckets(self, values: Iterable[object]) -> Iterator[int | None]:
-        """Yield the hash of each value, in order; ``None`` for a null or an empty value."""
-        hashed = self._hash
-        for value in values:
-            text = value if type(value) is str else _text(value)
-            yield hashed(text) if text else None
+        """Yield the hash of each value, in order; ``None`` for a null or an empty value.
+
+        :param values: read in parts, so that memory use does not grow with their number. A column of Arrow, numpy or
+            pandas is converted to Python values.
+        """
+        return chain.from_iterable(map(self._hash_part, _parts(values)))
 
 
 def _text(value: object) -> str:
     """Return the text that the vendor's evaluator hashes: ``True`` for true, ``1.0`` for 1.0; empty for null."""
-    if value is None:
+    if value is None or value != value:  # a column of floats has NaN for null
         return ""
     return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
-def _with_mmh3(prefix: str) -> Callable[[str], int]:
+def _parts(values: Any) -> Iterator[Sequence[object]]:
+    convert = next((name for name in ("to_pylist", "tolist") if hasattr(values, name)), None)
+    if convert is not None:  # the text of an Arrow null would be "None"
+        for start in range(0, len(values), _PART):
+            yield getattr(values[start : start + _PART], convert)()
+    else:
+        left = iter(values)
+        yield from iter(lambda: list(islice(left, _PART)), [])
+
+
+_HashPart = Callable[[Sequence[object]], list[int | None]]
+
+
+def _with_mmh3(prefix: str) -> _HashPart:
     hashed = _mmh3_hash
     assert hashed is not None
-    return lambda text: hashed(prefix + text, 0, False)
+    return lambda part: [
+        hashed(prefix + text, 0, False) if (text := value if type(value) is str else _text(value)) else None
+        for value in part
+    ]
 
 
-def _with_stdlib(prefix: str) -> Callable[[str], int]:
+def _with_stdlib(prefix: str) -> _HashPart:
     data = prefix.encode()
     whole = len(data) & ~3
     state, rest = _mix(0, data[:whole]), data[whole:]
@@ -73,25 +97,28 @@ def _with_stdlib(prefix: str) -> Callable[[str], int]:
         size = len(data)
         h = _mix(state, data)
         if tail := size & 3:
-            k = int.from_bytes(data[-tail:], "little") * _C1 & _MASK
-            h ^= (k << 15 | k >> 17) * _C2 & _MASK
+            k = int.from_bytes(data[-tail:], "little") * 0xCC9E2D51 & 0xFFFFFFFF
+            h ^= (k << 15 | k >> 17) * 0x1B873593 & 0xFFFFFFFF
         h ^= size + whole
-        h = (h ^ h >> 16) * 0x85EBCA6B & _MASK
-        h = (h ^ h >> 13) * 0xC2B2AE35 & _MASK
+        h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+        h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
         return h ^ h >> 16
 
-    return hashed
+    return lambda part: [
+        hashed(text) if (text := value if type(value) is str else _text(value)) else None for value in part
+    ]
 
 
 def _mix(h: int, data: bytes) -> int:
     """Mix all whole blocks of four bytes into the hash."""
-    for k in _blocks(len(data) >> 2).unpack_from(data):
-        k = k * _C1 & _MASK
-        h ^= (k << 15 | k >> 17) * _C2 & _MASK
-        h = (h << 13 & _MASK | h >> 19) * 5 + _C3 & _MASK
+    # The numbers stand here and not in constants: this loop takes most of the time.
+    for k in _blocks(len(data) >> 2)(data):
+        k = k * 0xCC9E2D51 & 0xFFFFFFFF
+        h ^= (k << 15 | k >> 17) * 0x1B873593 & 0xFFFFFFFF
+        h = (h << 13 | h >> 19) * 5 + 0xE6546B64 & 0xFFFFFFFF
     return h
 
 
 @cache
-def _blocks(number: int) -> Struct:
-    return Struct(f"<{number}I")
+def _blocks(number: int) -> Callable[[bytes], tuple[int, ...]]:
+    return Struct(f"<{number}I").unpack_from
