@@ -9,6 +9,7 @@ from airflow_provider_ampexp._lazy import lazy_names
 if TYPE_CHECKING:
     from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail
     from airflow_provider_ampexp.guardrails._callable import CallableGuardrail, as_guardrail, as_guardrails
+    from airflow_provider_ampexp.guardrails._holdback import HoldbackGuardrail
     from airflow_provider_ampexp.guardrails._run import run_checks
     from airflow_provider_ampexp.guardrails._sample_ratio import SampleRatioGuardrail
     from airflow_provider_ampexp.guardrails._sql import SqlGuardrail
@@ -18,6 +19,7 @@ __all__ = [
     "CheckContext",
     "CheckResult",
     "Guardrail",
+    "HoldbackGuardrail",
     "SampleRatioGuardrail",
     "SqlGuardrail",
     "as_guardrail",
@@ -31,6 +33,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
         {
             "_base": ["CheckContext", "CheckResult", "Guardrail"],
             "_callable": ["CallableGuardrail", "as_guardrail", "as_guardrails"],
+            "_holdback": ["HoldbackGuardrail"],
             "_run": ["run_checks"],
             "_sample_ratio": ["SampleRatioGuardrail"],
             "_sql": ["SqlGuardrail"],

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Effect, GuardrailPolicy
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict, VerdictLike
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.rollout._history import VersionEntry
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 """The time limit of a guardrail that does not have its own."""
@@ -30,6 +34,8 @@ class CheckContext:
     :param segment: the target segment that is ramped, if any
     :param variant: the variant that is rolled out, if any
     :param weights: the weights of the variants by their keys, of the ramped segment if any
+    :param config: the configuration of the flag or experiment, as it was read last
+    :param history: its versions, newest first
     :param context: the Airflow context of the task
     :param is_preflight: true before the first raise, when only the ability to answer counts, not the verdict
     """
@@ -41,6 +47,8 @@ class CheckContext:
     segment: str | None = None
     variant: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    config: FlagConfig = field(default_factory=FlagConfig, repr=False)
+    history: Sequence[VersionEntry] = field(default=(), repr=False)
     context: Mapping[str, Any] = field(default_factory=dict, repr=False)
     is_preflight: bool = False
     soak_ends_at: datetime | None = None

@@ -87,6 +87,13 @@ class SampleRatioGuardrail(QueryGuardrail):
             return CheckResult(Verdict.FAIL, f"the exposures do not match the weights: {split}", p)
         return CheckResult(Verdict.PASS, f"the exposures match the weights: {split}", p)
 
+    def check_query(self, moment: CheckContext) -> None:
+        """Run the query, and check its rows. It does not need the weights of the flag.
+
+        :raises ValueError: when a row is not a variant with a count
+        """
+        self.counts(moment)
+
     def counts(self, moment: CheckContext) -> Counter[str]:
         """Run the query, and return exposures by variant. Several rows of a variant are added.
 

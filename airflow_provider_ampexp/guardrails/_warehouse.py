@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 NoData: TypeAlias = Literal["rollback", "hold", "pass"]
+Row: TypeAlias = Sequence[object]
+
+_BATCH = 10_000
 
 _LOADED_AT = "loaded_at_sql"
 _SOME_TIME = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -81,13 +84,26 @@ class QueryGuardrail(GuardrailOptions):
         some = CheckContext("flag", 1, _SOME_TIME, _SOME_TIME, segment="segment", variant="variant")
         rendered(field, sql, self._values(field, some))
 
-    def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Sequence[object]]]:
+    def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Row]]:
         """Return the names of the columns in lower case, if the driver has them, and the rows."""
         query = rendered(field, sql, self._values(field, moment))
         hook = _hook(self.conn_id)
-        rows: Iterable[Sequence[object]] = hook.get_records(query) or ()
+        rows: Iterable[Row] = hook.get_records(query) or ()
         columns = [str(column[0]).lower() for column in hook.last_description or ()]
         return columns, list(rows)
+
+    def _stream(self, field: str, sql: str, moment: CheckContext, take: Callable[[Sequence[Row]], None]) -> int:
+        """Call a function with the rows of a query, some thousands at a time, and return the number of columns."""
+        query = rendered(field, sql, self._values(field, moment))
+
+        def read(cursor: Any) -> list[Row]:
+            while rows := cursor.fetchmany(_BATCH):
+                take(rows)
+            return []
+
+        hook = _hook(self.conn_id)
+        hook.run(query, handler=read)
+        return len(hook.last_description or ())
 
     def _values(self, field: str, moment: CheckContext) -> dict[str, object]:
         loaded = self.loaded_at_sql is not None and field != _LOADED_AT

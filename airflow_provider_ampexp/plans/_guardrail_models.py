@@ -11,7 +11,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.guardrails import (
+    CallableGuardrail,
+    Guardrail,
+    HoldbackGuardrail,
+    SampleRatioGuardrail,
+    SqlGuardrail,
+)
 from airflow_provider_ampexp.plans._types import Duration, StrictModel, Text, obey
 
 Limit = Annotated[int, Field(ge=1)]
@@ -101,6 +107,33 @@ class SampleRatioFields(_WarehouseFields):
         return SampleRatioGuardrail(**arguments)
 
 
+class HoldbackFields(_WarehouseFields):
+    """A metric of the users with the feature, compared with the users who do not have it yet."""
+
+    kind: Literal["holdback"]
+    name: Text = Field(description="The name of the metric in logs, such as: orders per user.")
+    sql: str = Field(
+        description="The query: a row for each user, with the bucketing value, the metric and optionally exposed."
+    )
+    worse: Literal["lower", "higher"] = Field(description="The side on which the metric is worse.")
+    alpha: float = Field(0.01, description="The probability of a false alarm over all looks of a stage.")
+    at_most_worse: float | None = Field(
+        None, description="The acceptable harm: 0.02 is 2 %. Inconclusive until more harm is ruled out."
+    )
+    detect: float = Field(0.05, description="The size of harm that is found first.")
+    min_users: Limit = Field(100, description="Inconclusive until each group should have this many users.")
+    min_nonzero: Limit = Field(
+        25, description="Inconclusive until each group should have this many users with a metric other than 0."
+    )
+    cap: float | None = Field(None, description="A metric above it counts as this value.")
+    lookback: Duration | None = Field(
+        None, description="The control had no feature within this time. Default: 30 days."
+    )
+
+    def _guardrail(self, **arguments: Any) -> Guardrail:
+        return HoldbackGuardrail(**arguments)
+
+
 class CallableFields(GuardrailFields):
     """Your own function."""
 
@@ -115,7 +148,7 @@ class CallableFields(GuardrailFields):
         return CallableGuardrail(imported("function", arguments.pop("function")), **arguments)
 
 
-AnyGuardrail = Annotated[SqlFields | SampleRatioFields | CallableFields, Field(discriminator="kind")]
+AnyGuardrail = Annotated[SqlFields | SampleRatioFields | HoldbackFields | CallableFields, Field(discriminator="kind")]
 
 
 def imported(field: str, named: str) -> Any:

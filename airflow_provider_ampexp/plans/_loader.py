@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from airflow_provider_ampexp._validate import InvalidInputError, nearest
 from airflow_provider_ampexp.plans._alert_models import EmailAlert, OtherAlert, PagerDutyAlert, SlackAlert
 from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
-from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
+from airflow_provider_ampexp.plans._guardrail_models import CallableFields, HoldbackFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
 from airflow_provider_ampexp.plans._types import shown
 from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
@@ -30,6 +30,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "create": CreateFields,
     "sql": SqlFields,
     "sample_ratio": SampleRatioFields,
+    "holdback": HoldbackFields,
     "callable": CallableFields,
     "slack": SlackAlert,
     "email": EmailAlert,
@@ -225,7 +226,7 @@ def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
 
 def _kinds(path: FieldPath) -> str:
     if path[0] == "guardrails":
-        return "'sql', 'sample_ratio' or 'callable'"
+        return "'sql', 'sample_ratio', 'holdback' or 'callable'"
     return "'slack', 'email', 'pagerduty' or 'notifier'"
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, Guardrail, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.guardrails import (
+    CheckContext,
+    CheckResult,
+    Guardrail,
+    HoldbackGuardrail,
+    SampleRatioGuardrail,
+    SqlGuardrail,
+)
 from airflow_provider_ampexp.guardrails._run import preflight
 from airflow_provider_ampexp.plans._errors import PlanIssue
 from airflow_provider_ampexp.plans._loader import LoadedPlan
@@ -16,9 +23,9 @@ from airflow_provider_ampexp.rollout import GuardrailPolicy
 
 @dataclass(frozen=True)
 class _QueryOnly:
-    """A sample ratio guardrail of a flag with unknown weights: only its query runs."""
+    """A guardrail of a flag whose configuration is not known here: only its query runs."""
 
-    guardrail: SampleRatioGuardrail
+    guardrail: SampleRatioGuardrail | HoldbackGuardrail
 
     @property
     def name(self) -> str:
@@ -33,7 +40,7 @@ class _QueryOnly:
         return self.guardrail.timeout
 
     def check(self, moment: CheckContext) -> CheckResult:
-        self.guardrail.counts(moment)
+        self.guardrail.check_query(moment)
         return CheckResult("pass")
 
 
@@ -50,6 +57,6 @@ def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
 
 def _asked(guardrail: Guardrail) -> list[Guardrail]:
     """Return the guardrail if it is an SQL guardrail. A function needs the context of its task."""
-    if isinstance(guardrail, SampleRatioGuardrail):
+    if isinstance(guardrail, SampleRatioGuardrail | HoldbackGuardrail):
         return [_QueryOnly(guardrail)]
     return [guardrail] if isinstance(guardrail, SqlGuardrail) else []

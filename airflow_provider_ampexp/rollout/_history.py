@@ -148,6 +148,21 @@ def since(seen: FlagSnapshot) -> VersionEntry | None:
     return began
 
 
+def highest_exposure(history: Iterable[VersionEntry], after: datetime) -> float:
+    """Return the highest percentage that users got after a moment, as far as the versions show it.
+
+    :param history: versions, newest first
+    """
+    highest, replaced_at = 0.0, None
+    for entry in history:
+        if replaced_at is not None and replaced_at <= after:
+            break
+        if entry.position is not None:
+            highest = max(highest, entry.position.exposure)
+        replaced_at = entry.at or replaced_at
+    return highest
+
+
 def exposure_changes(history: tuple[VersionEntry, ...], after: datetime | None = None) -> Iterator[ExposureChange]:
     """Yield the changes of position, oldest first; with ``after`` only those made then or later.
 

@@ -64,6 +64,8 @@ guardrails:
   - {kind: sql, name: typo, conn_id: warehouse, sql: "selct 1", at_most: 0.02, no_data: hold}
   - {kind: sample_ratio, conn_id: wh, sql: "select 'on', 1", no_data: hold}
   - {kind: sample_ratio, name: split, conn_id: warehouse, sql: "select 'on', 1", no_data: hold}
+  - {kind: holdback, name: orders, conn_id: warehouse, sql: "select 'a', 1", worse: lower, no_data: hold}
+  - {kind: holdback, name: short, conn_id: warehouse, sql: "select 'a'", worse: lower, no_data: hold}
 """
 
 
@@ -75,13 +77,15 @@ def test_check_asks_sql_guardrails_when_told(command: Command, tmp_path: Path, m
     assert command("check", "rollouts")[0] == 0
 
     code, said, _ = command("check", "rollouts", "--preflight")
-    typo, no_hook, total = said.splitlines()
+    typo, no_hook, short, total = said.splitlines()
     assert code == 1
     assert typo.startswith("rollouts/checkout.yaml:7: guardrails[1]: 'typo' cannot answer: ")
     assert 'near "selct": syntax error' in typo
     assert no_hook.startswith("rollouts/checkout.yaml:8: guardrails[2]: 'sample ratio' cannot answer: ")
     assert "connection 'wh' has type 'generic', which has no SQL hook: install its provider" in no_hook
-    assert total == "2 mistakes in 1 of 1 file."
+    assert short.startswith("rollouts/checkout.yaml:11: guardrails[5]: 'short' cannot answer: ")
+    assert short.endswith("expected a bucketing value, a metric and optionally exposed, got a row of 1")
+    assert total == "3 mistakes in 1 of 1 file."
 
 
 def test_check_tells_every_mistake_of_every_file(command: Command) -> None:

@@ -17,14 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import CallableGuardrail, Guardrail, SampleRatioGuardrail, SqlGuardrail
+from airflow_provider_ampexp.guardrails import (
+    CallableGuardrail,
+    Guardrail,
+    HoldbackGuardrail,
+    SampleRatioGuardrail,
+    SqlGuardrail,
+)
 from airflow_provider_ampexp.plans._errors import PlanFileError
-from airflow_provider_ampexp.plans._guardrail_models import CallableFields, SampleRatioFields, SqlFields
+from airflow_provider_ampexp.plans._guardrail_models import CallableFields, HoldbackFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._loader import LoadedPlan, read_plan, read_plans
 from airflow_provider_ampexp.plans._models import ARGUMENTS, PlanFile
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
 
 GOOD = "flag: checkout\nstages: [1, 100]\nsoak: 1h\n"
+KINDS = "'sql', 'sample_ratio', 'holdback' or 'callable'"
 
 
 def read(folder: Path, text: str | bytes, name: str = "plan.yaml", **defaults: Any) -> PlanFile:
@@ -236,8 +243,8 @@ SQL = """\
             f"{GOOD}guardrails:\n  - kind: sql\n    name: a\n{SQL}  - kind: sqll\n  - name: b\n  - 5\n",
             [
                 "plan.yaml:5: guardrails[0].at_most: no bound: set at_most, at_least or a bound of the baseline",
-                "plan.yaml:10: guardrails[1].kind: expected 'sql', 'sample_ratio' or 'callable', got 'sqll'",
-                "plan.yaml:11: guardrails[2].kind: is missing; expected 'sql', 'sample_ratio' or 'callable'",
+                f"plan.yaml:10: guardrails[1].kind: expected {KINDS}, got 'sqll'",
+                f"plan.yaml:11: guardrails[2].kind: is missing; expected {KINDS}",
                 "plan.yaml:12: guardrails[3]: expected a group of fields, got 5",
             ],
             id="kinds",
@@ -543,12 +550,15 @@ def test_every_argument_of_the_group_is_a_field() -> None:
     assert set(ARGUMENTS.values()) == taken
 
 
-@pytest.mark.parametrize(("model", "guardrail"), [(SqlFields, SqlGuardrail), (SampleRatioFields, SampleRatioGuardrail)])
+@pytest.mark.parametrize(
+    ("model", "guardrail"),
+    [(SqlFields, SqlGuardrail), (SampleRatioFields, SampleRatioGuardrail), (HoldbackFields, HoldbackGuardrail)],
+)
 def test_every_argument_of_a_guardrail_is_a_field(model: Any, guardrail: Any) -> None:
     fields = {one.name: one for one in dataclasses.fields(guardrail)}
     assert set(model.model_fields) == {"kind", *fields}
     for name, one in model.model_fields.items():
-        if name not in ("kind", "no_data_grace", "load_timeout", "timeout"):
+        if name not in ("kind", "no_data_grace", "load_timeout", "lookback", "timeout"):
             default = None if one.is_required() else one.default
             own = fields[name].default
             assert default == (None if own is dataclasses.MISSING else own), name

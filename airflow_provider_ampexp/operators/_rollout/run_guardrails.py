@@ -74,5 +74,7 @@ def _moment(task: RolloutTask, state: RolloutState, percentage: float) -> CheckC
         soak_ends_at=None if state.owed_soak is None else since + timedelta(seconds=state.owed_soak),
         segment=flag.segment,
         weights=flag.weights,
+        config=flag.config,
+        history=flag.seen.history,
         context=cast("Mapping[str, Any]", task.context),
     )
