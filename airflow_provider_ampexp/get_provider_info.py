@@ -12,7 +12,17 @@ from airflow_provider_ampexp import __version__
 
 __all__ = ["get_provider_info"]
 
-_OPERATORS = ("lifecycle", "rollout", "decision", "inclusions", "variants", "deployments", "inventory", "export")
+_OPERATORS = (
+    "lifecycle",
+    "rollout",
+    "decision",
+    "inclusions",
+    "variants",
+    "deployments",
+    "inventory",
+    "export",
+    "preview",
+)
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("flag_state", "soak", "approval", "flag_changed")
 _GUIDES = (

@@ -201,6 +201,23 @@ def test_inclusions_sync_refuses_an_empty_list(emulator: Emulator, run: Any, tmp
     assert one(emulator, "flags", "new-checkout")["inclusions"] == {"on": ["ann"]}
 
 
+@pytest.mark.parametrize(("tier", "percentage"), [("free", 50), ("enterprise", 0)])
+def test_preview_rollout(
+    emulator: Emulator, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str, percentage: int
+) -> None:
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    with sqlite3.connect(path) as database:
+        database.execute("create table users (amplitude_id text, user_id text, tier text, revenue real)")
+        rows = [(str(number), f"user-{number}", tier, 1.0) for number in range(100)]
+        database.executemany("insert into users values (?, ?, ?, ?)", rows)
+    database.close()
+    emulator.create_flag("new-checkout", enabled=True, bucketingKey="amplitude_id", rolloutWeights={"on": 1})
+    ran = run(example("preview_rollout"))
+    assert ran.succeeded is (tier == "free")
+    assert stands(emulator, "new-checkout") == (True, percentage)
+
+
 def test_kill_switch(emulator: Emulator, run: Any) -> None:
     for key in ("a", "b", "c", "left"):
         emulator.create_flag(key, enabled=key != "b", rolloutPercentage=50)

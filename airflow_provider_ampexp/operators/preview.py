@@ -1,0 +1,172 @@
+"""Preview a raise: who exactly enters next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
+from airflow_provider_ampexp.operators._errors import error_context
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.bucketing import Audience
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.operators._entrants import Entrants, PreviewXCom
+
+__all__ = ["AmplitudePreviewRolloutOperator"]
+
+_BATCH = 10_000
+_texts = arguments.optional(arguments.texts)
+
+
+class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
+    """Show who enters when a percentage is raised, before it is raised (contract: *Get details*, *List inclusions*).
+
+    A query returns a row for each user. The operator evaluates each row as Amplitude does, at the present percentage
+    and at the new one, and counts the users who enter: ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700,
+    enterprise 112; revenue: 91,200``. It changes nothing. The rows are streamed.
+
+    It returns the counts (:class:`~airflow_provider_ampexp.operators._entrants.PreviewXCom`), and no ids unless
+    ``names`` is a column of ids. The result says "at most" where the data have no answer: sticky bucketing,
+    dependencies on other flags, cohorts, a column that the query does not return.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param percentage: the percentage to preview, 0 to 100 (templated)
+    :param segment: the target segment to raise; if not given, all users outside of the target segments (templated)
+    :param conn_id: the connection of the warehouse, whose hook is a ``DbApiHook`` (templated)
+    :param sql: returns a row for each user: the bucketing key of the flag, such as ``amplitude_id``, the columns of the
+        segments' conditions, and the columns of the other arguments. For inclusions also ``user_id`` and ``device_id``.
+        (templated; a file ``*.sql`` too)
+    :param group_by: columns whose values are counted, such as ``["country", "tier"]`` (templated)
+    :param sums: columns of numbers that are summed, such as ``["revenue"]`` (templated)
+    :param names: a column whose values are listed, at most 20 of them, such as the name of an account (templated)
+    :param refuse_if: for a column, the values that must not enter, such as ``{"tier": ["enterprise"]}``. The task then
+        fails. (templated)
+    :param catch_all: the name of the segment that has no conditions on purpose (templated). Any other segment without
+        conditions may be for a cohort.
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeTargetOperator.template_fields,
+        *("percentage", "segment", "conn_id", "sql", "group_by", "sums", "names", "refuse_if", "catch_all"),
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012  # Airflow declares it so
+
+    def __init__(
+        self,
+        *,
+        percentage: int | str,
+        conn_id: str,
+        sql: str,
+        segment: str | None = None,
+        group_by: Sequence[str] | str = (),
+        sums: Sequence[str] | str = (),
+        names: str | None = None,
+        refuse_if: Mapping[str, Sequence[str] | str] | str | None = None,
+        catch_all: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.percentage = percentage
+        self.segment = segment
+        self.conn_id = conn_id
+        self.sql = sql
+        self.group_by = group_by
+        self.sums = sums
+        self.names = names
+        self.refuse_if = refuse_if
+        self.catch_all = catch_all
+        arguments.check_literal("percentage", percentage, arguments.percentage)
+        arguments.check_literal("segment", segment, arguments.optional(arguments.text))
+        arguments.check_literal("conn_id", conn_id, arguments.text)
+        arguments.check_literal("sql", sql, arguments.text)
+        arguments.check_literal("group_by", group_by, arguments.texts)
+        arguments.check_literal("sums", sums, arguments.texts)
+        arguments.check_literal("names", names, arguments.optional(arguments.text))
+        arguments.check_literal("refuse_if", refuse_if, arguments.optional(_refusals))
+
+    def execute(self, context: Context) -> PreviewXCom:
+        """Read the flag and the rows, and count.
+
+        :raises AirflowFailException: when a user enters who is refused, the flag or a column does not exist, or a retry
+            cannot fix the error
+        :raises AmplitudeTaskError: when a retry may fix the error
+        """
+        with error_context(f"preview {self.described()}"):
+            percentage = arguments.percentage("percentage", self.percentage)
+            segment = arguments.optional(arguments.text)("segment", self.segment)
+            with self.hook() as hook:
+                audience = self._audience(hook.client, self.project_of(hook))
+            entrants = self._counted(audience, percentage, segment)
+            result = entrants.as_xcom(_present(audience, segment), percentage)
+        self.log.info("Preview of %s: %s.", self.described(), result["text"])
+        if result["refused"]:
+            refused = ", ".join(
+                f"{count:,} users enter with a refused value of {column!r}"
+                for column, count in result["refused"].items()
+            )
+            raise AirflowFailException(
+                f"Preview of {self.described()} refused {percentage} %: {refused} ({result['text']}). Nothing was "
+                "changed. Choose a lower percentage, or exclude these users by a target segment."
+            )
+        return result
+
+    def _audience(self, client: ManagementClient, project_id: str | None) -> Audience:
+        from airflow_provider_ampexp.bucketing import Audience
+
+        target = self.target(project_id)
+        config = target.read(client)
+        endpoints = target.endpoints(client)
+        inclusions = {each["key"]: endpoints.inclusions(config["id"], each["key"]) for each in config["variants"]}
+        catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
+        return Audience.of(config, inclusions=inclusions, catch_all=catch_all)
+
+    def _counted(self, audience: Audience, percentage: int, segment: str | None) -> Entrants:
+        from airflow_provider_ampexp.guardrails._warehouse import _hook
+        from airflow_provider_ampexp.operators._entrants import Entrants, raised_to
+
+        try:
+            entrants = Entrants(
+                audience,
+                raised_to(audience, percentage, segment),
+                group_by=arguments.texts("group_by", self.group_by),
+                sums=arguments.texts("sums", self.sums),
+                names=arguments.optional(arguments.text)("names", self.names),
+                refuse_if=arguments.optional(_refusals)("refuse_if", self.refuse_if) or {},
+            )
+        except ValueError as error:
+            raise InvalidInputError("segment", str(error)) from None
+
+        def read(cursor: Any) -> None:
+            columns = [str(column[0]) for column in cursor.description]
+            while rows := cursor.fetchmany(_BATCH):
+                entrants.add(columns, rows)
+
+        try:
+            _hook(arguments.text("conn_id", self.conn_id)).run(arguments.text("sql", self.sql), handler=read)
+        except ValueError as error:
+            raise InvalidInputError("sql", str(error)) from None
+        return entrants
+
+
+def _present(audience: Audience, segment: str | None) -> float | None:
+    return audience.allocation_of(segment).percentage if audience.is_enabled else None
+
+
+def _refusals(field: str, value: object) -> dict[str, frozenset[str]]:
+    """Return the refused values of each column."""
+    found = {}
+    for column, values in arguments.mapping(field, value).items():
+        given = [values] if isinstance(values, str) else values
+        if not isinstance(given, list | tuple | set | frozenset) or not given:
+            raise InvalidInputError(f"{field}.{column}", f"expected a list of values, got {values!r}")
+        found[column] = frozenset(map(str, given))
+    return found

@@ -1,0 +1,195 @@
+"""Who enters when a percentage is raised, before it is raised."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+from airflow_runs import Run
+
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators.preview import AmplitudePreviewRolloutOperator
+from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
+
+SQL = "select amplitude_id, user_id, tier, account, revenue from users"
+PRO = {
+    "name": "Pro",
+    "conditions": [{"type": "property", "prop": "tier", "op": "is", "values": ["pro"]}],
+    "percentage": 10,
+    "rolloutWeights": {"on": 1},
+    "bucketingKey": "amplitude_id",
+}
+
+
+@pytest.fixture
+def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """500 users in a warehouse: 1 of 50 is enterprise, 1 of 5 pro."""
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    made = [
+        {
+            "amplitude_id": str(number),
+            "user_id": f"user-{number}",
+            "tier": "enterprise" if number % 50 == 0 else "pro" if number % 5 == 0 else "free",
+            "account": f"Account {number // 100}",
+            "revenue": number,
+        }
+        for number in range(500)
+    ]
+    with sqlite3.connect(path) as database:
+        database.execute("create table users (amplitude_id text, user_id text, tier text, account text, revenue real)")
+        database.executemany("insert into users values (:amplitude_id, :user_id, :tier, :account, :revenue)", made)
+    database.close()
+    return made
+
+
+def flag(emulator: Emulator, **fields: Any) -> dict[str, Any]:
+    return emulator.create_flag(
+        "checkout",
+        **{
+            "enabled": True,
+            "rolloutPercentage": 25,
+            "bucketingKey": "amplitude_id",
+            "variants": [{"key": "on"}],
+            "rolloutWeights": {"on": 1},
+            **fields,
+        },
+    )
+
+
+def who_gets_it(emulator: Emulator, users: list[dict[str, Any]]) -> set[str]:
+    """The emulator's own evaluation, which shares no code with the operator."""
+    (made,) = emulator.dump()["flags"]
+    variants = emulator.evaluate_all("flags", made["id"], users)
+    return {user["user_id"] for user, variant in zip(users, variants, strict=True) if variant is not None}
+
+
+def preview(**changed: Any) -> AmplitudePreviewRolloutOperator:
+    given = {"task_id": "preview", "flag_key": "checkout", "percentage": 50, "conn_id": "warehouse", "sql": SQL}
+    return AmplitudePreviewRolloutOperator(**{**given, **changed})
+
+
+def test_it_counts_exactly_the_users_who_enter(
+    run: Callable[[DAG], Run], emulator: Emulator, users: list[dict[str, Any]], dag_id: str
+) -> None:
+    flag(emulator)
+    before = who_gets_it(emulator, users)
+    with DAG(dag_id) as dag:
+        preview(group_by=["tier"], sums=["revenue"]) >> AmplitudeSetRolloutOperator(
+            task_id="raise", flag_key="checkout", percentage=50
+        )
+    ran = run(dag)
+    assert ran.succeeded, ran.states
+    entered = who_gets_it(emulator, users) - before
+    said = ran.xcom("preview")
+    rows = [user for user in users if user["user_id"] in entered]
+    tiers = {tier: sum(user["tier"] == tier for user in rows) for tier in ("free", "pro", "enterprise")}
+    assert entered
+    assert (said["users"], said["enter"], said["unknown"]) == (500, len(entered), {})
+    assert said["groups"] == {"tier": {tier: count for tier, count in tiers.items() if count}}
+    assert said["sums"] == {"revenue": sum(user["revenue"] for user in rows)}
+    assert said["text"].startswith(f"25 % -> 50 %: {len(entered)} of 500 users enter; tier: free {tiers['free']}, pro ")
+
+
+def test_a_preview_changes_nothing_and_takes_one_request_and_one_for_each_variant(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    made = flag(emulator)
+    before = emulator.flag(made["id"])
+    emulator.clear_requests()
+    preview(flag_key=None, flag_id=made["id"]).execute({})
+    assert [request["method"] for request in emulator.request_log()] == ["GET", "GET"]
+    assert emulator.flag(made["id"]) == before
+
+
+def test_a_segment_is_previewed_by_itself(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator, rolloutPercentage=0, targetSegments=[PRO])
+    said = preview(segment="Pro", percentage=100, group_by=["tier"]).execute({})
+    assert set(said["groups"]["tier"]) == {"pro"}
+    assert 70 < said["enter"] <= 90
+    assert said["percentage_before"] == 10
+
+
+def test_a_disabled_flag_is_previewed_as_it_will_be_enabled(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator, enabled=False, rolloutPercentage=25)
+    said = preview(percentage=100).execute({})
+    assert (said["percentage_before"], said["enter"]) == (None, 500)
+    assert said["text"] == "disabled -> 100 %: 500 of 500 users enter"
+
+
+def test_users_with_an_inclusion_have_it_already(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator, rolloutPercentage=0, inclusions={"on": ["user-1", "user-2", "somebody-else"]})
+    assert preview(percentage=100).execute({})["enter"] == 498
+    without_ids = preview(percentage=100, sql="select amplitude_id from users").execute({})
+    assert without_ids["enter"] == 500
+    assert without_ids["text"] == (
+        "0 % -> 100 %: at most 500 of 500 users enter; up to 3 of them have it already by an inclusion"
+    )
+
+
+def test_what_the_data_cannot_tell_is_said(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator)
+    said = preview(sql="select user_id from users").execute({})
+    assert said["enter"] == 0
+    assert said["unknown"] == {"the row has no column 'amplitude_id'": 500}
+    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 of them it is not known")
+
+
+def test_users_who_are_refused_fail_the_task_by_number_and_name(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    flag(emulator, rolloutPercentage=0)
+    with pytest.raises(AirflowFailException) as raised:
+        preview(percentage=100, refuse_if={"tier": ["enterprise"]}, names="account").execute({})
+    assert str(raised.value) == (
+        "Preview of flag 'checkout' refused 100 %: 10 users enter with a refused value of 'tier' (0 % -> 100 %: 500 of "
+        "500 users enter; account: Account 0, Account 1, Account 2, Account 3, Account 4). Nothing was changed. Choose "
+        "a lower percentage, or exclude these users by a target segment."
+    )
+    assert preview(percentage=100, refuse_if="{'tier': 'none of them'}").refuse_if
+    assert preview(percentage=100, refuse_if={"tier": "gold"}).execute({})["refused"] == {}
+
+
+def test_no_ids_are_in_the_result_unless_they_are_asked_for(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator)
+    assert "user-" not in json.dumps(preview(group_by=["tier"]).execute({}))
+    names = preview(percentage=100, names="user_id").execute({})["names"]
+    assert len(names) == 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"percentage": 101}, "percentage"),
+        ({"conn_id": ""}, "conn_id"),
+        ({"sql": ""}, "sql"),
+        ({"refuse_if": {"tier": []}}, "refuse_if.tier"),
+        ({"group_by": [""]}, "group_by"),
+    ],
+)
+def test_a_wrong_argument_is_refused_while_the_dag_is_parsed(wrong: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError, match=field):
+        preview(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"group_by": ["city"]}, r"sql: expected the columns \['city'\] in the query, got \['amplitude_id', "),
+        ({"sums": ["tier"]}, "sql: expected a number as column 'tier', got"),
+        ({"segment": "Gold"}, r"segment: expected one of \[\], got 'Gold'"),
+    ],
+)
+def test_a_column_or_segment_that_is_missing_is_named(
+    emulator: Emulator, users: list[dict[str, Any]], wrong: dict[str, Any], said: str
+) -> None:
+    flag(emulator)
+    with pytest.raises(AirflowFailException, match=said):
+        preview(**wrong).execute({})
