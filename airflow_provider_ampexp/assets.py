@@ -3,7 +3,7 @@
 A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
 did not. An ``AssetWatcher`` with an
 :class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one
-also when somebody else changed it.
+also when another actor changed it.
 """
 
 from __future__ import annotations

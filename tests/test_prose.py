@@ -42,7 +42,10 @@ INSTEAD = {
 # The packages whose text is in plain words throughout, and the pages. Two pages are written elsewhere: the first by
 # `make bench`, the second with the screenshots that it shows.
 PACKAGE = "airflow_provider_ampexp"
-PACKAGES = "bucketing client ensure guardrails hooks polling sensors triggers plans emulator history links listeners"
+PACKAGES = (
+    "bucketing client emulator ensure guardrails history hooks links listeners operators plans polling reconcile "
+    "rollout sensors task_groups triggers"
+)
 PAGES = [path for path in FILES if path.suffix == ".md" and path.name not in ("performance.md", "rollouts-page.md")]
 PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]
 INSTEAD_IN_PLAIN_TEXT = {
@@ -68,6 +71,16 @@ INSTEAD_IN_PLAIN_TEXT = {
     r"(looked|looks) again": "polls again",
     r"spoilt|misbehave": "fault",
     r"the wire|the door": "name the thing",
+    r"put back|puts back": "restored",
+    r"c[ao]mes? over": "overwrites",
+    r"(goes|go|went) on": "continue",
+    r"(stands|stood) (at|on)": "is at, was at",
+    r"takes? (it|the flag) (down|back)": "rolls back",
+    r"by hand": "name the action, such as: marked as failed",
+    r"besides those": "other users",
+    r"everybody": "all users",
+    r"(is|are|was|were) asked": "the guardrails run",
+    r"two looks": "two observations, two polls",
 }
 
 

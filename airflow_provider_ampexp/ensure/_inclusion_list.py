@@ -4,8 +4,8 @@ The API removes a user by place. So a removal that is sent twice, or after anoth
 user. The live service also removes by value, which the contract does not have. The code tries this first. If the
 service does not support it, the code removes one user at a time, and reads the list after each removal:
 
-* A user whom our own removal hit by mistake is put back.
-* A user whom either our removal or another actor removed is not put back, because a removal by others stays. The
+* A user whom our own removal hit by mistake is added again.
+* A user whom either our removal or another actor removed is not added again, because a removal by others stays. The
   result names that user.
 * Tasks on one machine take turns.
 """
@@ -227,7 +227,7 @@ class InclusionList:
         return then
 
     def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
-        """Find the users whom our removals hit, and the users to put back.
+        """Find the users whom our removals hit, and the users to add again.
 
         :param place: the place of our last removal, if it got a response
         """

@@ -82,7 +82,7 @@ def texts(field: str, value: object) -> list[str]:
 
 
 def interval(field: str, value: object) -> float:
-    """The time between two looks, in seconds."""
+    """The time between two polls, in seconds."""
     return duration.interval(field, value)
 
 
@@ -177,7 +177,7 @@ def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, obj
 
 def _a_list(field: str, value: object) -> list[object]:
     found = _parsed(value)
-    # What can be read only once is empty when the task runs, for it was looked through when the DAG was parsed.
+    # An iterator is empty when the task runs, because the check at the parse of the DAG has read it.
     if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
         raise InvalidInputError(field, f"expected a list, got {found!r}")
     return list(found)

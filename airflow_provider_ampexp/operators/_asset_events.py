@@ -58,11 +58,11 @@ def emit_asset_events(
 def _event(
     task: AmplitudeOperator, hook: AmplitudeExperimentHook, endpoints: FlagEndpoints, outcome: ChangeResultXCom
 ) -> tuple[str, dict[str, Any]]:
-    """The URI of what was changed, and what is told of the change."""
+    """Return the URI of the changed object, and the content of the event."""
     try:
         made = _version_that_made(endpoints.versions(outcome["id"]), outcome["after"])
     except ManagementApiError as error:
-        # The change is made, and a retry would find nothing to change and tell nobody.
+        # The change is complete, so a retry would find nothing to change and emit no event.
         task.log.warning("The event of %s says neither version nor by whom: %s", task.outlets, error)
         made = {}
     config = config_of(made)
@@ -80,7 +80,7 @@ def _event(
 
 
 def _version_that_made(versions: list[Version], after: object) -> Version:
-    """The oldest of the newest unbroken run of versions that show what was brought about; else the newest."""
+    """Return the oldest of the newest unbroken row of versions with the new values; otherwise the newest."""
     newest = sorted(versions, key=version_number, reverse=True)
     made: Version = newest[0] if newest else {}
     if isinstance(after, Mapping):

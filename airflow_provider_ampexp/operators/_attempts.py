@@ -1,4 +1,4 @@
-"""Which attempt of a task this is, and since when its run goes on."""
+"""The attempt of a task, and the start of its run."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class _Begun(NamedTuple):
 
 def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
     note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
-    bounded_call.call_bounded("note when this task was begun", lambda: store.set(BEGUN_STATE, note), None)
+    bounded_call.call_bounded("store when this task began", lambda: store.set(BEGUN_STATE, note), None)
 
 
 def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
-    note = bounded_call.call_bounded("tell when this task was begun", lambda: store.get(BEGUN_STATE), None)
+    note = bounded_call.call_bounded("read when this task began", lambda: store.get(BEGUN_STATE), None)
     if not isinstance(note, dict):
         return None
     try:
@@ -87,9 +87,9 @@ def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
 def is_automatic_retry(context: Context, retries: int | None) -> bool:
     """Whether Airflow made this attempt by itself, after another one failed or died.
 
-    The first attempt, and the first one after a person cleared the task, are not: when a task is cleared, Airflow
-    allows ``retries`` more tries than were made so far. Where these numbers do not fit each other, since ``retries``
-    was changed in the DAG file meanwhile, the attempt counts as a retry: a retry undoes nothing.
+    The first attempt, and the first one after a person cleared the task, are not: after a clear, Airflow allows
+    ``retries`` more tries than were made so far. If these numbers do not match, because ``retries`` was changed in the
+    DAG file, the attempt counts as a retry: a retry undoes nothing.
     """
     ti = context.get("ti")
     return ti is not None and ti.try_number > 1 and bool(ti.try_number != first_try(ti, retries))
@@ -116,9 +116,9 @@ def run_was_due(context: Context, service_now: datetime) -> datetime | None:
 def run_began(context: Context, service_now: datetime) -> datetime | None:
     """When the DAG run began, on the service's clock, or up to some minutes earlier.
 
-    Airflow sets it again when a finished run is cleared. It goes by the clock of the scheduler's machine, and nobody
-    knows how far that is off; nor this one's, except where it is ahead of the service's. What happened a little before
-    the run is then taken for its own, so that a retry may stop for nothing. The other way round it would go on after a
+    Airflow sets it again when a finished run is cleared. It is on the clock of the scheduler's machine, whose error is
+    unknown. The error of this machine is known only if it is ahead of the service. A change shortly before the run can
+    count as the run's own, so a retry may stop without need. An error in the other direction would continue after a
     rollback.
     """
     run = context.get("dag_run")

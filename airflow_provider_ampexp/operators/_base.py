@@ -69,7 +69,7 @@ class AmplitudeOperator(BaseOperator):
                 )
 
     def hook(self) -> AmplitudeExperimentHook:
-        """A hook for the connection, to be closed by who asked for it (``with``)."""
+        """Return a hook for the connection. The caller closes it (``with``)."""
         return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
@@ -121,7 +121,7 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         self.flag_id = flag_id
         self.experiment_key = experiment_key
         self.experiment_id = experiment_id
-        # What is only known when the task runs stands in as some text: now it counts only how many are given.
+        # A placeholder for a value that is known only when the task runs: now only the number of names counts.
         read = arguments.optional(arguments.text)
         FlagRef.of(
             **{way: read(way, one) if arguments.is_literal(one) else "later" for way, one in self._ways().items()}

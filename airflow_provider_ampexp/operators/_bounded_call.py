@@ -15,28 +15,28 @@ from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
 
 T = TypeVar("T")
 LIMIT = 2.0
-"""For how many seconds an answer of Airflow is waited for."""
+"""The time limit in seconds of a call to Airflow."""
 
 _log = logging.getLogger(__name__)
 
 
 def begin(what: str, function: Callable[[], T]) -> LimitedCall[T]:
-    """Begin a call, and do not wait for it.
+    """Begin a call, without waiting.
 
-    :param what: such as ``keep the reason for the rollback``
+    :param what: such as ``store the reason for the rollback``
     """
     return time_limit.begin(function, what)
 
 
 def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
-    """Return what the call returned; ``otherwise``, with a warning, where it failed or takes longer than 2 seconds."""
+    """Return the result of the call; ``otherwise``, with a warning, if it failed or takes longer than 2 seconds."""
     try:
         return call.result(LIMIT)
     except Exception as error:
-        _log.warning("Airflow did not %s: %s. The rollout goes on without it.", what, error)
+        _log.warning("Call to Airflow failed (%s): %s. The task continues without it.", what, error)
         return otherwise
 
 
 def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
-    """Make a call to Airflow, and go on without an answer after 2 seconds."""
+    """Call Airflow, and continue without a response after 2 seconds."""
     return finish(what, begin(what, function), otherwise)

@@ -102,12 +102,12 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
 
 
 class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
-    """A task that changes who gets a flag or experiment, and does not overrule a later change of somebody else.
+    """A task that changes who gets a flag or experiment, and does not undo a later change of another actor.
 
-    :param if_changed_since: what to do when a field that it would change was changed while the task did not look:
-        after the run was due and before it began, as with an old run that is cleared or filled in; or, for a retry,
-        after the first attempt began (Airflow 3.3). ``"fail"``, ``"skip"`` or ``"write"`` all the same (templated). A
-        change by anybody counts. A run that begins within a minute is not out of date.
+    :param if_changed_since: the effect of a change of the same field after the run was due and before it began, as in
+        an old run that is cleared or filled in; for a retry, after the first attempt began (Airflow 3.3). ``"fail"``,
+        ``"skip"`` or ``"write"`` (templated). A change of any actor counts. A run that begins within a minute is not
+        out of date.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")

@@ -18,7 +18,7 @@ _MAY_PASS = (ManagementApiError, UnconfirmedWriteError)
 def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
     """Say in every error what was being done.
 
-    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that is asked for it then
+    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that returns it
     :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
     :raises AirflowFailException: when a retry cannot fix it
     :raises AmplitudeTaskError: when one may

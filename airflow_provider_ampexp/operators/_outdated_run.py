@@ -1,8 +1,8 @@
 """Whether a task is out of date: the flag was changed while the task was due and did not see it.
 
 A run that is cleared or filled in does not know what happened between the moment it was due and the moment it began.
-A retry does not know what happened since the first attempt began. Neither must overrule a person who lowered the flag
-in an incident meanwhile.
+A retry does not know what happened since the first attempt began. Neither must undo the change of a person who lowered
+the flag in an incident.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LateRun(NamedTuple):
 
 
 class LateRetry(NamedTuple):
-    """When the first attempt of a task began, on the service's clock. Its retry looks at all that followed."""
+    """When the first attempt of a task began, on the service's clock. Its retry reads all later changes."""
 
     due: datetime
     began: None = None
@@ -97,8 +97,8 @@ def refuse_before_a_write(
 ) -> None:
     """Let the client refuse its first write when the task is out of date.
 
-    The first attempt of a run that began in time costs no request. The first write of an earlier attempt is not asked
-    about: where it was applied, there is nothing left to write.
+    The first attempt of a run that began in time costs no request. The check is not for a write of an earlier
+    attempt: if that was applied, there is nothing left to write.
 
     :param attempt: begun on the clock of this machine
     :param sets: returns true if the task itself sets a field, by its path in the history, to a value. A field that has

@@ -200,7 +200,7 @@ def _write_json_lines(rows: list[Row], file: IO[bytes]) -> None:
 
 
 def _write_parquet(pyarrow: Any, parquet: Any, rows: list[Row], file: IO[bytes]) -> None:
-    # A text, since JSON has no type of its own in Parquet.
+    # A text, because Parquet has no type for JSON.
     columns = {
         name: [_text(row[name]) if name in ("from", "to") else row[name] for row in rows]  # type: ignore[literal-required]
         for name in COLUMNS

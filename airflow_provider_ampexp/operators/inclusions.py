@@ -25,7 +25,7 @@ __all__ = [
 
 
 class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
-    """Make sure that nobody is included (contract: *Remove all users from variant*).
+    """Remove all inclusions of a variant (contract: *Remove all users from variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
@@ -41,7 +41,7 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove everybody."""
+        """Remove all users."""
         return ensure.ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
@@ -101,7 +101,7 @@ class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated), 2,000 at most. An empty list removes everybody.
+    :param users: user or device ids (templated), 2,000 at most. An empty list removes all users.
     """
 
     what = "set the inclusions of"

@@ -181,7 +181,7 @@ def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[st
 
 
 def _without_its_key(deployment: Mapping[str, object]) -> dict[str, object]:
-    """Leave the key out: applications authenticate with it, and everybody who may read the DAG may read an XCom."""
+    """Leave the key out: applications authenticate with it, and all users who may read the DAG may read its XComs."""
     return {name: value for name, value in deployment.items() if name != "key"}
 
 

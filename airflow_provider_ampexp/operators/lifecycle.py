@@ -207,7 +207,7 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
-    """Switch a flag or experiment on (contract: *Edit*, ``enabled``).
+    """Enable a flag or experiment (contract: *Edit*, ``enabled``).
 
     Its percentages and those of its segments decide who gets it; the task logs them.
 
@@ -221,12 +221,12 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Switch it on."""
+        """Enable it."""
         return ensure.ensure_fields(client, target, {"enabled": True})
 
 
 class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
-    """Switch a flag or experiment off: nobody gets a variant (contract: *Edit*, ``enabled``).
+    """Disable a flag or experiment: nobody gets a variant (contract: *Edit*, ``enabled``).
 
     This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
     at any percentage; the task warns of that in its log.
@@ -242,7 +242,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Switch it off."""
+        """Disable it."""
         return ensure.ensure_fields(client, target, {"enabled": False})
 
 

@@ -33,8 +33,8 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
     :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep the variant that they got once, so that a lower percentage takes it from nobody.
-    The task warns of that in its log.
+    With sticky bucketing users keep their variant, so a lower percentage takes it from nobody. The log has a warning
+    about that.
     """
 
     template_fields: Sequence[str] = (
@@ -85,8 +85,8 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
     :param if_changed_since: when the weights were changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep the variant that they got once, so that other weights count for new users only. To
-    roll out a winner to everybody, switch ``stickyBucketing`` off, too. The task warns of that in its log.
+    With sticky bucketing users keep their variant, so new weights count for new users only. To roll out a winner to all
+    users, disable ``stickyBucketing`` too. The log has a warning about that.
     """
 
     template_fields: Sequence[str] = (

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 async def watch_flag(amplitude_conn_id: str, target: FlagRef, poll_interval: float) -> AsyncIterator[FlagConfig]:
     """Yield the flag after each poll that shows it, and again after each ``poll_interval`` without one.
 
-    It ends with the caller. An error of the service is logged once, and polling goes on.
+    It ends with the caller. An error of the service is logged once, and polling continues.
     """
     watch = _Watch(target, poll_interval)
     poll = asyncio.create_task(_poll_forever(amplitude_conn_id, watch))
@@ -84,6 +84,6 @@ class _Watch:
             self.interval = max(self._interval, _PAUSE_AFTER_REFUSAL)
         text = f"{type(error).__name__}: {error}"
         if text != self._logged:
-            _log.error("Polling of %s failed; polling goes on. %s", self.target, text)
+            _log.error("Polling of %s failed; polling continues. %s", self.target, text)
         self._logged = text
         return None

@@ -1,4 +1,4 @@
-"""A flag while it is being rolled out: how it is looked at, raised and lowered."""
+"""A flag under a rollout: observe it, set a stage, roll it back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ManagedFlag:
-    """A flag or experiment under a rollout, as it was looked at last: ``seen``, and ``now`` on the service's clock."""
+    """A flag or experiment under a rollout. ``seen`` is the last observation, ``now`` the service's clock."""
 
     def __init__(
         self, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
@@ -55,15 +55,15 @@ class ManagedFlag:
     def find(
         cls, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
     ) -> ManagedFlag:
-        """Look for the first time: 2 requests."""
+        """Find and observe a flag: 2 requests."""
         config = target.read(client)
         flag = cls(client, FlagRef(target.kind, id=config["id"]), segment, catch_all)
-        flag.look(archived=bool(config.get("deleted")))
+        flag.observe(archived=bool(config.get("deleted")))
         return flag
 
     @contextmanager
     def last_words(self, words: str) -> Iterator[None]:
-        """Set what is said of the flag when the task is ended within. The innermost words stay, when it is."""
+        """Set the log line for an interruption within this. The innermost line counts."""
         before, self.said_if_interrupted = self.said_if_interrupted, words
         try:
             yield
@@ -74,137 +74,137 @@ class ManagedFlag:
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The id of the flag."""
         return str(self.target.id)
 
     @property
     def now(self) -> datetime:
-        """The service's clock; this machine's if the service does not tell the time."""
+        """The time on the service's clock; on this machine's clock before the first response."""
         return self.client.date_given(self.known_clock_error) or datetime.now(timezone.utc)
 
     @property
     def local_clock_error(self) -> float | None:
-        """By how many seconds a worker's clock was seen to be ahead of the service's."""
+        """The seconds by which a worker's clock is ahead of the service's clock."""
         seen_here = self.client.local_clock_error
         return self.known_clock_error if seen_here is None else seen_here
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """How those who get it are shared out among its variants."""
+        """The weights of the variants."""
         named: FlagConfig | TargetSegment = self.config
         if self.segment is not None:
             named = find_segment(self.config, self.segment)
         return named.get("rolloutWeights") or {}
 
     def since(self, state: RolloutState) -> datetime:
-        """Since when it stands where it stands."""
+        """Return since when the flag has its present exposure."""
         entry = since(self.seen)
         return (entry.at if entry else None) or state.first_seen_at or self.now
 
-    def look(self, *, archived: bool = False) -> None:
-        """Look again: 1 request, since the newest version holds the whole flag; 3 where it leaves out what is needed.
+    def observe(self, *, archived: bool = False) -> None:
+        """Observe the flag: 1 request, because the newest version has the whole flag; 3 if it lacks a needed field.
 
-        :param archived: what was seen of that last, for a version that does not tell
+        :param archived: the last observed value, for a version that does not show it
         """
         versions = self._read_versions()
         config = config_of(versions[0]) if versions else FlagConfig()
         while self._is_thin(config):
             newest, config = versions[:1], retry_while_refused(lambda: self.target.read(self.client))
             versions = self._read_versions()
-            if versions[:1] == newest:  # else it may have been changed between the two
+            if versions[:1] == newest:  # otherwise the flag may have changed between the two reads
                 break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
 
     def _is_thin(self, config: FlagConfig) -> bool:
-        """Whether a version leaves out what is needed. Before a flag is enabled, that is all that lets users in."""
+        """Whether a version lacks a needed field. Before the flag is enabled, all percentages are needed."""
         position = exposure_of(config, self.segment)
         needed = {"tags"} if position is None or position.enabled else {"tags", "targetSegments", "rolloutPercentage"}
         return position is None or not needed <= config.keys()
 
     def set_stage(self, percentage: int) -> Exposure:
-        """Set a stage, enabling the flag where it is not, and read it back: 2 requests.
+        """Set a stage, enable a disabled flag, and read both back: 2 requests.
 
-        A disabled flag that says more than the stage is lowered first, and not yet enabled: where percentages wait for
-        an approval and the switch does not, one write of both would let everybody in.
+        A disabled flag above the stage is first lowered, and not yet enabled. Amplitude can hold a percentage for an
+        approval and enable the flag at once. Then one write of both would give the feature to all users.
 
-        There is no way to write only if nobody else has. So it is looked up afterwards whether somebody changed what
-        was written between our look and our write; what they had set is put back.
+        The API has no conditional write. So the history shows afterwards whether another actor changed the same fields
+        between the observation and the write. Such a change is restored.
 
-        :returns: what was set
-        :raises ConflictError: when that was the very percentage or switch
+        :returns: the new exposure
+        :raises ConflictError: when that change was of the percentage or the enabled field
         """
-        looked_at, version, stood = self.config, self.seen.newest_version, self.seen.position
-        enabled = stood.enabled or stood.percentage <= percentage
+        observed, version, before = self.config, self.seen.newest_version, self.seen.position
+        enabled = before.enabled or before.percentage <= percentage
         wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
         self._bring_to(wanted)
         if (seconds := self.client.unresolved_write_seconds) > 0:
-            # What got no answer in time may be carried out late. It must not come after the next write.
+            # A write without a response in time may be carried out late. It must not come after the next write.
             time.sleep(seconds)
-            self.look(archived=self.seen.archived)
-        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
-        while lost is not None:  # what puts it back is a write like any other
-            looked_at, version = self.config, self.seen.newest_version
-            sent = self._put_back(lost, percentage)
-            lost = self._overwritten(looked_at, version, differing(looked_at, sent))
+            self.observe(archived=self.seen.archived)
+        lost = self._overwritten(observed, version, differing(observed, wanted))
+        while lost is not None:  # the write that restores can overwrite a change too
+            observed, version = self.config, self.seen.newest_version
+            sent = self._restore(lost, percentage)
+            lost = self._overwritten(observed, version, differing(observed, sent))
         return Exposure(percentage, enabled)
 
     def roll_back_to(self, position: Exposure) -> None:
-        """Roll back, and read it back.
+        """Roll back, and read the flag back.
 
-        Where the flag is to be disabled it may have stood at a higher percentage before. That is not restored: a write
-        that raises the percentage of a flag that is off would raise exposure if somebody enabled it at that moment.
+        A rollback that disables the flag does not restore a higher percentage of before. Such a write would raise the
+        exposure if another actor enabled the flag at that time.
         """
-        looked_at, version = self.config, self.seen.newest_version
+        observed, version = self.config, self.seen.newest_version
         percentage = min(position.percentage, self.seen.position.percentage)
         wanted: EditFields = {**self._fields_to_lower(percentage, position), "enabled": position.enabled}
         self._bring_to(wanted)
-        lost = self._overwritten(looked_at, version, differing(looked_at, wanted))
+        lost = self._overwritten(observed, version, differing(observed, wanted))
         had = exposure_of(lost.config, self.segment) if lost is not None else None
         if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
             self._bring_to(self._fields_of(lost.config))
             by = actor_name(lost.version.get("createdBy"))
-            self.notes.append(f"{by} had lowered it further, to {had}; that was put back.")
+            self.notes.append(f"{by} lowered it further, to {had}, during the rollback; that was restored.")
 
     def switch_off_sticky(self) -> None:
-        """Switch sticky bucketing off, and read it back: 2 requests."""
+        """Disable sticky bucketing, and read the flag back: 2 requests."""
         self._bring_to({"stickyBucketing": False})
 
-    def _overwritten(self, looked_at: FlagConfig, newest: int, sent: Mapping[str, Any]) -> OverwrittenEdit | None:
-        return find_overwritten_edit(self._versions, newest, looked_at, sent, self.segment)
+    def _overwritten(self, observed: FlagConfig, newest: int, sent: Mapping[str, Any]) -> OverwrittenEdit | None:
+        return find_overwritten_edit(self._versions, newest, observed, sent, self.segment)
 
-    def _put_back(self, lost: OverwrittenEdit, percentage: int) -> EditFields:
-        theirs, config = lost.version, lost.config
-        who, had = actor_name(theirs.get("createdBy")), exposure_of(config, self.segment)
+    def _restore(self, lost: OverwrittenEdit, percentage: int) -> EditFields:
+        config = lost.config
+        who, had = actor_name(lost.version.get("createdBy")), exposure_of(config, self.segment)
         if not lost.moved:
-            # They left alone what is ramped: their other segments come back, and the stage stands.
+            # The ramped exposure was not changed: the other segments are restored, and the stage stays.
             try:
-                wanted = self._fields_to_put_back(config, percentage)
+                wanted = self._fields_to_restore(config, percentage)
             except EnsureError as error:
                 raise ConflictError(
-                    f"{who} edited the segments of {self.target} at the moment of the raise to {percentage} %. "
-                    f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
+                    f"Conflict on {self.target}: {who} edited the segments during the raise to {percentage} %. That "
+                    f"edit was overwritten and NOT restored: {error} Check the flag in Amplitude now."
                 ) from None
             self._bring_to(wanted)
-            self.notes.append(f"{who} edited the segments at the moment of the raise; that was put back.")
+            self.notes.append(f"{who} edited the segments during the raise; that edit was restored.")
             return wanted
-        done = "That was put back"
+        done = "That change was restored"
         try:
             self._bring_to(self._fields_of(config))
         except (EnsureError, ManagementApiError) as error:
-            done = f"That was written over, and could NOT be put back, so look at it in Amplitude now: {error}"
+            done = f"That change was overwritten and NOT restored: {error} Check the flag in Amplitude now"
         raise ConflictError(
-            f"{who} changed {self.target} to {had} at the moment at which it was to be raised to {percentage} % "
-            f"(version {theirs.get('version')}, {theirs.get('createdAt')}). {done}; the rollout has stopped."
+            f"Conflict on {self.target}: {who} changed it to {had} during the raise to {percentage} % (version "
+            f"{lost.version.get('version')}, {lost.version.get('createdAt')}). {done}. The rollout stopped."
         )
 
     def _fields_of(self, config: FlagConfig) -> EditFields:
-        """What to write for the flag to stand as in this configuration."""
+        """Return the fields to write for the exposure of this configuration."""
         position = exposure_of(config, self.segment)
-        fields = self._fields_to_put_back(config, position.percentage) if position else {}
+        fields = self._fields_to_restore(config, position.percentage) if position else {}
         return {**fields, "enabled": bool(config.get("enabled"))}
 
-    def _fields_to_put_back(self, config: FlagConfig, percentage: float) -> EditFields:
-        """What a person had written, with this percentage: it is sent at any percentage."""
+    def _fields_to_restore(self, config: FlagConfig, percentage: float) -> EditFields:
+        """Return the fields that another actor wrote, with this percentage."""
         if self.segment is not None:
             refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=self.catch_all)
         return percentage_fields(config, percentage, self.segment, self.catch_all)
@@ -213,7 +213,7 @@ class ManagedFlag:
         return percentage_fields(self.config, percentage, self.segment, self.catch_all)
 
     def _fields_to_lower(self, percentage: float, position: Exposure) -> EditFields:
-        """The same; none where the segments cannot be sent back, and the flag is disabled, which takes it from all."""
+        """Return the fields of a rollback; none if the segments cannot be sent back and the flag gets disabled."""
         try:
             return self._fields(percentage)
         except WrongStateError:
@@ -223,7 +223,7 @@ class ManagedFlag:
 
     def _bring_to(self, wanted: EditFields) -> None:
         def read() -> FlagConfig:
-            self.look(archived=self.seen.archived)
+            self.observe(archived=self.seen.archived)
             return self.config
 
         retry_while_refused(lambda: apply_fields(self.client, self.target, self.config, wanted, read=read))
@@ -248,7 +248,7 @@ class ManagedFlag:
                 if (changed := what_became_of(self.segment, versions)) is None:
                     raise
                 raise SegmentLostError(
-                    f"The rollout has stopped: {changed}. {who_still_gets_it(config)} Nothing was written. Restore "
+                    f"Rollout stopped: {changed}. {who_still_gets_it(config)} Nothing was written. Restore "
                     "the segment in Amplitude, or name the present one as segment=, then clear the task."
                 ) from None
         position = exposure_of(config, self.segment)

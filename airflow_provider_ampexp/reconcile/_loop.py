@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 
-_LONG_PREFLIGHT = 2.0  # seconds after which the flag is observed again: another person may have changed it meanwhile
+_LONG_PREFLIGHT = 2.0  # seconds after which the flag is observed again: another person may have changed it in that time
 
 
 class RolloutPort(Protocol):
-    """What the loop needs of the task that runs it. A method that returns a state returns the one to go on with."""
+    """The interface from the loop to its task. A method that returns a state returns the next state."""
 
     def log(self, text: str) -> None:
         """Log one line."""
@@ -55,28 +55,28 @@ class RolloutPort(Protocol):
         """Begin to write the record, without waiting."""
 
     def run_guardrails(self, state: RolloutState) -> RolloutState:
-        """Ask the guardrails about the present stage."""
+        """Run the guardrails at the present stage."""
 
     def run_preflight(self, state: RolloutState) -> RolloutState:
-        """Ask the guardrails whether they can answer at all. It raises where one cannot."""
+        """Run each guardrail once to see whether it works. It raises if one does not."""
 
     def request_approval(self, state: RolloutState) -> RolloutState:
-        """Ask a person to approve the next stage."""
+        """Request the approval of the next stage."""
 
     def wait(self, action: Wait, state: RolloutState) -> RolloutState:
-        """Wait, and observe the flag again. It may end the task here, which then goes on in another process."""
+        """Wait, and observe the flag again. It may end the task here, which then continues in another process."""
 
     def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
-        """Take the flag back, and end the task."""
+        """Roll the flag back, and end the task."""
 
     def abort(self, action: Abort, state: RolloutState) -> NoReturn:
         """Leave the flag as it is, and end the task."""
 
 
 def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
-    """Carry out a plan, from where the flag stands.
+    """Carry out a plan from the present exposure of the flag.
 
-    :param flag: observed already
+    :param flag: already observed
     :returns: the state of the complete rollout. A rollout that rolls back or stops ends in the port.
     """
     while True:
@@ -84,8 +84,8 @@ def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: R
         if not isinstance(action, Abort):
             flag.notes += audience_drift(plan, flag.seen, state, flag.now)
         state = port.take_notes(state.after_observation(plan, flag.seen, flag.now))
-        stands = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
-        port.log(f"{stands}. {describe(action)}: {action.why}.")
+        present = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
+        port.log(f"{present}. {describe(action)}: {action.why}.")
         if isinstance(action, Complete):
             return state
         port.alert_of_holds(action, state)
@@ -125,11 +125,11 @@ def _set_stage(action: SetStage, flag: ManagedFlag, state: RolloutState, port: R
 
 
 def _observe_after_a_check(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> None:
-    """Observe the flag again: a check takes time, and a person may have changed the flag meanwhile."""
+    """Observe the flag again: a check takes time, and a person may have changed the flag in that time."""
     action = decide(plan, flag.seen, state, flag.now)
     guard = port.rollback_guard(action) if isinstance(action, RollBack) else nullcontext()
     with port.recorded_on_error(state), guard:
-        flag.look(archived=flag.seen.archived)
+        flag.observe(archived=flag.seen.archived)
 
 
 def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
@@ -137,11 +137,11 @@ def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) ->
         began = flag.now
         state = port.run_preflight(state)
         if (flag.now - began).total_seconds() > _LONG_PREFLIGHT:
-            flag.look(archived=flag.seen.archived)
+            flag.observe(archived=flag.seen.archived)
     return state
 
 
 def _switch_off_sticky(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
     with port.recorded_on_error(state):
         flag.switch_off_sticky()
-    return state.with_line(RecordKind.STICKY, flag.now, {"why": "sticky bucketing was switched off, and read back"})
+    return state.with_line(RecordKind.STICKY, flag.now, {"why": "sticky bucketing was disabled, and read back"})

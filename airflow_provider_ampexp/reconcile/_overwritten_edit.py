@@ -1,7 +1,7 @@
 """Find a change of another actor that a write of the rollout overwrote. Pure.
 
-There is no way to write only if nobody else has. Versions hold the whole configuration, so they show afterwards what
-another person had set between our look and our write.
+The API has no conditional write. A version has the whole configuration. So the versions show afterwards what another
+actor set between the observation and the write.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from airflow_provider_ampexp.rollout import exposure_of
 
 
 class OverwrittenEdit(NamedTuple):
-    """The last version of another person that was written over.
+    """The last overwritten version of another actor.
 
-    :param config: the flag then. What the version does not show is as it was before.
-    :param moved: whether that person had moved the flag with it, or just before: its percentage, switch or archive
-    :param edited: whether that person had changed the segments
+    :param config: the flag then. A field that the version does not show is as before.
+    :param moved: the actor changed the exposure or archived the flag, in this version or just before
+    :param edited: the actor changed the segments
     """
 
     version: Version
@@ -30,41 +30,41 @@ class OverwrittenEdit(NamedTuple):
 
 
 def find_overwritten_edit(
-    versions: Iterable[Version], newest: int, looked_at: FlagConfig, sent: Mapping[str, Any], segment: str | None
+    versions: Iterable[Version], newest: int, observed: FlagConfig, sent: Mapping[str, Any], segment: str | None
 ) -> OverwrittenEdit | None:
-    """Find the last version that moved the flag, or changed the segments, and that our write came after.
+    """Find the last version of another actor that changed the exposure or the segments before our write.
 
-    That may be after a version of ours, too: the client repeats a write whose response was lost.
+    It can also be after a version of our write: the client repeats a write whose response was lost.
 
-    :param newest: the number of the newest version that was seen before the write
-    :param looked_at: the flag as it was seen before the write
-    :param sent: what was written
-    :param segment: the segment that is ramped; ``None`` for all users
+    :param newest: the number of the newest version at the observation before the write
+    :param observed: the flag at that observation
+    :param sent: the written fields
+    :param segment: the ramped segment; ``None`` for all users
     """
     matters = ("enabled", "deleted", "targetSegments" if segment is not None else "rolloutPercentage")
-    theirs = lost = None
-    was: FlagConfig = looked_at
+    external = lost = None
+    was: FlagConfig = observed
     for version in sorted((version for version in versions if version_number(version) > newest), key=version_number):
         config = config_of(version)
-        now = cast("FlagConfig", {**was, **config})  # what a version does not show is taken to be as before
+        now = cast("FlagConfig", {**was, **config})  # a field that a version does not show counts as unchanged
         if not any(name in config for name in differing(config, sent)):
             now = cast("FlagConfig", {**was, **sent, **config})
-            lost = theirs if theirs is not None and not _stands(theirs, now, segment) else lost
-            theirs = None
+            lost = external if external is not None and not _edit_survived(external, now, segment) else lost
+            external = None
         elif changed := [name for name in matters if name in was and now.get(name) != was.get(name)]:
-            moved = not _same_stand(was, now, segment) or (theirs is not None and theirs.moved)
-            edited = "targetSegments" in changed or (theirs is not None and theirs.edited)
-            theirs = OverwrittenEdit(version, now, moved, edited)
+            moved = not _same_exposure(was, now, segment) or (external is not None and external.moved)
+            edited = "targetSegments" in changed or (external is not None and external.edited)
+            external = OverwrittenEdit(version, now, moved, edited)
         was = now
     return lost
 
 
-def _stands(theirs: OverwrittenEdit, now: FlagConfig, segment: str | None) -> bool:
-    """Whether our write left what they had set as it was: only what differed was sent."""
-    segments_stand = not theirs.edited or now.get("targetSegments") == theirs.config.get("targetSegments")
-    return segments_stand and _same_stand(theirs.config, now, segment)
+def _edit_survived(external: OverwrittenEdit, now: FlagConfig, segment: str | None) -> bool:
+    """Whether our write left the change of the other actor: a write has only the fields that differ."""
+    same_segments = not external.edited or now.get("targetSegments") == external.config.get("targetSegments")
+    return same_segments and _same_exposure(external.config, now, segment)
 
 
-def _same_stand(one: FlagConfig, other: FlagConfig, segment: str | None) -> bool:
-    is_same_position = exposure_of(one, segment) == exposure_of(other, segment)
-    return is_same_position and one.get("deleted", False) == other.get("deleted", False)
+def _same_exposure(one: FlagConfig, other: FlagConfig, segment: str | None) -> bool:
+    is_same = exposure_of(one, segment) == exposure_of(other, segment)
+    return is_same and one.get("deleted", False) == other.get("deleted", False)

@@ -1,4 +1,4 @@
-"""The acts that a rollout can decide on."""
+"""The actions of a rollout: what ``decide`` returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 @dataclass(frozen=True)
 class SetStage:
-    """Set this stage, and enable the flag where it is not."""
+    """Set this stage, and enable a disabled flag."""
 
     stage: ResolvedStage
     why: str
@@ -21,9 +21,9 @@ class SetStage:
 
 @dataclass(frozen=True)
 class Wait:
-    """Look again at this moment of the service's clock, or when the flag changes.
+    """Wait until a time on the service's clock, or until the flag changes.
 
-    :param is_held: whether it waits because a person holds the rollout by its tag
+    :param is_held: a person holds the rollout with the tag
     """
 
     until: datetime
@@ -33,37 +33,38 @@ class Wait:
 
 @dataclass(frozen=True)
 class RunGuardrails:
-    """Ask the guardrails."""
+    """Run the guardrails."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """Ask the guardrails whether they can answer at all. Their verdicts do not count."""
+    """Run each guardrail once to see whether it works. The verdicts do not count."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class RequestApproval:
-    """Ask a person, who has not been asked yet."""
+    """Request an approval."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class SwitchOffSticky:
-    """Switch sticky bucketing off, before the first stage."""
+    """Disable sticky bucketing, before the first stage."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class RollBack:
-    """Take the flag down to this position, and end for good; ``None`` leaves it where it is.
+    """Lower the flag to this exposure, and end without a retry.
 
-    :param kept: where it is left, the reason for that
+    :param to: ``None`` leaves the flag as it is
+    :param kept: the reason for leaving the flag as it is
     """
 
     to: Exposure | None
@@ -73,14 +74,14 @@ class RollBack:
 
 @dataclass(frozen=True)
 class Complete:
-    """Nothing is left to do."""
+    """End with success."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Abort:
-    """End for good and touch nothing."""
+    """End without a retry, and leave the flag as it is."""
 
     cause: AbortCause
     why: str
@@ -92,7 +93,7 @@ Action: TypeAlias = (
 
 
 def describe(act: Action) -> str:
-    """What is being done, as a log line begins."""
+    """Return the name of an action, for the beginning of a log line."""
     if isinstance(act, RollBack) and act.to is None:
         return f"Failing without a rollback ({act.kept})"
     names = {
@@ -100,8 +101,8 @@ def describe(act: Action) -> str:
         Wait: "Waiting",
         RunGuardrails: "Checking",
         Preflight: "Preflight",
-        RequestApproval: "Asking",
-        SwitchOffSticky: "Switching sticky bucketing off",
+        RequestApproval: "Requesting an approval",
+        SwitchOffSticky: "Disabling sticky bucketing",
         RollBack: "Rolling back",
         Abort: "Stopping",
     }

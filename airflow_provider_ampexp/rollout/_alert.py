@@ -1,4 +1,4 @@
-"""What an alert says of a rollout. Pure."""
+"""The content of an alert of a rollout. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AlertEvent: TypeAlias = Literal["rollback", "abort", "hold", "approval_needed"]
 
 
 class RolloutAlert(TypedDict):
-    """What a notifier finds as ``rollout`` in its context. Every key is there; ``None`` where it does not apply.
+    """The value of ``rollout`` in a notifier's context. Each key is there; ``None`` if it does not apply.
 
     Percentages are numbers from 0 to 100. docs/alerts.md says which event fills which key.
     """
@@ -33,23 +33,23 @@ class RolloutAlert(TypedDict):
     url: str | None
     """The flag in Amplitude."""
     percentage: float | None
-    """Where the flag stands; ``None`` where Amplitude could not be asked."""
+    """Of the flag now; ``None`` if Amplitude did not respond."""
     enabled: bool | None
     from_percentage: float | None
     to_percentage: float | None
     confirmed: bool | None
     """``rollback``: whether the lower percentage was read back."""
     stage: int | None
-    """``approval_needed``: the percentage that is not set without the approval."""
+    """``approval_needed``: the percentage of the stage that needs the approval."""
     approvers: list[str]
     approve_url: str | None
-    """``approval_needed``: the page of Airflow on which it is answered."""
+    """``approval_needed``: the page of Airflow with the request."""
 
 
 def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
-    """Read the argument ``on_rollback`` and its siblings.
+    """Read the argument ``on_rollback`` or another one of alerts.
 
-    :raises InvalidInputError: names what cannot be called with a context
+    :raises InvalidInputError: names the value that is no function of a context
     """
     if value is None:
         return ()

@@ -1,4 +1,4 @@
-"""A stage that somebody has to approve first."""
+"""The policy of an approval, and its answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ OnReject: TypeAlias = Literal["hold", "rollback"]
 
 @dataclass(frozen=True)
 class ApprovalPolicy:
-    """Which stage needs one, and what follows where it is not given.
+    """The stage that needs an approval, and what follows without one.
 
-    :param before: the percentage that is not set without it
-    :param timeout: how long to wait for an answer; ``None`` for as long as it takes
-    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and go no further
-    :param on_no_answer: the same, when the time is over
-    :raises InvalidInputError: names what is wrong
+    :param before: the percentage of that stage
+    :param timeout: how long to wait for an answer; ``None`` for no limit
+    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag as it is and skip the next stages
+    :param on_no_answer: the same, after the time limit
+    :raises InvalidInputError: names the argument
     """
 
     before: int
@@ -36,7 +36,7 @@ class ApprovalPolicy:
 
 @dataclass(frozen=True)
 class ApprovalResponse:
-    """What somebody answered."""
+    """The answer of a person."""
 
     approved: bool
     by: str

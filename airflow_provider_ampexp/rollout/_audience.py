@@ -1,4 +1,4 @@
-"""Who gets which variant, besides the percentage that is ramped: the audience that was approved.
+"""The audience: everything except the ramped percentage that decides who gets which variant. Pure.
 
 Any field of a configuration may be missing. A missing field tells nothing: the last known value still counts.
 """
@@ -73,7 +73,7 @@ class Audience:
         return {name: _digest(_FIELDS[name].plain(value, self.segment)) for name, value in self.shown.items()}
 
     def ways_in(self, catch_all: str | None = None) -> list[str]:
-        """Name the ways, besides the percentage that is ramped, in which users of an enabled flag get the feature.
+        """Name the ways, other than the ramped percentage, through which users of an enabled flag get the feature.
 
         :param catch_all: the segment that has no conditions on purpose. Any other that shows none may be for a cohort.
         """
@@ -86,10 +86,10 @@ class Audience:
         for segment in _segments(self.shown.get("targetSegments")):
             share = _share(segment.get("percentage"))
             if segment.get("name") != self.segment and share:
-                everybody = ", which shows no conditions and may capture everybody" if _captures_all(segment) else ""
-                found.append(f"segment {segment.get('name')!r} at {share:g} %{everybody}")
+                all_users = ", which shows no conditions and may capture all users" if _captures_all(segment) else ""
+                found.append(f"segment {segment.get('name')!r} at {share:g} %{all_users}")
             if _captures_all(segment) and segment.get("name") == catch_all:
-                return found  # nobody reaches what comes after it
+                return found  # no user reaches the segments after it
         if others := _share(self.shown.get("rolloutPercentage")):
             found.append(f"the percentage of all other users, {others:g} %")
         return found
@@ -130,11 +130,11 @@ def _text_drift(words: str) -> Callable[[Any, Any, str | None], Iterator[str]]:
 
 def _sticky_drift(before: bool, after: bool, segment: str | None) -> Iterator[str]:
     if after and not before:
-        yield "sticky bucketing was switched on, so that a lower percentage takes the feature from nobody"
+        yield "sticky bucketing was enabled, so a lower percentage takes the feature from nobody"
 
 
 def _variants_drift(before: Sequence[Any], after: Sequence[Any], segment: str | None) -> Iterator[str]:
-    """A variant without weight is given to nobody, so that one more of them changes nothing by itself."""
+    """A variant with weight 0 is given to nobody, so a new one changes nothing."""
     was, now = _keys(before), _keys(after)
     for key in was:
         if key not in now:
@@ -149,8 +149,8 @@ def _weights_drift(
     was, now = _weights(before), _weights(after)
     if was != now:
         changed = [key for key in {**was, **now} if was.get(key, 0) != now.get(key, 0)]
-        told = ", ".join(f"{key!r} from {was.get(key, 0):g} to {now.get(key, 0):g}" for key in changed)
-        yield f"the weights{of} were changed: {told}"
+        changes = ", ".join(f"{key!r} from {was.get(key, 0):g} to {now.get(key, 0):g}" for key in changed)
+        yield f"the weights{of} were changed: {changes}"
 
 
 def _dependencies_drift(before: object, after: object, segment: str | None) -> Iterator[str]:
@@ -190,8 +190,8 @@ def _segments_drift(before: Sequence[Any], after: Sequence[Any], segment: str | 
         if name not in was:
             after_it = [other for other in list(now)[place + 1 :] if other in was]
             where = f" before segment {after_it[0]!r}" if after_it else ""
-            everybody = ", which captures everybody" if _captures_all(now[name]) else ""
-            yield f"a segment {name!r} was added{where}{everybody}"
+            all_users = ", which captures all users" if _captures_all(now[name]) else ""
+            yield f"a segment {name!r} was added{where}{all_users}"
         else:
             yield from _segment_drift(name, was[name], now[name], segment)
     if [name for name in was if name in now] != [name for name in now if name in was]:
@@ -201,7 +201,7 @@ def _segments_drift(before: Sequence[Any], after: Sequence[Any], segment: str | 
 def _segment_drift(name: str, was: TargetSegment, now: TargetSegment, segment: str | None) -> Iterator[str]:
     if "conditions" in was and "conditions" in now and _conditions(was) != _conditions(now):
         if _captures_all(now):
-            yield f"the conditions of segment {name!r} were removed, so that it captures everybody"
+            yield f"the conditions of segment {name!r} were removed, so it captures all users"
         else:
             yield f"the conditions of segment {name!r} were changed"
     old_key, new_key = was.get("bucketingKey"), now.get("bucketingKey")

@@ -16,18 +16,18 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
 
 
 def restore_overwritten_edit(view: Evaluation) -> Action | None:
-    """An attempt raised the flag at the moment at which somebody lowered it, and did not live to put that back."""
+    """An earlier attempt overwrote a lower percentage with a raise, and died before it restored that."""
     if not view.is_first_look or view.state.run_began is None or view.overwritten_edit is None:
         return None
     theirs, _ = view.overwritten_edit
     if not _raised_before(view, theirs):
         return None
-    why = f"it had been lowered {theirs} at the moment of a raise, which came over that; that is put back"
+    why = f"the flag was lowered {theirs} during a raise, which overwrote that; restoring it"
     return RollBack(theirs.after, why)
 
 
 def abort_on_unseen_change(view: Evaluation) -> Action | None:
-    """An attempt that takes over a run raises nothing that the run rolled back, and undoes nobody's change."""
+    """A new attempt raises nothing that its run has rolled back, and undoes no change of another actor."""
     if not view.is_first_look or view.state.run_began is None:
         return None
     for change in exposure_changes(view.seen.history, view.state.run_began):
@@ -47,7 +47,7 @@ def abort_on_unseen_change(view: Evaluation) -> Action | None:
 
 
 def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
-    """A raise came over a lowering. It may be a person's wish, or this run's first raise, which had not seen it."""
+    """A raise overwrote a lower percentage. A person may have raised, or this run did, unaware of it."""
     if (
         not view.is_first_look
         or not view.state.is_retry
@@ -60,25 +60,23 @@ def abort_on_ambiguous_set_stage(view: Evaluation) -> Action | None:
         return None
     return Abort(
         AbortCause.UNKNOWN,
-        f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, over the next "
-        "stage. It is not known whether that is somebody's wish, or was this rollout's, which had not seen it",
+        f"since this run began, the flag was lowered {theirs}, and then raised by {raised.entry.by}, beyond the "
+        "next stage. It is not known whether a person wanted that, or this rollout overwrote the lower percentage",
     )
 
 
 def abort_on_empty_version(view: Evaluation) -> Action | None:
-    """A retry needs to know what it would undo."""
+    """A retry must know which change it would undo."""
     if not view.is_first_look or not view.state.is_retry or view.state.run_began is None:
         return None
     hidden = next((entry for entry in made_since(view.seen.history, view.state.run_began) if not entry.position), None)
     if hidden is None:
         return None
-    return Abort(
-        AbortCause.UNKNOWN, f"{hidden} does not show where the flag stood, so it is not known what a retry would undo"
-    )
+    return Abort(AbortCause.UNKNOWN, f"{hidden} shows no exposure, so it is not known what a retry would undo")
 
 
 def abort_when_already_rolled_back(view: Evaluation) -> Action | None:
-    """Another attempt of this very task, which may live on after a crash, took it down. Nobody else's to adopt."""
+    """Another attempt of this task may live on after a crash. Its rollback is never adopted."""
     back = next(
         (move for move in view.external_changes if move.lowers and move.entry.by == view.last_state.actor), None
     )
@@ -93,7 +91,7 @@ def abort_on_external_change(view: Evaluation) -> Action | None:
     if not view.has_external_change:
         return None
     who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.position}"
-    why = f"somebody changed the flag meanwhile: it was changed {who}{_with_own_key(view, view.external_changes)}"
+    why = f"the flag was changed {who}{_with_own_key(view, view.external_changes)}"
     if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.external_changes))):
         return Abort(AbortCause.DISABLED, f"{why}{_failed_before(view)}")
     if view.plan.on_drift == "stop":
@@ -102,26 +100,26 @@ def abort_on_external_change(view: Evaluation) -> Action | None:
 
 
 def abort_on_audience_drift(view: Evaluation) -> Action | None:
-    """After the rollbacks: a lower percentage overrules nobody who changed the audience."""
+    """This rule comes after the rollbacks: a lower percentage undoes no change of the audience."""
     if view.plan.on_drift != "stop" or not (drift := view.audience_drift):
         return None
     return Abort(AbortCause.DRIFT, f"the audience was changed during the rollout: {'; '.join(drift)}")
 
 
 def _raised_before(view: Evaluation, theirs: ExposureChange) -> bool:
-    """Whether this run had raised the flag before somebody changed it."""
+    """Whether this run raised the flag before the external change."""
     first = view.first_own_step
     return first is not None and first.entry.version < theirs.entry.version
 
 
 def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) -> str:
-    """A hint for a person who looks for the one who did it: a key is a name for many tasks."""
+    """Return a hint for the search for the actor: many tasks share the name of a key."""
     if not any(view.shares_the_key(move) for move in external_changes):
         return ""
-    return ", with this connection's own key: another task or run that shares it did it"
+    return " (this connection's own key: another task or run with the same key did it)"
 
 
 def _failed_before(view: Evaluation) -> str:
-    """What the guardrails had said where it stood before, for the reason why it stopped."""
+    """Return the failed checks of the exposure before, for the reason of the stop."""
     decision, why = aggregate(view.last_state.statuses)
     return f"; the guardrails had failed ({why})" if decision == Decision.ROLL_BACK else ""

@@ -85,7 +85,7 @@ class ChangeWindow:
         """
         found = self._first(moment, is_open=True)
         if found is None:
-            raise InvalidInputError("window", f"never open in the next year, looked at from {self.shown(moment)} on")
+            raise InvalidInputError("window", f"never opens in the year after {self.shown(moment)}")
         return found
 
     def closes(self, moment: datetime) -> datetime | None:

@@ -31,7 +31,7 @@ from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
 
-# A wait for a person has no end of its own; the flag is watched meanwhile. This is only how often one line is logged.
+# A wait for a person has no end of its own. The trigger polls the flag in that time; this only repeats the log line.
 _MAX_WAIT = timedelta(hours=12)
 
 
@@ -51,29 +51,29 @@ def decide(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: date
 
 
 def audience_drift(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime) -> list[str]:
-    """Name the changes of the audience since the last look, for the log of a rollout that adopts them."""
+    """Name the changes of the audience since the last observation, for the log of a rollout that adopts them."""
     return Evaluation(plan, seen, state, now).audience_drift
 
 
 def _abort_when_archived(view: Evaluation) -> Action | None:
     if not view.seen.archived:
         return None
-    return Abort(AbortCause.ARCHIVED, "the flag is archived, so that it reaches nobody")
+    return Abort(AbortCause.ARCHIVED, "the flag is archived, so nobody gets it")
 
 
 def _abort_when_disabled(view: Evaluation) -> Action | None:
     if view.seen.position.enabled or view.plan.enable:
         return None
-    return Abort(AbortCause.DISABLED, "the flag is disabled, and this rollout is told not to enable it")
+    return Abort(AbortCause.DISABLED, "the flag is disabled, and enable=False")
 
 
 def _finish_a_rollback(view: Evaluation) -> Action | None:
-    """An attempt decided on it and died. What the guardrails say by now does not matter."""
+    """Continue the rollback of an attempt that died, also if the guardrails pass now."""
     return roll_back_action(view, view.state.rollback_reason) if view.state.rollback_reason else None
 
 
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
-    """A fail counts also where somebody moved the flag during the check and the plan adopts that."""
+    """A failed check counts also if another actor changed the flag during the check, and the plan adopts that."""
     decision, why = aggregate(view.last_state.statuses)
     return roll_back_action(view, why) if decision == Decision.ROLL_BACK else None
 
@@ -82,10 +82,8 @@ def _check_first(view: Evaluation) -> Action | None:
     if not view.is_checked_first:
         return None
     if view.is_first_look:
-        return RunGuardrails("an automatic retry asks the guardrails before it goes on")
-    return RunGuardrails(
-        "another attempt of this task may have set this stage; the guardrails are asked before that counts"
-    )
+        return RunGuardrails("a retry runs the guardrails before it continues")
+    return RunGuardrails("another attempt of this task may have set this stage, so the guardrails run first")
 
 
 def _end_when_not_approved(view: Evaluation) -> Action | None:
@@ -96,7 +94,7 @@ def _end_when_not_approved(view: Evaluation) -> Action | None:
         cause, then, why = AbortCause.REJECTED, approval.on_reject, f"{response.by} rejected {approval.before} %"
     elif response is None and due is not None and view.now >= due:
         cause, then = AbortCause.NO_ANSWER, approval.on_no_answer
-        why = f"nobody answered within {approval.timeout} whether to go to {approval.before} %"
+        why = f"no answer within {approval.timeout} to the request to approve {approval.before} %"
     else:
         return None
     return roll_back_action(view, why) if then == "rollback" else Abort(cause, why)
@@ -106,7 +104,7 @@ def _done_when_approved(view: Evaluation) -> Action | None:
     if view.plan.approval is None:
         return None
     if view.percentage >= view.plan.approval.before:
-        return Complete(f"{view.plan.approval.before} % is reached already, and needs no approval any more")
+        return Complete(f"{view.plan.approval.before} % is reached, so it needs no approval")
     if view.state.response is None:
         return None
     return Complete(f"{view.state.response.by} approved {view.plan.approval.before} %")
@@ -115,40 +113,40 @@ def _done_when_approved(view: Evaluation) -> Action | None:
 def _done_when_beyond_the_last_stage(view: Evaluation) -> Action | None:
     if view.plan.approval is not None or view.next_stage is not None or view.is_own_stage:
         return None
-    return Complete("it is beyond the last stage" if view.plan.only is None else "it is beyond this stage")
+    return Complete("the flag is beyond the last stage" if view.plan.only is None else "the flag is beyond this stage")
 
 
 def _check_when_due(view: Evaluation) -> Action | None:
     if not view.is_checked or view.guardrails_passed or view.now < view.check_is_due:
         return None
-    return RunGuardrails("a check is due during the soak" if view.is_soaking else "the stage has soaked")
+    return RunGuardrails("a check is due during the soak" if view.is_soaking else "the soak is complete")
 
 
 def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
     limit = view.plan.hold_limit
     if limit is None or not view.is_held_too_long:
         return None
-    why = f"the guardrails have held it for {format_duration(limit)} ({view.said})"
+    why = f"the guardrails have held the rollout for {format_duration(limit)} ({view.said})"
     return roll_back_action(view, why) if view.plan.on_hold_timeout == "rollback" else Abort(AbortCause.HELD, why)
 
 
 def _wait_while_soaking(view: Evaluation) -> Action | None:
     if not view.is_soaking:
         return None
-    return Wait(_or_check(view, view.soak_ends), f"{_next(view)} not before {_utc(view.soak_ends)}: it is soaking")
+    return Wait(_or_check(view, view.soak_ends), f"soaking until {_utc(view.soak_ends)}; {_next(view)}")
 
 
 def _wait_while_not_passed(view: Evaluation) -> Action | None:
     if view.guardrails_passed:
         return None
-    return Wait(view.check_is_due, f"{_next(view)} not before the guardrails pass ({view.said}); asked again then")
+    return Wait(view.check_is_due, f"the guardrails have not passed yet ({view.said}); {_next(view)}")
 
 
 def _ask_for_approval(view: Evaluation) -> Action | None:
-    """Only now: nobody is asked to approve what has not soaked, or does not pass."""
+    """The request comes after the soak and after a check that passed."""
     if view.is_answered or view.state.asked_at is not None:
         return None
-    return RequestApproval(f"{_next(view)} and somebody has to approve it")
+    return RequestApproval(f"{_next(view)} needs an approval")
 
 
 def _wait_while_not_answered(view: Evaluation) -> Action | None:
@@ -157,26 +155,26 @@ def _wait_while_not_answered(view: Evaluation) -> Action | None:
         return None
     until = _or_check(view, view.now + _MAX_WAIT)
     due = view.answer_is_due
-    return Wait(min(until, due) if due else until, f"{_next(view)} not before somebody approves it")
+    return Wait(min(until, due) if due else until, f"no answer to the request for approval yet; {_next(view)}")
 
 
 def _done_after_the_last_stage(view: Evaluation) -> Action | None:
     if view.next_stage is not None:
         return None
-    return Complete("the last stage is reached, and has soaked if it had to")
+    return Complete("the last stage is complete")
 
 
 def _preflight(view: Evaluation) -> Action | None:
-    """Only where no check comes first, so that users would get the feature before a guardrail was ever asked."""
+    """Only before the first raise: later, a check comes before each raise."""
     if not view.state.preflight_owed or view.stage is not None:
         return None
-    return Preflight(f"{_next(view)} but first the guardrails have to be able to answer")
+    return Preflight(f"each guardrail runs once before the first raise; {_next(view)}")
 
 
 def _wait_while_held(view: Evaluation) -> Action | None:
     if not view.is_held:
         return None
-    why = f"{_next(view)} not while the flag has the tag {view.plan.hold_tag!r}: a person holds it"
+    why = f"a person holds the rollout: the flag has the tag {view.plan.hold_tag!r}; {_next(view)}"
     return Wait(_or_check(view, view.now + _MAX_WAIT), why, is_held=True)
 
 
@@ -185,15 +183,15 @@ def _wait_for_the_window(view: Evaluation) -> Action | None:
     if window is None or window.is_open(view.now):
         return None
     opens = window.next_open(view.now)
-    return Wait(_or_check(view, opens), f"{_next(view)} not before the window opens, {window.shown(opens)}")
+    return Wait(_or_check(view, opens), f"the window opens {window.shown(opens)}; {_next(view)}")
 
 
 def _raise(view: Evaluation) -> Action | None:
     stage = view.next_stage
     assert stage is not None
     if view.stage is None:
-        return SetStage(stage, f"the next stage is {stage.percentage} %")
-    return SetStage(stage, f"to {stage.percentage} %, since it has soaked from {_utc(view.began)} on")
+        return SetStage(stage, _next(view))
+    return SetStage(stage, f"{_next(view)}; soaked since {_utc(view.began)}")
 
 
 _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
@@ -240,14 +238,14 @@ def roll_back_action(view: Evaluation, why: str) -> RollBack:
 
 
 def _or_check(view: Evaluation, until: datetime) -> datetime:
-    """Guardrails are asked during every wait."""
+    """Return the earlier of the end of a wait and the next check: guardrails run during each wait."""
     return min(until, view.check_is_due) if view.is_checked else until
 
 
 def _next(view: Evaluation) -> str:
     approval, stage = view.plan.approval, view.next_stage
     after = approval.before if approval else stage.percentage if stage else None
-    return "it ends here," if after is None else f"{after} % comes next,"
+    return "last stage" if after is None else f"next stage {after} %"
 
 
 def _utc(moment: datetime) -> str:

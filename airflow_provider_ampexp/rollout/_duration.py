@@ -21,7 +21,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])", re.IGNORECASE)
 def parse_duration(field: str, value: object) -> timedelta:
     """Read a duration of 0 or more.
 
-    A bare number is refused, except 0: 12 may mean seconds or hours, and a soak that is too short lets everybody in.
+    A bare number is refused, except 0: 12 may mean seconds or hours, and a soak that is too short exposes all users.
 
     :raises InvalidInputError: names the field
     """

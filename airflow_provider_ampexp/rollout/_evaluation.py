@@ -1,4 +1,4 @@
-"""What the rules of a rollout look at. The names are the conditions that they decide by."""
+"""The conditions by which the rules of a rollout decide. Pure."""
 
 from __future__ import annotations
 
@@ -42,44 +42,44 @@ class Evaluation:
         self.own_steps = OwnSteps(plan, seen.history, finished)
         self.first_own_step = self.own_steps.first(self.state.run_began)
 
-    # where it stands
+    # the present exposure
 
     @property
     def percentage(self) -> float:
-        """A disabled flag gives the feature to nobody: it stands before the first stage, at any percentage."""
+        """The percentage to compare with stages. A disabled flag is before the first stage, at any percentage."""
         return self.seen.position.reached
 
     @property
     def stage(self) -> ResolvedStage | None:
-        """The stage that it stands on."""
+        """The stage of the present percentage."""
         return self.plan.stage_at(self.percentage)
 
     @property
     def is_own_stage(self) -> bool:
-        """Whether it is one that is carried out here."""
+        """Whether this task carries out the present stage."""
         return self.stage in self.plan.own_stages
 
     @property
     def next_stage(self) -> ResolvedStage | None:
-        """The stage to be set next."""
+        """The next stage of this task."""
         return next((one for one in self.plan.own_stages if one.percentage > self.percentage), None)
 
     @property
     def began(self) -> datetime:
-        """Since when the present position holds; where the history is too thin, since it was seen first."""
+        """The start of the present exposure; if the history does not show it, the first observation."""
         entry = since(self.seen)
         return (entry.at if entry else None) or self.state.first_seen_at or self.now
 
     @property
     def stage_before(self) -> ResolvedStage | None:
-        """The stage that comes before the next one: where stages are tasks of their own, another one's."""
+        """The stage before the next one. In a group, another task sets it."""
         return self.plan.highest_below(self.next_stage.percentage) if self.next_stage else None
 
-    # how long it has soaked
+    # the soak
 
     @property
     def soak(self) -> timedelta:
-        """For how long the present position has to soak, as the plan said when it was entered."""
+        """The soak of the present exposure, by the plan when the exposure was set."""
         return timedelta(seconds=self.state.owed_soak or 0)
 
     @property
@@ -90,14 +90,14 @@ class Evaluation:
     def is_soaking(self) -> bool:
         return bool(self.soak) and self.now < self.soak_ends
 
-    # what the guardrails say
+    # the guardrails
 
     @property
     def is_checked(self) -> bool:
-        """Whether guardrails are asked where it stands: before its first stage there is nothing to measure.
+        """Whether guardrails run at the present exposure. Before the first stage there is nothing to measure.
 
-        Nor is there at once after the last raise, unless another attempt may have made it: see
-        :attr:`is_checked_first`. A last stage is checked if it soaks.
+        Directly after the last raise there is nothing to measure either, unless another attempt may have made it: see
+        :attr:`is_checked_first`. The last stage is checked if it soaks.
         """
         is_done = self.next_stage is None and self.plan.approval is None
         if (self.stage is None and not self.state.owed_check) or (is_done and not self.is_own_stage):
@@ -108,10 +108,10 @@ class Evaluation:
 
     @property
     def is_checked_first(self) -> bool:
-        """Whether the guardrails have to be asked now, since this attempt cannot know what they said to another one.
+        """Whether the guardrails must run now, because this attempt does not know the results of another attempt.
 
-        An automatic retry takes over from an attempt that may have died between a failed check and its rollback. A
-        step that another attempt of the task may have made counts only after a check.
+        A retry takes over from an attempt that may have died between a failed check and its rollback. A step that
+        another attempt of the task may have made counts only after a check.
         """
         if not self.plan.checked or self.stage is None or self.state.checked_at is not None:
             return False
@@ -126,30 +126,30 @@ class Evaluation:
 
     @property
     def check_is_due(self) -> datetime:
-        """When the guardrails are to be asked next."""
+        """When the guardrails must run next."""
         last = self.state.checked_at
         if last is None or (self.decision == Decision.GO and not self.were_asked_after_the_soak):
             every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
-        # When a hold ends, they are asked once more.
+        # At the end of a hold, the guardrails run once more.
         return min(again, self.hold_ends) if self.hold_ends is not None and last < self.hold_ends else again
 
     @property
     def hold_ends(self) -> datetime | None:
-        """When the guardrails have held the rollout for as long as they may; ``None`` while they do not hold it."""
+        """When the time limit of the present hold is over; ``None`` without a hold or a limit."""
         since, limit = self.state.held_since, self.plan.hold_limit
         return None if since is None or limit is None else since + limit
 
     @property
     def is_held_too_long(self) -> bool:
-        """Whether they hold it still, asked when their time was over."""
+        """Whether a check after the time limit still holds the rollout."""
         asked = self.state.checked_at
         return asked is not None and self.hold_ends is not None and self.hold_ends <= asked
 
     @property
     def guardrails_passed(self) -> bool:
-        """Whether the guardrails pass, were asked after the whole soak, and not too long ago."""
+        """Whether the last check passed, after the whole soak and not too long ago."""
         if not self.is_checked:
             return True
         if self.state.checked_at is None or self.decision != Decision.GO:
@@ -158,10 +158,10 @@ class Evaluation:
 
     @property
     def were_asked_after_the_soak(self) -> bool:
-        """Whether all of them were. What takes its time may be asked before its end, and answer after it."""
+        """Whether each guardrail ran after the soak. A slow check can start before the end of the soak."""
         return all(one.at is not None and self.soak_ends <= one.at for one in self.state.statuses)
 
-    # who has to approve
+    # the approval
 
     @property
     def is_answered(self) -> bool:
@@ -169,22 +169,22 @@ class Evaluation:
 
     @property
     def answer_is_due(self) -> datetime | None:
-        """When nobody's answering counts as no answer."""
+        """When the time limit of the approval is over; ``None`` without a limit or a request."""
         approval, asked_at = self.plan.approval, self.state.asked_at
         if approval is None or approval.timeout is None or asked_at is None:
             return None
         return asked_at + approval.timeout
 
-    # who moved it
+    # external changes
 
     @property
     def is_held(self) -> bool:
-        """Whether a person holds it, by its tag."""
+        """Whether a person holds the rollout with the tag."""
         return has_tag(self.seen.tags, self.plan.hold_tag)
 
     @property
     def has_external_change(self) -> bool:
-        """Whether somebody else moved the flag since the last look, also if they moved it back."""
+        """Whether another actor changed the exposure since the last observation, also if the actor changed it back."""
         if self.is_first_look:
             return False
         is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
@@ -192,7 +192,7 @@ class Evaluation:
 
     @property
     def external_changes(self) -> list[ExposureChange]:
-        """What somebody else changed since the last look, oldest first, as far as the history tells."""
+        """The changes of other actors since the last observation, oldest first, as far as the history shows them."""
         return [change for change in self._since_last_look if not self._is_concurrent_attempt(change)]
 
     @property
@@ -203,10 +203,10 @@ class Evaluation:
         ]
 
     def _is_concurrent_attempt(self, change: ExposureChange) -> bool:
-        """Whether another attempt of this very task, which may live on after a crash, may have taken a step.
+        """Whether a concurrent attempt of this task may have made a change. It may live on after a crash.
 
-        Guardrails that asked to wait, to hold or to roll back at the stage that was left speak against it. So does a
-        second step in a row: at the stage between, this attempt has asked no guardrails.
+        Not if the guardrails demanded to wait, to hold or to roll back at the stage before. Not if it is a second step
+        in a row: at the stage between the two, this attempt has run no guardrails.
         """
         if change.entry.by != self.last_state.actor or not self.own_steps.could_make(change):
             return False
@@ -216,7 +216,7 @@ class Evaluation:
         return decision == Decision.GO and change == self._since_last_look[0]
 
     def is_own_change(self, change: ExposureChange) -> bool:
-        """Whether a change since the run began may be its own step, or led to where it first raised from."""
+        """Whether a change since the run began may be its own step, or came before its first own step."""
         first = self.first_own_step
         if first is None:
             return False
@@ -224,43 +224,42 @@ class Evaluation:
         return is_own or change.entry.version < first.entry.version
 
     def shares_the_key(self, change: ExposureChange) -> bool:
-        """Whether a change was made under the name by which the service knows this rollout's own changes."""
+        """Whether the actor of a change has the name of this rollout's key."""
         hand = self.last_state.actor or (self.first_own_step.entry.by if self.first_own_step else None)
         return change.entry.by == hand
 
     @property
     def overwritten_edit(self) -> tuple[ExposureChange, ExposureChange] | None:
-        """What somebody had lowered, unseen, when this run's newest raise came over it; and that raise.
+        """The lower percentage that this run's newest raise overwrote unaware, and that raise; ``None`` without one.
 
-        A raise that had seen it would have gone to the stage above it, and went to a higher one. Whether it was this
-        run's at all can be told if there was one before it.
+        A raise that was aware of it would have set the stage above it, and this one set a higher stage. It is this
+        run's raise for certain only if the run has raised before.
         """
-        *_, theirs, ours = (None, None, *exposure_changes(self.seen.history, self.state.run_began))
-        if theirs is None or ours is None or ours.after != self.seen.position or not theirs.lowers:
+        *_, external, own = (None, None, *exposure_changes(self.seen.history, self.state.run_began))
+        if external is None or own is None or own.after != self.seen.position or not external.lowers:
             return None
         first = self.first_own_step
-        if not ours.raises or self.stage is None or (first is not None and first.entry.by != ours.entry.by):
+        if not own.raises or self.stage is None or (first is not None and first.entry.by != own.entry.by):
             return None
-        known = self.plan.next_above(theirs.after.reached)
-        is_unseen = known is not None and known.percentage < ours.after.percentage
-        return (theirs, ours) if is_unseen and theirs.after.exposure < ours.after.exposure else None
+        stage = self.plan.next_above(external.after.reached)
+        is_unaware = stage is not None and stage.percentage < own.after.percentage
+        return (external, own) if is_unaware and external.after.exposure < own.after.exposure else None
 
-    # who changed the audience
+    # the audience
 
     @property
     def audience_drift(self) -> list[str]:
-        """Each change of the audience since it was accepted last: what was changed, by whom and when."""
+        """Each change of the audience since the accepted version: the field, the actor and the time."""
         accepted = self._accepted
         if accepted is None:
             return []
-        told = [words for words, _ in audience_changes(self.seen.history, accepted)]
-        return told or self._unexplained_drift
+        return [change for change, _ in audience_changes(self.seen.history, accepted)] or self._unexplained_drift
 
     @property
     def _accepted(self) -> int | None:
-        """The newest version whose audience was accepted; at a first look, the last one before this run's first raise.
+        """The newest accepted version; at the first observation, the last version before this run's first raise.
 
-        ``None`` where this run has raised nothing: it accepts the audience that it finds.
+        ``None`` if this run has raised nothing: it accepts the present audience.
         """
         if not self.is_first_look:
             return self.last_state.accepted_version
@@ -269,7 +268,7 @@ class Evaluation:
 
     @property
     def _unexplained_drift(self) -> list[str]:
-        """The fields that differ from the last look, where the newest version does not show them."""
+        """The fields that differ from the last observation, and that the newest version does not show."""
         newest = self.seen.history[0].audience.shown if self.seen.history else {}
         changed = changed_fields(self.last_state.audience, self.seen.audience.digest())
         return [
@@ -280,34 +279,34 @@ class Evaluation:
 
     @property
     def is_sticky(self) -> bool:
-        """Whether sticky bucketing is on, so that a lower percentage would take the feature from nobody."""
+        """Whether sticky bucketing is on, and would keep users in after a rollback."""
         return self.seen.audience.is_sticky and self.plan.rollback not in ("off", "hold")
 
-    # where a rollback takes it
+    # the rollback
 
     @property
     def rollback_target(self) -> Exposure | None:
-        """Never above where it stands; ``None`` leaves it there."""
+        """The target of a rollback, never above the present exposure; ``None`` leaves the flag as it is."""
         wanted = self._rollback_wants
         return wanted if wanted is not None and wanted.exposure < self.seen.position.exposure else None
 
     @property
     def start_is_unknown(self) -> bool:
-        """Whether a rollback would have to take the flag to where it stood before this rollout, and nothing tells."""
+        """Whether a rollback needs the exposure before this rollout, and the history does not show it."""
         needs_it = self._goes_to_the_start and self.seen.position.exposure > 0
         return needs_it and self.state.origin is None
 
     @property
     def why_not_lowered(self) -> str:
-        """Why a rollback leaves the flag where it stands."""
+        """Why a rollback leaves the flag as it is."""
         rollback = self.plan.rollback
         if rollback == "hold":
             return "rollback='hold' leaves the flag where it is"
         if self._goes_to_the_start:
             if self.state.origin is None:
-                return "the history does not tell where the flag stood before this rollout, so nothing was lowered"
+                return "the version history does not show the exposure before this rollout, so nothing was lowered"
             return (
-                f"before this rollout the flag stood at {self.state.origin}, which is not below {self.seen.position}, "
+                f"before this rollout the flag was at {self.state.origin}, which is not below {self.seen.position}, "
                 "so nothing was lowered"
             )
         return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
@@ -333,6 +332,6 @@ class Evaluation:
 
     @property
     def _stage_below(self) -> ResolvedStage | None:
-        """The stage before the present one; before the one that was checked, if somebody raised the flag meanwhile."""
+        """The stage before the present one; before the checked one, if another actor raised since the check."""
         checked = self.last_state.last_exposure or self.seen.position
         return self.plan.highest_below(min(checked.percentage, self.seen.position.percentage))

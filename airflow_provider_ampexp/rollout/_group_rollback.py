@@ -33,7 +33,7 @@ def decide_group_rollback(
     view = Evaluation(plan, seen, state, now, finished)
     first = view.first_own_step
     if seen.archived:
-        return Abort(AbortCause.ARCHIVED, "it is archived, so that it reaches nobody")
+        return Abort(AbortCause.ARCHIVED, "it is archived, so nobody gets it")
     if first is None:
         return Abort(AbortCause.BEHIND, "this run raised nothing")
     rolled_back = None
@@ -43,11 +43,11 @@ def decide_group_rollback(
         elif change.entry.by == first.entry.by and not change.raises:
             rolled_back = rolled_back or change
         elif not (change.raises and plan.on_drift == "adopt"):
-            return Abort(AbortCause.DRIFT, f"somebody changed it meanwhile, {change}")
+            return Abort(AbortCause.DRIFT, f"another actor changed it {change}")
     if rolled_back is not None:
-        return Complete(f"this run rolled it back already, {rolled_back}")
+        return Complete(f"this run has already rolled it back {rolled_back}")
     if plan.on_drift == "stop" and view.audience_drift:
-        return Abort(AbortCause.DRIFT, f"the audience was changed meanwhile: {'; '.join(view.audience_drift)}")
+        return Abort(AbortCause.DRIFT, f"the audience was changed: {'; '.join(view.audience_drift)}")
     if view.start_is_unknown:
         return Abort(AbortCause.UNKNOWN, view.why_not_lowered)
     return roll_back_action(view, why)

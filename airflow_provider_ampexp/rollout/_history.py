@@ -1,6 +1,6 @@
-"""What the version history of a flag tells: where it stood, since when, and who moved it.
+"""The version history of a flag: its exposures, their times, and the actors. Pure.
 
-Any field of a version may be missing. What is not known is ``None`` here and is never taken for a value.
+Any field of a version can be missing. Such a field is ``None`` here.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from airflow_provider_ampexp.rollout._audience import Audience
 
 @dataclass(frozen=True)
 class Exposure:
-    """Where a flag stands."""
+    """The percentage of a flag, and whether it is enabled."""
 
     percentage: float
     enabled: bool
 
     @property
     def exposure(self) -> float:
-        """Who gets the feature, in percent: a disabled flag gives it to nobody."""
+        """The percentage of users who get the feature: 0 for a disabled flag."""
         return self.percentage if self.enabled else 0
 
     @property
     def reached(self) -> float:
-        """The percentage to compare with stages: a disabled flag stands before the first, even if that is 0."""
+        """The percentage to compare with stages: -1 for a disabled flag, which is before a first stage of 0 % too."""
         return self.percentage if self.enabled else -1
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class FlagSnapshot:
-    """A flag as it was looked at, with its history, newest first."""
+    """One observation of a flag, with its history, newest first."""
 
     position: Exposure
     archived: bool = False
@@ -62,7 +62,7 @@ class FlagSnapshot:
 
 @dataclass(frozen=True)
 class VersionEntry:
-    """One version. ``position`` is ``None`` where the version does not show it; ``audience`` has what it shows."""
+    """One version. ``position`` is ``None`` if the version does not show it. ``audience`` has what it shows."""
 
     version: int
     at: datetime | None
@@ -77,7 +77,7 @@ class VersionEntry:
 
 @dataclass(frozen=True)
 class ExposureChange:
-    """From one position to another, and the version that made it."""
+    """A change of the exposure, and the version that made it."""
 
     before: Exposure
     after: Exposure
@@ -85,7 +85,7 @@ class ExposureChange:
 
     @property
     def lowers(self) -> bool:
-        """Whether it takes the feature from users, or disables the flag."""
+        """Whether the change takes the feature from users, or disables the flag."""
         return self.after.exposure < self.before.exposure or (self.before.enabled and not self.after.enabled)
 
     @property
@@ -97,7 +97,7 @@ class ExposureChange:
 
 
 def exposure_of(config: FlagConfig, segment: str | None) -> Exposure | None:
-    """Where a configuration stands; ``None`` when it does not say. What is archived is as good as disabled."""
+    """Return the exposure of a configuration; ``None`` if it does not show one. An archived flag counts as disabled."""
     config = without_odd_fields(config)
     percentage: Any = config.get("rolloutPercentage")
     if segment is not None:
@@ -112,9 +112,9 @@ def exposure_of(config: FlagConfig, segment: str | None) -> Exposure | None:
 def read_history(
     versions: Iterable[Version], segment: str | None = None, present: Exposure | None = None
 ) -> tuple[VersionEntry, ...]:
-    """Read versions into entries, newest first. Numbers may have gaps.
+    """Read versions into entries, newest first. Numbers can have gaps.
 
-    :param present: where the flag stands, and so its newest version, should that not show it
+    :param present: the exposure of the newest version, if that version does not show it
     """
     entries = [
         VersionEntry(
@@ -135,10 +135,10 @@ def read_history(
 
 
 def since(seen: FlagSnapshot) -> VersionEntry | None:
-    """Where the present position began: the oldest of the newest unbroken run of versions that have it.
+    """Return the version that set the present exposure: the oldest of the newest unbroken row of versions with it.
 
-    One that does not show its time is left out, which makes the run shorter, never longer. ``None`` when the history is
-    too thin to tell: it is empty, or its newest version shows another position than was seen.
+    A version without a time is left out, which makes the row shorter, never longer. ``None`` if the history is empty,
+    or its newest version shows another exposure.
     """
     began = None
     for entry in seen.history:
@@ -164,10 +164,10 @@ def highest_exposure(history: Iterable[VersionEntry], after: datetime) -> float:
 
 
 def exposure_changes(history: tuple[VersionEntry, ...], after: datetime | None = None) -> Iterator[ExposureChange]:
-    """Yield the changes of position, oldest first; with ``after`` only those made then or later.
+    """Yield the changes of the exposure, oldest first; with ``after`` only those made then or later.
 
-    A version that does not show its position is passed over: the next one that does is compared with the one before.
-    One that does not show its time counts as late, so that nothing is overlooked.
+    A version without an exposure is left out: the next version with one is compared with the one before. A version
+    without a time counts as late, so that no change is left out.
     """
     before: Exposure | None = None
     for entry in reversed(history):
@@ -184,27 +184,27 @@ def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterat
     :param accepted: the number of the version whose audience was accepted last
     """
     approved = now = Audience()
-    told: set[str] = set()
+    named: set[str] = set()
     for entry in reversed(history):
         now = entry.audience.over(now)
         if entry.version <= accepted:
             approved = now
             continue
         for words in now.drift_from(approved):
-            if words not in told:
-                told.add(words)
+            if words not in named:
+                named.add(words)
                 yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
 
 
 def versions_before(history: tuple[VersionEntry, ...], change: ExposureChange) -> tuple[VersionEntry, ...]:
-    """The versions that came before a change."""
+    """Return the versions before a change."""
     return tuple(entry for entry in history if entry.version < change.entry.version)
 
 
 def made_since(history: tuple[VersionEntry, ...], moment: datetime) -> tuple[VersionEntry, ...]:
-    """The versions made at a moment or later, and the one before them, if they are any; newest first.
+    """Return the versions at a time or later, and the one before them; newest first. Empty without such a version.
 
-    One that does not show its time counts as late, so that nothing is overlooked.
+    A version without a time counts as late.
     """
     late = [place for place, entry in enumerate(history) if entry.at is None or entry.at >= moment]
     return history[: late[-1] + 2] if late else ()

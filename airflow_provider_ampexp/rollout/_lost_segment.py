@@ -1,7 +1,6 @@
-"""What became of a target segment that is there no longer, or twice: who changed it, and who gets the feature now.
+"""What happened to a target segment that no longer exists, or exists twice: the actor, and who gets the feature now.
 
-Pure. Segments have no ids, so a segment is told by its name; one that was renamed and is the same otherwise is told by
-the rest.
+Pure. Segments have no ids. So a segment is identified by its name, and a renamed segment by its other fields.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from airflow_provider_ampexp.rollout._audience import Audience
 
 
 def what_became_of(segment: str, versions: Iterable[Version]) -> str | None:
-    """Say what was changed, by whom and when.
+    """Describe the change of the segment, with the actor and the time.
 
-    :returns: ``None`` where no version shows the segment, so that it may never have existed
+    :returns: ``None`` if no version shows the segment. Then it may never have existed.
     """
     changed: Version | None = None
     for version in sorted(versions, key=version_number, reverse=True):
@@ -35,7 +34,7 @@ def what_became_of(segment: str, versions: Iterable[Version]) -> str | None:
 
 
 def who_still_gets_it(config: FlagConfig) -> str:
-    """Say through which segments and percentages users get the flag as it is now."""
+    """Name the segments and percentages through which users get the flag now."""
     if config.get("deleted") or config.get("enabled") is False:
         return "The flag is disabled, so nobody gets it."
     ways = Audience.of(config, "").others()

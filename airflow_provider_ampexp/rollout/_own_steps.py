@@ -1,7 +1,7 @@
-"""Which changes of a flag its own rollout may have made.
+"""The changes of a flag that its own rollout may have made. Pure.
 
-Many tasks share one key, so the name in a version proves nothing. An attempt of a rollout only ever sets the next
-stage, after the full soak of the one before, inside the window and while nobody holds it. Any other change is external.
+Many tasks share one key, so the name in a version proves nothing. An attempt of a rollout only sets the next stage,
+after the full soak of the stage before, inside the window and without the hold tag. Each other change is external.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from airflow_provider_ampexp.rollout._history import (
 )
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 
-# A raise that was decided inside the window may be carried out a moment after it has closed.
+# A raise that was decided inside the window may be written shortly after the window has closed.
 _UNDER_WAY = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
 class OwnSteps:
-    """The steps that a rollout may take, as its plan and the flag's history tell.
+    """The steps that a rollout may take, by its plan and the flag's history.
 
     :param history: newest first
-    :param finished: stages, as percentages, whose own tasks have ended well. Their soak was those tasks' concern: a
-        person may have ended it early, by marking the task as success.
+    :param finished: the percentages of stages whose own tasks succeeded. A person may have ended such a soak early, by
+        marking the task as success.
     """
 
     plan: RolloutPlan
@@ -41,7 +41,7 @@ class OwnSteps:
     finished: Collection[int] = ()
 
     def could_make(self, change: ExposureChange) -> bool:
-        """Whether a task of this rollout may have made a change: the next stage, at its time, and nothing else."""
+        """Whether a task of this rollout may have made a change: exactly the next stage, at its time."""
         return (
             is_next_stage(self.plan, change)
             and self._is_due_before_this_task_ends(change)
@@ -51,19 +51,19 @@ class OwnSteps:
         )
 
     def first(self, began: datetime | None) -> ExposureChange | None:
-        """The first step since a moment that this rollout may have taken; ``None`` where no moment is known."""
+        """Return the first step of this rollout at a time or later; ``None`` without a time or a step."""
         if began is None:
             return None
         return next((change for change in exposure_changes(self.history, began) if self.could_make(change)), None)
 
     def _is_due_before_this_task_ends(self, change: ExposureChange) -> bool:
-        """Where stages are tasks of their own, the stages after this one's have not begun yet."""
+        """Whether the step is not beyond this task: in a group, the tasks of later stages have not begun."""
         if self.plan.approval is not None:
             return change.after.percentage < self.plan.approval.before
         return self.plan.only is None or change.after.percentage <= self.plan.only
 
     def _had_soaked(self, change: ExposureChange) -> bool:
-        """Whether the stage that was left had soaked in full. What the history does not tell counts as too early."""
+        """Whether the soak of the stage before was complete. A missing time in the history counts as too early."""
         left = self.plan.stage_at(change.before.reached)
         is_only_part = self.plan.only is not None or self.plan.approval is not None
         if left is None or left.percentage in self.finished or (is_only_part and left not in self.plan.own_stages):
@@ -85,7 +85,7 @@ class OwnSteps:
 
 
 def is_next_stage(plan: RolloutPlan, change: ExposureChange) -> bool:
-    """Whether a change sets exactly the stage that the plan has next, from where the flag stood."""
+    """Whether a change sets exactly the plan's next stage after the exposure before the change."""
     stage = plan.next_above(change.before.reached)
     return stage is not None and change.after == Exposure(stage.percentage, enabled=True)
 
@@ -93,11 +93,11 @@ def is_next_stage(plan: RolloutPlan, change: ExposureChange) -> bool:
 def began_after_a_clear(
     plan: RolloutPlan, history: tuple[VersionEntry, ...], began: datetime | None
 ) -> datetime | None:
-    """When a run began for the last time: right after the newest lowering of its own that a step of its own followed.
+    """Return when a run began for the last time: after its newest rollback that an own step followed.
 
-    No attempt raises what its run has lowered, so a person cleared a task between the two.
+    No attempt raises after a rollback of its run. So a person cleared a task between the two.
 
-    :param began: when the run began; returned where no step followed a lowering
+    :param began: when the run began; returned without such a step
     """
     if began is None:
         return None
@@ -111,15 +111,15 @@ def began_after_a_clear(
 
 
 def before_the_rollout(plan: RolloutPlan, seen: FlagSnapshot) -> Exposure | None:
-    """Where a flag stood before the plan's unbroken raises, by one and the same actor, that led to where it stands.
+    """Return the exposure before the unbroken raises of one actor, by this plan, that led to the present exposure.
 
-    :returns: where it stands, where no such raise led there; ``None`` where the history is too thin to tell
+    :returns: the present exposure without such raises; ``None`` if the history does not show them
     """
     start, by = seen.position, None
-    told = seen.history
-    if not told or told[0].position != start:
+    history = seen.history
+    if not history or history[0].position != start:
         return None if start.exposure else start
-    for newer, older in pairwise(told):
+    for newer, older in pairwise(history):
         if older.position is None:
             return None if start.exposure else start
         if older.position == start:

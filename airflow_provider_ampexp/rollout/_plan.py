@@ -162,7 +162,7 @@ class RolloutPlan:
 
     @property
     def check_interval(self) -> timedelta | None:
-        """How often the guardrails are asked during a soak."""
+        """The time between two checks during a soak."""
         return cast("timedelta | None", self.check_every)
 
     @property
@@ -172,7 +172,7 @@ class RolloutPlan:
 
     @property
     def recheck(self) -> timedelta:
-        """How long an answer of the guardrails holds past the soak. Then they are asked again."""
+        """How long a result of the guardrails is valid after the soak."""
         return self.check_interval or _RECHECK
 
     def stage_at(self, percentage: float) -> ResolvedStage | None:

@@ -1,4 +1,4 @@
-"""The record of a rollout: one line for each thing that was done, measured or found, for an audit. Pure."""
+"""The record of a rollout: one line for each write, check, warning and end, for an audit. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
-# In this form, since "from" is a word of Python.
+# In this form, because "from" is a keyword of Python.
 RecordLine = TypedDict(
     "RecordLine",
     {
@@ -44,7 +44,7 @@ RecordLine = TypedDict(
     },
     total=False,
 )
-"""One line. ``id``, ``at`` and ``what`` are always there; docs/record.md says what each field means."""
+"""One line. ``id``, ``at`` and ``what`` are always there; docs/record.md describes each field."""
 
 _MOST_LINES = 200
 _MOST_CHARACTERS = 128 * 1024  # of the whole record as JSON: it lies in Airflow's database, in XCom and in deferrals
@@ -55,10 +55,10 @@ _SAME_FOR_ALL_TASKS = ("only", "approval")
 def line_of(kind: RecordKind, at: datetime, more: RecordLine) -> RecordLine:
     """Make a line.
 
-    :param at: when it happened, on the service's clock
-    :param more: what there is to say besides. A ``why`` of more than 1,000 characters is cut.
-    :returns: with an ``id``: of a write its version, so that the line of a dead attempt and the one that is rebuilt
-        from the history are the same; of anything else a digest
+    :param at: the time, on the service's clock
+    :param more: the other fields. A ``why`` of more than 1,000 characters is cut.
+    :returns: the line with an ``id``. The id of a write is its version, so that the line of a dead attempt and the line
+        that is rebuilt from the history have the same id. Any other id is a digest.
     """
     line: RecordLine = {"at": moment(at), "what": kind.value, **more}
     if len(line.get("why", "")) > _LONGEST_TEXT:
@@ -68,7 +68,7 @@ def line_of(kind: RecordKind, at: datetime, more: RecordLine) -> RecordLine:
 
 
 def bounded(lines: tuple[RecordLine, ...]) -> tuple[RecordLine, ...]:
-    """The newest 200 lines, and 128 KiB as JSON, at most. The oldest checks are given up first."""
+    """Return at most 200 lines and 128 KiB of JSON. The oldest checks are dropped first."""
     sizes = [len(json.dumps(line, default=str)) + 2 for line in lines]
     kept, total = list(lines), sum(sizes)
     while len(kept) > 1 and (len(kept) > _MOST_LINES or total > _MOST_CHARACTERS):
@@ -79,17 +79,17 @@ def bounded(lines: tuple[RecordLine, ...]) -> tuple[RecordLine, ...]:
 
 
 def digest_of(plan: Mapping[str, Any]) -> str:
-    """A short digest of a plan that ``RolloutPlan.as_json`` wrote; the same in all tasks of a group."""
+    """Return a short digest of a plan that ``RolloutPlan.as_json`` wrote. It is the same in all tasks of a group."""
     return _digest({name: value for name, value in plan.items() if name not in _SAME_FOR_ALL_TASKS})
 
 
-def from_exposure(before: Exposure, since: datetime) -> RecordLine:
-    """Where a flag stood before a step, and since when."""
+def fields_before(before: Exposure, since: datetime) -> RecordLine:
+    """Return the fields of the exposure before a step, and its start."""
     return {"from": before.percentage, "since": moment(since)}
 
 
-def stands_at(position: Exposure, entry: VersionEntry | None) -> RecordLine:
-    """Where a flag stands after a step, and the version that the step made, as far as the history shows it."""
+def exposure_fields(position: Exposure, entry: VersionEntry | None) -> RecordLine:
+    """Return the fields of the exposure after a step, and of the version of the step, if the history shows it."""
     line: RecordLine = {"percentage": position.percentage, "enabled": position.enabled}
     if entry is not None:
         line["version"] = entry.version
@@ -101,24 +101,24 @@ def stands_at(position: Exposure, entry: VersionEntry | None) -> RecordLine:
 def earlier_steps(
     plan: RolloutPlan, history: tuple[VersionEntry, ...], began: datetime | None, now: datetime
 ) -> Iterator[RecordLine]:
-    """Rebuild what earlier attempts of this task did, oldest first: raises of its own stages, and lowerings after them.
+    """Rebuild the lines of earlier attempts of this task, oldest first: raises of its own stages, and rollbacks.
 
-    :param began: since when; nothing is rebuilt where that is not known
-    :param now: stands in where a version does not show its time
+    :param began: the start of the run; without it nothing is rebuilt
+    :param now: the time of a version that does not show one
     """
-    steps, hand = OwnSteps(plan, history), None
+    steps, actor = OwnSteps(plan, history), None
     own = {stage.percentage for stage in plan.own_stages}
     for change in exposure_changes(history, began) if began is not None else ():
         if steps.could_make(change):
-            hand = change.entry.by
+            actor = change.entry.by
             if change.after.percentage in own:
                 yield _rebuilt(RecordKind.RAISE, change, now)
-        elif change.lowers and change.entry.by == hand:
+        elif change.lowers and change.entry.by == actor:
             yield _rebuilt(RecordKind.LOWERED, change, now)
 
 
 def moment(at: datetime) -> str:
-    """A moment as the record writes it: ISO 8601, to the second."""
+    """Format a time for the record: ISO 8601, to the second."""
     return at.isoformat(timespec="seconds")
 
 
@@ -126,7 +126,7 @@ def _rebuilt(kind: RecordKind, change: ExposureChange, now: datetime) -> RecordL
     more: RecordLine = {
         "from": change.before.percentage,
         "to": change.after.percentage,
-        **stands_at(change.after, change.entry),
+        **exposure_fields(change.after, change.entry),
         "by": change.entry.by,
         "rebuilt": True,
     }

@@ -1,4 +1,4 @@
-"""The stages of a rollout, in every form in which a DAG may give them."""
+"""The stages of a rollout, in each form that a DAG can use."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_provider_ampexp.rollout._duration import DurationLike, parse_durati
 class Stage:
     """One step of a rollout.
 
-    :param percentage: who gets the feature, 0 to 100, whole
-    :param soak: how long to stay before the next stage: a ``timedelta``, or a text such as ``"2h 30m"``. If it is not
-        given, the rollout's own ``soak`` holds, except for the last stage, which then does not soak.
+    :param percentage: of the users who get the feature, a whole number from 0 to 100
+    :param soak: the time before the next stage: a ``timedelta``, or a text such as ``"2h 30m"``. If not given, the
+        ``soak`` of the rollout applies, except to the last stage, which then has no soak.
     """
 
     percentage: int
@@ -33,18 +33,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class ResolvedStage:
-    """A stage whose soak is settled."""
+    """A stage with its soak."""
 
     percentage: int
     soak: timedelta
 
 
 def parse_stages(stages: object, soak: DurationLike | None = None) -> tuple[ResolvedStage, ...]:
-    """Read stages in any of the forms in which a DAG may give them.
+    """Read stages in each form that a DAG can use.
 
-    :param stages: percentages, ``Stage`` objects or mappings with ``percentage`` and ``soak``; or a text of JSON or of
-        percentages with commas (what a template renders to)
-    :param soak: for all stages that name none, except the last
+    :param stages: percentages, ``Stage`` objects or mappings with ``percentage`` and ``soak``; or a rendered template:
+        a text of JSON, or of percentages with commas
+    :param soak: of all stages without an own soak, except the last
     :raises InvalidInputError: names the stage
     """
     each = None if soak is None else parse_duration("soak", soak)
@@ -54,7 +54,7 @@ def parse_stages(stages: object, soak: DurationLike | None = None) -> tuple[Reso
 
 
 def check_soaks(stages: object, soak: DurationLike | None) -> None:
-    """Refuse several stages of which one but the last has no soak: users would get them all within a second.
+    """Refuse stages without a soak before the last one: users would get all of them within a second.
 
     :raises InvalidInputError: names the stage
     """

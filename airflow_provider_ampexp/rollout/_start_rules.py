@@ -12,22 +12,20 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 
 def refuse_without_a_start(view: Evaluation) -> Action | None:
-    """Nobody gets the feature from a rollout that could not take it back."""
+    """Refuse a rollout that could not roll back."""
     if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
         return None
     return Abort(
         AbortCause.UNKNOWN,
-        f"rollback={view.plan.rollback!r} takes the flag to where it stood before this rollout, and the flag's history "
-        "does not tell where that was. Name a percentage as rollback=, or 'off'",
+        f"rollback={view.plan.rollback!r} needs the exposure before this rollout, and the version history does not "
+        "show it. Set rollback= to a percentage or to 'off'",
     )
 
 
 def abort_when_decided_against(view: Evaluation) -> Action | None:
     if not view.seen.audience.is_decided_against or view.plan.decided == "ignore":
         return None
-    return Abort(
-        AbortCause.DECIDED, "the experiment was decided: rollback. Set decided='ignore' to roll it out all the same"
-    )
+    return Abort(AbortCause.DECIDED, "the experiment was decided: rollback. Set decided='ignore' to roll it out anyway")
 
 
 def abort_when_segments_cannot_be_sent_back(view: Evaluation) -> Action | None:
@@ -59,15 +57,15 @@ def abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
         return None
     return Abort(
         AbortCause.OTHERS,
-        "the flag is disabled, and enabling it for the first stage would also give it to users besides those of this "
-        f"rollout: {', and '.join(others)}. Set those percentages to 0, or enable the flag first if they are to get it",
+        "the flag is disabled, and enabling it for the first stage would also give it to users outside of this "
+        f"rollout: {', and '.join(others)}. Set those percentages to 0, or enable the flag first",
     )
 
 
 def switch_off_sticky_bucketing(view: Evaluation) -> Action | None:
     if not (view.is_sticky and view.is_first_look and view.plan.sticky == "switch_off"):
         return None
-    return SwitchOffSticky("it would keep users in whom a rollback is to take out")
+    return SwitchOffSticky("with sticky bucketing, a rollback takes the feature from nobody")
 
 
 def abort_when_sticky(view: Evaluation) -> Action | None:
@@ -75,6 +73,6 @@ def abort_when_sticky(view: Evaluation) -> Action | None:
         return None
     return Abort(
         AbortCause.STICKY,
-        "sticky bucketing is on: users keep the variant that they got once, so that a lower percentage would take the "
-        "feature from nobody. Set rollback='off' (or 'hold'), or set sticky='switch_off'",
+        "sticky bucketing is on: users keep their variant, so a lower percentage takes the feature from nobody. Set "
+        "rollback='off' (or 'hold'), or set sticky='switch_off'",
     )

@@ -19,9 +19,9 @@ from airflow_provider_ampexp.rollout._record import (
     RecordLine,
     bounded,
     digest_of,
-    from_exposure,
+    exposure_fields,
+    fields_before,
     line_of,
-    stands_at,
 )
 from airflow_provider_ampexp.rollout._vocabulary import Decision, RecordKind
 
@@ -132,7 +132,7 @@ class RolloutState:
         )
         # After this write the service may show more of the audience than before.
         moved = replace(moved, audience={})
-        line: RecordLine = {**from_exposure(before, since), "to": after.percentage, **stands_at(after, made)}
+        line: RecordLine = {**fields_before(before, since), "to": after.percentage, **exposure_fields(after, made)}
         return moved.with_line(RecordKind.RAISE, now, line)
 
     def after_checks(self, statuses: Iterable[GuardrailStatus], now: datetime) -> RolloutState:
@@ -204,35 +204,35 @@ class RolloutState:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> RolloutState:
+    def from_json(cls, plain: Mapping[str, Any]) -> RolloutState:
         """Read what :meth:`as_json` wrote, in this version or another one.
 
         A missing key counts as not known, which is always safe: the flag and its history show the rest.
         """
         return cls(
-            run_began=_moment(told.get("run_began")),
-            is_retry=bool(told.get("is_retry")),
-            start=_position(told.get("start")),
-            origin=_position(told.get("origin")),
-            last_exposure=_position(told.get("left_at")),
-            version=told.get("version"),
-            accepted_version=told.get("accepted", told.get("version")),
-            audience=told.get("audience") or {},
-            listed=told.get("listed") or {},
-            wrote_last=bool(told.get("wrote")),
-            actor=told.get("hand"),
-            preflight_owed=bool(told.get("preflight_owed")),
-            first_seen_at=_moment(told.get("seen_first")),
-            statuses=tuple(GuardrailStatus.from_json(streak) for streak in told.get("streaks") or ()),
-            checked_at=_moment(told.get("checked_at")),
-            held_since=_moment(told.get("held_since")),
-            rollback_reason=told.get("failed"),
-            asked_at=_moment(told.get("asked_at")),
-            record=tuple(told.get("record") or ()),
-            owed_soak=told.get("owed_soak"),
-            owed_check=bool(told.get("owed_check")),
-            plan=told.get("plan") or {},
-            alerted=tuple(told.get("alerted") or ()),
+            run_began=_moment(plain.get("run_began")),
+            is_retry=bool(plain.get("is_retry")),
+            start=_exposure(plain.get("start")),
+            origin=_exposure(plain.get("origin")),
+            last_exposure=_exposure(plain.get("left_at")),
+            version=plain.get("version"),
+            accepted_version=plain.get("accepted", plain.get("version")),
+            audience=plain.get("audience") or {},
+            listed=plain.get("listed") or {},
+            wrote_last=bool(plain.get("wrote")),
+            actor=plain.get("hand"),
+            preflight_owed=bool(plain.get("preflight_owed")),
+            first_seen_at=_moment(plain.get("seen_first")),
+            statuses=tuple(GuardrailStatus.from_json(streak) for streak in plain.get("streaks") or ()),
+            checked_at=_moment(plain.get("checked_at")),
+            held_since=_moment(plain.get("held_since")),
+            rollback_reason=plain.get("failed"),
+            asked_at=_moment(plain.get("asked_at")),
+            record=tuple(plain.get("record") or ()),
+            owed_soak=plain.get("owed_soak"),
+            owed_check=bool(plain.get("owed_check")),
+            plan=plain.get("plan") or {},
+            alerted=tuple(plain.get("alerted") or ()),
         )
 
     def _at_another_position(self) -> RolloutState:
@@ -288,8 +288,8 @@ def origin_of(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None)
     return before_the_rollout(plan, FlagSnapshot(first.after, history=until))
 
 
-def _position(told: Sequence[Any] | None) -> Exposure | None:
-    return Exposure(told[0], told[1]) if told else None
+def _exposure(plain: Sequence[Any] | None) -> Exposure | None:
+    return Exposure(plain[0], plain[1]) if plain else None
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""A rollout as a group of tasks, one a stage, so that the grid shows where it stands."""
+"""A rollout as a group of tasks, one for each stage, which the grid view shows."""
 
 from __future__ import annotations
 
@@ -40,29 +40,30 @@ def staged_rollout(
     on_no_answer: OnReject | str = "hold",
     **rollout: Any,
 ) -> TaskGroup:
-    """Make a group of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
+    """Make a group of tasks of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
 
-    ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``: each stage sets its percentage, soaks and is
-    checked; ``rollback`` runs when one of them failed, was rejected or was marked as failed by hand, and is skipped
-    otherwise. Marking a soaking stage as success promotes it.
+    The group is ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``. Each stage sets its percentage,
+    soaks and is checked. ``rollback`` runs if a task failed, was rejected or was marked as failed, and is skipped
+    otherwise. Mark a soaking stage as success to promote it.
 
     :param group_id: the name of the group
     :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments that follow
-    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. No template: each is a task.
-    :param soak: how long to stay at each stage but the last (templated)
-    :param approve_before: the stages that somebody has to approve first, as percentages. The guardrails are asked on
-        while an approval is awaited.
-    :param approvers: ids of the Airflow users who may approve; if not given, everybody who may edit the DAG run
-    :param approval_timeout: how long an answer is awaited; for as long as it takes if not given
-    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag where it is and skip the stages that follow
-    :param on_no_answer: the same, when the time is over
+    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. It has no
+        template, because each stage is a task.
+    :param soak: the time at each stage except the last (templated)
+    :param approve_before: the stages that need an approval, as percentages. The guardrails keep running during the
+        wait for an approval.
+    :param approvers: ids of the Airflow users who may approve; if not given, all users who may edit the DAG run
+    :param approval_timeout: how long to wait for an answer; without limit if not given
+    :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag as it is and skip the next stages
+    :param on_no_answer: the same, after ``approval_timeout``
     :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp; and arguments of every
         task, such as ``retries``
-    :raises InvalidInputError: while the DAG is parsed; names what is wrong
+    :raises InvalidInputError: when Airflow parses the DAG; names the argument
     """
     given = with_plan(plan, {name: value for name, value in locals().items() if name in PARAMETERS} | rollout)
     if not arguments.is_literal(given["stages"]) or isinstance(given["stages"], str):
-        raise InvalidInputError("stages", "must be known when the DAG is parsed, since each of them is a task")
+        raise InvalidInputError("stages", "must be known when the DAG is parsed, because each stage is a task")
     planned = parse_stages(given["stages"])
     approvals = {name: given.pop(name, PARAMETERS[name]) for name in APPROVALS}
     RolloutPlan(planned, **{name: value for name, value in approvals.items() if arguments.is_literal(value)})
@@ -86,7 +87,7 @@ def staged_rollout(
 
 
 def _check_names(given: Mapping[str, object]) -> None:
-    """Refuse what neither the ramp nor a task of Airflow takes: Airflow would name one of the group's tasks instead."""
+    """Refuse an unknown argument by its name. Airflow would name a task of the group instead."""
     known = {
         name
         for kind in AmplitudeRampRolloutOperator.__mro__

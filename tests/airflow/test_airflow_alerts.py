@@ -472,7 +472,7 @@ def test_the_last_retry_that_fails_is_alerted_and_those_before_it_are_not(
 
     def away() -> None:
         soaks.end()
-        monkeypatch.setattr(ManagedFlag, "look", unreachable)
+        monkeypatch.setattr(ManagedFlag, "observe", unreachable)
 
     soaks.will(away)
     with DAG(dag_id, default_args={"retries": 2, "retry_delay": 0}) as dag:

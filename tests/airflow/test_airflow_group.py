@@ -186,7 +186,7 @@ def test_somebody_answers(
     (question,) = asked
     assert question["subject"] == "Go to 25 % with flag 'search'?"
     assert question["users"] == [{"id": "eve", "name": "eve"}]
-    assert "It stands at **1 %**" in question["body"]
+    assert "The flag is at **1 %**" in question["body"]
     assert "all is well" in question["body"]
     lines = done.xcom("rollout.approve_25", RECORD_XCOM)
     asked_for, answered = (line for line in lines if line["what"].startswith("approval"))
@@ -217,7 +217,7 @@ def test_nobody_answers(
         staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approval_timeout="3s", on_no_answer="rollback")
     done = run(dag)
     assert states(done)["approve_25"] == "failed"
-    assert done.xcom("rollout.approve_25", RECORD_XCOM)[-1]["why"].startswith("nobody answered within 0:00:03")
+    assert done.xcom("rollout.approve_25", RECORD_XCOM)[-1]["why"].startswith("no answer within 0:00:03")
     assert exposures(emulator, flag_id) == [0, 1, 0]
 
 

@@ -33,7 +33,7 @@ def test_who_disables_the_flag_between_look_and_write_has_the_last_word(emulator
     operator, flag_id = ramp(emulator)
     emulator.edit_before_write("flags", flag_id, by="Maria", enabled=False)
 
-    with pytest.raises(AirflowFailException, match=r"Maria changed flag .* put back; the rollout has stopped"):
+    with pytest.raises(AirflowFailException, match=r"Maria changed it to .* restored. The rollout stopped"):
         operator.execute({})
     # Our write was under way already. It enabled nothing, and what Maria had left is put back.
     assert exposed(emulator, flag_id) == [("Maria", 5, False), ("Airflow", 25, False), ("Airflow", 5, False)]
@@ -50,7 +50,7 @@ def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(
 
     thread = threading.Thread(target=maria)
     thread.start()
-    with pytest.raises(AirflowFailException, match=r"somebody changed the flag meanwhile: .* by Maria"):
+    with pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"):
         operator.execute({})
     thread.join()
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 25, False)]
@@ -69,7 +69,9 @@ def test_who_changes_it_before_a_lost_write_is_repeated_has_the_last_word(
         return 0.0
 
     monkeypatch.setattr(transport, "_BACKOFF", while_the_client_waits)
-    with pytest.raises(AirflowFailException, match=rf"Maria changed .* to {hers} % .* That was put back; the rollout"):
+    with pytest.raises(
+        AirflowFailException, match=rf"Maria changed it to {hers} % .* That change was restored. The rollout"
+    ):
         operator.execute({})
     ours = [("Airflow", 25, True), ("Maria", hers, True), ("Airflow", 25, True), ("Airflow", hers, True)]
     assert exposed(emulator, flag_id) == ours

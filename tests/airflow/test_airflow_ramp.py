@@ -298,9 +298,9 @@ def test_a_line_of_the_log_says_where_it_stands_and_what_comes_next(
 
     created, raised = began(emulator, flag_id)
     assert [line for line in lines if line.startswith("flag 'search'")] == [
-        f"flag 'search': 0 % (disabled) since {created:%Y-%m-%d %H:%M:%SZ}. Raising: the next stage is 1 %.",
-        f"flag 'search': 1 % since {raised:%Y-%m-%d %H:%M:%SZ}. Waiting: 25 % comes next, not before "
-        f"{raised + timedelta(hours=1):%Y-%m-%d %H:%M:%SZ}: it is soaking.",
+        f"flag 'search': 0 % (disabled) since {created:%Y-%m-%d %H:%M:%SZ}. Raising: next stage 1 %.",
+        f"flag 'search': 1 % since {raised:%Y-%m-%d %H:%M:%SZ}. Waiting: soaking until "
+        f"{raised + timedelta(hours=1):%Y-%m-%d %H:%M:%SZ}; next stage 25 %.",
     ]
 
 

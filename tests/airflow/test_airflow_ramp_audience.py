@@ -41,11 +41,11 @@ def beta_at(percentage: int) -> dict[str, Any]:
 EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "conditions": (
         {"targetSegments": [segment("Beta", 1, [])]},
-        "the conditions of segment 'Beta' were removed, so that it captures everybody, by Maria at ",
+        "the conditions of segment 'Beta' were removed, so it captures all users, by Maria at ",
     ),
     "catch-all": (
         {"targetSegments": [segment("All", 100, []), segment("Beta", 1)]},
-        "a segment 'All' was added before segment 'Beta', which captures everybody, by Maria at ",
+        "a segment 'All' was added before segment 'Beta', which captures all users, by Maria at ",
     ),
     "others": (
         {"rolloutPercentage": 100},
@@ -199,7 +199,7 @@ def test_the_rollback_task_of_a_group_says_it_too(
         staged_rollout(flag_key="search", segment="Beta", guardrails=[lambda moment: False], **PLAN)
     run(dag)
 
-    line = next(one for one in lines if "this run rolled it back already" in one)
+    line = next(one for one in lines if "this run has already rolled it back" in one)
     assert "but USERS STILL GET IT through segment 'Paid' at 100 %" in line
     assert "confirmed" not in line
 
@@ -304,8 +304,8 @@ def test_what_keeps_users_out_is_warned_of_at_the_start_in_log_and_record(
     warnings = [one["why"] for one in record if one["what"] == "warning"]
     assert [one["what"] for one in record][: len(warnings)] == ["warning"] * len(warnings)
     assert warnings[:5] == [
-        "it is enabled in no deployment, so that it reaches nobody.",
-        "all its weights are zero, so that nobody gets a variant.",
+        "it is enabled in no deployment, so nobody gets it.",
+        "all its weights are 0, so nobody gets a variant.",
         f"it depends on flag {off}, which is disabled.",
         f"it depends on flag {archived}, which is archived.",
         f"it depends on flag {at_zero}, which is at 0 %.",

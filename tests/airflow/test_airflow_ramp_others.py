@@ -51,7 +51,7 @@ OTHERS: dict[str, tuple[str | None, dict[str, Any], str]] = {
     "a catch-all": (
         None,
         {"targetSegments": [segment("Rest", 100, [])]},
-        "segment 'Rest' at 100 %, which shows no conditions and may capture everybody",
+        "segment 'Rest' at 100 %, which shows no conditions and may capture all users",
     ),
     "a segment, for all users": (None, {"targetSegments": [segment("Paid", 5)]}, "segment 'Paid' at 5 %"),
 }
@@ -81,7 +81,7 @@ def test_a_disabled_flag_that_others_would_get_with_the_first_stage_is_refused_b
     assert writes(emulator) == 0
     for task in ("ramp", "rollout.stage_1"):
         assert words in broken.said(task)
-        assert "Set those percentages to 0, or enable the flag first if they are to get it" in broken.said(task)
+        assert "Set those percentages to 0, or enable the flag first" in broken.said(task)
         assert "left the flag as it is, at 0 % (disabled)" in broken.said(task)
     assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["cause"] == "others"
 
@@ -113,7 +113,7 @@ def test_of_an_enabled_flag_it_is_warned_in_log_and_record_who_has_it_already(
     ran = run(dag)
 
     assert ran.states == {"ramp": "success"}
-    words = "get it already, through segment 'Paid' at 100 %, and the percentage of all other users, 40 %"
+    words = "already get it, through segment 'Paid' at 100 %, and the percentage of all other users, 40 %"
     assert [words in one["why"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "warning"] == [True]
     assert len([line for line in lines if words in line]) == 1
 

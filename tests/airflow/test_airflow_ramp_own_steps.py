@@ -55,7 +55,7 @@ def test_a_change_by_another_task_with_the_same_key_stops_the_ramp_and_is_named(
     for key, percentage in FOREIGN.items():
         assert f"from 1 % to {percentage} % by Airflow at " in broken.said(key)
         if percentage:
-            assert "with this connection's own key: another task or run that shares it did it" in broken.said(key)
+            assert "(this connection's own key: another task or run with the same key did it)" in broken.said(key)
 
 
 def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
@@ -234,7 +234,7 @@ def test_a_rollback_that_lowers_nothing_is_not_called_one(
         )
     assert run(dag).states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [25]
-    why = "before this rollout the flag stood at 25 %, which is not below 25 %, so nothing was lowered"
+    why = "before this rollout the flag was at 25 %, which is not below 25 %, so nothing was lowered"
     assert f"It was left at 25 %: users still get it. No rollback: {why}" in broken.said("ramp")
     assert any(f"Failing without a rollback ({why})" in line for line in lines)
     assert not any("Rolling back" in line for line in lines)
@@ -253,7 +253,7 @@ def test_a_rollout_that_could_not_go_back_is_refused_before_it_raises(
     ran = run(dag)
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
     assert writes(emulator) == 0
-    assert "Name a percentage as rollback=, or 'off'" in broken.said("ramp")
+    assert "Set rollback= to a percentage or to 'off'" in broken.said("ramp")
 
 
 @pytest.mark.skipif(not HAS_TASK_STATE, reason="this Airflow keeps no notes of a task")

@@ -48,9 +48,9 @@ def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
     after = {"raised": "50 %", "lowered": "10 %", "disabled": "25 % (disabled)"}
     for key, shown in after.items():
         when = f"{began(emulator, ids[key])[-1]:%Y-%m-%d %H:%M:%SZ}"
-        assert f"it was changed from 25 % to {shown} by Maria at {when}" in broken.said(key)
+        assert f"the flag was changed from 25 % to {shown} by Maria at {when}" in broken.said(key)
         assert f"left the flag as it is, at {shown}:" in broken.said(key)
-        assert "Clear this task to begin again" in broken.said(key)
+        assert "Clear this task to continue" in broken.said(key)
     assert "archived" in broken.said("archived")
 
 
@@ -185,7 +185,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
         {"Staff": 80, "Beta": 25, "New": 3},  # put back
         {"Staff": 80, "Beta": 100, "New": 3},
     ]
-    notes = [line for line in lines if "Maria edited the segments at the moment of the raise" in line]
+    notes = [line for line in lines if "Maria edited the segments during the raise" in line]
     assert len(notes) == 1
     record = ran.xcom("ramp", key=RECORD_XCOM)
     assert [one["what"] for one in record] == ["warning", "raise", "note", "note", "note", "raise"]
@@ -257,8 +257,8 @@ def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
     now = emulator.flag(flag_id)
     assert {name: now[name] for name in left} == left
     hers = next(one for one in emulator.versions("flags", flag_id) if one["createdBy"] == "Maria")
-    assert f"Maria changed flag {flag_id} to {shown} at the moment" in broken.said("ramp")
+    assert f"Conflict on flag {flag_id}: Maria changed it to {shown} during the raise" in broken.said("ramp")
     assert f"(version {hers['version']}, {hers['createdAt']})" in broken.said("ramp")
-    assert "That was put back; the rollout has stopped" in broken.said("ramp")
+    assert "That change was restored. The rollout stopped" in broken.said("ramp")
     lines = [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)]
     assert [what for what in lines if what != "warning"] == ["error"]

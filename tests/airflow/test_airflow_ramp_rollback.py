@@ -110,7 +110,7 @@ def test_who_lowers_it_further_at_that_moment_has_the_last_word(
     assert ran.states == {"ramp": "failed"}
     assert history(emulator, flag_id)[-1] == (2, "Airflow")
     assert "Rolled back flag 'search' from 25 % to 2 %, and confirmed it by reading" in broken.said("ramp")
-    note = "Maria had lowered it further, to 2 %; that was put back."
+    note = "Maria lowered it further, to 2 %, during the rollback; that was restored."
     assert note in lines
     *_, log_warnings, last = ran.xcom("ramp", key=RECORD_XCOM)
     assert (log_warnings["what"], log_warnings["why"]) == ("note", note)
@@ -167,8 +167,8 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     said = broken.said("ramp")
     assert "ROLLBACK NOT CONFIRMED" in said
     assert "9 % of the requests fail" in said
-    assert "was to go back from 25 % to 1 %" in said
-    assert "USERS STILL GET IT at 25 %: look at it in Amplitude now" in said
+    assert "(from 25 % to 1 %)" in said
+    assert "USERS STILL GET IT at 25 %. Check the flag in Amplitude now" in said
     assert "waits for approval" in said
     assert len(impatient.pending()) == 1
     record = ran.xcom("ramp", key=RECORD_XCOM)

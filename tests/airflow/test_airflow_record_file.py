@@ -269,4 +269,4 @@ def test_a_path_that_renders_to_nothing_is_refused_at_the_start_and_ignored_late
     with caplog.at_level(logging.WARNING):
         assert run(dag).succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25]
-    assert any("The record is written to no file" in one.getMessage() for one in caplog.records)
+    assert any("Writing the record to a file failed" in one.getMessage() for one in caplog.records)

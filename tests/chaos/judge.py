@@ -103,7 +103,7 @@ def plan_of(kind: Kind) -> RolloutPlan:
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:
     kind = rollout.kind
     # With on_drift="adopt", too, it stops where a person's change was written over, and puts that back.
-    was_a_race = kind.person is not None and any("at the moment" in one.said for one in attempts)
+    was_a_race = kind.person is not None and any("Conflict on " in one.said for one in attempts)
     percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
     stands = (percentage, flag["enabled"])
     wanted = "success" if kind.ends == "complete" and not was_a_race else "failed"

@@ -175,7 +175,7 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
         run = observed.run_of(change.attempt)
         ended = max(one.ended for one in observed.attempts_of(run))
         later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= ended]
-        if any(one.stand == lost.stand or not one.is_ours for one in later) or "could NOT be put back" in attempt.said:
+        if any(one.stand == lost.stand or not one.is_ours for one in later) or "NOT restored" in attempt.said:
             continue
         if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
             continue

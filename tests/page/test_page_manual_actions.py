@@ -93,7 +93,7 @@ def test_a_stage_of_a_group_that_is_marked_as_failed_is_rolled_back_to_where_the
 def test_a_stage_that_is_marked_as_failed_after_a_change_by_somebody_else_is_left() -> None:
     versions = [*VERSIONS, version(4, NOW, "Maria", **flag(7))]
     told = effects(FIRST, FIFTH, versions=versions, now=NOW + HOUR)["Mark stage_5 as failed"]
-    assert told.startswith("The rollback task leaves the flag as it is: somebody changed it meanwhile")
+    assert told.startswith("The rollback task leaves the flag as it is: another actor changed it")
     assert "by Maria" in told
 
 

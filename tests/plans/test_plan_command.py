@@ -159,8 +159,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
         "rollouts/checkout.yaml": stands + next_1,
         "rollouts/guarded.yaml": stands + next_1,
         "rollouts/approved.yaml": stands + next_1,
-        "rollouts/disabled.yaml": stands + "  next: stop without a write: the flag is disabled, "
-        "and this rollout is told not to enable it",
+        "rollouts/disabled.yaml": stands + "  next: stop without a write: the flag is disabled, and enable=False",
         "last": "3 would change a flag now.",
     }
 
@@ -171,18 +170,18 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     stands = f"  now:  flag 'new-checkout' is at 1 % since {began} (2 h 5 min)\n"
     assert found.pop("last") == "0 would change a flag now."
     for text in found.values():
-        assert text.startswith(f"{stands}  next: wait: 25 % comes next, not before ")
-        assert text.endswith(": it is soaking")
+        assert text.startswith(f"{stands}  next: wait: soaking until ")
+        assert text.endswith("; next stage 25 %")
 
     emulator.advance(24 * 3600)
     stands = f"  now:  flag 'new-checkout' is at 1 % since {began} (1 d 2 h)\n"
     raised = "  next: set from 1 % to 25 % now"
     assert said() == {
         "rollouts/checkout.yaml": stands + raised,
-        "rollouts/guarded.yaml": stands + "  next: run the guardrails now (errors): the stage has soaked; "
+        "rollouts/guarded.yaml": stands + "  next: run the guardrails now (errors): the soak is complete; "
         "if they pass, the next stage is 25 %",
-        "rollouts/approved.yaml": stands + "  next: request an approval now (ana, bob): 25 % comes next, "
-        "and somebody has to approve it",
+        "rollouts/approved.yaml": stands + "  next: request an approval now (ana, bob): next stage 25 % "
+        "needs an approval",
         "rollouts/disabled.yaml": stands + raised,
         "last": "2 would change a flag now.",
     }
@@ -190,7 +189,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     emulator.edit("flags", flag["id"], rolloutPercentage=100)
     done = said()
     assert done["rollouts/approved.yaml"].endswith(
-        "\n  next: nothing, the rollout is complete: the last stage is reached, and has soaked if it had to"
+        "\n  next: nothing, the rollout is complete: the last stage is complete"
     )
     methods = {one["method"] for one in emulator.request_log()}
     assert methods == {"GET"}
@@ -204,7 +203,7 @@ def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator
     code, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
     assert code == 0
     assert "  now:  segment 'Beta' of experiment 'search' is at 1 % since " in out
-    assert "\n  next: wait: 25 % comes next, not before " in out
+    assert "\n  next: wait: soaking until " in out
 
 
 def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulator) -> None:
@@ -214,8 +213,10 @@ def test_plan_waits_for_the_window(command: Command, amplitude_emulator: Emulato
     now = amplitude_emulator.versions("flags", amplitude_emulator.dump()["flags"][0]["id"])[0]["createdAt"]
     amplitude_emulator.advance(((9 - int(now[11:13])) % 24 + 2) * 3600)  # 11 o'clock, and some minutes
     _, out, _ = command("plan", "rollouts", "--conn-uri", conn_uri(amplitude_emulator))
-    assert "  next: wait: 1 % comes next, not before the window opens, " in out
-    assert out.endswith("09:00 UTC (09:00 UTC)\n1 file read, nothing was written; 0 would change a flag now.\n")
+    assert "  next: wait: the window opens " in out
+    assert out.endswith(
+        "09:00 UTC (09:00 UTC); next stage 1 %\n1 file read, nothing was written; 0 would change a flag now.\n"
+    )
 
 
 def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_emulator: Emulator) -> None:
@@ -232,9 +233,7 @@ def test_a_file_that_cannot_be_told_hides_no_other(command: Command, amplitude_e
     lines = out.splitlines()
     assert lines[:2] == ["rollouts/a.yaml:1: stages: is missing", "rollouts/b.yaml"]
     assert lines[2].startswith("  failed: The flag 'nowhere' of project 100001 does not exist.")
-    assert (
-        lines[-2] == "  next: nothing, the rollout is complete: the last stage is reached, and has soaked if it had to"
-    )
+    assert lines[-2] == "  next: nothing, the rollout is complete: the last stage is complete"
 
 
 def test_connections_come_from_airflow_when_no_uri_is_given(

@@ -70,7 +70,7 @@ def _rollback_without_a_write(patch: Patch) -> None:
 
 
 def _nothing_is_put_back(patch: Patch) -> None:
-    patch.setattr(ManagedFlag, "_put_back", lambda flag, lost, percentage: {})
+    patch.setattr(ManagedFlag, "_restore", lambda flag, lost, percentage: {})
 
 
 def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:

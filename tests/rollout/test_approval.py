@@ -77,7 +77,7 @@ def test_nothing_is_raised_before_somebody_approves() -> None:
     plan, seen = waiting(), flag(0, 1, 5)
     act = look(plan, seen, asked(plan, seen))
     assert isinstance(act, Wait)
-    assert act.why == "25 % comes next, not before somebody approves it"
+    assert act.why == "no answer to the request for approval yet; next stage 25 %"
     assert act.until == NOW + timedelta(hours=12)
     assert look(plan, seen, asked(plan, seen), timedelta(hours=20)).until == NOW + DAY  # type: ignore[union-attr]
 
@@ -96,7 +96,7 @@ def test_a_rejection(on_reject: str, expected: Action) -> None:
 )
 def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected: Action) -> None:
     plan, seen = waiting("rollback" if on_no_answer == "hold" else "hold", on_no_answer), flag(0, 1, 5)
-    why = "nobody answered within 1 day, 0:00:00 whether to go to 25 %"
+    why = "no answer within 1 day, 0:00:00 to the request to approve 25 %"
     assert look(plan, seen, asked(plan, seen), DAY) == replace(expected, why=why)
     assert isinstance(look(plan, seen, asked(plan, seen), DAY - timedelta(seconds=1)), Wait)
 

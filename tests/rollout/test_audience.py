@@ -60,7 +60,7 @@ def drift(now: dict[str, Any], segment: str | None = "Beta", approved: dict[str,
     [
         (
             with_segments(STAFF, {**BETA, "conditions": []}),
-            "the conditions of segment 'Beta' were removed, so that it captures everybody",
+            "the conditions of segment 'Beta' were removed, so it captures all users",
         ),
         (
             with_segments({**STAFF, "conditions": [*STAFF["conditions"], {"prop": "country"}]}, BETA),
@@ -68,7 +68,7 @@ def drift(now: dict[str, Any], segment: str | None = "Beta", approved: dict[str,
         ),
         (
             with_segments({**STAFF, "name": "All", "conditions": [], "percentage": 100}, STAFF, BETA),
-            "a segment 'All' was added before segment 'Staff', which captures everybody",
+            "a segment 'All' was added before segment 'Staff', which captures all users",
         ),
         (with_segments(STAFF, BETA, {**STAFF, "name": "Rest"}), "a segment 'Rest' was added"),
         (with_segments(BETA), "segment 'Staff' was removed"),
@@ -94,7 +94,7 @@ def drift(now: dict[str, Any], segment: str | None = "Beta", approved: dict[str,
         ({**CONFIG, "bucketingUnit": "Org"}, "the bucketing unit was changed from 'User' to 'Org'"),
         (
             {**CONFIG, "stickyBucketing": True},
-            "sticky bucketing was switched on, so that a lower percentage takes the feature from nobody",
+            "sticky bucketing was enabled, so a lower percentage takes the feature from nobody",
         ),
         ({**CONFIG, "parentDependencies": None}, "the dependencies on other flags were changed"),
         ({**CONFIG, "deployments": ["1", "2"]}, "deployment 2 was added"),
@@ -144,7 +144,7 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
         (
             {**with_segments(everybody, BETA), "rolloutPercentage": 40},
             [
-                "segment 'All' at 100 %, which shows no conditions and may capture everybody",
+                "segment 'All' at 100 %, which shows no conditions and may capture all users",
                 "the percentage of all other users, 40 %",
             ],
         ),
@@ -195,7 +195,7 @@ def test_a_change_of_the_audience_since_the_last_look_stops_the_rollout_and_name
     act = decide(PLAN, seen(("Airflow", CONFIG), ("Maria", OPEN)), state, at(2.5))
     assert isinstance(act, Abort)
     assert act.cause == "drift"
-    assert "the conditions of segment 'Beta' were removed, so that it captures everybody, by Maria at 2026" in act.why
+    assert "the conditions of segment 'Beta' were removed, so it captures all users, by Maria at 2026" in act.why
 
 
 def test_a_change_that_is_back_by_the_next_look_is_a_change_too() -> None:

@@ -61,7 +61,7 @@ def test_a_hold_ends_after_its_limit_from_the_first_answer_on() -> None:
     last = act(held(1, 4), 4)
     assert isinstance(last, Abort)
     assert last.cause == "held"
-    assert "the guardrails have held it for 3 hours (errors" in last.why
+    assert "the guardrails have held the rollout for 3 hours (errors" in last.why
 
 
 def test_before_a_hold_ends_the_guardrails_are_asked_once_more() -> None:

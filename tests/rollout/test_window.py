@@ -261,7 +261,7 @@ def test_always_open_never_closes() -> None:
 def test_never_open_in_the_next_year() -> None:
     year = [date(2026, 6, 1) + timedelta(days=days) for days in range(370)]
     window = ChangeWindow("Mon-Fri", "09:00", "16:00", BERLIN, year)
-    with pytest.raises(InvalidInputError, match="never open in the next year, looked at from Mon 2026-06-01"):
+    with pytest.raises(InvalidInputError, match="never opens in the year after Mon 2026-06-01"):
         window.next_open(at("2026-06-01"))
     assert window.next_open(at("2026-07-01")) == at("2027-06-07T07:00")
 

@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 
 EVENTS: tuple[AlertEvent, ...] = get_args(AlertEvent)
 LIMIT = 10.0
-"""For how many seconds the notifiers of an event are waited for, all together."""
+"""The time limit in seconds of all notifiers of an event together."""
 
 _log = logging.getLogger(__name__)
 
 
 class Alerts:
-    """The notifiers of one task, and which of its events they were called for.
+    """The notifiers of one task, and the events that were already sent.
 
-    An event is called for once. In a deferral :attr:`sent` goes along with the rollout's state. Over a retry Airflow
-    3.3 keeps it, after each notifier has returned: an alert is lost by no kill, and may be sent twice after one.
+    Each event is sent once. A deferral stores :attr:`sent` with the rollout's state. For a retry, Airflow 3.3 stores it
+    after each notifier has returned. So a kill loses no alert, and an alert may be sent twice after a kill.
 
     :param context: of the task
     :param notifiers: by event
-    :param operator: gives the names of the flag where Amplitude cannot be asked
+    :param operator: has the names of the flag, for an alert without Amplitude
     """
 
     def __init__(
@@ -77,57 +77,57 @@ class Alerts:
         reason_to_roll_back: Callable[[], str | None] = lambda: None,
         sent: Iterable[str] | None = None,
     ) -> Alerts:
-        """The alerts of a task.
+        """Return the alerts of a task.
 
-        :param reason_to_roll_back: why the task has to roll back before it has seen the flag
-        :param sent: what this attempt sent before; ``None`` where it begins, so that Airflow is asked what an earlier
-            attempt sent
+        :param reason_to_roll_back: returns why the task must roll back before it reads the flag
+        :param sent: the alerts of this attempt; ``None`` at its start, to read the alerts of earlier attempts from
+            Airflow
         """
         notifiers = {event: getattr(operator, f"on_{event}") for event in EVENTS}
         return cls(context, notifiers, operator, reason_to_roll_back, sent)
 
     def recall(self, sent: Iterable[str]) -> None:
-        """Count what this attempt sent before a wait as sent."""
+        """Set the alerts that this attempt sent before a wait."""
         self.sent = set(sent)
         self._delivered = set(self.sent)
         self._is_recalled = True
 
     def _recall(self) -> None:
-        """Learn what earlier attempts sent: only now that there is something to tell, since a rollback comes first."""
+        """Read the alerts of earlier attempts. This waits until the first alert, because a rollback comes first."""
         store, ti = self._context.get("task_state_store"), self._context.get("ti")
         if self._is_recalled or store is None or ti is None or ti.try_number < 2:
             return
         self._is_recalled = True
-        kept = bounded_call.call_bounded("tell which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
+        kept = bounded_call.call_bounded("read which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
         if isinstance(kept, dict) and kept.get("since_try") == attempts.first_try(ti, ti.task.retries):
             self.learn(kept.get("sent"))
             if self.sent:
                 self._note()  # Airflow drops the XComs of an earlier attempt
 
-    def learn(self, told: object) -> None:
-        """Count what another attempt or task has sent as sent."""
-        if isinstance(told, list):
-            known = {once for once in told if isinstance(once, str)}
+    def learn(self, sent: object) -> None:
+        """Add the alerts that another attempt or task has sent."""
+        if isinstance(sent, list):
+            known = {once for once in sent if isinstance(once, str)}
             self.sent |= known
             self._delivered |= known
 
     def learn_from(self, task_ids: Iterable[str]) -> None:
-        """Count what other tasks of the run have sent as sent. Airflow has 2 seconds to tell."""
+        """Add the alerts of other tasks of the run. Airflow has 2 seconds to respond."""
         if (ti := self._context.get("ti")) is None or not any(self._notifiers.values()):
             return
         index = ti.map_index
         where: dict[str, Any] = {} if index is None or index < 0 else {"map_indexes": index}
         tasks = sorted(task_ids)
         found = bounded_call.call_bounded(
-            "tell which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
+            "read which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
         )
-        for told in found or ():
-            self.learn(told)
+        for sent in found or ():
+            self.learn(sent)
 
     def send(self, alert: RolloutAlert, once: str) -> None:
-        """Call the notifiers of an event, unless that was done. Waits for 10 seconds at most, and raises nothing.
+        """Call the notifiers of an event once. It waits at most 10 seconds, and raises nothing.
 
-        :param once: what is told: the same is told once
+        :param once: the identity of the event
         """
         event = alert["event"]
         if not self._notifiers[event]:
@@ -137,7 +137,7 @@ class Alerts:
             return
         self.sent.add(once)
         rollout = mask_secrets(alert)
-        # Each is called with a context and an object of its own: a notifier writes what it has rendered into both.
+        # Each call has its own context and object, because a notifier writes its rendered fields into both.
         calls = [
             (notifier, time_limit.begin(_calling(notifier, {**self._context, "rollout": {**rollout}}), f"on_{event}"))
             for notifier in self._notifiers[event]
@@ -149,7 +149,7 @@ class Alerts:
             except Exception as error:
                 failed = True
                 _log.warning(
-                    "Alert on_%s failed: %s: %s: %s. The rollout goes on as it would have. The alert: %s",
+                    "Alert on_%s failed: %s: %s: %s. The rollout continues. The alert: %s",
                     event,
                     _name(notifier),
                     type(error).__name__,
@@ -162,7 +162,7 @@ class Alerts:
             self._note()
 
     def end(self, once: str) -> None:
-        """What was told is over: when it comes again, it is told again."""
+        """End an event: its next occurrence is sent again."""
         self.sent.discard(once)
         if once in self._delivered:
             self._delivered.remove(once)
@@ -170,10 +170,9 @@ class Alerts:
 
     @contextmanager
     def alert_of_errors(self) -> Iterator[None]:
-        """Alert when an error ends the task, unless the rollout has alerted of its end already.
+        """Alert when an error ends the task, unless the rollout has already sent an alert of its end.
 
-        That is a rollback which an earlier attempt had begun and this one did not finish, as without Amplitude; or any
-        other error after which no retry follows.
+        The error leaves a rollback of an earlier attempt incomplete, or it is an error without a retry.
         """
         try:
             yield
@@ -191,7 +190,7 @@ class Alerts:
         if why is not None:
             self.send(self._about_the_task("rollback", str(error), why, confirmed=False), "rollback")
         elif self._notifiers["abort"] and (isinstance(error, AirflowFailException) or self._is_last_try()):
-            # A group's rollback task has to alert of its own end after this.
+            # A group's rollback task sends an alert of its own end after this.
             self.send(self._about_the_task("abort", str(error), str(error), confirmed=None), "error")
 
     def _is_last_try(self) -> bool:
@@ -199,7 +198,7 @@ class Alerts:
         return ti is not None and ti.try_number > (ti.max_tries or 0)
 
     def _about_the_task(self, event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
-        """What is known of the flag without Amplitude: the arguments of the task."""
+        """Return an alert without Amplitude, from the arguments of the task."""
         operator = self._operator
         alert = _alert(event, text, why, confirmed=confirmed)
         is_flag = operator.experiment_key is None and operator.experiment_id is None
@@ -212,7 +211,7 @@ class Alerts:
         return alert
 
     def _note(self) -> None:
-        """Note what was sent, for a retry and for the rollback of a group. Airflow has 2 seconds to take it."""
+        """Store the sent alerts, for a retry and for the rollback task of a group. Airflow has 2 seconds for that."""
         ti, store = self._context.get("ti"), self._context.get("task_state_store")
         if ti is None:
             return
@@ -224,7 +223,7 @@ class Alerts:
                 store.set(ALERTS_XCOM, note)
             ti.xcom_push(key=ALERTS_XCOM, value=sent)
 
-        bounded_call.call_bounded("note that the alert was sent", keep, None)
+        bounded_call.call_bounded("store that the alert was sent", keep, None)
 
 
 def send_alert(
@@ -242,12 +241,12 @@ def send_alert(
     approvers: Iterable[str] = (),
     approve_url: str | None = None,
 ) -> None:
-    """Tell of an event of a flag.
+    """Send an alert of a flag.
 
     :param text: the whole message
-    :param once: what is told; the event, if not given
-    :param before: where the flag stood
-    :param to: where it went, or was to go
+    :param once: the identity of the event; the event, if not given
+    :param before: the exposure before
+    :param to: the target
     """
     flag = task.flag
     try:
@@ -261,12 +260,12 @@ def send_alert(
         alert["to_percentage"] = None if to is None else to.percentage
         alert["stage"], alert["approvers"], alert["approve_url"] = stage, list(approvers), approve_url
         task.alerts.send(alert, once or event)
-    except Exception as error:  # no error here decides how a rollback ends
+    except Exception as error:  # an alert does not decide the end of a rollback
         _log.warning("Alert on_%s failed: %s: %s. The alert: %s", event, type(error).__name__, error, text)
 
 
 def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
-    """Tell once that guardrails, or a person by the tag, hold the rollout; and again when they do so again."""
+    """Send one alert for each hold by guardrails, or by a person with the tag."""
     flag, plan, alerts = task.flag, task.plan, task.alerts
     if state.held_since is None:
         alerts.end("hold:guardrails")
@@ -274,19 +273,19 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
         alerts.end("hold:tag")
     if not isinstance(act, Wait):
         return
-    stands = f"The rollout of {task.described} is held at {flag.seen.position}"
+    held = f"The rollout of {task.described} is held at {flag.seen.position}"
     if state.held_since is not None:
         _, why = aggregate(state.statuses)
-        text = f"{stands} by its guardrails: {why}. Nothing is raised until they pass."
+        text = f"{held} by its guardrails: {why}. Nothing is raised until they pass."
         send_alert(task, "hold", text, why, once="hold:guardrails", cause="guardrails")
     if act.is_held:
         why = f"the flag has the tag {plan.hold_tag!r}"
-        text = f"{stands}: {why}. Nothing is raised until a person takes the tag away."
+        text = f"{held}: {why}. Nothing is raised until a person removes the tag."
         send_alert(task, "hold", text, why, once="hold:tag", cause="tag")
 
 
 def approve_url(context: Context) -> str | None:
-    """The page of Airflow on which the approval of this task is answered; ``None`` outside of a task."""
+    """Return the page of Airflow with the approval request of this task; ``None`` outside of a task."""
     page = getattr(context.get("ti"), "log_url", None)
     return None if page is None else f"{str(page).partition('?')[0]}/required_actions"
 
@@ -314,7 +313,7 @@ def _alert(event: AlertEvent, text: str, why: str, *, confirmed: bool | None) ->
 
 
 def _calling(notifier: Notifier, context: object) -> Callable[[], object]:
-    """The call of a notifier, which keeps its templates."""
+    """Return the call of a notifier on a copy, which keeps its templates."""
     return lambda: (notifier if inspect.isroutine(notifier) else copy.copy(notifier))(context)
 
 

@@ -1,10 +1,10 @@
-"""``AmplitudeApprovalOperator``: somebody has to approve before a stage, while the guardrails go on."""
+"""``AmplitudeApprovalOperator``: wait for an approval before a stage, while the guardrails keep running."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.base import ReconcilingOperator
@@ -12,30 +12,25 @@ from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, OnReject
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 
-if TYPE_CHECKING:
-    pass
-
 
 class AmplitudeApprovalOperator(ReconcilingOperator):
-    """Wait until somebody approves a stage under *Required Actions*; the guardrails are asked on meanwhile.
+    """Wait for a person to approve a stage under *Required Actions*. The guardrails keep running.
 
-    It is what the standard provider's ``ApprovalOperator`` is, on the same interface of Airflow, but for one thing:
-    that one parks its task until the answer comes, so that no guardrail could act while a person sleeps. Here a failed
-    guardrail rolls the flag back and ends the waiting.
+    The standard provider's ``ApprovalOperator`` uses the same interface of Airflow, and runs nothing until the answer
+    comes. In this operator, a failed guardrail rolls the flag back and ends the wait.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator` (of which it
-    raises nothing), and:
+    It takes the arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator`, raises
+    nothing, and takes:
 
-    :param before: the stage, as a percentage, that is not set without approval
-    :param approvers: ids of the Airflow users who may answer; if not given, everybody who may edit the DAG run
-        (templated). With ``[core] simple_auth_manager_all_admins`` everybody is the same user, and anybody may answer.
-    :param approval_timeout: how long to wait for an answer: a ``timedelta`` or a text such as ``"12h"``; for
-        as long as it takes if not given (templated)
-    :param on_reject: ``"rollback"`` to where the plan says, and fail; or ``"hold"``: leave the flag where it is, and
-        skip what comes next
-    :param on_no_answer: the same when the time is over
+    :param before: the percentage of the stage that needs the approval
+    :param approvers: ids of the Airflow users who may answer; if not given, all users who may edit the DAG run
+        (templated). With ``[core] simple_auth_manager_all_admins`` all people are the same user, so each may answer.
+    :param approval_timeout: how long to wait for an answer: a ``timedelta`` or a text such as ``"12h"``; without limit
+        if not given (templated)
+    :param on_reject: ``"rollback"`` rolls back and fails; ``"hold"`` leaves the flag and skips the next tasks
+    :param on_no_answer: the same, after ``approval_timeout``
 
-    ``execution_timeout`` does not end the waiting: it counts only while the task is on a worker.
+    ``execution_timeout`` does not end the wait, because it counts only while the task is on a worker.
     """
 
     template_fields: Sequence[str] = (*ReconcilingOperator.template_fields, "approvers", "approval_timeout")
@@ -56,17 +51,17 @@ class AmplitudeApprovalOperator(ReconcilingOperator):
         self.approval_timeout = approval_timeout
         self.on_reject = on_reject
         self.on_no_answer = on_no_answer
-        # A worker is never told the answer; the triggerer and the task that is resumed are.
+        # Only the triggerer and a resumed task get the answer.
         super().__init__(**{**kwargs, "deferrable": True})
         arguments.check_literal("approvers", approvers, arguments.approvers)
         self.approval()
 
     def plan(self) -> RolloutPlan:
-        """The plan of the whole rollout, of which nothing is carried out here."""
+        """Return the plan of the whole rollout, without an own stage."""
         return replace(super().plan(), approval=self.approval())
 
     def approval(self) -> ApprovalPolicy:
-        """What is asked, once the arguments are rendered."""
+        """Return the policy, after the arguments are rendered."""
         given = self.approval_timeout
         is_known = given is not None and arguments.is_literal(given)
         timeout = parse_duration("approval_timeout", given) if is_known else None

@@ -1,4 +1,4 @@
-"""The question whether a stage may be set, under *Required Actions* in Airflow, and the answer to it."""
+"""The request to approve a stage, under *Required Actions* in Airflow, and its answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTIONS = [APPROVE, REJECT]
 
 
 def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Put the question under *Required Actions*.
+    """Put the request under *Required Actions*.
 
     :raises AirflowFailException: outside of Airflow
     """
@@ -34,11 +34,13 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
 
     flag, policy = task.flag, task.plan.approval
     if policy is None or task.context.get("ti") is None:
-        raise AirflowFailException("An approval can be asked for by a task that runs in Airflow only.")
+        raise AirflowFailException("Request of an approval failed: expected a task that runs in Airflow.")
     users = [HITLUser(id=name, name=name) for name in arguments.approvers("approvers", task.operator.approvers)]
     if users and _all_admins_enabled():
         approvers = task.operator.approvers
-        task.logger.warning("Everybody is the same user here, so anybody may answer, not only %s.", approvers)
+        task.logger.warning(
+            "[core] simple_auth_manager_all_admins is on, so each user may answer, not only %s.", approvers
+        )
         users = []
     upsert_hitl_detail(
         ti_id=task.context["ti"].id,
@@ -49,9 +51,9 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
         assigned_users=users,
     )
     named = [user["id"] for user in users]
-    task.logger.info("Asked %s to approve %s %%.", ", ".join(named) or "everybody", policy.before)
+    task.logger.info("Requested the approval of %s %% from %s.", policy.before, ", ".join(named) or "all users")
     needed = f"{policy.before} % of the rollout of {task.described} needs an approval"
-    text = f"{needed}. It stands at {flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    text = f"{needed}. The flag is at {flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     url = approve_url(task.context)
     send_alert(task, "approval_needed", text, needed, stage=policy.before, approvers=named, approve_url=url)
     line: RecordLine = {"stage": policy.before, "approvers": named}
@@ -59,12 +61,12 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 
 def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, Any], now: datetime) -> RolloutState:
-    """Remember the answer, if the event that ended the wait has one."""
+    """Return the state with the answer, if the event that ended the wait has one."""
     chosen = event.get("chosen_options")
     if chosen is None or plan.approval is None:
         return state
     user = event.get("responded_by_user") or {}
-    response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "somebody"))
+    response = ApprovalResponse(list(chosen) == [APPROVE], str(user.get("name") or "a user"))
     line: RecordLine = {"stage": plan.approval.before, "approved": response.approved, "by": response.by}
     if at := event.get("responded_at"):  # on Airflow's clock
         line["answered_at"] = str(at)
@@ -75,14 +77,14 @@ def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str
     flag = task.flag
     url = flag_url(flag.client, flag.config)
     checks = "".join(f"\n* {streak}" for streak in state.statuses)
-    where = f"It stands at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
-    refusal = {"hold": "leaves it there", "rollback": f"rolls it back ({task.plan.rollback})"}
+    where = f"The flag is at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back ({task.plan.rollback})"}
     then = f"*{REJECT}* {refusal[policy.on_reject]}."
     late = f" So does no answer, after {policy.timeout}" if policy.timeout else ""
     if late and policy.on_no_answer != policy.on_reject:
         late = f" No answer within {policy.timeout} {refusal[policy.on_no_answer]}"
-    look = f" [Look at it in Amplitude]({url})." if url else ""
-    return f"{where}{look}\n{checks}\n\n*{APPROVE}* takes it to {policy.before} %. {then}{late + '.' if late else ''}"
+    link = f" [Open the flag in Amplitude]({url})." if url else ""
+    return f"{where}{link}\n{checks}\n\n*{APPROVE}* sets {policy.before} %. {then}{late + '.' if late else ''}"
 
 
 def _all_admins_enabled() -> bool:

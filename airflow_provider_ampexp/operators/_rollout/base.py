@@ -116,7 +116,7 @@ class RolloutOperator(AmplitudeTargetOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """Begin a mapped task. The scheduler counts its retries, so they are known before the task is made."""
+        """Begin a mapped task. The scheduler needs its retries before the task exists."""
         begun = super().partial(**kwargs)
         defaults = [
             kwargs.get("default_args"),
@@ -134,7 +134,7 @@ class RolloutOperator(AmplitudeTargetOperator):
 
     @property
     def is_continuation(self) -> bool:
-        """Whether a task before this one began the rollout, so that this one takes account of what happened."""
+        """Whether an earlier task began the rollout. Then the changes since the run began count."""
         return False
 
     @abstractmethod
@@ -142,12 +142,12 @@ class RolloutOperator(AmplitudeTargetOperator):
         """Return what this task does when it runs."""
 
     def execute(self, context: Context) -> ChangeResultXCom:
-        """Begin, or begin again after a crash: the flag tells where it stands."""
+        """Start, or continue after a crash from the flag and its history."""
         self._task = self.new_task(context)
         return self._task.execute()
 
     def on_kill(self) -> None:
-        """Log what users still get. Airflow calls this when the task is ended from outside."""
+        """Log what users still get. Airflow calls this when it kills the task."""
         if self._task is not None:
             self._task.log_interruption()
 
@@ -172,7 +172,7 @@ class ReconcilingOperator(RolloutOperator):
 
         :param event: why the wait is over. It also has the state and the condition: ``dag.test()`` and
             ``airflow dags test`` lose the two arguments that follow.
-        :param watch: what was waited for
+        :param watch: the condition of the wait, as JSON
         :param memory: the state of the rollout, as JSON
         """
         task = self.new_task(context)

@@ -1,4 +1,4 @@
-"""The retries of a task of a rollout whose DAG names none: without one, a flag stays where a failure left it."""
+"""The default retries of a rollout task. Without a retry, a flag stays as a failure left it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ DELAYS: Mapping[str, Any] = {
 
 
 def own_retries(named: Collection[str]) -> dict[str, Any]:
-    """Return the arguments of Airflow's retries that the DAG leaves open.
+    """Return the arguments of Airflow's retries that the DAG does not set.
 
-    ``[core] default_task_retries`` is of all tasks of an installation and was not chosen for a rollout: it counts where
-    it is more. The delays are left to the DAG as soon as it names one of them.
+    ``[core] default_task_retries`` applies if it is higher. If the DAG sets one of the delays, it has to set all.
 
     :param named: the arguments that the DAG names: those of the task and those of its ``default_args``
     """

@@ -1,4 +1,4 @@
-"""Whom a rollout does not reach, and who has the feature besides it: told at its start, in log and record."""
+"""Warnings at the start of a rollout: users who do not get the feature, and users who already have it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Log what keeps users out, and through what others have the feature already; remember both for the record.
+    """Log and record why users may not get the feature, and through which ways other users already get it.
 
-    1 request for each flag that this one depends on.
+    It takes 1 request for each flag that this one depends on.
     """
     flag, log = task.flag, task.logger
     key = flag.config.get("key") or flag.id
@@ -29,7 +29,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
     if others:
-        why = f"users besides those of this rollout get it already, through {', and '.join(others)}"
+        why = f"users outside of this rollout already get it, through {', and '.join(others)}"
         log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     return state
@@ -37,11 +37,11 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 def _own_reasons(flag: ManagedFlag) -> Iterator[str]:
     if flag.config.get("deployments") == []:
-        yield "it is enabled in no deployment, so that it reaches nobody."
+        yield "it is enabled in no deployment, so nobody gets it."
     if flag.config.get("variants") == []:
-        yield "it has no variant, so that nobody gets one."
+        yield "it has no variant, so nobody gets one."
     elif flag.weights and not any(flag.weights.values()):
-        yield "all its weights are zero, so that nobody gets a variant."
+        yield "all its weights are 0, so nobody gets a variant."
 
 
 def _reasons_of_parents(flag: ManagedFlag) -> Iterator[str]:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
 
-_KEEP = "keep the reason for the rollback"
+_KEEP = "store the reason for the rollback"
 
 
 class FailureNote:
-    """Notes in Airflow that this attempt is about to roll back, in case that it dies before that is done.
+    """Note in Airflow that this attempt is about to roll back. The attempt may die before the rollback is complete.
 
-    The rollback does not wait for the note. Airflow 3.3 keeps it. Where it is lost, the next attempt asks the
-    guardrails again before it goes on.
+    The rollback does not wait for the note. Airflow 3.3 stores it. If the note is lost, the next attempt runs the
+    guardrails again before it continues.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class FailureNote:
         self._call: LimitedCall[None] | None = None
 
     def begin(self, context: Context, why: str) -> None:
-        """Begin to note it. The same reason is noted once."""
+        """Begin to store the note. The same reason is stored once."""
         store, ti = context.get("task_state_store"), context.get("ti")
         if store is None or ti is None or why == self._why:
             return
@@ -37,22 +37,21 @@ class FailureNote:
         self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(ROLLBACK_STATE, note))
 
     def finish(self) -> None:
-        """Wait for the note, for 2 seconds at most since it was begun."""
+        """Wait for the note, at most 2 seconds from its begin."""
         if self._call is not None:
             bounded_call.finish(_KEEP, self._call, None)
             self._call = None
 
 
 def pending_rollback_reason(context: Context) -> str | None:
-    """Why an earlier attempt was about to roll back; ``None`` also where Airflow does not tell within 2 seconds.
+    """Return why an earlier attempt was about to roll back; ``None`` also if Airflow does not respond in 2 seconds.
 
-    Some ways of clearing a task keep this, and a person who clears a task wants a new beginning: what was kept before
-    does not count.
+    Some ways of clearing a task keep the note. A note from before the last clear does not count.
     """
     store, ti = context.get("task_state_store"), context.get("ti")
     if store is None or ti is None:
         return None
-    kept = bounded_call.call_bounded("tell whether a rollback was left undone", lambda: store.get(ROLLBACK_STATE), None)
+    kept = bounded_call.call_bounded("read whether a rollback is incomplete", lambda: store.get(ROLLBACK_STATE), None)
     if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))

@@ -1,4 +1,4 @@
-"""What users still get when something ends a task in the middle of its rollout."""
+"""The last log line of an interrupted task: what users still get."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def last_words(task: RolloutTask, act: Action) -> str:
-    """What to say if the task is ended before ``act`` is done."""
+    """Return the line for an interruption before ``act`` is complete."""
     during = "in the middle of its rollout"
     if isinstance(act, RunGuardrails):
         during = "while a check was undecided"
@@ -28,15 +28,15 @@ def last_words(task: RolloutTask, act: Action) -> str:
     elif isinstance(act, Wait):
         during = "while it waited"
     position, described = task.flag.seen.position, task.described
-    gets = f"USERS STILL GET {described} at {position}" if position.exposure else f"{described} stands at {position}"
-    return f"The task ended {during}. As far as is known {gets}. Nothing changes that until the task runs again."
+    gets = f"USERS STILL GET {described} at {position}" if position.exposure else f"{described} is at {position}"
+    return f"The task ended {during}. As far as is known {gets}. The exposure stays until the task runs again."
 
 
 @contextmanager
 def ended_with_last_words(task: RolloutTask, state: RolloutState, words: str) -> Iterator[None]:
-    """Say what users still get, and keep the record, when something ends the task here.
+    """Log what users still get, and store the record, when the task is interrupted here.
 
-    That is ``execution_timeout``, ``sys.exit`` or Ctrl-C; neither an error nor a deferral.
+    An interruption is ``execution_timeout``, ``sys.exit`` or Ctrl-C, but no error and no deferral.
     """
     flag = task.flag
     try:

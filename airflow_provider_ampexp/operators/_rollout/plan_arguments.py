@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 
 _NAMES = [name for name in PARAMETERS if name not in APPROVALS]
-# These stand in for an argument that is only known when the task runs: until then only the others are checked.
+# Placeholders for arguments that are known only when the task runs. Until then the other arguments are checked.
 _PLACEHOLDERS = {**PARAMETERS, "stages": (100,), "soak": 0}
 
 
@@ -37,7 +37,7 @@ def set_parameters(operator: RolloutOperator, plan: RolloutPlan | None, given: M
     operator.poll_interval = interval("poll_interval", given["poll_interval"])
     known = {name: value for name in _NAMES if arguments.is_literal(value := getattr(operator, name))}
     if len(known) == len(_NAMES):
-        operator.plan()  # a subclass adds to it
+        operator.plan()  # a subclass extends it
     else:
         RolloutPlan(**{name: known.get(name, _PLACEHOLDERS[name]) for name in _NAMES})
 
@@ -51,7 +51,7 @@ def plan_of(operator: RolloutOperator) -> RolloutPlan:
 
 
 def _guardrails(given: Iterable[Any]) -> Sequence[Guardrail]:
-    """The guardrails, whose package loads with the first one."""
+    """Return the guardrails. Their package is imported with the first guardrail."""
     if isinstance(given, list | tuple) and not given:
         return ()
     from airflow_provider_ampexp.guardrails import as_guardrails

@@ -1,4 +1,4 @@
-"""What a rollout is about to do, where the Rollouts page finds it. Nothing that a rollout decides rests on it."""
+"""The plan of a rollout in an XCom, for the Rollouts page. The rollout itself does not read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def push_plan(context: Mapping[str, Any], plan: RolloutPlan, flag: ManagedFlag, amplitude_conn_id: str) -> None:
-    """Put the plan in the XCom ``amplitude_experiment_plan``. Outside of a task there is nowhere to put it."""
+    """Put the plan in the XCom ``amplitude_experiment_plan``, inside of a task."""
     if (ti := context.get("ti")) is None:
         return
     value = {

@@ -1,4 +1,4 @@
-"""``AmplitudeRampRolloutOperator``: take a flag from nothing to everybody, stage by stage, with a soak after each."""
+"""``AmplitudeRampRolloutOperator``: raise a flag stage by stage, with a soak after each stage."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class AmplitudeRampRolloutOperator(ReconcilingOperator):
         ``check_every`` during a soak, and while a raise waits for something else.
     :param check_every: the time between two checks during a soak; if not given, one check at its end. A raise needs
         a check that is not older than this (default for this limit: 5 minutes). (templated)
-    :param preflight: before the first raise, run each guardrail once to see whether it works. A guardrail that cannot
-        answer (no such connection, an error in its SQL) fails the task before any user gets the feature. The verdict
+    :param preflight: before the first raise, run each guardrail once to see whether it works. A guardrail that does
+        not work (no such connection, an error in its SQL) fails the task before any user gets the feature. The verdict
         does not count. (default: True)
     :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow`; the task raises the percentage only inside
         it. A rollback does not wait for the window.

@@ -1,4 +1,4 @@
-"""What ramp, stage and approval do when they run: observe, decide, act, and wait in the triggerer."""
+"""The running task of ramp, stage and approval: observe, decide, act, and wait in the triggerer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReconcilingTask(RolloutTask):
     """A running task that carries out stages of a rollout, and waits between its steps."""
 
     def initial_state(self) -> RolloutState:
-        """What an attempt knows of the rollout before it acts."""
+        """Return the state of the rollout at the start of an attempt."""
         context, plan, flag, operator = self.context, self.plan, self.flag, self.operator
         attempt = attempts.this_attempt(context, operator.retries, flag.now)
         began = None
@@ -51,7 +51,7 @@ class ReconcilingTask(RolloutTask):
         )
 
     def carry_out(self, state: RolloutState) -> ChangeResultXCom:
-        """Refuse what is out of date, warn of who gets the feature besides, and carry out the plan."""
+        """Refuse an outdated run, warn about other users with the feature, and carry out the plan."""
         if not state.is_retry:
             then = cast("IfChangedSince", self.plan.if_changed_since)
             refuse_a_ramp(self.context, self.plan, self.flag, self.described, then)
@@ -64,8 +64,8 @@ class ReconcilingTask(RolloutTask):
     ) -> ChangeResultXCom:
         """Continue after a wait.
 
-        :param event: why the wait is over
-        :param watch: what was waited for; in the event if not given
+        :param event: of the trigger
+        :param watch: the condition of the wait; in the event if not given
         :param memory: the state of the rollout at the beginning of the wait, as JSON; in the event if not given
         """
         event = _own_event(self.context, event)
@@ -77,9 +77,9 @@ class ReconcilingTask(RolloutTask):
             status = event.get("status")
             if status == SoakStatus.ERROR:
                 why = f"{event.get('why')} It stays as it is."
-                raise AirflowFailException(f"Failed to watch {self.described} during its soak: {why}")
+                raise AirflowFailException(f"Watching {self.described} during its soak failed: {why}")
             if status not in (SoakStatus.DUE, SoakStatus.CHANGED) or watch is None or state is None:
-                raise AmplitudeTaskError(f"The trigger ended with an event that this version does not know: {event!r}.")
+                raise AmplitudeTaskError(f"The trigger ended with an unknown event: {event!r}.")
             with error_context(f"ramp {self.described}", has_begun=True), self.operator.hook() as hook:
                 self.plan = self.operator.plan()
                 retry_while_unavailable(lambda: hook.fields)
@@ -93,8 +93,8 @@ class ReconcilingTask(RolloutTask):
         state: RolloutState,
         event: Mapping[str, Any],
     ) -> RolloutState:
-        """Observe the flag that was waited for, and return the state to go on with."""
-        is_known = "kind" in watch and "id" in watch  # if not, another version of this provider left it
+        """Observe the flag after the wait, and return the state."""
+        is_known = "kind" in watch and "id" in watch  # if not, another version of this provider stored it
         if is_known:
             watched = SoakCondition.from_plain(watch)
             target = FlagRef(watched.kind, id=watched.id)
@@ -105,16 +105,16 @@ class ReconcilingTask(RolloutTask):
         state = with_response(state, self.plan, event, self.flag.now)
         if is_known:
             with record_on_error(self, state):
-                self.flag.look(archived=bool(event.get("archived")))
+                self.flag.observe(archived=bool(event.get("archived")))
         self.open_record_file()
         return plan_edited(self, state.with_listed(event.get("audience")))
 
 
 def _own_event(context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The event, as far as it is for this task, and with a status.
+    """Return the event with a status. An event of another task only wakes this one.
 
-    SQLite gives a trigger's id to the next one, so that an event of another task may arrive: it only wakes this one.
-    Airflow 3.3 gives the answer of an approval to the waiting task itself, without a status.
+    SQLite reuses the id of a trigger, so an event of another task can arrive. Airflow 3.3 gives the answer of an
+    approval directly to the waiting task, without a status.
     """
     ti = context.get("ti")
     if ti is not None and event.get("ti_id") not in (None, str(ti.id)):

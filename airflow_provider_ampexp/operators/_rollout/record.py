@@ -1,4 +1,4 @@
-"""The record of a rollout: what was done and measured, where an audit finds it."""
+"""The record of a rollout in its XCom and its file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 def push_record(task: RolloutTask, state: RolloutState) -> None:
-    """Put the record into its XCom, and into its file if it has one. Outside of a task there is nowhere to put it.
+    """Put the record into its XCom, and into its file if it has one, inside of a task.
 
-    Where Airflow does not take it, the record goes to the log: what was done stays done, and decides how the task ends.
+    If Airflow does not store it, the record goes to the log, and the task continues.
     """
     begin_file(task, state)
     _push(task.context, state)
@@ -37,14 +37,14 @@ def push_record(task: RolloutTask, state: RolloutState) -> None:
 
 
 def keep_before_a_wait(task: RolloutTask, state: RolloutState) -> None:
-    """Keep it so that it can be read during the wait, even if nothing comes after. Airflow has 2 seconds to take it."""
+    """Store the record before a wait. Airflow has 2 seconds for that."""
     begin_file(task, state)
-    call_bounded("keep the record of the rollout", lambda: _push(task.context, state), None)
+    call_bounded("store the record of the rollout", lambda: _push(task.context, state), None)
     _finish_file(task, state)
 
 
 def begin_file(task: RolloutTask, state: RolloutState) -> None:
-    """Begin to write what is new into the file of the record, and do not wait for it."""
+    """Begin to write the new lines into the file of the record, without waiting."""
     if task.record_file is not None:
         task.record_file.begin(_masked(state))
 
@@ -61,16 +61,16 @@ def _push(context: Context, state: RolloutState) -> None:
     try:
         ti.xcom_push(key=RECORD_XCOM, value=record)
     except Exception as error:
-        _log.warning("Airflow did not keep the record of the rollout: %s. The record: %s", error, json.dumps(record))
+        _log.warning("Storing the record in Airflow failed: %s. The record: %s", error, json.dumps(record))
 
 
 def _masked(state: RolloutState) -> list[RecordLine]:
-    """The record without the secrets that Airflow knows: a guardrail's error may name a password."""
+    """Return the record without secrets: the error of a guardrail may contain a password."""
     return mask_secrets(list(state.record))
 
 
 def mask_secrets(value: T) -> T:
-    """The same without the secrets that Airflow masks in its logs."""
+    """Return a value without the secrets that Airflow masks in its logs."""
     from airflow.sdk import log
 
     redact = getattr(log, "redact", None)
@@ -79,7 +79,7 @@ def mask_secrets(value: T) -> T:
 
 @contextmanager
 def record_on_error(task: RolloutTask, state: RolloutState) -> Iterator[None]:
-    """Keep it also when what is done here fails, with the error as its last line."""
+    """Store the record when an error is raised here, with the error as its last line."""
     try:
         yield
     except Exception as error:
@@ -88,7 +88,7 @@ def record_on_error(task: RolloutTask, state: RolloutState) -> Iterator[None]:
 
 
 def take_notes(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Log and remember whose changes were put back on the way."""
+    """Log and record the changes of other people that were restored."""
     for note in task.flag.notes:
         task.logger.warning("%s", note)
         state = state.with_line(RecordKind.NOTE, task.flag.now, {"why": note})
@@ -97,7 +97,7 @@ def take_notes(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 
 def rebuilt(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Remember what earlier attempts of this task did, as the flag's history tells: Airflow drops their XComs."""
+    """Return the state with the lines of earlier attempts, from the flag's history: Airflow drops their XComs."""
     ti, flag = task.context.get("ti"), task.flag
     if ti is None or ti.try_number < 2:
         return state
@@ -108,13 +108,13 @@ def rebuilt(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 
 def plan_edited(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Log and remember that somebody edited the plan during a wait."""
+    """Log and record an edit of the plan during a wait."""
     edited = task.plan.changes_from(state.plan)
     if not edited:
         return state
     why = (
-        f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan counts from the next stage on; "
-        "the present one keeps its soak and its checks."
+        f"The plan was edited during this rollout: {'; '.join(edited)}. The new plan applies from the next stage. "
+        "The present stage keeps its soak and its checks."
     )
     task.logger.warning("%s", why)
     was, now = digest_of(state.plan), task.plan.as_json()

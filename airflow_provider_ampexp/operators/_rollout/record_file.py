@@ -1,7 +1,7 @@
-"""The record of one task as a file of JSON lines on an object store, where it outlives Airflow's own retention.
+"""The record of one task as a file of JSON lines on an object store, beyond Airflow's own retention.
 
-Object stores cannot append. So each task has a file of its own, which it reads, completes by the lines that are
-missing, and replaces as a whole: a file has one writer, and a line that was not written is written with the next one.
+Object stores cannot append. So each task has its own file. The task reads it, adds the missing lines, and replaces the
+whole file. A line that was not written is written with the next line.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._record import RecordLine
 
 LIMIT = 5.0
-"""For how many seconds a write is waited for before a wait and at the end of a task."""
+"""The time limit in seconds of a write before a wait and at the end of a task."""
 
 _log = logging.getLogger(__name__)
 
 
 class Origin(TypedDict):
-    """Where a line comes from. Each line of a file says it, so that files can be queried together."""
+    """The origin of a line. Each line of a file has it, so that a query can read many files."""
 
     dag_id: str
     run_id: str
@@ -48,7 +48,7 @@ class RecordFile:
     """The file of one task. Nothing here raises, and only :meth:`finish` waits: a rollback comes first.
 
     :param path: of the file, for ``ObjectStoragePath``
-    :param origin: what every line says besides
+    :param origin: of each line
     """
 
     def __init__(self, path: str, origin: Origin) -> None:
@@ -59,14 +59,14 @@ class RecordFile:
 
     @classmethod
     def of(cls, context: Context, record_path: object, flag: ManagedFlag) -> RecordFile | None:
-        """The file of this task; ``None`` where no folder is given, or none that is one, and outside of a task."""
+        """Return the file of this task; ``None`` without a valid folder, and outside of a task."""
         ti = context.get("ti")
         if ti is None or record_path is None:
             return None
         try:
             folder = arguments.folder("record_path", record_path)
         except InvalidInputError as error:
-            _log.warning("The record is written to no file: %s.", error)
+            _log.warning("Writing the record to a file failed: %s. The record is in XCom only.", error)
             return None
         index = -1 if ti.map_index is None else ti.map_index
         task = _file_name(ti.task_id) + (f"+{index}" if index >= 0 else "")
@@ -85,13 +85,13 @@ class RecordFile:
         return cls(path, origin)
 
     def begin(self, record: Iterable[RecordLine]) -> None:
-        """Begin to write the lines that are missing. While an earlier write goes on, they wait for the next call."""
+        """Begin to write the missing lines. During an earlier write, the lines wait for the next call."""
         missing = self._missing(record)
         if missing and (self._call is None or not self._call.is_running):
             self._call = time_limit.begin(lambda: self._write(missing), "write the record of the rollout")
 
     def finish(self, record: Iterable[RecordLine]) -> None:
-        """Wait for the write, for 5 seconds at most; what failed is tried once more. What is missing is logged."""
+        """Wait at most 5 seconds for the write. A failed write is repeated once. Missing lines are logged."""
         lines = list(record)
         error = self._error()
         if self._call is None or not self._call.is_running:
@@ -99,8 +99,7 @@ class RecordFile:
             error = self._error()
         if error is not None and (missing := self._missing(lines)):
             _log.warning(
-                "Writing the record to %s failed: %s: %s. The rollout goes on. The lines are written with the next "
-                "one: %s",
+                "Writing the record to %s failed: %s: %s. The rollout continues. The next write has these lines: %s",
                 self.path,
                 type(error).__name__,
                 error,
@@ -108,7 +107,7 @@ class RecordFile:
             )
 
     def _error(self) -> Exception | None:
-        """Why the last write failed, or that it is not over in time."""
+        """Return the error of the last write, also one for a write that takes too long."""
         if self._call is None:
             return None
         try:
@@ -138,7 +137,7 @@ class RecordFile:
 
 
 def _id_of(text: bytes) -> object:
-    """The id of a line; ``None`` for one that is not ours. It stays in the file as it is."""
+    """Return the id of a line; ``None`` for a line of another writer, which stays as it is."""
     try:
         line = json.loads(text)
     except ValueError:
@@ -147,6 +146,6 @@ def _id_of(text: bytes) -> object:
 
 
 def _file_name(name: str) -> str:
-    """An id of Airflow as one part of a path. Two ids are never the same part."""
+    """Return an id of Airflow as one part of a path. Different ids give different parts."""
     quoted = quote(name, safe="+:=@")
     return quoted.replace(".", "%2E") if set(quoted) == {"."} else quoted

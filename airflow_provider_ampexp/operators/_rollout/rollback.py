@@ -1,4 +1,4 @@
-"""``AmplitudeRollbackOperator``: takes a flag back when a task of its rollout failed, by itself or by hand."""
+"""``AmplitudeRollbackOperator``: roll a flag back when a task of its group failed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 
 
 class AmplitudeRollbackOperator(RolloutOperator):
-    """Take the flag back to where its rollout says, when a task before this one failed.
+    """Roll the flag back to the plan's target when a task before this one failed.
 
-    The last task of :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout`, as a teardown: it runs
-    however the stages ended, and is skipped where there is nothing to take back: nothing failed, nothing was raised in
-    this run, or a person changed the flag meanwhile, which is left as it is. Where a stage rolled back by itself, it
-    confirms that.
+    It is the last task of :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout`, as a teardown, so it
+    runs after each end of the stages. It is skipped if no task failed, if this run raised nothing, or if a person
+    changed the flag. If a stage has already rolled the flag back, the task confirms that.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator`, so that it
-    knows the whole rollout; it raises nothing.
+    It takes the arguments of :class:`~airflow_provider_ampexp.operators.rollout.AmplitudeRampRolloutOperator`.
     """
 
     ui_color = "#f8d7d0"
 
     @property
     def is_continuation(self) -> bool:
-        """The stages began the rollout, and told what keeps users out."""
+        """The tasks of the stages began the rollout."""
         return True
 
     def new_task(self, context: Context) -> RollbackTask:

@@ -1,4 +1,4 @@
-"""What the rollback task of a group does when it runs: it looks at what failed, and takes the flag back once."""
+"""The running rollback task of a group: it rolls the flag back once, if a task of the group failed."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class RollbackTask(RolloutTask):
     """A running rollback task."""
 
     def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
-        """Find the flag. A segment that is lost cannot be lowered, which a person has to know if a stage failed."""
+        """Find the flag. A lost segment cannot be lowered, which a person must know if a stage failed."""
         try:
             return super().find_flag(hook, target)
         except SegmentLostError as error:
             if failed := self._failed_tasks():
                 raise AirflowFailException(
-                    f"ROLLBACK NOT CONFIRMED. The rollout of {self.described} has failed ({', '.join(failed)}), and "
-                    f"the segment cannot be lowered: {error} Look at the flag in Amplitude now."
+                    f"ROLLBACK NOT CONFIRMED for {self.described}: the segment cannot be lowered. Check the flag in "
+                    f"Amplitude now. Reason for the rollback: failed: {', '.join(failed)}. Cause: {error}"
                 ) from None
-            raise AirflowSkipException(f"Nothing failed, and nothing is taken back. {error}") from None
+            raise AirflowSkipException(f"No task failed, so nothing is rolled back. {error}") from None
 
     def reason_to_roll_back(self) -> str | None:
         """The tasks that failed, unless one of them has alerted of the end of the rollout."""
@@ -57,18 +57,18 @@ class RollbackTask(RolloutTask):
         return f"failed: {', '.join(failed)}" if failed and not {"rollback", "abort"} & of_stages.sent else None
 
     def initial_state(self) -> RolloutState:
-        """Everything since the run began counts."""
+        """The changes since the run began count."""
         return RolloutState(attempts.run_began(self.context, self.flag.now))
 
     def carry_out(self, state: RolloutState) -> ChangeResultXCom:
-        """Look at what failed and at the flag, and take it back once."""
+        """Read which tasks failed, and roll the flag back once."""
         plan, flag = self.plan, self.flag
         failed = self._failed_tasks()
         if not failed:
-            raise AirflowSkipException(f"Nothing failed: {self.described} stays at {flag.seen.position}.")
+            raise AirflowSkipException(f"No task failed. {self.described} stays at {flag.seen.position}.")
         looked = state.after_observation(plan, flag.seen, flag.now)
         if plan.on_hold_timeout == "stop" and self._held_too_long(failed):
-            why = "the guardrails held it for too long, and on_hold_timeout='stop' leaves it there"
+            why = "the guardrails held the rollout longer than hold_timeout, and on_hold_timeout='stop' leaves the flag"
             self._leave(looked, why, AbortCause.HELD)
         why = f"failed: {', '.join(failed)}"
         action = decide_group_rollback(plan, flag.seen, state, flag.now, why, self._finished_stages())
@@ -101,17 +101,15 @@ class RollbackTask(RolloutTask):
         return state
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
-        """A stage rolled the flag back already."""
-        stands = (
-            f"{self.described} stands at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
-        )
-        self.logger.info("%s", stands)
+        """A stage has already rolled the flag back."""
+        text = f"{self.described} is at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
+        self.logger.info("%s", text)
         self._learn_alerts()
-        send_alert(self, "rollback", stands, action.why, confirmed=True)
+        send_alert(self, "rollback", text, action.why, confirmed=True)
         return state.with_line(RecordKind.CONFIRMED, self.flag.now, {"why": action.why})
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
-        """It is not known where the flag is to go."""
+        """The target of the rollback is not known."""
         before = self.flag.seen.position
         failed = (
             f"Rollback of {self.described} failed: {action.why}. USERS STILL GET IT at {before}. Lower it in Amplitude."
@@ -123,7 +121,7 @@ class RollbackTask(RolloutTask):
 
     def _leave(self, state: RolloutState, why: str, cause: AbortCause) -> NoReturn:
         left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}."
-        if cause is not AbortCause.BEHIND:  # then this run has raised nothing, and left nothing
+        if cause is not AbortCause.BEHIND:  # then this run has raised nothing
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
                 send_alert(self, "abort", left, why, cause=cause.value)
@@ -131,7 +129,7 @@ class RollbackTask(RolloutTask):
         raise AirflowSkipException(left)
 
     def _learn_alerts(self) -> None:
-        """Count what the stages alerted of. They are asked after the rollback, which waits for nothing."""
+        """Read the alerts of the stages. This comes after the rollback, which waits for nothing."""
         self.alerts.learn_from(self.operator.upstream_task_ids)
 
     def _keep_end(self, kind: RecordKind, state: RolloutState, why: str) -> None:
@@ -140,14 +138,14 @@ class RollbackTask(RolloutTask):
     def _failed_tasks(self) -> list[str]:
         ti = self.context.get("ti")
         if ti is None:
-            return ["a task"]  # asked for outside of Airflow, where nothing else can have been meant
+            return ["a task"]  # a call outside of Airflow always means a rollback
         return [task for task, state in self._states(ti).items() if state in _FAILED]
 
     def _held_too_long(self, failed: list[str]) -> bool:
-        """Whether a stage stopped since guardrails held it, as its record tells. Without a record it goes back."""
+        """Whether a stage stopped because guardrails held it, by its record. Without a record it counts as failed."""
         if (ti := self.context.get("ti")) is None:
             return False
-        found = call_bounded("tell why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
+        found = call_bounded("read why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
         ends = [record[-1] for record in found or () if isinstance(record, list) and record]
         return any(
             end.get("what") == RecordKind.STOP and end.get("cause") == AbortCause.HELD
@@ -156,7 +154,7 @@ class RollbackTask(RolloutTask):
         )
 
     def _finished_stages(self) -> list[int]:
-        """The stages whose tasks ended well, by themselves or by hand: what followed them was no stranger's raise."""
+        """The stages whose tasks succeeded, or were marked as success. The raise after them is an own step."""
         ti, dag = self.context.get("ti"), self.operator.get_dag()
         if ti is None or dag is None:
             return []

@@ -1,4 +1,4 @@
-"""Carrying out a rollback: lower, read it back, and say loudly when that cannot be done."""
+"""The write of a rollback, which is read back. Each error reports a rollback that is not confirmed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
 from airflow_provider_ampexp.operators._rollout.alerts import send_alert
 from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._history import since
-from airflow_provider_ampexp.rollout._record import RecordLine, from_exposure, stands_at
+from airflow_provider_ampexp.rollout._record import RecordLine, exposure_fields, fields_before
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def write_rollback(task: RolloutTask, to: Exposure, why: str) -> None:
-    """Take the flag down to ``to``, and confirm it by reading.
+    """Roll the flag back to ``to``, and confirm that by reading.
 
-    Takes what :func:`rollback_guard` takes, and raises what that does.
+    It has the arguments and errors of :func:`rollback_guard`.
     """
     with rollback_guard(task, to, why):
         task.flag.roll_back_to(to)
@@ -34,16 +34,16 @@ def write_rollback(task: RolloutTask, to: Exposure, why: str) -> None:
 def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator[None]:
     """Report every error, and an interruption, as a rollback that is not confirmed.
 
-    :param to: where it goes; ``None`` where the flag is to be left as it is
-    :param why: what failed; a next attempt finds it, if this one dies on the way
-    :raises AmplitudeTaskError: when it is not confirmed, for a reason that may pass
-    :raises AirflowFailException: when it is not confirmed, and a person has to act
+    :param to: the target; ``None`` to leave the flag as it is
+    :param why: the reason for the rollback. The next attempt finds it, if this attempt dies.
+    :raises AmplitudeTaskError: when the rollback is not confirmed, and a retry may finish it
+    :raises AirflowFailException: when the rollback is not confirmed, and a person must act
     """
     before = task.flag.seen.position
-    wanted = f"was to go back from {before} to {to}" if to else f"was to be left at {before}"
+    wanted = f"from {before} to {to}" if to else f"left at {before}"
     words = (
-        f"ROLLBACK NOT CONFIRMED. The rollout of {task.described} has failed ({why}) and {wanted}. "
-        f"As far as is known USERS STILL GET IT at {before}: look at it in Amplitude now."
+        f"ROLLBACK NOT CONFIRMED for {task.described} ({wanted}). As far as is known USERS STILL GET IT at {before}. "
+        f"Check the flag in Amplitude now. Reason for the rollback: {why}."
     )
     task.failure_note.begin(task.context, why)
     try:
@@ -54,13 +54,13 @@ def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator
         if isinstance(error, Exception | AirflowTaskTimeout):
             send_alert(task, "rollback" if to else "abort", words, why, before=before, to=to, confirmed=False)
         if not isinstance(error, Exception):
-            raise  # what ends the task: its last words are said above
+            raise  # the interruption of the task, which logs the last words
         kind = AmplitudeTaskError if is_retryable(error) else AirflowFailException
-        raise kind(f"{words} {error}") from None
+        raise kind(f"{words} Cause: {error}") from None
 
 
 def describe_confirmation(flag: ManagedFlag) -> str:
-    """Say what was confirmed: the percentage; and who gets the feature all the same."""
+    """Describe the confirmed rollback, and through which ways users still get the feature."""
     ways = ways_in_line(flag).get("still_through")
     if not ways:
         return "and confirmed it by reading"
@@ -68,18 +68,18 @@ def describe_confirmation(flag: ManagedFlag) -> str:
 
 
 def ways_in_line(flag: ManagedFlag) -> RecordLine:
-    """The ways in which users get the feature besides the percentage that is ramped, for the record; empty if none."""
+    """Return the other ways through which users get the feature, for the record; empty if there is none."""
     ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}
 
 
 def rollback_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why: str) -> RecordLine:
-    """What the record says of a rollback that was read back."""
-    after = flag.seen.position  # lower than it was to be, where somebody had lowered it further at that moment
+    """Return the line of the record for a rollback that was read back."""
+    after = flag.seen.position  # below the target, if another actor lowered it further at the same time
     return {
-        **from_exposure(before, since_when),
+        **fields_before(before, since_when),
         "to": after.percentage,
-        **stands_at(after, since(flag.seen)),
+        **exposure_fields(after, since(flag.seen)),
         "why": why,
         **ways_in_line(flag),
     }

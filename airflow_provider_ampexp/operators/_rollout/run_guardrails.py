@@ -1,4 +1,4 @@
-"""Asking the guardrails of a rollout, and what is remembered of their answers."""
+"""Run the guardrails of a rollout, and add their results to the state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Ask all of them about where the flag stands; one log line each."""
+    """Run all guardrails at the present exposure, and log a line for each."""
     flag, log = task.flag, task.logger
     moment = _moment(task, state, flag.seen.position.percentage)
     known = {streak.name: streak for streak in state.statuses}
@@ -37,17 +37,17 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
 
 def _log_that_a_hold_began(task: RolloutTask, state: RolloutState) -> None:
     plan = task.plan
-    _, said = aggregate(state.statuses)
+    _, why = aggregate(state.statuses)
     then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
     limit = f" After {format_duration(plan.hold_limit)} of this the rollout {then}." if plan.hold_limit else ""
     position = task.flag.seen.position
-    task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", position, said, limit)
+    task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", position, why, limit)
 
 
 def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Ask each guardrail whether it can answer at all, before any user gets the feature.
+    """Run each guardrail once to see whether it works, before any user gets the feature.
 
-    :raises AmplitudeTaskError: names each guardrail that cannot, except those that act in no case (``dry_run``)
+    :raises AmplitudeTaskError: names each guardrail that does not work, except with ``dry_run``
     """
     flag, log, cannot = task.flag, task.logger, []
     for guardrail, why in preflight(task.guardrails, _moment(task, state, flag.seen.position.exposure)):
@@ -56,10 +56,10 @@ def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState
             cannot.append(f"guardrail {guardrail.name!r} cannot answer: {why}")
     if cannot:
         raise AmplitudeTaskError(
-            f"Preflight of {task.described} failed: {'; '.join(cannot)}. Nothing was raised: it stands at "
+            f"Preflight of {task.described} failed: {'; '.join(cannot)}. Nothing was raised: the flag is at "
             f"{flag.seen.position}. Correct the guardrail, or set preflight=False."
         )
-    log.info("Preflight: the guardrails can answer, as far as they act.")
+    log.info("Preflight: each guardrail that has an effect works.")
     return replace(state, preflight_owed=False)
 
 

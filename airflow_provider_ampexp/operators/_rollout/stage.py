@@ -18,19 +18,19 @@ class AmplitudeStageOperator(ReconcilingOperator):
     of the whole rollout, and:
 
     :param percentage: the stage of this task. The task ends at once if the flag is already beyond it.
-    :raises AirflowFailException: also when the stage before this one was never set
+    :raises AirflowFailException: also if the stage before this one was never set
     """
 
     ui_color = "#cfe8d5"
 
     def __init__(self, *, percentage: int, **kwargs: Any) -> None:
-        self.percentage = percentage  # before what follows, which makes the plan to check it
+        self.percentage = percentage  # before the next line, which checks the plan
         super().__init__(**kwargs)
         if not isinstance(self.stages, list | tuple):
-            raise InvalidInputError("stages", "must be a list here, since each of them is a task")
+            raise InvalidInputError("stages", "must be a list here, because each stage is a task")
 
     def plan(self) -> RolloutPlan:
-        """The plan of the whole rollout, of which this stage is carried out."""
+        """Return the plan of the whole rollout, with this stage as the only own one."""
         return replace(super().plan(), only=self.percentage)
 
     @property

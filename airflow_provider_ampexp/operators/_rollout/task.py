@@ -1,4 +1,4 @@
-"""``RolloutTask``: a task of a rollout while it runs, which is how the loop of the rollout reaches Airflow."""
+"""``RolloutTask``: a running task of a rollout. The loop of the rollout uses Airflow through it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class RolloutTask(ABC):
-    """A task of a rollout while it runs: its flag, its plan, its record and its alerts.
+    """A running task of a rollout: its flag, its plan, its record and its alerts.
 
     It is the :class:`~airflow_provider_ampexp.reconcile._loop.RolloutPort`.
     """
@@ -59,21 +59,21 @@ class RolloutTask(ABC):
 
     @abstractmethod
     def initial_state(self) -> RolloutState:
-        """What an attempt knows of the rollout before it acts."""
+        """Return the state of the rollout at the start of an attempt."""
 
     @abstractmethod
     def carry_out(self, state: RolloutState) -> ChangeResultXCom:
-        """Do what this task does to the flag, which was observed."""
+        """Do the work of this task with the observed flag."""
 
     def reason_to_roll_back(self) -> str | None:
-        """Why this task has to roll back before it has seen the flag; only the rollback task of a group knows one."""
+        """Return why this task must roll back before it reads the flag. Only the task of a group has a reason."""
         return None
 
     def execute(self) -> ChangeResultXCom:
-        """Begin, or begin again after a crash: the flag tells where it stands."""
+        """Start, or continue after a crash from the flag and its history."""
         operator = self.operator
         has_begun = operator.is_continuation or is_automatic_retry(self.context, operator.retries)
-        # The connection comes before what is asked of Airflow besides: a call that hangs would keep it waiting.
+        # The connection comes before other calls to Airflow, which may hang.
         with (
             self.alerts.alert_of_errors(),
             error_context(self._purpose, has_begun=has_begun),
@@ -86,20 +86,20 @@ class RolloutTask(ABC):
             self.flag = self.find_flag(hook, target)
             self.open_record_file()
             state = self.initial_state()
-            call_bounded("show what the rollout is about to do", lambda: self._show(hook), None)
+            call_bounded("store the plan of the rollout", lambda: self._show(hook), None)
             return self.finish(hook, self.carry_out(state))
 
     def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
-        """Find the flag, and see where it stands."""
+        """Find and observe the flag."""
         return ManagedFlag.find(hook.client, target, self.plan.segment, self.plan.catch_all)
 
     def finish(self, hook: AmplitudeExperimentHook, outcome: ChangeResultXCom) -> ChangeResultXCom:
-        """Emit the asset events of what was done, and return it."""
+        """Emit the asset events of the changes, and return the outcome."""
         emit_asset_events(self.operator, self.context, hook, self.flag.target.kind, outcome)
         return outcome
 
     def outcome(self, state: RolloutState) -> ChangeResultXCom:
-        """Return where the flag stood and where it stands, and keep the record."""
+        """Store the record, and return the exposure before and after."""
         record.push_record(self, state)
         flag = self.flag
         start, end = state.start or flag.seen.position, flag.seen.position
@@ -117,7 +117,7 @@ class RolloutTask(ABC):
         self.record_file = RecordFile.of(self.context, self.operator.record_path, self.flag)
 
     def log_interruption(self) -> None:
-        """Log what users still get, when the task is ended from outside."""
+        """Log what users still get, when Airflow kills the task."""
         flag = getattr(self, "flag", None)
         if flag is not None and flag.said_if_interrupted:
             self.logger.error("%s (ended from outside)", flag.said_if_interrupted)
@@ -151,15 +151,15 @@ class RolloutTask(ABC):
         record.begin_file(self, state)
 
     def run_guardrails(self, state: RolloutState) -> RolloutState:
-        """Ask the guardrails about the present stage."""
+        """Run the guardrails at the present stage."""
         return run_guardrails.ask_guardrails(self, state)
 
     def run_preflight(self, state: RolloutState) -> RolloutState:
-        """Ask the guardrails whether they can answer at all."""
+        """Run each guardrail once to see whether it works."""
         return run_guardrails.preflight_guardrails(self, state)
 
     def request_approval(self, state: RolloutState) -> RolloutState:
-        """Ask a person to approve the next stage."""
+        """Request the approval of the next stage."""
         return approval_request.request_approval(self, state)
 
     def wait(self, action: Wait, state: RolloutState) -> RolloutState:
@@ -167,7 +167,7 @@ class RolloutTask(ABC):
         return waiting.wait(self, action, state)
 
     def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
-        """Take the flag back, and end the task."""
+        """Roll the flag back, and end the task."""
         termination.roll_back(self, action, state)
 
     def abort(self, action: Abort, state: RolloutState) -> NoReturn:
@@ -179,11 +179,11 @@ class RolloutTask(ABC):
         push_plan(self.context, self.plan, self.flag, hook.amplitude_conn_id)
 
     def _purpose(self) -> str:
-        """What this attempt is about to do, for its errors."""
+        """Return the purpose of this attempt, for its errors."""
         failed = pending_rollback_reason(self.context)
         if failed is None:
             return f"ramp {self.described}"
         return (
-            f"finish the rollback of {self.described}, whose rollout has failed ({failed}). ROLLBACK NOT CONFIRMED: "
-            "as far as is known USERS STILL GET IT, look at it in Amplitude now"
+            f"finish the rollback of {self.described}. ROLLBACK NOT CONFIRMED: as far as is known USERS STILL GET IT. "
+            f"Check the flag in Amplitude now. Reason for the rollback: {failed}. Cause"
         )

@@ -1,4 +1,4 @@
-"""How a rollout ends before its last stage: it stops where it is, or rolls back. No retry follows."""
+"""The end of a rollout before its last stage: it stops, or rolls back. No retry follows."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 
 def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
-    """Leave the flag as it is.
+    """Stop the rollout, and leave the flag as it is.
 
-    :raises AirflowSkipException: where a person did not approve
+    :raises AirflowSkipException: without an approval
     :raises AirflowFailException: otherwise
     """
     flag = task.flag
     task.failure_note.finish()
     state = state.with_line(RecordKind.STOP, flag.now, {"cause": act.cause.value, "why": act.why})
-    stopped = f"The rollout of {task.described} has stopped and left the flag as it is, at {flag.seen.position}"
+    stopped = f"Rollout of {task.described} stopped and left the flag as it is, at {flag.seen.position}: {act.why}."
     begin_file(task, state)
-    # An attempt that died after its rollback may have told nobody.
+    # An attempt that died after its rollback may have sent no alert.
     is_rollback = act.cause is AbortCause.ROLLED_BACK
     event: AlertEvent = "rollback" if is_rollback else "abort"
-    send_alert(task, event, f"{stopped}: {act.why}.", act.why, cause=act.cause.value, confirmed=is_rollback or None)
+    send_alert(task, event, stopped, act.why, cause=act.cause.value, confirmed=is_rollback or None)
     push_record(task, state)
     if act.cause in (AbortCause.REJECTED, AbortCause.NO_ANSWER):
-        raise AirflowSkipException(f"{stopped}: {act.why}. What comes after this task is skipped.")
-    raise AirflowFailException(f"{stopped}: {act.why}. Clear this task to begin again from there.")
+        raise AirflowSkipException(f"{stopped} The tasks after this one are skipped.")
+    raise AirflowFailException(f"{stopped} Clear this task to continue from there.")
 
 
 def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn:
-    """Take the flag back, and confirm it by reading; or leave it, where the plan says so.
+    """Roll the flag back, and confirm that by reading; or leave it as it is, if the plan demands that.
 
-    :raises AirflowFailException: when that is done
-    :raises AmplitudeTaskError: when it is not confirmed, and a retry may finish it
+    :raises AirflowFailException: after that
+    :raises AmplitudeTaskError: when the rollback is not confirmed, and a retry may finish it
     """
     flag, described = task.flag, task.described
     before, since = flag.seen.position, flag.since(state)
@@ -54,9 +54,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         task.failure_note.finish()
         state = state.with_line(RecordKind.HOLD, flag.now, {"stage": before.percentage, "why": act.why})
         who = ": users still get it" if before.exposure else ", where nobody gets it"
-        left = (
-            f"The rollout of {described} has failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
-        )
+        left = f"Rollout of {described} failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
         begin_file(task, state)
         send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED.value)
         push_record(task, state)
@@ -67,7 +65,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     state = take_notes(task, state).with_line(RecordKind.ROLLBACK, flag.now, line)
     done = f"Rolled back {described} from {before} to {flag.seen.position}, {describe_confirmation(flag)}: {act.why}."
     begin_file(task, state)
-    # Before the record goes to Airflow, which takes minutes when its API server is away.
+    # Before the record is stored in Airflow, which takes minutes while its API server is down.
     send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.position, confirmed=True)
     push_record(task, state)
-    raise AirflowFailException(f"{done} No retry follows; clear this task to begin again.")
+    raise AirflowFailException(f"{done} No retry follows. Clear this task to start again.")

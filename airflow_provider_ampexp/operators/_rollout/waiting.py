@@ -1,4 +1,4 @@
-"""The wait of a rollout for the end of a soak, for an answer, or for a change of the flag."""
+"""The wait of a rollout: for the end of a soak, for an answer, or for a change of the flag."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState, Wait
     from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
-# A shorter wait stays on the worker: a deferral takes longer by itself. Such a wait happens when a soak turns out to
-# have begun a moment later than was known.
+# A shorter wait stays on the worker, because a deferral takes longer. Such a wait happens when the history shows that a
+# soak began slightly later.
 _SHORT_WAIT = 2.0
-# How long after its end Airflow ends a wait whose trigger was lost; an outage of the service or the triggerer may take
-# up to that. The failed attempt is retried, and finds its place in the flag's history.
+# How long after its end Airflow ends a wait whose trigger was lost. An outage of the service or the triggerer can last
+# as long. Airflow retries the failed attempt, which reads the flag's history.
 _LOST_AFTER = timedelta(hours=6)
 
 
 def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
-    """Wait in the triggerer; for a moment, or where the task is not deferrable, on the worker."""
+    """Wait in the triggerer; on the worker if the wait is short or the task is not deferrable."""
     keep_before_a_wait(task, state)
     flag, tag = task.flag, task.plan.hold_tag
     watch = SoakCondition(
@@ -46,7 +46,7 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
     while (event := retry_while_unavailable(lambda: watch.look(flag.client))) is None:
         time.sleep(max(0.2, min(task.operator.poll_interval, watch.seconds_left(flag.client))))
     with record_on_error(task, state):
-        flag.look(archived=event["archived"])
+        flag.observe(archived=event["archived"])
     return state.with_listed(event.get("audience"))
 
 
@@ -65,9 +65,9 @@ def _defer(task: RolloutTask, watch: SoakCondition, state: RolloutState) -> NoRe
 
 
 def _trigger_class(plan: RolloutPlan) -> type[AmplitudeSoakTrigger]:
-    """The trigger that waits; with an approval, the one that looks for the answer too.
+    """Return the class of the trigger; with an approval, the class that also reads the answer.
 
-    It is imported here: the import takes longer than the parsing of a DAG should.
+    The import is here, because Airflow imports operators at each parse of a DAG file.
     """
     if plan.approval is not None:
         from airflow_provider_ampexp.triggers.approval import AmplitudeApprovalTrigger
