@@ -52,9 +52,11 @@ if TYPE_CHECKING:
         ensure_variant_absent,
         ensure_variant_fields,
     )
+    from airflow_provider_ampexp.ensure._version import RESTORED_FIELDS, Restoration, ensure_version
     from airflow_provider_ampexp.ensure._weights import ensure_weights
 
 __all__ = [
+    "RESTORED_FIELDS",
     "AlreadyExistsError",
     "ArchivedError",
     "ChangeNotVisibleError",
@@ -67,6 +69,7 @@ __all__ = [
     "IfExists",
     "MissingFieldError",
     "OtherProjectError",
+    "Restoration",
     "TargetNotFoundError",
     "UnconfirmedWriteError",
     "WrongStateError",
@@ -88,6 +91,7 @@ __all__ = [
     "ensure_variant",
     "ensure_variant_absent",
     "ensure_variant_fields",
+    "ensure_version",
     "ensure_weights",
     "flag_url",
 ]
@@ -123,6 +127,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             "_result": ["ChangeResult", "ChangeResultXCom"],
             "_rollout_percentage": ["ensure_percentage"],
             "_variants": ["IfExists", "ensure_variant", "ensure_variant_absent", "ensure_variant_fields"],
+            "_version": ["RESTORED_FIELDS", "Restoration", "ensure_version"],
             "_weights": ["ensure_weights"],
         },
     )

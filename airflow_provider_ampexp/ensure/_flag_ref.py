@@ -129,6 +129,16 @@ class FlagRef:
 
 
 @dataclass(frozen=True)
+class KnownFlag(FlagRef):
+    """A reference by id to a flag or experiment that was just read, with the words of the first reference."""
+
+    words: str = ""
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
 class ResolvedFlag:
     """The identity of a flag or experiment."""
 

@@ -67,6 +67,12 @@ def test_decision(emulator: Emulator, run: Any) -> None:
     assert (box["enabled"], box["rolloutPercentage"], box["decisionReason"]) == (False, 0, "It did not help.")
 
 
+def test_version(emulator: Emulator, run: Any) -> None:
+    assert run(example("version")).succeeded
+    restored = flag(emulator, "new-search")
+    assert (restored["description"], restored["rolloutPercentage"]) == ("The first words.", 0)
+
+
 def test_variants(emulator: Emulator, run: Any) -> None:
     assert run(example("variants")).succeeded
     variants = {one["key"]: one["payload"] for one in flag(emulator, "banner")["variants"]}

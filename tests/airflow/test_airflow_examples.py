@@ -186,6 +186,15 @@ def test_early_access(emulator: Emulator, run: Any) -> None:
     assert one(emulator, "flags", "search")["cohorts"] == {"on": []}
 
 
+def test_restore_version(emulator: Emulator, run: Any) -> None:
+    flag = emulator.create_flag("search", enabled=True, rolloutPercentage=5)
+    emulator.edit("flags", flag["id"], rolloutPercentage=80)
+    assert not run(example("restore_version"), {"flag_key": "search", "version": 1}).succeeded
+    assert stands(emulator, "search") == (True, 80)
+    assert run(example("restore_version"), {"flag_key": "search", "version": 1, "overwrite": ["Maria"]}).succeeded
+    assert stands(emulator, "search") == (True, 5)
+
+
 def test_inclusions_sync(emulator: Emulator, run: Any) -> None:
     emulator.create_flag("new-checkout", inclusions={"on": ["qa@example.com", "gone@example.com"]})
     assert run(example("inclusions_sync")).succeeded

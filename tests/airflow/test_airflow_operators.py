@@ -48,6 +48,7 @@ from airflow_provider_ampexp.operators.variants import (
     AmplitudeEditVariantOperator,
     AmplitudeRemoveVariantOperator,
 )
+from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 Runner = Callable[[DAG], Run]
@@ -94,6 +95,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         1,
     ),
     (AmplitudeEditOperator, {**CHECKOUT, "fields": {"name": "Checkout 2", "tags": ["web"]}}, 4, 1),
+    (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": "1", "fields": ["tags"], "overwrite": ["Airflow"]}, 5, 2),
     (AmplitudeEnableOperator, CHECKOUT, 3, 1),
     (AmplitudeSetRolloutOperator, {**CHECKOUT, "percentage": "50", "segment": "Beta"}, 4, 1),
     (AmplitudeSetWeightsOperator, {"experiment_key": "button", "weights": {"control": 1, "treatment": 3}}, 6, 2),
@@ -161,7 +163,7 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     flag = emulator.flag(outcomes["AmplitudeCreateFlagOperator"]["id"])
     experiment = emulator.experiment(outcomes["AmplitudeCreateExperimentOperator"]["id"])
     assert (flag["key"], flag["name"], flag["description"]) == ("checkout", "Checkout 2", "The new\ncheckout ☕")
-    assert (flag["tags"], flag["enabled"], flag["deleted"], flag["deployments"]) == (["web"], False, False, [])
+    assert (flag["tags"], flag["enabled"], flag["deleted"], flag["deployments"]) == ([], False, False, [])
     assert flag["targetSegments"][0]["percentage"] == 50
     assert [one["key"] for one in flag["variants"]] == ["on", "off"]
     assert flag["variants"][0]["payload"] == {"color": "red"}
@@ -356,6 +358,9 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeCreateDeploymentOperator, {"label": "a b", "deployment_type": "client"}, "label"),
         (AmplitudeCreateDeploymentOperator, {"label": "a", "deployment_type": "web"}, "deployment_type"),
         (AmplitudeEditDeploymentOperator, {"deployment_id": "1"}, "label/archive"),
+        (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": "newest"}, "version"),
+        (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": True}, "version"),
+        (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": 1, "overwrite": "Maria"}, "overwrite"),
         (AmplitudeDecideExperimentOperator, {**CHECKOUT, "decision": "rollback"}, "flag_key/flag_id"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "roll-out"}, "is 'rollout' meant?"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollout"}, "winner: expected a variant"),

@@ -23,6 +23,7 @@ from airflow_provider_ampexp.operators.rollout import (
     AmplitudeSetRolloutOperator,
     AmplitudeSetWeightsOperator,
 )
+from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
@@ -304,6 +305,11 @@ def test_an_old_run_rolls_no_winner_out_over_a_later_change_and_rolls_back_alway
 
 SEVERAL_WRITES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "decide": (AmplitudeDecideExperimentOperator, DECISION, "PATCH /api/1/experiments/{id}"),
+    "restore": (
+        AmplitudeRestoreVersionOperator,
+        {"experiment_key": "button", "version": 1, "overwrite": True},
+        "PATCH /api/1/experiments/{id}/variants/{variantKey}",
+    ),
     "weigh": (
         AmplitudeSetWeightsOperator,
         {"experiment_key": "button", "weights": {"treatment": 3}, "others": 0},
@@ -323,7 +329,9 @@ def test_a_retry_completes_several_writes_of_which_the_first_was_applied(
     monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))
     operator, arguments, route = SEVERAL_WRITES[name]
     experiment_id, broken = experiment(impatient), Failures()
-    impatient.fault("status", status=503, times=None, skip=int(name == "weigh"), route=route)
+    impatient.edit("experiments", experiment_id, rolloutWeights={"control": 5, "treatment": 5}, rolloutPercentage=50)
+    impatient.advance(60)
+    impatient.fault("status", status=503, times=None, skip=int(name != "decide"), route=route)
 
     def edited(context: Any) -> None:
         impatient.clear_faults()
@@ -338,7 +346,8 @@ def test_a_retry_completes_several_writes_of_which_the_first_was_applied(
     assert ran.states == {"task": "success" if theirs is None else "failed"}
     weights = impatient.experiment(experiment_id)["rolloutWeights"]
     if theirs is None:
-        assert [key for key, weight in weights.items() if weight] == ["treatment"]
+        given = ["control", "treatment"] if name == "restore" else ["treatment"]
+        assert [key for key, weight in weights.items() if weight] == given
     else:
         assert weights == {"control": theirs, "treatment": theirs}
         assert f"to {theirs} by Maria" in broken.said("task")

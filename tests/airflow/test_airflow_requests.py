@@ -22,6 +22,7 @@ from airflow_provider_ampexp.operators.inclusions import (
 )
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
+from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.polling._batch_reader import BatchReader
 from airflow_provider_ampexp.polling._shared_poller import poll_until
 
@@ -93,6 +94,31 @@ def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: i
 def test_removing_inclusions_by_value(emulator: Emulator, count: int) -> None:
     emulator.settings(rate_per_second=None, extra_endpoints=True)
     assert removal(emulator, 2000, count) == math.ceil(count / 100) + 3
+
+
+WITHOUT_BLUE = {"variants": [{"key": "on", "payload": 1}, {"key": "off"}], "rolloutWeights": {"on": 1, "off": 1}}
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+@pytest.mark.parametrize(
+    ("edit", "changed"),
+    [
+        ({"description": "Hers", "rolloutPercentage": 7}, 4),
+        ({"tags": ["hers"]}, 5),
+        ({"description": "Hers", "rolloutWeights": {"on": 3, "off": 2, "blue": 1}}, 4 + 2 + 3),
+        ({"description": "Hers", **WITHOUT_BLUE}, 4 + 3 + 3 + 1 + 3),
+        ({"description": "Hers", "deployments": []}, 4 + 3),
+    ],
+)
+def test_restoring_a_version(emulator: Emulator, way: str, edit: dict[str, Any], changed: int) -> None:
+    weights = {"on": 1, "off": 1, "blue": 1}
+    deployments = [one["id"] for one in emulator.dump()["deployments"]]
+    flag = emulator.create_flag(
+        "search", variants=[{"key": key} for key in weights], rolloutWeights=weights, deployments=deployments
+    )
+    emulator.edit("flags", flag["id"], **edit)
+    restore = AmplitudeRestoreVersionOperator(task_id="a", version=1, overwrite=True, **ways(flag)[way])
+    assert (cost(emulator, restore), cost(emulator, restore)) == (changed, 2)
 
 
 @pytest.mark.parametrize("way", ["key", "id"])

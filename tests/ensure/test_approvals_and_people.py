@@ -10,9 +10,20 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import ChangeNotVisibleError, ensure_fields, ensure_percentage
 
 from .world import IDS, KINDS, SEGMENTS, by_id, by_key, state
-from .writes import EXACTLY, EXACTLY_COHORTS, EXCLUDE, FIELDS, ON_A_FLAG, PERCENTAGE, ROLL_OUT, SEGMENT, Write
+from .writes import (
+    EXACTLY,
+    EXACTLY_COHORTS,
+    EXCLUDE,
+    FIELDS,
+    ON_A_FLAG,
+    PERCENTAGE,
+    RESTORE_VERSION,
+    ROLL_OUT,
+    SEGMENT,
+    Write,
+)
 
-ONE_AT_A_TIME = (EXCLUDE, EXACTLY, EXACTLY_COHORTS, ROLL_OUT)  # several writes, each of which is held
+ONE_AT_A_TIME = (EXCLUDE, EXACTLY, EXACTLY_COHORTS, RESTORE_VERSION, ROLL_OUT)  # several writes, each of which is held
 HELD_APART = [("percentages", PERCENTAGE, SEGMENT), ("segments", SEGMENT, PERCENTAGE)]
 
 
@@ -26,8 +37,8 @@ def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
     emulator: Emulator, hasty: ManagementClient, write: Write
 ) -> None:
     kind = write.kind
+    write.prepared(emulator, kind)
     before = state(emulator)
-    emulator.settings(extra_endpoints=write.extra)
     emulator.hold("all")
     with pytest.raises(ChangeNotVisibleError, match=r"accepted the change.*approv") as caught:
         write.run(hasty, by_key(kind))

@@ -46,7 +46,7 @@ def methods(emulator: Emulator) -> list[str]:
 def test_it_is_brought_about_and_run_twice_writes_nothing(
     emulator: Emulator, client: ManagementClient, write: Write, way: Way, kind: Kind
 ) -> None:
-    emulator.settings(extra_endpoints=write.extra)
+    write.prepared(emulator, kind)
     before = state(emulator)
     wanted = write.wanted(before, kind)
 
@@ -76,7 +76,7 @@ def test_it_is_brought_about_and_run_twice_writes_nothing(
 
 @each_of(*ON_A_FLAG)
 def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
-    emulator.settings(extra_endpoints=write.extra)
+    write.prepared(emulator, kind)
     page = f"{emulator.base_url}/amplitude/{PROJECT}/config/{IDS[kind]}"
     by_its_key = write.run(client, by_key(kind))
     assert (by_its_key.id, by_its_key.key, by_its_key.url) == (IDS[kind], KEYS[kind], page)
@@ -107,7 +107,8 @@ def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementCli
 def test_other_ways_of_the_service_change_nothing(
     emulator: Emulator, client: ManagementClient, write: Write, settings: dict[str, object]
 ) -> None:
-    emulator.settings(**settings, extra_endpoints=write.extra)
+    write.prepared(emulator, write.kinds[0])
+    emulator.settings(**settings)
     before = state(emulator)
     assert write.run(client, by_key(write.kinds[0])).changed
     assert state(emulator) == write.wanted(before, write.kinds[0])

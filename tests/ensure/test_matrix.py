@@ -30,6 +30,7 @@ from .writes import (
     EXACTLY,
     EXACTLY_COHORTS,
     EXCLUDE,
+    RESTORE_VERSION,
     ROLL_OUT,
     WEIGHTS,
     WRITES,
@@ -41,7 +42,7 @@ CASES = [
     *(Case(write, fault, "the-write") for write in WRITES for fault in ON_A_WRITE if (write, fault) not in APART),
     *(
         Case(write, fault, "a-later-write")
-        for write in (WEIGHTS, ROLL_OUT, EXCLUDE, EXACTLY, EXACTLY_COHORTS)
+        for write in (WEIGHTS, ROLL_OUT, RESTORE_VERSION, EXCLUDE, EXACTLY, EXACTLY_COHORTS)
         for fault in ON_A_LATER_WRITE
     ),
     *(Case(write, fault, "the-first-read") for write in WRITES for fault in ON_THE_FIRST_READ),

@@ -102,7 +102,9 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
     """Seed the world, strike, and after an error run the change again. ``before`` is the seeded world."""
     emulator.reset()
     seed(emulator)
-    emulator.settings(extra_endpoints=case.write.extra)
+    case.write.prepared(emulator, case.kind)
+    before = state(emulator) if case.write.prepare else before
+    emulator.clear_requests()
     strikes = {"times": case.fault.in_a_row, **case.fault.more}
 
     def first_write(number: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import Kind
+from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     ChangeResult,
     FlagRef,
@@ -29,10 +31,11 @@ from airflow_provider_ampexp.ensure import (
     ensure_variant,
     ensure_variant_absent,
     ensure_variant_fields,
+    ensure_version,
     ensure_weights,
 )
 
-from .world import COHORTS, INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
+from .world import COHORTS, IDS, INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
 
 ALL_ON_TREATMENT: list[dict[str, int]] = [{"control": 0, "treatment": 2, "old": 0}, {"treatment": 1}]
 
@@ -51,6 +54,7 @@ class Write:
     :param versions: how many versions it leaves
     :param kinds: to what it can be done
     :param extra: whether it needs endpoints that the contract does not have
+    :param prepare: what happens to the object before
     :param held: whether an organisation may hold it back for approval (the emulator holds no creations)
     """
 
@@ -65,6 +69,7 @@ class Write:
     held: bool = True
     kinds: tuple[Kind, ...] = KINDS
     extra: bool = False
+    prepare: Callable[[Emulator, Kind], None] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -73,6 +78,12 @@ class Write:
     def kind(self) -> Kind:
         """Flags and experiments by turns: their calls are the same ones, on two paths."""
         return self.kinds[(len(self.name) + 1) % len(self.kinds)]
+
+    def prepared(self, emulator: Emulator, kind: Kind) -> None:
+        """Bring a seeded world to where this change begins."""
+        emulator.settings(extra_endpoints=self.extra)
+        if self.prepare is not None:
+            self.prepare(emulator, kind)
 
     def wanted(self, before: State, kind: Kind) -> State:
         """What the world must be afterwards."""
@@ -162,6 +173,37 @@ def _rolled_back(thing: dict[str, Any]) -> None:
     for segment in thing["targetSegments"]:
         segment["percentage"] = 0
     thing.update(rolloutPercentage=0, enabled=False, decision="rollback", state="decision-made")
+
+
+HERS: dict[str, Any] = {
+    "description": "Maria's way",
+    "rolloutPercentage": 50,
+    "targetSegments": [{**SEGMENTS[1], "percentage": 90}],
+    "rolloutWeights": {"control": 1, "treatment": 0, "old": 5},
+    "variants": [{"key": "control", "payload": "x"}, {"key": "treatment", "name": "Treatment"}, {"key": "old"}],
+    "deployments": [IOS],
+}
+STANDING: dict[str, Any] = {
+    "description": "The new way",
+    "rolloutPercentage": 10,
+    "targetSegments": SEGMENTS,
+    "rolloutWeights": {"control": 1, "treatment": 1, "old": 0},
+    "variants": [
+        {"key": "control"},
+        {"key": "treatment", "name": "Treatment", "payload": {"colour": "grün"}},
+        {"key": "old"},
+    ],
+    "deployments": [WEB],
+}
+
+
+def _edited_by_maria(emulator: Emulator, kind: Kind) -> None:
+    emulator.edit(kind, IDS[kind], by="Maria", **HERS)
+
+
+def _as_it_was(thing: dict[str, Any]) -> None:
+    thing.update(deepcopy(STANDING))
+    thing["variants"][0]["payload"] = {}  # an edit cannot remove it
 
 
 def _new_weights(thing: dict[str, Any]) -> None:
@@ -309,6 +351,17 @@ ROLL_BACK = Write(
         "decision": "rollback",
     },
     kinds=("experiments",),
+)
+RESTORE_VERSION = Write(
+    "restore-version",
+    lambda client, target: ensure_version(client, target, 1, fields=[*STANDING], overwrite=["Maria"]),
+    _as_it_was,
+    (22, 22),
+    (2, 2),
+    HERS,
+    STANDING,
+    versions=7,
+    prepare=_edited_by_maria,
 )
 CREATE_VARIANT = Write(
     "create-variant",
@@ -480,6 +533,7 @@ WRITES = (
     WEIGHTS,
     ROLL_OUT,
     ROLL_BACK,
+    RESTORE_VERSION,
     CREATE_VARIANT,
     EDIT_VARIANT,
     RENAME_VARIANT,
