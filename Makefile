@@ -10,11 +10,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Some parts of Airflow start each other by the name `airflow`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-rollback test test-deep test-ui chaos lint types unit ui docs bench bench-statistics wheel lock clean
+.PHONY: help setup demo demo-rollback demo-holdback test test-deep test-ui chaos lint types unit ui docs bench bench-statistics wheel lock clean
 
 help:
 	@echo "make demo           watch a feature go from nothing to 100 % in a real Airflow"
 	@echo "make demo-rollback  watch one that goes wrong take itself back, and why"
+	@echo "make demo-holdback  watch two plain releases checked by their own held-back users"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
 	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched (some 20 minutes)"
@@ -41,6 +42,9 @@ demo: setup
 
 demo-rollback: setup
 	@$(VENV)/bin/python -m tools.demo_rollback
+
+demo-holdback: setup
+	@$(VENV)/bin/python -m tools.demo_holdback
 
 ui: setup
 	@$(VENV)/bin/python -m tools.ui

@@ -17,6 +17,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_ampexp._keys import RECORD_XCOM
+from airflow_provider_ampexp.bucketing import Audience
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 from airflow_provider_ampexp.rollout import RolloutPlan
@@ -254,6 +255,30 @@ def test_guarded_rollout(
     assert exposures(emulator, "search") == told
     verdicts = [(entry["stage"], entry["verdict"]) for entry in ran.xcom("ramp", RECORD_XCOM) if "verdict" in entry]
     assert verdicts == ([(1, "fail")] if told[-1] == 0 else [(1, "pass")])
+
+
+@pytest.mark.parametrize(
+    ("orders", "reached"), [(1, [0, 10, 0]), (2, [0, 10, 100])], ids=["half the orders", "as good"]
+)
+def test_holdback_release(
+    emulator: Emulator, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: int, reached: list[int]
+) -> None:
+    """The usual alert fails both times, and only reports."""
+    warehouse = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
+    emulator.create_flag("search", variants=[{"key": "on"}], rolloutPercentage=0, enabled=False)
+    allocation = Audience.of(one(emulator, "flags", "search")).at(10).allocation_of()
+    with sqlite3.connect(warehouse) as db:
+        db.execute("create table activity (amplitude_id text, at text, orders integer, exposed integer)")
+        for user in range(6000):
+            has_it = allocation.variant(user) is not None
+            row = (user, "2099-01-01", (orders if has_it else 2) * (user % 2), 0)  # nobody is exposed before the start
+            db.execute("insert into activity values (?, ?, ?, ?)", row)
+    ran = run(example("holdback_release"), {"flag_key": "search", "stages": [10, 100], "soak": "1s"})
+    assert exposures(emulator, "search") == reached
+    verdicts = [(entry["name"], entry["verdict"]) for entry in ran.xcom("ramp", RECORD_XCOM) if "verdict" in entry]
+    verdict = "fail" if orders == 1 else "pass"
+    assert verdicts == [("orders per user", verdict), ("orders of all users", "fail")]
 
 
 KEYS = ("checkout-backend", "checkout-api", "checkout-web")
