@@ -1,0 +1,59 @@
+"""The command: ``python -m airflow_provider_ampexp.conformance --key-from-connection ID --project P``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from airflow_provider_ampexp._validate import REGIONS, InvalidInputError
+from airflow_provider_ampexp.conformance._questions import QUESTIONS
+from airflow_provider_ampexp.conformance._report import ask_all
+from airflow_provider_ampexp.conformance._scratch import PREFIX, Scratch
+
+SAME, DIFFERENT, MISUSED = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the suite.
+
+    :returns: 0 without differences, 1 with differences, 2 when nothing could be asked
+    """
+    given = _parser().parse_args(arguments)
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+    try:
+        fields = AmplitudeExperimentHook(given.key_from_connection).fields
+    except (AirflowNotFoundException, InvalidInputError) as error:
+        print(f"Conformance suite failed: {error}. Nothing was sent.", file=sys.stderr)
+        return MISUSED
+    base_url = fields.base_url or REGIONS[fields.region]
+    with Scratch(base_url, fields.key, given.project, timeout=fields.timeout) as scratch:
+        if scratch.get("/flags", projectId=given.project, limit="1").status != 200:
+            print(
+                f"Conformance suite failed: {base_url} does not accept the key. Nothing was created.", file=sys.stderr
+            )
+            return MISUSED
+        report = ask_all(scratch, progress=print)
+    print(f"\n{report.text()}", end="")
+    if given.out is not None:
+        given.out.write_text(report.text(), "utf-8")
+        print(f"Wrote {given.out}. Attach it to an issue.")
+    return DIFFERENT if report.differences else SAME
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_ampexp.conformance",
+        description=f"Ask {len(QUESTIONS)} questions about the service, and print where it differs from the emulator. "
+        f"Creates flags and experiments whose keys begin with {PREFIX!r}, changes no other object, and archives them "
+        "at the end. Use a scratch project.",
+    )
+    parser.add_argument(
+        "--key-from-connection", required=True, metavar="CONN_ID", help="the Airflow connection with the key"
+    )
+    parser.add_argument("--project", required=True, metavar="ID", help="the scratch project")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the differences to a file, for an issue")
+    return parser

@@ -1,0 +1,149 @@
+"""A scratch project: requests as they are, and no change of an object that this run did not create."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+PREFIX = "ampexp-conformance-"
+"""The keys of the objects that a run creates begin with this."""
+KINDS = ("flags", "experiments")
+
+
+class ForeignObjectError(Exception):
+    """A request would change an object that this run did not create. It was not sent."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response, as it came.
+
+    :param json: the body as JSON; ``None`` if it is not JSON
+    """
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+    json: Any
+
+
+@dataclass(frozen=True)
+class ScratchObject:
+    """A flag or an experiment that this run created."""
+
+    kind: str
+    id: str
+    key: str
+
+
+@dataclass
+class Scratch:
+    """A session with the service, limited to one project and to the objects of this run.
+
+    :param base_url: the address of the service, without ``/api/1``
+    :param key: the management key
+    :param project_id: the project in which the run creates its objects
+    """
+
+    base_url: str
+    key: str = field(repr=False)
+    project_id: str
+    timeout: float = 30.0
+    made: list[ScratchObject] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._session = requests.Session()
+        self._run = secrets.token_hex(4)
+        self._count = 0
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def get(self, path: str, *, bearer: str | None = None, **query: str) -> Response:
+        """Read. ``path`` begins after ``/api/1``; ``bearer`` replaces the management key."""
+        return self._send("GET", path, query=query, bearer=bearer)
+
+    def new_key(self) -> str:
+        """Return a key that no object has yet."""
+        self._count += 1
+        return f"{PREFIX}{self._run}-{self._count}"
+
+    def post_object(self, kind: str, **fields: Any) -> Response:
+        """Create a flag or an experiment in the scratch project."""
+        body = {"projectId": self.project_id, "key": self.new_key(), **fields}
+        if not str(body["key"]).startswith(PREFIX) or body["projectId"] != self.project_id:
+            raise ForeignObjectError(f"expected a key that begins with {PREFIX!r}, in project {self.project_id}")
+        response = self._send("POST", f"/{kind}", body=body)
+        if response.status < 300 and isinstance(response.json, dict) and response.json.get("id"):
+            self.made.append(ScratchObject(kind, str(response.json["id"]), str(body["key"])))
+        return response
+
+    def create(self, kind: str, **fields: Any) -> ScratchObject:
+        """Create a flag or an experiment, for a question that needs one.
+
+        :raises LookupError: when the service does not create it
+        """
+        before = len(self.made)
+        response = self.post_object(kind, **fields)
+        if len(self.made) == before:
+            raise LookupError(f"POST /{kind} answered {response.status} {response.text[:200]!r}")
+        return self.made[-1]
+
+    def write(self, method: str, thing: ScratchObject, path: str = "", body: object = None) -> Response:
+        """Change an object of this run.
+
+        :raises ForeignObjectError: for any other object; nothing is sent
+        """
+        if thing not in self.made:
+            raise ForeignObjectError(f"{thing.kind} {thing.id} was not created by this run")
+        return self._send(method, f"/{thing.kind}/{quote(thing.id, safe='')}{path}", body=body)
+
+    def read(self, thing: ScratchObject, path: str = "") -> Response:
+        """Read an object of this run."""
+        return self.get(f"/{thing.kind}/{quote(thing.id, safe='')}{path}")
+
+    def archive_all(self) -> list[ScratchObject]:
+        """Archive what this run created. The API has no way to delete it.
+
+        :returns: the objects that the service did not archive
+        """
+        return [thing for thing in self.made if self.write("PATCH", thing, body={"archive": True}).status >= 300]
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        bearer: str | None = None,
+    ) -> Response:
+        sent = self._session.request(
+            method,
+            f"{self.base_url.rstrip('/')}/api/1{path}",
+            params=query,
+            data=None if body is None else json.dumps(body),
+            headers={
+                "Authorization": f"Bearer {self.key if bearer is None else bearer}",
+                "Content-Type": "application/json",
+            },
+            timeout=self.timeout,
+            allow_redirects=False,
+        )
+        try:
+            parsed = sent.json()
+        except ValueError:
+            parsed = None
+        return Response(sent.status_code, sent.text, sent.headers, parsed)
