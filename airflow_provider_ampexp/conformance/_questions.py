@@ -40,52 +40,53 @@ class Question:
 
 
 def _object_questions(kind: str) -> list[Question]:
-    one = kind.removesuffix("s")
+    noun = kind.removesuffix("s")
+    one = f"{'an' if noun.startswith('e') else 'a'} {noun}"
     return [
         Question(
-            f"the response to the creation of a {one}", "contract", "200, id: text, url: text", asks.create_answer(kind)
+            f"the response to the creation of {one}", "contract", "200, id: text, url: text", asks.create_answer(kind)
         ),
-        Question(f"a second {one} with the same key", "supposed", "400", asks.same_key(kind)),
+        Question(f"a second {noun} with the same key", "supposed", "400", asks.same_key(kind)),
         Question(
-            f"an unknown field in the creation of a {one}",
+            f"an unknown field in the creation of {one}",
             "supposed",
             "400",
             lambda scratch: asks.status_of(scratch.post_object(kind, noSuchField=1)),
         ),
-        Question(f"the id of a {one}", "contract", "text", asks.field(kind, "id")),
-        Question(f"the project of a {one}", "contract", "text", asks.field(kind, "projectId")),
-        Question(f"the tags of a new {one}", "documented", "list", asks.field(kind, "tags")),
-        Question(f"createdBy of a {one}", "contract", "text", asks.field(kind, "createdBy")),
+        Question(f"the id of {one}", "contract", "text", asks.field(kind, "id")),
+        Question(f"the project of {one}", "contract", "text", asks.field(kind, "projectId")),
+        Question(f"the tags of a new {noun}", "documented", "list", asks.field(kind, "tags")),
+        Question(f"createdBy of {one}", "contract", "text", asks.field(kind, "createdBy")),
         Question(
-            f"createdAt of a {one}",
+            f"createdAt of {one}",
             "documented",
             "0000-00-00T00:00:00.000Z",
             asks.field(kind, "createdAt", asks.time_format),
         ),
-        Question(f"enabled of a new {one}", "contract", "False", asks.field(kind, "enabled", repr)),
-        Question(f"the percentage of a new {one}", "contract", "0", asks.field(kind, "rolloutPercentage", repr)),
+        Question(f"enabled of a new {noun}", "contract", "False", asks.field(kind, "enabled", repr)),
+        Question(f"the percentage of a new {noun}", "contract", "0", asks.field(kind, "rolloutPercentage", repr)),
         Question(
-            f"an edit of the percentage of a {one}",
+            f"an edit of the percentage of {one}",
             "contract",
             "200, then 5",
             asks.after(kind, {"rolloutPercentage": 5}, "rolloutPercentage"),
         ),
-        Question(f"a percentage of 101 for a {one}", "contract", "400", asks.edit(kind, {"rolloutPercentage": 101})),
+        Question(f"a percentage of 101 for {one}", "contract", "400", asks.edit(kind, {"rolloutPercentage": 101})),
         Question(
-            f"a percentage of 0.5 for a {one}",
+            f"a percentage of 0.5 for {one}",
             "supposed",
             "200, then 0.5",
             asks.after(kind, {"rolloutPercentage": 0.5}, "rolloutPercentage"),
         ),
-        Question(f"an edit of an unknown field of a {one}", "supposed", "400", asks.edit(kind, {"noSuchField": 1})),
+        Question(f"an edit of an unknown field of {one}", "supposed", "400", asks.edit(kind, {"noSuchField": 1})),
         Question(
-            f"an edit of the tags of a {one}",
+            f"an edit of the tags of {one}",
             "documented",
             "200, then ['a']",
             asks.after(kind, {"tags": ["a"]}, "tags"),
         ),
         Question(
-            f"an edit of the segments of a {one}",
+            f"an edit of the segments of {one}",
             "documented",
             "200, then 1 segment",
             asks.after(
@@ -93,33 +94,33 @@ def _object_questions(kind: str) -> list[Question]:
             ),
         ),
         Question(
-            f"an edit of a segment without its conditions, of a {one}",
+            f"an edit of a segment without its conditions, of {one}",
             "documented",
             "400",
             asks.edit(kind, {"targetSegments": [{"name": "Conformance", "percentage": 0, "rolloutWeights": {}}]}),
         ),
-        Question(f"the versions of a {one}", "contract", "newest first, steps of 1", asks.versions(kind, asks.order)),
+        Question(f"the versions of {one}", "contract", "newest first, steps of 1", asks.versions(kind, asks.order)),
         Question(
-            f"the fields of a version's configuration, of a {one}",
+            f"the fields of a version's configuration, of {one}",
             "contract",
             "all",
             asks.versions(kind, asks.config_fields),
         ),
         Question(
-            f"createdBy of a version, of a {one}",
+            f"createdBy of a version, of {one}",
             "contract",
             "text",
             asks.versions(kind, lambda versions: asks.kind_of(versions[0].get("createdBy"))),
         ),
         Question(
-            f"createdAt of a version, of a {one}",
+            f"createdAt of a version, of {one}",
             "contract",
             "0000-00-00T00:00:00.000Z",
             asks.versions(kind, lambda versions: asks.time_format(versions[0].get("createdAt"))),
         ),
         Question(f"the filter key of the {kind}", "documented", "only this key", asks.key_filter(kind)),
         Question(
-            f"an archived {one}",
+            f"an archived {noun}",
             "documented",
             "200, deleted True; in the list False, with includeArchived True",
             asks.archived(kind),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 import requests
+import tenacity
 
 PREFIX = "ampexp-conformance-"
 """The keys of the objects that a run creates begin with this."""
 KINDS = ("flags", "experiments")
+TOO_MANY = 429
 
 
 class ForeignObjectError(Exception):
@@ -130,20 +132,32 @@ class Scratch:
         query: Mapping[str, str] | None = None,
         bearer: str | None = None,
     ) -> Response:
-        sent = self._session.request(
-            method,
-            f"{self.base_url.rstrip('/')}/api/1{path}",
-            params=query,
-            data=None if body is None else json.dumps(body),
-            headers={
-                "Authorization": f"Bearer {self.key if bearer is None else bearer}",
-                "Content-Type": "application/json",
-            },
-            timeout=self.timeout,
-            allow_redirects=False,
+        sent = self._retried(
+            lambda: self._session.request(
+                method,
+                f"{self.base_url.rstrip('/')}/api/1{path}",
+                params=query,
+                data=None if body is None else json.dumps(body),
+                headers={
+                    "Authorization": f"Bearer {self.key if bearer is None else bearer}",
+                    "Content-Type": "application/json",
+                },
+                timeout=self.timeout,
+                allow_redirects=False,
+            )
         )
         try:
             parsed = sent.json()
         except ValueError:
             parsed = None
         return Response(sent.status_code, sent.text, sent.headers, parsed)
+
+    def _retried(self, send: Callable[[], requests.Response]) -> requests.Response:
+        """Send again after a 429: the service has not carried out such a request."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda sent: sent.status_code == TOO_MANY),
+            wait=tenacity.wait_fixed(1) + tenacity.wait_random(0, 1),
+            stop=tenacity.stop_after_delay(60),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        return retrying(send)
