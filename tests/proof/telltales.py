@@ -194,4 +194,19 @@ FOUND = (
         window=ChangeWindow(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="09:00", end="17:00", timezone="UTC"),
         racing={1: Edit({"rolloutPercentage": 1})},
     ),
+    # Another task with the same key raises a disabled flag and lowers it between two looks, and no version shows it.
+    Story(
+        stages=((26, 0.0), (82, 0.0)),
+        segment="Beta",
+        verdicts=((0.0, "pass"),),
+        check_takes=0.0,
+        poll_interval=600.0,
+        retries=0,
+        window=ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin"),
+        edits=(
+            (9.7, Edit({"percentage": 82}, "Beta", by="Airflow")),
+            (48.6, Edit({"percentage": 0}, "Beta", by="Airflow")),
+        ),
+        omit=("targetSegments",),
+    ),
 )
