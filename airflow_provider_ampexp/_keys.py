@@ -1,5 +1,7 @@
-"""The keys under which the provider stores values in Airflow, and the name of its metric. All begin alike."""
+"""The keys of values that the provider stores in Airflow, its default connection, and its metric. All begin alike."""
 
+DEFAULT_CONNECTION = "amplitude_experiment_default"
+"""The id of the connection, if a task names none."""
 URL_XCOM = "amplitude_experiment_url"
 """The flag in Amplitude, for the link on the task."""
 RECORD_XCOM = "amplitude_experiment_record"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client.types import Deployment, FlagConfig, TargetSegment, VariantFields
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.types import Deployment, FlagConfig, TargetSegment, VariantFields
 
 
 def without_odd_fields(config: Mapping[str, Any]) -> FlagConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 
-_MOMENT = re.compile(
+_MOMENT = (  # compiled at the first call: a parse of a DAG file makes none
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
     r"(?:([Zz])|([+-])([0-9]{2})(?::?([0-9]{2}))?)?)?"
@@ -26,7 +26,7 @@ def parse_timestamp(value: object, *, default_zone: timezone | None = None) -> d
     :param default_zone: the zone of a time or a day without a zone; without it, such a value is invalid
     :returns: ``None`` if the value is invalid
     """
-    found = _MOMENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = re.fullmatch(_MOMENT, value.strip()) if isinstance(value, str) else None
     if found is None:
         return None
     year, month, day, hour, minute, second, fraction, zulu, sign, hours, minutes = found.groups()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
-from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
+    from airflow_provider_ampexp.client.types import FlagConfig
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ conditions. If it is sent back as read, it captures all users.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort
-from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure._errors import WrongStateError
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment
 
 _WHY = "the API neither accepts nor shows cohort conditions, and a segment without conditions captures all users"
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
-from airflow_provider_ampexp.client.types import Json, Version
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.types import Json, Version
 
 # A class cannot have a field with the name "from".
 Row = TypedDict(
@@ -27,8 +29,8 @@ Row = TypedDict(
         "key": "str | None",
         "version": int,
         "field": str,
-        "from": Json,
-        "to": Json,
+        "from": "Json",
+        "to": "Json",
     },
 )
 COLUMNS = ("at", "by", "kind", "project_id", "id", "key", "version", "field", "from", "to")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_ampexp._keys import DEFAULT_CONNECTION
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import (
     AccessDeniedError,
@@ -53,7 +54,7 @@ class AmplitudeExperimentHook(BaseHook):
     """
 
     conn_name_attr = "amplitude_conn_id"
-    default_conn_name = "amplitude_experiment_default"
+    default_conn_name = DEFAULT_CONNECTION
     conn_type = "amplitude_experiment"
     hook_name = "Amplitude Experiment"
     summary_level = logging.INFO

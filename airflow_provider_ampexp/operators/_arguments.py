@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import InvalidInputError
-from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
 from airflow_provider_ampexp.rollout import _duration as duration
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
 
 _T = TypeVar("_T")
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
@@ -133,6 +134,8 @@ def weight(field: str, value: object) -> int:
 
 def variant_fields(field: str, value: object) -> VariantFields:
     """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
+    from airflow_provider_ampexp.client.types import VariantFields
+
     found = _converted(field, value, {"rolloutWeight": weight})
     validate.known_names(field, found, VariantFields.__annotations__)
     return cast("VariantFields", validate.variant_fields(found, field))
@@ -154,6 +157,8 @@ def segments(field: str, value: object) -> list[TargetSegment]:
 
 def edit_fields(field: str, value: object) -> EditFields:
     """Fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
+    from airflow_provider_ampexp.client.types import EditFields
+
     reads: dict[str, Callable[[str, object], object]] = {
         "rolloutPercentage": percentage,
         "enabled": switch,

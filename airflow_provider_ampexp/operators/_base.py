@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_ampexp._keys import DEFAULT_CONNECTION
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.links.amplitude import AmplitudeExperimentLink
 from airflow_provider_ampexp.operators import _arguments as arguments
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from jinja2 import Environment
 
-_DEFAULT_CONNECTION = AmplitudeExperimentHook.default_conn_name
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 
 class AmplitudeOperator(BaseOperator):
@@ -33,7 +33,7 @@ class AmplitudeOperator(BaseOperator):
     ui_color = "#dfe9ff"
 
     def __init__(
-        self, *, amplitude_conn_id: str = _DEFAULT_CONNECTION, project_id: str | None = None, **kwargs: Any
+        self, *, amplitude_conn_id: str = DEFAULT_CONNECTION, project_id: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.amplitude_conn_id = amplitude_conn_id
@@ -70,6 +70,8 @@ class AmplitudeOperator(BaseOperator):
 
     def hook(self) -> AmplitudeExperimentHook:
         """Return a hook for the connection. The caller closes it (``with``)."""
+        from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
         return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:

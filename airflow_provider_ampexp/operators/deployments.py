@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import DeploymentCreateFields, DeploymentEditFields
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.client._flags import FlagEndpoints
+    from airflow_provider_ampexp.client.types import FlagConfig
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 __all__ = ["AmplitudeGetOperator", "AmplitudeListOperator"]

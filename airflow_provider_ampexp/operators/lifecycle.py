@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp import ensure
-from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
+    from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp import ensure
-from airflow_provider_ampexp.client.types import Json, VariantFields
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import Json, VariantFields
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
 
 __all__ = ["AmplitudeCreateVariantOperator", "AmplitudeEditVariantOperator", "AmplitudeRemoveVariantOperator"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from airflow_provider_ampexp.client.types import FlagConfig, Json
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._segments import find_segment
 from airflow_provider_ampexp.polling._statuses import WaitStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client.types import FlagConfig, Json
 
 _STICKY = "Sticky bucketing is on: users keep their variant, so more users than the percentage may have it."
 KNOWN_STATES = ("planning", "running", "decision-made")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from airflow_provider_ampexp._validate import InvalidInputError
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_WALL_TIME = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00")
+_WALL_TIME = r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00"
 _WHOLE_DAY = 24 * 60
 _YEAR = timedelta(days=366)
 _OF_THIS_MACHINE = ("localtime", "posixrules", "posix/", "right/")
@@ -149,7 +149,7 @@ def _minutes(field: str, value: object) -> int:
     """A wall time as minutes after midnight, 0 to 1440."""
     if isinstance(value, time) and value.tzinfo is None and value == value.replace(second=0, microsecond=0):
         return value.hour * 60 + value.minute
-    if not isinstance(value, str) or not _WALL_TIME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_WALL_TIME, value):
         hint = "; in YAML it needs quotes" if isinstance(value, int) else ""
         raise InvalidInputError(field, f"{value!r} is not a wall time of hours and minutes such as '09:00'{hint}")
     return int(value[:-3]) * 60 + int(value[-2:])
