@@ -13,7 +13,7 @@ from airflow_provider_ampexp.bucketing import Audience
 from airflow_provider_ampexp.guardrails._bands import Bands, Split, read_row
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult
 from airflow_provider_ampexp.guardrails._multinomial import p_value
-from airflow_provider_ampexp.guardrails._sequential import Lift, lift
+from airflow_provider_ampexp.guardrails._sequential import Lift, lift, smallest_harm
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, Row
 from airflow_provider_ampexp.rollout._duration import DurationLike, format_duration, parse_duration
 from airflow_provider_ampexp.rollout._history import highest_exposure
@@ -122,6 +122,16 @@ class HoldbackGuardrail(QueryGuardrail):
                 read_row(row)
 
         self._stream("sql", self.sql, moment, take)
+
+    def smallest_harm(self, percentage: float, users: float, variation: float) -> float | None:
+        """Return the smallest relative harm that is found at a percentage with a probability of 0.8 or more.
+
+        :param users: the users who are active during the stage, in both groups together
+        :param variation: the metric's standard deviation divided by its mean
+        :returns: ``None`` where no control is left
+        """
+        alpha = self.alpha * (1 - RATIO_SHARE)
+        return smallest_harm(users, percentage / 100, variation, alpha=alpha, detect=self.detect)
 
     # the groups
 

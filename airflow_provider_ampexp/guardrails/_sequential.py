@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erfc, fsum, log, sqrt
+from statistics import NormalDist
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,22 @@ def deviations_needed(error: float, *, alpha: float, detect: float) -> float:
         else:
             high = middle
     return high / sqrt(r)
+
+
+def smallest_harm(
+    users: float, share: float, variation: float, *, alpha: float, detect: float, probability: float = 0.8
+) -> float | None:
+    """Return the smallest relative harm that one look at the end of a stage finds with a probability.
+
+    More looks find it a little more often.
+
+    :param users: the users who are active during the stage, in both groups together
+    :param share: the share of them who have the feature
+    :param variation: the metric's standard deviation divided by its mean; for a conversion rate ``p`` it is
+        ``sqrt((1 - p) / p)``
+    :returns: ``None`` without a control, or without users
+    """
+    if not 0 < share < 1 or users <= 0:
+        return None
+    error = variation * sqrt(1 / (users * share) + 1 / (users * (1 - share)))
+    return error * (deviations_needed(error, alpha=alpha, detect=detect) + NormalDist().inv_cdf(probability))

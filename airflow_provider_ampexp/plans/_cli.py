@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         read = _read(given.paths, given.default)
         if given.what == "forecast":
-            return forecast(read, _time("--start", given.start), _time("--finish-by", given.finish_by))
+            return forecast(
+                read, _time("--start", given.start), _time("--finish-by", given.finish_by), given.users, given.variation
+            )
         return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
     except _Misuse as error:
         print(error, file=sys.stderr)
@@ -82,13 +84,23 @@ def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
         logger.setLevel(level)
 
 
-def forecast(read: list[LoadedPlan | PlanFileError], start: datetime | None, finish_by: datetime | None) -> int:
+def forecast(
+    read: list[LoadedPlan | PlanFileError],
+    start: datetime | None,
+    finish_by: datetime | None,
+    users: float | None = None,
+    variation: float = 1.0,
+) -> int:
     """Print the earliest time of each stage and of the end, if all guardrails pass and approvals come at once.
 
     :param start: when the rollouts begin; if not given, now
     :param finish_by: when they have to be complete
+    :param users: the users who are active during one soak, to show which harm a holdback guardrail finds
+    :param variation: the metric's standard deviation divided by its mean
     """
-    from airflow_provider_ampexp.plans._forecast import forecast_file, shown
+    from airflow_provider_ampexp.plans._forecast import Traffic, forecast_file, shown
+
+    traffic = None if users is None else Traffic(users, variation)
 
     made, result, start = [_with_dag(one) for one in read], RIGHT, start or datetime.now(timezone.utc)
     for one in made:
@@ -97,7 +109,7 @@ def forecast(read: list[LoadedPlan | PlanFileError], start: datetime | None, fin
             result = WRONG
             continue
         try:
-            course = forecast_file(one, start)
+            course = forecast_file(one, start, traffic)
         except InvalidInputError as error:
             print(one.refused(error))
             result = WRONG
@@ -245,6 +257,13 @@ def _time(option: str, text: str | None) -> datetime | None:
     return moment
 
 
+def _above_0(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
 def _defaults(given: list[str]) -> dict[str, object]:
     """Parse arguments such as ``soak=12h``, with the syntax of a file."""
     defaults = {}
@@ -295,6 +314,20 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "forecast":
             one.add_argument("--start", metavar="TIME", help="when the rollouts begin (default: now)")
+            one.add_argument(
+                "--users",
+                type=_above_0,
+                metavar="N",
+                help="the users who are active during one soak: also show the smallest harm that a holdback guardrail "
+                "finds at each stage, with a probability of 0.8",
+            )
+            one.add_argument(
+                "--variation",
+                type=_above_0,
+                default=1.0,
+                metavar="CV",
+                help="the metric's standard deviation divided by its mean; 3 for a conversion of 10 %% (default: 1)",
+            )
             one.add_argument("--finish-by", metavar="TIME", help="exit with 1 if a rollout cannot be complete by then")
         if name == "plan":
             one.add_argument(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
+from airflow_provider_ampexp.guardrails import HoldbackGuardrail
 from airflow_provider_ampexp.plans._loader import LoadedPlan
 from airflow_provider_ampexp.rollout import ChangeWindow, forecast
+
+_ANY: dict[str, Any] = {"no_data": "hold", "worse": "lower"}
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,22 @@ class PlanForecast:
     finish: datetime
 
 
-def forecast_file(loaded: LoadedPlan, start: datetime) -> PlanForecast:
+@dataclass(frozen=True)
+class Traffic:
+    """What a metric of the users is like.
+
+    :param users: the users who are active during one soak
+    :param variation: the metric's standard deviation divided by its mean
+    """
+
+    users: float
+    variation: float
+
+
+def forecast_file(loaded: LoadedPlan, start: datetime, traffic: Traffic | None = None) -> PlanForecast:
     """Forecast the rollout of a file from 0 %.
 
+    :param traffic: to show the smallest harm that each holdback guardrail can find at each stage
     :raises InvalidInputError: when the window never opens again
     """
     plan = loaded.plan.rollout_plan()
@@ -35,9 +52,20 @@ def forecast_file(loaded: LoadedPlan, start: datetime) -> PlanForecast:
         for stage in found.stages:
             approval = ", after an approval" if stage.percentage in needs_approval else ""
             yield f"{stage.percentage:4} %  {shown(stage.at, plan.window)}{approval}"
+            if traffic is not None:
+                yield from _found_at(stage.percentage, plan.guardrails, traffic)
         yield f"finish  {shown(found.finish, plan.window)}"
 
     return PlanForecast(tuple(lines()), found.finish)
+
+
+def _found_at(percentage: int, guardrails: Iterable[object], traffic: Traffic) -> Iterator[str]:
+    """Yield what each holdback guardrail can find at a stage; without one, what it could find."""
+    given = [each for each in guardrails if isinstance(each, HoldbackGuardrail)]
+    for guardrail in given or [HoldbackGuardrail("none", "select 1", name="a holdback guardrail", **_ANY)]:
+        harm = guardrail.smallest_harm(percentage, traffic.users, traffic.variation)
+        finds = "has no control left" if harm is None else f"finds {100 * harm:.1f} % worse"
+        yield f"        {guardrail.name} {finds}"
 
 
 def shown(moment: datetime, window: ChangeWindow | None) -> str:

@@ -10,7 +10,7 @@ from itertools import accumulate
 import pytest
 from simulated import DETECT, METRICS, STAGES, population, sequential, stage, t_test
 
-from airflow_provider_ampexp.guardrails._sequential import Moments, deviations_needed, lift
+from airflow_provider_ampexp.guardrails._sequential import Moments, deviations_needed, lift, smallest_harm
 
 # moments
 
@@ -115,6 +115,24 @@ def test_five_percent_fewer_conversions_among_200_000_users_are_found(share: flo
         result = sequential(treated, _converted(rng, round(200_000 * (1 - share)), rate), 0.009)
         found += result is not None and result.high < 0
     assert found / 4000 == pytest.approx(power, abs=0.03)
+
+
+@pytest.mark.parametrize(("share", "users"), [(0.05, 200_000), (0.25, 200_000), (0.25, 20_000), (0.5, 5_000)])
+def test_the_smallest_harm_is_found_with_its_probability(share: float, users: int):
+    rng, rate, found = random.Random(users), 0.3, 0
+    variation = math.sqrt((1 - rate) / rate)
+    harm = smallest_harm(users, share, variation, alpha=0.009, detect=DETECT, probability=0.8)
+    assert harm is not None
+    for _ in range(2000):
+        treated = _converted(rng, round(users * share), rate * (1 - harm))
+        result = sequential(treated, _converted(rng, round(users * (1 - share)), rate), 0.009)
+        found += result is not None and result.high < 0
+    assert found / 2000 == pytest.approx(0.8, abs=0.06)
+
+
+def test_without_a_control_no_harm_is_found():
+    for users, share in ((100, 0.0), (100, 1.0), (0, 0.5)):
+        assert smallest_harm(users, share, 1.0, alpha=0.01, detect=0.05) is None
 
 
 def _converted(rng: random.Random, users: int, rate: float) -> Moments:

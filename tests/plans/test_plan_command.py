@@ -417,3 +417,20 @@ def test_forecast_finds_files_that_conflict_and_files_with_mistakes(command: Com
 def test_forecast_refuses_a_time_that_it_cannot_read(command: Command) -> None:
     code, _, err = command("forecast", "rollouts", "--start", "tomorrow")
     assert (code, err) == (2, "--start: expected a time such as 2026-12-01T09:00:00Z, got 'tomorrow'\n")
+
+
+def test_forecast_shows_the_smallest_harm_that_a_holdback_guardrail_finds(command: Command) -> None:
+    holdback = "guardrails: [{kind: holdback, name: orders, conn_id: w, sql: select 1, worse: lower, no_data: hold}]\n"
+    write("guarded.yaml", GOOD.replace("new-checkout", "guarded") + holdback)
+    code, out, _ = command("forecast", "rollouts", "--users", "200000", "--variation", "1.5")
+    assert code == 0
+    assert out.count("a holdback guardrail finds 15.2 % worse") == 1  # checkout.yaml has none
+    assert out.count("orders finds 15.2 % worse") == 1
+    assert out.count("orders finds 3.3 % worse") == 1
+    assert out.count("orders has no control left") == 1
+
+
+@pytest.mark.parametrize("users", ["0", "-1", "many", "inf"])
+def test_forecast_refuses_users_that_are_no_number(command: Command, users: str) -> None:
+    with pytest.raises(SystemExit):
+        command("forecast", "rollouts", "--users", users)
