@@ -90,9 +90,8 @@ def measure() -> Part:
             ),
         ],
         [
-            f"One flag is read, {CALLS} times a turn, {ROUNDS} turns each, from a server on the loopback that answers "
-            "at once. The time that the way to Amplitude takes, some 100 ms, is not in it: there the difference of all "
-            "these is lost.",
+            f"Each caller reads one flag {CALLS} times a turn, in {ROUNDS} turns, from a server on the loopback that "
+            "responds at once. A request to Amplitude takes about 100 ms more, so these differences are small there.",
             table(
                 ["caller", "beside a bare session", "ms a call (median, here)"],
                 [(name, told[name], f"{rounds.median(name) / CALLS * 1000:.2f}") for name in all_of_them],

@@ -49,19 +49,19 @@ def measure(airflow: WholeAirflow) -> Part:
                 "workers used by unmapped sensors",
                 "one for deferring and one for resuming, as any deferrable sensor",
                 "none",
-                f"{workers} ({airflow.worker_seconds(sensor):.1f} worker seconds)" if ended else "it did not end well",
+                f"{workers} ({airflow.worker_seconds(sensor):.1f} worker seconds)" if ended else "it failed",
                 workers == 0 and ended,
             ),
         ],
         [
-            f"Soaks of {SOAK:g} s; a run every {APART:g} s, of each kind in turn. A soak ends so long after the write "
-            "of its stage, and the next stage counts from when the request came to the emulator. "
-            + (f"Runs that did not end well: {len(failed)}." if failed else "All runs ended well."),
-            "All arguments of the unmapped sensor are written in the DAG. One with a template among them begins and "
-            f"ends on a worker: it took {airflow.workers(templated)}, for {airflow.worker_seconds(templated):.1f} "
+            f"Soaks of {SOAK:g} s, and a run every {APART:g} s, of each kind in turn. The soak counts from the write "
+            "of its stage. The next stage counts from its request to the emulator. "
+            + (f"Failed runs: {len(failed)}." if failed else "All runs succeeded."),
+            "The arguments of the unmapped sensor have no template. A sensor with a template starts and ends on a "
+            f"worker: it took {airflow.workers(templated)}, for {airflow.worker_seconds(templated):.1f} "
             "worker seconds.",
             table(
-                ["what", "median s", "middle half"],
+                ["measure", "median s", "interquartile range"],
                 [
                     ("the next stage of a ramp", f"{statistics.median(ours):.2f}", spread(ours)),
                     ("a bare deferral's one request", f"{statistics.median(floor):.2f}", spread(floor)),

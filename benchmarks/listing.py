@@ -86,10 +86,10 @@ def measure() -> Part:
             ),
         ],
         [
-            "Pages of 1,000 flags of 1 kB each. Memory is what a fresh process needs at its peak beyond what it had "
-            "before, all modules loaded. With one page there is nothing that overlaps: from two on, one page is still "
-            "there while the next one is read, and that needs about twice as much in a bare loop, too. So flat means "
-            f"here: at most {FLAT} x as much for 100 pages as for 10; and a few pages: at most {FEW} x as much as one.",
+            "Pages of 1,000 flags of 1 kB each. Memory is the peak of a fresh process, minus its memory after the "
+            "import of all modules. From two pages on, one page is in memory during the read of the next page, "
+            f"which takes about twice the memory, also in a bare loop. Flat means: at most {FLAT} x for 100 pages of "
+            f"that for 10. A few pages means: at most {FEW} x of that for one.",
             table(
                 ["pages", "time beside a bare loop", "ms a page", "peak MB, a bare loop", "peak MB, this client"], grown
             ),

@@ -52,10 +52,10 @@ def measure(airflow: WholeAirflow) -> Part:
         ],
         [
             f"Five stages with four soaks, of {SHORT:g} s and of {LONG:g} s, all at the same time: {RAMPS} ramps of "
-            "each, of which this is the median with, in brackets, the middle half, and one each of the other ways. A "
-            "worker second is one in which Airflow says that the task is running. Starting a task's process takes most "
-            "of them here, more or less of it by chance. Independent means: at most a quarter more. "
-            + (f"Runs that did not end well: {len(failed)}." if failed else "All runs ended well."),
+            "each (the median, with the interquartile range in brackets), and one of each other way. A worker second "
+            "is a second in which Airflow shows the task as running. Most of them are the start of a task's process, "
+            "which varies. Independent means: at most a quarter more. "
+            + (f"Failed runs: {len(failed)}." if failed else "All runs succeeded."),
             table(
                 ["way", f"worker seconds, soaks of {SHORT:g} s", f"soaks of {LONG:g} s", "processes", "growth"],
                 [

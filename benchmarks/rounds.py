@@ -1,4 +1,4 @@
-"""Seconds of this machine tell little, and of a loaded one less: contestants take turns, and ratios count."""
+"""Alternatives take turns, and ratios count: seconds depend on the machine and its load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rounds:
-    """Seconds of each contestant, by round. In each round all of them had their turn."""
+    """The seconds of each alternative, by round. Each alternative runs once in a round."""
 
     seconds: Mapping[str, list[float]]
 
@@ -18,26 +18,26 @@ class Rounds:
         return statistics.median(self.seconds[name])
 
     def ratios(self, name: str, beside: str) -> list[float]:
-        """How long it took beside another one, by round."""
+        """Return the ratio to another alternative, by round."""
         return [one / other for one, other in zip(self.seconds[name], self.seconds[beside], strict=True)]
 
     def ratio(self, name: str, beside: str) -> float:
-        """The median of these."""
+        """Return the median ratio."""
         return statistics.median(self.ratios(name, beside))
 
     def told(self, name: str, beside: str) -> str:
-        """The median with the spread: the middle half of the rounds."""
+        """Return the median ratio with its interquartile range."""
         return f"{self.ratio(name, beside):.2f} x ({spread(self.ratios(name, beside))})"
 
 
 def spread(values: list[float], digits: int = 2) -> str:
-    """Between what the middle half of these lies."""
+    """Return the interquartile range."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Rounds:
-    """Let each run once a round, the first in turn another one each time. A first round of all is not counted."""
+    """Run each alternative once a round, with another first one in each round. A first round does not count."""
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for one in names:

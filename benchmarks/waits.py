@@ -188,12 +188,11 @@ def _notes(taken: dict[str, Taken]) -> list[str]:
         for name, one in taken.items()
     ]
     return [
-        "Each way of waiting had a triggerer of its own, of a real Airflow on PostgreSQL. The tasks were written into "
-        "the database as deferred, since to have a thousand workers defer them would take longer than all of this. "
-        f"Each wait was for a flag of its own. Then {CHANGES} flags were changed, one every tenth of a second, and it "
-        "counts when Airflow had the event in its database. The server lists 1,000 flags a page and has no feed of "
-        "versions. The own polls have a client each, but look their connection up once for all: each look-up sends "
-        "messages to the triggerer's other process, and with one each, hardly any wait came to poll.",
+        "Each way of waiting has its own triggerer, of a real Airflow on PostgreSQL. The tasks are written into the "
+        "database as deferred, because a thousand workers would take longer to defer them. Each wait is for its own "
+        f"flag. Then {CHANGES} flags change, one every tenth of a second. The time ends when Airflow has the event in "
+        "its database. The server lists 1,000 flags a page and has no feed of versions. Each own poll has its own "
+        "client, and all share one look-up of the connection: a look-up for each wait blocks the triggerer.",
         table(
             [
                 "way",

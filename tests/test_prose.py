@@ -39,14 +39,13 @@ INSTEAD = {
 }
 
 
-# The packages whose text is in plain words throughout, and the pages. Two pages are written elsewhere: the first by
-# `make bench`, the second with the screenshots that it shows.
+# The packages whose text is in plain words throughout, and the pages, except the page with the screenshots.
 PACKAGE = "airflow_provider_ampexp"
 PACKAGES = (
     "bucketing client emulator ensure guardrails history hooks links listeners operators plans polling reconcile "
     "rollout sensors task_groups triggers"
 )
-PAGES = [path for path in FILES if path.suffix == ".md" and path.name not in ("performance.md", "rollouts-page.md")]
+PAGES = [path for path in FILES if path.suffix == ".md" and path.name != "rollouts-page.md"]
 PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]
 INSTEAD_IN_PLAIN_TEXT = {
     r'(somebody|anybody)(?!"$)': "name the person: a user, a person, another actor",
