@@ -21,6 +21,7 @@ _OPERATORS = (
     "variants",
     "deployments",
     "inventory",
+    "stale",
     "export",
     "preview",
 )
@@ -49,6 +50,7 @@ _OPERATOR_GUIDES = (
     "variants",
     "deployments",
     "inventory",
+    "stale",
     "sensors",
 )
 _INTEGRATION = "Amplitude Experiment"

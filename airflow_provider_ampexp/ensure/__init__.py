@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from airflow_provider_ampexp.ensure._archive import IfDependedOn, ensure_archived
     from airflow_provider_ampexp.ensure._cohorts import (
         ensure_cohorts_included,
         ensure_cohorts_not_included,
@@ -66,6 +67,7 @@ __all__ = [
     "Decision",
     "EnsureError",
     "FlagRef",
+    "IfDependedOn",
     "IfExists",
     "MissingFieldError",
     "OtherProjectError",
@@ -73,6 +75,7 @@ __all__ = [
     "TargetNotFoundError",
     "UnconfirmedWriteError",
     "WrongStateError",
+    "ensure_archived",
     "ensure_assigned",
     "ensure_cohorts_included",
     "ensure_cohorts_not_included",
@@ -100,6 +103,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
     __getattr__ = lazy_names(
         __name__,
         {
+            "_archive": ["IfDependedOn", "ensure_archived"],
             "_cohorts": ["ensure_cohorts_included", "ensure_cohorts_not_included", "ensure_exactly_cohorts"],
             "_creation": ["ensure_created"],
             "_decision": ["Decision", "ensure_decision"],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
     from airflow_provider_ampexp.client.types import CreateFields, EditFields, TargetSegment, VariantFields
-    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfDependedOn, IfExists
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _READ_AS = {"archive": "deleted"}
+_if_depended_on = arguments.one_of("fail", "archive")
 _if_exists = arguments.one_of("skip", "update", "fail")
 
 
@@ -249,11 +250,21 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
     """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param if_depended_on: when a flag or experiment in use depends on it (``parentDependencies``), so that its users
+        would get no variant either: ``"fail"`` (default) or ``"archive"`` (templated). ``"fail"`` reads the lists of
+        flags and of experiments.
     """
 
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "if_depended_on")
     what = "archive"
-    if_changed_since_default = "write"  # a kill switch always works
+    if_changed_since_default = "write"  # archiving takes the feature from users, and gives it to none
+
+    def __init__(self, *, if_depended_on: IfDependedOn | str = "fail", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.if_depended_on = if_depended_on
+        arguments.check_literal("if_depended_on", if_depended_on, _if_depended_on)
 
     def written_fields(self) -> Sequence[str]:
         """The archive."""
@@ -261,7 +272,8 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Archive it."""
-        return ensure.ensure_fields(client, target, {"archive": True})
+        if_depended_on = cast("IfDependedOn", _if_depended_on("if_depended_on", self.if_depended_on))
+        return ensure.ensure_archived(client, target, if_depended_on=if_depended_on)
 
 
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):

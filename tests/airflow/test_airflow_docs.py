@@ -73,6 +73,15 @@ def test_version(emulator: Emulator, run: Any) -> None:
     assert (restored["description"], restored["rolloutPercentage"]) == ("The first words.", 0)
 
 
+def test_stale(emulator: Emulator, run: Any) -> None:
+    emulator.create_flag("old-search", enabled=False)
+    emulator.advance(61 * 86_400)
+    ran = run(example("stale"))
+    assert ran.succeeded
+    assert [row["key"] for row in ran.xcom("stale")] == ["old-search"]
+    assert flag(emulator, "old-search")["deleted"] is True
+
+
 def test_variants(emulator: Emulator, run: Any) -> None:
     assert run(example("variants")).succeeded
     variants = {one["key"]: one["payload"] for one in flag(emulator, "banner")["variants"]}

@@ -187,6 +187,21 @@ def test_early_access(emulator: Emulator, run: Any) -> None:
     assert one(emulator, "flags", "search")["cohorts"] == {"on": []}
 
 
+def test_stale_flags(emulator: Emulator, run: Any) -> None:
+    old = emulator.create_flag("old", enabled=False)
+    emulator.create_flag("parent", enabled=False)
+    parent = one(emulator, "flags", "parent")["id"]
+    emulator.create_flag("child", enabled=True, rolloutPercentage=5, deployments=["1"])
+    child = one(emulator, "flags", "child")["id"]
+    emulator.edit("flags", child, parentDependencies={"flags": {parent: ["on"]}, "operator": "all"})
+    emulator.advance(61 * 86_400)
+    ran = run(example("stale_flags"), {"archive": ["old", "parent", "child"]})
+    assert [row["key"] for row in ran.xcom("stale")] == ["parent", "old"]
+    assert (ran.states["archive[0]"], ran.states["archive[1]"]) == ("failed", "success")
+    assert emulator.flag(old["id"])["deleted"] is True
+    assert emulator.flag(parent)["deleted"] is False
+
+
 def test_restore_version(emulator: Emulator, run: Any) -> None:
     flag = emulator.create_flag("search", enabled=True, rolloutPercentage=5)
     emulator.edit("flags", flag["id"], rolloutPercentage=80)

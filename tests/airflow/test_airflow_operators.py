@@ -125,7 +125,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
     (AmplitudeRemoveDeploymentOperator, {**CHECKOUT, "deployment_id": WEB_APP}, 4, 2),
     (AmplitudeDisableOperator, CHECKOUT, 3, 1),
-    (AmplitudeArchiveOperator, CHECKOUT, 3, 1),
+    (AmplitudeArchiveOperator, CHECKOUT, 5, 1),
     (AmplitudeRestoreOperator, CHECKOUT, 3, 1),
 ]
 
@@ -358,6 +358,7 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeCreateDeploymentOperator, {"label": "a b", "deployment_type": "client"}, "label"),
         (AmplitudeCreateDeploymentOperator, {"label": "a", "deployment_type": "web"}, "deployment_type"),
         (AmplitudeEditDeploymentOperator, {"deployment_id": "1"}, "label/archive"),
+        (AmplitudeArchiveOperator, {**CHECKOUT, "if_depended_on": "ignore"}, "if_depended_on"),
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": "newest"}, "version"),
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": True}, "version"),
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": 1, "overwrite": "Maria"}, "overwrite"),

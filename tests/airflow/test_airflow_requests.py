@@ -20,7 +20,7 @@ from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeRemoveInclusionsOperator,
     AmplitudeSetCohortsOperator,
 )
-from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
+from airflow_provider_ampexp.operators.lifecycle import AmplitudeArchiveOperator, AmplitudeEnableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
 from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.polling._batch_reader import BatchReader
@@ -48,6 +48,14 @@ def test_enabling_and_percentages(emulator: Emulator, way: str) -> None:
     assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 1
     assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 3
     assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 1
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_archiving(emulator: Emulator, way: str) -> None:
+    for key, if_depended_on, changed in (("a", "fail", 5), ("b", "archive", 3)):
+        named = ways(emulator.create_flag(key, variants=ON))[way]
+        archive = AmplitudeArchiveOperator(task_id="a", if_depended_on=if_depended_on, **named)
+        assert (cost(emulator, archive), cost(emulator, archive)) == (changed, 1)
 
 
 @pytest.mark.parametrize("way", ["key", "id"])

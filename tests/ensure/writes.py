@@ -13,6 +13,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     ChangeResult,
     FlagRef,
+    ensure_archived,
     ensure_assigned,
     ensure_cohorts_included,
     ensure_cohorts_not_included,
@@ -352,6 +353,15 @@ ROLL_BACK = Write(
     },
     kinds=("experiments",),
 )
+ARCHIVE = Write(
+    "archive",
+    ensure_archived,
+    _set(deleted=True),
+    (5, 5),
+    (1, 1),
+    {"archive": False},
+    {"archive": True},
+)
 RESTORE_VERSION = Write(
     "restore-version",
     lambda client, target: ensure_version(client, target, 1, fields=[*STANDING], overwrite=["Maria"]),
@@ -534,6 +544,7 @@ WRITES = (
     ROLL_OUT,
     ROLL_BACK,
     RESTORE_VERSION,
+    ARCHIVE,
     CREATE_VARIANT,
     EDIT_VARIANT,
     RENAME_VARIANT,

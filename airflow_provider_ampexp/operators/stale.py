@@ -1,0 +1,236 @@
+"""Find flags and experiments that are no longer of use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._atomic_file import atomic_write
+from airflow_provider_ampexp.operators._base import AmplitudeOperator
+from airflow_provider_ampexp.operators._errors import error_context
+from airflow_provider_ampexp.operators.inventory import ListXCom
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import FlagEndpoints
+    from airflow_provider_ampexp.client.types import FlagConfig
+
+__all__ = ["AmplitudeStaleFlagsOperator", "StaleFlag"]
+
+_NOT_EVALUATED = "not evaluated"
+
+
+class StaleFlag(TypedDict):
+    """A row of the result.
+
+    :param reasons: why it is stale, with the time since which that holds at least (ISO 8601, UTC)
+    :param depended_on_by: the flags and experiments in use that depend on it
+    """
+
+    kind: str
+    id: str
+    key: str | None
+    name: str | None
+    reasons: dict[str, str]
+    created_by: str
+    last_modified_by: str
+    tags: list[str]
+    depended_on_by: list[str]
+    url: str
+
+
+class AmplitudeStaleFlagsOperator(AmplitudeOperator):
+    """List the flags and experiments that are no longer of use (contract: *List*, *List versions*). It only reads.
+
+    A flag or experiment is stale when one of these is true for ``days`` days:
+
+    * ``at 100 %``: enabled, and each percentage is 100, also in each target segment
+    * ``at 0 %``: enabled, and each percentage is 0
+    * ``disabled``
+    * ``no deployment``: assigned to none
+    * ``decided``: an experiment with the decision to roll out or to roll back
+    * ``not evaluated``: the query ``evaluations_sql`` counts no evaluation
+
+    It takes 1 request for each 1,000 flags and each 1,000 experiments, and 1 for the history of each stale candidate
+    that was edited in the last ``days`` days: an edit of the description leaves a flag stale. Archived objects are
+    left out.
+
+    It returns a list of rows (:class:`StaleFlag`), or, with ``path``, writes a file of one JSON object per line and
+    returns ``{"path", "count"}``. The log has a line for each row. Arguments are templated, but ``max_items``.
+
+    :param days: for how many days, 1 or more. Default 30.
+    :param project_id: only those of this project; that of the connection if not given
+    :param exclude_tags: leave out objects with one of these tags, such as ``["permanent"]``
+    :param conn_id: the connection of the warehouse, whose hook is a ``DbApiHook``
+    :param evaluations_sql: returns rows of a key and its number of evaluations in the last days. A key without a row
+        has none. Objects that are younger than ``days`` are left out. (a file ``*.sql`` too)
+    :param path: the file to write, as ``ObjectStoragePath`` takes it. It is replaced as a whole.
+    :param max_items: how many may go to XCom; more fail the task. Default 1,000.
+    """
+
+    template_fields: Sequence[str] = (
+        *AmplitudeOperator.template_fields,
+        *("days", "exclude_tags", "conn_id", "evaluations_sql", "path"),
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"evaluations_sql": "sql"}  # noqa: RUF012  # Airflow declares it so
+
+    def __init__(
+        self,
+        *,
+        days: int | str = 30,
+        exclude_tags: Sequence[str] | str = (),
+        conn_id: str | None = None,
+        evaluations_sql: str | None = None,
+        path: str | None = None,
+        max_items: int = 1000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.days = days
+        self.exclude_tags = exclude_tags
+        self.conn_id = conn_id
+        self.evaluations_sql = evaluations_sql
+        self.path = path
+        self.max_items = max_items
+        arguments.check_literal("days", days, _days)
+        arguments.check_literal("exclude_tags", exclude_tags, arguments.texts)
+        arguments.check_literal("conn_id", conn_id, arguments.optional(arguments.text))
+        arguments.check_literal("evaluations_sql", evaluations_sql, arguments.optional(arguments.text))
+        arguments.check_literal("path", path, arguments.optional(arguments.text))
+        if (conn_id is None) != (evaluations_sql is None):
+            raise InvalidInputError("conn_id/evaluations_sql", "expected both or none")
+
+    def execute(self, context: Context) -> list[StaleFlag] | ListXCom:
+        """List them.
+
+        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or a retry cannot fix what
+            went wrong
+        :raises AmplitudeTaskError: when a retry may
+        """
+        with error_context("list stale flags"), self.hook() as hook:
+            rows = list(self._rows(hook.client, self.project_of(hook)))
+            for row in rows:
+                self.log.info("%s", _line(row))
+            self.log.info("Found %d stale flags and experiments.", len(rows))
+            if self.path is not None:
+                path = arguments.text("path", self.path)
+                with atomic_write(path) as file:
+                    for row in rows:
+                        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                return {"path": path, "count": len(rows)}
+            if len(rows) > self.max_items:
+                raise InvalidInputError(
+                    "max_items", f"there are more than {self.max_items}: name a path to write them to a file"
+                )
+            return rows
+
+    def _rows(self, client: ManagementClient, project_id: str | None) -> Iterator[StaleFlag]:
+        from airflow_provider_ampexp.ensure._archive import described, parents_of
+
+        excluded = arguments.texts("exclude_tags", self.exclude_tags)
+        evaluations = self._evaluations()
+        listed = [
+            (config, endpoints)
+            for endpoints in (client.flags, client.experiments)
+            for config in endpoints.list(project_id=project_id)
+        ]
+        before = (client.date or datetime.now(timezone.utc)) - timedelta(days=_days("days", self.days))
+        dependents: dict[str, list[str]] = {}
+        for config, endpoints in listed:
+            for parent in parents_of(config):
+                dependents.setdefault(parent, []).append(described(config, endpoints.kind))
+        for config, endpoints in listed:
+            if set(config.get("tags") or ()) & set(excluded):
+                continue
+            reasons = _reasons(config, endpoints, before)
+            if evaluations is not None and not evaluations.get(str(config.get("key"))) and _is_older(config, before):
+                reasons[_NOT_EVALUATED] = _shown(before)
+            if reasons:
+                yield _row(client, config, endpoints, reasons, dependents.get(config["id"], []))
+
+    def _evaluations(self) -> dict[str, float] | None:
+        """Return the number of evaluations by key; ``None`` without a query."""
+        if self.evaluations_sql is None:
+            return None
+        from airflow_provider_ampexp.guardrails._warehouse import _hook, as_number
+
+        rows = _hook(arguments.text("conn_id", self.conn_id)).get_records(
+            arguments.text("evaluations_sql", self.evaluations_sql)
+        )
+        try:
+            return {str(key): as_number(f"the evaluations of {key!r}", count) for key, count in rows or ()}
+        except ValueError as error:
+            raise InvalidInputError("evaluations_sql", f"expected rows of a key and a number: {error}") from None
+
+
+def _reasons(config: FlagConfig, endpoints: FlagEndpoints, before: datetime) -> dict[str, str]:
+    """Return the reasons that hold since before a time, each with its time."""
+    from airflow_provider_ampexp.client._timestamps import parse_timestamp
+    from airflow_provider_ampexp.history._stale import RULES, held_since
+
+    true_now = {reason: rule for reason, rule in RULES.items() if rule(config)}
+    if not true_now:
+        return {}
+    edited = parse_timestamp(config.get("lastModifiedAt"))
+    if edited is not None and edited <= before:
+        return dict.fromkeys(true_now, _shown(edited))
+    versions = endpoints.versions(config["id"])
+    times = {reason: held_since(versions, rule) for reason, rule in true_now.items()}
+    return {reason: _shown(time) for reason, time in times.items() if time is not None and time <= before}
+
+
+def _row(
+    client: ManagementClient,
+    config: FlagConfig,
+    endpoints: FlagEndpoints,
+    reasons: dict[str, str],
+    depended_on_by: list[str],
+) -> StaleFlag:
+    from airflow_provider_ampexp.client._actors import actor_name
+    from airflow_provider_ampexp.ensure import flag_url
+
+    return {
+        "kind": endpoints.kind,
+        "id": config["id"],
+        "key": config.get("key"),
+        "name": config.get("name"),
+        "reasons": reasons,
+        "created_by": actor_name(config.get("createdBy"), unknown=""),
+        "last_modified_by": actor_name(config.get("lastModifiedBy"), unknown=""),
+        "tags": [str(tag) for tag in config.get("tags") or ()],
+        "depended_on_by": depended_on_by,
+        "url": flag_url(client, config),
+    }
+
+
+def _line(row: StaleFlag) -> str:
+    reasons = ", ".join(f"{reason} since {time[:10]}" for reason, time in row["reasons"].items())
+    noun = "flag" if row["kind"] == "flags" else "experiment"
+    depended = f"; a dependency of {', '.join(row['depended_on_by'])}" if row["depended_on_by"] else ""
+    by = f"; created by {row['created_by']}" if row["created_by"] else ""
+    return f"{noun} {row['key']!r}: {reasons}{by}{depended}."
+
+
+def _is_older(config: FlagConfig, before: datetime) -> bool:
+    from airflow_provider_ampexp.client._timestamps import parse_timestamp
+
+    created = parse_timestamp(config.get("createdAt"))
+    return created is None or created <= before
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _days(field: str, value: object) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 36_500:
+        raise InvalidInputError(field, f"expected a number of days, 1 or more, got {value!r}")
+    return int(text)
