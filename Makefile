@@ -21,7 +21,7 @@ help:
 	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched (some 20 minutes)"
 	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
-	@echo "make bench-statistics  millions of users bucketed, beside the vendor's evaluator"
+	@echo "make bench-statistics  millions of users bucketed; 40,000 simulated rollouts with held-back users"
 	@echo "make wheel          sdist and wheel, looked through; the wheel runs the demo in an empty environment"
 	@echo "make docs           the documentation as a site, in site/"
 	@echo "make test-ui        the Rollouts page and the connection form in a real browser"
@@ -59,6 +59,7 @@ bench: setup .venv-bench/.installed
 # Without the peers, in the environment for work.
 bench-statistics: setup
 	@$(VENV)/bin/python -m benchmarks.bucketing
+	@$(VENV)/bin/python -m benchmarks.holdback
 
 .venv-bench/.installed: pyproject.toml constraints/bench.txt
 	@echo "Making the environment .venv-bench ..."

@@ -59,7 +59,7 @@ class Bands:
     def __init__(self, split: Split, cap: float | None = None) -> None:
         self.treated = self.control = Moments()
         self.exposed = [0, 0]
-        self._split = split
+        self.split = split
         self._capped: Callable[[float], float] = float if cap is None else lambda value: min(value, cap)
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -69,7 +69,7 @@ class Bands:
         """
         users = [read_row(row) for row in rows]
         metrics: tuple[list[float], list[float]] = ([], [])
-        groups = self._split.groups([value for value, _, _ in users])
+        groups = self.split.groups([value for value, _, _ in users])
         for (_, metric, exposed), group in zip(users, groups, strict=True):
             if group is not None:
                 metrics[group].append(self._capped(metric))

@@ -109,7 +109,7 @@ class HoldbackGuardrail(QueryGuardrail):
             if moment.is_preflight:
                 raise ValueError(why)
             return self._without_data(moment, why)
-        return self.compare(moment, self._bands(moment, split), split)
+        return self.compare(moment, self._bands(moment, split))
 
     def check_query(self, moment: CheckContext) -> None:
         """Run the query, and check its rows. It does not need the configuration of the flag.
@@ -155,21 +155,21 @@ class HoldbackGuardrail(QueryGuardrail):
                 f"the flag has {' and '.join(others)}, so the hash alone does not decide who has the feature: add a "
                 "third column, exposed"
             )
-        _check_exposed(bands, split)
+        check_exposed(bands)
         return bands
 
     # the tests
 
-    def compare(self, moment: CheckContext, bands: Bands, split: Split) -> CheckResult:
+    def compare(self, moment: CheckContext, bands: Bands) -> CheckResult:
         """Return the result for both groups."""
-        return self._too_few(moment, bands, split) or self._ratio(bands, split) or self._harm(moment, bands)
+        return self._too_few(moment, bands) or self._ratio(bands) or self._harm(moment, bands)
 
-    def _too_few(self, moment: CheckContext, bands: Bands, split: Split) -> CheckResult | None:
+    def _too_few(self, moment: CheckContext, bands: Bands) -> CheckResult | None:
         """Return a result for too few users, by expected numbers: a group that is missing must be found."""
         users, nonzero = (bands.treated.count + bands.control.count, bands.treated.nonzero + bands.control.nonzero)
         if not users:
             return self._without_data(moment, "the query has no users")
-        least = min(split.shares)
+        least = min(bands.split.shares)
         counts = f"{bands.treated.count:,} users with it and {bands.control.count:,} without"
         if users * least < self.min_users:
             why = f"too few users to expect {self.min_users:,} in each group: {counts}"
@@ -179,11 +179,11 @@ class HoldbackGuardrail(QueryGuardrail):
             return None
         return self._too_little(moment, why, None)
 
-    def _ratio(self, bands: Bands, split: Split) -> CheckResult | None:
+    def _ratio(self, bands: Bands) -> CheckResult | None:
         counts = bands.treated.count, bands.control.count
-        if p_value(counts, split.shares) > self.alpha * RATIO_SHARE:
+        if p_value(counts, bands.split.shares) > self.alpha * RATIO_SHARE:
             return None
-        with_it, without = (f"{sum(counts) * share:,.0f}" for share in split.shares)
+        with_it, without = (f"{sum(counts) * share:,.0f}" for share in bands.split.shares)
         return CheckResult(
             Verdict.FAIL,
             f"users are missing from a group: {counts[0]:,} with it (expected {with_it}) and {counts[1]:,} without "
@@ -219,17 +219,18 @@ class HoldbackGuardrail(QueryGuardrail):
         return parse_duration("lookback", self.lookback)
 
 
-def _check_exposed(bands: Bands, split: Split) -> None:
-    """Raise if too many users of the control were exposed."""
+def check_exposed(bands: Bands) -> None:
+    """Raise ``ValueError`` if too many users of the control were exposed."""
     in_control, in_treated = bands.exposed
     if in_control <= FEW_EXPOSED:
         return
+    key = bands.split.allocation.key
     of_control = in_control / bands.control.count
     of_exposed = in_control / (in_control + in_treated)
     if of_control > MOST_CONTROL_EXPOSED or of_exposed > MOST_EXPOSED_IN_CONTROL:
         raise ValueError(
             f"{in_control:,} of {bands.control.count:,} users of the control were exposed, and {in_treated:,} of "
-            f"{bands.treated.count:,} users with the feature. Is the first column {split.allocation.key!r}, the flag's "
+            f"{bands.treated.count:,} users with the feature. Is the first column {key!r}, the flag's "
             "bucketing key? Or do inclusions or target segments let these users in?"
         )
 

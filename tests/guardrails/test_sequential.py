@@ -8,9 +8,10 @@ import statistics
 from itertools import accumulate
 
 import pytest
-from simulated import DETECT, METRICS, STAGES, population, sequential, stage, t_test
 
 from airflow_provider_ampexp.guardrails._sequential import Moments, deviations_needed, lift, smallest_harm
+from benchmarks.holdback import USERS, WORSE, false_stops, power
+from benchmarks.simulated_rollouts import METRICS, STAGES, Conversion, Population
 
 # moments
 
@@ -46,8 +47,8 @@ def likelihood_ratio(z: float, error: float, detect: float, steps: int = 20_000)
 @pytest.mark.parametrize("error", [0.001, 0.02, 0.3])
 @pytest.mark.parametrize("alpha", [0.001, 0.01, 0.1])
 def test_the_bound_is_where_the_likelihood_ratio_reaches_one_in_alpha(error: float, alpha: float):
-    needed = deviations_needed(error, alpha=alpha, detect=DETECT)
-    assert likelihood_ratio(needed, error, DETECT) == pytest.approx(1 / alpha, rel=1e-3)
+    needed = deviations_needed(error, alpha=alpha, detect=0.05)
+    assert likelihood_ratio(needed, error, 0.05) == pytest.approx(1 / alpha, rel=1e-3)
 
 
 def test_the_lift_is_relative_to_the_control_and_the_bounds_enclose_it():
@@ -83,49 +84,34 @@ def test_what_has_no_relative_difference_is_refused(treated: list[float], contro
         lift(Moments.of(treated), Moments.of(control), alpha=0.01, detect=0.05)
 
 
-# false alarms and power
-
-ALPHA = 0.05
-"""Larger than the guardrail's, so that a few hundred rollouts show a test with too many false alarms."""
+# false stops and power
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_looked_at_24_times_its_false_alarms_stay_below_alpha(metric: str):
-    users = population(metric)
-    rng, rollouts = random.Random(1512_04922), 150
-    lower = higher = fooled = 0
-    for share in STAGES * rollouts:
-        looks = list(stage(rng, users, users, share, users=4800))
-        bounds = [found for look in looks if (found := sequential(*look, ALPHA))]
-        lower += any(found.high < 0 for found in bounds)
-        higher += any(found.low > 0 for found in bounds)
-        fooled += any(abs(t_test(*look)) > 1.96 for look in looks)
-    stages = len(STAGES) * rollouts
-    assert lower / stages <= ALPHA
-    assert higher / stages <= ALPHA
-    assert fooled / stages > 4 * ALPHA  # the usual test for one look at 0.05: the simulation shows a wrong test
+def test_looked_at_24_times_its_false_stops_stay_within_alpha(metric: str):
+    """`make bench-statistics` does the same with 10,000 rollouts. The usual test shows that the simulation can fail."""
+    rollouts = 150
+    found = false_stops(metric, rollouts, USERS // 4, Population(metric, 200_000))
+    for worse in WORSE:
+        assert found[worse, "stage", "guardrail"] <= 0.01 * rollouts * len(STAGES)
+        assert found[worse, "stage", "t-test"] > 0.05 * rollouts * len(STAGES)
 
 
-@pytest.mark.parametrize(("share", "power"), [(0.05, 0.41), (0.25, 0.998)])
-def test_five_percent_fewer_conversions_among_200_000_users_are_found(share: float, power: float):
-    """From the exact counts: their distribution is normal to four digits at this size."""
-    rng, rate, found = random.Random(200_000), 0.3, 0
-    for _ in range(4000):
-        treated = _converted(rng, round(200_000 * share), rate * 0.95)
-        result = sequential(treated, _converted(rng, round(200_000 * (1 - share)), rate), 0.009)
-        found += result is not None and result.high < 0
-    assert found / 4000 == pytest.approx(power, abs=0.03)
+@pytest.mark.parametrize(("share", "expected"), [(0.05, 0.41), (0.25, 0.998)])
+def test_five_percent_fewer_conversions_among_200_000_users_are_found(share: float, expected: float):
+    assert power(share, 2000) == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize(("share", "users"), [(0.05, 200_000), (0.25, 200_000), (0.25, 20_000), (0.5, 5_000)])
 def test_the_smallest_harm_is_found_with_its_probability(share: float, users: int):
     rng, rate, found = random.Random(users), 0.3, 0
     variation = math.sqrt((1 - rate) / rate)
-    harm = smallest_harm(users, share, variation, alpha=0.009, detect=DETECT, probability=0.8)
+    harm = smallest_harm(users, share, variation, alpha=0.009, detect=0.05, probability=0.8)
     assert harm is not None
     for _ in range(2000):
-        treated = _converted(rng, round(users * share), rate * (1 - harm))
-        result = sequential(treated, _converted(rng, round(users * (1 - share)), rate), 0.009)
+        treated = Conversion(rate * (1 - harm)).sample(rng, round(users * share))
+        control = Conversion(rate).sample(rng, round(users * (1 - share)))
+        result = lift(treated, control, alpha=0.009, detect=0.05)
         found += result is not None and result.high < 0
     assert found / 2000 == pytest.approx(0.8, abs=0.06)
 
@@ -133,9 +119,3 @@ def test_the_smallest_harm_is_found_with_its_probability(share: float, users: in
 def test_without_a_control_no_harm_is_found():
     for users, share in ((100, 0.0), (100, 1.0), (0, 0.5)):
         assert smallest_harm(users, share, 1.0, alpha=0.01, detect=0.05) is None
-
-
-def _converted(rng: random.Random, users: int, rate: float) -> Moments:
-    buyers = round(rng.gauss(users * rate, math.sqrt(users * rate * (1 - rate))))
-    share = buyers / users
-    return Moments(users, buyers, share, users * share * (1 - share))
