@@ -17,8 +17,16 @@ def _shares(config: Mapping[str, Any]) -> set[Any]:
     return {config.get("rolloutPercentage"), *(segment.get("percentage") for segment in segments_of(config))}
 
 
+def _splits(config: Mapping[str, Any]) -> bool:
+    """Return true if users get different variants, as in an experiment that runs."""
+    places = [config.get("rolloutWeights"), *(segment.get("rolloutWeights") for segment in segments_of(config))]
+    shown = [weights for weights in places if weights is not None]
+    given = {key for weights in shown for key, weight in weights.items() if weight}
+    return len(given) > 1 if shown else len(config.get("variants") or ()) > 1
+
+
 RULES: dict[str, Rule] = {
-    "at 100 %": lambda config: config.get("enabled") is True and _shares(config) == {100},
+    "at 100 %": lambda config: config.get("enabled") is True and _shares(config) == {100} and not _splits(config),
     "at 0 %": lambda config: config.get("enabled") is True and _shares(config) == {0},
     "disabled": lambda config: config.get("enabled") is False,
     "no deployment": lambda config: config.get("deployments") == [],

@@ -50,7 +50,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
 
     A flag or experiment is stale when one of these is true for ``days`` days:
 
-    * ``at 100 %``: enabled, and each percentage is 100, also in each target segment
+    * ``at 100 %``: enabled, each percentage is 100, also in each target segment, and all users get one variant
     * ``at 0 %``: enabled, and each percentage is 0
     * ``disabled``
     * ``no deployment``: assigned to none

@@ -32,10 +32,21 @@ def stale(**arguments: Any) -> dict[str, StaleFlag]:
     return {str(row["key"]): row for row in rows}
 
 
+def two(**weights: int) -> dict[str, Any]:
+    return {"variants": [{"key": key} for key in weights], "rolloutWeights": weights}
+
+
+SPLIT = {"rolloutWeights": {"on": 1, "off": 1}}
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "in use": ({}, []),
     "everybody": ({"rolloutPercentage": 100}, ["at 100 %"]),
     "not the segment": ({"rolloutPercentage": 100, "targetSegments": [{**BETA, "percentage": 50}]}, []),
+    "one of two": ({"rolloutPercentage": 100, **two(on=3, off=0)}, ["at 100 %"]),
+    "a split": ({"rolloutPercentage": 100, **two(on=1, off=1)}, []),
+    "a split in the segment": (
+        {"rolloutPercentage": 100, **two(on=1, off=0), "targetSegments": [{**BETA, **SPLIT, "percentage": 100}]},
+        [],
+    ),
     "nobody": ({"rolloutPercentage": 0}, ["at 0 %"]),
     "only the segment": ({"rolloutPercentage": 0, "targetSegments": [{**BETA, "percentage": 50}]}, []),
     "off": ({"enabled": False, "rolloutPercentage": 100}, ["disabled"]),
