@@ -24,6 +24,7 @@ _OPERATORS = (
     "stale",
     "export",
     "preview",
+    "drill",
 )
 _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("flag_state", "soak", "approval", "flag_changed")
@@ -51,6 +52,7 @@ _OPERATOR_GUIDES = (
     "deployments",
     "inventory",
     "stale",
+    "drill",
     "sensors",
 )
 _INTEGRATION = "Amplitude Experiment"

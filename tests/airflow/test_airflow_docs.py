@@ -108,6 +108,14 @@ def test_inventory(emulator: Emulator, run: Any, tmp_path: Path) -> None:
     assert len((tmp_path / "flags.jsonl").read_text().splitlines()) == 2
 
 
+def test_drill(emulator: Emulator, run: Any) -> None:
+    ran = run(example("drill"))
+    assert ran.succeeded
+    returned = json.loads(re.findall(r"```json\n(.*?)```", PAGES["drill"].read_text(), re.DOTALL)[0])
+    assert ran.xcom("drill").keys() == returned.keys()
+    assert ran.xcom("drill")["rolled_back"]["requests"] == returned["rolled_back"]["requests"]
+
+
 def test_sensors(emulator: Emulator, run: Any) -> None:
     beta = {"name": "Beta", "percentage": 50}
     emulator.create_flag("backend", enabled=True, rolloutPercentage=100, targetSegments=[beta])

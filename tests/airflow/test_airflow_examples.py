@@ -243,6 +243,12 @@ def test_preview_rollout(
     assert stands(emulator, "new-checkout") == (True, percentage)
 
 
+def test_rollback_drill(emulator: Emulator, run: Any) -> None:
+    assert run(example("rollback_drill")).succeeded
+    assert stands(emulator, "airflow-rollback-drill") == (False, 0)
+    assert exposures(emulator, "airflow-rollback-drill") == [0, 1, 0]
+
+
 def test_kill_switch(emulator: Emulator, run: Any) -> None:
     for key in ("a", "b", "c", "left"):
         emulator.create_flag(key, enabled=key != "b", rolloutPercentage=50)

@@ -13,6 +13,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
+from airflow_provider_ampexp.operators.drill import AmplitudeRollbackDrillOperator
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddCohortsOperator,
     AmplitudeAddInclusionsOperator,
@@ -78,6 +79,12 @@ def test_decisions(emulator: Emulator, way: str, losers: int, segments: int) -> 
     assert cost(emulator, roll_out) == 2
     assert cost(emulator, roll_back) == 3 + bool(segments)
     assert cost(emulator, roll_back) == 1
+
+
+def test_rollback_drills(emulator: Emulator) -> None:
+    drill = AmplitudeRollbackDrillOperator(task_id="a", flag_key="drill", create=True)
+    assert cost(emulator, drill) == 11
+    assert cost(emulator, drill) == 6
 
 
 @pytest.mark.parametrize("way", ["key", "id"])
