@@ -157,7 +157,7 @@ def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: Exposur
     is_complete = newest.before.reached >= plan.all_stages[-1].percentage and not plan.all_stages[-1].soak
     stood = FlagSnapshot(newest.before, history=versions_before(seen.history, newest))
     before = Evaluation(plan, stood, RolloutState(origin=first.before), run.began)
-    return not is_complete and newest.after == before.rollback_target
+    return not is_complete and newest.after == before.rollback.exposure
 
 
 def change_in_words(row: Row) -> str:

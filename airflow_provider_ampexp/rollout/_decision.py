@@ -233,8 +233,8 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
 
 def roll_back_action(view: Evaluation, why: str) -> RollBack:
     """Return the rollback to the plan's target, or the reason for which the flag is left as it is."""
-    target = view.rollback_target
-    return RollBack(target, why, "" if target else view.why_not_lowered)
+    target = view.rollback.exposure
+    return RollBack(target, why, "" if target else view.rollback.why_not_lowered)
 
 
 def _or_check(view: Evaluation, until: datetime) -> datetime:

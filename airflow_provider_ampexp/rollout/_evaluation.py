@@ -9,7 +9,6 @@ from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._audience import changed_fields
 from airflow_provider_ampexp.rollout._history import (
-    Exposure,
     ExposureChange,
     FlagSnapshot,
     audience_changes,
@@ -18,6 +17,7 @@ from airflow_provider_ampexp.rollout._history import (
 )
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
+from airflow_provider_ampexp.rollout._rollback_target import RollbackTarget
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
 from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import Decision
@@ -285,53 +285,6 @@ class Evaluation:
     # the rollback
 
     @property
-    def rollback_target(self) -> Exposure | None:
-        """The target of a rollback, never above the present exposure; ``None`` leaves the flag as it is."""
-        wanted = self._rollback_wants
-        return wanted if wanted is not None and wanted.exposure < self.seen.position.exposure else None
-
-    @property
-    def start_is_unknown(self) -> bool:
-        """Whether a rollback needs the exposure before this rollout, and the history does not show it."""
-        needs_it = self._goes_to_the_start and self.seen.position.exposure > 0
-        return needs_it and self.state.origin is None
-
-    @property
-    def why_not_lowered(self) -> str:
-        """Why a rollback leaves the flag as it is."""
-        rollback = self.plan.rollback
-        if rollback == "hold":
-            return "rollback='hold' leaves the flag where it is"
-        if self._goes_to_the_start:
-            if self.state.origin is None:
-                return "the version history does not show the exposure before this rollout, so nothing was lowered"
-            return (
-                f"before this rollout the flag was at {self.state.origin}, which is not below {self.seen.position}, "
-                "so nothing was lowered"
-            )
-        return f"rollback={rollback!r} is not below {self.seen.position}, so nothing was lowered"
-
-    @property
-    def _rollback_wants(self) -> Exposure | None:
-        rollback = self.plan.rollback
-        if rollback == "hold":
-            return None
-        if rollback == "off":
-            return Exposure(0, enabled=False)
-        if self._goes_to_the_start:
-            return self.state.origin
-        if rollback == "previous":
-            below = self._stage_below
-            return Exposure(below.percentage, enabled=True) if below else None
-        assert isinstance(rollback, int)
-        return Exposure(rollback, enabled=True)
-
-    @property
-    def _goes_to_the_start(self) -> bool:
-        return self.plan.rollback == "start" or (self.plan.rollback == "previous" and self._stage_below is None)
-
-    @property
-    def _stage_below(self) -> ResolvedStage | None:
-        """The stage before the present one; before the checked one, if another actor raised since the check."""
-        checked = self.last_state.last_exposure or self.seen.position
-        return self.plan.highest_below(min(checked.percentage, self.seen.position.percentage))
+    def rollback(self) -> RollbackTarget:
+        """The target of a rollback now."""
+        return RollbackTarget(self.plan, self.seen.position, self.last_state.last_exposure, self.state.origin)

@@ -48,6 +48,6 @@ def decide_group_rollback(
         return Complete(f"this run has already rolled it back {rolled_back}")
     if plan.on_drift == "stop" and view.audience_drift:
         return Abort(AbortCause.DRIFT, f"the audience was changed: {'; '.join(view.audience_drift)}")
-    if view.start_is_unknown:
-        return Abort(AbortCause.UNKNOWN, view.why_not_lowered)
+    if view.rollback.is_unknown:
+        return Abort(AbortCause.UNKNOWN, view.rollback.why_not_lowered)
     return roll_back_action(view, why)

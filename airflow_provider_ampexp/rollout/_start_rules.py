@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 def refuse_without_a_start(view: Evaluation) -> Action | None:
     """Refuse a rollout that could not roll back."""
-    if not view.is_first_look or not view.start_is_unknown or view.next_stage is None:
+    if not view.is_first_look or not view.rollback.is_unknown or view.next_stage is None:
         return None
     return Abort(
         AbortCause.UNKNOWN,
