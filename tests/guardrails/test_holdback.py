@@ -436,6 +436,14 @@ def test_the_query_is_a_template(shop: Shop):
     assert answer(f"{USERS} where {{{{ flag_key }}}} = 'another'").why == "the query has no users"
 
 
+def test_late_data_are_waited_for(shop: Shop):
+    shop.open()
+    sql = f"{USERS} where '2026-03-01 12:30' < {{{{ loaded_until }}}}"
+    assert answer(sql, loaded_at_sql="select '2026-03-01 12:45:00'").verdict == "pass"
+    late = answer(sql, loaded_at_sql="select '2026-03-01 11:45:00'")
+    assert (late.verdict, late.effect) == ("inconclusive", "wait")
+
+
 # the arguments
 
 
