@@ -12,6 +12,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._auth import BearerKey
 from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client._flags import FlagEndpoints
+from airflow_provider_ampexp.client._groups import GroupEndpoints
 from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.client._transport import Transport
 from airflow_provider_ampexp.client._versions_feed import VersionsFeed
@@ -65,6 +66,8 @@ class ManagementClient:
         self.flags = FlagEndpoints(self._transport, "flags")
         self.experiments = FlagEndpoints(self._transport, "experiments")
         self.deployments = DeploymentEndpoints(self._transport)
+        self.mutexes = GroupEndpoints(self._transport, "mutexes")
+        self.holdouts = GroupEndpoints(self._transport, "holdouts")
         self.feed = VersionsFeed(self._transport)
 
     @property

@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client._optional_fields import (
     without_odd_fields,
 )
 from airflow_provider_ampexp.client._transport import ApiResponse
-from airflow_provider_ampexp.client.types import Deployment, FlagConfig, VariantFields, Version
+from airflow_provider_ampexp.client.types import Deployment, FlagConfig, Group, VariantFields, Version
 
 
 def flag_config(item: dict[str, Any]) -> FlagConfig:
@@ -39,6 +39,16 @@ def version(item: dict[str, Any]) -> Version:
 def deployment(item: dict[str, Any]) -> Deployment:
     """Return a deployment with ids as ``str``."""
     return cast("Deployment", _ids_as_text(cast("dict[str, Any]", deployment_without_odd_fields(item))))
+
+
+def group(item: dict[str, Any]) -> Group:
+    """Return a mutual exclusion group or a holdout group with all ids as ``str``."""
+    slots = item.get("slots")
+    for place in (item, *(slots if isinstance(slots, list) else ())):
+        for name in ("experiments", "holdouts"):
+            if isinstance(place, dict) and isinstance(place.get(name), list):
+                place[name] = [str(id) for id in place[name]]
+    return cast("Group", _ids_as_text(item))
 
 
 def an_object(answer: ApiResponse, wanted: str = "id") -> dict[str, Any]:

@@ -137,6 +137,58 @@ class FlagConfig(TypedDict, total=False):
     experimentType: str
 
 
+class SlotFields(TypedDict, total=False):
+    """The lists of a slot of a mutual exclusion group. Not in the contract."""
+
+    experiments: Sequence[str]
+    holdouts: Sequence[str]
+    individuals: Sequence[str]
+
+
+class Slot(SlotFields, total=False):
+    """A slot of a mutual exclusion group, with its share of the users. A write has no index, name and variant key."""
+
+    percentage: int
+    index: int
+    name: str
+    variantKey: str
+
+
+class GroupEditFields(TypedDict, total=False):
+    """Fields of a group that can be edited. The last three are those of a holdout group."""
+
+    name: str
+    description: str
+    archive: bool
+    experiments: Sequence[str]
+    individualInclusion: Sequence[str]
+    individualExclusion: Sequence[str]
+
+
+class GroupCreateFields(TypedDict, total=False):
+    """Fields of a new group. ``slots`` is for mutual exclusion groups, the last four are for holdout groups."""
+
+    projectId: str
+    name: str
+    key: str
+    description: str
+    evaluationMode: str
+    bucketingKey: str
+    slots: Sequence[Slot]
+    holdoutPercentage: int
+    experiments: Sequence[str]
+    individualInclusion: Sequence[str]
+    individualExclusion: Sequence[str]
+
+
+class Group(GroupCreateFields, total=False):
+    """A mutual exclusion group or a holdout group in a response. Other fields are kept."""
+
+    id: str
+    bucketingSalt: str
+    deleted: bool
+
+
 class Version(TypedDict, total=False):
     """An entry of the version history: the actor, the time, and the whole configuration."""
 

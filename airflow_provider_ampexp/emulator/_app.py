@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from airflow_provider_ampexp.emulator._api.evaluation_routes import evaluation_routes
+from airflow_provider_ampexp.emulator._api.group_routes import group_routes
 from airflow_provider_ampexp.emulator._api.json_io import error_response
 from airflow_provider_ampexp.emulator._api.path_params import RouteNames
 from airflow_provider_ampexp.emulator._api.routes import deployment_routes, object_routes
@@ -28,7 +29,7 @@ def create_app(service: Service, connections: TcpConnections) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     routers = [*(object_routes(service, kind) for kind in KINDS), deployment_routes(service), extra_routes(service)]
-    routers.append(evaluation_routes(service))
+    routers += [group_routes(service), evaluation_routes(service)]
     for router in routers:
         app.include_router(router)
     app.include_router(control_routes(service))

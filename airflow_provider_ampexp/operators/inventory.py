@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AmplitudeGetOperator", "AmplitudeListOperator"]
 
 _INCLUDES = ("versions", "variants", "deployments", "inclusions", "cohorts")
-_kind = arguments.one_of("flags", "experiments", "deployments")
+_kind = arguments.one_of("flags", "experiments", "deployments", "mutexes", "holdouts")
 
 
 class AmplitudeGetOperator(AmplitudeTargetOperator):
@@ -77,13 +77,14 @@ class ListXCom(TypedDict):
 
 
 class AmplitudeListOperator(AmplitudeOperator):
-    """List flags, experiments or deployments, newest first (contract: *List*, *List deployments*).
+    """List flags, experiments, deployments or groups, newest first (contract: *List*, *List deployments*).
 
     It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
     Arguments are templated, but ``max_items``.
 
-    :param kind: ``flags``, ``experiments`` or ``deployments``; of these the key, with which applications authenticate,
-        is left out
+    :param kind: ``flags``, ``experiments``, ``deployments``, ``mutexes`` (mutual exclusion groups) or ``holdouts``.
+        Only the live service has the last two. Of deployments the key, with which applications authenticate, is left
+        out.
     :param key: only those with exactly this key (not for deployments)
     :param project_id: only those of this project; if not given, of all projects that the key can see
     :param include_archived: archived ones, too; default ``False``
@@ -157,6 +158,10 @@ class AmplitudeListOperator(AmplitudeOperator):
             for one in hook.client.deployments.list():
                 if project_id in (None, one.get("projectId")) and (archived or not one.get("deleted")):
                     yield _without_its_key(one)
+            return
+        if kind in ("mutexes", "holdouts"):
+            groups = hook.client.mutexes if kind == "mutexes" else hook.client.holdouts
+            yield from (one for one in groups.list(project_id=project_id) if key in (None, one.get("key")))
             return
         endpoints = hook.client.flags if kind == "flags" else hook.client.experiments
         yield from endpoints.list(key=key, project_id=project_id, include_archived=archived)

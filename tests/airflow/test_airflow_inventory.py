@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 from airflow_runs import Run
 
-from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.client import InvalidInputError, ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators.inventory import AmplitudeGetOperator, AmplitudeListOperator
@@ -67,6 +67,21 @@ def test_get_can_read_what_belongs_to_it(emulator: Emulator) -> None:
     assert [one["label"] for one in found["included"]["deployments"]] == [deployment["label"]]
     assert found["included"]["inclusions"] == {"on": [], "off": []}
     assert emulator.requests()["total"] == 1 + 3 + 2
+
+
+@pytest.mark.parametrize("kind", ["mutexes", "holdouts"])
+def test_groups_are_listed_where_the_service_has_them(emulator: Emulator, kind: str) -> None:
+    with pytest.raises(AirflowFailException, match="404"):
+        AmplitudeListOperator(task_id="list", kind=kind).execute({})
+    emulator.settings(extra_endpoints=True)
+    shares = {"slots": [{"percentage": 100}]} if kind == "mutexes" else {"holdoutPercentage": 5}
+    with ManagementClient(emulator.api_key, base_url=emulator.base_url) as client:
+        for key, project in (("a", "100001"), ("b", "100001"), ("c", "100002")):
+            fields: Any = {"projectId": project, "name": key, "key": key, **shares}
+            getattr(client, kind).create(fields)
+    for arguments, keys in (({"project_id": "100001"}, ["b", "a"]), ({}, ["c", "b", "a"]), ({"key": "b"}, ["b"])):
+        found: Any = AmplitudeListOperator(task_id="list", kind=kind, fields=["key"], **arguments).execute({})
+        assert [one["key"] for one in found] == keys
 
 
 def test_get_can_read_cohorts_where_the_service_has_them(emulator: Emulator) -> None:

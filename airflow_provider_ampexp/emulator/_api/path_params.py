@@ -21,6 +21,7 @@ ObjectId = Annotated[str, Path(alias="id"), _Decoded]
 VariantKey = Annotated[str, Path(alias="variantKey"), _Decoded]
 UserIndex = Annotated[str, Path(alias="userIndex"), _Decoded]
 VersionId = Annotated[str, Path(alias="versionId"), _Decoded]
+SlotIndex = Annotated[str, Path(alias="slotIndex"), _Decoded]
 DeploymentId = Annotated[str, Path(alias="deploymentId"), _Decoded]
 
 

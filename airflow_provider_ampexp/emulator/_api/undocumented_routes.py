@@ -20,14 +20,15 @@ from airflow_provider_ampexp.emulator._state.flags import KINDS, Content, Kind
 from airflow_provider_ampexp.emulator._state.service import Service
 
 
-async def _only_if_set(request: Request) -> None:
+async def only_if_set(request: Request) -> None:
+    """Refuse a request without the setting ``extra_endpoints``."""
     if not request.app.state.service.settings.extra_endpoints:
         raise not_found("There is no such route.")
 
 
 def extra_routes(service: Service) -> APIRouter:
     """``GET /versions``, and the inclusions of cohorts and their removal by value."""
-    router = APIRouter(prefix="/api/1", dependencies=[Depends(_only_if_set)])
+    router = APIRouter(prefix="/api/1", dependencies=[Depends(only_if_set)])
 
     @router.get("/versions")
     async def all_versions(request: Request, caller: Caller) -> Response:

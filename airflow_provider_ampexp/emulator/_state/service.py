@@ -18,6 +18,7 @@ from airflow_provider_ampexp.emulator._state.approvals import Approvals
 from airflow_provider_ampexp.emulator._state.clock import Clock
 from airflow_provider_ampexp.emulator._state.errors import Refusal, bad_request, not_found
 from airflow_provider_ampexp.emulator._state.flags import Content, Kind, ManagedObject
+from airflow_provider_ampexp.emulator._state.groups import Groups
 from airflow_provider_ampexp.emulator._state.rate_limits import Limits
 from airflow_provider_ampexp.emulator._state.settings import Settings
 from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit, carry_out
@@ -46,6 +47,7 @@ class Service:
             self.keys = KeyRing()
             self.objects: dict[str, ManagedObject] = {}
             self.deployments = deployments.Deployments()
+            self.groups = Groups()
             self.faults = Faults()
             self.limits = Limits()
             self.approvals = Approvals()
@@ -235,7 +237,9 @@ class Service:
         return thing
 
     def refuse_taken_key(self, project_id: str, key: str) -> None:
-        """Raise if a flag or experiment of the project, also an archived one, has the key."""
+        """Raise if a flag, an experiment or a group of the project, also an archived one, has the key."""
+        if self.groups.has_key(project_id, key):
+            raise bad_request(f"key: {key!r} is taken in project {project_id}.")
         for thing in self.objects.values():
             if thing.project_id == project_id and thing.config["key"] == key:
                 raise bad_request(f"key: {key!r} is taken in project {project_id}.")
