@@ -162,6 +162,9 @@ class _Wait:
         self.target = trigger.target
         self.interval = self._interval = trigger.poll_interval
         self._was_seen = trigger.was_seen
+        # Airflow restarts such a wait from its arguments, so nothing shows whether the connection was known before.
+        self._began_here = trigger.ends_task
+        self._last_refusal = ""
         self._refusals = refusals()
         self._condition = from_plain(trigger.condition)
         self._deadline = trigger.ends_at
@@ -182,6 +185,7 @@ class _Wait:
         self._failures = 0
         self._was_seen = True
         self._seen = dict(verdict.seen)
+        self._last_refusal = ""
         self._refusals.are_over()
         self.interval = self._interval
         if verdict.status != WaitStatus.WAITING:
@@ -197,8 +201,11 @@ class _Wait:
         if isinstance(error, TargetNotFoundError) and (not self._was_seen or self._refusals.are_final(error)):
             return {"status": WaitStatus.NEVER.value, "why": why_never(self.target, error), "seen": {}}
         if not is_retryable(error):
-            is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen
+            is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen and not self._began_here
             if not is_unknown and not self._refusals.are_final(error):
+                if self._last_refusal != str(error):
+                    self._log.warning("Poll refused; the wait ends if that lasts. Cause: %s", error)
+                self._last_refusal = str(error)
                 self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
                 return self._at_the_end()
             return {"status": WaitStatus.ERROR.value, "is_retryable": False, "why": str(error)}
