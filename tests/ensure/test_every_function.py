@@ -24,17 +24,21 @@ from airflow_provider_ampexp.ensure import (
 
 from .trial import tells_what_is_so
 from .world import IDS, IOS, KEYS, KINDS, OLD_IOS, PROJECT, WEB, by_id, by_key, name_of, seed, state
-from .writes import ARCHIVE, CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT, ON_A_FLAG, ON_INCLUSIONS, WRITES, Write
+from .writes import (
+    ARCHIVE,
+    CREATE,
+    CREATE_DEPLOYMENT,
+    EDIT_DEPLOYMENT,
+    ON_A_FLAG,
+    ON_INCLUSIONS,
+    WRITES,
+    Write,
+    each_of,
+)
 
 WAYS = pytest.mark.parametrize("way", [by_key, by_id], ids=["by-key", "by-id"])
 BOTH_KINDS = pytest.mark.parametrize("kind", KINDS)
 Way = Callable[[Kind], FlagRef]
-
-
-def each_of(*writes: Write) -> pytest.MarkDecorator:
-    """Each change, of each kind to which it can be done."""
-    pairs = [pytest.param(write, kind, id=f"{write}-{kind}") for write in writes for kind in write.kinds]
-    return pytest.mark.parametrize(("write", "kind"), pairs)
 
 
 def methods(emulator: Emulator) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import FlagRef, OtherProjectError, ensure_deployment_fields
 from airflow_provider_ampexp.polling._batch_reader import BatchReader
@@ -15,25 +16,28 @@ from airflow_provider_ampexp.polling._conditions import EnabledIs
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 from .world import IDS, IOS, OTHER_PROJECT, PROJECT, TWIN_IDS, by_id, state
-from .writes import ON_A_FLAG, Write
+from .writes import ON_A_FLAG, Write, each_of
 
 FLAG_OF_ANOTHER = FlagRef("flags", id=TWIN_IDS["flags"], project_id=PROJECT)
 NAMES_BOTH = rf"{TWIN_IDS['flags']}.*is in project {OTHER_PROJECT}.*named project {PROJECT}"
 
 
-@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+@each_of(*ON_A_FLAG)
 def test_an_object_of_another_project_than_the_named_one_is_refused(
-    emulator: Emulator, client: ManagementClient, write: Write
+    emulator: Emulator, client: ManagementClient, write: Write, kind: Kind
 ):
     before = state(emulator)
-    with pytest.raises(OtherProjectError, match=NAMES_BOTH):
-        write.run(client, FLAG_OF_ANOTHER)
+    with pytest.raises(OtherProjectError, match=NAMES_BOTH.replace(TWIN_IDS["flags"], TWIN_IDS[kind])):
+        write.run(client, FlagRef(kind, id=TWIN_IDS[kind], project_id=PROJECT))
     assert state(emulator) == before
 
 
-@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
-def test_an_object_of_the_named_project_is_changed(emulator: Emulator, client: ManagementClient, write: Write):
-    assert write.run(client, replace(by_id("experiments"), project_id=PROJECT)).changed
+@each_of(*ON_A_FLAG)
+def test_an_object_of_the_named_project_is_changed(
+    emulator: Emulator, client: ManagementClient, write: Write, kind: Kind
+):
+    write.prepared(emulator, kind)
+    assert write.run(client, replace(by_id(kind), project_id=PROJECT)).changed
 
 
 def test_a_deployment_of_another_project_than_the_named_one_is_refused(emulator: Emulator, client: ManagementClient):

@@ -37,7 +37,7 @@ from airflow_provider_ampexp.ensure import (
 )
 
 from .world import IDS, IOS, KEYS, KINDS, PROJECT, by_id, by_key, state
-from .writes import ON_A_FLAG, Write
+from .writes import ON_A_FLAG, Write, each_of
 
 Change = Callable[[ManagementClient, FlagRef], ChangeResult]
 MANY = [f"user-{number}" for number in range(2001)]
@@ -150,8 +150,7 @@ def test_it_is_refused_and_nothing_is_changed(
     assert state(emulator) == there
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+@each_of(*ON_A_FLAG)
 def test_what_is_not_there_is_named(emulator: Emulator, client: ManagementClient, write: Write, kind: Kind) -> None:
     noun = "flag" if kind == "flags" else "experiment"
     with pytest.raises(TargetNotFoundError, match=rf"The {noun} 'no such' of project 100001 does not exist. Nothing"):
@@ -162,8 +161,7 @@ def test_what_is_not_there_is_named(emulator: Emulator, client: ManagementClient
         write.run(client, FlagRef(kind, id=other))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("write", ON_A_FLAG, ids=str)
+@each_of(*ON_A_FLAG)
 def test_a_key_in_two_projects_is_not_guessed(
     emulator: Emulator, client: ManagementClient, write: Write, kind: Kind
 ) -> None:

@@ -7,6 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -564,3 +566,9 @@ WRITES = (
 )
 ON_A_FLAG = tuple(write for write in WRITES if write not in (CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT))
 ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, EXCLUDE_BY_VALUE, CLEAR)
+
+
+def each_of(*writes: Write) -> pytest.MarkDecorator:
+    """Each change, of each kind to which it can be done."""
+    pairs = [pytest.param(write, kind, id=f"{write}-{kind}") for write in writes for kind in write.kinds]
+    return pytest.mark.parametrize(("write", "kind"), pairs)
