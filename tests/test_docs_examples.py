@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_ampexp.conformance import _cli as conformance
 from airflow_provider_ampexp.emulator import __main__ as emulator
 from airflow_provider_ampexp.plans import _cli as cli
 from airflow_provider_ampexp.plans._errors import PlanFileError
@@ -22,7 +23,11 @@ from airflow_provider_ampexp.plans._loader import read_plan
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 FENCED = re.compile(r"^(<!-- fragment -->\n)?```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {"plans": cli._parser, "emulator": emulator._parser}
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "plans": cli._parser,
+    "emulator": emulator._parser,
+    "conformance": conformance._parser,
+}
 
 # A bag for each page: two pages may show a DAG of the same name. Airflow leaves out files without a DAG; not here.
 PARSE = """

@@ -5,39 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.bucketing import Audience, Unknown
 from airflow_provider_ampexp.guardrails._warehouse import as_number
 
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.operators.preview import PreviewXCom
+
 _MOST_GROUPS = 20
 """So many values of a column are named. The rest is counted together."""
 _MOST_NAMES = 20
-
-
-class PreviewXCom(TypedDict):
-    """The result of a preview. It has no ids, unless ``names`` is a column of ids.
-
-    :param text: the sentence for people
-    :param users: the rows that were read
-    :param enter: the users who do not have the feature now, and get it at the new percentage
-    :param unknown: the users for whom the data have no answer, by reason. They may enter too.
-    :param groups: the number of users who enter, by column and value
-    :param sums: the sum over the users who enter, by column
-    :param names: the values of the column of names, at most 20
-    :param refused: the number of users who enter and are refused, by column
-    """
-
-    text: str
-    percentage_before: float | None
-    percentage: float
-    users: int
-    enter: int
-    unknown: dict[str, int]
-    groups: dict[str, dict[str, int]]
-    sums: dict[str, float]
-    names: list[str]
-    refused: dict[str, int]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -17,12 +17,36 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.bucketing import Audience
     from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.operators._entrants import Entrants, PreviewXCom
+    from airflow_provider_ampexp.operators._entrants import Entrants
 
-__all__ = ["AmplitudePreviewRolloutOperator"]
+__all__ = ["AmplitudePreviewRolloutOperator", "PreviewXCom"]
 
 _BATCH = 10_000
 _texts = arguments.optional(arguments.texts)
+
+
+class PreviewXCom(TypedDict):
+    """What :class:`AmplitudePreviewRolloutOperator` returns. It has no ids, unless ``names`` is a column of ids."""
+
+    text: str
+    """The sentence for people."""
+    percentage_before: float | None
+    """``None`` for a disabled flag."""
+    percentage: float
+    users: int
+    """The rows that were read."""
+    enter: int
+    """The users who do not have the feature now, and get it at the new percentage."""
+    unknown: dict[str, int]
+    """The users for whom the data have no answer, by reason. They may enter too."""
+    groups: dict[str, dict[str, int]]
+    """The number of users who enter, by column and value."""
+    sums: dict[str, float]
+    """The sum over the users who enter, by column."""
+    names: list[str]
+    """The values of the column of names, at most 20."""
+    refused: dict[str, int]
+    """The number of users who enter and are refused, by column."""
 
 
 class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
@@ -32,7 +56,7 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
     and at the new one, and counts the users who enter: ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700,
     enterprise 112; revenue: 91,200``. It changes nothing. The rows are streamed.
 
-    It returns the counts (:class:`~airflow_provider_ampexp.operators._entrants.PreviewXCom`), and no ids unless
+    It returns the counts (:class:`PreviewXCom`), and no ids unless
     ``names`` is a column of ids. The result says "at most" where the data have no answer: sticky bucketing,
     dependencies on other flags, cohorts, a column that the query does not return.
 

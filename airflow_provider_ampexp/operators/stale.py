@@ -27,21 +27,19 @@ _NOT_EVALUATED = "not evaluated"
 
 
 class StaleFlag(TypedDict):
-    """A row of the result.
-
-    :param reasons: why it is stale, with the time since which that holds at least (ISO 8601, UTC)
-    :param depended_on_by: the flags and experiments in use that depend on it
-    """
+    """A row of the result."""
 
     kind: str
     id: str
     key: str | None
     name: str | None
     reasons: dict[str, str]
+    """Why it is stale, with the time since which that holds at least (ISO 8601, UTC)."""
     created_by: str
     last_modified_by: str
     tags: list[str]
     depended_on_by: list[str]
+    """The flags and experiments in use that depend on it."""
     url: str
 
 
