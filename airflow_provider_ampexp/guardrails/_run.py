@@ -7,10 +7,12 @@ import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail, timeout_of
 from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
@@ -27,6 +29,19 @@ _left_behind: dict[int, tuple[Guardrail, LimitedCall[object]]] = {}
 def run_checks(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, CheckResult]]:
     """Run all guardrails in parallel. A guardrail that raises or exceeds its time limit has the verdict ``error``."""
     return _ask([(guardrail, guardrail.check) for guardrail in guardrails], moment)
+
+
+def add_results(
+    statuses: Iterable[GuardrailStatus], results: Iterable[tuple[Guardrail, CheckResult]], now: datetime
+) -> tuple[GuardrailStatus, ...]:
+    """Count the results of a check after those of the earlier ones."""
+    known = {status.name: status for status in statuses}
+    return tuple(
+        (known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)).with_result(
+            result.verdict, result.why, result.value, now, result.effect
+        )
+        for guardrail, result in results
+    )
 
 
 def preflight(guardrails: Iterable[Guardrail], moment: CheckContext) -> list[tuple[Guardrail, str]]:

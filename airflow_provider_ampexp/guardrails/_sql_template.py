@@ -98,3 +98,11 @@ def _text_literal(value: str) -> str:
         raise ValueError(f"{value!r} has a backslash or a control character, which has no safe quoting")
     doubled = str.replace(value, "'", "''")  # not the method of a subclass, such as the result of the filter `safe`
     return f"'{doubled}'"
+
+
+def names_in(sql: str) -> set[str]:
+    """Return the names of the values that a query uses."""
+    from jinja2 import meta
+    from jinja2.sandbox import SandboxedEnvironment
+
+    return meta.find_undeclared_variables(SandboxedEnvironment().parse(sql))

@@ -1,33 +1,24 @@
-"""``python -m airflow_provider_ampexp.plans``: check and forecast plan files, preview the next step."""
+"""``python -m airflow_provider_ampexp.plans``: check, forecast and backtest plan files, preview the next step."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import logging
 import sys
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client._errors import ManagementApiError
-from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.plans._arguments import Misuse, parse_defaults, parse_time, parser_of_commands
+from airflow_provider_ampexp.plans._clients import CannotAskError, clients_of
 from airflow_provider_ampexp.plans._errors import PlanFileError, PlanIssue
 from airflow_provider_ampexp.plans._json_schema import schema_text
 from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
-from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
-
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
-
-    from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.hooks._connection import ConnectionFields
 
 RIGHT, WRONG, MISUSED = 0, 1, 2
-_RETRY_FOR = 10.0  # seconds: a person waits for the result
-_EPILOG = "The exit code is 0 without mistakes, 1 with a mistake in a file or a flag, and 2 without files."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,18 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     :returns: the exit code
     """
-    given = _parser().parse_args(arguments)
+    given = parser_of_commands().parse_args(arguments)
     if given.what == "schema":
         print(schema_text(), end="")
         return RIGHT
     try:
         read = _read(given.paths, given.default)
         if given.what == "forecast":
-            return forecast(
-                read, _time("--start", given.start), _time("--finish-by", given.finish_by), given.users, given.variation
-            )
+            start, finish_by = parse_time("--start", given.start), parse_time("--finish-by", given.finish_by)
+            return forecast(read, start, finish_by, given.users, given.variation)
+        if given.what == "backtest":
+            since, until = parse_time("--since", given.since), parse_time("--until", given.until)
+            return backtest(read, given.conn_uri, since, until, as_json=given.json)
         return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
-    except _Misuse as error:
+    except Misuse as error:
         print(error, file=sys.stderr)
         return MISUSED
 
@@ -72,14 +65,22 @@ def check(read: Iterable[LoadedPlan | PlanFileError], *, ask: bool = False) -> i
 
 
 def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
-    from airflow_provider_ampexp.guardrails import _run as run
     from airflow_provider_ampexp.plans._preflight import cannot_answer
+
+    with _quiet_guardrails():
+        return [mistake for plan in made if isinstance(plan, LoadedPlan) for mistake in cannot_answer(plan)]
+
+
+@contextmanager
+def _quiet_guardrails() -> Iterator[None]:
+    """Log no traceback of a guardrail: the output already has its error."""
+    from airflow_provider_ampexp.guardrails import _run as run
 
     logger = logging.getLogger(run.__name__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # the output already has the mistakes, without a traceback
+    logger.setLevel(logging.ERROR)
     try:
-        return [mistake for plan in made if isinstance(plan, LoadedPlan) for mistake in cannot_answer(plan)]
+        yield
     finally:
         logger.setLevel(level)
 
@@ -129,101 +130,63 @@ def forecast(
 
 def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
     """Print the state of each flag and the next step. This writes nothing."""
+    from airflow_provider_ampexp.plans._dry_run import outlook
+
     made, result, writes = [_with_dag(one) for one in read], RIGHT, 0
-    named = sorted({one.plan.connection for one in made if isinstance(one, LoadedPlan)})
-    if conn_uri is not None and len(named) > 1:
-        raise _Misuse(
-            f"--conn-uri is one connection, but the files name {', '.join(named)}; "
-            "set AIRFLOW_CONN_<ID> for each, or pass only the files of one"
-        )
-    with ExitStack() as stack:
-        clients = _Clients(_connection(conn_uri, *named[:1]) if conn_uri is not None else None, stack)
+    with clients_of(made, conn_uri) as clients:
         for one in made:
             if isinstance(one, PlanFileError):
                 print(one)
                 result = WRONG
                 continue
-            said, is_right, would_write = _outlook(one, clients)
-            print(f"{one.file}\n{said}")
-            result, writes = result if is_right else WRONG, writes + would_write
+            print(one.file)
+            try:
+                seen = clients.ask(one, partial(outlook, one.plan))
+            except CannotAskError as error:
+                print(f"  {error}")
+                result = WRONG
+                continue
+            print(f"  now:  {seen.stands}\n  next: {seen.next}")
+            writes += seen.would_change
     print(f"{_count(made, 'file')} read, nothing was written; {writes} would change a flag now.")
     return result
 
 
-def _outlook(one: LoadedPlan, clients: _Clients) -> tuple[str, bool, bool]:
-    """Return the text for one file, true if it has no error, and true if the rollout would write now."""
-    from airflow.sdk.exceptions import AirflowNotFoundException
+def backtest(
+    read: list[LoadedPlan | PlanFileError],
+    conn_uri: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Print where the guardrails of each file would have stopped the past releases of its flag. This writes nothing.
 
-    from airflow_provider_ampexp.ensure._errors import EnsureError
-    from airflow_provider_ampexp.plans._dry_run import outlook
-
-    try:
-        client, project_id = clients.of(one.plan.connection)
-        seen = outlook(one.plan, client, project_id)
-    except AirflowNotFoundException:
-        name = one.plan.connection
-        return f"  connection {name!r} not found: set --conn-uri or AIRFLOW_CONN_{name.upper()}", False, False
-    except (InvalidInputError, ManagementApiError, EnsureError) as error:
-        return f"  failed: {error}", False, False
-    return f"  now:  {seen.stands}\n  next: {seen.next}", True, seen.would_change
-
-
-class _Clients:
-    """A client for each connection. The command closes them at its end."""
-
-    def __init__(self, given: Connection | None, stack: ExitStack) -> None:
-        self._given = given
-        self._stack = stack
-        self._known: dict[str, tuple[ManagementClient, str | None]] = {}
-
-    def of(self, conn_id: str) -> tuple[ManagementClient, str | None]:
-        """Return the client, and the connection's project."""
-        if conn_id not in self._known:
-            fields = self._fields(conn_id)
-            client = self._stack.enter_context(fields.connect(retry_for=min(fields.retry_for, _RETRY_FOR)))
-            self._known[conn_id] = client, fields.project_id
-        return self._known[conn_id]
-
-    def _fields(self, conn_id: str) -> ConnectionFields:
-        from airflow.sdk.exceptions import AirflowNotFoundException
-
-        from airflow_provider_ampexp.hooks._connection import ConnectionFields
-        from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
-
-        if self._given is not None:
-            return ConnectionFields.of(self._given)
-        try:
-            return AmplitudeExperimentHook(conn_id).fields
-        except AirflowNotFoundException:
-            stored = _stored_connection(conn_id)
-            if stored is None:
-                raise
-            return ConnectionFields.of(stored)
-
-
-def _stored_connection(conn_id: str) -> Any:
-    """Return the connection from Airflow's database; ``None`` without the connection or the database.
-
-    Outside of a task, Airflow's SDK only reads the environment and secrets backends.
+    :param since: the first raise of a release is at this time or later; if not given, all releases
+    :param until: the end of the period; if not given, now
     """
-    from airflow.secrets.metastore import MetastoreBackend
+    from airflow_provider_ampexp.plans._backtest import as_plain, backtest_file, check_queries, lines, total
 
-    try:
-        return MetastoreBackend().get_connection(conn_id)
-    except Exception:  # no database, or a database without Airflow's tables
-        return None
-
-
-def _connection(uri: str, conn_id: str = "") -> Connection:
-    from airflow.sdk import Connection
-
-    try:
-        connection = Connection.from_uri(uri, conn_id=conn_id)
-    except Exception:  # the exception would show the URI with the key
-        connection = None
-    if connection is None or connection.conn_type != "amplitude_experiment":
-        raise _Misuse("--conn-uri: expected amplitude-experiment://:ampex_...@/?region=eu&project_id=217854")
-    return connection
+    made, result, done = [_with_dag(one) for one in read], RIGHT, []
+    with clients_of(made, conn_uri) as clients, _quiet_guardrails():
+        for one in made:
+            if isinstance(one, PlanFileError):
+                print(one, file=sys.stderr)
+                result = WRONG
+                continue
+            try:
+                check_queries(one)
+                done.append(clients.ask(one, partial(backtest_file, one, (since, until))))
+            except (PlanFileError, CannotAskError) as error:
+                print(error if isinstance(error, PlanFileError) else f"{one.file}: {error}", file=sys.stderr)
+                result = WRONG
+    if as_json:
+        print(json.dumps(as_plain(done), indent=2, ensure_ascii=False))
+        return result
+    for line in (line for each in done for line in lines(each)):
+        print(line)
+    print(total(done))
+    return result
 
 
 def _with_dag(one: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:
@@ -240,101 +203,16 @@ def _with_dag(one: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:
 
 def _read(paths: list[Path], defaults: list[str]) -> list[LoadedPlan | PlanFileError]:
     try:
-        read = read_plans(paths, _defaults(defaults))
+        read = read_plans(paths, parse_defaults(defaults))
     except NotADirectoryError as error:
-        raise _Misuse(str(error)) from None
+        raise Misuse(str(error)) from None
     except InvalidInputError as error:
-        raise _Misuse(f"--default {error}") from None
+        raise Misuse(f"--default {error}") from None
     if not read:
-        raise _Misuse(f"no *.yaml or *.yml files in {', '.join(map(str, paths))}")
+        raise Misuse(f"no *.yaml or *.yml files in {', '.join(map(str, paths))}")
     return read
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    moment = parse_timestamp(text)
-    if text is not None and moment is None:
-        raise _Misuse(f"{option}: expected a time such as 2026-12-01T09:00:00Z, got {text!r}")
-    return moment
-
-
-def _above_0(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError(text)
-    return number
-
-
-def _defaults(given: list[str]) -> dict[str, object]:
-    """Parse arguments such as ``soak=12h``, with the syntax of a file."""
-    defaults = {}
-    for one in given:
-        name, is_given, value = one.partition("=")
-        try:
-            if not is_given:
-                raise ValueError
-            defaults[name.strip()] = YamlDocument(value.encode()).value
-        except (ValueError, YamlError):
-            raise _Misuse(f"--default: expected a field such as soak=12h, got {one!r}") from None
-    return defaults
 
 
 def _count(found: Iterable[object], noun: str) -> str:
     number = len(list(found))
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-class _Misuse(Exception):
-    """The command line is invalid."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_ampexp.plans", description="Commands for plan files.", epilog=_EPILOG
-    )
-    commands = parser.add_subparsers(dest="what", required=True, metavar="{check,forecast,plan,schema}")
-    for name, words in (
-        ("check", "print each mistake by file, line and field"),
-        ("forecast", "show the earliest time of each stage and of the end, without a request"),
-        ("plan", "show the next change in Amplitude, without writing"),
-    ):
-        one = commands.add_parser(name, help=words, description=f"{words.capitalize()}.", epilog=_EPILOG)
-        one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of plan files, or a file")
-        one.add_argument(
-            "--default",
-            action="append",
-            default=[],
-            metavar="FIELD=VALUE",
-            help="a default for all files, as in rollout_dags(..., field=value)",
-        )
-        if name == "check":
-            one.add_argument(
-                "--preflight",
-                action="store_true",
-                help="run each SQL guardrail once, with the connections of this machine (AIRFLOW_CONN_<ID>)",
-            )
-        if name == "forecast":
-            one.add_argument("--start", metavar="TIME", help="when the rollouts begin (default: now)")
-            one.add_argument(
-                "--users",
-                type=_above_0,
-                metavar="N",
-                help="the users who are active during one soak: also show the smallest harm that a holdback guardrail "
-                "finds at each stage, with a probability of 0.8",
-            )
-            one.add_argument(
-                "--variation",
-                type=_above_0,
-                default=1.0,
-                metavar="CV",
-                help="the metric's standard deviation divided by its mean; 3 for a conversion of 10 %% (default: 1)",
-            )
-            one.add_argument("--finish-by", metavar="TIME", help="exit with 1 if a rollout cannot be complete by then")
-        if name == "plan":
-            one.add_argument(
-                "--conn-uri",
-                metavar="URI",
-                help="a connection URI that replaces the connection of the files. Other users can see the command line "
-                "of a process, but not AIRFLOW_CONN_<ID> in its environment.",
-            )
-    commands.add_parser("schema", help="print the JSON Schema for editors")
-    return parser

@@ -163,10 +163,10 @@ def test_a_used_up_request_limit_is_found(impatient: Emulator) -> None:
     assert is_off(impatient, flag_id)
 
 
-@pytest.mark.parametrize("kind", ["cut_after", "slow_after"])
+@pytest.mark.parametrize("kind", ["cut_after", "slow_after", "slow"])
 def test_a_raise_without_a_response_is_lowered(impatient: Emulator, kind: str) -> None:
     flag_id = flag(impatient)
-    impatient.fault(kind, seconds=1.3, route="PATCH /api/1/flags/{id}")
+    impatient.fault(kind, seconds=1.4, route="PATCH /api/1/flags/{id}")
     impatient.fault("status", status=503, route="GET /api/1/flags/{id}/versions", skip=1)
     with pytest.raises(AmplitudeTaskError, match=r"The flag is at 0 % \(disabled\)"):
         drill().execute({})

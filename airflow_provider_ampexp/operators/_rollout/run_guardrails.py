@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.guardrails._base import CheckContext
-from airflow_provider_ampexp.guardrails._run import preflight, run_checks
-from airflow_provider_ampexp.rollout import GuardrailStatus, RolloutState
+from airflow_provider_ampexp.guardrails._run import add_results, preflight, run_checks
+from airflow_provider_ampexp.rollout import RolloutState
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._duration import format_duration
 
@@ -22,14 +22,10 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Run all guardrails at the present exposure, and log a line for each."""
     flag, log = task.flag, task.logger
     moment = _moment(task, state, flag.seen.position.percentage)
-    known = {streak.name: streak for streak in state.statuses}
-    streaks = []
-    for guardrail, answer in run_checks(task.guardrails, moment):
-        streak = known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)
-        streak = streak.with_result(answer.verdict, answer.why, answer.value, moment.now, answer.effect)
-        log.info("Guardrail at %s: %s", flag.seen.position, streak)
-        streaks.append(streak)
-    judged = state.after_checks(streaks, flag.now)
+    statuses = add_results(state.statuses, run_checks(task.guardrails, moment), moment.now)
+    for status in statuses:
+        log.info("Guardrail at %s: %s", flag.seen.position, status)
+    judged = state.after_checks(statuses, flag.now)
     if judged.held_since is not None and state.held_since is None:
         _log_that_a_hold_began(task, judged)
     return judged
