@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.bucketing import Audience, Unknown
+from airflow_provider_ampexp.bucketing._conditions import column_of
 from airflow_provider_ampexp.guardrails._warehouse import as_number
 
 if TYPE_CHECKING:
@@ -48,16 +51,41 @@ class Entrants:
     def add(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Count some rows.
 
-        :raises ValueError: when a named column is not in the rows, or a value to sum is not a number
+        :raises ValueError: when a named column is not in the rows, a value to sum is not a number, or a bucketing value
+            has a decimal point
         """
+        columns = self._as_named(columns)
         wanted = [*self.group_by, *self.sums, *self.refuse_if, *([self.names] if self.names else [])]
         if missing := [name for name in wanted if name not in columns]:
             raise ValueError(f"expected the columns {missing} in the query, got {list(columns)}")
         if self.before.inclusions and "user_id" not in columns:
             self.included = sum(map(len, self.before.inclusions.values()))
             self.before, self.after = (replace(each, inclusions={}) for each in (self.before, self.after))
+        keys = self._bucketing_columns(columns)
         for values in rows:
-            self._add({"device_id": None, **dict(zip(columns, values, strict=True))})
+            row = {"device_id": None, **dict(zip(columns, values, strict=True))}
+            for key in keys:
+                row[key] = _bucketing_value(key, row[key])
+            self._add(row)
+
+    def _as_named(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns as the arguments and the flag name them. Some warehouses return names in upper case."""
+        given = [*self.group_by, *self.sums, *self.refuse_if, *([self.names] if self.names else [])]
+        props = ["user_id", "device_id", *self.before.columns]
+        named: dict[str, set[str]] = {}
+        for name in [*given, *props, *(prop.removeprefix("gp:") for prop in props)]:
+            named.setdefault(name.upper(), set()).add(name)
+        return [
+            next(iter(names)) if len(names := named.get(column, set())) == 1 and not names & set(columns) else column
+            for column in columns
+        ]
+
+    def _bucketing_columns(self, columns: Sequence[str]) -> set[str]:
+        keys = set()
+        for segment in (None, *self.before.segments):
+            with suppress(ValueError):  # not shown, so the answer is unknown
+                keys.add(column_of(dict.fromkeys(columns), self.before.allocation_of(segment).key))
+        return {key for key in keys if key is not None}
 
     def _add(self, row: Mapping[str, object]) -> None:
         self.users += 1
@@ -68,6 +96,7 @@ class Entrants:
         for answer in (before, after):
             if isinstance(answer, Unknown):
                 self.unknown[answer.reason] += 1
+                self._refuse(row)
                 return
         if before is not None:
             return
@@ -77,10 +106,13 @@ class Entrants:
         for column in self.sums:
             if row[column] is not None:
                 self.totals[column] = self.totals.get(column, 0.0) + as_number(f"column {column!r}", row[column])
-        for column, values in self.refuse_if.items():
-            self.refused[column] += _shown(row[column]) in values
+        self._refuse(row)
         if self.names and len(self.named) < _MOST_NAMES:
             self.named[_shown(row[self.names])] = None
+
+    def _refuse(self, row: Mapping[str, object]) -> None:
+        for column, values in self.refuse_if.items():
+            self.refused[column] += _shown(row[column]) in values
 
     def as_xcom(self, percentage_before: float | None, percentage: float) -> PreviewXCom:
         """Return the result."""
@@ -133,3 +165,12 @@ def _most_common(counts: Counter[str]) -> dict[str, int]:
 
 def _shown(value: object) -> str:
     return "(none)" if value is None else str(value)
+
+
+def _bucketing_value(column: str, value: object) -> object:
+    """Return a whole number without its decimal point: the service hashes text, and 1.0 is another text than 1."""
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    if isinstance(value, float | Decimal) and value == value:  # NaN is a null
+        raise ValueError(f"expected a text or a whole number in column {column!r}, got {value!r}: cast it in the query")
+    return value

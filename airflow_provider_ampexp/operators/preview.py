@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
@@ -71,8 +72,8 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
     :param group_by: columns whose values are counted, such as ``["country", "tier"]`` (templated)
     :param sums: columns of numbers that are summed, such as ``["revenue"]`` (templated)
     :param names: a column whose values are listed, at most 20 of them, such as the name of an account (templated)
-    :param refuse_if: for a column, the values that must not enter, such as ``{"tier": ["enterprise"]}``. The task then
-        fails. (templated)
+    :param refuse_if: for a column, the values that must not enter, such as ``{"tier": ["enterprise"]}``. The task fails
+        if such a user enters, or may enter because the data have no answer. (templated)
     :param catch_all: the name of the segment that has no conditions on purpose (templated). Any other segment without
         conditions may be for a cohort.
     """
@@ -116,6 +117,7 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         arguments.check_literal("sums", sums, arguments.texts)
         arguments.check_literal("names", names, arguments.optional(arguments.text))
         arguments.check_literal("refuse_if", refuse_if, arguments.optional(_refusals))
+        arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def execute(self, context: Context) -> PreviewXCom:
         """Read the flag and the rows, and count.
@@ -133,8 +135,9 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
             result = entrants.as_xcom(_present(audience, segment), percentage)
         self.log.info("Preview of %s: %s.", self.described(), result["text"])
         if result["refused"]:
+            enter = "may enter" if result["unknown"] else "enter"
             refused = ", ".join(
-                f"{count:,} users enter with a refused value of {column!r}"
+                f"{count:,} users {enter} with a refused value of {column!r}"
                 for column, count in result["refused"].items()
             )
             raise AirflowFailException(
@@ -149,7 +152,8 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         target = self.target(project_id)
         config = target.read(client)
         endpoints = target.endpoints(client)
-        inclusions = {each["key"]: endpoints.inclusions(config["id"], each["key"]) for each in config["variants"]}
+        variants = config.get("variants") or endpoints.variants(config["id"])
+        inclusions = {each["key"]: endpoints.inclusions(config["id"], each["key"]) for each in variants}
         catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
         return Audience.of(config, inclusions=inclusions, catch_all=catch_all)
 
@@ -176,13 +180,19 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
 
         try:
             _hook(arguments.text("conn_id", self.conn_id)).run(arguments.text("sql", self.sql), handler=read)
+            if not entrants.users:
+                raise ValueError("expected a row for each user, got no row")
         except ValueError as error:
             raise InvalidInputError("sql", str(error)) from None
         return entrants
 
 
 def _present(audience: Audience, segment: str | None) -> float | None:
-    return audience.allocation_of(segment).percentage if audience.is_enabled else None
+    if not audience.is_enabled:
+        return None
+    if segment is None:
+        return audience.config.get("rolloutPercentage")
+    return next(one.get("percentage") for one in segments_of(audience.config) if one.get("name") == segment)
 
 
 def _refusals(field: str, value: object) -> dict[str, frozenset[str]]:
@@ -193,4 +203,6 @@ def _refusals(field: str, value: object) -> dict[str, frozenset[str]]:
         if not isinstance(given, list | tuple | set | frozenset) or not given:
             raise InvalidInputError(f"{field}.{column}", f"expected a list of values, got {values!r}")
         found[column] = frozenset(map(str, given))
+    if not found:
+        raise InvalidInputError(field, f"expected columns with their refused values, got {value!r}")
     return found

@@ -171,6 +171,8 @@ def test_no_ids_are_in_the_result_unless_they_are_asked_for(emulator: Emulator, 
         ({"conn_id": ""}, "conn_id"),
         ({"sql": ""}, "sql"),
         ({"refuse_if": {"tier": []}}, "refuse_if.tier"),
+        ({"refuse_if": {}}, "refuse_if"),
+        ({"catch_all": ""}, "catch_all"),
         ({"group_by": [""]}, "group_by"),
     ],
 )
@@ -193,3 +195,48 @@ def test_a_column_or_segment_that_is_missing_is_named(
     flag(emulator)
     with pytest.raises(AirflowFailException, match=said):
         preview(**wrong).execute({})
+
+
+UPPER = "select amplitude_id as AMPLITUDE_ID, user_id as USER_ID, tier as TIER, revenue as REVENUE from users"
+
+
+def test_columns_that_the_warehouse_names_in_upper_case_are_found(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    flag(emulator, targetSegments=[PRO], inclusions={"on": ["user-1"]})
+    columns = {"group_by": ["tier"], "sums": ["revenue"], "names": "user_id"}
+    expected = preview(**columns).execute({})
+    assert expected["enter"] > 50
+    assert preview(sql=UPPER, **columns).execute({}) == expected
+    with pytest.raises(AirflowFailException, match="refused value of 'tier'"):
+        preview(sql=UPPER, percentage=100, refuse_if={"tier": ["enterprise"]}).execute({})
+
+
+def test_a_flag_that_buckets_groups_has_no_answer(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator, bucketingUnit="company")
+    said = preview().execute({})
+    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 of them it is not known")
+
+
+def test_a_refused_user_who_may_enter_is_refused_too(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator)
+    refuse_if = {"tier": ["enterprise"]}
+    with pytest.raises(AirflowFailException) as raised:
+        preview(sql="select user_id, tier from users", refuse_if=refuse_if).execute({})
+    assert "refused 50 %: 10 users may enter with a refused value of 'tier' (25 % -> 50 %: at most 500" in str(
+        raised.value
+    )
+    without = "select user_id, tier from users where tier != 'enterprise'"
+    assert preview(sql=without, refuse_if=refuse_if).execute({})["refused"] == {}
+
+
+def test_a_bucketing_value_with_a_decimal_point_is_no_id(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator)
+    with pytest.raises(AirflowFailException, match="sql: expected a text or a whole number in column 'amplitude_id'"):
+        preview(sql="select cast(amplitude_id as real) as amplitude_id from users").execute({})
+
+
+def test_a_query_without_a_row_shows_nothing_and_fails(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    flag(emulator)
+    with pytest.raises(AirflowFailException, match="sql: expected a row for each user, got no row"):
+        preview(sql=SQL + " where 1 = 0", refuse_if={"tier": ["enterprise"]}).execute({})
