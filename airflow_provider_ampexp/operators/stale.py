@@ -66,8 +66,9 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
     :param project_id: only those of this project; that of the connection if not given
     :param exclude_tags: leave out objects with one of these tags, such as ``["permanent"]``
     :param conn_id: the connection of the warehouse, whose hook is a ``DbApiHook``
-    :param evaluations_sql: returns rows of a key and its number of evaluations in the last days. A key without a row
-        has none. Objects that are younger than ``days`` are left out. (a file ``*.sql`` too)
+    :param evaluations_sql: returns rows of a key and its number of evaluations in the last days. Several rows of a key
+        are added. A key without a row has none; no row at all is an error. Objects that are younger than ``days`` are
+        left out. (a file ``*.sql`` too)
     :param path: the file to write, as ``ObjectStoragePath`` takes it. It is replaced as a whole.
     :param max_items: how many may go to XCom; more fail the task. Default 1,000.
     """
@@ -163,9 +164,17 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
             arguments.text("evaluations_sql", self.evaluations_sql)
         )
         try:
-            return {str(key): as_number(f"the evaluations of {key!r}", count) for key, count in rows or ()}
+            counts = [(str(key), as_number(f"the evaluations of {key!r}", count)) for key, count in rows or ()]
         except ValueError as error:
             raise InvalidInputError("evaluations_sql", f"expected rows of a key and a number: {error}") from None
+        if not counts:
+            raise InvalidInputError(
+                "evaluations_sql", "expected rows of a key and a number, got no row: every flag would be stale"
+            )
+        found: dict[str, float] = {}
+        for key, count in counts:
+            found[key] = found.get(key, 0) + count
+        return found
 
 
 def _reasons(config: FlagConfig, endpoints: FlagEndpoints, before: datetime) -> dict[str, str]:

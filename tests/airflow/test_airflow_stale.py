@@ -151,6 +151,23 @@ def test_a_flag_that_is_not_evaluated(emulator: Emulator, tmp_path: Path, monkey
         stale(**query)
 
 
+def test_evaluations_in_several_rows_are_added_and_none_at_all_is_an_error(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
+    with sqlite3.connect(warehouse) as db:
+        db.execute("create table evaluations (flag text, variant text, number integer)")
+        db.executemany("insert into evaluations values (?, ?, ?)", [("busy", "on", 9), ("busy", "off", 0)])
+    made(emulator, key="busy")
+    emulator.advance(31 * DAY)
+    query = {"conn_id": "warehouse", "evaluations_sql": "select flag, number from evaluations order by number desc"}
+    assert stale(**query) == {}
+    query["evaluations_sql"] += " limit 0"
+    with pytest.raises(AirflowFailException, match="evaluations_sql: expected rows of a key and a number, got no row"):
+        stale(**query)
+
+
 def test_a_file_and_the_bound_of_an_xcom(emulator: Emulator, tmp_path: Path) -> None:
     for key in ("a", "b"):
         made(emulator, key=key, enabled=False)
