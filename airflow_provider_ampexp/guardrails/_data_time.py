@@ -11,6 +11,8 @@ from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
+_CLOCK_ERROR = timedelta(minutes=5)
+
 
 def check_with_complete_data(
     judge: Callable[[CheckContext], CheckResult],
@@ -26,8 +28,14 @@ def check_with_complete_data(
     :param loaded_until: the data are complete up to this time; ``None`` if the warehouse has no load yet
     :param load_timeout: how long after the soak the data may be late
     :param is_bounded: true if the query reads only data up to ``loaded_until``, so that it can fail before the end
+    :raises ValueError: when the data are complete up to a time in the future, such as a local time without its zone
     :raises TimeoutError: when the data are later than ``load_timeout``
     """
+    if loaded_until is not None and loaded_until > moment.now + _CLOCK_ERROR:
+        raise ValueError(
+            f"loaded_at_sql expected a time in the past, got {_shown(loaded_until)}, and it is {_shown(moment.now)}: a "
+            "time without a zone is read as UTC"
+        )
     moment = replace(moment, loaded_until=loaded_until)
     soak_ends = moment.soak_ends_at or moment.stage_started_at
     if moment.is_preflight or (loaded_until is not None and loaded_until >= soak_ends):

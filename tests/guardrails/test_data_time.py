@@ -81,6 +81,18 @@ def test_data_that_are_later_than_the_limit_are_an_error(loads: Warehouse) -> No
     )
 
 
+def test_a_load_time_in_the_future_is_an_error(loads: Warehouse) -> None:
+    loads.run("insert into loads values ('2026-03-01 13:04:00')")
+    assert answer(hours=1).verdict == "pass"  # the clocks differ
+    loads.run("insert into loads values ('2026-03-01 14:00:00')")  # a local time without its zone
+    early = answer(hours=1)
+    assert early.verdict == "error"
+    assert early.why == (
+        "ValueError: loaded_at_sql expected a time in the past, got 2026-03-01 14:00 UTC, and it is 2026-03-01 13:00 "
+        "UTC: a time without a zone is read as UTC"
+    )
+
+
 def test_a_sample_ratio_waits_for_its_data_too(loads: Warehouse) -> None:
     loads.exposures(control=100, treatment=100)
     ratio = SampleRatioGuardrail(
