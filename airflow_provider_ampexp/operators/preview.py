@@ -47,7 +47,7 @@ class PreviewXCom(TypedDict):
     names: list[str]
     """The values of the column of names, at most 20."""
     refused: dict[str, int]
-    """The number of users who enter and are refused, by column."""
+    """The number of users who enter, or may enter, and are refused, by column."""
 
 
 class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
