@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import requests
+
 from airflow_provider_ampexp._validate import REGIONS, InvalidInputError
 from airflow_provider_ampexp.conformance._questions import QUESTIONS
 from airflow_provider_ampexp.conformance._report import ask_all
@@ -31,10 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
         return MISUSED
     base_url = fields.base_url or REGIONS[fields.region]
     with Scratch(base_url, fields.key, given.project, timeout=fields.timeout) as scratch:
-        if scratch.get("/flags", projectId=given.project, limit="1").status != 200:
-            print(
-                f"Conformance suite failed: {base_url} does not accept the key. Nothing was created.", file=sys.stderr
-            )
+        try:
+            accepted = scratch.get("/flags", projectId=given.project, limit="1").status == 200
+            cause = f"{base_url} does not accept the key"
+        except requests.RequestException as error:
+            accepted, cause = False, f"no response from {base_url} ({type(error).__name__})"
+        if not accepted:
+            print(f"Conformance suite failed: {cause}. Nothing was created.", file=sys.stderr)
             return MISUSED
         report = ask_all(scratch, progress=print)
     print(f"\n{report.text()}", end="")

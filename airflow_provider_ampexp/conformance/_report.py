@@ -67,10 +67,7 @@ def ask_all(
             answers.append(Answer(question, _answer(question, scratch)))
             progress(f"{'differs' if answers[-1].differs else 'same':8} {question.name}: {answers[-1].answer}")
     finally:
-        try:
-            left = scratch.archive_all()
-        except requests.RequestException:
-            left = list(scratch.made)
+        left = scratch.archive_all()
     return Report(tuple(answers), tuple(left))
 
 

@@ -64,6 +64,7 @@ class Scratch:
         self._session = requests.Session()
         self._run = secrets.token_hex(4)
         self._count = 0
+        self._unconfirmed: list[tuple[str, str]] = []
 
     def __enter__(self) -> Scratch:
         return self
@@ -87,7 +88,11 @@ class Scratch:
         body = {"projectId": self.project_id, "key": self.new_key(), **fields}
         if not str(body["key"]).startswith(PREFIX) or body["projectId"] != self.project_id:
             raise ForeignObjectError(f"expected a key that begins with {PREFIX!r}, in project {self.project_id}")
-        response = self._send("POST", f"/{kind}", body=body)
+        try:
+            response = self._send("POST", f"/{kind}", body=body)
+        except requests.RequestException:
+            self._unconfirmed.append((kind, str(body["key"])))
+            raise
         if response.status < 300 and isinstance(response.json, dict) and response.json.get("id"):
             self.made.append(ScratchObject(kind, str(response.json["id"]), str(body["key"])))
         return response
@@ -121,7 +126,26 @@ class Scratch:
 
         :returns: the objects that the service did not archive
         """
-        return [thing for thing in self.made if self.write("PATCH", thing, body={"archive": True}).status >= 300]
+        for kind, key in self._unconfirmed:
+            self.made += self._found(kind, key)
+        self._unconfirmed.clear()
+        return [thing for thing in self.made if not self._archive(thing)]
+
+    def _found(self, kind: str, key: str) -> list[ScratchObject]:
+        """Look for an object whose creation had no response."""
+        try:
+            found = self.get(f"/{kind}", key=key, projectId=self.project_id, limit="1000").json
+        except requests.RequestException:
+            return []
+        listed = found.get(kind) if isinstance(found, dict) else found
+        objects = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        return [ScratchObject(kind, str(each["id"]), key) for each in objects if each.get("key") == key]
+
+    def _archive(self, thing: ScratchObject) -> bool:
+        try:
+            return self.write("PATCH", thing, body={"archive": True}).status < 300
+        except requests.RequestException:
+            return False
 
     def _send(
         self,

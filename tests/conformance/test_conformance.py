@@ -114,6 +114,31 @@ def test_it_archives_what_it_created_and_leaves_everything_else(service: Emulato
     assert len(after) - len(others) == len(scratch.made) > 60
 
 
+def test_an_object_whose_creation_has_no_response_is_archived_too(service: Emulator, scratch: Scratch) -> None:
+    service.fault("cut_after", times=1, route="POST /api/1/flags")
+    report = ask_all(scratch, [each for each in QUESTIONS if each.name == "the id of a flag"])
+    assert report.answers[0].answer.startswith("no response (")
+    assert [flag["deleted"] for flag in service.dump()["flags"]] == [True]
+    assert report.left == ()
+
+
+def test_an_archive_without_a_response_leaves_the_others_archived(service: Emulator, scratch: Scratch) -> None:
+    made = [scratch.create("flags") for _ in range(3)]
+    service.fault("cut_before", times=1)
+    assert scratch.archive_all() == made[:1]
+    assert [flag["deleted"] for flag in service.dump()["flags"]] == [False, True, True]
+
+
+def test_a_service_that_is_not_reached_is_an_error_in_words(
+    service: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SCRATCH", service.connection_json)
+    service.fault("cut_before", times=1)
+    assert main(["--key-from-connection", "scratch", "--project", service.project_id]) == 2
+    assert "Conformance suite failed: no response from http" in (said := capsys.readouterr().err)
+    assert "(ConnectionError). Nothing was created." in said
+
+
 @pytest.mark.parametrize("method", ["PATCH", "POST", "DELETE"])
 def test_a_change_of_another_object_is_not_sent(service: Emulator, scratch: Scratch, method: str) -> None:
     flag = service.create_flag("of-a-person")
