@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -34,6 +34,7 @@ def ensure_decision(
     winner: str | None = None,
     reason: str | None = None,
     catch_all: str | None = None,
+    chosen: Callable[[str], None] = lambda key: None,
 ) -> ChangeResult:
     """Record a decision about an experiment, and make the changes that Amplitude's app makes with it.
 
@@ -48,6 +49,7 @@ def ensure_decision(
     :param reason: the recorded reason; the present one stays if not given
     :param catch_all: the name of a segment without conditions on purpose. Any other segment without visible conditions
         may be for a cohort, which cannot be sent back. Then a rollout is refused, and a rollback leaves the segments.
+    :param chosen: called with the key of the winner before the first write
     :raises ArchivedError: when the experiment is archived
     :raises WrongStateError: when the variant does not exist, or a segment may be for a cohort
     :raises ConflictError: when another actor changed the same weights or segments at the same time
@@ -64,7 +66,7 @@ def ensure_decision(
     if reason is not None:
         wanted["decisionReason"] = reason
     if winner is not None:
-        return experiment.roll_out(winner, wanted)
+        return experiment.roll_out(winner, wanted, chosen)
     return experiment.roll_back(wanted) if decision == "rollback" else experiment.bring(wanted)
 
 
@@ -78,10 +80,11 @@ class _Experiment:
     variants: Sequence[VariantFields]
     catch_all: str | None
 
-    def roll_out(self, winner: str, recorded: EditFields) -> ChangeResult:
+    def roll_out(self, winner: str, recorded: EditFields, chosen: Callable[[str], None]) -> ChangeResult:
         key = _key_of(winner, self.variants)
         if key is None:
             raise no_such_variant(self.target, winner, [variant["key"] for variant in self.variants])
+        chosen(key)
         segments = self._segments
         rolled_out = [_rolled_out(segment, key, [variant["key"] for variant in self.variants]) for segment in segments]
         if rolled_out != segments:

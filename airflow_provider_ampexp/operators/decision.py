@@ -75,6 +75,7 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
         self.reason = reason
         self.catch_all = catch_all
         self._has_default = if_changed_since is None
+        self._key_of_winner: str | None = None
         if self.flag_key is not None or self.flag_id is not None:
             raise InvalidInputError("flag_key/flag_id", "expected an experiment: a flag has no decision")
         arguments.check_literal("decision", decision, _decision)
@@ -91,7 +92,8 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
     def sets(self, field: str, value: object) -> bool:
         """The weights of a rollout: some of the winner's, none of the others'."""
         name, _, key = field.partition(".")
-        return name == "rolloutWeights" and self.winner is not None and bool(value) == (key == self.winner)
+        known = self._key_of_winner is not None
+        return name == "rolloutWeights" and known and bool(value) == (key == self._key_of_winner)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Decide the experiment. A rollback always works, unless the task says otherwise."""
@@ -108,4 +110,8 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
             winner=arguments.optional(arguments.text)("winner", self.winner),
             reason=arguments.optional(arguments.words)("reason", self.reason),
             catch_all=arguments.optional(arguments.text)("catch_all", self.catch_all),
+            chosen=self._choose,
         )
+
+    def _choose(self, key: str) -> None:
+        self._key_of_winner = key

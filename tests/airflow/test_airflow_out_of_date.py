@@ -279,7 +279,8 @@ DECISION = {"experiment_key": "button", "decision": "rollout", "winner": "treatm
 
 
 def experiment(emulator: Emulator) -> str:
-    return str(emulator.create_experiment("button", enabled=True, rolloutPercentage=20)["id"])
+    variants = [{"key": "control"}, {"key": "treatment", "name": "Green button"}]
+    return str(emulator.create_experiment("button", enabled=True, rolloutPercentage=20, variants=variants)["id"])
 
 
 @pytest.mark.parametrize(
@@ -305,6 +306,11 @@ def test_an_old_run_rolls_no_winner_out_over_a_later_change_and_rolls_back_alway
 
 SEVERAL_WRITES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "decide": (AmplitudeDecideExperimentOperator, DECISION, "PATCH /api/1/experiments/{id}"),
+    "decide by name": (
+        AmplitudeDecideExperimentOperator,
+        {**DECISION, "winner": "Green button"},
+        "PATCH /api/1/experiments/{id}",
+    ),
     "restore": (
         AmplitudeRestoreVersionOperator,
         {"experiment_key": "button", "version": 1, "overwrite": True},
@@ -329,9 +335,10 @@ def test_a_retry_completes_several_writes_of_which_the_first_was_applied(
     monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))
     operator, arguments, route = SEVERAL_WRITES[name]
     experiment_id, broken = experiment(impatient), Failures()
-    impatient.edit("experiments", experiment_id, rolloutWeights={"control": 5, "treatment": 5}, rolloutPercentage=50)
+    before = {"control": 5, "treatment": 0 if name == "decide by name" else 5}
+    impatient.edit("experiments", experiment_id, rolloutWeights=before, rolloutPercentage=50)
     impatient.advance(60)
-    impatient.fault("status", status=503, times=None, skip=int(name != "decide"), route=route)
+    impatient.fault("status", status=503, times=None, skip=int("decide" not in name), route=route)
 
     def edited(context: Any) -> None:
         impatient.clear_faults()
