@@ -273,10 +273,18 @@ guardrails:
 """
 
 
+@pytest.mark.parametrize(
+    ("soak", "verdicts"),
+    [("12h", ["pass", "pass", "fail"]), ("0s", ["fail", "fail", "fail"])],
+    ids=["at the end of the soak", "at the raise, without data"],
+)
 def test_a_guardrail_sees_the_flag_as_it_was_at_the_look(
-    command: Command, amplitude_emulator: Emulator, warehouse: Path
+    command: Command, amplitude_emulator: Emulator, warehouse: Path, soak: str, verdicts: list[str]
 ) -> None:
-    """The weights changed between the releases. Each release fits its own weights, and the last one does not."""
+    """The weights change at each release, and while nothing is released. The last release does not fit its weights.
+
+    12 hours after the first raise, at the time of the look, they change too. The look comes first.
+    """
     weights = [{"on": 1, "off": 1}, {"on": 3, "off": 1}, {"on": 1, "off": 1}]
     users = [(500, 500), (750, 250), (750, 250)]
     releases = [Release(number, lowered_after=36) for number in range(3)]
@@ -289,11 +297,13 @@ def test_a_guardrail_sees_the_flag_as_it_was_at_the_look(
     database.close()
     for version in versions:
         config, made = version["flagConfig"], datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00"))
-        config["variants"] = [{"key": "on"}, {"key": "off"}]
-        config["rolloutWeights"] = weights[sum(release.began <= made for release in releases) - 1]
+        config["rolloutWeights"] = {"on": 1}  # no ratio: the guardrail would have an error
+        for release, of_release in zip(releases, weights, strict=True):
+            if made == release.began:
+                config["rolloutWeights"] = of_release
         if config["rolloutPercentage"] in (1, 25):
             config["rolloutPercentage"] = 50
     load(amplitude_emulator, versions)
-    Path("checkout.yaml").write_text(RATIO)
+    Path("checkout.yaml").write_text(RATIO.replace("12h", soak))
     found = json.loads(command(*PERIOD, "--json")[1])["files"][0]["releases"]
-    assert [release["looks"][0]["results"][0]["verdict"] for release in found] == ["pass", "pass", "fail"]
+    assert [release["looks"][0]["results"][0]["verdict"] for release in found] == verdicts
