@@ -69,12 +69,12 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
         self._plan: Restoration | None = None
         arguments.check_literal("version", version, _version)
         arguments.check_literal("overwrite", overwrite, _overwrite)
-        arguments.check_literal("fields", fields, arguments.optional(arguments.texts))
+        arguments.check_literal("fields", fields, _fields)
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def written_fields(self) -> Sequence[str]:
         """The named fields; otherwise those that decide exposure."""
-        return arguments.optional(arguments.texts)("fields", self.fields) or _WRITTEN
+        return _fields("fields", self.fields) or _WRITTEN
 
     def sets(self, field: str, value: object) -> bool:
         """Each value of the version."""
@@ -86,7 +86,7 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
             client,
             target,
             _version("version", self.version),
-            fields=arguments.optional(arguments.texts)("fields", self.fields),
+            fields=_fields("fields", self.fields),
             overwrite=_overwrite("overwrite", self.overwrite),
             catch_all=arguments.optional(arguments.text)("catch_all", self.catch_all),
             shown=self._show,
@@ -120,3 +120,11 @@ def _overwrite(field: str, value: object) -> bool | list[str]:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
         return arguments.switch(field, value)
     return arguments.texts(field, value)
+
+
+def _fields(field: str, value: object) -> list[str] | None:
+    """The names of fields; none is not all."""
+    names = arguments.optional(arguments.texts)(field, value)
+    if names == []:
+        raise InvalidInputError(field, "expected at least one field, got none")
+    return names

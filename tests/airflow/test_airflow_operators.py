@@ -346,6 +346,7 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"rolloutPercentage": 101}}, "rolloutPercentage"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"enabled": "maybe"}}, "enabled"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {}}, "fields"),
+        (AmplitudeRestoreVersionOperator, {"flag_key": "a", "version": 1, "fields": []}, "fields"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"rolloutPercentge": 5}}, "is 'rolloutPercentage' meant?"),
         (AmplitudeEditOperator, {"flag_key": "a", "fields": {"targetSegments": [{"name": "B"}]}}, "conditions"),
         (AmplitudeEditVariantOperator, {**ON, "fields": {"rolloutWeigth": 1}}, "is 'rolloutWeight' meant?"),
