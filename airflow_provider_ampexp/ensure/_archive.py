@@ -30,14 +30,18 @@ def ensure_archived(
     :raises WrongStateError: names the flags and experiments that depend on it
     """
     config = target.read(client)
-    if not config.get("deleted") and if_depended_on == "fail":
-        found = [described(one, kind) for one, kind in _in_use(client, config) if config["id"] in parents_of(one)]
-        if found:
-            raise WrongStateError(
-                f"Archiving {target} failed: it is a dependency of {', '.join(found)}, whose users would get no "
-                "variant. Nothing was changed. Remove the dependency, or set if_depended_on='archive'."
-            )
+    is_checked = not config.get("deleted") and if_depended_on == "fail"
+    if is_checked and (found := dependents(client, config)):
+        raise WrongStateError(
+            f"Archiving {target} failed: it is a dependency of {', '.join(found)}, whose users would get no "
+            "variant. Nothing was changed. Remove the dependency, or set if_depended_on='archive'."
+        )
     return bring_checked(client, target, config, {"archive": True})
+
+
+def dependents(client: ManagementClient, config: FlagConfig) -> list[str]:
+    """Describe the flags and experiments in use that depend on an object: 1 request for each 1,000 of each."""
+    return [described(one, kind) for one, kind in _in_use(client, config) if config["id"] in parents_of(one)]
 
 
 def parents_of(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class AmplitudeRollbackDrillOperator(AmplitudeOperator):
     ``{"seconds", "requests"}``.
 
     :param flag_key: the key of a flag that is used for drills only (templated). A flag with a deployment, a target
-        segment above 0 %, or a present or past percentage above 1 % is refused.
+        segment above 0 %, a present or past percentage above 1 %, or a flag that depends on it is refused.
     :param create: create the flag if it does not exist (default: False); needs a project (contract: *Create*)
     :param project_id: the id of the project; that of the connection if not given (templated)
     :param amplitude_conn_id: the connection whose key is tested (templated)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.client.types import FlagConfig
+from airflow_provider_ampexp.ensure._archive import dependents
 from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
@@ -67,14 +68,14 @@ class RollbackDrill:
     """
 
     def __init__(self, client: ManagementClient, target: FlagRef) -> None:
-        """Read the flag and its history: 2 requests.
+        """Read the flag, its history, and the lists of flags and experiments: 4 requests.
 
         :raises WrongStateError: when users may get the flag
         """
         config = target.read(client)
         self.flag = ManagedFlag(client, FlagRef(target.kind, id=config["id"]), None)
         self.flag.observe(archived=bool(config.get("deleted")))
-        _refuse_used(target, config, self.flag.seen)
+        _refuse_used(target, config, self.flag.seen, dependents(client, config))
         self.left = f"The flag is at {self.flag.seen.position}."
 
     def run(self) -> tuple[DrillStep, DrillStep]:
@@ -126,7 +127,7 @@ class RollbackDrill:
             )
 
 
-def _refuse_used(target: FlagRef, config: FlagConfig, seen: FlagSnapshot) -> None:
+def _refuse_used(target: FlagRef, config: FlagConfig, seen: FlagSnapshot, dependents: list[str]) -> None:
     """Refuse a flag that users may get.
 
     :raises WrongStateError: names what shows it
@@ -141,6 +142,7 @@ def _refuse_used(target: FlagRef, config: FlagConfig, seen: FlagSnapshot) -> Non
         f"it is in deployment {', '.join(map(str, deployments))}": bool(deployments),
         f"it is at {seen.position}": seen.position.percentage > _RAISED,
         f"its segments {', '.join(given)} have a percentage": bool(given),
+        f"it is a dependency of {', '.join(dependents)}": bool(dependents),
         f"users got more than {_RAISED} % in {used}": used is not None,
     }
     for reason, applies in reasons.items():

@@ -102,6 +102,15 @@ def test_a_flag_that_users_had_is_refused_by_its_history(emulator: Emulator) -> 
     assert len(emulator.versions("flags", flag_id)) == 3
 
 
+def test_a_flag_that_another_flag_depends_on_is_refused(emulator: Emulator) -> None:
+    """Its own deployments are none, but the users of the other flag would get that flag."""
+    flag_id = flag(emulator)
+    emulator.create_flag("child", parentDependencies={"flags": {flag_id: ["on"]}, "operator": "all"})
+    with pytest.raises(AirflowFailException, match=r"it is a dependency of flag 'child'\. Nothing was changed"):
+        drill().execute({})
+    assert len(emulator.versions("flags", flag_id)) == 1
+
+
 def test_a_revoked_key_is_found(emulator: Emulator) -> None:
     flag_id = flag(emulator)
     emulator.load({"keys": [{"key": emulator.api_key, "person": "Airflow", "projects": ["100001"], "revoked": True}]})
@@ -183,7 +192,7 @@ def test_a_change_of_another_person_stays(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["before it was sent", "after it was applied"])
-@pytest.mark.parametrize("place", range(1, 7))
+@pytest.mark.parametrize("place", range(1, 9))
 def test_a_task_that_is_ended_lowers_the_flag(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, place: int, done: bool
 ) -> None:

@@ -83,8 +83,8 @@ def test_decisions(emulator: Emulator, way: str, losers: int, segments: int) -> 
 
 def test_rollback_drills(emulator: Emulator) -> None:
     drill = AmplitudeRollbackDrillOperator(task_id="a", flag_key="drill", create=True)
-    assert cost(emulator, drill) == 11
-    assert cost(emulator, drill) == 6
+    assert cost(emulator, drill) == 13
+    assert cost(emulator, drill) == 8
 
 
 @pytest.mark.parametrize("way", ["key", "id"])
