@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_ampexp.conformance import _cli as conformance
 from airflow_provider_ampexp.emulator import __main__ as emulator
-from airflow_provider_ampexp.plans import _cli as cli
+from airflow_provider_ampexp.plans import _arguments as plan_arguments
 from airflow_provider_ampexp.plans._errors import PlanFileError
 from airflow_provider_ampexp.plans._loader import read_plan
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
 FENCED = re.compile(r"^(<!-- fragment -->\n)?```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "plans": cli._parser,
+    "plans": plan_arguments.parser_of_commands,
     "emulator": emulator._parser,
     "conformance": conformance._parser,
 }
