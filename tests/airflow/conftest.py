@@ -58,6 +58,16 @@ def callbacks_see_the_exception() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def patient_calls_to_airflow() -> Iterator[None]:
+    """On a busy machine a call to Airflow takes longer than the 2 seconds for which a rollout waits."""
+    from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_call, "LIMIT", 60.0)
+        yield
+
+
+@pytest.fixture(autouse=True)
 def no_own_retries() -> Iterator[None]:
     """A task that fails has failed: no test waits half a minute for a retry that it does not ask for."""
     with pytest.MonkeyPatch.context() as patch:
