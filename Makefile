@@ -101,7 +101,7 @@ chaos: setup .venv-chaos/.installed
 test: lint types unit
 
 test-deep: setup
-	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
+	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof tests/guardrails/test_data_time.py --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
 	AMPEXP_BUCKETING_IDS=1000000 $(VENV)/bin/python -m pytest tests/bucketing --numprocesses 2 -o faulthandler_timeout=0
 	AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5 $(VENV)/bin/python -m pytest tests/airflow/test_airflow_watcher.py
 
