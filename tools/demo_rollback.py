@@ -75,7 +75,7 @@ def verdict(emulator: Emulator, timeline: Timeline, returncode: int, seconds: fl
 What happened   At {BAD_FROM} % the guardrail failed. The rollout took the flag back by itself and stopped.
 Why             {last.name}: {last.why}.
 Where it is     {FLAG!r} is off, as before the rollout: nobody gets it. {spared} never came.
-What now        The task `ramp` has failed with this reason, and does not retry. Mend the feature, then clear the task.
+What now        The task `ramp` has failed with this reason, and does not retry. Fix the feature, then clear the task.
 What it took    {emulator.requests()["total"]} requests to Amplitude, {seconds:.0f} s, and no person.""")
     return 0
 
