@@ -87,7 +87,7 @@ class QueryGuardrail(GuardrailOptions):
     def _rows(self, field: str, sql: str, moment: CheckContext) -> tuple[list[str], list[Row]]:
         """Return the names of the columns in lower case, if the driver has them, and the rows."""
         query = rendered(field, sql, self._values(field, moment))
-        hook = _hook(self.conn_id)
+        hook = sql_hook(self.conn_id)
         rows: Iterable[Row] = hook.get_records(query) or ()
         columns = [str(column[0]).lower() for column in hook.last_description or ()]
         return columns, list(rows)
@@ -95,15 +95,7 @@ class QueryGuardrail(GuardrailOptions):
     def _stream(self, field: str, sql: str, moment: CheckContext, take: Callable[[Sequence[Row]], None]) -> int:
         """Call a function with the rows of a query, some thousands at a time, and return the number of columns."""
         query = rendered(field, sql, self._values(field, moment))
-
-        def read(cursor: Any) -> list[Row]:
-            while rows := cursor.fetchmany(_BATCH):
-                take(rows)
-            return []
-
-        hook = _hook(self.conn_id)
-        hook.run(query, handler=read)
-        return len(hook.last_description or ())
+        return stream_rows(self.conn_id, query, lambda columns, rows: take(rows))
 
     def _values(self, field: str, moment: CheckContext) -> dict[str, object]:
         loaded = self.loaded_at_sql is not None and field != _LOADED_AT
@@ -152,7 +144,28 @@ def as_number(what: str, given: object) -> float:
     return float(given)
 
 
-def _hook(conn_id: str) -> DbApiHook:
+def stream_rows(conn_id: str, query: str, take: Callable[[list[str], Sequence[Row]], None]) -> int:
+    """Call a function with the columns and the rows of a query, some thousands of rows at a time.
+
+    :returns: the number of columns
+    """
+
+    def read(cursor: Any) -> list[Row]:
+        columns = [str(column[0]) for column in cursor.description or ()]
+        while rows := cursor.fetchmany(_BATCH):
+            take(columns, rows)
+        return []
+
+    hook = sql_hook(conn_id)
+    hook.run(query, handler=read)
+    return len(hook.last_description or ())
+
+
+def sql_hook(conn_id: str) -> DbApiHook:
+    """Return the hook of a connection.
+
+    :raises TypeError: when the connection has no hook for SQL
+    """
     # Airflow needs neither of these to parse a DAG.
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AmplitudePreviewRolloutOperator", "PreviewXCom"]
 
-_BATCH = 10_000
-_texts = arguments.optional(arguments.texts)
-
 
 class PreviewXCom(TypedDict):
     """What :class:`AmplitudePreviewRolloutOperator` returns. It has no ids, unless ``names`` is a column of ids."""
@@ -158,7 +155,7 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         return Audience.of(config, inclusions=inclusions, catch_all=catch_all)
 
     def _counted(self, audience: Audience, percentage: int, segment: str | None) -> Entrants:
-        from airflow_provider_ampexp.guardrails._warehouse import _hook
+        from airflow_provider_ampexp.guardrails._warehouse import stream_rows
         from airflow_provider_ampexp.operators._entrants import Entrants, raised_to
 
         try:
@@ -173,13 +170,8 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         except ValueError as error:
             raise InvalidInputError("segment", str(error)) from None
 
-        def read(cursor: Any) -> None:
-            columns = [str(column[0]) for column in cursor.description]
-            while rows := cursor.fetchmany(_BATCH):
-                entrants.add(columns, rows)
-
         try:
-            _hook(arguments.text("conn_id", self.conn_id)).run(arguments.text("sql", self.sql), handler=read)
+            stream_rows(arguments.text("conn_id", self.conn_id), arguments.text("sql", self.sql), entrants.add)
             if not entrants.users:
                 raise ValueError("expected a row for each user, got no row")
         except ValueError as error:

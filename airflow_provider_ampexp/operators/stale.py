@@ -158,9 +158,9 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
         """Return the number of evaluations by key; ``None`` without a query."""
         if self.evaluations_sql is None:
             return None
-        from airflow_provider_ampexp.guardrails._warehouse import _hook, as_number
+        from airflow_provider_ampexp.guardrails._warehouse import as_number, sql_hook
 
-        rows = _hook(arguments.text("conn_id", self.conn_id)).get_records(
+        rows = sql_hook(arguments.text("conn_id", self.conn_id)).get_records(
             arguments.text("evaluations_sql", self.evaluations_sql)
         )
         try:

@@ -172,7 +172,7 @@ def test_no_rollout_goes_on_without_its_data_and_each_goes_on_soon_after_them(
     for number in range(10):
         dice = random.Random(f"{seed}/{number}")
         late = LateWarehouse(dice)
-        monkeypatch.setattr(warehouses, "_hook", lambda conn_id, late=late: late)
+        monkeypatch.setattr(warehouses, "sql_hook", lambda conn_id, late=late: late)
         _roll_out(late, dice)
 
 
