@@ -19,6 +19,7 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._result import ChangeResult
+from airflow_provider_ampexp.ensure._variants import read_variants
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -140,10 +141,7 @@ class _CohortList:
             return self._endpoints.cohorts(self._identity.id, self._variant)
         except NotFoundError:
             pass
-        try:
-            variants = [variant["key"] for variant in self._endpoints.variants(self._identity.id)]
-        except NotFoundError:
-            raise WrongStateError(f"The {self._target} does not exist. Nothing was changed.") from None
+        variants = read_variants(self._client, self._target, self._identity)
         if self._variant not in variants:
             raise no_such_variant(self._target, self._variant, variants)
         raise WrongStateError(

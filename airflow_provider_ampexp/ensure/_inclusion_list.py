@@ -38,6 +38,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._turns import in_turn
+from airflow_provider_ampexp.ensure._variants import read_variants
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -133,10 +134,7 @@ class InclusionList:
             return self._endpoints.inclusions(self._identity.id, self._variant)
         except NotFoundError:
             pass
-        try:
-            variants = [variant["key"] for variant in self._endpoints.variants(self._identity.id)]
-        except NotFoundError:
-            raise WrongStateError(f"The {self._target} does not exist. Nothing was changed.") from None
+        variants = read_variants(self._client, self._target, self._identity)
         raise no_such_variant(self._target, self._variant, variants)
 
     def _is_so(self, now: list[str]) -> bool:

@@ -60,7 +60,7 @@ def ensure_variant_fields(
     validate.variant_fields(fields)
     identity = target.identify(client)
     new_key = fields.get("key", variant)
-    variants = _read_all(client, target, identity)
+    variants = read_variants(client, target, identity)
     existing = variants.get(variant)
     if new_key != variant:
         if existing is not None and new_key in variants:
@@ -146,10 +146,14 @@ def _read_back(
 
 
 def _read(client: ManagementClient, target: FlagRef, identity: ResolvedFlag, key: str) -> VariantFields | None:
-    return _read_all(client, target, identity).get(key)
+    return read_variants(client, target, identity).get(key)
 
 
-def _read_all(client: ManagementClient, target: FlagRef, identity: ResolvedFlag) -> dict[str, VariantFields]:
+def read_variants(client: ManagementClient, target: FlagRef, identity: ResolvedFlag) -> dict[str, VariantFields]:
+    """Return the variants by their keys.
+
+    :raises WrongStateError: when the flag does not exist
+    """
     # Read the list: a 404 on one variant can mean a missing variant or a missing flag.
     try:
         variants = target.endpoints(client).variants(identity.id)
