@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import FlagConfig
-from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Effect, GuardrailPolicy
+from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Effect, GuardrailPolicy, LiftInterval
 from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict, VerdictLike
 
@@ -64,6 +64,8 @@ class CheckResult:
     :param value: the measured value. A value that is not finite is dropped, because JSON does not have it.
     :param effect: replaces the guardrail's effect for this result: ``"rollback"``, ``"hold"``, or ``"wait"``, which
         does not count towards a limit
+    :param interval: the bounds of the value, if the value is a relative difference. The Rollouts page draws them over
+        time. Bounds that are not finite are dropped.
     :raises InvalidInputError: when an argument is invalid; the error names the argument
     """
 
@@ -71,6 +73,7 @@ class CheckResult:
     why: str = ""
     value: float | None = None
     effect: AnswerEffect | None = None
+    interval: LiftInterval | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.verdict not in list(Verdict):
@@ -83,6 +86,8 @@ class CheckResult:
         if self.value is not None:
             value = float(self.value)  # also a Decimal, and other numbers of a warehouse
             object.__setattr__(self, "value", value if math.isfinite(value) else None)
+        if self.interval is not None and not all(map(math.isfinite, (self.interval.low, self.interval.high))):
+            object.__setattr__(self, "interval", None)
 
 
 @runtime_checkable

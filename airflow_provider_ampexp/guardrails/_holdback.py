@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.bucketing import Audience
@@ -15,11 +15,10 @@ from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult
 from airflow_provider_ampexp.guardrails._multinomial import p_value
 from airflow_provider_ampexp.guardrails._sequential import Lift, lift, smallest_harm
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, Row
+from airflow_provider_ampexp.rollout._analysis import LiftInterval, Worse
 from airflow_provider_ampexp.rollout._duration import DurationLike, format_duration, parse_duration
 from airflow_provider_ampexp.rollout._history import highest_exposure
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
-
-Worse: TypeAlias = Literal["lower", "higher"]
 
 RATIO_SHARE = 0.1
 """The part of ``alpha`` for the test of the groups' sizes. The rest is for the test of harm."""
@@ -194,7 +193,10 @@ class HoldbackGuardrail(QueryGuardrail):
         found = lift(bands.treated, bands.control, alpha=self.alpha * (1 - RATIO_SHARE), detect=self.detect)
         if found is None:
             return self._too_little(moment, "all users have the same value", None)
-        why = self._sentence(found, bands)
+        interval = LiftInterval(round(found.low, 6), round(found.high, 6), self.worse, self.at_most_worse)
+        return replace(self._verdict(moment, found, self._sentence(found, bands)), interval=interval)
+
+    def _verdict(self, moment: CheckContext, found: Lift, why: str) -> CheckResult:
         least, most = (-found.high, -found.low) if self.worse == "lower" else (found.low, found.high)
         if self.at_most_worse is not None and most <= self.at_most_worse:
             return CheckResult(Verdict.PASS, why, found.estimate)

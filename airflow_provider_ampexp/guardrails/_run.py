@@ -38,7 +38,7 @@ def add_results(
     known = {status.name: status for status in statuses}
     return tuple(
         (known.get(guardrail.name) or GuardrailStatus(guardrail.name, guardrail.consequence)).with_result(
-            result.verdict, result.why, result.value, now, result.effect
+            result.verdict, result.why, result.value, now, result.effect, result.interval
         )
         for guardrail, result in results
     )

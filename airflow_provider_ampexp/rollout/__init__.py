@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Wait,
     )
     from airflow_provider_ampexp.rollout._alert import RolloutAlert
-    from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
+    from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus, LiftInterval
     from airflow_provider_ampexp.rollout._change_window import ChangeWindow
     from airflow_provider_ampexp.rollout._decision import decide
     from airflow_provider_ampexp.rollout._forecast import Forecast, ForecastStage, forecast
@@ -43,6 +43,7 @@ __all__ = [
     "ForecastStage",
     "GuardrailPolicy",
     "GuardrailStatus",
+    "LiftInterval",
     "Preflight",
     "RecordLine",
     "RequestApproval",
@@ -77,7 +78,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
                 "Wait",
             ],
             "_alert": ["RolloutAlert"],
-            "_analysis": ["GuardrailPolicy", "GuardrailStatus"],
+            "_analysis": ["GuardrailPolicy", "GuardrailStatus", "LiftInterval"],
             "_change_window": ["ChangeWindow"],
             "_decision": ["decide"],
             "_forecast": ["Forecast", "ForecastStage", "forecast"],

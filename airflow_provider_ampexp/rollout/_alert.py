@@ -46,6 +46,29 @@ class RolloutAlert(TypedDict):
     """``approval_needed``: the page of Airflow with the request."""
 
 
+def new_alert(event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
+    """Return an alert that has the given values, and ``None`` for all others."""
+    return {
+        "event": event,
+        "text": text,
+        "why": why,
+        "cause": None,
+        "kind": "flag",
+        "key": None,
+        "id": None,
+        "segment": None,
+        "url": None,
+        "percentage": None,
+        "enabled": None,
+        "from_percentage": None,
+        "to_percentage": None,
+        "confirmed": confirmed,
+        "stage": None,
+        "approvers": [],
+        "approve_url": None,
+    }
+
+
 def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
     """Read the argument ``on_rollback`` or another one of alerts.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._vocabulary import Decision, Verdict, VerdictLike
@@ -15,6 +15,24 @@ Effect: TypeAlias = Literal["rollback", "hold"]
 
 AnswerEffect: TypeAlias = Literal["rollback", "hold", "wait"]
 """The effect of one result. ``wait`` is for a result that is too early: it raises nothing and counts to no limit."""
+
+
+Worse: TypeAlias = Literal["lower", "higher"]
+
+
+class LiftInterval(NamedTuple):
+    """The bounds of a relative difference of two groups at one check: -0.031 is 3.1 % lower with the feature.
+
+    :param low: the lower bound
+    :param high: the upper bound
+    :param worse: ``"lower"`` if a lower metric is worse, or ``"higher"``
+    :param at_most_worse: the harm that is acceptable, if any; 0.02 is 2 %
+    """
+
+    low: float
+    high: float
+    worse: Worse
+    at_most_worse: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,7 @@ class GuardrailStatus:
     :param value: the measured value, if there is one
     :param at: when the check ran
     :param effect: the effect of the last result, in place of the guardrail's own effect
+    :param interval: the bounds of the measured value, if it is a relative difference
     """
 
     name: str
@@ -72,9 +91,16 @@ class GuardrailStatus:
     value: float | None = None
     at: datetime | None = None
     effect: AnswerEffect | None = None
+    interval: LiftInterval | None = None
 
     def with_result(
-        self, verdict: VerdictLike, why: str, value: float | None, now: datetime, effect: AnswerEffect | None = None
+        self,
+        verdict: VerdictLike,
+        why: str,
+        value: float | None,
+        now: datetime,
+        effect: AnswerEffect | None = None,
+        interval: LiftInterval | None = None,
     ) -> GuardrailStatus:
         """Return the status after one more result. A result of another kind sets the counters of the others to 0."""
         verdict, counts = Verdict(verdict), effect != "wait"
@@ -88,6 +114,7 @@ class GuardrailStatus:
             value=value,
             at=now,
             effect=effect,
+            interval=interval,
         )
 
     @property
@@ -131,7 +158,9 @@ class GuardrailStatus:
     def as_json(self) -> dict[str, Any]:
         """Return JSON values, for a deferral or a record."""
         verdict = self.verdict.value if self.verdict else None
-        return {**asdict(self), "verdict": verdict, "at": self.at.isoformat() if self.at else None}
+        at = self.at.isoformat() if self.at else None
+        interval = list(self.interval) if self.interval else None
+        return {**asdict(self), "verdict": verdict, "at": at, "interval": interval}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> GuardrailStatus:
@@ -143,6 +172,7 @@ class GuardrailStatus:
         )
         known["verdict"] = next((verdict for verdict in Verdict if verdict == plain.get("verdict")), None)
         known["at"] = datetime.fromisoformat(plain["at"]) if plain.get("at") else None
+        known["interval"] = LiftInterval(*plain["interval"][:4]) if plain.get("interval") else None
         return cls(**{"name": "", **known})
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from airflow_provider_ampexp.rollout._analysis import Worse
 from airflow_provider_ampexp.rollout._history import Exposure, ExposureChange, VersionEntry, exposure_changes
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
@@ -32,6 +33,10 @@ RecordLine = TypedDict(
         "name": str,
         "verdict": str | None,
         "value": float | None,
+        "low": float,
+        "high": float,
+        "worse": Worse,
+        "at_most_worse": float | None,
         "why": str,
         "cause": str,
         "still_through": list[str],
@@ -68,14 +73,35 @@ def line_of(kind: RecordKind, at: datetime, more: RecordLine) -> RecordLine:
 
 
 def bounded(lines: tuple[RecordLine, ...]) -> tuple[RecordLine, ...]:
-    """Return at most 200 lines and 128 KiB of JSON. The oldest checks are dropped first."""
+    """Return at most 200 lines and 128 KiB of JSON. Checks that repeat the checks around them are dropped first."""
     sizes = [len(json.dumps(line, default=str)) + 2 for line in lines]
     kept, total = list(lines), sum(sizes)
     while len(kept) > 1 and (len(kept) > _MOST_LINES or total > _MOST_CHARACTERS):
-        place = next((place for place, line in enumerate(kept) if line.get("what") == RecordKind.CHECK), 0)
+        place = _most_dispensable(kept)
         del kept[place]
         total -= sizes.pop(place)
     return tuple(kept)
+
+
+def _most_dispensable(lines: Sequence[RecordLine]) -> int:
+    """Return the place of the check that lies closest between two checks of its guardrail, stage and verdict.
+
+    So the checks of each stage are thinned out evenly, and each change of a verdict is kept. Without such a check it is
+    the oldest check, and without any check the oldest line.
+    """
+    checks: dict[object, list[int]] = {}
+    for place, line in enumerate(lines):
+        if line.get("what") == RecordKind.CHECK:
+            checks.setdefault((line.get("name"), line.get("stage")), []).append(place)
+    between: list[tuple[timedelta, int]] = []
+    for places in checks.values():
+        for before, place, after in zip(places, places[1:], places[2:], strict=False):
+            if len({lines[each].get("verdict") for each in (before, place, after)}) == 1:
+                apart = datetime.fromisoformat(lines[after]["at"]) - datetime.fromisoformat(lines[before]["at"])
+                between.append((apart, place))
+    if between:
+        return min(between)[1]
+    return min((places[0] for places in checks.values()), default=0)
 
 
 def digest_of(plan: Mapping[str, Any]) -> str:

@@ -143,6 +143,9 @@ class RolloutState:
         for status in statuses:
             verdict = status.verdict.value if status.verdict else None
             line: RecordLine = {"stage": at, "name": status.name, "verdict": verdict, "value": status.value}
+            if status.interval is not None:
+                low, high, worse, at_most_worse = status.interval
+                line = {**line, "low": low, "high": high, "worse": worse, "at_most_worse": at_most_worse}
             state = state.with_line(RecordKind.CHECK, now, {**line, "why": status.why})
         return state
 
@@ -168,7 +171,7 @@ class RolloutState:
         return self.with_lines((line_of(kind, at, {**line, **more}),))
 
     def with_lines(self, lines: Iterable[RecordLine]) -> RolloutState:
-        """Return the state with more lines in the record. A record that is too long loses its oldest checks."""
+        """Return the state with more lines in the record. A record that is too long loses checks that repeat others."""
         return replace(self, record=bounded((*self.record, *lines)))
 
     def with_listed(self, digest: Mapping[str, str] | None) -> RolloutState:

@@ -1,4 +1,4 @@
-"""The words of a rollout: verdicts, decisions, kinds of record lines, and reasons to stop. Pure.
+"""The words of a rollout: verdicts, decisions, kinds of record lines, reasons to stop and to alert. Pure.
 
 Airflow's database, record files and alerts have the values, so a value never changes.
 """
@@ -93,3 +93,14 @@ class AbortCause(Word):
     """A segment may be for a cohort, which cannot be sent back safely."""
     NOT_LOWERED = "not lowered"
     """The rollout failed, and its plan has no lower percentage to roll back to."""
+
+
+class AlertCause(Word):
+    """Why an alert is sent, where no :class:`AbortCause` applies. The value is the ``cause`` of the alert."""
+
+    GUARDRAILS = "guardrails"
+    """The guardrails hold the rollout."""
+    TAG = "tag"
+    """A person holds the rollout with the tag."""
+    ERROR = "error"
+    """The task failed with an error that has no retry."""

@@ -77,6 +77,9 @@ def test_the_release_is_stopped_by_its_own_control(
         treated = sum(position < stage for position in positions)
         assert check["why"].endswith(f" among {treated:,} with it than among {control:,} without")
     assert checks[1]["value"] == pytest.approx(-0.5, abs=0.03)
+    for check in checks:
+        assert check["low"] < check["value"] < check["high"]
+        assert (check["worse"], check["at_most_worse"]) == ("lower", None)
 
 
 def test_without_a_control_nothing_is_raised(

@@ -127,7 +127,20 @@ def test_a_shown_harm_fails_in_a_sentence(shop: Shop):
         "fail",
         "30.1 % lower (99 % always-valid bounds -37.8 % to -22.4 %) among 2,126 with it than among 17,874 without",
         said.value,
+        interval=said.interval,
     )
+    assert said.interval is not None
+    assert (round(said.interval.low, 3), round(said.interval.high, 3)) == (-0.378, -0.224)
+    assert (said.interval.worse, said.interval.at_most_worse) == ("lower", None)
+
+
+def test_each_comparison_has_its_bounds_for_the_page(shop: Shop):
+    shop.open()
+    assert answer().interval is not None
+    undecided = answer(worse="higher", at_most_worse=0.01)
+    assert (undecided.verdict, undecided.interval and undecided.interval[2:]) == ("inconclusive", ("higher", 0.01))
+    shop.open(users=100)
+    assert answer().interval is None  # too few users to compare
 
 
 @pytest.mark.parametrize(("worse", "verdict"), [("lower", "pass"), ("higher", "fail")])

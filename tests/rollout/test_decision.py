@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -19,6 +20,7 @@ from airflow_provider_ampexp.rollout import (
     FlagSnapshot,
     GuardrailPolicy,
     GuardrailStatus,
+    LiftInterval,
     RollBack,
     RolloutPlan,
     RolloutState,
@@ -33,7 +35,7 @@ from airflow_provider_ampexp.rollout._actions import describe
 from airflow_provider_ampexp.rollout._duration import interval, parse_duration
 from airflow_provider_ampexp.rollout._history import VersionEntry
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
-from airflow_provider_ampexp.rollout._vocabulary import RecordKind
+from airflow_provider_ampexp.rollout._vocabulary import RecordKind, Verdict
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -678,6 +680,31 @@ def test_the_record_does_not_grow_for_ever_and_keeps_the_raises() -> None:
         state = said(state, "pass", 1)
     assert len(state.record) == 200
     assert state.record[0]["what"] == "raise"
+
+
+def test_a_long_record_keeps_each_verdict_and_thins_out_the_checks_that_repeat_it() -> None:
+    state = RolloutState()
+    for minute in range(400):
+        verdict = Verdict.INCONCLUSIVE if minute == 3 else Verdict.PASS
+        status = GuardrailStatus("errors", GuardrailPolicy(), verdict)
+        state = state.after_checks([status], T0 + timedelta(minutes=minute))
+    checks = [(datetime.fromisoformat(line["at"]) - T0).total_seconds() / 60 for line in state.record]
+    assert (len(checks), checks[0], checks[-1]) == (200, 0, 399)
+    assert [line["verdict"] for line in state.record].count("inconclusive") == 1
+    gaps = [after - before for before, after in itertools.pairwise(checks)]
+    assert max(gaps) <= 4  # evenly over the whole time
+
+
+def test_the_bounds_of_a_difference_are_in_the_record_and_survive_a_deferral() -> None:
+    bounds = LiftInterval(-0.049, -0.012, "lower", 0.02)
+    status = GuardrailStatus("orders", GuardrailPolicy()).with_result("pass", "", -0.031, at(1), interval=bounds)
+    state = RolloutState().after_checks([status], at(1))
+    (line,) = state.record
+    assert (line["value"], line["low"], line["high"]) == (-0.031, -0.049, -0.012)
+    assert (line["worse"], line["at_most_worse"]) == ("lower", 0.02)
+    assert RolloutState.from_json(json.loads(json.dumps(state.as_json()))) == state
+    without = GuardrailStatus("errors", GuardrailPolicy()).with_result("pass", "", 3, at(1))
+    assert "low" not in RolloutState().after_checks([without], at(1)).record[0]
 
 
 def test_the_record_stays_small_whatever_the_guardrails_say() -> None:

@@ -23,8 +23,9 @@ from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
-from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier
+from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, new_alert
 from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, AlertCause
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -191,7 +192,7 @@ class Alerts:
             self.send(self._about_the_task("rollback", str(error), why, confirmed=False), "rollback")
         elif self._notifiers["abort"] and (isinstance(error, AirflowFailException) or self._is_last_try()):
             # A group's rollback task sends an alert of its own end after this.
-            self.send(self._about_the_task("abort", str(error), str(error), confirmed=None), "error")
+            self.send(self._about_the_task("abort", str(error), str(error), confirmed=None), AlertCause.ERROR.value)
 
     def _is_last_try(self) -> bool:
         ti = self._context.get("ti")
@@ -200,14 +201,14 @@ class Alerts:
     def _about_the_task(self, event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
         """Return an alert without Amplitude, from the arguments of the task."""
         operator = self._operator
-        alert = _alert(event, text, why, confirmed=confirmed)
+        alert = new_alert(event, text, why, confirmed=confirmed)
         is_flag = operator.experiment_key is None and operator.experiment_id is None
         alert["kind"] = "flag" if is_flag else "experiment"
         alert["key"] = operator.flag_key or operator.experiment_key
         alert["id"] = operator.flag_id or operator.experiment_id
         alert["segment"] = operator.segment
         if event == "abort":
-            alert["cause"] = "error"
+            alert["cause"] = AlertCause.ERROR.value
         return alert
 
     def _note(self) -> None:
@@ -233,7 +234,7 @@ def send_alert(
     why: str,
     *,
     once: str | None = None,
-    cause: str | None = None,
+    cause: AbortCause | AlertCause | None = None,
     before: Exposure | None = None,
     to: Exposure | None = None,
     confirmed: bool | None = None,
@@ -250,8 +251,8 @@ def send_alert(
     """
     flag = task.flag
     try:
-        alert = _alert(event, text, why, confirmed=confirmed)
-        alert["cause"] = cause
+        alert = new_alert(event, text, why, confirmed=confirmed)
+        alert["cause"] = None if cause is None else cause.value
         alert["kind"] = "flag" if flag.target.kind == "flags" else "experiment"
         alert["key"], alert["id"], alert["segment"] = flag.config.get("key"), flag.id, flag.segment
         alert["url"] = flag_url(flag.client, flag.config)
@@ -268,48 +269,31 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
     """Send one alert for each hold by guardrails, or by a person with the tag."""
     flag, plan, alerts = task.flag, task.plan, task.alerts
     if state.held_since is None:
-        alerts.end("hold:guardrails")
+        alerts.end(_hold_id(AlertCause.GUARDRAILS))
     if not has_tag(flag.seen.tags, plan.hold_tag):
-        alerts.end("hold:tag")
+        alerts.end(_hold_id(AlertCause.TAG))
     if not isinstance(act, Wait):
         return
     held = f"The rollout of {task.described} is held at {flag.seen.position}"
     if state.held_since is not None:
         _, why = aggregate(state.statuses)
         text = f"{held} by its guardrails: {why}. Nothing is raised until they pass."
-        send_alert(task, "hold", text, why, once="hold:guardrails", cause="guardrails")
+        send_alert(task, "hold", text, why, once=_hold_id(AlertCause.GUARDRAILS), cause=AlertCause.GUARDRAILS)
     if act.is_held:
         why = f"the flag has the tag {plan.hold_tag!r}"
         text = f"{held}: {why}. Nothing is raised until a person removes the tag."
-        send_alert(task, "hold", text, why, once="hold:tag", cause="tag")
+        send_alert(task, "hold", text, why, once=_hold_id(AlertCause.TAG), cause=AlertCause.TAG)
+
+
+def _hold_id(cause: AlertCause) -> str:
+    """Return the identity of a hold."""
+    return f"hold:{cause.value}"
 
 
 def approve_url(context: Context) -> str | None:
     """Return the page of Airflow with the approval request of this task; ``None`` outside of a task."""
     page = getattr(context.get("ti"), "log_url", None)
     return None if page is None else f"{str(page).partition('?')[0]}/required_actions"
-
-
-def _alert(event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
-    return {
-        "event": event,
-        "text": text,
-        "why": why,
-        "cause": None,
-        "kind": "flag",
-        "key": None,
-        "id": None,
-        "segment": None,
-        "url": None,
-        "percentage": None,
-        "enabled": None,
-        "from_percentage": None,
-        "to_percentage": None,
-        "confirmed": confirmed,
-        "stage": None,
-        "approvers": [],
-        "approve_url": None,
-    }
 
 
 def _calling(notifier: Notifier, context: object) -> Callable[[], object]:

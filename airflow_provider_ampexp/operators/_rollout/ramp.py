@@ -70,8 +70,8 @@ class AmplitudeRampRolloutOperator(ReconcilingOperator):
 
     The task returns ``{"id", "key", "changed", "before", "after", "url"}``, with percentages as ``before`` and
     ``after``. The XCom ``amplitude_experiment_record`` has the record: each raise, check and rollback, with its time
-    and values. It is there during a soak and after a failure. Above 200 lines the oldest checks are removed; the log
-    has all lines.
+    and values. It is there during a soak and after a failure. Above 200 lines, checks that repeat others are
+    removed; the log has all lines.
     """
 
     ui_color = "#cfe8d5"

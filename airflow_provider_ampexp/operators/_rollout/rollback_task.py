@@ -124,7 +124,7 @@ class RollbackTask(RolloutTask):
         if cause is not AbortCause.BEHIND:  # then this run has raised nothing
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
-                send_alert(self, "abort", left, why, cause=cause.value)
+                send_alert(self, "abort", left, why, cause=cause)
         self._keep_end(RecordKind.LEFT, state, why)
         raise AirflowSkipException(left)
 

@@ -35,7 +35,7 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     # An attempt that died after its rollback may have sent no alert.
     is_rollback = act.cause is AbortCause.ROLLED_BACK
     event: AlertEvent = "rollback" if is_rollback else "abort"
-    send_alert(task, event, stopped, act.why, cause=act.cause.value, confirmed=is_rollback or None)
+    send_alert(task, event, stopped, act.why, cause=act.cause, confirmed=is_rollback or None)
     push_record(task, state)
     if act.cause in (AbortCause.REJECTED, AbortCause.NO_ANSWER):
         raise AirflowSkipException(f"{stopped} The tasks after this one are skipped.")
@@ -56,7 +56,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         who = ": users still get it" if before.exposure else ", where nobody gets it"
         left = f"Rollout of {described} failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
         begin_file(task, state)
-        send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED.value)
+        send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED)
         push_record(task, state)
         raise AirflowFailException(left)
     with record_on_error(task, state):
