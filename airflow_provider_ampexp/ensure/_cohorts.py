@@ -5,11 +5,11 @@ The contract does not have cohorts as inclusions. The live service adds and remo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._errors import NotFoundError, UncertainWriteError
+from airflow_provider_ampexp.client._errors import NotFoundError, UncertainWriteError, UnsupportedError
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
@@ -23,9 +23,11 @@ from airflow_provider_ampexp.ensure._variants import read_variants
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client._flags import FlagEndpoints
 
 _ROUNDS = 10
 _REMOVED_AT_ONCE = 100
+_MOST_NAMED = 5
 
 
 def ensure_cohorts_included(
@@ -58,6 +60,29 @@ def ensure_exactly_cohorts(
     wanted = validate.names("cohorts", cohorts)
     stays = set(wanted)
     return _CohortList(client, target, variant, wanted=wanted, goes=lambda cohort: cohort not in stays).reconcile()
+
+
+def included_cohorts(endpoints: FlagEndpoints, id: str, variants: Iterable[str]) -> list[str]:
+    """Read the ids of the cohorts that get one of these variants at any percentage.
+
+    1 request for each variant. 1 request in all, and no cohort, where the service has no cohorts as inclusions.
+    """
+    found: list[str] = []
+    for variant in variants:
+        try:
+            found += endpoints.cohorts(id, variant)
+        except (NotFoundError, UnsupportedError):
+            break
+    return list(dict.fromkeys(found))
+
+
+def named_cohorts(cohorts: Sequence[str]) -> str:
+    """Return such as ``the cohorts 'a' and 'b'``. At most 5 are named."""
+    shown = [repr(cohort) for cohort in cohorts[:_MOST_NAMED]]
+    if more := len(cohorts) - len(shown):
+        shown.append(f"{more} others")
+    listed = " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    return f"the cohort{'s' if len(cohorts) > 1 else ''} {listed}"
 
 
 class _CohortList:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.bucketing import Audience, Unknown
 from airflow_provider_ampexp.bucketing._conditions import column_of
+from airflow_provider_ampexp.ensure._cohorts import named_cohorts
 from airflow_provider_ampexp.guardrails._warehouse import as_number
+from airflow_provider_ampexp.operators._unique_users import UniqueUsers
+from airflow_provider_ampexp.rollout._preview import RolloutPreview
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators.preview import PreviewXCom
@@ -27,18 +31,14 @@ class Entrants:
 
     :param before: the audience now
     :param after: the audience at the new percentage
-    :param group_by: the columns whose values are counted
-    :param sums: the columns that are summed
-    :param names: the column whose values are listed, if any
-    :param refuse_if: for a column, the values that must not enter
+    :param preview: the columns that are counted, summed and listed, and the values that must not enter
+    :param cohorts: the included cohorts of the flag, whose users get it at any percentage
     """
 
     before: Audience
     after: Audience
-    group_by: Sequence[str] = ()
-    sums: Sequence[str] = ()
-    names: str | None = None
-    refuse_if: Mapping[str, Collection[str]] = field(default_factory=dict)
+    preview: RolloutPreview
+    cohorts: Sequence[str] = ()
     users: int = 0
     count: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
@@ -48,32 +48,45 @@ class Entrants:
     refused: Counter[str] = field(default_factory=Counter)
     included: int = 0
 
+    def __post_init__(self) -> None:
+        self._unique = UniqueUsers()
+        # The raise enables the flag, and so gives it to all users of its cohorts.
+        self._cohorts_enter = bool(self.cohorts) and not self.before.is_enabled
+        self._refused = {column: frozenset(map(_plain, values)) for column, values in self.preview.refuse_if.items()}
+        self._absent = {column: set(values) for column, values in self._refused.items()}
+        self._present: dict[str, dict[str, None]] = {column: {} for column in self._refused}
+
     def add(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Count some rows.
 
-        :raises ValueError: when a named column is not in the rows, a value to sum is not a number, or a bucketing value
-            has a decimal point
+        :raises ValueError: when a named column is not in the rows, a value to sum is not a number, a bucketing value
+            has a decimal point, or a user has several rows
         """
         columns = self._as_named(columns)
-        wanted = [*self.group_by, *self.sums, *self.refuse_if, *([self.names] if self.names else [])]
-        if missing := [name for name in wanted if name not in columns]:
+        if missing := [name for name in self.preview.columns if name not in columns]:
             raise ValueError(f"expected the columns {missing} in the query, got {list(columns)}")
         if self.before.inclusions and "user_id" not in columns:
             self.included = sum(map(len, self.before.inclusions.values()))
             self.before, self.after = (replace(each, inclusions={}) for each in (self.before, self.after))
         keys = self._bucketing_columns(columns)
+        identity = [name for name in columns if name in keys or name == "user_id"]
         for values in rows:
             row = {"device_id": None, **dict(zip(columns, values, strict=True))}
             for key in keys:
                 row[key] = _bucketing_value(key, row[key])
+            user = tuple(None if row[name] is None else str(row[name]) for name in identity)
+            if any(user) and not self._unique.is_new(user):
+                raise ValueError(
+                    f"expected one row for each user, got several rows with the same {' and '.join(identity)}: group "
+                    "the query by user"
+                )
             self._add(row)
 
     def _as_named(self, columns: Sequence[str]) -> list[str]:
         """Return the columns as the arguments and the flag name them. Some warehouses return names in upper case."""
-        given = [*self.group_by, *self.sums, *self.refuse_if, *([self.names] if self.names else [])]
         props = ["user_id", "device_id", *self.before.columns]
         named: dict[str, set[str]] = {}
-        for name in [*given, *props, *(prop.removeprefix("gp:") for prop in props)]:
+        for name in [*self.preview.columns, *props, *(prop.removeprefix("gp:") for prop in props)]:
             named.setdefault(name.upper(), set()).add(name)
         return [
             next(iter(names)) if len(names := named.get(column, set())) == 1 and not names & set(columns) else column
@@ -89,33 +102,60 @@ class Entrants:
 
     def _add(self, row: Mapping[str, object]) -> None:
         self.users += 1
+        refused = [column for column in self._refused if self._is_refused(column, row[column])]
         after = self.after.evaluate(row)
         if after is None:
+            if self._cohorts_enter:
+                self.refused.update(refused)  # the user may be in a cohort
             return
         before = self.before.evaluate(row)
         for answer in (before, after):
             if isinstance(answer, Unknown):
                 self.unknown[answer.reason] += 1
-                self._refuse(row)
+                self.refused.update(refused)
                 return
         if before is not None:
             return
         self.count += 1
-        for column in self.group_by:
+        for column in self.preview.group_by:
             self.groups.setdefault(column, Counter())[_shown(row[column])] += 1
-        for column in self.sums:
+        for column in self.preview.sums:
             if row[column] is not None:
                 self.totals[column] = self.totals.get(column, 0.0) + as_number(f"column {column!r}", row[column])
-        self._refuse(row)
-        if self.names and len(self.named) < _MOST_NAMES:
-            self.named[_shown(row[self.names])] = None
+        self.refused.update(refused)
+        if self.preview.names and len(self.named) < _MOST_NAMES:
+            self.named[_shown(row[self.preview.names])] = None
 
-    def _refuse(self, row: Mapping[str, object]) -> None:
-        for column, values in self.refuse_if.items():
-            self.refused[column] += _shown(row[column]) in values
+    def _is_refused(self, column: str, value: object) -> bool:
+        present, plain = self._present[column], _plain(value)
+        if len(present) < _MOST_NAMES:
+            present[_shown(value)] = None
+        self._absent[column].discard(plain)
+        return plain in self._refused[column]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether exactly the counted users enter."""
+        return not (self.unknown or self.included or self.cohorts)
+
+    def check(self) -> None:
+        """Check that all rows together make sense.
+
+        :raises InvalidInputError: when there is no row, or no row has a refused value
+        """
+        if not self.users:
+            raise InvalidInputError("sql", "expected a row for each user, got no row")
+        for column, absent in self._absent.items():
+            if absent:
+                raise InvalidInputError(
+                    f"refuse_if.{column}",
+                    f"expected values of the column, got {', '.join(map(repr, sorted(absent)))}; the column has "
+                    f"{', '.join(map(repr, self._present[column]))}",
+                )
 
     def as_xcom(self, percentage_before: float | None, percentage: float) -> PreviewXCom:
         """Return the result."""
+        preview = self.preview
         return {
             "text": self._text(percentage_before, percentage),
             "percentage_before": percentage_before,
@@ -123,29 +163,35 @@ class Entrants:
             "users": self.users,
             "enter": self.count,
             "unknown": dict(self.unknown.most_common(_MOST_GROUPS)),
-            "groups": {column: _most_common(self.groups.get(column, Counter())) for column in self.group_by},
-            "sums": {column: self.totals.get(column, 0.0) for column in self.sums},
+            "groups": {column: _most_common(self.groups.get(column, Counter())) for column in preview.group_by},
+            "sums": {column: self.totals.get(column, 0.0) for column in preview.sums},
             "names": list(self.named),
+            "cohorts": list(self.cohorts),
             "refused": {column: count for column, count in self.refused.items() if count},
         }
 
     def _text(self, before: float | None, after: float) -> str:
         """Return such as ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700, pro 112; revenue: 91,200``."""
-        at_most = "at most " if self.unknown or self.included else ""
         enter = self.count + sum(self.unknown.values())
+        about = "" if self.is_exact else "at most "
+        if self._cohorts_enter:
+            enter, about = self.count, "at least "
         now = "disabled" if before is None else f"{before:g} %"
-        parts = [f"{now} -> {after:g} %: {at_most}{enter:,} of {self.users:,} users enter"]
-        for column in self.group_by:
+        parts = [f"{now} -> {after:g} %: {about}{enter:,} of {self.users:,} users enter"]
+        for column in self.preview.group_by:
             counts = _most_common(self.groups.get(column, Counter()))
             parts.append(f"{column}: {', '.join(f'{value} {count:,}' for value, count in counts.items()) or 'none'}")
-        parts += [f"{column}: {self.totals.get(column, 0.0):,.6g}" for column in self.sums]
+        parts += [f"{column}: {self.totals.get(column, 0.0):,.6g}" for column in self.preview.sums]
         if self.named:
-            parts.append(f"{self.names}: {', '.join(self.named)}")
+            parts.append(f"{self.preview.names}: {', '.join(self.named)}")
         if self.unknown:
             reason, count = self.unknown.most_common(1)[0]
-            parts.append(f"for {sum(self.unknown.values()):,} of them it is not known, for example {count:,}: {reason}")
+            parts.append(f"for {sum(self.unknown.values()):,} users it is not known, for example {count:,}: {reason}")
         if self.included:
             parts.append(f"up to {self.included:,} of them have it already by an inclusion")
+        if self.cohorts:
+            get = "get it too" if self._cohorts_enter else "have it already"
+            parts.append(f"all users of {named_cohorts(self.cohorts)} {get}, at any percentage")
         return "; ".join(parts)
 
 
@@ -165,6 +211,11 @@ def _most_common(counts: Counter[str]) -> dict[str, int]:
 
 def _shown(value: object) -> str:
     return "(none)" if value is None else str(value)
+
+
+def _plain(value: object) -> str:
+    """Return a value for a comparison in which capital letters and spaces do not count."""
+    return " ".join(_shown(value).split()).casefold()
 
 
 def _bucketing_value(column: str, value: object) -> object:

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeTargetOperator
 from airflow_provider_ampexp.operators._errors import error_context
+from airflow_provider_ampexp.rollout._preview import RolloutPreview, refused_values
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from airflow_provider_ampexp.bucketing import Audience
-    from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.operators._entrants import Entrants
 
 __all__ = ["AmplitudePreviewRolloutOperator", "PreviewXCom"]
 
@@ -43,6 +39,8 @@ class PreviewXCom(TypedDict):
     """The sum over the users who enter, by column."""
     names: list[str]
     """The values of the column of names, at most 20."""
+    cohorts: list[str]
+    """The included cohorts, whose users get the feature at any percentage."""
     refused: dict[str, int]
     """The number of users who enter, or may enter, and are refused, by column."""
 
@@ -50,27 +48,29 @@ class PreviewXCom(TypedDict):
 class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
     """Show who enters when a percentage is raised, before it is raised (contract: *Get details*, *List inclusions*).
 
-    A query returns a row for each user. The operator evaluates each row as Amplitude does, at the present percentage
+    A query returns one row for each user. The operator evaluates each row as Amplitude does, at the present percentage
     and at the new one, and counts the users who enter: ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700,
     enterprise 112; revenue: 91,200``. It changes nothing. The rows are streamed.
 
-    It returns the counts (:class:`PreviewXCom`), and no ids unless
-    ``names`` is a column of ids. The result says "at most" where the data have no answer: sticky bucketing,
-    dependencies on other flags, cohorts, a column that the query does not return.
+    It returns the counts (:class:`PreviewXCom`), and no ids unless ``names`` is a column of ids. The result says "at
+    most" where the data have no answer: sticky bucketing, dependencies on other flags, cohorts, a column that the query
+    does not return. A raise of a disabled flag also gives it to all users of the included cohorts: the result then says
+    "at least".
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param percentage: the percentage to preview, 0 to 100 (templated)
     :param segment: the target segment to raise; if not given, all users outside of the target segments (templated)
     :param conn_id: the connection of the warehouse, whose hook is a ``DbApiHook`` (templated)
-    :param sql: returns a row for each user: the bucketing key of the flag, such as ``amplitude_id``, the columns of the
-        segments' conditions, and the columns of the other arguments. For inclusions also ``user_id`` and ``device_id``.
-        (templated; a file ``*.sql`` too)
+    :param sql: returns one row for each user: the bucketing key of the flag, such as ``amplitude_id``, the columns of
+        the segments' conditions, and the columns of the other arguments. For inclusions also ``user_id`` and
+        ``device_id``. (templated; a file ``*.sql`` too)
     :param group_by: columns whose values are counted, such as ``["country", "tier"]`` (templated)
     :param sums: columns of numbers that are summed, such as ``["revenue"]`` (templated)
     :param names: a column whose values are listed, at most 20 of them, such as the name of an account (templated)
     :param refuse_if: for a column, the values that must not enter, such as ``{"tier": ["enterprise"]}``. The task fails
-        if such a user enters, or may enter because the data have no answer. (templated)
+        if such a user enters, or may enter because the data have no answer. Capital letters and spaces do not count.
+        The task also fails for a value that no row has. (templated)
     :param catch_all: the name of the segment that has no conditions on purpose (templated). Any other segment without
         conditions may be for a cohort.
     """
@@ -123,78 +123,40 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
             cannot fix the error
         :raises AmplitudeTaskError: when a retry may fix the error
         """
+        from airflow_provider_ampexp.operators._preview import begin_preview, count_entrants, refusal_of
+
         with error_context(f"preview {self.described()}"):
             percentage = arguments.percentage("percentage", self.percentage)
             segment = arguments.optional(arguments.text)("segment", self.segment)
+            catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
+            preview = self._preview()
             with self.hook() as hook:
-                audience = self._audience(hook.client, self.project_of(hook))
-            entrants = self._counted(audience, percentage, segment)
-            result = entrants.as_xcom(_present(audience, segment), percentage)
+                target = self.target(self.project_of(hook))
+                entrants = begin_preview(hook.client, target, preview, percentage, segment=segment, catch_all=catch_all)
+            result = count_entrants(entrants, percentage, segment)
         self.log.info("Preview of %s: %s.", self.described(), result["text"])
-        if result["refused"]:
-            enter = "may enter" if result["unknown"] else "enter"
-            refused = ", ".join(
-                f"{count:,} users {enter} with a refused value of {column!r}"
-                for column, count in result["refused"].items()
-            )
+        if refused := refusal_of(result):
             raise AirflowFailException(
-                f"Preview of {self.described()} refused {percentage} %: {refused} ({result['text']}). Nothing was "
-                "changed. Choose a lower percentage, or exclude these users by a target segment."
+                f"Preview of {self.described()} refused {percentage} %: {refused}. Nothing was changed. Choose a lower "
+                "percentage, or exclude these users by a target segment."
             )
         return result
 
-    def _audience(self, client: ManagementClient, project_id: str | None) -> Audience:
-        from airflow_provider_ampexp.bucketing import Audience
-
-        target = self.target(project_id)
-        config = target.read(client)
-        endpoints = target.endpoints(client)
-        variants = config.get("variants") or endpoints.variants(config["id"])
-        inclusions = {each["key"]: endpoints.inclusions(config["id"], each["key"]) for each in variants}
-        catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
-        return Audience.of(config, inclusions=inclusions, catch_all=catch_all)
-
-    def _counted(self, audience: Audience, percentage: int, segment: str | None) -> Entrants:
-        from airflow_provider_ampexp.guardrails._warehouse import stream_rows
-        from airflow_provider_ampexp.operators._entrants import Entrants, raised_to
-
-        try:
-            entrants = Entrants(
-                audience,
-                raised_to(audience, percentage, segment),
-                group_by=arguments.texts("group_by", self.group_by),
-                sums=arguments.texts("sums", self.sums),
-                names=arguments.optional(arguments.text)("names", self.names),
-                refuse_if=arguments.optional(_refusals)("refuse_if", self.refuse_if) or {},
-            )
-        except ValueError as error:
-            raise InvalidInputError("segment", str(error)) from None
-
-        try:
-            stream_rows(arguments.text("conn_id", self.conn_id), arguments.text("sql", self.sql), entrants.add)
-            if not entrants.users:
-                raise ValueError("expected a row for each user, got no row")
-        except ValueError as error:
-            raise InvalidInputError("sql", str(error)) from None
-        return entrants
+    def _preview(self) -> RolloutPreview:
+        """Return the declaration, after the arguments are rendered."""
+        return RolloutPreview(
+            arguments.text("conn_id", self.conn_id),
+            arguments.text("sql", self.sql),
+            group_by=arguments.texts("group_by", self.group_by),
+            sums=arguments.texts("sums", self.sums),
+            names=arguments.optional(arguments.text)("names", self.names),
+            refuse_if=arguments.optional(_refusals)("refuse_if", self.refuse_if) or {},
+        )
 
 
-def _present(audience: Audience, segment: str | None) -> float | None:
-    if not audience.is_enabled:
-        return None
-    if segment is None:
-        return audience.config.get("rolloutPercentage")
-    return next(one.get("percentage") for one in segments_of(audience.config) if one.get("name") == segment)
-
-
-def _refusals(field: str, value: object) -> dict[str, frozenset[str]]:
+def _refusals(field: str, value: object) -> dict[str, tuple[str, ...]]:
     """Return the refused values of each column."""
-    found = {}
-    for column, values in arguments.mapping(field, value).items():
-        given = [values] if isinstance(values, str) else values
-        if not isinstance(given, list | tuple | set | frozenset) or not given:
-            raise InvalidInputError(f"{field}.{column}", f"expected a list of values, got {values!r}")
-        found[column] = frozenset(map(str, given))
+    found = refused_values(field, arguments.mapping(field, value))
     if not found:
         raise InvalidInputError(field, f"expected columns with their refused values, got {value!r}")
     return found

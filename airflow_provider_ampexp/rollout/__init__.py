@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._forecast import Forecast, ForecastStage, forecast
     from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
     from airflow_provider_ampexp.rollout._plan import RolloutPlan
+    from airflow_provider_ampexp.rollout._preview import RolloutPreview
     from airflow_provider_ampexp.rollout._record import RecordLine
     from airflow_provider_ampexp.rollout._stages import Stage, parse_stages
     from airflow_provider_ampexp.rollout._state import RolloutState
@@ -50,6 +51,7 @@ __all__ = [
     "RollBack",
     "RolloutAlert",
     "RolloutPlan",
+    "RolloutPreview",
     "RolloutState",
     "RunGuardrails",
     "SetStage",
@@ -84,6 +86,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             "_forecast": ["Forecast", "ForecastStage", "forecast"],
             "_history": ["Exposure", "FlagSnapshot", "exposure_of", "read_history"],
             "_plan": ["RolloutPlan"],
+            "_preview": ["RolloutPreview"],
             "_record": ["RecordLine"],
             "_stages": ["Stage", "parse_stages"],
             "_state": ["RolloutState"],

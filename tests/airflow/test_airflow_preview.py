@@ -15,6 +15,7 @@ from airflow_runs import Run
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.operators import _unique_users
 from airflow_provider_ampexp.operators.preview import AmplitudePreviewRolloutOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
 
@@ -98,14 +99,17 @@ def test_it_counts_exactly_the_users_who_enter(
     assert said["text"].startswith(f"25 % -> 50 %: {len(entered)} of 500 users enter; tier: free {tiers['free']}, pro ")
 
 
-def test_a_preview_changes_nothing_and_takes_one_request_and_one_for_each_variant(
-    emulator: Emulator, users: list[dict[str, Any]]
+@pytest.mark.parametrize(("has_cohorts", "requests"), [(False, 1 + 2 + 1), (True, 1 + 2 + 2)])
+def test_a_preview_changes_nothing_and_takes_few_requests(
+    emulator: Emulator, users: list[dict[str, Any]], has_cohorts: bool, requests: int
 ) -> None:
-    made = flag(emulator)
+    """1 for the flag, and for each of its two variants 1 for inclusions and 1 for cohorts, where there are any."""
+    emulator.settings(extra_endpoints=has_cohorts)
+    made = flag(emulator, variants=[{"key": "on"}, {"key": "new"}])
     before = emulator.flag(made["id"])
     emulator.clear_requests()
     preview(flag_key=None, flag_id=made["id"]).execute({})
-    assert [request["method"] for request in emulator.request_log()] == ["GET", "GET"]
+    assert [request["method"] for request in emulator.request_log()] == ["GET"] * requests
     assert emulator.flag(made["id"]) == before
 
 
@@ -139,7 +143,7 @@ def test_what_the_data_cannot_tell_is_said(emulator: Emulator, users: list[dict[
     said = preview(sql="select user_id from users").execute({})
     assert said["enter"] == 0
     assert said["unknown"] == {"the row has no column 'amplitude_id'": 500}
-    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 of them it is not known")
+    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 users it is not known")
 
 
 def test_users_who_are_refused_fail_the_task_by_number_and_name(
@@ -154,7 +158,6 @@ def test_users_who_are_refused_fail_the_task_by_number_and_name(
         "a lower percentage, or exclude these users by a target segment."
     )
     assert preview(percentage=100, refuse_if="{'tier': 'none of them'}").refuse_if
-    assert preview(percentage=100, refuse_if={"tier": "gold"}).execute({})["refused"] == {}
 
 
 def test_no_ids_are_in_the_result_unless_they_are_asked_for(emulator: Emulator, users: list[dict[str, Any]]) -> None:
@@ -215,7 +218,7 @@ def test_columns_that_the_warehouse_names_in_upper_case_are_found(
 def test_a_flag_that_buckets_groups_has_no_answer(emulator: Emulator, users: list[dict[str, Any]]) -> None:
     flag(emulator, bucketingUnit="company")
     said = preview().execute({})
-    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 of them it is not known")
+    assert said["text"].startswith("25 % -> 50 %: at most 500 of 500 users enter; for 500 users it is not known")
 
 
 def test_a_refused_user_who_may_enter_is_refused_too(emulator: Emulator, users: list[dict[str, Any]]) -> None:
@@ -226,8 +229,10 @@ def test_a_refused_user_who_may_enter_is_refused_too(emulator: Emulator, users: 
     assert "refused 50 %: 10 users may enter with a refused value of 'tier' (25 % -> 50 %: at most 500" in str(
         raised.value
     )
-    without = "select user_id, tier from users where tier != 'enterprise'"
-    assert preview(sql=without, refuse_if=refuse_if).execute({})["refused"] == {}
+    within_pro = {"segment": "Pro", "percentage": 100, "refuse_if": {"tier": ["free"]}}
+    (made,) = emulator.dump()["flags"]
+    emulator.edit("flags", made["id"], targetSegments=[PRO])
+    assert preview(**within_pro).execute({})["refused"] == {}
 
 
 def test_a_bucketing_value_with_a_decimal_point_is_no_id(emulator: Emulator, users: list[dict[str, Any]]) -> None:
@@ -240,3 +245,81 @@ def test_a_query_without_a_row_shows_nothing_and_fails(emulator: Emulator, users
     flag(emulator)
     with pytest.raises(AirflowFailException, match="sql: expected a row for each user, got no row"):
         preview(sql=SQL + " where 1 = 0", refuse_if={"tier": ["enterprise"]}).execute({})
+
+
+@pytest.mark.parametrize("written", ["Enterprise", " enterprise ", "ENTERPRISE"])
+def test_capital_letters_and_spaces_do_not_let_a_refused_user_in(
+    emulator: Emulator, users: list[dict[str, Any]], written: str
+) -> None:
+    flag(emulator, rolloutPercentage=0)
+    with pytest.raises(AirflowFailException, match="10 users enter with a refused value of 'tier'"):
+        preview(percentage=100, refuse_if={"tier": [written]}).execute({})
+
+
+def test_a_refused_value_that_no_row_has_is_an_error_with_the_values_of_the_column(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    flag(emulator, rolloutPercentage=0)
+    with pytest.raises(AirflowFailException) as raised:
+        preview(percentage=100, refuse_if={"tier": ["entreprise"]}).execute({})
+    assert "refuse_if.tier: expected values of the column, got 'entreprise'; the column has " in str(raised.value)
+    assert str(raised.value).endswith("'enterprise', 'free', 'pro'")
+
+
+TWICE = (
+    "select amplitude_id, user_id, tier, revenue from users "
+    "union all select amplitude_id, user_id, 'free', 1 from users"
+)
+
+
+def test_several_rows_of_a_user_are_an_error_and_not_several_users(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    flag(emulator)
+    with pytest.raises(AirflowFailException) as raised:
+        preview(sql=TWICE).execute({})
+    assert "sql: expected one row for each user, got several rows with the same amplitude_id and user_id" in str(
+        raised.value
+    )
+    assert "user-" not in str(raised.value)
+
+
+def test_users_of_one_bucketing_value_are_several_users(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    """As of a flag that buckets by account."""
+    flag(emulator, bucketingKey="account")
+    assert preview(percentage=100).execute({})["users"] == 500
+    with pytest.raises(AirflowFailException, match="several rows with the same account: group"):
+        preview(percentage=100, sql="select account from users").execute({})
+
+
+def test_the_users_are_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_unique_users, "MOST_USERS", 1000)
+    unique = _unique_users.UniqueUsers()
+    assert all(unique.is_new((str(number), None)) for number in range(50_000))
+    assert 300 < len(unique._seen) <= 1000
+    repeated = sum(not unique.is_new((str(number), None)) for number in range(50_000))
+    assert repeated == len(unique._seen)
+
+
+def test_the_users_of_an_included_cohort_have_it_already(emulator: Emulator, users: list[dict[str, Any]]) -> None:
+    emulator.settings(extra_endpoints=True)
+    flag(emulator, rolloutPercentage=0, cohorts={"on": ["beta", "staff"]})
+    said = preview(percentage=100).execute({})
+    assert (said["enter"], said["cohorts"]) == (500, ["beta", "staff"])
+    assert said["text"] == (
+        "0 % -> 100 %: at most 500 of 500 users enter; all users of the cohorts 'beta' and 'staff' have it already, at "
+        "any percentage"
+    )
+
+
+def test_a_raise_that_enables_the_flag_gives_it_to_all_users_of_its_cohorts(
+    emulator: Emulator, users: list[dict[str, Any]]
+) -> None:
+    emulator.settings(extra_endpoints=True)
+    flag(emulator, enabled=False, targetSegments=[PRO], cohorts={"on": ["beta"]})
+    said = preview(percentage=0, segment="Pro").execute({})
+    assert said["text"].startswith(f"disabled -> 0 %: at least {said['enter']} of 500 users enter; all users of the ")
+    assert said["text"].endswith("all users of the cohort 'beta' get it too, at any percentage")
+    # Any enterprise user may be in the cohort.
+    with pytest.raises(AirflowFailException, match="10 users may enter with a refused value of 'tier'"):
+        preview(percentage=0, refuse_if={"tier": ["enterprise"]}).execute({})

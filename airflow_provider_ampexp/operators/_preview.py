@@ -1,0 +1,79 @@
+"""Compute a preview: read the flag, stream the rows of the warehouse, and count the users who enter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.bucketing import Audience
+from airflow_provider_ampexp.client._optional_fields import segments_of
+from airflow_provider_ampexp.ensure._cohorts import included_cohorts
+from airflow_provider_ampexp.guardrails._warehouse import stream_rows
+from airflow_provider_ampexp.operators._entrants import Entrants, raised_to
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.ensure import FlagRef
+    from airflow_provider_ampexp.operators.preview import PreviewXCom
+    from airflow_provider_ampexp.rollout._preview import RolloutPreview
+
+
+def begin_preview(
+    client: ManagementClient,
+    target: FlagRef,
+    preview: RolloutPreview,
+    percentage: int,
+    *,
+    segment: str | None = None,
+    catch_all: str | None = None,
+) -> Entrants:
+    """Read the flag, its inclusions and its cohorts: 1 request, and 2 for each variant.
+
+    Where the service has no cohorts as inclusions, 2 requests and 1 for each variant.
+
+    :raises InvalidInputError: when the segment does not exist
+    """
+    config, endpoints = target.read(client), target.endpoints(client)
+    variants = [each["key"] for each in config.get("variants") or endpoints.variants(config["id"])]
+    inclusions = {variant: endpoints.inclusions(config["id"], variant) for variant in variants}
+    audience = Audience.of(config, inclusions=inclusions, catch_all=catch_all)
+    try:
+        after = raised_to(audience, percentage, segment)
+    except ValueError as error:
+        raise InvalidInputError("segment", str(error)) from None
+    return Entrants(audience, after, preview, included_cohorts(endpoints, config["id"], variants))
+
+
+def count_entrants(entrants: Entrants, percentage: int, segment: str | None) -> PreviewXCom:
+    """Stream the rows and count them.
+
+    :raises InvalidInputError: when the rows or the refused values make no sense
+    """
+    preview = entrants.preview
+    try:
+        stream_rows(preview.conn_id, preview.sql, entrants.add)
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError("sql", str(error)) from None
+    entrants.check()
+    return entrants.as_xcom(_present(entrants.before, segment), percentage)
+
+
+def refusal_of(result: PreviewXCom) -> str:
+    """Return which users are refused, and the whole result; empty if none is refused."""
+    if not result["refused"]:
+        return ""
+    enter = "may enter" if result["unknown"] or result["cohorts"] else "enter"
+    refused = ", ".join(
+        f"{count:,} users {enter} with a refused value of {column!r}" for column, count in result["refused"].items()
+    )
+    return f"{refused} ({result['text']})"
+
+
+def _present(audience: Audience, segment: str | None) -> float | None:
+    if not audience.is_enabled:
+        return None
+    if segment is None:
+        return audience.config.get("rolloutPercentage")
+    return next(one.get("percentage") for one in segments_of(audience.config) if one.get("name") == segment)

@@ -1,0 +1,33 @@
+"""Find a user who has several rows, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+MOST_USERS = 250_000
+"""So many users are remembered, with some 100 bytes each."""
+
+
+class UniqueUsers:
+    """The users of the rows so far.
+
+    Up to 250,000 users, each second row of a user is found. Above, a random half of the users is remembered, then a
+    quarter, and so on: the hash of a user decides.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._mask = 0
+
+    def is_new(self, user: Hashable) -> bool:
+        """Return false if an earlier row was of the same user."""
+        key = hash(user)
+        if key & self._mask:
+            return True
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        while len(self._seen) > MOST_USERS:
+            self._mask = 2 * self._mask + 1
+            self._seen = {one for one in self._seen if not one & self._mask}
+        return True
