@@ -235,9 +235,16 @@ def test_preview_rollout(
     with sqlite3.connect(path) as database:
         database.execute("create table users (amplitude_id text, user_id text, tier text, revenue real)")
         rows = [(str(number), f"user-{number}", tier, 1.0) for number in range(100)]
+        rows.append(("100", "has-it", "enterprise", 1.0))
         database.executemany("insert into users values (?, ?, ?, ?)", rows)
     database.close()
-    emulator.create_flag("new-checkout", enabled=True, bucketingKey="amplitude_id", rolloutWeights={"on": 1})
+    emulator.create_flag(
+        "new-checkout",
+        enabled=True,
+        bucketingKey="amplitude_id",
+        rolloutWeights={"on": 1},
+        inclusions={"on": ["has-it"]},
+    )
     ran = run(example("preview_rollout"))
     assert ran.succeeded is (tier == "free")
     assert stands(emulator, "new-checkout") == (True, percentage)
