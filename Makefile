@@ -1,10 +1,14 @@
 # Two commands are enough: `make demo` and `make test`. Both make the environment first.
-# AIRFLOW=3.2 runs any of them on the oldest Airflow that is supported.
+# AIRFLOW=3.2 runs any of them on the oldest Airflow that is supported, and PYTHON=python3.13 on another Python. Each has
+# an environment of its own.
 
 AIRFLOW ?= 3.3
-VENV := $(if $(filter 3.3,$(AIRFLOW)),.venv,.venv-$(AIRFLOW))
-CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON ?= python3
+VENV := .venv$(if $(filter 3.3,$(AIRFLOW)),,-$(AIRFLOW))
+ifneq ($(origin PYTHON),file)
+VENV := $(VENV)-py$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Some parts of Airflow start each other by the name `airflow`.

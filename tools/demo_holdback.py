@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -51,7 +52,7 @@ class Warehouse:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rng = random.Random(2026)
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute("create table activity (amplitude_id integer, at text, orders integer, exposed integer)")
 
     @property
@@ -68,7 +69,7 @@ class Warehouse:
             (user, now, self._orders(USUAL * release.day * (release.with_it if variant else 1)), int(bool(variant)))
             for user, variant in zip(users, variants, strict=True)
         ]
-        with sqlite3.connect(self._path) as db:
+        with closing(sqlite3.connect(self._path)) as db, db:
             db.execute("delete from activity")
             db.executemany("insert into activity values (?, ?, ?, ?)", rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Warehouse:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db, db:
             db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
 
     @property
@@ -30,7 +31,7 @@ class Warehouse:
         now = datetime.now(timezone.utc).isoformat(" ", "seconds")
         treated = _CHECKOUTS * percentage // 100
         bad = _FAILING_WHEN_BAD if percentage >= BAD_FROM else _FAILING
-        with sqlite3.connect(self._path) as db:
+        with closing(sqlite3.connect(self._path)) as db, db:
             for variant, size, failing in (("treatment", treated, bad), ("control", _CHECKOUTS - treated, _FAILING)):
                 failed = round(size * failing / 100)
                 rows = ((flag, variant, now, int(one < failed)) for one in range(size))

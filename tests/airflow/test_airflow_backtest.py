@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_a_backtest_has_the_looks_and_verdicts_of_the_rollout(
     soaks = Soaks(emulator, monkeypatch)
     began = soaks.now()
     warehouse = tmp_path / "warehouse.db"
-    with sqlite3.connect(warehouse) as database:
+    with closing(sqlite3.connect(warehouse)) as database, database:
         database.execute("create table checkouts (at text, failed integer)")
         for minutes in range(0, 6 * 60, 5):
             at = began + timedelta(minutes=minutes + 2.5)

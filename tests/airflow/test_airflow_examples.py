@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,7 @@ def test_preview_rollout(
 ) -> None:
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("create table users (amplitude_id text, user_id text, tier text, revenue real)")
         rows = [(str(number), f"user-{number}", tier, 1.0) for number in range(100)]
         rows.append(("100", "has-it", "enterprise", 1.0))
@@ -273,7 +274,7 @@ def test_guarded_rollout(
 ) -> None:
     warehouse = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
-    with sqlite3.connect(warehouse) as db:
+    with closing(sqlite3.connect(warehouse)) as db, db:
         db.execute("create table checkouts (flag text, variant text, at text, failed integer)")
         for variant, at, bad in (("treatment", "2099-01-01", failing), ("control", "2026-01-01", 20)):
             rows = [("search", variant, at, int(number < bad)) for number in range(1000)]
@@ -296,7 +297,7 @@ def test_holdback_release(
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
     emulator.create_flag("search", variants=[{"key": "on"}], rolloutPercentage=0, enabled=False)
     allocation = Audience.of(one(emulator, "flags", "search")).at(10).allocation_of()
-    with sqlite3.connect(warehouse) as db:
+    with closing(sqlite3.connect(warehouse)) as db, db:
         db.execute("create table activity (amplitude_id text, at text, orders integer, exposed integer)")
         for user in range(6000):
             has_it = allocation.variant(user) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,9 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Emul
         hashed = Bucketer(emulator.flag(flag_id)["bucketingSalt"])
         positions = [hashed.bucket(number) % 100 for number in range(len(USERS))]
         path = tmp_path / "warehouse.db"
-        with sqlite3.connect(path) as rows:
+        with closing(sqlite3.connect(path)) as rows, rows:
             rows.execute("create table users (id integer, position integer)")
             rows.executemany("insert into users values (?, ?)", enumerate(positions))
-        rows.close()
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
         return positions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
         }
         for number in range(500)
     ]
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("create table users (amplitude_id text, user_id text, tier text, account text, revenue real)")
         database.executemany("insert into users values (:amplitude_id, :user_id, :tier, :account, :revenue)", made)
     database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_those_that_pass_let_it_go_on(
 ) -> None:
     """One is a function, and one asks a warehouse."""
     warehouse = tmp_path / "warehouse.db"
-    with sqlite3.connect(warehouse) as rows:
+    with closing(sqlite3.connect(warehouse)) as rows, rows:
         rows.execute("CREATE TABLE errors (flag TEXT, percentage INT, rate REAL, requests INT)")
         rows.executemany("INSERT INTO errors VALUES ('search', ?, ?, 500)", [(1, 0.01), (25, 0.02)])
     rows.close()
@@ -99,7 +100,7 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = tmp_path / "warehouse.db"
-    with sqlite3.connect(warehouse) as rows:
+    with closing(sqlite3.connect(warehouse)) as rows, rows:
         rows.execute("CREATE TABLE errors (percentage INT, rate REAL)")
         rows.executemany("INSERT INTO errors VALUES (?, ?)", [(1, 0.01), (25, 0.034)])
     rows.close()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,7 @@ def test_a_warehouse_in_airflows_own_connections_is_asked_in_time(
     from airflow.utils.session import create_session
 
     warehouse = tmp_path / "warehouse.db"
-    with sqlite3.connect(warehouse) as rows:
+    with closing(sqlite3.connect(warehouse)) as rows, rows:
         rows.execute("CREATE TABLE errors (rate REAL)")
         rows.execute("INSERT INTO errors VALUES (0.01)")
     rows.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_only_the_project_of_the_connection_or_of_the_task(emulator: Emulator) -
 def test_a_flag_that_is_not_evaluated(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
-    with sqlite3.connect(warehouse) as db:
+    with closing(sqlite3.connect(warehouse)) as db, db:
         db.execute("create table evaluations (flag text, number integer)")
         db.executemany("insert into evaluations values (?, ?)", [("busy", 9), ("idle", 0)])
     for key in ("busy", "idle", "unknown"):
@@ -156,7 +157,7 @@ def test_evaluations_in_several_rows_are_added_and_none_at_all_is_an_error(
 ) -> None:
     warehouse = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(warehouse)}))
-    with sqlite3.connect(warehouse) as db:
+    with closing(sqlite3.connect(warehouse)) as db, db:
         db.execute("create table evaluations (flag text, variant text, number integer)")
         db.executemany("insert into evaluations values (?, ?, ?)", [("busy", "on", 9), ("busy", "off", 0)])
     made(emulator, key="busy")

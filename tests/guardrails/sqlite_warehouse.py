@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 
@@ -15,9 +16,8 @@ class Warehouse:
         self.run("create table exposures (variant text, users integer)")
 
     def run(self, sql: str, *values: object) -> None:
-        with sqlite3.connect(self._path) as connection:
+        with closing(sqlite3.connect(self._path)) as connection, connection:
             connection.execute(sql, values)
-        connection.close()
 
     def checkouts(self, flag: str, variant: str, *, failed: int, of: int, at: str = "2026-03-01 13:00") -> None:
         for number in range(of):

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -47,9 +48,8 @@ class Shop:
         self.run("create table users (id, orders, exposed)")
 
     def run(self, sql: str, rows: Any = ((),)) -> None:
-        with sqlite3.connect(self.path) as db:
+        with closing(sqlite3.connect(self.path)) as db, db:
             db.executemany(sql, rows)
-        db.close()
 
     def open(
         self,
@@ -258,7 +258,7 @@ def test_the_control_never_had_the_feature_within_the_lookback(
     shop: Shop, positions: list[tuple[float, bool]], lowest: int
 ):
     shop.open()
-    with sqlite3.connect(shop.path) as db:
+    with closing(sqlite3.connect(shop.path)) as db:
         ids = [user for (user,) in db.execute("select id from users")]
     expected = sum(HASH.bucket(user) % 100 >= lowest for user in ids)
     since = history(*positions)

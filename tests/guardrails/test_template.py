@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -90,4 +91,5 @@ def test_no_text_breaks_out(text: str):
     except InvalidInputError:
         assert "\\" in text or any(ord(one) < 32 or ord(one) == 127 for one in text)
         return
-    assert sqlite3.connect(":memory:").execute(sql).fetchall() == [(text, "end")]
+    with closing(sqlite3.connect(":memory:")) as database:
+        assert database.execute(sql).fetchall() == [(text, "end")]

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for at in [release.began + timedelta(hours=hour, minutes=30)]
         for number in range(20)
     ]
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("create table checkouts (flag text, at text, failed integer)")
         database.executemany("insert into checkouts values ('checkout', ?, ?)", rows)
     database.close()
@@ -289,7 +290,7 @@ def test_a_guardrail_sees_the_flag_as_it_was_at_the_look(
     users = [(500, 500), (750, 250), (750, 250)]
     releases = [Release(number, lowered_after=36) for number in range(3)]
     versions = history(releases)
-    with sqlite3.connect(warehouse) as database:
+    with closing(sqlite3.connect(warehouse)) as database, database:
         database.execute("create table exposures (at text, variant text, users integer)")
         for release, (on, off) in zip(releases, users, strict=True):
             at = (release.began + timedelta(hours=1)).isoformat(" ", "seconds")
