@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _responses as responses
+from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._pagination import pages
 from airflow_provider_ampexp.client._transport import ApiResponse, RetrySafety, Transport
 from airflow_provider_ampexp.client.types import Created, Group, GroupCreateFields, GroupEditFields, SlotFields
@@ -40,6 +41,18 @@ class GroupEndpoints:
             for group in map(responses.group, page):
                 if project_id is None or group.get("projectId") in (None, project_id):
                     yield group
+
+    def find(self, key: str, *, project_id: str | None = None) -> Group | None:
+        """Find a group in use by its key; ``None`` if there is none. Lists omit archived groups.
+
+        :raises AmbiguousKeyError: when several projects have the key and there is no ``project_id``
+        """
+        validate.name("key", key)
+        found = [group for group in self.list(project_id=project_id) if group.get("key") == key]
+        if len(found) > 1:
+            projects = ", ".join(str(group.get("projectId")) for group in found)
+            raise AmbiguousKeyError("GET", f"/api/1/{self.kind}", f"{key!r} is in the projects {projects}.")
+        return found[0] if found else None
 
     def get(self, id: str) -> Group:
         """Read a group."""

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         WrongStateError,
     )
     from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+    from airflow_provider_ampexp.ensure._group_members import ensure_in_group, ensure_not_in_group
+    from airflow_provider_ampexp.ensure._group_ref import GroupRef
+    from airflow_provider_ampexp.ensure._groups import ensure_group, ensure_group_fields
     from airflow_provider_ampexp.ensure._inclusions import (
         ensure_exactly_included,
         ensure_included,
@@ -67,6 +70,7 @@ __all__ = [
     "Decision",
     "EnsureError",
     "FlagRef",
+    "GroupRef",
     "IfDependedOn",
     "IfExists",
     "MissingFieldError",
@@ -86,9 +90,13 @@ __all__ = [
     "ensure_exactly_cohorts",
     "ensure_exactly_included",
     "ensure_fields",
+    "ensure_group",
+    "ensure_group_fields",
+    "ensure_in_group",
     "ensure_included",
     "ensure_no_inclusions",
     "ensure_not_assigned",
+    "ensure_not_in_group",
     "ensure_not_included",
     "ensure_percentage",
     "ensure_variant",
@@ -122,6 +130,9 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
                 "WrongStateError",
             ],
             "_flag_ref": ["FlagRef", "flag_url"],
+            "_group_members": ["ensure_in_group", "ensure_not_in_group"],
+            "_group_ref": ["GroupRef"],
+            "_groups": ["ensure_group", "ensure_group_fields"],
             "_inclusions": [
                 "ensure_exactly_included",
                 "ensure_included",

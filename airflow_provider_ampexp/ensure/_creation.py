@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import InvalidRequestError
@@ -19,6 +20,8 @@ from airflow_provider_ampexp.ensure._weights import ensure_weights
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
+
+_Found = TypeVar("_Found")
 
 # The fields that both a create and an edit accept.
 _EDITABLE = ("name", "description", "bucketingKey", "targetSegments", "evaluationMode", "experimentType")
@@ -44,18 +47,29 @@ def ensure_created(
     def find() -> FlagConfig | None:
         return endpoints.find(key, project_id=target.project_id)
 
-    existing = find()
-    if existing is not None:
-        return _take(client, target, existing, fields, if_exists)
+    config, is_new = find_or_create(client, target, find, lambda: endpoints.create(fields))
+    if not is_new:
+        return _take(client, target, config, fields, if_exists)
+    return ChangeResult(config["id"], key, True, None, _told(config), flag_url(client, config))
+
+
+def find_or_create(
+    client: ManagementClient, what: object, find: Callable[[], _Found | None], create: Callable[[], object]
+) -> tuple[_Found, bool]:
+    """Return an object whose key is unique, and true if this call created it.
+
+    :param what: the object, for the errors
+    """
+    if (existing := find()) is not None:
+        return existing, False
     try:
-        write_and_confirm(client, f"Creating {target}", lambda: endpoints.create(fields), lambda: find() is not None)
+        write_and_confirm(client, f"Creating {what}", create, lambda: find() is not None)
     except InvalidRequestError:
         existing = find()
         if existing is None:
             raise
-        # Another actor has created it after the first read.
-        return _take(client, target, existing, fields, if_exists)
-    created: FlagConfig | None = None
+        return existing, False  # another actor has created it after the first read
+    created: _Found | None = None
 
     def appears() -> bool:
         nonlocal created
@@ -64,9 +78,9 @@ def ensure_created(
 
     if not wait_until_visible(client, appears) or created is None:
         raise ChangeNotVisibleError(
-            f"Creating {target} failed: Amplitude accepted it, but does not show it. Check Amplitude before you retry."
+            f"Creating {what} failed: Amplitude accepted it, but does not show it. Check Amplitude before you retry."
         )
-    return ChangeResult(created["id"], key, True, None, _told(created), flag_url(client, created))
+    return created, True
 
 
 def _take(

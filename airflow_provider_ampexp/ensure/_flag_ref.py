@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig
 
 
+def only_way(**ways: str | None) -> tuple[str, str]:
+    """Return the name and the value of the only argument that is given.
+
+    :raises InvalidInputError: unless exactly one is given
+    """
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidInputError(
+            "/".join(given or ways), f"expected exactly one of {', '.join(ways)}, got {len(given) or 'none'}"
+        )
+    (way,) = given
+    value = ways[way]
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInputError(way, f"expected a non-empty string, got {value!r}")
+    return way, value
+
+
 @dataclass(frozen=True)
 class FlagRef:
     """A flag or an experiment. Exactly one of ``key`` and ``id`` is set."""
@@ -38,21 +55,9 @@ class FlagRef:
 
         :raises InvalidInputError: unless exactly one of the first four is given
         """
-        ways = {
-            "flag_key": flag_key,
-            "flag_id": flag_id,
-            "experiment_key": experiment_key,
-            "experiment_id": experiment_id,
-        }
-        given = [name for name, value in ways.items() if value is not None]
-        if len(given) != 1:
-            raise InvalidInputError(
-                "/".join(given or ways), f"expected exactly one of {', '.join(ways)}, got {len(given) or 'none'}"
-            )
-        (way,) = given
-        value = ways[way]
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidInputError(way, f"expected a non-empty string, got {value!r}")
+        way, value = only_way(
+            flag_key=flag_key, flag_id=flag_id, experiment_key=experiment_key, experiment_id=experiment_id
+        )
         kind: Kind = "flags" if way.startswith("flag") else "experiments"
         return cls(
             kind=kind,

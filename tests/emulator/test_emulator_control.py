@@ -178,6 +178,27 @@ def test_dump_and_load(api: Api, emulator: Emulator, kind: str, made: str) -> No
     assert int(fresh) > max(int(item["id"]) for item in [*world["flags"], *world["experiments"]])
 
 
+def test_groups_are_dumped_and_loaded(api: Api, emulator: Emulator) -> None:
+    emulator.settings(extra_endpoints=True)
+    made = {}
+    for kind, share in (("mutexes", {"slots": [{"percentage": 100}]}), ("holdouts", {"holdoutPercentage": 5})):
+        made[kind] = api.ok("POST", f"/{kind}", json={"projectId": "100001", "name": kind, "key": kind, **share})["id"]
+    api.ok("PATCH", f"/mutexes/{made['mutexes']}/slots/1", json={"experiments": [7], "individuals": ["ana"]})
+    api.ok("PATCH", f"/holdouts/{made['holdouts']}", json={"archive": True})
+    world = emulator.dump()
+    emulator.reset()
+    loaded = emulator.load(world)
+    assert emulator.dump() == world
+    assert {kind: [id] for kind, id in made.items()} == {kind: loaded[kind] for kind in made}
+    (slot,) = api.ok("GET", f"/mutexes/{made['mutexes']}")["slots"]
+    assert (slot["experiments"], slot["individuals"]) == (["7"], ["ana"])
+    assert api.ok("GET", "/holdouts")["holdouts"] == []
+    emulator.load({"holdouts": [{"id": "9", "name": "loaded", "holdoutPercentage": 7}]})
+    assert api.ok("GET", "/holdouts/9")["holdoutPercentage"] == 7
+    with pytest.raises(ValueError, match="taken"):
+        emulator.load({"holdouts": [{"name": "x", "key": "mutexes", "holdoutPercentage": 7}]})
+
+
 def test_loading_replaces_the_same_id_and_refuses_the_same_key(emulator: Emulator) -> None:
     emulator.load({"flags": [{"id": "5", "key": "a"}]})
     emulator.load({"flags": [{"id": 5, "key": "a", "name": "again"}]})

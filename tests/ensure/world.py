@@ -19,6 +19,7 @@ KINDS: tuple[Kind, ...] = ("flags", "experiments")
 KEYS = {"flags": "checkout", "experiments": "pricing"}
 IDS = {"flags": "700001", "experiments": "700002"}
 TWIN_IDS = {"flags": "700003", "experiments": "700004"}
+MUTEX, HOLDOUT = "500001", "500002"
 WEB, IOS, OLD_IOS = "600001", "600002", "600003"  # deployments; the last one is archived
 INCLUDED = ["anna", "böb/1", "anna", "d e?", "emil"]
 COHORTS = ["c-beta", "c/staff 1"]
@@ -62,6 +63,7 @@ _COMPARED = (
     "rolledOutVariant",
     "state",
 )
+_UNSTABLE = ("id", "bucketingSalt", "createdAt", "lastModifiedAt", "lastModifiedBy", "createdBy")
 
 
 def seed(emulator: Emulator) -> None:
@@ -91,6 +93,30 @@ def seed(emulator: Emulator) -> None:
             {"id": OLD_IOS, "label": "old-ios", "key": "server-old-ios", "deleted": True},
         ]
     }
+    group = {"projectId": PROJECT, "description": "Checkout"}
+    world["mutexes"] = [
+        {
+            "id": MUTEX,
+            "key": "checkout-tests",
+            "name": "Checkout tests",
+            **group,
+            "slots": [
+                {"percentage": 30, "experiments": ["700009"], "holdouts": [HOLDOUT], "individuals": ["ana"]},
+                {"percentage": 70},
+            ],
+        }
+    ]
+    world["holdouts"] = [
+        {
+            "id": HOLDOUT,
+            "key": "no-tests",
+            "name": "No tests",
+            **group,
+            "holdoutPercentage": 5,
+            "experiments": ["700009", IDS["experiments"]],
+            "individualInclusion": ["olga"],
+        }
+    ]
     for kind in KINDS:
         more = running if kind == "experiments" else {}
         world[kind] = [
@@ -118,6 +144,11 @@ def state(emulator: Emulator) -> State:
     found: State = {
         "deployments": sorted((one["projectId"], one["label"], one["deleted"]) for one in dump["deployments"])
     }
+    for group_kind in ("mutexes", "holdouts"):
+        for group in dump[group_kind]:
+            found[f"{group_kind}/{group['projectId']}/{group['key']}"] = {
+                name: value for name, value in group.items() if name not in _UNSTABLE
+            }
     for kind in KINDS:
         for thing in dump[kind]:
             compared = {name: thing[name] for name in _COMPARED if name in thing}

@@ -15,6 +15,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import (
     ChangeResult,
     FlagRef,
+    GroupRef,
     ensure_archived,
     ensure_assigned,
     ensure_cohorts_included,
@@ -26,9 +27,13 @@ from airflow_provider_ampexp.ensure import (
     ensure_exactly_cohorts,
     ensure_exactly_included,
     ensure_fields,
+    ensure_group,
+    ensure_group_fields,
+    ensure_in_group,
     ensure_included,
     ensure_no_inclusions,
     ensure_not_assigned,
+    ensure_not_in_group,
     ensure_not_included,
     ensure_percentage,
     ensure_variant,
@@ -38,7 +43,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_weights,
 )
 
-from .world import COHORTS, IDS, INCLUDED, IOS, KINDS, PROJECT, SEGMENTS, WEB, State, name_of
+from .world import COHORTS, HOLDOUT, IDS, INCLUDED, IOS, KINDS, MUTEX, PROJECT, SEGMENTS, WEB, State, name_of
 
 ALL_ON_TREATMENT: list[dict[str, int]] = [{"control": 0, "treatment": 2, "old": 0}, {"treatment": 1}]
 
@@ -122,6 +127,16 @@ class DeploymentWrite(Write):
         world = {"deployments": list(before["deployments"])}
         self.effect(world)
         return {**before, "deployments": sorted(world["deployments"])}
+
+
+@dataclass(frozen=True, eq=False)
+class GroupWrite(Write):
+    """A change of the mutual exclusion groups or the holdout groups."""
+
+    def wanted(self, before: State, kind: Kind) -> State:
+        world = deepcopy(before)
+        self.effect(world)
+        return world
 
 
 def _new(kind: Kind) -> dict[str, Any]:
@@ -246,6 +261,40 @@ def _cohorts(*cohorts: str) -> Effect:
 
 def _nobody(thing: dict[str, Any]) -> None:
     del thing["inclusions"]["treatment"]
+
+
+def _disabled(emulator: Emulator, kind: Kind) -> None:
+    emulator.edit(kind, IDS[kind], enabled=False)
+
+
+def _new_mutex(world: dict[str, Any]) -> None:
+    lists: dict[str, Any] = {"experiments": [], "holdouts": [], "individuals": [], "cohorts": []}
+    world[f"mutexes/{PROJECT}/search-tests"] = {
+        "key": "search-tests",
+        "projectId": PROJECT,
+        "name": "Search tests",
+        "description": None,
+        "evaluationMode": "remote",
+        "bucketingKey": "amplitude_id",
+        "deleted": False,
+        "slots": [
+            {"name": f"SLOT {index}", "index": index, "variantKey": f"slot-{index}", **lists, "percentage": 50}
+            for index in (1, 2)
+        ],
+    }
+
+
+def _edited_holdout(world: dict[str, Any]) -> None:
+    edited = {"description": "Neu ✓", "individualInclusion": [], "individualExclusion": ["böb/1"]}
+    world[f"holdouts/{PROJECT}/no-tests"].update(edited)
+
+
+def _in_slot_1(world: dict[str, Any]) -> None:
+    world[f"mutexes/{PROJECT}/checkout-tests"]["slots"][0]["experiments"].append(IDS["experiments"])
+
+
+def _not_in_holdout(world: dict[str, Any]) -> None:
+    world[f"holdouts/{PROJECT}/no-tests"]["experiments"].remove(IDS["experiments"])
 
 
 def _new_deployment(world: dict[str, Any]) -> None:
@@ -536,6 +585,63 @@ EDIT_DEPLOYMENT = DeploymentWrite(
     _deployment("iphone", True),
     held=False,
 )
+SLOTS: Any = [{"percentage": 50}, {"percentage": 50}]
+CREATE_GROUP = GroupWrite(
+    "create-group",
+    lambda client, target: ensure_group(
+        client, "mutexes", {"projectId": PROJECT, "key": "search-tests", "name": "Search tests", "slots": SLOTS}
+    ),
+    _new_mutex,
+    (3, 3),
+    (1, 1),
+    None,
+    {"name": "Search tests", "slots": [50, 50]},
+    held=False,
+    kinds=("experiments",),
+    extra=True,
+)
+EDIT_GROUP = GroupWrite(
+    "edit-group",
+    lambda client, target: ensure_group_fields(
+        client,
+        GroupRef("holdouts", key="no-tests", project_id=PROJECT) if target.key else GroupRef("holdouts", id=HOLDOUT),
+        {"description": "Neu ✓", "individualInclusion": [], "individualExclusion": ["böb/1"]},
+    ),
+    _edited_holdout,
+    (3, 3),
+    (1, 1),
+    {"description": "Checkout", "individualInclusion": ["olga"], "individualExclusion": []},
+    {"description": "Neu ✓", "individualInclusion": [], "individualExclusion": ["böb/1"]},
+    held=False,
+    kinds=("experiments",),
+    extra=True,
+)
+JOIN_SLOT = GroupWrite(
+    "join-slot",
+    lambda client, target: ensure_in_group(client, target, GroupRef("mutexes", id=MUTEX), slot=1),
+    _in_slot_1,
+    (4, 4),
+    (2, 2),
+    [],
+    [1],
+    held=False,
+    kinds=("experiments",),
+    extra=True,
+    prepare=_disabled,
+)
+LEAVE_HOLDOUT = GroupWrite(
+    "leave-holdout",
+    lambda client, target: ensure_not_in_group(client, target, GroupRef("holdouts", key="no-tests")),
+    _not_in_holdout,
+    (4, 4),
+    (2, 2),
+    True,
+    False,
+    held=False,
+    kinds=("experiments",),
+    extra=True,
+    prepare=_disabled,
+)
 
 WRITES = (
     CREATE,
@@ -563,8 +669,13 @@ WRITES = (
     UNASSIGN,
     CREATE_DEPLOYMENT,
     EDIT_DEPLOYMENT,
+    CREATE_GROUP,
+    EDIT_GROUP,
+    JOIN_SLOT,
+    LEAVE_HOLDOUT,
 )
-ON_A_FLAG = tuple(write for write in WRITES if write not in (CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT))
+_ELSEWHERE = (CREATE, CREATE_DEPLOYMENT, EDIT_DEPLOYMENT, CREATE_GROUP, EDIT_GROUP)
+ON_A_FLAG = tuple(write for write in WRITES if write not in _ELSEWHERE)
 ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, EXCLUDE_BY_VALUE, CLEAR)
 
 

@@ -9,7 +9,8 @@ Its control routes are under /_emulator/. They need no key and accept requests f
 GET    /_emulator/                          this page
 POST   /_emulator/reset                     restore the default state
 POST   /_emulator/load                      {"projects", "keys", "deployments", "flags", "experiments",
-                                            "settings", "clock_offset"}: adds, and replaces the same id
+                                            "mutexes", "holdouts", "settings", "clock_offset"}:
+                                            adds, and replaces the same id
 GET    /_emulator/dump                      the whole state, for load
 GET    /_emulator/requests                  the numbers of requests, by route and by status
 GET    /_emulator/requests/log              each request in order

@@ -96,10 +96,13 @@ class Groups:
 
     _by_id: dict[tuple[GroupKind, str], dict[str, Any]] = field(default_factory=dict)
 
+    def oldest_first(self, kind: GroupKind) -> list[dict[str, Any]]:
+        """Return all groups of a kind, also archived ones."""
+        return [group for (one, _), group in self._by_id.items() if one == kind]
+
     def newest_first(self, kind: GroupKind) -> list[dict[str, Any]]:
         """Return the groups in use. Lists omit archived groups."""
-        found = [group for (one, _), group in self._by_id.items() if one == kind and not group["deleted"]]
-        return found[::-1]
+        return [group for group in self.oldest_first(kind) if not group["deleted"]][::-1]
 
     def get(self, kind: GroupKind, group_id: str) -> dict[str, Any]:
         """Return the group of this id, also an archived one, or raise a 404."""

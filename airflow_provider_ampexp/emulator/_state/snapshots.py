@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +11,7 @@ from airflow_provider_ampexp.emulator._state import flags
 from airflow_provider_ampexp.emulator._state.api_keys import Key
 from airflow_provider_ampexp.emulator._state.clock import OffsetSeconds
 from airflow_provider_ampexp.emulator._state.flags import KINDS, Content, Kind, ManagedObject
+from airflow_provider_ampexp.emulator._state.groups import GroupKind
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.settings import Settings
 
@@ -41,6 +42,8 @@ class Snapshot(BaseModel):
     deployments: list[dict[str, Any]] = []
     flags: list[dict[str, Any]] = []
     experiments: list[dict[str, Any]] = []
+    mutexes: list[dict[str, Any]] = []
+    holdouts: list[dict[str, Any]] = []
     settings: dict[str, Any] = {}
     clock_offset: OffsetSeconds | None = None
 
@@ -82,6 +85,8 @@ def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
             service.reserve_id(str(item.get("id", "")))
         for kind, items in (("flags", world.flags), ("experiments", world.experiments)):
             ids[kind] = [_load_object(service, _kind(kind), item).id for item in items]
+        for group_kind, items in (("mutexes", world.mutexes), ("holdouts", world.holdouts)):
+            ids[group_kind] = [_load_group(service, _group_kind(group_kind), item) for item in items]
         return ids
 
 
@@ -101,11 +106,30 @@ def dump(service: Service) -> dict[str, Any]:
         }
         for kind in KINDS:
             everything[kind] = [_dump_object(thing) for thing in things if thing.kind == kind]
+        for group_kind in get_args(GroupKind):
+            everything[group_kind] = service.groups.oldest_first(group_kind)
         return deepcopy(everything)
 
 
 def _kind(text: str) -> Kind:
     return "experiments" if text == "experiments" else "flags"
+
+
+def _group_kind(text: str) -> GroupKind:
+    return "mutexes" if text == "mutexes" else "holdouts"
+
+
+def _load_group(service: Service, kind: GroupKind, given: dict[str, Any]) -> str:
+    group_id = str(given["id"]) if "id" in given else service.new_id()
+    service.reserve_id(group_id)
+    fields = {"projectId": DEMO_PROJECT, **given, "id": group_id}
+    present = [group for group in service.groups.oldest_first(kind) if group["id"] == group_id]
+    if "key" in fields and fields["key"] not in [group["key"] for group in present]:
+        service.refuse_taken_key(fields["projectId"], fields["key"])
+    service.groups.create(kind, group_id, fields, service.new_salt(), "Seed", service.clock.stamp())
+    kept = {name: given[name] for name in ("deleted", *_BESIDE) if name in given}
+    service.groups.get(kind, group_id).update(kept)
+    return group_id
 
 
 def _load_deployment(service: Service, given: dict[str, Any]) -> str:
