@@ -177,7 +177,7 @@ class Audience:
 
     @property
     def _parent_dependencies(self) -> Mapping[str, Any]:
-        return self.config.get("parentDependencies") or {}  # type: ignore[return-value]
+        return self.config.get("parentDependencies") or {}
 
     @cached_property
     def _variants(self) -> tuple[str, ...]:

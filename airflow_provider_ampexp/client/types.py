@@ -18,6 +18,7 @@ __all__ = [
     "EditFields",
     "FlagConfig",
     "Json",
+    "ParentDependencies",
     "TargetSegment",
     "VariantFields",
     "Version",
@@ -45,6 +46,16 @@ class TargetSegment(TypedDict, total=False):
     rolloutWeights: Mapping[str, int]
 
 
+class ParentDependencies(TypedDict, total=False):
+    """The variants of other flags and experiments that users need, by id. ``operator`` is ``all`` or ``any`` of them.
+
+    Not in the contract. Mutual exclusion groups and holdout groups can be among them.
+    """
+
+    flags: Mapping[str, Sequence[str]]
+    operator: str
+
+
 class VariantFields(TypedDict, total=False):
     """Contract: *Create variant*, *Edit variant*. ``payload`` is any JSON element."""
 
@@ -56,7 +67,7 @@ class VariantFields(TypedDict, total=False):
 
 
 class EditFields(TypedDict, total=False):
-    """Contract: *Edit*. Only the live service has the last five fields."""
+    """Contract: *Edit*. The contract does not have the last five fields."""
 
     name: str
     description: str
@@ -77,6 +88,7 @@ class EditFields(TypedDict, total=False):
     decision: str
     decisionReason: str
     rolledOutVariant: str | None
+    parentDependencies: ParentDependencies | None
 
 
 class CreateFields(TypedDict, total=False):
@@ -122,6 +134,7 @@ class FlagConfig(TypedDict, total=False):
     targetSegments: list[TargetSegment]
     deployments: list[str]
     tags: list[str]
+    parentDependencies: ParentDependencies | None
     createdBy: Any
     createdAt: str
     lastModifiedBy: Any

@@ -267,3 +267,12 @@ def decided(scratch: Scratch) -> str:
         f"{status}, state {config.get('state')}, percentage {config.get('rolloutPercentage')}, "
         f"winner {config.get('rolledOutVariant')}"
     )
+
+
+def dependency(scratch: Scratch) -> str:
+    """Ask for the status of an edit of ``parentDependencies``, and for the field after it."""
+    parent, child = scratch.create("flags"), scratch.create("flags")
+    wanted = {"flags": {parent.id: ["on"]}, "operator": "all"}
+    status = scratch.write("PATCH", child, body={"parentDependencies": wanted}).status
+    found = (scratch.read(child).json or {}).get("parentDependencies")
+    return f"{status}, then {'as sent' if found == wanted else kind_of(found)}"

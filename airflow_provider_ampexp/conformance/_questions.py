@@ -164,6 +164,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "the removal of inclusions by value", "documented", "200, then ['bob']", asks.inclusions(asks.bulk_removal)
     ),
+    Question("an edit of the dependencies of a flag", "supposed", "200, then as sent", asks.dependency),
     Question(
         "the versions of all flags",
         "documented",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from airflow_provider_ampexp.ensure._creation import ensure_created
     from airflow_provider_ampexp.ensure._decision import Decision, ensure_decision
+    from airflow_provider_ampexp.ensure._dependencies import DependencyOperator, ensure_dependencies
     from airflow_provider_ampexp.ensure._deployments import (
         ensure_assigned,
         ensure_deployment,
@@ -68,6 +69,7 @@ __all__ = [
     "ChangeResultXCom",
     "ConflictError",
     "Decision",
+    "DependencyOperator",
     "EnsureError",
     "FlagRef",
     "GroupRef",
@@ -85,6 +87,7 @@ __all__ = [
     "ensure_cohorts_not_included",
     "ensure_created",
     "ensure_decision",
+    "ensure_dependencies",
     "ensure_deployment",
     "ensure_deployment_fields",
     "ensure_exactly_cohorts",
@@ -115,6 +118,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             "_cohorts": ["ensure_cohorts_included", "ensure_cohorts_not_included", "ensure_exactly_cohorts"],
             "_creation": ["ensure_created"],
             "_decision": ["Decision", "ensure_decision"],
+            "_dependencies": ["DependencyOperator", "ensure_dependencies"],
             "_deployments": ["ensure_assigned", "ensure_deployment", "ensure_deployment_fields", "ensure_not_assigned"],
             "_edit": ["ensure_fields"],
             "_errors": [

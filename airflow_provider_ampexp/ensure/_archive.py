@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_ampexp.client.types import FlagConfig
+from airflow_provider_ampexp.ensure._dependencies import dependents
 from airflow_provider_ampexp.ensure._edit import bring_checked
 from airflow_provider_ampexp.ensure._errors import WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
@@ -37,27 +35,3 @@ def ensure_archived(
             "variant. Nothing was changed. Remove the dependency, or set if_depended_on='archive'."
         )
     return bring_checked(client, target, config, {"archive": True})
-
-
-def dependents(client: ManagementClient, config: FlagConfig) -> list[str]:
-    """Describe the flags and experiments in use that depend on an object: 1 request for each 1,000 of each."""
-    return [described(one, kind) for one, kind in _in_use(client, config) if config["id"] in parents_of(one)]
-
-
-def parents_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the ids of the flags and experiments that an object depends on."""
-    dependencies = config.get("parentDependencies") or {}
-    return tuple(map(str, dependencies.get("flags") or ()))
-
-
-def described(config: FlagConfig, kind: str) -> str:
-    """Return the kind and the key, for a sentence."""
-    return f"{'flag' if kind == 'flags' else 'experiment'} {config.get('key')!r}"
-
-
-def _in_use(client: ManagementClient, config: FlagConfig) -> Iterator[tuple[FlagConfig, str]]:
-    project = config.get("projectId")
-    return chain.from_iterable(
-        ((one, endpoints.kind) for one in endpoints.list(project_id=project))
-        for endpoints in (client.flags, client.experiments)
-    )

@@ -18,6 +18,7 @@ from airflow_provider_ampexp.ensure._errors import (
     UnconfirmedWriteError,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+from airflow_provider_ampexp.ensure._parents import same_dependencies
 from airflow_provider_ampexp.ensure._reached import enabled_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._sticky import sticky_notes
@@ -133,9 +134,11 @@ def _newest_version(client: ManagementClient, target: FlagRef, id: str) -> str:
 
 
 def same_field(name: str, is_now: Any, wanted: Any) -> bool:
-    """Return true if a field has the wanted value: tags in any order, dates by day, segments with additional fields."""
+    """Return true if a field has the wanted value: tags in any order, dates by day, segments with more fields."""
     if name == "tags" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         return sorted(map(str, is_now)) == sorted(map(str, wanted))
+    if name == "parentDependencies":
+        return same_dependencies(is_now, wanted)
     if name in ("startDate", "endDate") and is_now and wanted:
         return _same_moment(str(is_now), str(wanted))
     if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):

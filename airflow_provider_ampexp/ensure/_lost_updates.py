@@ -19,15 +19,17 @@ from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, W
 from airflow_provider_ampexp.ensure._fields import apply_fields, differing, same_field, same_json
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
+from airflow_provider_ampexp.ensure._parents import merged_dependencies
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
-_MERGED: dict[str, Callable[[Any, Any, Any], list[Any] | None]] = {
+_MERGED: dict[str, Callable[[Any, Any, Any], Any]] = {
     "targetSegments": merged_segments,
     "tags": merged_tags,
+    "parentDependencies": merged_dependencies,
 }
 _TIMES = 5
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Overwrite = bool | Sequence[str]
 
 _DECIDE_EXPOSURE = ("enabled", "rolloutPercentage", "rolloutWeights", "targetSegments", "variants")
-_EDITED = [name for name in EditFields.__annotations__ if name != "archive"]
+# It is unknown whether the service accepts parentDependencies. A refusal must not stop the rest of a restoration.
+_EDITED = [name for name in EditFields.__annotations__ if name not in ("archive", "parentDependencies")]
 RESTORED_FIELDS = (*_EDITED, "deleted", "rolloutWeights", "variants", "deployments")
 """The fields that can be restored. Inclusions and cohorts are in no version."""
 

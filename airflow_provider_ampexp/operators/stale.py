@@ -131,7 +131,8 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
             return rows
 
     def _rows(self, client: ManagementClient, project_id: str | None) -> Iterator[StaleFlag]:
-        from airflow_provider_ampexp.ensure._archive import described, parents_of
+        from airflow_provider_ampexp.ensure._dependencies import described
+        from airflow_provider_ampexp.ensure._parents import parents_of
 
         excluded = arguments.texts("exclude_tags", self.exclude_tags)
         evaluations = self._evaluations()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.client.types import FlagConfig
-from airflow_provider_ampexp.ensure._archive import dependents
+from airflow_provider_ampexp.ensure._dependencies import dependents
 from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag

@@ -73,6 +73,12 @@ def test_version(emulator: Emulator, run: Any) -> None:
     assert (restored["description"], restored["rolloutPercentage"]) == ("The first words.", 0)
 
 
+def test_dependencies(emulator: Emulator, run: Any) -> None:
+    assert run(example("dependencies")).succeeded
+    api, web = flag(emulator, "checkout-api"), flag(emulator, "checkout-web")
+    assert web["parentDependencies"] == {"flags": {api["id"]: ["on"]}, "operator": "all"}
+
+
 def test_stale(emulator: Emulator, run: Any) -> None:
     emulator.create_flag("old-search", enabled=False)
     emulator.advance(61 * 86_400)

@@ -18,6 +18,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
+from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeAddDeploymentsOperator,
     AmplitudeCreateDeploymentOperator,
@@ -105,6 +106,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         7,
         2,
     ),
+    (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {"button": ["treatment"]}}, 5, 3),
     (AmplitudeAddInclusionsOperator, {**ON, "users": ["ana", "b/c@d"]}, 4, 2),
     (AmplitudeSetInclusionsOperator, {**ON, "users": ["ana", "eve"]}, 6, 2),
     (AmplitudeRemoveInclusionsOperator, {**ON, "users": ["ana"]}, 4, 2),
@@ -170,6 +172,7 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert experiment["rolloutWeights"] == {"control": 0, "treatment": 3}
     assert (experiment["decision"], experiment["decisionReason"]) == ("rollout", "It won.")
     assert experiment["experimentType"] == "no-harm"
+    assert flag["parentDependencies"] == {"flags": {experiment["id"]: ["treatment"]}, "operator": "all"}
     assert emulator.inclusions("flags", flag["id"], "on") == []
     assert [one["cohorts"] for one in emulator.dump()["flags"]] == [{"on": ["c3"]}]
     assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
@@ -363,6 +366,9 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": "newest"}, "version"),
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": True}, "version"),
         (AmplitudeRestoreVersionOperator, {**CHECKOUT, "version": 1, "overwrite": "Maria"}, "overwrite"),
+        (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": ["button"]}, "depends_on"),
+        (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {"button": []}}, "depends_on.button"),
+        (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {}, "operator": "every"}, "operator"),
         (AmplitudeDecideExperimentOperator, {**CHECKOUT, "decision": "rollback"}, "flag_key/flag_id"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "roll-out"}, "is 'rollout' meant?"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollout"}, "winner: expected a variant"),

@@ -13,6 +13,7 @@ from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, writes
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
+from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
 from airflow_provider_ampexp.operators.lifecycle import (
     AmplitudeDisableOperator,
     AmplitudeEditOperator,
@@ -273,6 +274,22 @@ def test_a_retry_takes_its_own_first_write_for_no_change_of_somebody_else(
     ran = run(dag)
     assert (ran.states["set"], ran.tries["set"]) == ("success", 2)
     assert exposures(impatient, flag_id)[-1] == 50
+
+
+@pytest.mark.parametrize(("then", "state"), [("fail", "failed"), ("skip", "skipped"), ("write", "success")])
+def test_an_old_run_replaces_no_later_dependencies(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, then: str, state: str
+) -> None:
+    flag_id = flag(emulator)
+    hers, ours = ({"flags": {emulator.create_flag(key)["id"]: ["on"]}, "operator": "all"} for key in ("hers", "ours"))
+    emulator.edit("flags", flag_id, by="Maria", parentDependencies=hers)
+    with DAG(dag_id) as dag:
+        AmplitudeSetDependenciesOperator(
+            task_id="set", flag_key="search", depends_on={"ours": ["on"]}, if_changed_since=then
+        )
+    late.begins()
+    assert run(dag).states == {"set": state}
+    assert emulator.flag(flag_id)["parentDependencies"] == (ours if then == "write" else hers)
 
 
 DECISION = {"experiment_key": "button", "decision": "rollout", "winner": "treatment"}

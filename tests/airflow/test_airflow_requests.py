@@ -13,6 +13,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
+from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
 from airflow_provider_ampexp.operators.drill import AmplitudeRollbackDrillOperator
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddCohortsOperator,
@@ -79,6 +80,18 @@ def test_decisions(emulator: Emulator, way: str, losers: int, segments: int) -> 
     assert cost(emulator, roll_out) == 2
     assert cost(emulator, roll_back) == 3 + bool(segments)
     assert cost(emulator, roll_back) == 1
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_dependencies(emulator: Emulator, way: str) -> None:
+    named = ways(emulator.create_flag("web"))[way]
+    for key in ("api", "login"):
+        emulator.create_flag(key)
+    first, other, none = (
+        AmplitudeSetDependenciesOperator(task_id="a", depends_on=depends_on, **named)
+        for depends_on in ({"api": ["on"]}, {"api": ["on"], "login": ["on", "off"]}, {})
+    )
+    assert [cost(emulator, task) for task in (none, first, first, other, other, none, none)] == [1, 5, 3, 6, 3, 6, 1]
 
 
 def test_rollback_drills(emulator: Emulator) -> None:

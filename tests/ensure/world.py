@@ -54,6 +54,7 @@ _COMPARED = (
     "rolloutWeights",
     "targetSegments",
     "tags",
+    "parentDependencies",
     "startDate",
     "endDate",
     "exposureEvent",

@@ -22,6 +22,7 @@ from airflow_provider_ampexp.ensure import (
     ensure_cohorts_not_included,
     ensure_created,
     ensure_decision,
+    ensure_dependencies,
     ensure_deployment,
     ensure_deployment_fields,
     ensure_exactly_cohorts,
@@ -217,6 +218,12 @@ STANDING: dict[str, Any] = {
 
 def _edited_by_maria(emulator: Emulator, kind: Kind) -> None:
     emulator.edit(kind, IDS[kind], by="Maria", **HERS)
+
+
+def _with_parents(emulator: Emulator, kind: Kind) -> None:
+    emulator.create_flag("first-parent", id=PARENTS[0])
+    emulator.create_experiment("parent", id=PARENTS[1])
+    emulator.edit(kind, IDS[kind], parentDependencies={"flags": {PARENTS[0]: ["on", "off"]}, "operator": "any"})
 
 
 def _as_it_was(thing: dict[str, Any]) -> None:
@@ -423,6 +430,17 @@ RESTORE_VERSION = Write(
     STANDING,
     versions=7,
     prepare=_edited_by_maria,
+)
+PARENTS = ("700008", "700009")
+DEPENDENCIES = Write(
+    "dependencies",
+    lambda client, target: ensure_dependencies(client, target, {"parent": ["treatment"]}),
+    _set(parentDependencies={"flags": {PARENTS[1]: ["treatment"]}, "operator": "all"}),
+    (6, 6),
+    (3, 3),
+    {"parentDependencies": {"flags": {PARENTS[0]: ["on", "off"]}, "operator": "any"}},
+    {"parentDependencies": {"flags": {PARENTS[1]: ["treatment"]}, "operator": "all"}},
+    prepare=_with_parents,
 )
 CREATE_VARIANT = Write(
     "create-variant",
@@ -653,6 +671,7 @@ WRITES = (
     ROLL_BACK,
     RESTORE_VERSION,
     ARCHIVE,
+    DEPENDENCIES,
     CREATE_VARIANT,
     EDIT_VARIANT,
     RENAME_VARIANT,

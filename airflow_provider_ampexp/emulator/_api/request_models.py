@@ -179,8 +179,15 @@ class ExposureEvent(Body):
     filters: list[ExposureFilter]
 
 
+class Dependencies(Body):
+    """Not in the contract: the variants of other flags and experiments that users need, by id."""
+
+    flags: dict[str, Annotated[list[Text], Field(min_length=1)]]
+    operator: Literal["all", "any"] = "all"
+
+
 class EditFlag(Body):
-    """Contract: Edit, the fields for flags and experiments, and two more of the live service."""
+    """Contract: Edit, the fields for flags and experiments, and three more."""
 
     name: str = ""
     description: str = ""
@@ -193,6 +200,7 @@ class EditFlag(Body):
     archive: bool = False
     targetSegments: list[EditSegment] = []
     tags: list[str] = []
+    parentDependencies: Dependencies | None = None
 
 
 class EditExperiment(EditFlag):

@@ -110,6 +110,10 @@ class Groups:
             raise not_found(f"There is no group {group_id} among the {kind}.")
         return self._by_id[kind, group_id]
 
+    def ids(self) -> set[str]:
+        """Return the ids of all groups."""
+        return {group_id for _, group_id in self._by_id}
+
     def has_key(self, project_id: str, key: str) -> bool:
         """Return true if a group of the project has the key."""
         return any(group["projectId"] == project_id and group["key"] == key for group in self._by_id.values())

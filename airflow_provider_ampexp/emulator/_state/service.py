@@ -16,6 +16,7 @@ from airflow_provider_ampexp.emulator._state import deployments, flags, versions
 from airflow_provider_ampexp.emulator._state.api_keys import Key, KeyRing
 from airflow_provider_ampexp.emulator._state.approvals import Approvals
 from airflow_provider_ampexp.emulator._state.clock import Clock
+from airflow_provider_ampexp.emulator._state.dependencies import check_dependencies
 from airflow_provider_ampexp.emulator._state.errors import Refusal, bad_request, not_found
 from airflow_provider_ampexp.emulator._state.flags import Content, Kind, ManagedObject
 from airflow_provider_ampexp.emulator._state.groups import Groups
@@ -139,6 +140,7 @@ class Service:
                 and not thing.config["deployments"]
             ):
                 raise bad_request("enabled: what has no deployments cannot be disabled.")
+            check_dependencies(self.objects, thing, fields.get("parentDependencies"), self.groups.ids())
             day = self.clock.day()
             # Validate all fields before any is applied, also those that will wait.
             flags.edit(kind, deepcopy(thing.content), fields, day)

@@ -1,0 +1,75 @@
+"""Set what a flag or experiment depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_provider_ampexp import ensure
+from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.ensure import ChangeResult, DependencyOperator, FlagRef
+
+__all__ = ["AmplitudeSetDependenciesOperator"]
+
+_operator = arguments.one_of("all", "any")
+
+
+class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
+    """Set the flags and experiments that a flag or experiment depends on (``parentDependencies``).
+
+    A user gets a variant only with one of the named variants of each parent. The task replaces the dependencies on
+    flags and experiments. A dependency on a mutual exclusion or holdout group stays.
+
+    The task refuses an unknown parent or variant, an archived parent, and a circle. It changes nothing then.
+
+    The contract does not have this field. It is unknown whether the live service accepts it in an edit. The task reads
+    the field back, and fails if the service does not show the change.
+
+    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param depends_on: the variants of each parent, by its key or id, such as ``{"checkout-api": ["on"]}`` (templated).
+        ``"off"`` stands for the users to whom the parent gives no variant. ``{}`` removes the dependencies.
+    :param operator: a user needs ``"all"`` parents (default), or ``"any"`` of them (templated)
+    :param if_changed_since: when the dependencies were changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "depends_on", "operator")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"depends_on": "json"}
+    what = "set the dependencies of"
+
+    def __init__(
+        self,
+        *,
+        depends_on: Mapping[str, Sequence[str]] | str,
+        operator: DependencyOperator | str = "all",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.depends_on = depends_on
+        self.operator = operator
+        arguments.check_literal("depends_on", depends_on, _depends_on)
+        arguments.check_literal("operator", operator, _operator)
+
+    def written_fields(self) -> Sequence[str]:
+        """The dependencies."""
+        return ("parentDependencies",)
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Set the dependencies."""
+        operator = cast("DependencyOperator", _operator("operator", self.operator))
+        return ensure.ensure_dependencies(client, target, _depends_on("depends_on", self.depends_on), operator=operator)
+
+
+def _depends_on(field: str, value: object) -> dict[str, list[str]]:
+    """The variants of each parent; no variant is not any variant."""
+    found = {name: arguments.texts(f"{field}.{name}", given) for name, given in arguments.mapping(field, value).items()}
+    for name, variants in found.items():
+        if not variants:
+            raise InvalidInputError(f"{field}.{name}", "expected at least one variant, got none")
+    return found
