@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect, sync_playwright
 
 from airflow_provider_ampexp.emulator.control import Emulator
+from tests_ui.answers import answers
+from tests_ui.still import still_page
 from tests_ui.world import PASSWORD, Airflow, airflow_beside, emulator_with_a_thousand_flags, release
 
 _PATIENCE = 60_000  # milliseconds; the machine may be slow
@@ -109,6 +111,19 @@ def window(admin: BrowserContext) -> Iterator[Window]:
     assert window.dialogs == []
     assert {host.partition(":")[0] for host in window.hosts} <= {"127.0.0.1"}
     assert len(window.hosts) <= 1
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    with still_page(answers()) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,144 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, RolloutPlan, parse_stages
-from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
-from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
-from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
-from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, flag, task, version
+from tests_ui.answers import PHASES, THEMES, without_rollouts
+from tests_ui.contrast import too_faint
 from tests_ui.still import still_page
-
-PHASES = ("degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done")
-THEMES = ("light", "dark")
-
-
-def _tasks() -> dict[str, RolloutTask]:
-    asked_once = GuardrailStatus("errors", GuardrailPolicy(failure_limit=3))
-    failing = asked_once.with_result("fail", "4 % of requests fail", 4, NOW)
-    failed_once = STATE.after_checks([failing], NOW)
-    later = MONDAY + 26 * HOUR
-    approved = replace(PLAN, approval=ApprovalPolicy(25))
-    back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail 1 of 1): 4 % fail"}
-    end = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
-    ended = replace(task(), rollout_state=None, ended=NOW, until=None)
-    asked = replace(STATE, asked_at=NOW)
-    return {
-        "degraded": task(
-            plan=replace(PLAN, checked=True), rollout_state=failed_once, record=failed_once.record, until=later
-        ),
-        "waiting for approval": task(task_id="approve_25", plan=approved, rollout_state=asked, until=later),
-        "held": task(until=later),
-        "paused": task(is_paused=True),
-        "progressing": task(plan=RolloutPlan(parse_stages([1, 5, 25, 100], "1d")), until=later),
-        "rolled back": replace(ended, state="failed", record=(*STATE.record, *_checks(), back)),
-        "done": replace(ended, state="success", run_state="success", record=(*STATE.record, end)),
-    }
-
-
-def _checks() -> list[dict[str, Any]]:
-    """Two guardrails, asked at two stages; the last answer is a fail."""
-    said = [
-        (4, 1, "pass", "1 % of requests fail"),
-        (8, 1, "inconclusive", "too few requests"),
-        (12, 1, "pass", "1.1 %"),
-    ]
-    said += [(13, 5, "pass", "1.2 %"), (15, 5, "fail", "9 % of requests fail")]
-    lines = [(hours, stage, "errors", verdict, why) for hours, stage, verdict, why in said]
-    lines += [(12, 1, "latency", "pass", "110 ms"), (15, 5, "latency", "error", "no connection 'warehouse'")]
-    return [
-        {
-            "at": (MONDAY + hours * HOUR).isoformat(),
-            "what": "check",
-            "stage": stage,
-            "name": name,
-            "verdict": verdict,
-            "why": why,
-        }
-        for hours, stage, name, verdict, why in lines
-    ]
-
-
-def _answers() -> dict[str, Any]:
-    now = MONDAY + 25 * HOUR
-    used = {
-        "used": {"lists": 1, "histories": 1, "others": 0},
-        "used_since": now.isoformat(),
-        "read_at": now.isoformat(),
-        "now": now.isoformat(),
-        "kept_for": 30,
-    }
-    answers: dict[str, Any] = {"/connections": {"connections": ["acme"]}}
-    compared: dict[str, Any] = {"changes": []}
-    lines = []
-    for number, (phase, of_phase) in enumerate(_tasks().items(), 1):
-        tags = ["rollout-hold"] if phase == "held" else []
-        percentage = {"rolled back": 0, "done": 100}.get(phase, 5)
-        config = flag(percentage, id=str(number), key=phase.replace(" ", "-"), tags=tags)
-        config |= {"lastModifiedAt": NOW.isoformat(), "lastModifiedBy": "Airflow"}
-        versions = [*VERSIONS, version(4, NOW, **config)]
-        rollouts = rollouts_by_flag([replace(of_phase, flag_id=str(number))])[("acme", "flags", str(number))]
-        lines.append(list_item("flags", config, "", rollouts, now))  # type: ignore[arg-type]
-        answers[f"/connections/acme/flags/{number}"] = {
-            **used,
-            **flag_detail("flags", str(number), versions, "", rollouts, now),
-        }
-        answers[f"/connections/acme/flags/{number}/compare"] = compared
-    return {**answers, "/connections/acme/flags": {"flags": lines, **used}}
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with still_page(_answers()) as address:
-        yield address
-
-
-def _without_rollouts(connections: list[str]) -> dict[str, Any]:
-    """An Airflow in which nobody has made a rollout."""
-    answers = _answers()
-    told = answers["/connections/acme/flags"]
-    told["flags"] = [{**line, "rollout": None} for line in told["flags"]]
-    answers["/connections/acme/flags/1"]["rollout"] = None
-    return {**answers, "/connections": {"connections": connections}}
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    yield page
-    page.close()
-
-
-_TOO_FAINT = """() => {
-  const parts = text => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92
-    : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
-  const ground = element => !element.parentElement || parts(getComputedStyle(element).backgroundColor)[3] !== 0
-    ? element : ground(element.parentElement);
-  const contrast = element => {
-    const a = light(parts(getComputedStyle(element).color));
-    const b = light(parts(getComputedStyle(ground(element)).backgroundColor));
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  };
-  const texts = [...document.querySelectorAll("body *")].filter(element => element.checkVisibility()
-    && [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim()));
-  if (texts.length < 20) return ["too few texts"];
-  return texts.filter(element => contrast(element) < 4.5).map(element => element.outerHTML.slice(0, 100));
-}"""
-
-
-def _too_faint(page: Page) -> list[str]:
-    """The texts whose contrast against their ground is less than 4.5, as WCAG counts it."""
-    return list(page.evaluate(_TOO_FAINT))
 
 
 def test_the_list_shows_what_needs_a_person_first(page: Page, address: str) -> None:
@@ -171,7 +44,7 @@ def test_the_detail_begins_with_the_phase(page: Page, address: str, phase: str, 
     expect(stands.locator("dt")).to_contain_text(["Why", "Next"] if phase == "paused" else ["Why", "Since", "Next"])
     sign = page.locator(".phase").first.evaluate("one => getComputedStyle(one, '::before').content")
     assert len(sign.split("/")[0].strip(' "')) == 1  # the colour is not the only carrier
-    assert _too_faint(page) == []
+    assert too_faint(page) == []
 
 
 def test_each_stage_shows_what_the_guardrails_said_there(page: Page, address: str) -> None:
@@ -207,7 +80,7 @@ def test_what_a_click_would_do_is_told(page: Page, address: str) -> None:
 
 
 def test_an_airflow_without_a_connection_is_told_how_to_make_one(page: Page) -> None:
-    with still_page(_without_rollouts([])) as address:
+    with still_page(without_rollouts([])) as address:
         page.goto(address)
         start = page.get_by_label("How to start")
         expect(start).to_contain_text("No connection of the type Amplitude Experiment")
@@ -216,7 +89,7 @@ def test_an_airflow_without_a_connection_is_told_how_to_make_one(page: Page) -> 
 
 
 def test_an_airflow_without_a_rollout_is_shown_how_to_make_the_first(page: Page) -> None:
-    with still_page(_without_rollouts(["acme"])) as address:
+    with still_page(without_rollouts(["acme"])) as address:
         page.goto(address)
         start = page.get_by_label("How to start")
         expect(start).to_contain_text("No rollout yet")
@@ -259,11 +132,11 @@ def test_every_text_of_the_list_can_be_read(page: Page, address: str, theme: str
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.goto(address)
     page.locator("tbody tr").first.wait_for()
-    assert _too_faint(page) == []
+    assert too_faint(page) == []
 
 
 def test_all_that_can_be_used_is_reached_by_keyboard_and_shows_it(page: Page) -> None:
-    with still_page(_without_rollouts(["acme"])) as address:
+    with still_page(without_rollouts(["acme"])) as address:
         page.goto(address)
         page.get_by_label("How to start").wait_for()
         reached = []

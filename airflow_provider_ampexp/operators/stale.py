@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from airflow_provider_ampexp._keys import STALE_XCOM
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
@@ -60,7 +61,8 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
     left out.
 
     It returns a list of rows (:class:`StaleFlag`), or, with ``path``, writes a file of one JSON object per line and
-    returns ``{"path", "count"}``. The log has a line for each row. Arguments are templated, but ``max_items``.
+    returns ``{"path", "count"}``. The log has a line for each row. The Rollouts page shows the latest list. Arguments
+    are templated, but ``max_items``.
 
     :param days: for how many days, 1 or more. Default 30.
     :param project_id: only those of this project; that of the connection if not given
@@ -118,17 +120,25 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
             for row in rows:
                 self.log.info("%s", _line(row))
             self.log.info("Found %d stale flags and experiments.", len(rows))
+            result: list[StaleFlag] | ListXCom = rows
             if self.path is not None:
                 path = arguments.text("path", self.path)
                 with atomic_write(path) as file:
                     for row in rows:
                         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-                return {"path": path, "count": len(rows)}
-            if len(rows) > self.max_items:
+                result = {"path": path, "count": len(rows)}
+            elif len(rows) > self.max_items:
                 raise InvalidInputError(
                     "max_items", f"there are more than {self.max_items}: name a path to write them to a file"
                 )
-            return rows
+            self._show(context, hook.amplitude_conn_id)
+            return result
+
+    def _show(self, context: Context, amplitude_conn_id: str) -> None:
+        """Note for the Rollouts page how the flags were listed, inside of a task."""
+        if (ti := context.get("ti")) is not None:
+            days = _days("days", self.days)
+            ti.xcom_push(key=STALE_XCOM, value={"amplitude_conn_id": amplitude_conn_id, "days": days})
 
     def _rows(self, client: ManagementClient, project_id: str | None) -> Iterator[StaleFlag]:
         from airflow_provider_ampexp.ensure._dependencies import described

@@ -47,7 +47,8 @@ def forecast(plan: RolloutPlan, start: datetime, seen: FlagSnapshot | None = Non
 
     :param start: when the rollout begins, with a time zone
     :param seen: the flag at that time; if not given, a new flag at 0 %, disabled if the plan enables it
-    :raises InvalidInputError: when the window never opens again, or the rollout refuses to begin from this flag
+    :raises InvalidInputError: when the window never opens again, a person holds the rollout with the tag, or the
+        rollout refuses to begin from this flag
     """
     course = _Course(plan, start, seen)
     while (finish := course.advance()) is None:
@@ -60,7 +61,8 @@ class _Course:
 
     def __init__(self, plan: RolloutPlan, start: datetime, seen: FlagSnapshot | None) -> None:
         # Guardrails that pass once at the end of a soak, and approvals at once: more checks make nothing earlier.
-        self._plan = replace(plan, check_every=LONGEST, approve_before=(), approvers=(), approval_timeout=None)
+        without_approvals = replace(plan, approve_before=(), approvers=(), approval_timeout=None, approval=None)
+        self._plan = replace(without_approvals, check_every=LONGEST)
         self._now = start
         self._state = RolloutState()
         self._seen = seen or self._after(FlagSnapshot(Exposure(0, not plan.enable)))
@@ -80,7 +82,7 @@ class _Course:
         elif isinstance(action, RunGuardrails):
             passed = GuardrailStatus("all", GuardrailPolicy(), Verdict.PASS, at=self._now)
             self._state = self._state.after_checks([passed], self._now)
-        elif isinstance(action, Wait):
+        elif isinstance(action, Wait) and not action.is_held:
             self._now = action.until
         else:
             raise InvalidInputError("stages", f"the rollout does not begin from {self._seen.position}: {action.why}")

@@ -30,16 +30,18 @@ def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
     """
     readable = sorted(set(readable_dags))
     with create_session() as session:
-        plans = [row for dags in _in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
+        plans = [row for dags in in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
         plans = sorted(plans, key=lambda row: (row.run_state in RUN_GOES_ON, row.timestamp), reverse=True)[:_MOST]
         runs = sorted({row.dag_run_id for row in plans})
         records = {
-            _task(row): XComModel.deserialize_value(row)
-            for part in _in_parts(runs)
+            place_of(row): XComModel.deserialize_value(row)
+            for part in in_parts(runs)
             for row in session.execute(_record_query(part)).all()
         }
         is_triggerer_alive = _is_triggerer_alive(session)
-    tasks = [_read(row, XComModel.deserialize_value(row), records.get(_task(row)), is_triggerer_alive) for row in plans]
+    tasks = [
+        _read(row, XComModel.deserialize_value(row), records.get(place_of(row)), is_triggerer_alive) for row in plans
+    ]
     return [task for task in tasks if task is not None]
 
 
@@ -98,12 +100,13 @@ def _is_triggerer_alive(session: Any) -> bool:
 _V = TypeVar("_V")
 
 
-def _in_parts(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
+def in_parts(values: Sequence[_V]) -> Iterator[Sequence[_V]]:
     """Yield parts of the values, because databases limit how many values a query can name."""
     return (values[first : first + _PART] for first in range(0, len(values), _PART))
 
 
-def _task(row: Any) -> tuple[Any, ...]:
+def place_of(row: Any) -> tuple[Any, ...]:
+    """Return the run, the task and the map index of an XCom."""
     return (row.dag_run_id, row.task_id, row.map_index)
 
 

@@ -24,6 +24,8 @@ from airflow_provider_ampexp.ui._amplitude_reader import CACHE_TTL, AmplitudeRea
 from airflow_provider_ampexp.ui._connections import fields_of, known_connections
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import diff_versions, flag_detail, list_item
+from airflow_provider_ampexp.ui._stale_flags import stale_list
+from airflow_provider_ampexp.ui._stale_queries import stale_lists
 from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
@@ -117,6 +119,10 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
     async def connections(user: GetUserDep) -> dict[str, Any]:
         return {"connections": await asked(_connections, user), "version": __version__}
 
+    @app.get("/stale", dependencies=[may_read])
+    async def stale(user: GetUserDep) -> dict[str, Any]:
+        return {"lists": await asked(_stale_lists, user), "now": datetime.now(timezone.utc).isoformat()}
+
     @of_connection.get("/flags")
     async def flags(connection_id: str, user: GetUserDep) -> dict[str, Any]:
         found = await read.flags(connection_id)
@@ -183,6 +189,13 @@ def _readable_dags(user: Any) -> set[str]:
 
 def _rollouts(user: Any) -> dict[Any, list[Rollout]]:
     return rollouts_by_flag(rollout_tasks(_readable_dags(user)))
+
+
+def _stale_lists(user: Any) -> list[dict[str, Any]]:
+    """The lists of DAGs and of connections that the user may read."""
+    found = stale_lists(_readable_dags(user))
+    may_read = {each: _may_read(user, each) for each in {listed.amplitude_conn_id for listed in found}}
+    return [stale_list(listed) for listed in found if may_read[listed.amplitude_conn_id]]
 
 
 def _used(read: AmplitudeReader, connection_id: str, at: datetime, now: datetime) -> dict[str, Any]:

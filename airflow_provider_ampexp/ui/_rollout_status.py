@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
@@ -46,7 +46,6 @@ class RolloutStatus:
     :param when: the earliest moment at which that can be; ``None`` where it is not known
     :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
     :param stands_since: since when the flag has its percentage
-    :param ahead: the stages to come, each with its earliest moment
     :param next_check: when the guardrails are asked next; ``None`` where they are not, or that is not known
     """
 
@@ -57,7 +56,6 @@ class RolloutStatus:
     when: datetime | None = None
     stage: int | None = None
     stands_since: datetime | None = None
-    ahead: tuple[tuple[int, datetime | None], ...] = field(default=())
     next_check: datetime | None = None
 
 
@@ -78,18 +76,15 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
     here = replace(_place(plan, seen), next=following.percentage if following else None)
     stuck = _stuck(rollout, now)
     if stuck is not None:
-        return _without_moments(replace(here, reason=stuck.reason, why=stuck.why, since=stuck.since), plan)
+        return replace(here, reason=stuck.reason, why=stuck.why, since=stuck.since)
     if rollout_state is None:
         why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
-        return _with_ahead(replace(here, why=why, since=here.stands_since or rollout.task.began), plan, now)
+        return replace(here, why=why, since=here.stands_since or rollout.task.began)
     view = Evaluation(plan, seen, rollout_state, now)
     act = decide(plan, seen, rollout_state, now)
     reason = _reason(act, view)
     here = replace(here, reason=reason, why=_why(reason, view, act), since=_since(reason, view, here.stands_since))
-    here = replace(here, next_check=view.check_is_due if view.is_checked else None)
-    if reason in (Reason.SOAKING, Reason.WINDOW, Reason.WORKING, Reason.CHECKING):
-        return _with_ahead(replace(here, when=_when(reason, view)), plan, now)
-    return _without_moments(here, plan)
+    return replace(here, when=_when(reason, view), next_check=view.check_is_due if view.is_checked else None)
 
 
 def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
@@ -255,27 +250,6 @@ def _when(reason: Reason, view: Evaluation) -> datetime | None:
     return _in_window(view.plan, view.now) if reason is Reason.WINDOW else None
 
 
-def _without_moments(here: RolloutStatus, plan: RolloutPlan) -> RolloutStatus:
-    """The stages to come, when the time of none of them is known."""
-    ahead = tuple((stage.percentage, None) for stage in plan.all_stages if here.next and stage.percentage >= here.next)
-    return replace(here, ahead=ahead)
-
-
-def _with_ahead(here: RolloutStatus, plan: RolloutPlan, now: datetime) -> RolloutStatus:
-    """The stages to come. After a stage whose time is not known, no time is known."""
-    if here.next is None:
-        return here
-    at = here.when if here.when is not None else now
-    ahead: list[tuple[int, datetime | None]] = []
-    for stage in plan.all_stages:
-        if stage.percentage < here.next:
-            continue
-        begins = _in_window(plan, at)
-        ahead.append((stage.percentage, begins))
-        at = (begins or at) + stage.soak
-    return replace(here, ahead=tuple(ahead))
-
-
 def _in_window(plan: RolloutPlan, at: datetime) -> datetime | None:
     try:
         return plan.window.next_open(at) if plan.window else at
@@ -285,13 +259,3 @@ def _in_window(plan: RolloutPlan, at: datetime) -> datetime | None:
 
 def _in_words(state: str) -> str:
     return {"none": "to begin", "success": "done, and the next task is to begin"}.get(state, state.replace("_", " "))
-
-
-def end_of_plan(ahead: Iterable[tuple[int, datetime | None]], plan: RolloutPlan) -> datetime | None:
-    """When the last stage to come has soaked; ``None`` where that is not known."""
-    last = [(percentage, at) for percentage, at in ahead if at is not None]
-    if not last:
-        return None
-    percentage, at = last[-1]
-    stage = plan.stage_at(percentage)
-    return at + (stage.soak if stage else timedelta())

@@ -14,9 +14,11 @@ from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import chart_marks, exposure_series
+from airflow_provider_ampexp.ui._forecast import remaining_stages
+from airflow_provider_ampexp.ui._interval_series import interval_series
 from airflow_provider_ampexp.ui._manual_actions import manual_actions
 from airflow_provider_ampexp.ui._phase import Reason
-from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, end_of_plan, status_of
+from airflow_provider_ampexp.ui._rollout_status import RolloutStatus, status_of
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, latest
 from airflow_provider_ampexp.ui._stages import stages_of
 
@@ -54,6 +56,7 @@ def flag_detail(
         "variants": _variants(newest),
         "pictures": [{"segment": name, **exposure_series(read_history(listed, name), now)} for name in segments],
         "marks": chart_marks(rollout.record) if rollout else [],
+        "intervals": interval_series(rollout.record) if rollout else [],
         "rollout": None if rollout is None else _rollout_in_full(rollout, _seen(newest, listed, rollout), now),
         "versions": _versions(kind, flag_id, listed),
         "now": now.isoformat(),
@@ -104,9 +107,12 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
     """A rollout with its stages, and with what each manual action in Airflow would do to it."""
     here = status_of(rollout, seen, now)
+    remaining = remaining_stages(rollout.plan, here, seen, now)
     return {
         **_rollout(rollout, seen, here),
-        "plan": stages_of(rollout, here, _reached(rollout, seen)),
+        "plan": stages_of(rollout, here, _reached(rollout, seen), remaining),
+        "ahead": [[percentage, _moment(at)] for percentage, at in remaining.stages],
+        "end": _moment(remaining.end),
         "manual_actions": [action._asdict() for action in manual_actions(rollout, seen, now)],
     }
 
@@ -127,8 +133,6 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -
         "stage": here.stage,
         "stages": len(plan.all_stages),
         "stands_since": _moment(here.stands_since),
-        "ahead": [[percentage, _moment(at)] for percentage, at in here.ahead],
-        "end": _moment(end_of_plan(here.ahead, plan)),
         "segment": plan.segment,
         "rollback": plan.rollback,
         "hold_tag": plan.hold_tag,

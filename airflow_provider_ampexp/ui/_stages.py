@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind, Verdict
+from airflow_provider_ampexp.ui._forecast import RemainingStages
 from airflow_provider_ampexp.ui._phase import Reason, RolloutPhase
 from airflow_provider_ampexp.ui._rollout_status import RolloutStatus
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
@@ -32,12 +33,14 @@ _FAILED_HERE = {
 }
 
 
-def stages_of(rollout: Rollout, here: RolloutStatus, reached: float | None) -> list[dict[str, Any]]:
+def stages_of(
+    rollout: Rollout, here: RolloutStatus, reached: float | None, remaining: RemainingStages
+) -> list[dict[str, Any]]:
     """Each stage with its soak in seconds, its state, its earliest moment and the verdicts at it.
 
     :param reached: the highest stage that users got
     """
-    starts = dict(here.ahead)
+    starts = dict(remaining.stages)
     checks = [line for line in rollout.record if line.get("what") == RecordKind.CHECK]
     stages = []
     for place, stage in enumerate(rollout.plan.all_stages, 1):

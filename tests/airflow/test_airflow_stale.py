@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
+from airflow_runs import Run
 
+from airflow_provider_ampexp._keys import STALE_XCOM
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.history._stale import RULES, held_since
@@ -222,3 +226,13 @@ def test_an_omitted_field_keeps_its_value() -> None:
     ]
     assert held_since(versions[::-1], RULES["disabled"]) == datetime(2026, 1, 2, tzinfo=timezone.utc)
     assert held_since(versions[:1], RULES["disabled"]) is None
+
+
+def test_the_page_finds_the_list_by_an_xcom(run: Callable[..., Run], emulator: Emulator, dag_id: str) -> None:
+    made(emulator, key="old", enabled=False)
+    emulator.advance(31 * DAY)
+    with DAG(dag_id) as dag:
+        AmplitudeStaleFlagsOperator(task_id="stale", days="{{ 30 }}")
+    ran = run(dag)
+    assert ran.xcom("stale", key=STALE_XCOM) == {"amplitude_conn_id": "amplitude_experiment_default", "days": 30}
+    assert [row["key"] for row in ran.xcom("stale")] == ["old"]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import uvicorn
 
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
-
-CONNECTION = "amplitude_experiment_default"
+from airflow_provider_ampexp.emulator.server import listen
+from airflow_provider_ampexp.ui._amplitude_reader import AmplitudeReader
+from tests.page.served import CONNECTION, Clock, Page, Rollouts, login
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,61 @@ def known_emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", amplitude_emulator.connection_json)
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "password": "ampex_not_for_them"}))
     return amplitude_emulator
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def page(airflow_database: None, known_emulator: Emulator, clock: Clock) -> Iterator[Page]:
+    """The page, asked by nobody in particular."""
+    from airflow.api_fastapi.app import init_auth_manager
+
+    from airflow_provider_ampexp.ui._api import make_app
+    from airflow_provider_ampexp.ui._connections import fields_of
+
+    init_auth_manager()
+    app = make_app(AmplitudeReader(fields_of, clock=clock))
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield Page(app, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture
+def ask(page: Page) -> Callable[..., Any]:
+    """What an administrator is answered."""
+    headers = login("admin")
+
+    def asked(path: str, status: int = 200) -> Any:
+        answer = page.get(path, headers=headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    return asked
+
+
+@pytest.fixture
+def rollouts(airflow_database: None) -> Iterator[Rollouts]:
+    """What is added is taken away again: all tests share one database."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    yield Rollouts()
+    with create_session() as session:
+        dags = [one.dag_id for one in session.query(DagModel).where(DagModel.bundle_name == "tests")]
+        for model in (XComModel, TaskInstance, DagRun, DagModel):
+            session.query(model).where(model.dag_id.in_(dags)).delete()

@@ -137,7 +137,7 @@ def test_the_phase_after_its_end(ending: dict[str, Any] | None, state: str, phas
     assert (told["phase"], told["reason"], told["is_over"]) == (phase, reason, True)
     assert told["since"] == NOW.isoformat()
     assert told["why"].startswith(ending["why"] if ending else ("the last stage", "its task has ended"))
-    assert (told["next"], told["when"], told["ahead"]) == (None, None, [])
+    assert (told["next"], told["when"]) == (None, None)
     assert told["next_step"]
 
 
@@ -187,7 +187,6 @@ def test_the_rollback_task_of_a_group_is_not_progress() -> None:
 def test_where_the_next_stage_waits_for_a_person_no_time_is_told() -> None:
     waiting = task(plan=replace(PLAN, approval=ApprovalPolicy(25)), rollout_state=replace(STATE, asked_at=NOW))
     told = shown(waiting, now=SOAKED)
-    assert told["ahead"] == [[25, None], [100, None]]
     assert (told["next"], told["when"]) == (25, None)
 
 

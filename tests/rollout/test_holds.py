@@ -24,6 +24,7 @@ from airflow_provider_ampexp.rollout import (
     SetStage,
     Wait,
     decide,
+    forecast,
     parse_stages,
 )
 from airflow_provider_ampexp.rollout._history import VersionEntry
@@ -136,3 +137,10 @@ def test_a_preflight_comes_before_the_first_raise_only() -> None:
         decide(PLAN, STANDS, owed, T0 + HOUR), RunGuardrails
     )  # it stands at a stage: a check comes first anyway
     assert RolloutState.from_json(owed.as_json()).preflight_owed is True
+
+
+def test_a_rollout_that_a_person_holds_has_no_forecast() -> None:
+    """The forecast of such a flag never ended."""
+    tagged = replace(STANDS, tags=(PLAN.hold_tag,))
+    with pytest.raises(InvalidInputError, match="a person holds the rollout"):
+        forecast(PLAN, T0 + 2 * HOUR, tagged)

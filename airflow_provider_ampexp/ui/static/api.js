@@ -13,7 +13,7 @@ export async function ask(...parts) {
   throw new Refused(typeof body.detail === "string" ? body.detail : `Reading Airflow failed: status ${answer.status}. The page tries again in 30 s.`);
 }
 
-export function tellUse(uses) {
+export function showRequests(uses) {
   const lines = uses.map(({ connection, used, used_since, read_at, now, kept_for }) => {
     const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
     const sent = `${count(used.lists, "list request")}, ${count(used.histories, "history request")}, ${count(used.others, "other")}`;

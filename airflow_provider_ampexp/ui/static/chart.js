@@ -72,7 +72,7 @@ function rows({ points }, rollout, now) {
   return [at, users, planned];
 }
 
-const dates = (splits) => splits.map((at, place) => {
+export const dates = (splits) => splits.map((at, place) => {
   const iso = new Date(at * 1000).toISOString();
   const before = place ? new Date(splits[place - 1] * 1000).toISOString() : "";
   const short = splits.length > 1 && splits[1] - splits[0] < 86400;
@@ -180,7 +180,7 @@ function drawOver(u, { picture, marks, rollout, now }) {
   });
 }
 
-const shapes = {
+export const shapes = {
   up: [[0, -6], [6, 5], [-6, 5]],
   down: [[0, 7], [7, -6], [-7, -6]],
   diamond: [[0, -7], [7, 0], [0, 7], [-7, 0]],

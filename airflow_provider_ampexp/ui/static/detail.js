@@ -1,39 +1,37 @@
 // The detail of a flag: its phase, why, since when, what comes next, and its history.
-import { ask, problem, tellUse } from "./api.js";
+import { ask, problem, showRequests } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
 import { rollThisOut } from "./first.js";
+import { intervals } from "./intervals.js";
 import { stages } from "./stages.js";
-import { ago, between, element, following, moment, percent, phase, place, sentence, span, until, when } from "./format.js";
+import { ago, between, element, following, moment, out, percent, phase, place, runOf, sentence, span, taskOf, until, when } from "./format.js";
 
 const remembered = { address: "", segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false };
 
 export async function showDetail(connection, kind, id, refreshed) {
   const flag = await ask("connections", connection, kind, id);
-  tellUse([{ connection, ...flag }]);
+  showRequests([{ connection, ...flag }]);
   if (remembered.address !== location.hash) Object.assign(remembered, { address: location.hash, segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false });
   if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // a person is choosing
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
-    header(flag), headline(flag), flag.rollout ? null : rollThisOut({ ...flag, connection }), stages(flag), manualActions(flag), picture(flag), facts(flag, connection), versions(flag), comparison(flag, connection));
+    header(flag), headline(flag), flag.rollout ? null : rollThisOut({ ...flag, connection }), stages(flag), manualActions(flag), picture(flag), intervals(flag), facts(flag, connection), versions(flag), comparison(flag, connection));
   return view;
 }
 
 function header(flag) {
   const links = [flag.url && out(flag.url, "Open in Amplitude", "elsewhere")];
   if (flag.rollout) {
-    const { dag_id, run_id, task_id, map_index } = flag.rollout;
-    const run = `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
-    const task = `${run}/tasks/${encodeURIComponent(task_id)}${map_index >= 0 ? `/mapped/${map_index}` : ""}`;
-    links.push(out(run, `DAG run of ${dag_id}`), out(task, `Task ${task_id}`), flag.rollout.reason === "approval" && out(`${task}/required_actions`, "Approve or reject"));
+    const { dag_id, task_id } = flag.rollout;
+    const task = taskOf(flag.rollout);
+    links.push(out(runOf(flag.rollout), `DAG run of ${dag_id}`), out(task, `Task ${task_id}`), flag.rollout.reason === "approval" && out(`${task}/required_actions`, "Approve or reject"));
   }
   return element("header", {},
     element("h1", { title: flag.key }, flag.key),
     element("p", { class: "under" }, flag.kind === "flags" ? "flag" : "experiment", flag.state ? `, ${flag.state}` : "", flag.decision ? `, decision: ${flag.decision}` : "", flag.name && flag.name !== flag.key ? ` · ${flag.name}` : "", ` · project ${flag.project ?? "unknown"}`, flag.archived ? " · archived" : ""),
     element("nav", { class: "links", "aria-label": "Elsewhere" }, links));
 }
-
-const out = (href, text, where = "airflow") => element("a", { href, "data-out": where, rel: "noopener noreferrer", target: where === "elsewhere" ? "_blank" : "_top" }, text);
 
 function headline({ rollout, percentage, enabled, pictures, now, segments }) {
   const ramped = rollout?.segment ?? null;
@@ -57,7 +55,12 @@ function reasonsOf(rollout, steps, since, now) {
     return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No DAG that you may read has rolled it out in this Airflow."]];
   }
   const moved = since && !(Math.abs(between(since, rollout.since ?? since)) < 60 && rollout.since); // a record is a moment younger than its version
-  return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
+  return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Finish", finish(rollout, now)], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
+}
+
+function finish({ end, reason }, now) {
+  const condition = reason === "approval" ? "if a person approves now and each guardrail passes" : "if each guardrail passes and each approval comes at once";
+  return end && `${moment(end)} at the earliest, ${until(end, now)}, ${condition}.`;
 }
 
 function manualActions({ rollout }) {
@@ -98,7 +101,7 @@ function facts(flag, connection) {
   if (!remembered.inclusions && flag.variants.length)
     ask("connections", connection, flag.kind, flag.id, "inclusions").then((answer) => {
       remembered.inclusions = answer.inclusions;
-      tellUse([{ connection, ...answer }]);
+      showRequests([{ connection, ...answer }]);
       fill();
     }, (error) => failed.replaceChildren(problem(error)));
   const description = flag.description && element("details", { class: "description", open: flag.description.length < 400 }, element("summary", {}, "Description"), element("p", {}, flag.description));

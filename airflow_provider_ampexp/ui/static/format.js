@@ -61,6 +61,17 @@ export function following({ next, when: at, next_step, is_over }, now, isShort) 
   return isShort ? `${what} ${until(at, now)}` : `${what} ${until(at, now)}, at ${moment(at)} at the earliest`;
 }
 
+// A link out of the frame: to a page of Airflow, or elsewhere in a new tab.
+export const out = (href, text, where = "airflow") => element("a", { href, "data-out": where, rel: "noopener noreferrer", target: where === "elsewhere" ? "_blank" : "_top" }, text);
+
+// The pages of Airflow with a DAG run and with its task.
+export const runOf = ({ dag_id, run_id }) => `../dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
+export const taskOf = (task) => `${runOf(task)}/tasks/${encodeURIComponent(task.task_id)}${task.map_index >= 0 ? `/mapped/${task.map_index}` : ""}`;
+
+// The two views of this page that are no detail.
+export const views = (shown) => element("nav", { class: "views", "aria-label": "Views" },
+  [["flags", "#/", "Flags and rollouts"], ["stale", "#/stale", "Stale flags"]].map(([name, href, text]) => element("a", { href, "aria-current": name === shown ? "page" : null }, text)));
+
 export const marks = {
   pass: { shape: "up", says: "guardrail passed" },
   fail: { shape: "cross", says: "guardrail failed" },

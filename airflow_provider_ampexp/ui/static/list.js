@@ -1,7 +1,7 @@
 // The list: every flag and experiment of every connection.
-import { ask, problem, tellUse } from "./api.js";
+import { ask, problem, showRequests } from "./api.js";
 import { firstConnection, firstRollout } from "./first.js";
-import { ago, between, element, following, percent, phase, place, sentence, span, when } from "./format.js";
+import { ago, between, element, following, percent, phase, place, sentence, span, views, when } from "./format.js";
 
 const PAGE = 100; // rows that are made at once; scrolling makes the rest
 const wanted = { search: "", kind: "", on: "", rollout: "", connection: "", by: "rollout", down: false };
@@ -15,9 +15,9 @@ export async function showList(refreshed) {
   );
   const read = answers.filter((answer) => answer.flags);
   lines = read.flatMap(({ connection, flags, now }) => flags.map((flag) => ready({ ...flag, connection, now })));
-  tellUse(read);
+  showRequests(read);
   const problems = answers.filter((answer) => answer.error).map(({ connection, error }) => problem(new Error(`${connection}: ${error.message}`)));
-  if (!connections.length) return (made = null), element("div", { class: "list" }, element("h1", {}, "Rollouts"), firstConnection());
+  if (!connections.length) return (made = null), element("div", { class: "list" }, element("h1", {}, "Rollouts"), views("flags"), firstConnection());
   if (read.length && !lines.some((line) => line.rollout)) problems.push(firstRollout(read[0].connection));
   if (refreshed && made?.view.isConnected) {
     made.problems.replaceChildren(...problems);
@@ -119,7 +119,7 @@ function view(connections, problems) {
   }, { rootMargin: "600px" });
   watch.observe(end);
   const shown = element("div", { class: "list" },
-    element("h1", {}, "Rollouts"),
+    element("h1", {}, "Rollouts"), views("flags"),
     element("div", { class: "tools", role: "search" }, search,
       choice("Rollout", "rollout", [["", "With or without a rollout"], ["going", "Rollouts under way"], ...urgency.filter(Boolean).map((word) => [word, `Rollouts: ${word}`])]),
       choice("Kind", "kind", [["", "Flags and experiments"], ["flags", "Flags"], ["experiments", "Experiments"]]),

@@ -2,6 +2,7 @@
 import { problem } from "./api.js";
 import { showDetail } from "./detail.js";
 import { showList } from "./list.js";
+import { showStale } from "./stale.js";
 import { element } from "./format.js";
 
 const REFRESH = 30_000;
@@ -14,7 +15,7 @@ async function show(refreshed = false) {
   clearTimeout(timer);
   const [connection, kind, id] = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
   try {
-    const view = id ? await showDetail(connection, kind, id, refreshed) : await showList(refreshed);
+    const view = id ? await showDetail(connection, kind, id, refreshed) : connection === "stale" ? await showStale(refreshed) : await showList(refreshed);
     if (mine !== shown) return;
     if (view) page.replaceChildren(view);
     if (!refreshed && view) page.focus({ preventScroll: true });

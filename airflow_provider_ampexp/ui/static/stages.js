@@ -20,7 +20,7 @@ export function stages({ rollout, now }) {
 function time({ state, note, soak, starts }, soaked, now) {
   const length = soak ? `soaks ${span(soak)}` : "no soak";
   if (soaked !== null) return `${span(soaked)} of ${span(soak)}`;
-  if (state === "ahead" && starts) return `${until(starts, now)} · ${length}`;
+  if (state === "ahead" && starts) return [element("span", {}, `Earliest ${moment(starts)}`), element("br"), `${until(starts, now)} · ${length}`];
   return note || (state === "not reached" ? state : length);
 }
 
