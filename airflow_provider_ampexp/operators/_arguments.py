@@ -79,7 +79,7 @@ def switch(field: str, value: object) -> bool:
 
 def texts(field: str, value: object) -> list[str]:
     """User, device or deployment ids: a list, or the text of one."""
-    return validate.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))])
+    return validate.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(json_list(field, value))])
 
 
 def interval(field: str, value: object) -> float:
@@ -143,7 +143,7 @@ def variant_fields(field: str, value: object) -> VariantFields:
 
 def variants(field: str, value: object) -> list[VariantFields]:
     """A list of variants (contract: *variants*)."""
-    return [variant_fields(f"{field}[{place}]", one) for place, one in enumerate(_a_list(field, value))]
+    return [variant_fields(f"{field}[{place}]", one) for place, one in enumerate(json_list(field, value))]
 
 
 def segments(field: str, value: object) -> list[TargetSegment]:
@@ -151,7 +151,7 @@ def segments(field: str, value: object) -> list[TargetSegment]:
     reads = {"percentage": percentage, "rolloutWeights": weights}
     return [
         cast("TargetSegment", _converted(f"{field}[{place}]", one, reads))
-        for place, one in enumerate(_a_list(field, value))
+        for place, one in enumerate(json_list(field, value))
     ]
 
 
@@ -180,7 +180,8 @@ def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, obj
     }
 
 
-def _a_list(field: str, value: object) -> list[object]:
+def json_list(field: str, value: object) -> list[object]:
+    """A list, or the text of one."""
     found = _parsed(value)
     # An iterator is empty when the task runs, because the check at the parse of the DAG has read it.
     if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):

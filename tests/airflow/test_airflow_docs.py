@@ -88,6 +88,17 @@ def test_stale(emulator: Emulator, run: Any) -> None:
     assert flag(emulator, "old-search")["deleted"] is True
 
 
+def test_groups(emulator: Emulator, run: Any) -> None:
+    emulator.settings(extra_endpoints=True)
+    ran = run(example("groups"))
+    assert ran.succeeded
+    (mutex,), (holdout,) = emulator.dump()["mutexes"], emulator.dump()["holdouts"]
+    assert ran.xcom("into_slot")["after"] == [1]
+    assert mutex["slots"][0]["experiments"] == [ran.xcom("create")["id"]]
+    assert mutex["slots"][0]["individuals"] == ["qa@example.com"]
+    assert (ran.xcom("into_holdout")["after"], holdout["experiments"]) == (True, [])
+
+
 def test_variants(emulator: Emulator, run: Any) -> None:
     assert run(example("variants")).succeeded
     variants = {one["key"]: one["payload"] for one in flag(emulator, "banner")["variants"]}

@@ -188,6 +188,16 @@ def test_early_access(emulator: Emulator, run: Any) -> None:
     assert one(emulator, "flags", "search")["cohorts"] == {"on": []}
 
 
+def test_grouped_experiments(emulator: Emulator, run: Any) -> None:
+    emulator.settings(extra_endpoints=True)
+    ran = run(example("grouped_experiments"), {"stages": [50, 100], "soak": "0s"})
+    assert ran.succeeded
+    ids = [one(emulator, "experiments", key)["id"] for key in ("checkout-button", "checkout-address")]
+    assert [slot["experiments"] for slot in one(emulator, "mutexes", "checkout-tests")["slots"]] == [[id] for id in ids]
+    assert sorted(one(emulator, "holdouts", "no-checkout-tests")["experiments"]) == sorted(ids)
+    assert [emulator.experiment(id)["rolloutPercentage"] for id in ids] == [100, 100]
+
+
 def test_stale_flags(emulator: Emulator, run: Any) -> None:
     old = emulator.create_flag("old", enabled=False)
     emulator.create_flag("parent", enabled=False)

@@ -25,6 +25,13 @@ from airflow_provider_ampexp.operators.deployments import (
     AmplitudeEditDeploymentOperator,
     AmplitudeRemoveDeploymentOperator,
 )
+from airflow_provider_ampexp.operators.groups import (
+    AmplitudeAddToGroupOperator,
+    AmplitudeCreateHoldoutGroupOperator,
+    AmplitudeCreateMutualExclusionGroupOperator,
+    AmplitudeEditGroupOperator,
+    AmplitudeRemoveFromGroupOperator,
+)
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddCohortsOperator,
     AmplitudeAddInclusionsOperator,
@@ -57,6 +64,7 @@ Runner = Callable[[DAG], Run]
 WEB_APP = "{{ ti.xcom_pull(task_ids='AmplitudeCreateDeploymentOperator')['id'] }}"
 CHECKOUT = {"flag_key": "checkout"}
 BUTTON = {"experiment_key": "button"}
+WHOLE = [{"percentage": 100}]
 ON = {"flag_key": "checkout", "variant": "on"}
 
 # Each stands on what those before it have done. The numbers are the requests of a first run, and of a second one that
@@ -126,6 +134,35 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
     (AmplitudeRemoveDeploymentOperator, {**CHECKOUT, "deployment_id": WEB_APP}, 4, 2),
+    (
+        AmplitudeCreateMutualExclusionGroupOperator,
+        {
+            "mutex_key": "tests",
+            "name": "Tests",
+            "description": "",
+            "slots": [{"percentage": "30", "individuals": ["ana"]}, {"percentage": 70}],
+            "evaluation_mode": "remote",
+            "bucketing_key": "user_id",
+        },
+        3,
+        1,
+    ),
+    (
+        AmplitudeCreateHoldoutGroupOperator,
+        {
+            "holdout_key": "no-tests",
+            "name": "No tests",
+            "holdout_percentage": "5",
+            "experiment_ids": [],
+            "individual_inclusion": ["eve"],
+            "individual_exclusion": ["b/c@d"],
+        },
+        3,
+        1,
+    ),
+    (AmplitudeEditGroupOperator, {"mutex_key": "tests", "slot": "1", "fields": {"individuals": []}}, 3, 1),
+    (AmplitudeAddToGroupOperator, {"experiment_key": "button", "mutex_key": "tests", "slot": 2}, 4, 2),
+    (AmplitudeRemoveFromGroupOperator, {"experiment_key": "button", "mutex_key": "tests"}, 4, 2),
     (AmplitudeDisableOperator, CHECKOUT, 3, 1),
     (AmplitudeArchiveOperator, CHECKOUT, 5, 1),
     (AmplitudeRestoreOperator, CHECKOUT, 3, 1),
@@ -176,6 +213,17 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert emulator.inclusions("flags", flag["id"], "on") == []
     assert [one["cohorts"] for one in emulator.dump()["flags"]] == [{"on": ["c3"]}]
     assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
+    (mutex,) = emulator.dump()["mutexes"]
+    (holdout,) = emulator.dump()["holdouts"]
+    assert (mutex["name"], mutex["description"], mutex["bucketingKey"]) == ("Tests", "", "user_id")
+    assert [(slot["percentage"], slot["individuals"], slot["experiments"]) for slot in mutex["slots"]] == [
+        (30, [], []),
+        (70, [], []),
+    ]
+    assert (holdout["holdoutPercentage"], holdout["experiments"], holdout["individualInclusion"]) == (5, [], ["eve"])
+    assert holdout["individualExclusion"] == ["b/c@d"]
+    assert outcomes["AmplitudeAddToGroupOperator"]["after"] == [2]
+    assert outcomes["AmplitudeRemoveFromGroupOperator"]["before"] == [2]
     assert outcomes["AmplitudeEnableOperator"]["after"] == {"enabled": True}
 
 
@@ -370,6 +418,42 @@ def test_default_args_name_the_connection_and_the_flag(
         (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {"button": []}}, "depends_on.button"),
         (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {}, "operator": "every"}, "operator"),
         (AmplitudeDecideExperimentOperator, {**CHECKOUT, "decision": "rollback"}, "flag_key/flag_id"),
+        (AmplitudeCreateMutualExclusionGroupOperator, {"mutex_key": "", "name": "x", "slots": WHOLE}, "mutex_key"),
+        (AmplitudeCreateMutualExclusionGroupOperator, {"mutex_key": "a", "name": "", "slots": WHOLE}, "name"),
+        (
+            AmplitudeCreateMutualExclusionGroupOperator,
+            {"mutex_key": "a", "name": "x", "slots": [{"percentage": 60}, {"percentage": 50}]},
+            "slots: expected percentages that add up to 100, got 110",
+        ),
+        (
+            AmplitudeCreateMutualExclusionGroupOperator,
+            {"mutex_key": "a", "name": "x", "slots": [{"percentge": 100}]},
+            "slots[0].percentge: is an unknown field of the API; is 'percentage' meant?",
+        ),
+        (
+            AmplitudeCreateHoldoutGroupOperator,
+            {"holdout_key": "a", "name": "x", "holdout_percentage": 100},
+            "holdout_percentage: expected a whole number from 1 to 99, got 100",
+        ),
+        (
+            AmplitudeCreateHoldoutGroupOperator,
+            {"holdout_key": "a", "name": "x", "holdout_percentage": 5, "experiment_ids": "7"},
+            "experiment_ids",
+        ),
+        (AmplitudeEditGroupOperator, {"mutex_key": "a", "fields": {}}, "fields"),
+        (AmplitudeEditGroupOperator, {"mutex_key": "a", "fields": {"experiments": []}}, "fields.experiments"),
+        (AmplitudeEditGroupOperator, {"mutex_key": "a", "slot": 1, "fields": {"name": "x"}}, "fields.name"),
+        (AmplitudeEditGroupOperator, {"mutex_key": "a", "slot": 0, "fields": {"holdouts": []}}, "slot"),
+        (AmplitudeEditGroupOperator, {"fields": {"name": "x"}}, "mutex_key, mutex_id, holdout_key, holdout_id"),
+        (
+            AmplitudeEditGroupOperator,
+            {"mutex_key": "a", "holdout_id": "1", "fields": {}},
+            "mutex_key/holdout",
+        ),
+        (AmplitudeAddToGroupOperator, {**BUTTON, "mutex_key": "a"}, "slot: expected the index of a slot, got None"),
+        (AmplitudeAddToGroupOperator, {**BUTTON, "holdout_key": "a", "slot": 1}, "slot: expected none"),
+        (AmplitudeAddToGroupOperator, {**CHECKOUT, "holdout_key": "a"}, "flag_key/flag_id: expected an experiment"),
+        (AmplitudeRemoveFromGroupOperator, {**BUTTON, "holdout_key": " "}, "holdout_key"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "roll-out"}, "is 'rollout' meant?"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollout"}, "winner: expected a variant"),
         (AmplitudeDecideExperimentOperator, {**BUTTON, "decision": "rollback", "winner": "a"}, "winner: expected none"),

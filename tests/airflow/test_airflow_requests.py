@@ -15,6 +15,12 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
 from airflow_provider_ampexp.operators.drill import AmplitudeRollbackDrillOperator
+from airflow_provider_ampexp.operators.groups import (
+    AmplitudeAddToGroupOperator,
+    AmplitudeCreateHoldoutGroupOperator,
+    AmplitudeEditGroupOperator,
+    AmplitudeRemoveFromGroupOperator,
+)
 from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeAddCohortsOperator,
     AmplitudeAddInclusionsOperator,
@@ -147,6 +153,25 @@ def test_restoring_a_version(emulator: Emulator, way: str, edit: dict[str, Any],
     emulator.edit("flags", flag["id"], **edit)
     restore = AmplitudeRestoreVersionOperator(task_id="a", version=1, overwrite=True, **ways(flag)[way])
     assert (cost(emulator, restore), cost(emulator, restore)) == (changed, 2)
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_groups(emulator: Emulator, way: str) -> None:
+    emulator.settings(extra_endpoints=True)
+    id = emulator.create_experiment("search")["id"]
+    experiment: dict[str, Any] = {"experiment_key": "search"} if way == "key" else {"experiment_id": id}
+    create = AmplitudeCreateHoldoutGroupOperator(
+        task_id="a", holdout_key="no-tests", name="No tests", holdout_percentage=5
+    )
+    assert (cost(emulator, create), cost(emulator, create)) == (3, 1)
+    (made,) = emulator.dump()["holdouts"]
+    group: dict[str, Any] = {"holdout_key": "no-tests"} if way == "key" else {"holdout_id": made["id"]}
+    for task, changed, unchanged in (
+        (AmplitudeEditGroupOperator(task_id="b", fields={"description": "x"}, **group), 3, 1),
+        (AmplitudeAddToGroupOperator(task_id="c", **experiment, **group), 4, 2),
+        (AmplitudeRemoveFromGroupOperator(task_id="d", **experiment, **group), 4, 2),
+    ):
+        assert (cost(emulator, task), cost(emulator, task)) == (changed, unchanged)
 
 
 @pytest.mark.parametrize("way", ["key", "id"])

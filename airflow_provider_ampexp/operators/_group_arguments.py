@@ -1,0 +1,110 @@
+"""What the operators for mutual exclusion groups and holdout groups share: the group, and other arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._group_ref import GroupRef
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._base import AmplitudeOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client._groups import GroupKind
+    from airflow_provider_ampexp.client.types import GroupEditFields, Slot, SlotFields
+
+GROUP_WAYS = ("mutex_key", "mutex_id", "holdout_key", "holdout_id")
+_OF_A_SLOT = ("experiments", "holdouts", "individuals")
+_OF_A_GROUP = ("name", "description", "archive")
+_OF_A_HOLDOUT = (*_OF_A_GROUP, "experiments", "individualInclusion", "individualExclusion")
+_READS: dict[str, Callable[[str, object], Any]] = {
+    "percentage": arguments.percentage,
+    "name": arguments.text,
+    "description": arguments.words,
+    "archive": arguments.switch,
+}
+
+
+class AmplitudeGroupOperator(AmplitudeOperator):
+    """A task for one group, named by exactly one of its four arguments.
+
+    :param mutex_key: the key of a mutual exclusion group (templated)
+    :param mutex_id: the id of a mutual exclusion group (templated)
+    :param holdout_key: the key of a holdout group (templated)
+    :param holdout_id: the id of a holdout group (templated)
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeOperator.template_fields, *GROUP_WAYS)
+
+    def __init__(
+        self,
+        *,
+        mutex_key: str | None = None,
+        mutex_id: str | None = None,
+        holdout_key: str | None = None,
+        holdout_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mutex_key = mutex_key
+        self.mutex_id = mutex_id
+        self.holdout_key = holdout_key
+        self.holdout_id = holdout_id
+        # A placeholder for a value that is known only when the task runs: here only the number of names counts.
+        self._group(lambda way, value: arguments.text(way, value) if arguments.is_literal(value) else "later", None)
+
+    def group(self, project_id: str | None) -> GroupRef:
+        """Which group is meant, after the arguments are rendered."""
+        return self._group(arguments.text, project_id)
+
+    @property
+    def group_kind(self) -> GroupKind:
+        """Which kind of group is meant."""
+        return "holdouts" if self.mutex_key is None and self.mutex_id is None else "mutexes"
+
+    def _group(self, read: Callable[[str, object], str], project_id: str | None) -> GroupRef:
+        given = {way: value for way in GROUP_WAYS if (value := getattr(self, way)) is not None}
+        return GroupRef.of(**{way: read(way, value) for way, value in given.items()}, project_id=project_id)
+
+
+def slot_index(field: str, value: object) -> int:
+    """Read the index of a slot: 1, 2, ..."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise InvalidInputError(field, f"expected the index of a slot, such as 1, got {value!r}")
+    return int(text)
+
+
+def slots(field: str, value: object) -> list[Slot]:
+    """Read the slots of a new mutual exclusion group."""
+    found = arguments.json_list(field, value)
+    read = [_read(f"{field}[{place}]", slot, ("percentage", *_OF_A_SLOT)) for place, slot in enumerate(found)]
+    total = sum(slot.get("percentage", 0) for slot in read)
+    if total != 100:
+        raise InvalidInputError(field, f"expected percentages that add up to 100, got {total}")
+    return cast("list[Slot]", read)
+
+
+def holdout_percentage(field: str, value: object) -> int:
+    """Read a holdout percentage: a whole number from 1 to 99."""
+    found = arguments.percentage(field, value)
+    if found in (0, 100):
+        raise InvalidInputError(field, f"expected a whole number from 1 to 99, got {found}")
+    return found
+
+
+def edit_fields(kind: GroupKind, slot: object, field: str, value: object) -> GroupEditFields | SlotFields:
+    """Read the fields of an edit: those of a slot if there is one, otherwise those of the group."""
+    known = _OF_A_SLOT if slot is not None else _OF_A_GROUP if kind == "mutexes" else _OF_A_HOLDOUT
+    read = _read(field, value, known)
+    if not read:
+        raise InvalidInputError(field, "expected fields to change, got none")
+    return cast("GroupEditFields | SlotFields", read)
+
+
+def _read(field: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:
+    found = arguments.mapping(field, value)
+    validate.known_names(field, found, known)
+    return {name: _READS.get(name, arguments.texts)(f"{field}.{name}", one) for name, one in found.items()}

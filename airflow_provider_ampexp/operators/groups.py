@@ -1,0 +1,301 @@
+"""Mutual exclusion groups and holdout groups, and which experiments are in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_provider_ampexp import ensure
+from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._group_ref import GroupRef
+from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators._group_arguments import (
+    GROUP_WAYS,
+    AmplitudeGroupOperator,
+    edit_fields,
+    slot_index,
+)
+from airflow_provider_ampexp.operators._group_arguments import holdout_percentage as read_holdout_percentage
+from airflow_provider_ampexp.operators._group_arguments import slots as read_slots
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import GroupCreateFields, GroupEditFields, SlotFields
+    from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
+    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+
+__all__ = [
+    "AmplitudeAddToGroupOperator",
+    "AmplitudeCreateHoldoutGroupOperator",
+    "AmplitudeCreateMutualExclusionGroupOperator",
+    "AmplitudeEditGroupOperator",
+    "AmplitudeRemoveFromGroupOperator",
+]
+
+_if_exists = arguments.one_of("skip", "update", "fail")
+_mode = arguments.one_of("local", "remote")
+
+
+class _CreateGroupOperator(AmplitudeChangeOperator):
+    """What both creations share."""
+
+    template_fields: Sequence[str] = (
+        *AmplitudeChangeOperator.template_fields,
+        *("name", "description", "evaluation_mode", "bucketing_key", "if_exists"),
+    )
+    what = "create"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        description: str | None = None,
+        evaluation_mode: str | None = None,
+        bucketing_key: str | None = None,
+        if_exists: IfExists | str = "skip",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.description = description
+        self.evaluation_mode = evaluation_mode
+        self.bucketing_key = bucketing_key
+        self.if_exists = if_exists
+        arguments.check_literal("name", name, arguments.text)
+        arguments.check_literal("description", description, arguments.optional(arguments.words))
+        arguments.check_literal("evaluation_mode", evaluation_mode, arguments.optional(_mode))
+        arguments.check_literal("bucketing_key", bucketing_key, arguments.optional(arguments.text))
+        arguments.check_literal("if_exists", if_exists, _if_exists)
+
+    def fields(self, hook: AmplitudeExperimentHook) -> GroupCreateFields:
+        """Return the fields of both kinds, but the key."""
+        fields: GroupCreateFields = {
+            "projectId": self.required_project_of(hook),
+            "name": arguments.text("name", self.name),
+        }
+        if self.description is not None:
+            fields["description"] = arguments.words("description", self.description)
+        if self.evaluation_mode is not None:
+            fields["evaluationMode"] = _mode("evaluation_mode", self.evaluation_mode)
+        if self.bucketing_key is not None:
+            fields["bucketingKey"] = arguments.text("bucketing_key", self.bucketing_key)
+        return fields
+
+    @property
+    def wanted_if_exists(self) -> IfExists:
+        """What to do with a group that exists."""
+        return cast("IfExists", _if_exists("if_exists", self.if_exists))
+
+
+class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
+    """Make sure that the project has a mutual exclusion group with this key.
+
+    A user is in one slot of the group, and gets only the experiments of that slot. The contract does not have these
+    groups; the live service has them. All arguments are templated.
+
+    :param mutex_key: the key of the group; no flag, experiment or other group of the project has it
+    :param name: the name
+    :param slots: up to 20 slots in the API's spelling, such as ``[{"percentage": 30, "experiments": ["123"]},
+        {"percentage": 70}]``: whole percentages that add up to 100, and optionally the ids of ``experiments`` and
+        ``holdouts``, and the ``individuals`` (user or device ids) who are always in the slot. The API cannot change
+        the percentages later.
+    :param description: the description
+    :param evaluation_mode: ``remote`` or ``local``; the service's default is ``remote``
+    :param bucketing_key: the user property that decides about the slot; the service's default is ``amplitude_id``
+    :param project_id: the project; that of the connection if not given
+    :param if_exists: ``skip`` (default) leaves a group with this key as it is; ``update`` sets the name and the
+        description and adds to the lists of the slots; ``fail`` fails the task. With ``update``, other percentages
+        fail the task.
+    """
+
+    template_fields: Sequence[str] = (*_CreateGroupOperator.template_fields, "mutex_key", "slots")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"slots": "json"}
+
+    def __init__(self, *, mutex_key: str, slots: Sequence[Mapping[str, Any]] | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mutex_key = mutex_key
+        self.slots = slots
+        arguments.check_literal("mutex_key", mutex_key, arguments.text)
+        arguments.check_literal("slots", slots, read_slots)
+
+    def described(self) -> str:
+        """Which group, in words."""
+        return f"mutual exclusion group {self.mutex_key!r}"
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
+        """Create it, or do with an existing one as ``if_exists`` says."""
+        fields = self.fields(hook)
+        fields["key"] = arguments.text("mutex_key", self.mutex_key)
+        fields["slots"] = read_slots("slots", self.slots)
+        return ensure.ensure_group(hook.client, "mutexes", fields, if_exists=self.wanted_if_exists)
+
+
+class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
+    """Make sure that the project has a holdout group with this key.
+
+    The holdout percentage of the users gets none of the experiments in the group. The contract does not have these
+    groups; the live service has them. All arguments are templated.
+
+    :param holdout_key: the key of the group; no flag, experiment or other group of the project has it
+    :param name: the name
+    :param holdout_percentage: the share of the users who get no experiment of the group, 1 to 99. The API cannot
+        change it later.
+    :param experiment_ids: the ids of the experiments in the group
+    :param individual_inclusion: user or device ids that are always held out
+    :param individual_exclusion: user or device ids that are never held out
+    :param description: the description
+    :param evaluation_mode: ``remote`` or ``local``; the service's default is ``remote``
+    :param bucketing_key: the user property that decides who is held out; the service's default is ``amplitude_id``
+    :param project_id: the project; that of the connection if not given
+    :param if_exists: ``skip`` (default) leaves a group with this key as it is; ``update`` sets the name and the
+        description and adds to the lists; ``fail`` fails the task. With ``update``, another holdout percentage fails
+        the task.
+    """
+
+    template_fields: Sequence[str] = (
+        *_CreateGroupOperator.template_fields,
+        *("holdout_key", "holdout_percentage", "experiment_ids", "individual_inclusion", "individual_exclusion"),
+    )
+
+    def __init__(
+        self,
+        *,
+        holdout_key: str,
+        holdout_percentage: int | str,
+        experiment_ids: Sequence[str] | str | None = None,
+        individual_inclusion: Sequence[str] | str | None = None,
+        individual_exclusion: Sequence[str] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.holdout_key = holdout_key
+        self.holdout_percentage = holdout_percentage
+        self.experiment_ids = experiment_ids
+        self.individual_inclusion = individual_inclusion
+        self.individual_exclusion = individual_exclusion
+        arguments.check_literal("holdout_key", holdout_key, arguments.text)
+        arguments.check_literal("holdout_percentage", holdout_percentage, read_holdout_percentage)
+        for name in ("experiment_ids", "individual_inclusion", "individual_exclusion"):
+            arguments.check_literal(name, getattr(self, name), arguments.optional(arguments.texts))
+
+    def described(self) -> str:
+        """Which group, in words."""
+        return f"holdout group {self.holdout_key!r}"
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
+        """Create it, or do with an existing one as ``if_exists`` says."""
+        fields = self.fields(hook)
+        fields["key"] = arguments.text("holdout_key", self.holdout_key)
+        fields["holdoutPercentage"] = read_holdout_percentage("holdout_percentage", self.holdout_percentage)
+        if self.experiment_ids is not None:
+            fields["experiments"] = arguments.texts("experiment_ids", self.experiment_ids)
+        if self.individual_inclusion is not None:
+            fields["individualInclusion"] = arguments.texts("individual_inclusion", self.individual_inclusion)
+        if self.individual_exclusion is not None:
+            fields["individualExclusion"] = arguments.texts("individual_exclusion", self.individual_exclusion)
+        return ensure.ensure_group(hook.client, "holdouts", fields, if_exists=self.wanted_if_exists)
+
+
+class AmplitudeEditGroupOperator(AmplitudeGroupOperator, AmplitudeChangeOperator):
+    """Set fields of a mutual exclusion group, of a slot of it, or of a holdout group.
+
+    Exactly one of the first four arguments names the group. The contract does not have groups; the live service has
+    them. All arguments are templated.
+
+    :param mutex_key: the key of a mutual exclusion group
+    :param mutex_id: the id of a mutual exclusion group. Name an archived group by its id.
+    :param holdout_key: the key of a holdout group
+    :param holdout_id: the id of a holdout group
+    :param fields: the fields in the API's spelling. Of a group: ``name``, ``description`` and ``archive``; of a holdout
+        group also ``experiments``, ``individualInclusion`` and ``individualExclusion``; of a slot ``experiments``,
+        ``holdouts`` and ``individuals``. A list replaces the whole list; an empty list removes all its entries.
+    :param slot: the index of the slot to edit, from 1; if not given, the group is edited
+    :param project_id: the project; that of the connection if not given
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeGroupOperator.template_fields, "fields", "slot")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
+    what = "edit"
+
+    def __init__(self, *, fields: Mapping[str, Any] | str, slot: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fields = fields
+        self.slot = slot
+        arguments.check_literal("slot", slot, arguments.optional(slot_index))
+        arguments.check_literal("fields", fields, self._read_fields)
+
+    def described(self) -> str:
+        """Which group, in words."""
+        ref = GroupRef(self.group_kind)
+        named = next(value for way in GROUP_WAYS if (value := getattr(self, way)) is not None)
+        return f"{'' if self.slot is None else f'slot {self.slot} of '}{ref.noun} {named!r}"
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
+        """Bring the group, or the slot, to the given values."""
+        fields = self._read_fields("fields", self.fields)
+        slot = arguments.optional(slot_index)("slot", self.slot)
+        return ensure.ensure_group_fields(hook.client, self.group(self.project_of(hook)), fields, slot=slot)
+
+    def _read_fields(self, field: str, value: object) -> GroupEditFields | SlotFields:
+        return edit_fields(self.group_kind, self.slot, field, value)
+
+
+class _MembershipOperator(AmplitudeTargetChangeOperator, AmplitudeGroupOperator):
+    """A task that changes whether an experiment is in a group."""
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, *GROUP_WAYS)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.flag_key is not None or self.flag_id is not None:
+            raise InvalidInputError("flag_key/flag_id", "expected an experiment: only experiments are in groups")
+
+
+class AmplitudeAddToGroupOperator(_MembershipOperator):
+    """Make sure that an experiment is in a holdout group, or in a slot of a mutual exclusion group.
+
+    Other experiments of the group stay. An experiment in another slot of the group is not moved; the task then fails.
+    The task logs a warning if the experiment is enabled: other users then get it than before. The contract does not
+    have groups; the live service has them. All arguments are templated. ``before`` and ``after`` of the result are the
+    slots in which the experiment is; for a holdout group they are true or false.
+
+    :param experiment_key: the key of the experiment
+    :param experiment_id: the id of the experiment
+    :param mutex_key: the key of a mutual exclusion group
+    :param mutex_id: the id of a mutual exclusion group
+    :param holdout_key: the key of a holdout group
+    :param holdout_id: the id of a holdout group
+    :param slot: the index of the slot, from 1; for a mutual exclusion group only
+    :param project_id: the project of both; that of the connection if not given
+    """
+
+    template_fields: Sequence[str] = (*_MembershipOperator.template_fields, "slot")
+    what = "add to a group"
+
+    def __init__(self, *, slot: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slot = slot
+        arguments.check_literal("slot", slot, arguments.optional(slot_index))
+        if (slot is None) == (self.group_kind == "mutexes"):
+            expected = "the index of a slot" if slot is None else "none for a holdout group"
+            raise InvalidInputError("slot", f"expected {expected}, got {slot!r}")
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Add the experiment to the list."""
+        slot = arguments.optional(slot_index)("slot", self.slot)
+        return ensure.ensure_in_group(client, target, self.group(target.project_id), slot=slot)
+
+
+class AmplitudeRemoveFromGroupOperator(_MembershipOperator):
+    """Make sure that an experiment is not in a holdout group, or in no slot of a mutual exclusion group.
+
+    The experiment can then reach all users. Takes the arguments of :class:`AmplitudeAddToGroupOperator`, except
+    ``slot``.
+    """
+
+    what = "remove from a group"
+
+    def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
+        """Remove the experiment from each list."""
+        return ensure.ensure_not_in_group(client, target, self.group(target.project_id))
