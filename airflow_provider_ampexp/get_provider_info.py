@@ -32,6 +32,7 @@ _SENSORS = ("experiment", "rollout")
 _TRIGGERS = ("flag_state", "soak", "approval", "flag_changed")
 _GUIDES = (
     "first-rollout",
+    "first-release",
     "connection",
     "rollout",
     "groups",

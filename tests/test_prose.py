@@ -15,6 +15,7 @@ FILES = sorted(
         "docs/**/*.md",
         "example_dags/**/*.py",
         "README.md",
+        "CHANGELOG.md",
         "CONTRIBUTING.md",
     )
     for path in ROOT.glob(pattern)
