@@ -18,6 +18,7 @@ from airflow_provider_ampexp.operators._unique_users import UniqueUsers
 from airflow_provider_ampexp.rollout._preview import RolloutPreview
 
 if TYPE_CHECKING:
+    from airflow_provider_ampexp.bucketing._group_share import GroupShare
     from airflow_provider_ampexp.operators.preview import PreviewXCom
 
 _MOST_GROUPS = 20
@@ -33,12 +34,14 @@ class Entrants:
     :param after: the audience at the new percentage
     :param preview: the columns that are counted, summed and listed, and the values that must not enter
     :param cohorts: the included cohorts of the flag, whose users get it at any percentage
+    :param share: the groups of the experiment. Only a part of the counted users gets it.
     """
 
     before: Audience
     after: Audience
     preview: RolloutPreview
     cohorts: Sequence[str] = ()
+    share: GroupShare | None = None
     users: int = 0
     count: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
@@ -136,7 +139,7 @@ class Entrants:
     @property
     def is_exact(self) -> bool:
         """Whether exactly the counted users enter."""
-        return not (self.unknown or self.included or self.cohorts)
+        return not (self.unknown or self.included or self.cohorts or self.share)
 
     def check(self) -> None:
         """Check that all rows together make sense.
@@ -167,6 +170,7 @@ class Entrants:
             "sums": {column: self.totals.get(column, 0.0) for column in preview.sums},
             "names": list(self.named),
             "cohorts": list(self.cohorts),
+            "percentage_of_all_users": self.share.of_all(percentage) if self.share else None,
             "refused": {column: count for column, count in self.refused.items() if count},
         }
 
@@ -175,7 +179,7 @@ class Entrants:
         enter = self.count + sum(self.unknown.values())
         about = "" if self.is_exact else "at most "
         if self._cohorts_enter:
-            enter, about = self.count, "at least "
+            enter, about = self.count, "about " if self.share else "at least "
         now = "disabled" if before is None else f"{before:g} %"
         parts = [f"{now} -> {after:g} %: {about}{enter:,} of {self.users:,} users enter"]
         for column in self.preview.group_by:
@@ -192,6 +196,8 @@ class Entrants:
         if self.cohorts:
             get = "get it too" if self._cohorts_enter else "have it already"
             parts.append(f"all users of {named_cohorts(self.cohorts)} {get}, at any percentage")
+        if self.share:
+            parts.append(f"the experiment is {self.share.describe([after])}")
         return "; ".join(parts)
 
 

@@ -15,6 +15,7 @@ from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout.approval_request import with_response
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
 from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
+from airflow_provider_ampexp.operators._rollout.group_note import note_group_share
 from airflow_provider_ampexp.operators._rollout.record import plan_edited, rebuilt, record_on_error
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
@@ -56,7 +57,7 @@ class ReconcilingTask(RolloutTask):
             then = cast("IfChangedSince", self.plan.if_changed_since)
             refuse_a_ramp(self.context, self.plan, self.flag, self.described, then)
         if not self.operator.is_continuation:
-            state = warn_of_reach(self, state)
+            state = note_group_share(self, warn_of_reach(self, state))
         return self.outcome(reconcile(self.plan, self.flag, state, self))
 
     def resume(
