@@ -21,18 +21,14 @@ Worse: TypeAlias = Literal["lower", "higher"]
 
 
 class LiftInterval(NamedTuple):
-    """The bounds of a relative difference of two groups at one check: -0.031 is 3.1 % lower with the feature.
-
-    :param low: the lower bound
-    :param high: the upper bound
-    :param worse: ``"lower"`` if a lower metric is worse, or ``"higher"``
-    :param at_most_worse: the harm that is acceptable, if any; 0.02 is 2 %
-    """
+    """The bounds of a relative difference of two groups at one check: -0.031 is 3.1 % lower with the feature."""
 
     low: float
     high: float
     worse: Worse
+    """``"lower"`` if a lower metric is worse, or ``"higher"``"""
     at_most_worse: float | None = None
+    """The harm that is acceptable, if any; 0.02 is 2 %."""
 
 
 @dataclass(frozen=True)
