@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airflow_provider_ampexp.conformance import _asks as asks
+from airflow_provider_ampexp.conformance import _group_asks as group_asks
 from airflow_provider_ampexp.conformance._scratch import KINDS
 
 Source = Literal["contract", "documented", "supposed"]
@@ -128,6 +129,36 @@ def _object_questions(kind: str) -> list[Question]:
     ]
 
 
+_GROUP_QUESTIONS = (
+    Question(
+        "the response to the creation of a mutual exclusion group",
+        "documented",
+        "200, id: text, url: text",
+        group_asks.create_answer("mutexes"),
+    ),
+    Question(
+        "the response to the creation of a holdout group",
+        "documented",
+        "200, id: text, url: text",
+        group_asks.create_answer("holdouts"),
+    ),
+    Question("the slots of a mutual exclusion group", "documented", "1: 40 %, 2: 60 %", group_asks.slots),
+    Question("slots whose percentages add up to 90", "supposed", "400", group_asks.wrong_sum),
+    Question("a mutual exclusion group with the key of a flag", "supposed", "400", group_asks.key_of_a_flag),
+    Question("an experiment in a slot", "documented", "200, then in [2]", group_asks.experiment_in_slots(2)),
+    Question("an experiment in two slots", "supposed", "200, then in [1, 2]", group_asks.experiment_in_slots(1, 2)),
+    Question("an experiment in a holdout group", "documented", "200, then True", group_asks.experiment_in_holdout),
+    Question(
+        "an archived mutual exclusion group",
+        "supposed",
+        "200, deleted True; in the list False",
+        group_asks.archived("mutexes"),
+    ),
+    Question(
+        "an archived holdout group", "supposed", "200, deleted True; in the list False", group_asks.archived("holdouts")
+    ),
+)
+
 QUESTIONS: tuple[Question, ...] = (
     Question("a valid key", "contract", "200", lambda scratch: asks.status_of(scratch.get("/flags", limit="1"))),
     Question(
@@ -171,6 +202,7 @@ QUESTIONS: tuple[Question, ...] = (
         "200",
         lambda scratch: asks.status_of(scratch.get("/versions", limit="1")),
     ),
+    *_GROUP_QUESTIONS,
     Question(
         "an experiment that is enabled", "supposed", "200, state running, startDate text", asks.enabled_experiment
     ),

@@ -97,6 +97,8 @@ def test_a_server_with_other_habits_has_exactly_those_differences(service: Emula
     words = ({"a": "a flag", "one": "flag"}, {"a": "an experiment", "one": "experiment"})
     expected = {name.format(**word): answer for name, answer in both.items() for word in words}
     expected |= {"the filter key of the flags": "ignored", "the filter key of the experiments": "ignored"}
+    groups = ("a mutual exclusion group", "a holdout group")
+    expected |= {f"the response to the creation of {a}": "200, id: number, url: text" for a in groups}
     expected |= {"the header Date": "absent", "the filter projectId": "ignored"}
     assert {each.question.name: each.answer for each in report.differences} == expected
     assert "| the header Date | absent | the present time | supposed |" in report.text()
@@ -105,9 +107,10 @@ def test_a_server_with_other_habits_has_exactly_those_differences(service: Emula
 def test_it_archives_what_it_created_and_leaves_everything_else(service: Emulator, scratch: Scratch) -> None:
     service.create_flag("of-a-person", enabled=True, rolloutPercentage=50)
     service.create_experiment("of-a-person-too")
-    before = [thing for kind in ("flags", "experiments") for thing in service.dump()[kind]]
+    kinds = ("flags", "experiments", "mutexes", "holdouts")
+    before = [thing for kind in kinds for thing in service.dump()[kind]]
     ask_all(scratch)
-    after = [thing for kind in ("flags", "experiments") for thing in service.dump()[kind]]
+    after = [thing for kind in kinds for thing in service.dump()[kind]]
     others = [thing for thing in after if not thing["key"].startswith("ampexp-conformance-")]
     assert others == before
     assert all(thing["deleted"] for thing in after if thing not in others)
