@@ -11,6 +11,7 @@ import requests
 from amplitude_experiment import Experiment, RemoteEvaluationConfig, User
 
 from airflow_provider_ampexp.bucketing import Audience
+from airflow_provider_ampexp.bucketing._group_share import GroupShare
 from airflow_provider_ampexp.emulator.control import Emulator
 from tests.bucketing.configs import a_condition, a_config, a_segment, random_configs, random_rows
 from tests.bucketing.vendor import vendor_flag, vendor_variant
@@ -272,3 +273,53 @@ def test_conditions_that_the_published_evaluators_do_not_agree_on(
     segment = a_segment(a_condition("gp:plan", op, value), percentage=100)
     flag = emulator.create_flag(**a_config(rolloutPercentage=0, targetSegments=[segment]))
     assert emulator.evaluate("flags", flag["id"], user_id="ann", user_properties={"plan": plan}) == expected
+
+
+def test_groups_let_their_share_of_the_users_in(emulator: Emulator) -> None:
+    """The share that `GroupShare` calculates, counted user by user."""
+    fields: dict[str, Any] = {"variants": [{"key": "on"}], "enabled": True, "rolloutPercentage": 100}
+    first, second = (emulator.create_experiment(key, **fields)["id"] for key in ("first", "second"))
+    flag = emulator.create_flag("flag", **fields)["id"]
+    slots = [{"percentage": 30, "experiments": [first]}, {"percentage": 70, "experiments": [second]}]
+    emulator.load({"mutexes": [{"key": "tests", "name": "Tests", "slots": slots}]})
+    users = [{"user_id": f"user-{number}"} for number in range(4000)]
+
+    def who(kind: str, id: str) -> set[int]:
+        return {place for place, variant in enumerate(emulator.evaluate_all(kind, id, users)) if variant is not None}
+
+    def percentage(id: str) -> float:
+        groups = emulator.dump()
+        share = GroupShare.of(id, groups["mutexes"], groups["holdouts"])
+        assert share is not None
+        assert share.percentage is not None
+        return share.percentage
+
+    def agree() -> bool:
+        return all(abs(len(who("experiments", id)) / 40 - percentage(id)) < 3 for id in (first, second))
+
+    in_first, in_second = who("experiments", first), who("experiments", second)
+    assert in_first.isdisjoint(in_second)
+    assert in_first | in_second == set(range(4000)) == who("flags", flag)
+    assert agree()
+    held = {"key": "none", "name": "None", "holdoutPercentage": 20, "experiments": [first, second]}
+    emulator.load({"holdouts": [held]})
+    kept = who("experiments", first) | who("experiments", second)
+    assert who("experiments", first) < in_first
+    assert abs(len(kept) / 40 - 80) < 3
+    assert agree()
+    emulator.edit("experiments", first, rolloutPercentage=25)
+    assert abs(len(who("experiments", first)) / 40 - 25 * percentage(first) / 100) < 2
+
+
+def test_individuals_are_in_their_slot_and_inclusions_come_before_groups(emulator: Emulator) -> None:
+    fields: dict[str, Any] = {"variants": [{"key": "on"}], "enabled": True, "rolloutPercentage": 100}
+    id = emulator.create_experiment("first", inclusions={"on": ["tester"]}, **fields)["id"]
+    slots = [{"percentage": 1, "experiments": [id], "individuals": ["ana"]}, {"percentage": 99}]
+    holdout = {"holdoutPercentage": 99, "experiments": [id], "individualExclusion": ["ana"]}
+    group = {"key": "none", "name": "None", **holdout, "individualInclusion": ["tester", "bob"]}
+    emulator.load({"mutexes": [{"key": "tests", "name": "Tests", "slots": slots}], "holdouts": [group]})
+    got = emulator.evaluate_all("experiments", id, [{"user_id": user} for user in ("ana", "tester", "bob")])
+    assert got == ["on", "on", None]
+    emulator.load({"holdouts": [{**group, "id": emulator.dump()["holdouts"][0]["id"], "individualExclusion": []}]})
+    everyone = emulator.evaluate_all("experiments", id, [{"user_id": f"user-{number}"} for number in range(500)])
+    assert sum(variant is not None for variant in everyone) < 5

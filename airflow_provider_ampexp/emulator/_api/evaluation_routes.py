@@ -13,7 +13,7 @@ from starlette.responses import Response
 from airflow_provider_ampexp.emulator._api.json_io import json_response, parse_json, parse_object
 from airflow_provider_ampexp.emulator._api.routes import RawBody
 from airflow_provider_ampexp.emulator._state.errors import Refusal, bad_request
-from airflow_provider_ampexp.emulator._state.evaluation import assign, user_of
+from airflow_provider_ampexp.emulator._state.evaluation import World, assign, user_of
 from airflow_provider_ampexp.emulator._state.flags import ManagedObject
 from airflow_provider_ampexp.emulator._state.service import Service
 
@@ -82,7 +82,7 @@ def _variants(
 
 
 def _variant(service: Service, thing: ManagedObject, user: Mapping[str, Any]) -> dict[str, Any]:
-    key, reason = assign(service.objects, thing, user)
+    key, reason = assign(World(service.objects, service.groups), thing, user)
     if key is None:
         return {"key": "off", "metadata": {"default": True, "segmentName": reason}}
     shown: dict[str, Any] = {"key": key, "value": key, "metadata": {"segmentName": reason}}

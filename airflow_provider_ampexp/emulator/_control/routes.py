@@ -105,7 +105,8 @@ def _decisions(service: Service, kind: str, object_id: str, users: list[dict[str
         raise bad_request("kind: must be flags or experiments.")
     with service.lock:
         thing = service.find(kind, object_id)
-        return [evaluation.evaluate(service.objects, thing, evaluation.user_of(fields)) for fields in users]
+        world = evaluation.World(service.objects, service.groups)
+        return [evaluation.evaluate(world, thing, evaluation.user_of(fields)) for fields in users]
 
 
 def _done() -> Response:

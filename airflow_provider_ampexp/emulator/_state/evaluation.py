@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_provider_ampexp.emulator._state.conditions import User, meets, property_of, text_of
 from airflow_provider_ampexp.emulator._state.errors import bad_request
 from airflow_provider_ampexp.emulator._state.flags import ManagedObject
+from airflow_provider_ampexp.emulator._state.group_evaluation import is_let_in
+from airflow_provider_ampexp.emulator._state.groups import Groups
 from airflow_provider_ampexp.emulator._state.murmur3 import murmur3
 
 _VARIANT_RANGE = 42949673  # the number of values of hash // 100
@@ -38,17 +41,27 @@ def user_of(fields: Mapping[str, Any]) -> User:
     return user
 
 
-def evaluate(objects: Mapping[str, ManagedObject], thing: ManagedObject, user: User, outer: int = 0) -> Decision:
+@dataclass(frozen=True)
+class World:
+    """The flags and experiments by id, and the groups of experiments."""
+
+    objects: Mapping[str, ManagedObject]
+    groups: Groups
+
+
+def evaluate(world: World, thing: ManagedObject, user: User, outer: int = 0) -> Decision:
     """Evaluate a flag or an experiment. ``outer`` counts the flags that depend on it in this evaluation."""
     config = thing.config
     if config["deleted"] or not config["enabled"]:
         return Decision(None, "archived" if config["deleted"] else "disabled")
-    if not _meets_dependencies(objects, config.get("parentDependencies") or {}, user, outer):
+    if not _meets_dependencies(world, config.get("parentDependencies") or {}, user, outer):
         return Decision(None, "dependency")
     ids = {text_of(user.get("user_id")), text_of(user.get("device_id"))}
     for variant in config["variants"]:
         if ids.intersection(thing.content.inclusions.get(variant["key"], ())):
             return Decision(variant["key"], "inclusion")
+    if thing.kind == "experiments" and not is_let_in(world.groups, thing.id, user):
+        return Decision(None, "group")
     if config.get("stickyBucketing") and (kept := thing.assigned.get(str(user.get("amplitude_id")))):
         return Decision(kept, "sticky bucketing")
     for segment in config["targetSegments"]:
@@ -59,22 +72,20 @@ def evaluate(objects: Mapping[str, ManagedObject], thing: ManagedObject, user: U
     return Decision(_bucketed(config, user, *share), "all other users")
 
 
-def assign(objects: Mapping[str, ManagedObject], thing: ManagedObject, user: User) -> Decision:
+def assign(world: World, thing: ManagedObject, user: User) -> Decision:
     """Evaluate for a deployment: a variant is stored with the user, for sticky bucketing."""
-    decision = evaluate(objects, thing, user)
+    decision = evaluate(world, thing, user)
     if decision.variant is not None and decision.reason != "inclusion" and user.get("amplitude_id"):
         thing.assigned[str(user["amplitude_id"])] = decision.variant
     return decision
 
 
-def _meets_dependencies(
-    objects: Mapping[str, ManagedObject], dependencies: Mapping[str, Any], user: User, outer: int
-) -> bool:
+def _meets_dependencies(world: World, dependencies: Mapping[str, Any], user: User, outer: int) -> bool:
     met = []
     for id, variants in dependencies.get("flags", {}).items():
         # Flags that depend on each other are never met.
-        parent = objects.get(str(id)) if outer < len(objects) else None
-        found = evaluate(objects, parent, user, outer + 1).variant if parent else None
+        parent = world.objects.get(str(id)) if outer < len(world.objects) else None
+        found = evaluate(world, parent, user, outer + 1).variant if parent else None
         met.append(parent is not None and (found or "off") in variants)
     return any(met) if met and dependencies.get("operator") == "any" else all(met)
 

@@ -1,6 +1,6 @@
 """Mutual exclusion groups and holdout groups, which the contract does not have.
 
-A group lists its experiments. Their own ``parentDependencies`` and the evaluation do not follow a group here.
+A group lists its experiments. Their own ``parentDependencies`` do not follow a group here.
 """
 
 from __future__ import annotations
