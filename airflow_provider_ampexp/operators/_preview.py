@@ -10,6 +10,7 @@ from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.ensure._cohorts import included_cohorts
 from airflow_provider_ampexp.guardrails._warehouse import stream_rows
 from airflow_provider_ampexp.operators._entrants import Entrants, raised_to
+from airflow_provider_ampexp.operators._group_share import read_group_share
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -27,9 +28,9 @@ def begin_preview(
     segment: str | None = None,
     catch_all: str | None = None,
 ) -> Entrants:
-    """Read the flag, its inclusions and its cohorts: 1 request, and 2 for each variant.
+    """Read the flag, its inclusions, its cohorts and its groups: 1 request, and 2 for each variant.
 
-    Where the service has no cohorts as inclusions, 2 requests and 1 for each variant.
+    Where the service has no cohorts as inclusions, 2 requests and 1 for each variant. For an experiment, 2 more.
 
     :raises InvalidInputError: when the segment does not exist
     """
@@ -41,7 +42,8 @@ def begin_preview(
         after = raised_to(audience, percentage, segment)
     except ValueError as error:
         raise InvalidInputError("segment", str(error)) from None
-    return Entrants(audience, after, preview, included_cohorts(endpoints, config["id"], variants))
+    cohorts = included_cohorts(endpoints, config["id"], variants)
+    return Entrants(audience, after, preview, cohorts, read_group_share(client, target.kind, config))
 
 
 def count_entrants(entrants: Entrants, percentage: int, segment: str | None) -> PreviewXCom:

@@ -125,7 +125,6 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
             cannot fix the error
         :raises AmplitudeTaskError: when a retry may fix the error
         """
-        from airflow_provider_ampexp.operators._group_share import read_group_share
         from airflow_provider_ampexp.operators._preview import begin_preview, count_entrants, refusal_of
 
         with error_context(f"preview {self.described()}"):
@@ -136,7 +135,6 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
             with self.hook() as hook:
                 target = self.target(self.project_of(hook))
                 entrants = begin_preview(hook.client, target, preview, percentage, segment=segment, catch_all=catch_all)
-                entrants.share = read_group_share(hook.client, target.kind, entrants.before.config)
             result = count_entrants(entrants, percentage, segment)
         self.log.info("Preview of %s: %s.", self.described(), result["text"])
         if refused := refusal_of(result):

@@ -40,7 +40,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
             one.add_argument(
                 "--preflight",
                 action="store_true",
-                help="run each SQL guardrail once, with the connections of this machine (AIRFLOW_CONN_<ID>)",
+                help="run SQL guardrails and previews once, with the connections of this machine (AIRFLOW_CONN_<ID>)",
             )
         if name == "forecast":
             one.add_argument("--start", metavar="TIME", help="when the rollouts begin (default: now)")

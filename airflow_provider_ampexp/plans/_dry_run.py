@@ -48,7 +48,7 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     :raises InvalidInputError: when the window never opens again
     """
     flag = ManagedFlag.find(client, plan.target(project_id), plan.segment, plan.catch_all)
-    rollout, state, now = plan.rollout_plan(), RolloutState(), flag.now
+    rollout, state, now = replace(plan.rollout_plan(), preview=None), RolloutState(), flag.now
     since = flag.since(state.after_observation(rollout, flag.seen, now))
     view = Evaluation(rollout, flag.seen, state, now)
     comes = view.next_stage.percentage if view.next_stage else None

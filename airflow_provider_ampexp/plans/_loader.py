@@ -18,6 +18,7 @@ from airflow_provider_ampexp.plans._alert_models import EmailAlert, OtherAlert, 
 from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, HoldbackFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
+from airflow_provider_ampexp.plans._preview_model import PreviewFields
 from airflow_provider_ampexp.plans._types import shown
 from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
 from airflow_provider_ampexp.rollout import RolloutPlan
@@ -28,6 +29,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "stage": StageFields,
     "window": WindowFields,
     "create": CreateFields,
+    "preview": PreviewFields,
     "sql": SqlFields,
     "sample_ratio": SampleRatioFields,
     "holdback": HoldbackFields,
@@ -102,7 +104,7 @@ def _empty_fields(said: Mapping[str, Any]) -> Iterator[FieldPath]:
         if value is None:
             yield (name,)
         parts: list[tuple[FieldPath, dict[str, Any]]] = []
-        if isinstance(value, dict) and name in ("window", "create"):
+        if isinstance(value, dict) and name in ("window", "create", "preview"):
             parts = [((name,), value)]
         if isinstance(value, list) and name in _UNIONS:
             parts = [((name, place), part) for place, part in enumerate(value) if isinstance(part, dict)]

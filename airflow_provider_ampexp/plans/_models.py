@@ -14,6 +14,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.guardrails import as_guardrails
 from airflow_provider_ampexp.plans._alert_models import AnyAlert
 from airflow_provider_ampexp.plans._guardrail_models import AnyGuardrail, imported
+from airflow_provider_ampexp.plans._preview_model import PreviewFields
 from airflow_provider_ampexp.plans._types import (
     DateTime,
     Duration,
@@ -139,6 +140,10 @@ class PlanFile(StrictModel):
         None, description="The times at which the rollout may raise; default: at any time."
     )
 
+    preview: PreviewFields | None = Field(
+        None, description="Who enters, by the warehouse, before each raise and in each approval."
+    )
+
     approve_before: list[Percentage] = Field([], description="Stages that need an approval.")
     approvers: list[Text] = Field([], description="Airflow users who may approve; default: all who can edit the run.")
     approval_timeout: Duration | None = Field(None, description="How long to wait for an answer; default: no limit.")
@@ -249,6 +254,7 @@ class PlanFile(StrictModel):
             "guardrails": [guardrail.made for guardrail in self.guardrails],
             **{name: [alert.made for alert in getattr(self, name)] for name in ALERTS},
             "window": self.window.made if self.window else None,
+            "preview": self.preview.made if self.preview else None,
             "poll_interval": self.poll_interval.total_seconds() if self.poll_interval is not None else None,
         }
         given = {name: made.get(name, getattr(self, name)) for name in ARGUMENTS if name in self.model_fields_set}

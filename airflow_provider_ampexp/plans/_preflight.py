@@ -1,4 +1,4 @@
-"""Run the SQL guardrails of plan files once to see if they work, before users get a feature."""
+"""Run the SQL guardrails and the previews of plan files once to see if they work, before users get a feature."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from airflow_provider_ampexp.guardrails import (
     SqlGuardrail,
 )
 from airflow_provider_ampexp.guardrails._run import preflight
+from airflow_provider_ampexp.guardrails._warehouse import stream_rows
 from airflow_provider_ampexp.plans._errors import PlanIssue
 from airflow_provider_ampexp.plans._loader import LoadedPlan
-from airflow_provider_ampexp.rollout import GuardrailPolicy
+from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPreview
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,25 @@ def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
         for _, why in preflight(_asked(fields.made), moment):
             error = InvalidInputError(f"guardrails[{place}]", f"{fields.made.name!r} cannot answer: {why}")
             yield from read.refused(error).mistakes
+    if plan.preview is not None:
+        try:
+            _check_query(plan.preview.made)
+        except Exception as error:  # of the driver
+            yield from read.refused(InvalidInputError("preview", f"cannot answer: {error}")).mistakes
+
+
+def _check_query(preview: RolloutPreview) -> None:
+    """Run the query of a preview.
+
+    :raises ValueError: when it does not return the columns
+    """
+
+    def check(columns: list[str], rows: object) -> None:
+        given = {column.upper() for column in columns}
+        if missing := [column for column in preview.columns if column.upper() not in given]:
+            raise ValueError(f"expected the columns {missing} in the query, got {columns}")
+
+    stream_rows(preview.conn_id, preview.sql, check)
 
 
 def _asked(guardrail: Guardrail) -> list[Guardrail]:

@@ -5,6 +5,7 @@ The loop knows neither Airflow nor its tasks. It reaches them through one object
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -12,6 +13,7 @@ from airflow_provider_ampexp.rollout import (
     Abort,
     Complete,
     Preflight,
+    PreviewRaise,
     RequestApproval,
     RollBack,
     RunGuardrails,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
 
-_LONG_PREFLIGHT = 2.0  # seconds after which the flag is observed again: another person may have changed it in that time
+_LONG = 2.0  # seconds after which the flag is observed again: another person may have changed it in that time
 
 
 class RolloutPort(Protocol):
@@ -59,6 +61,9 @@ class RolloutPort(Protocol):
 
     def run_preflight(self, state: RolloutState) -> RolloutState:
         """Run each guardrail once to see whether it works. It raises if one does not."""
+
+    def preview_raise(self, action: PreviewRaise, state: RolloutState) -> RolloutState:
+        """Find out who enters with the next raise. It raises if the plan refuses users, and this is not known."""
 
     def request_approval(self, state: RolloutState) -> RolloutState:
         """Request the approval of the next stage."""
@@ -102,7 +107,9 @@ def _act(action: Action, plan: RolloutPlan, flag: ManagedFlag, state: RolloutSta
         _observe_after_a_check(plan, flag, state, port)
         return state
     if isinstance(action, Preflight):
-        return _run_preflight(flag, state, port)
+        return _run_before_a_raise(lambda: port.run_preflight(state), flag, state, port)
+    if isinstance(action, PreviewRaise):
+        return _run_before_a_raise(lambda: port.preview_raise(action, state), flag, state, port)
     if isinstance(action, Wait):
         return port.wait(action, state)
     if isinstance(action, SwitchOffSticky):
@@ -132,11 +139,14 @@ def _observe_after_a_check(plan: RolloutPlan, flag: ManagedFlag, state: RolloutS
         flag.observe(archived=flag.seen.archived)
 
 
-def _run_preflight(flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
+def _run_before_a_raise(
+    run: Callable[[], RolloutState], flag: ManagedFlag, state: RolloutState, port: RolloutPort
+) -> RolloutState:
+    """Run what comes before a raise. It may take long, so the flag is observed again."""
     with port.recorded_on_error(state):
         began = flag.now
-        state = port.run_preflight(state)
-        if (flag.now - began).total_seconds() > _LONG_PREFLIGHT:
+        state = run()
+        if (flag.now - began).total_seconds() > _LONG:
             flag.observe(archived=flag.seen.archived)
     return state
 

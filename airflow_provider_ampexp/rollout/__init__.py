@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Action,
         Complete,
         Preflight,
+        PreviewRaise,
         RequestApproval,
         RollBack,
         RunGuardrails,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._forecast import Forecast, ForecastStage, forecast
     from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, exposure_of, read_history
     from airflow_provider_ampexp.rollout._plan import RolloutPlan
-    from airflow_provider_ampexp.rollout._preview import RolloutPreview
+    from airflow_provider_ampexp.rollout._preview import PreviewResult, RolloutPreview
     from airflow_provider_ampexp.rollout._record import RecordLine
     from airflow_provider_ampexp.rollout._stages import Stage, parse_stages
     from airflow_provider_ampexp.rollout._state import RolloutState
@@ -46,6 +47,8 @@ __all__ = [
     "GuardrailStatus",
     "LiftInterval",
     "Preflight",
+    "PreviewRaise",
+    "PreviewResult",
     "RecordLine",
     "RequestApproval",
     "RollBack",
@@ -73,6 +76,8 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
                 "Action",
                 "Complete",
                 "Preflight",
+                "PreviewRaise",
+                "PreviewRaise",
                 "RequestApproval",
                 "RollBack",
                 "RunGuardrails",
@@ -86,7 +91,7 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
             "_forecast": ["Forecast", "ForecastStage", "forecast"],
             "_history": ["Exposure", "FlagSnapshot", "exposure_of", "read_history"],
             "_plan": ["RolloutPlan"],
-            "_preview": ["RolloutPreview"],
+            "_preview": ["PreviewResult", "RolloutPreview"],
             "_record": ["RecordLine"],
             "_stages": ["Stage", "parse_stages"],
             "_state": ["RolloutState"],

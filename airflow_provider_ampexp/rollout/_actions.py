@@ -46,6 +46,17 @@ class Preflight:
 
 
 @dataclass(frozen=True)
+class PreviewRaise:
+    """Find out who enters with the next raise.
+
+    :param percentage: the percentage after the raise
+    """
+
+    percentage: int
+    why: str
+
+
+@dataclass(frozen=True)
 class RequestApproval:
     """Request an approval."""
 
@@ -88,7 +99,16 @@ class Abort:
 
 
 Action: TypeAlias = (
-    SetStage | Wait | RunGuardrails | Preflight | RequestApproval | SwitchOffSticky | RollBack | Complete | Abort
+    SetStage
+    | Wait
+    | RunGuardrails
+    | Preflight
+    | PreviewRaise
+    | RequestApproval
+    | SwitchOffSticky
+    | RollBack
+    | Complete
+    | Abort
 )
 
 
@@ -101,6 +121,7 @@ def describe(act: Action) -> str:
         Wait: "Waiting",
         RunGuardrails: "Checking",
         Preflight: "Preflight",
+        PreviewRaise: "Previewing",
         RequestApproval: "Requesting an approval",
         SwitchOffSticky: "Disabling sticky bucketing",
         RollBack: "Rolling back",

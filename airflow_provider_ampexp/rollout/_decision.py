@@ -17,6 +17,7 @@ from airflow_provider_ampexp.rollout._actions import (
     Action,
     Complete,
     Preflight,
+    PreviewRaise,
     RequestApproval,
     RollBack,
     RunGuardrails,
@@ -142,6 +143,13 @@ def _wait_while_not_passed(view: Evaluation) -> Action | None:
     return Wait(view.check_is_due, f"the guardrails have not passed yet ({view.said}); {_next(view)}")
 
 
+def _preview_before_approval(view: Evaluation) -> Action | None:
+    """The request for an approval shows the preview."""
+    if view.plan.approval is None or view.is_answered or view.state.asked_at is not None:
+        return None
+    return _previewed(view, view.plan.approval.before)
+
+
 def _ask_for_approval(view: Evaluation) -> Action | None:
     """The request comes after the soak and after a check that passed."""
     if view.is_answered or view.state.asked_at is not None:
@@ -186,6 +194,10 @@ def _wait_for_the_window(view: Evaluation) -> Action | None:
     return Wait(_or_check(view, opens), f"the window opens {window.shown(opens)}; {_next(view)}")
 
 
+def _preview_before_raise(view: Evaluation) -> Action | None:
+    return _previewed(view, view.next_stage.percentage) if view.next_stage else None
+
+
 def _raise(view: Evaluation) -> Action | None:
     stage = view.next_stage
     assert stage is not None
@@ -221,12 +233,14 @@ _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
     _end_when_hold_timed_out,
     _wait_while_soaking,
     _wait_while_not_passed,
+    _preview_before_approval,
     _ask_for_approval,
     _wait_while_not_answered,
     _done_after_the_last_stage,
     _preflight,
     _wait_while_held,
     _wait_for_the_window,
+    _preview_before_raise,
     _raise,
 )
 
@@ -235,6 +249,16 @@ def roll_back_action(view: Evaluation, why: str) -> RollBack:
     """Return the rollback to the plan's target, or the reason for which the flag is left as it is."""
     target = view.rollback.exposure
     return RollBack(target, why, "" if target else view.rollback.why_not_lowered)
+
+
+def _previewed(view: Evaluation, percentage: int) -> Action | None:
+    """Return the preview of a raise, or the end of the rollout if the preview refuses it."""
+    found = view.state.preview
+    if view.plan.preview is None:
+        return None
+    if found is None or found.percentage != percentage:
+        return PreviewRaise(percentage, _next(view))
+    return Abort(AbortCause.REFUSED, f"the preview refuses {percentage} %: {found.refusal}") if found.refusal else None
 
 
 def _or_check(view: Evaluation, until: datetime) -> datetime:

@@ -62,7 +62,7 @@ class _Course:
     def __init__(self, plan: RolloutPlan, start: datetime, seen: FlagSnapshot | None) -> None:
         # Guardrails that pass once at the end of a soak, and approvals at once: more checks make nothing earlier.
         without_approvals = replace(plan, approve_before=(), approvers=(), approval_timeout=None, approval=None)
-        self._plan = replace(without_approvals, check_every=LONGEST)
+        self._plan = replace(without_approvals, check_every=LONGEST, preview=None)
         self._now = start
         self._state = RolloutState()
         self._seen = seen or self._after(FlagSnapshot(Exposure(0, not plan.enable)))

@@ -19,6 +19,7 @@ from airflow_provider_ampexp.rollout._alert import Notifiers
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, OnReject
 from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 from airflow_provider_ampexp.rollout._duration import DurationLike, interval, parse_positive_duration
+from airflow_provider_ampexp.rollout._preview import RolloutPreview, check_preview
 from airflow_provider_ampexp.rollout._stages import ResolvedStage, Stage, check_soaks, parse_stages
 
 StagesLike: TypeAlias = Sequence[int | Stage | ResolvedStage | Mapping[str, Any]] | str
@@ -53,6 +54,7 @@ class RolloutPlan:
     :param check_every: the time between two checks during a soak; if not given, one check at its end
     :param preflight: before the first raise, run each guardrail once to see whether it works
     :param window: when the percentage may be raised; if not given, at any time. A rollback does not wait.
+    :param preview: a :class:`RolloutPreview`: who enters, before each raise and in each approval
     :param rollback: the target of a rollback: ``"start"``, ``"previous"``, a percentage, ``"off"`` or ``"hold"``
     :param on_drift: when another person changes the flag: ``"stop"`` or ``"adopt"``. A disabled or archived flag always
         stops the rollout.
@@ -90,6 +92,7 @@ class RolloutPlan:
     check_every: DurationLike | None = None
     preflight: bool = True
     window: ChangeWindow | None = None
+    preview: RolloutPreview | None = None
     rollback: RollbackTo | str = "start"
     on_drift: OnDrift | str = "stop"
     hold_tag: str = "rollout-hold"
@@ -244,7 +247,16 @@ ALERTS = ("on_rollback", "on_abort", "on_hold", "on_approval_needed")
 """The parameters of alerts."""
 APPROVALS = ("approve_before", "approvers", "approval_timeout", "on_reject", "on_no_answer")
 """The parameters of approvals, which only a group of tasks has."""
-_NOT_IN_JSON = (*ALERTS, "guardrails", "if_changed_since", "record_path", "poll_interval", "deferrable", *APPROVALS)
+_NOT_IN_JSON = (
+    *ALERTS,
+    "guardrails",
+    "preview",
+    "if_changed_since",
+    "record_path",
+    "poll_interval",
+    "deferrable",
+    *APPROVALS,
+)
 
 PARAMETERS: Mapping[str, Any] = {
     "stages": None,
@@ -291,6 +303,7 @@ _PARSERS: Mapping[str, Callable[[str, object], object]] = {
     "check_every": _optional(parse_positive_duration),
     "preflight": _switch,
     "window": _window,
+    "preview": check_preview,
     "rollback": _rollback,
     "on_drift": _choice(OnDrift),
     "hold_tag": validate.text,

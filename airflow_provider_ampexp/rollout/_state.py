@@ -6,7 +6,7 @@ A rollout is safe without it: after a crash, a retry reads the flag and its hist
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from airflow_provider_ampexp.rollout._approval import ApprovalResponse
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, since
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
+from airflow_provider_ampexp.rollout._preview import PreviewResult
 from airflow_provider_ampexp.rollout._record import (
     RecordLine,
     bounded,
@@ -59,6 +60,7 @@ class RolloutState:
     :param preflight_owed: the preflight must run before the first raise
     :param listed: the digest of the audience that the trigger read last, which reads the flag in another way
     :param alerted: the alerts that this attempt has sent, over a wait
+    :param preview: the preview of the next raise from the present exposure
     """
 
     run_began: datetime | None = None
@@ -85,6 +87,7 @@ class RolloutState:
     owed_check: bool = False
     plan: Mapping[str, Any] = field(default_factory=dict)
     alerted: tuple[str, ...] = ()
+    preview: PreviewResult | None = None
 
     def after_observation(self, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutState:
         """Return the state after an observation that does not end the rollout."""
@@ -204,6 +207,7 @@ class RolloutState:
             "owed_check": self.owed_check,
             "plan": dict(self.plan),
             "alerted": list(self.alerted),
+            "preview": asdict(self.preview) if self.preview else None,
         }
 
     @classmethod
@@ -236,6 +240,7 @@ class RolloutState:
             owed_check=bool(plain.get("owed_check")),
             plan=plain.get("plan") or {},
             alerted=tuple(plain.get("alerted") or ()),
+            preview=_preview(plain.get("preview")),
         )
 
     def _at_another_position(self) -> RolloutState:
@@ -251,6 +256,7 @@ class RolloutState:
             held_since=None,
             owed_soak=None,
             owed_check=False,
+            preview=None,
         )
 
     def _actor_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> str | None:
@@ -293,6 +299,10 @@ def origin_of(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None)
 
 def _exposure(plain: Sequence[Any] | None) -> Exposure | None:
     return Exposure(plain[0], plain[1]) if plain else None
+
+
+def _preview(plain: Mapping[str, Any] | None) -> PreviewResult | None:
+    return PreviewResult(plain["percentage"], plain["text"], plain["refusal"]) if plain else None
 
 
 def _moment(text: str | None) -> datetime | None:

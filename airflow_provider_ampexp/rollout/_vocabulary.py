@@ -55,6 +55,7 @@ class RecordKind(Word):
     STOP = "stop"
     ERROR = "error"
     NOTE = "note"
+    PREVIEW = "preview"
     WARNING = "warning"
     STICKY = "sticky"
     PLAN = "plan"
@@ -91,6 +92,8 @@ class AbortCause(Word):
     """The first stage would give the feature to users outside of the rollout."""
     COHORT = "cohort"
     """A segment may be for a cohort, which cannot be sent back safely."""
+    REFUSED = "refused"
+    """The preview refuses users who would enter with the next stage."""
     NOT_LOWERED = "not lowered"
     """The rollout failed, and its plan has no lower percentage to roll back to."""
 

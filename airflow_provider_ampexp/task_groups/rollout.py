@@ -77,7 +77,11 @@ def staged_rollout(
             if percentage in to_approve:
                 name = f"approve_{percentage}"
                 tasks.append(AmplitudeApprovalOperator(task_id=name, before=percentage, **approvals, **given))
-            tasks.append(AmplitudeStageOperator(task_id=f"stage_{percentage}", percentage=percentage, **given))
+                # The person who approves has seen the preview.
+                of_stage = {**given, "preview": None}
+            else:
+                of_stage = given
+            tasks.append(AmplitudeStageOperator(task_id=f"stage_{percentage}", percentage=percentage, **of_stage))
             for task in tasks:
                 task >> back
                 if last is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -259,6 +260,28 @@ def test_preview_rollout(
     ran = run(example("preview_rollout"))
     assert ran.succeeded is (tier == "free")
     assert stands(emulator, "new-checkout") == (True, percentage)
+
+
+@pytest.mark.parametrize(("tier", "reached"), [("free", [0, 1, 25, 50, 100]), ("enterprise", [0])])
+def test_approved_rollout(
+    emulator: Emulator, run: Any, users: list[dict[str, Any]], people: Any, tier: str, reached: list[int]
+) -> None:
+    emulator.create_flag(
+        "new-checkout",
+        enabled=True,
+        bucketingKey="amplitude_id",
+        rolloutWeights={"on": 1},
+        inclusions={"on": ["has-it"]},
+    )
+    with closing(sqlite3.connect(json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])["host"])) as database, database:
+        database.execute("update users set tier = ?", (tier,))
+        database.execute("insert into users values ('500', 'has-it', 'enterprise', 'Acme', 1)")
+    asked = people("Approve")
+    ran = run(example("approved_rollout"), {"soak": "0s"})
+    assert ran.succeeded is (tier == "free")
+    assert exposures(emulator, "new-checkout") == reached
+    if tier == "free":
+        assert "25 % -\\> 50 %: " in asked[0]["body"]
 
 
 def test_rollback_drill(emulator: Emulator, run: Any) -> None:

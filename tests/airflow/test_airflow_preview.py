@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,28 +25,6 @@ PRO = {
     "rolloutWeights": {"on": 1},
     "bucketingKey": "amplitude_id",
 }
-
-
-@pytest.fixture
-def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """500 users in a warehouse: 1 of 50 is enterprise, 1 of 5 pro."""
-    path = tmp_path / "warehouse.db"
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    made = [
-        {
-            "amplitude_id": str(number),
-            "user_id": f"user-{number}",
-            "tier": "enterprise" if number % 50 == 0 else "pro" if number % 5 == 0 else "free",
-            "account": f"Account {number // 100}",
-            "revenue": number,
-        }
-        for number in range(500)
-    ]
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("create table users (amplitude_id text, user_id text, tier text, account text, revenue real)")
-        database.executemany("insert into users values (:amplitude_id, :user_id, :tier, :account, :revenue)", made)
-    database.close()
-    return made
 
 
 def flag(emulator: Emulator, **fields: Any) -> dict[str, Any]:

@@ -88,6 +88,23 @@ def test_check_asks_sql_guardrails_when_told(command: Command, tmp_path: Path, m
     assert total == "3 mistakes in 1 of 1 file."
 
 
+def test_check_runs_the_query_of_a_preview_when_told(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(database))
+    preview = "preview: {conn_id: warehouse, sql: \"select 'a' as ID, 'pro' as TIER\", group_by: [tier], names: "
+    write("good.yaml", f"{GOOD}{preview}id}}\n")
+    assert command("check", "rollouts/good.yaml", "--preflight")[0] == 0
+    write("wrong.yaml", f"{GOOD}{preview}account}}\n")
+    assert command("check", "rollouts/wrong.yaml")[0] == 0
+    code, said, _ = command("check", "rollouts/wrong.yaml", "--preflight")
+    assert code == 1
+    assert said.startswith(
+        "rollouts/wrong.yaml:4: preview: cannot answer: expected the columns ['account'] in the query, got ['ID', "
+    )
+
+
 def test_check_tells_every_mistake_of_every_file(command: Command) -> None:
     write("a.yaml", "flag: a\nstages: [1, 100]\nsoak: 12\n")
     write("b.yaml", f"{GOOD}schedule: soon\n")

@@ -28,7 +28,7 @@ from airflow_provider_ampexp.plans._errors import PlanFileError
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, HoldbackFields, SampleRatioFields, SqlFields
 from airflow_provider_ampexp.plans._loader import LoadedPlan, read_plan, read_plans
 from airflow_provider_ampexp.plans._models import ARGUMENTS, PlanFile
-from airflow_provider_ampexp.rollout import ChangeWindow, Stage
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPreview, Stage
 
 GOOD = "flag: checkout\nstages: [1, 100]\nsoak: 1h\n"
 KINDS = "'sql', 'sample_ratio', 'holdback' or 'callable'"
@@ -308,6 +308,21 @@ SQL = """\
             id="no such day",
         ),
         pytest.param(
+            f"{GOOD}preview:\n  conn_id: w\n  sql: select {{{{ ds }}}}\n  refuse_if: {{tier: pro}}\n  group: [a]\n",
+            [
+                "plan.yaml:6: preview.sql: 'select {{ ds }}' is a template; a plan file has no templates, so write "
+                "this rollout in Python",
+                "plan.yaml:7: preview.refuse_if.tier: expected a list such as [enterprise], got 'pro'",
+                "plan.yaml:8: preview.group: is an unknown field; is 'group_by' meant?",
+            ],
+            id="preview's fields",
+        ),
+        pytest.param(
+            f"{GOOD}preview:\n  conn_id: w\n  sql: select 1\n  refuse_below: 50\n",
+            ["plan.yaml:7: preview.refuse_below: is about refuse_if, which is not given"],
+            id="preview's own rule",
+        ),
+        pytest.param(
             f"{GOOD}dag_id: new checkout\n",
             [r"plan.yaml:4: dag_id: 'new checkout' should match pattern '^[\w.-]+$'"],
             id="dag_id",
@@ -378,6 +393,7 @@ def test_a_notifier_whose_import_fails_is_not_called_missing(tmp_path: Path, mon
         ("project_id:", "project_id"),
         ("window: {days: Mon, start: '09:00', end: , timezone: UTC}", "window.end"),
         ("create: {name: }", "create.name"),
+        ("preview: {conn_id: w, sql: select 1, names: }", "preview.names"),
     ],
 )
 def test_a_field_with_nothing_behind_it_is_refused(tmp_path: Path, empty: str, field: str) -> None:
@@ -489,6 +505,12 @@ SAID: dict[str, tuple[str, object]] = {
     "window": (
         "{days: Mon-Thu, start: 09:00, end: 16:00, timezone: Europe/Berlin, except_dates: [2026-12-24]}",
         ChangeWindow("Mon-Thu", "09:00", "16:00", "Europe/Berlin", ["2026-12-24"]),
+    ),
+    "preview": (
+        "{conn_id: w, sql: select 1, group_by: [tier], sums: [revenue], names: account, refuse_if: {tier: [pro, 1]}}",
+        RolloutPreview(
+            "w", "select 1", group_by=["tier"], sums=["revenue"], names="account", refuse_if={"tier": ["pro", "1"]}
+        ),
     ),
     "rollback": ("5", 5),
     "on_drift": ("adopt", "adopt"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -54,6 +55,8 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     task.logger.info("Requested the approval of %s %% from %s.", policy.before, ", ".join(named) or "all users")
     needed = f"{policy.before} % of the rollout of {task.described} needs an approval"
     text = f"{needed}. The flag is at {flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    if state.preview:
+        text = f"{text} {state.preview.text}"
     url = approve_url(task.context)
     send_alert(task, "approval_needed", text, needed, stage=policy.before, approvers=named, approve_url=url)
     line: RecordLine = {"stage": policy.before, "approvers": named}
@@ -78,13 +81,19 @@ def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str
     url = flag_url(flag.client, flag.config)
     checks = "".join(f"\n* {streak}" for streak in state.statuses)
     where = f"The flag is at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    preview = f"\n\n{_plain(state.preview.text)}" if state.preview else ""
     refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back ({task.plan.rollback})"}
     then = f"*{REJECT}* {refusal[policy.on_reject]}."
     late = f" So does no answer, after {policy.timeout}" if policy.timeout else ""
     if late and policy.on_no_answer != policy.on_reject:
         late = f" No answer within {policy.timeout} {refusal[policy.on_no_answer]}"
     link = f" [Open the flag in Amplitude]({url})." if url else ""
-    return f"{where}{link}\n{checks}\n\n*{APPROVE}* sets {policy.before} %. {then}{late + '.' if late else ''}"
+    return f"{where}{link}{preview}\n{checks}\n\n*{APPROVE}* sets {policy.before} %. {then}{late + '.' if late else ''}"
+
+
+def _plain(text: str) -> str:
+    """Return a text with values of a warehouse as Markdown that shows the text, and no link or heading."""
+    return re.sub(r"([\\`*_\[\]<>#|~!])", r"\\\1", text)
 
 
 def _all_admins_enabled() -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.guardrails._callable import CheckFunction
     from airflow_provider_ampexp.operators._rollout.reconciling import ReconcilingTask
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
+    from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, RolloutPreview
     from airflow_provider_ampexp.rollout._alert import Notifier, Notifiers
 
 _DEFAULTS_OF = ("dag", "task_group")
@@ -90,6 +90,7 @@ class RolloutOperator(AmplitudeTargetOperator):
         check_every: DurationLike | None = None,
         preflight: bool = True,
         window: ChangeWindow | None = None,
+        preview: RolloutPreview | None = None,
         rollback: RollbackTo | str = "start",
         on_drift: OnDrift | str = "stop",
         hold_tag: str = "rollout-hold",

@@ -32,6 +32,9 @@ class AmplitudeRampRolloutOperator(ReconcilingOperator):
         does not count. (default: True)
     :param window: a :class:`~airflow_provider_ampexp.rollout.ChangeWindow`; the task raises the percentage only inside
         it. A rollback does not wait for the window.
+    :param preview: a :class:`~airflow_provider_ampexp.rollout.RolloutPreview`: before each raise, the log and the
+        record show who enters. A raise that lets in users of its ``refuse_if`` stops the rollout. In ``staged_rollout``
+        the approvals show it. It is not templated.
     :param rollback: the target of a rollback: ``"start"`` (the exposure before this rollout, default), ``"previous"``
         (one stage down), a percentage, ``"off"`` (0 % and disabled) or ``"hold"`` (no change) (templated)
     :param on_drift: when another person changes the flag: ``"stop"`` (default) fails the task and changes nothing;

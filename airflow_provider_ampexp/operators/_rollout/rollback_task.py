@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 _FAILED = ("failed", "upstream_failed")
+_KEPT = {
+    AbortCause.HELD: "the guardrails held the rollout longer than hold_timeout, and on_hold_timeout='stop' leaves it",
+    AbortCause.REFUSED: "the preview refused the next stage",
+}
 
 
 class RollbackTask(RolloutTask):
@@ -67,9 +71,8 @@ class RollbackTask(RolloutTask):
         if not failed:
             raise AirflowSkipException(f"No task failed. {self.described} stays at {flag.seen.position}.")
         looked = state.after_observation(plan, flag.seen, flag.now)
-        if plan.on_hold_timeout == "stop" and self._held_too_long(failed):
-            why = "the guardrails held the rollout longer than hold_timeout, and on_hold_timeout='stop' leaves the flag"
-            self._leave(looked, why, AbortCause.HELD)
+        if cause := self._kept_by(failed):
+            self._leave(looked, _KEPT[cause], cause)
         why = f"failed: {', '.join(failed)}"
         action = decide_group_rollback(plan, flag.seen, state, flag.now, why, self._finished_stages())
         before = flag.seen.position
@@ -141,17 +144,15 @@ class RollbackTask(RolloutTask):
             return ["a task"]  # a call outside of Airflow always means a rollback
         return [task for task, state in self._states(ti).items() if state in _FAILED]
 
-    def _held_too_long(self, failed: list[str]) -> bool:
-        """Whether a stage stopped because guardrails held it, by its record. Without a record it counts as failed."""
-        if (ti := self.context.get("ti")) is None:
-            return False
+    def _kept_by(self, failed: list[str]) -> AbortCause | None:
+        """Return why a stage stopped on purpose, by its record. Without a record it counts as failed."""
+        causes = {AbortCause.HELD: self.plan.on_hold_timeout == "stop", AbortCause.REFUSED: self.plan.preview}
+        if (ti := self.context.get("ti")) is None or not any(causes.values()):
+            return None
         found = call_bounded("read why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
         ends = [record[-1] for record in found or () if isinstance(record, list) and record]
-        return any(
-            end.get("what") == RecordKind.STOP and end.get("cause") == AbortCause.HELD
-            for end in ends
-            if isinstance(end, dict)
-        )
+        stops = [end.get("cause") for end in ends if isinstance(end, dict) and end.get("what") == RecordKind.STOP]
+        return next((cause for cause, counts in causes.items() if counts and cause in stops), None)
 
     def _finished_stages(self) -> list[int]:
         """The stages whose tasks succeeded, or were marked as success. The raise after them is an own step."""

@@ -17,6 +17,7 @@ from airflow_provider_ampexp.operators._rollout import (
     alerts,
     approval_request,
     last_words,
+    preview_raise,
     record,
     rollback_write,
     run_guardrails,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
-    from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutPlan, RolloutState, Wait
+    from airflow_provider_ampexp.rollout import Abort, PreviewRaise, RollBack, RolloutPlan, RolloutState, Wait
     from airflow_provider_ampexp.rollout._actions import Action
 
 
@@ -157,6 +158,10 @@ class RolloutTask(ABC):
     def run_preflight(self, state: RolloutState) -> RolloutState:
         """Run each guardrail once to see whether it works."""
         return run_guardrails.preflight_guardrails(self, state)
+
+    def preview_raise(self, action: PreviewRaise, state: RolloutState) -> RolloutState:
+        """Find out who enters with the next raise."""
+        return preview_raise.preview_raise(self, action, state)
 
     def request_approval(self, state: RolloutState) -> RolloutState:
         """Request the approval of the next stage."""
