@@ -12,6 +12,8 @@ FILES = sorted(
     path
     for pattern in (
         "airflow_provider_ampexp/**/*.py",
+        "airflow_provider_ampexp/ui/static/*.html",
+        "airflow_provider_ampexp/ui/static/*.js",
         "docs/**/*.md",
         "example_dags/**/*.py",
         "README.md",
@@ -19,6 +21,7 @@ FILES = sorted(
         "CONTRIBUTING.md",
     )
     for path in ROOT.glob(pattern)
+    if path.name != "uplot.js"
 )
 INSTEAD = {
     r"mend(s|ed|ing)?": "fix",
@@ -40,13 +43,13 @@ INSTEAD = {
 }
 
 
-# The packages whose text is in plain words throughout, and the pages, except the page with the screenshots.
+# The packages whose text is in plain words throughout, and the pages.
 PACKAGE = "airflow_provider_ampexp"
 PACKAGES = (
     "bucketing client emulator ensure guardrails history hooks links listeners operators plans polling reconcile "
-    "rollout sensors task_groups triggers"
+    "rollout sensors task_groups triggers ui"
 )
-PAGES = [path for path in FILES if path.suffix == ".md" and path.name != "rollouts-page.md"]
+PAGES = [path for path in FILES if path.suffix == ".md"]
 PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]
 INSTEAD_IN_PLAIN_TEXT = {
     r'(somebody|anybody)(?!"$)': "name the person: a user, a person, another actor",

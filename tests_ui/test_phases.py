@@ -39,7 +39,7 @@ def test_the_detail_begins_with_the_phase(page: Page, address: str, phase: str, 
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.goto(address)
     page.get_by_role("link", name=phase.replace(" ", "-"), exact=True).click()
-    stands = page.get_by_label("Where it stands")
+    stands = page.get_by_label("State of the flag")
     expect(stands.locator(":scope > *").first).to_contain_text(phase)
     expect(stands.locator("dt")).to_contain_text(["Why", "Next"] if phase == "paused" else ["Why", "Since", "Next"])
     sign = page.locator(".phase").first.evaluate("one => getComputedStyle(one, '::before').content")

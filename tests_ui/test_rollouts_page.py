@@ -78,7 +78,7 @@ def test_it_is_usable_by_keyboard(window: Window, airflow: Airflow) -> None:
 def test_the_detail_of_a_rollout_tells_where_it_stands(window: Window, airflow: Airflow) -> None:
     window.open(airflow.address)
     window.detail("new-checkout")
-    stand = window.frame.get_by_label("Where it stands")
+    stand = window.frame.get_by_label("State of the flag")
     expect(stand.get_by_role("paragraph").first).to_have_text(re.compile("^progressingSoakingStage 3 of 4$"))
     expect(stand.get_by_role("listitem")).to_have_text(
         ["25 %of all users outside segments", "100 %of segment Beta testers"]
@@ -101,8 +101,8 @@ def test_the_detail_of_a_rollout_tells_where_it_stands(window: Window, airflow: 
 def test_the_detail_after_a_rollback_tells_why(window: Window, airflow: Airflow) -> None:
     window.open(airflow.address)
     window.detail("instant-search")
-    stand = window.frame.get_by_label("Where it stands")
-    expect(stand).to_contain_text("Off")
+    stand = window.frame.get_by_label("State of the flag")
+    expect(stand).to_contain_text("Disabled")
     expect(stand.get_by_role("paragraph").first).to_contain_text("rolled back")
     expect(stand).to_contain_text("4.7 % of requests fail; 2 % may")
     expect(window.frame.get_by_label("Stages of the plan")).to_contain_text("rolled back from here")
@@ -247,7 +247,7 @@ def test_pictures_for_the_documentation(window: Window, airflow: Airflow, images
 def test_a_click_does_what_the_page_says(window: Window, airflow: Airflow, emulator: Emulator) -> None:
     window.open(airflow.address)
     window.detail("quick-filters")
-    phase = window.frame.get_by_label("Where it stands").get_by_role("paragraph").first
+    phase = window.frame.get_by_label("State of the flag").get_by_role("paragraph").first
     expect(phase).to_contain_text("waiting for approval")
     task = "rollout.approve_50"
     said = window.frame.get_by_role("row", name=f"Mark {task} as failed")

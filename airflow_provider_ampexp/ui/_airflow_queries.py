@@ -16,22 +16,22 @@ from sqlalchemy import and_, select
 
 from airflow_provider_ampexp._keys import PLAN_XCOM, RECORD_XCOM
 from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
-from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, RolloutTask
+from airflow_provider_ampexp.ui._rollout_tasks import RUN_UNDER_WAY, RolloutTask
 
-_MOST = 1000  # tasks of runs that go on, and the newest besides; older ones are history
+_MOST = 1000  # tasks of runs under way, then the newest
 _PART = 500
 
 
 def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
-    """The tasks that carried out or carry out a rollout: those of runs that go on, then the newest.
+    """Return the tasks that carry out or carried out a rollout: of runs under way first, then the newest.
 
-    :param readable_dags: the ids of the DAGs that the viewer may see. The query names them, because a filter after the
-        query would let hidden rollouts count towards its limit.
+    :param readable_dags: the ids of the DAGs that the viewer may see. The query names them, because with a filter
+        after the query, hidden rollouts would count towards its limit.
     """
     readable = sorted(set(readable_dags))
     with create_session() as session:
         plans = [row for dags in in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
-        plans = sorted(plans, key=lambda row: (row.run_state in RUN_GOES_ON, row.timestamp), reverse=True)[:_MOST]
+        plans = sorted(plans, key=lambda row: (row.run_state in RUN_UNDER_WAY, row.timestamp), reverse=True)[:_MOST]
         runs = sorted({row.dag_run_id for row in plans})
         records = {
             place_of(row): XComModel.deserialize_value(row)
@@ -46,7 +46,7 @@ def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
 
 
 def _query(key: str, dags: Sequence[str]) -> Any:
-    """The newest XComs of this key in these DAGs, with what Airflow knows of their tasks."""
+    """Select the newest XComs of this key in these DAGs, with the state of their tasks."""
     is_task_of_xcom = and_(
         *(
             getattr(TaskInstance, name) == getattr(XComModel, name)
@@ -75,7 +75,7 @@ def _query(key: str, dags: Sequence[str]) -> Any:
         .join(DagRun, DagRun.id == XComModel.dag_run_id)
         .join(DagModel, DagModel.dag_id == XComModel.dag_id)
         .where(XComModel.key == key, XComModel.dag_id.in_(dags))
-        .order_by(DagRun.state.in_(RUN_GOES_ON).desc(), XComModel.timestamp.desc())
+        .order_by(DagRun.state.in_(RUN_UNDER_WAY).desc(), XComModel.timestamp.desc())
         .limit(_MOST)
     )
 
@@ -87,7 +87,7 @@ def _record_query(runs: Sequence[int]) -> Any:
 
 
 def _is_triggerer_alive(session: Any) -> bool:
-    """Whether a triggerer has sent a heartbeat in time. Nothing wakes a deferred task otherwise."""
+    """Return whether a triggerer has sent a heartbeat in time. Without a triggerer, a deferred task does not resume."""
     newest = session.scalars(
         select(Job)
         .where(Job.job_type == "TriggererJob", Job.state == JobState.RUNNING)
@@ -110,16 +110,16 @@ def place_of(row: Any) -> tuple[Any, ...]:
     return (row.dag_run_id, row.task_id, row.map_index)
 
 
-def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> RolloutTask | None:
+def _read(row: Any, pushed: Any, record: Any, is_triggerer_alive: bool) -> RolloutTask | None:
     try:
-        plan = RolloutPlan.from_json(shown["plan"])
+        plan = RolloutPlan.from_json(pushed["plan"])
         state = str(getattr(row.state, "value", row.state) or "none")
         rollout_state, until = _waiting(row.next_kwargs) if state == "deferred" else (None, None)
         known = rollout_state.record if rollout_state is not None else record
         return RolloutTask(
-            amplitude_conn_id=str(shown["amplitude_conn_id"]),
-            kind=shown["kind"],
-            flag_id=str(shown["id"]),
+            amplitude_conn_id=str(pushed["amplitude_conn_id"]),
+            kind=pushed["kind"],
+            flag_id=str(pushed["id"]),
             dag_id=row.dag_id,
             run_id=row.run_id,
             task_id=row.task_id,
@@ -137,14 +137,14 @@ def _read(row: Any, shown: Any, record: Any, is_triggerer_alive: bool) -> Rollou
             is_triggerer_alive=is_triggerer_alive,
         )
     except (KeyError, TypeError, ValueError):
-        return None  # of another version, or another task's value under the same name
+        return None  # of another version, or a value of another task with the same key
 
 
 def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
-    """The lines of a record, oldest first.
+    """Return the lines of a record, oldest first.
 
-    The first versions wrote a ``hold`` line whose ``at`` is the percentage. It takes the time of the line before it,
-    which is the check that failed just then.
+    The first versions wrote a ``hold`` line whose ``at`` is the percentage. It gets the time of the line before it,
+    which is the check that failed.
     """
     lines: list[dict[str, Any]] = []
     for line in record or ():
@@ -157,7 +157,7 @@ def lines_of(record: Any) -> tuple[dict[str, Any], ...]:
 
 
 def _waiting(next_kwargs: Any) -> tuple[RolloutState | None, datetime | None]:
-    """The state of a deferred task, and until when it waits."""
+    """Return the state of a deferred task, and the end of its wait."""
     value = _plain(next_kwargs)
     if not isinstance(value, dict) or "memory" not in value:
         return None, None
@@ -165,7 +165,7 @@ def _waiting(next_kwargs: Any) -> tuple[RolloutState | None, datetime | None]:
 
 
 def _plain(value: Any) -> Any:
-    """Airflow 3.2 writes these values with their types beside them."""
+    """Return a value without its types. Airflow 3.2 writes each value with its type."""
     if isinstance(value, dict):
         if set(value) == {"__type", "__var"}:
             return _plain(value["__var"])

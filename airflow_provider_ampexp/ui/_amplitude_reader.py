@@ -1,7 +1,7 @@
-"""What the page reads from Amplitude, and how many requests that took.
+"""Read Amplitude for the page, and count the requests.
 
-A list and a history are each read at most once in 30 seconds for all viewers together. Reading runs in a few threads
-of the page's own, so a slow Amplitude never slows Airflow's API down.
+The page reads a list and a history at most once in 30 seconds for all viewers together. It has a few threads of its
+own, so a slow Amplitude never delays Airflow's API.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from airflow_provider_ampexp.hooks._connection import ConnectionFields
 from airflow_provider_ampexp.ui._ttl_cache import TtlCache
 
 CACHE_TTL = 30.0
-_INCLUSIONS_TTL = 300.0  # they change rarely, and cost a request a variant
+_INCLUSIONS_TTL = 300.0  # they change rarely, and each variant takes a request
 _TIMEOUT, _RETRY_FOR = 8.0, 3.0  # a person waits for the page
 _THREADS = 4
 _COUNTED_VARIANTS = 10
@@ -40,14 +40,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Read:
-    """What was read, when, and how far the service's clock is from this machine's."""
+    """A result, when it was read, and the difference of the service's clock to this machine's."""
 
     at: datetime
     ahead: timedelta
 
     @property
     def now(self) -> datetime:
-        """The service's time now."""
+        """The present time of the service."""
         return datetime.now(timezone.utc) + self.ahead
 
 
@@ -67,10 +67,10 @@ class History(Read):
 
 
 class AmplitudeReader:
-    """Reads with the keys of Airflow's connections. The keys stay in here.
+    """Read with the keys of Airflow's connections. No result has a key.
 
-    :param fields_of: finds the fields of a connection by its id
-    :param clock: seconds that only rise, for how long an answer is kept
+    :param fields_of: returns the fields of a connection by its id
+    :param clock: a monotonic clock in seconds, for the age of a result
     """
 
     def __init__(
@@ -86,24 +86,24 @@ class AmplitudeReader:
         self.began = datetime.now(timezone.utc)
 
     async def flags(self, connection_id: str) -> FlagList:
-        """Flags and experiments: one list request each, and one more for each further thousand."""
+        """Return flags and experiments: one list request each, and one more for each further thousand."""
         return await self._lists.get(connection_id, lambda: self._list(connection_id))
 
     async def history(self, connection_id: str, kind: Kind, flag_id: str) -> History:
-        """All versions of a flag or experiment: one request."""
+        """Return all versions of a flag or experiment: one request."""
         return await self._histories.get(
             (connection_id, kind, flag_id), lambda: self._read_history(connection_id, kind, flag_id)
         )
 
     async def inclusions(self, connection_id: str, kind: Kind, flag_id: str, variants: list[str]) -> dict[str, int]:
-        """How many users are included in each variant: one request a variant, for the first ten."""
-        asked = tuple(variants[:_COUNTED_VARIANTS])
+        """Return the number of included users of each variant: one request for each of the first ten variants."""
+        counted = tuple(variants[:_COUNTED_VARIANTS])
         return await self._inclusions.get(
-            (connection_id, kind, flag_id, asked), lambda: self._count(connection_id, kind, flag_id, asked)
+            (connection_id, kind, flag_id, counted), lambda: self._count(connection_id, kind, flag_id, counted)
         )
 
     def used(self, connection_id: str) -> dict[str, int]:
-        """How many requests were sent with this connection since the page was first opened, by what they asked for."""
+        """Return the number of requests with this connection since the start of the page, by kind."""
         with self._lock:
             return {what: self._used.get(connection_id, Counter())[what] for what in ("lists", "histories", "others")}
 
@@ -152,16 +152,16 @@ class AmplitudeReader:
 
 
 class _CountingSession(requests.Session):
-    """Counts what leaves, repeats and all."""
+    """Count each request, also a retry."""
 
     def __init__(self, sent: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = sent
+        self._count = sent
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         path = str(request.path_url).partition("?")[0]
         last = path.rpartition("/")[2]
-        self._tell({"flags": "lists", "experiments": "lists", "versions": "histories"}.get(last, "others"))
+        self._count({"flags": "lists", "experiments": "lists", "versions": "histories"}.get(last, "others"))
         return super().send(request, **kwargs)
 
 

@@ -1,6 +1,6 @@
 """The routes of the page. Each route requires a login. Flags also require the right to read connections.
 
-No route writes. Blocking calls run in threads of the page's own, so that they take no thread from Airflow's API.
+No route writes. Blocking calls run in threads of the page, so that they use no thread of Airflow's API.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from airflow_provider_ampexp.ui._ttl_cache import SlowResponseError
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}
 _STATIC = files("airflow_provider_ampexp.ui") / "static"
-# No other host, and no script except the package's own: a flag's name is text, also if it looks like code.
+# No other host, and only the scripts of the package: a flag's name is text, also if it looks like code.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -42,7 +42,7 @@ _HEADERS = {
 _NO_RIGHT = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Rollouts</title><link rel=stylesheet "
     "href=static/page.css><script src=static/theme.js></script><main><h1>Rollouts</h1>"
-    "<p>This page shows where each flag of Amplitude stands, and what its rollout does next.</p>"
+    "<p>This page shows the percentage of each flag in Amplitude, and the next step of its rollout.</p>"
     "<p class=problem role=alert>This page needs the right to read connections, and you do not have it. Of Airflow's "
     "default roles Op and Admin have that right. Ask an administrator of this Airflow.</p></main></html>"
 )
@@ -55,50 +55,50 @@ _T = TypeVar("_T")
 def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
     """Make the application.
 
-    :param reader: reads Amplitude; one with Airflow's own connections if not given
+    :param reader: reads Amplitude; default: a reader with Airflow's connections
     """
     read = reader or AmplitudeReader(fields_of)
     database = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="amplitude-rollouts-database")
     app = FastAPI(title="Amplitude rollouts", openapi_url=None, docs_url=None, redoc_url=None)
 
-    async def asked(function: Callable[..., _T], *arguments: Any) -> _T:
-        """Ask Airflow's database in a thread."""
+    async def in_thread(function: Callable[..., _T], *arguments: Any) -> _T:
+        """Run a function that reads Airflow's database in a thread."""
         return await asyncio.get_running_loop().run_in_executor(database, function, *arguments)
 
     async def known_connection(connection_id: str, user: GetUserDep) -> str:
-        """Refuse an id that is no connection to Amplitude, before a secrets backend is asked for it."""
-        if connection_id not in await asked(_connections, user):
+        """Refuse an id that is no connection to Amplitude, before a secrets backend reads it."""
+        if connection_id not in await in_thread(_connections, user):
             raise LookupError(
                 f"Reading Amplitude failed: no connection {connection_id!r} of the type "
-                "amplitude_experiment that you may read. Choose a connection on the page of all flags."
+                "amplitude_experiment that you may read. Nothing was read. Choose one on the page of all flags."
             )
         return connection_id
 
     may_read = Depends(requires_access_connection(method="GET"))
-    # The dependencies are of the router, so that no route of a connection can lack them.
+    # The router has the dependencies, so that each route of a connection has them.
     of_connection = APIRouter(prefix="/connections/{connection_id}", dependencies=[may_read, Depends(known_connection)])
 
     @app.middleware("http")
     async def headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        answer = await call_next(request)
-        answer.headers.update(_HEADERS)
-        return answer
+        response = await call_next(request)
+        response.headers.update(_HEADERS)
+        return response
 
     @app.exception_handler(ManagementApiError)
-    async def amplitude_failed(request: Request, error: ManagementApiError) -> JSONResponse:
+    async def report_failed_request(request: Request, error: ManagementApiError) -> JSONResponse:
         status = 404 if isinstance(error, NotFoundError) else 502
         return JSONResponse({"detail": str(error)}, status)
 
     @app.exception_handler(SlowResponseError)
-    async def amplitude_is_slow(request: Request, error: SlowResponseError) -> JSONResponse:
+    async def report_slow_response(request: Request, error: SlowResponseError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 504)
 
     @app.exception_handler(InvalidInputError)
-    async def connection_is_wrong(request: Request, error: InvalidInputError) -> JSONResponse:
+    async def report_invalid_connection(request: Request, error: InvalidInputError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(LookupError)
-    async def not_there(request: Request, error: LookupError) -> JSONResponse:
+    async def report_unknown_object(request: Request, error: LookupError) -> JSONResponse:
         return JSONResponse({"detail": str(error.args[0] if error.args else error)}, 404)
 
     @app.get("/")
@@ -117,53 +117,53 @@ def make_app(reader: AmplitudeReader | None = None) -> FastAPI:
 
     @app.get("/connections", dependencies=[may_read])
     async def connections(user: GetUserDep) -> dict[str, Any]:
-        return {"connections": await asked(_connections, user), "version": __version__}
+        return {"connections": await in_thread(_connections, user), "version": __version__}
 
     @app.get("/stale", dependencies=[may_read])
     async def stale(user: GetUserDep) -> dict[str, Any]:
-        return {"lists": await asked(_stale_lists, user), "now": datetime.now(timezone.utc).isoformat()}
+        return {"lists": await in_thread(_stale_lists, user), "now": datetime.now(timezone.utc).isoformat()}
 
     @of_connection.get("/flags")
     async def flags(connection_id: str, user: GetUserDep) -> dict[str, Any]:
         found = await read.flags(connection_id)
-        rollouts = await asked(_rollouts, user)
+        rollouts = await in_thread(_rollouts, user)
 
-        def lines() -> list[dict[str, Any]]:
+        def items() -> list[dict[str, Any]]:
             return [
                 list_item(kind, config, url, rollouts.get((connection_id, kind, config["id"]), ()), found.now)
                 for kind, config, url in found.found
             ]
 
         return {
-            "flags": await asked(lines),
-            **_used(read, connection_id, found.at, found.now),
+            "flags": await in_thread(items),
+            **_request_counts(read, connection_id, found.at, found.now),
         }
 
     @of_connection.get("/{kind}/{flag_id}")
     async def detail(connection_id: str, kind: KindName, flag_id: str, user: GetUserDep) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
-        of_flag = (await asked(_rollouts, user)).get((connection_id, kind, flag_id), [])
-        in_full = await asked(flag_detail, kind, flag_id, found.versions, found.url, of_flag, found.now)
-        return {**in_full, **_used(read, connection_id, found.at, found.now)}
+        rollouts = (await in_thread(_rollouts, user)).get((connection_id, kind, flag_id), [])
+        in_full = await in_thread(flag_detail, kind, flag_id, found.versions, found.url, rollouts, found.now)
+        return {**in_full, **_request_counts(read, connection_id, found.at, found.now)}
 
     @of_connection.get("/{kind}/{flag_id}/compare")
     async def compare(connection_id: str, kind: KindName, flag_id: str, before: int, after: int) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
-        return {"changes": await asked(diff_versions, kind, flag_id, found.versions, (before, after))}
+        return {"changes": await in_thread(diff_versions, kind, flag_id, found.versions, (before, after))}
 
     @of_connection.get("/{kind}/{flag_id}/inclusions")
     async def inclusions(connection_id: str, kind: KindName, flag_id: str) -> dict[str, Any]:
         found = await read.history(connection_id, kind, flag_id)
-        variants = (await asked(flag_detail, kind, flag_id, found.versions, "", (), found.now))["variants"]
+        variants = (await in_thread(flag_detail, kind, flag_id, found.versions, "", (), found.now))["variants"]
         counts = await read.inclusions(connection_id, kind, flag_id, [variant["key"] for variant in variants])
-        return {"inclusions": counts, **_used(read, connection_id, found.at, found.now)}
+        return {"inclusions": counts, **_request_counts(read, connection_id, found.at, found.now)}
 
     app.include_router(of_connection)
     return app
 
 
 def _static(name: str) -> Response:
-    """Serve a file of the package. Only the names of existing files are served, so a name cannot lead elsewhere."""
+    """Serve a file of the package. The name of no file is a 404, so that a name cannot lead to another folder."""
     found = {file.name: file for file in _STATIC.iterdir() if file.is_file()}.get(name)
     if found is None:
         raise HTTPException(404)
@@ -178,7 +178,7 @@ def _may_read(user: Any, connection_id: str) -> bool:
 
 
 def _connections(user: Any) -> list[str]:
-    """The connections to Amplitude that the user may read."""
+    """Return the connections to Amplitude that the user may read."""
     named = {task.amplitude_conn_id for task in rollout_tasks(_readable_dags(user))}
     return [connection_id for connection_id in known_connections(named) if _may_read(user, connection_id)]
 
@@ -192,14 +192,14 @@ def _rollouts(user: Any) -> dict[Any, list[Rollout]]:
 
 
 def _stale_lists(user: Any) -> list[dict[str, Any]]:
-    """The lists of DAGs and of connections that the user may read."""
+    """Return the lists of the DAGs and connections that the user may read."""
     found = stale_lists(_readable_dags(user))
     may_read = {each: _may_read(user, each) for each in {listed.amplitude_conn_id for listed in found}}
     return [stale_list(listed) for listed in found if may_read[listed.amplitude_conn_id]]
 
 
-def _used(read: AmplitudeReader, connection_id: str, at: datetime, now: datetime) -> dict[str, Any]:
-    """The figures of the footer."""
+def _request_counts(read: AmplitudeReader, connection_id: str, at: datetime, now: datetime) -> dict[str, Any]:
+    """Return the figures of the footer."""
     return {
         "read_at": at.isoformat(),
         "now": now.isoformat(),

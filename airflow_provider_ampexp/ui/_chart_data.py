@@ -1,4 +1,4 @@
-"""The percentage of a flag over time, as the chart draws it. Pure: no I/O, no clock, no Airflow."""
+"""The percentage of a flag over time, for the chart. Pure: no I/O, no clock, no Airflow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _MARKED = (RecordKind.CHECK, RecordKind.ROLLBACK, RecordKind.HOLD, RecordKind.ST
 
 
 def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:
-    """The steps, who made them, and when it was off.
+    """Return the percentage over time, each step with its actor, and when the flag was disabled.
 
     :param history: newest first
-    :returns: ``points`` (each ``at``, ``percentage``, up to now), ``steps`` (who changed what), ``off`` (from, to)
+    :returns: ``points`` (each ``at`` and ``percentage``, until now), ``steps`` (each change with its actor), and
+        ``off`` (each start and end)
     """
     known = [entry for entry in reversed(history) if entry.position is not None and entry.at is not None]
     points: list[dict[str, Any]] = []
@@ -37,7 +38,7 @@ def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[st
 
 
 def chart_marks(record: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What guardrails said and how the rollout ended, as marks on the chart."""
+    """Return the verdicts of guardrails and the end of the rollout, as marks on the chart."""
     return [
         {
             "at": str(line.get("at")),

@@ -1,4 +1,4 @@
-"""Which connections of the type ``amplitude_experiment`` this Airflow knows."""
+"""The connections of the type ``amplitude_experiment`` in this Airflow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ _VARIABLE = "AIRFLOW_CONN_"
 
 
 def known_connections(named_by_rollouts: Iterable[str] = ()) -> list[str]:
-    """Return their ids: those in the metadata database, those in this server's environment, and those of rollouts.
+    """Return the ids of the connections in the metadata database, in this server's environment, and of rollouts.
 
-    No secrets backend is asked: it cannot list connections, and asking it for each name would fetch the passwords of
-    other services. A connection that only a backend knows is found when a rollout has used it.
+    A secrets backend is not read: it cannot list connections, and a read of each name would fetch the passwords of
+    other services. So a connection that is only in a backend is found after its first rollout.
+
+    :param named_by_rollouts: the ids of the connections of rollouts
     """
     with create_session() as session:
         types = dict(session.execute(select(Connection.conn_id, Connection.conn_type)).tuples().all())
@@ -35,14 +37,15 @@ def known_connections(named_by_rollouts: Iterable[str] = ()) -> list[str]:
 
 
 def fields_of(connection_id: str) -> ConnectionFields:
-    """Return what the connection says.
+    """Return the fields of a connection.
 
-    :raises LookupError: when there is none of this type; a key of another service is never sent to Amplitude
+    :raises LookupError: when no connection of this type has the id. A key of another service is never sent.
     """
     connection = _find(connection_id)
     if connection is None or connection.conn_type != CONNECTION_TYPE:
         raise LookupError(
-            f"Reading Amplitude failed: no connection {connection_id!r} of the type {CONNECTION_TYPE}. Add it."
+            f"Reading Amplitude failed: no connection {connection_id!r} of the type {CONNECTION_TYPE}. "
+            "Nothing was read. Add the connection."
         )
     return ConnectionFields.of(connection)
 
@@ -52,7 +55,7 @@ def _is_connection(name: str) -> bool:
 
 
 def _type_of(text: str) -> str | None:
-    """The type of a connection as the environment spells it, in JSON or as a URI; the password is not looked at."""
+    """Return the type of a connection in the environment, from its JSON or URI. The password is not read."""
     try:
         fields = json.loads(text) if text.lstrip().startswith("{") else {"conn_type": text.partition("://")[0]}
     except ValueError:

@@ -1,6 +1,6 @@
-"""What each manual action in Airflow would do to a rollout. Pure: no I/O, no clock, no Airflow.
+"""The effect of each manual action in Airflow on a rollout. Pure: no I/O, no clock, no Airflow.
 
-The rules of the rollout are asked what they would decide, so that the page does not have rules of its own.
+The rules of the rollout decide the effect, so that the page has no rules of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
-from airflow_provider_ampexp.ui._rollout_tasks import RUN_GOES_ON, Rollout, RolloutTask
+from airflow_provider_ampexp.ui._rollout_tasks import RUN_UNDER_WAY, Rollout, RolloutTask
 
 
 class ManualAction(NamedTuple):
@@ -37,7 +37,7 @@ class ManualAction(NamedTuple):
 
 
 def manual_actions(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> list[ManualAction]:
-    """The manual actions that matter now; none where Amplitude does not show where the flag stands.
+    """Return the manual actions that matter now; none if Amplitude does not show the percentage.
 
     :param seen: the flag with its history
     :param now: the service's clock
@@ -51,7 +51,7 @@ def manual_actions(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -
 
 
 class _Effects:
-    """The effects on one rollout at one moment."""
+    """The effects on one rollout at one time."""
 
     def __init__(self, rollout: Rollout, seen: FlagSnapshot, now: datetime) -> None:
         self.rollout = rollout
@@ -61,7 +61,7 @@ class _Effects:
         self.name = self.task.task_id
 
     def _subject(self) -> RolloutTask:
-        """The task that a person would click on: after the end, the stage that failed and not its rollback task."""
+        """Return the task for a click: after the end, the stage that failed, not its rollback task."""
         failed = (task for task in self.rollout.tasks if task.is_part and task.has_failed)
         return next(failed, self.rollout.task) if self.rollout.is_over else self.rollout.task
 
@@ -78,30 +78,28 @@ class _Effects:
             yield ManualAction(f"Mark {self.name} as success", self._promoted())
             yield ManualAction(f"Mark {self.name} as failed", self._torn_down())
         else:
-            stays = f"The task ends. {self._keeps}: nothing is rolled back, and no guardrail is asked."
+            stays = f"The task ends. {self._keeps}: nothing is rolled back, and no guardrail runs."
             yield ManualAction(f"Mark {self.name} as failed", stays)
-            ends = f"The task ends, and the tasks after it begin. {self._keeps}: no further stage is set."
+            ends = f"The task ends, and the tasks after it start. {self._keeps}: no further stage is set."
             yield ManualAction(f"Mark {self.name} as success", ends)
         if self.rollout.is_rolling_back:
             yield ManualAction(f"Clear {self.name}", self._torn_down())
         else:
-            yield ManualAction(f"Clear {self.name}", f"The task begins again and {self._would(plan)}.")
+            yield ManualAction(f"Clear {self.name}", f"The task starts again and {self._would(plan)}.")
         if task.is_paused:
-            resumes = "The task reads the flag and goes on. Time in the pause counts as soak time."
+            resumes = "The task reads the flag and continues. Time in the pause counts as soak time."
             yield ManualAction("Unpause the DAG", resumes)
         else:
-            pauses = (
-                f"Airflow does not resume the task. {self._keeps}: no guardrail is asked, and nothing is rolled back."
-            )
+            pauses = f"Airflow does not resume the task. {self._keeps}: no guardrail runs, and nothing is rolled back."
             yield ManualAction("Pause the DAG", pauses)
 
     def after_the_end(self) -> Iterator[ManualAction]:
         task = self.task
-        yield ManualAction(f"Clear {self.name}", f"The task begins again and {self._would(task.plan)}.{self._refusal}")
+        yield ManualAction(f"Clear {self.name}", f"The task starts again and {self._would(task.plan)}.{self._refusal}")
         if self.rollout.is_group:
             whole = replace(task.plan, only=None, approval=None)
             yield ManualAction(
-                "Clear the whole group", f"The rollout begins again and {self._would(whole)}.{self._refusal}"
+                "Clear the whole group", f"The rollout starts again and {self._would(whole)}.{self._refusal}"
             )
         stays = f"Only the state in Airflow changes. {self._keeps}."
         if task.state == "success":
@@ -110,12 +108,12 @@ class _Effects:
             yield ManualAction(f"Mark {self.name} as success", self._promoted())
         else:
             yield ManualAction(
-                f"Mark {self.name} as success", f"{stays} Airflow begins the tasks after it that did not run."
+                f"Mark {self.name} as success", f"{stays} Airflow starts the tasks after it that did not run."
             )
 
     @property
     def _keeps(self) -> str:
-        """What users have as long as nothing is written."""
+        """The exposure of users until the next write."""
         users = f"Users of segment {self.task.plan.segment}" if self.task.plan.segment else "Users"
         if not self.seen.position.exposure:
             return f"The flag stays at {self.seen.position}"
@@ -123,17 +121,17 @@ class _Effects:
 
     @property
     def _refusal(self) -> str:
-        """What a run that has ended refuses when it is begun again; empty where it refuses nothing."""
+        """What a run that has ended refuses when it starts again; empty if it refuses nothing."""
         changed = self.rollout.ending.get("cause") in ("drift", "disabled")
-        if not changed or self.task.run_state in RUN_GOES_ON:
+        if not changed or self.task.run_state in RUN_UNDER_WAY:
             return ""
         return (
-            " First it fails if the change that stopped it is the newest one: a run that began again does not overrule "
-            "it. Start a new run to go on from there, or set if_changed_since='write'."
+            " First it fails if the change that stopped it is still the newest: a run that starts again does not "
+            "overwrite that change. Start a new run to continue from there, or set if_changed_since='write'."
         )
 
     def _would(self, plan: RolloutPlan) -> str:
-        """What a task with this plan would do first, when a person begins it now."""
+        """Return the first action of a task with this plan, if a person starts it now."""
         state = RolloutState(preflight_owed=plan.checked and plan.preflight)
         act = decide(plan, self.seen, state, self.now)
         view = Evaluation(plan, self.seen, state, self.now)
@@ -142,13 +140,13 @@ class _Effects:
         if isinstance(act, SetStage):
             return f"sets {act.stage.percentage} %{enables}"
         if isinstance(act, Preflight) and view.next_stage is not None:
-            return f"asks if the guardrails can answer, then sets {view.next_stage.percentage} %{enables}"
+            return f"runs the preflight of the guardrails, then sets {view.next_stage.percentage} %{enables}"
         if isinstance(act, RunGuardrails):
-            return f"asks the guardrails before it goes on from {stands}{_soak(view)}"
+            return f"runs the guardrails before it continues from {stands}{_soak(view)}"
         if isinstance(act, RequestApproval):
-            return "asks for the approval again"
+            return "requests the approval again"
         if isinstance(act, Complete):
-            return "ends as success at once. It writes nothing"
+            return "ends with success at once. It writes nothing"
         if isinstance(act, Abort):
             return f"stops, and writes nothing: {act.why}"
         if isinstance(act, RollBack):
@@ -178,7 +176,7 @@ class _Effects:
         return f"{self._keeps}. The stages that follow are skipped."
 
     def _torn_down(self) -> str:
-        """What the rollback task of the group does after a failure."""
+        """Return the effect of the group's rollback task after a failure."""
         plan = replace(self.rollout.plan, only=None, approval=None)
         done = (task.plan.only for task in self.rollout.tasks if task.state == "success")
         finished = [only for only in done if only is not None]
@@ -198,7 +196,7 @@ def _stage(plan: RolloutPlan, percentage: int) -> RolloutPlan:
 
 
 def _soak(view: Evaluation) -> str:
-    """Which soak counts on; empty where none does."""
+    """Return the soak that still counts; empty if none does."""
     if not view.is_soaking:
         return ""
     began, ends = (f"{at:%Y-%m-%d %H:%M} UTC" for at in (view.began, view.soak_ends))

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class RolloutPhase(str, Enum):
-    """What the page says first. The word is the value; the colour is a class of ``page.css``, which adds a sign."""
+    """The first word of the page about a rollout. The colour is a class of ``page.css``, which adds a sign."""
 
     colour: str
 
@@ -30,7 +30,7 @@ class Reason(str, Enum):
 
     :ivar phase: the one phase that this reason belongs to
     :ivar label: the reason in a few words
-    :ivar next_step: what happens next, or what a person has to do; empty where the next stage says that
+    :ivar next_step: the next step of the rollout or of a person; empty where it is the next stage
     """
 
     phase: RolloutPhase
@@ -38,9 +38,9 @@ class Reason(str, Enum):
     next_step: str
 
     SOAKING = "soaking", RolloutPhase.PROGRESSING, "soaking", ""
-    CHECKING = "checking", RolloutPhase.PROGRESSING, "waits for its guardrails", "the guardrails are asked again"
+    CHECKING = "checking", RolloutPhase.PROGRESSING, "waiting for its guardrails", "the guardrails run again"
     WINDOW = "window", RolloutPhase.PROGRESSING, "outside its window", ""
-    WORKING = "working", RolloutPhase.PROGRESSING, "its task works", ""
+    WORKING = "working", RolloutPhase.PROGRESSING, "its task runs", ""
     APPROVAL = (
         "approval",
         RolloutPhase.WAITING_FOR_APPROVAL,
@@ -63,13 +63,13 @@ class Reason(str, Enum):
         "guardrail",
         RolloutPhase.HELD,
         "held by a guardrail",
-        "nothing is raised until the guardrails pass; they are asked again",
+        "nothing is raised until the guardrails pass; they run again",
     )
     FAILING = (
         "failing",
         RolloutPhase.DEGRADED,
         "a guardrail does not pass",
-        "the guardrails are asked again, until they pass or reach a limit",
+        "the guardrails run again, until they pass or reach a limit",
     )
     ROLLING_BACK = "rolling back", RolloutPhase.DEGRADED, "about to roll back", "the flag is lowered"
     STOPPING = (
@@ -78,39 +78,39 @@ class Reason(str, Enum):
         "about to stop",
         "the rollout stops at its next poll and leaves the flag as it is",
     )
-    RETRYING = "retrying", RolloutPhase.DEGRADED, "its task failed", "Airflow tries the task again"
+    RETRYING = "retrying", RolloutPhase.DEGRADED, "its task failed", "Airflow retries the task"
     TRIGGERER = "triggerer", RolloutPhase.DEGRADED, "no triggerer runs", "start the triggerer"
-    OVERDUE = "overdue", RolloutPhase.DEGRADED, "overdue", "look at the triggerer and the scheduler"
-    UNREADABLE = "unreadable", RolloutPhase.DEGRADED, "not readable", "look at the flag in Amplitude"
+    OVERDUE = "overdue", RolloutPhase.DEGRADED, "overdue", "check the triggerer and the scheduler"
+    UNREADABLE = "unreadable", RolloutPhase.DEGRADED, "not readable", "check the flag in Amplitude"
     UNCONFIRMED = (
         "unconfirmed",
         RolloutPhase.DEGRADED,
         "rollback not confirmed",
-        "look at the flag in Amplitude now, and disable it there",
+        "check the flag in Amplitude now, and disable it there",
     )
     STILL_EXPOSED = (
         "still exposed",
         RolloutPhase.DEGRADED,
-        "rolled back, and users still get it",
+        "rolled back, and users still get the feature",
         "disable the flag in Amplitude to take it from all users",
     )
     NOT_LOWERED = (
         "not lowered",
         RolloutPhase.DEGRADED,
         "failed, and not rolled back",
-        "nothing by itself: lower the flag in Amplitude, or fix the cause and clear the task",
+        "no automatic step: lower the flag in Amplitude, or fix the cause and clear the task",
     )
     STOPPED = (
         "stopped",
         RolloutPhase.DEGRADED,
         "stopped",
-        "nothing by itself: clear the task to go on, or change the flag in Amplitude",
+        "no automatic step: clear the task to continue, or change the flag in Amplitude",
     )
     ROLLED_BACK = (
         "rolled back",
         RolloutPhase.ROLLED_BACK,
         "rolled back and confirmed",
-        "nothing by itself: fix the cause, then clear the rollout to begin again",
+        "no automatic step: fix the cause, then clear the rollout to start again",
     )
     DONE = "done", RolloutPhase.DONE, "the last stage is reached", "nothing is left to do"
 

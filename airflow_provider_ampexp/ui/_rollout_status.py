@@ -1,6 +1,6 @@
-"""Where a rollout stands, in which phase it is and why, and what comes next. Pure: no I/O, no clock, no Airflow.
+"""The stage, the phase and the next step of a rollout. Pure: no I/O, no clock, no Airflow.
 
-``decide`` says what comes next, by the same rules by which the task goes on.
+``decide`` returns the next step, by the same rules as in the task.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision, Re
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
 
-_OVERDUE_AFTER = timedelta(minutes=5)  # a trigger and a scheduler take their time
+_OVERDUE_AFTER = timedelta(minutes=5)  # a trigger and a scheduler need some time
 _NOT_CONFIRMED = "ROLLBACK NOT CONFIRMED"
 _FAILING = (Verdict.FAIL, Verdict.ERROR)
 
 
 @dataclass(frozen=True)
 class RolloutStatus:
-    """What the page says of a rollout.
+    """The state of a rollout.
 
-    :param reason: why it is in its phase; ``reason.phase`` is the phase
-    :param why: the same in a sentence
-    :param since: since when it is in this phase; ``None`` where that is not known
-    :param next: the percentage that comes next; ``None`` where none does
-    :param when: the earliest moment at which that can be; ``None`` where it is not known
-    :param stage: the place of the present stage, from 1; 0 before the first, ``None`` where it stands on none
+    :param reason: the reason of its phase; ``reason.phase`` is the phase
+    :param why: the reason in a sentence
+    :param since: the start of its phase; ``None`` if it is not known
+    :param next: the next percentage; ``None`` after the last stage
+    :param when: the earliest time of the next percentage; ``None`` if it is not known
+    :param stage: the place of the present stage, from 1; 0 before the first; ``None`` between two stages
     :param stands_since: since when the flag has its percentage
-    :param next_check: when the guardrails are asked next; ``None`` where they are not, or that is not known
+    :param next_check: when the guardrails run next; ``None`` if they do not run, or the time is not known
     """
 
     reason: Reason
@@ -60,17 +60,17 @@ class RolloutStatus:
 
 
 def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
-    """Where it stands.
+    """Return the state of a rollout.
 
-    :param seen: the flag; where its history was not read, what the task remembers stands in for it. ``None`` where
-        it is not known.
+    :param seen: the flag; ``None`` if it is not known. Without its history, the last observation of the task replaces
+        the history.
     :param now: the service's clock
     """
     plan, rollout_state = rollout.plan, rollout.task.rollout_state
     if rollout.is_over:
         return _ended(rollout, seen)
     if seen is None:
-        return RolloutStatus(Reason.UNREADABLE, "Amplitude does not show where it stands")
+        return RolloutStatus(Reason.UNREADABLE, "Amplitude does not show the percentage of this rollout")
     seen = seen if seen.history else _with_last_exposure(seen, rollout_state)
     following = plan.next_above(seen.position.reached)
     here = replace(_place(plan, seen), next=following.percentage if following else None)
@@ -78,7 +78,7 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
     if stuck is not None:
         return replace(here, reason=stuck.reason, why=stuck.why, since=stuck.since)
     if rollout_state is None:
-        why = "its task works" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
+        why = "its task runs" if rollout.task.state == "running" else f"its task is {_in_words(rollout.task.state)}"
         return replace(here, why=why, since=here.stands_since or rollout.task.began)
     view = Evaluation(plan, seen, rollout_state, now)
     act = decide(plan, seen, rollout_state, now)
@@ -88,7 +88,7 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
 
 
 def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
-    """The stage, and since when the flag stands there."""
+    """Return the present stage and its start."""
     began = since(seen)
     at = began.at if began else None
     position = seen.position
@@ -99,7 +99,7 @@ def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
 
 
 def _ended(rollout: Rollout, seen: FlagSnapshot | None) -> RolloutStatus:
-    """How it ended, as the record tells; where that does not tell, as its task did."""
+    """Return the end by the record, or by the state of its task if the record does not show it."""
     reason, why = _end(rollout, seen)
     here = _place(rollout.plan, seen) if seen else RolloutStatus(reason)
     return replace(here, reason=reason, why=why, since=rollout.ended)
@@ -110,7 +110,7 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
     why = str(ending.get("why") or "")
     what, cause = ending.get("what"), ending.get("cause")
     if what == RecordKind.ROLLBACK and (ways := ending.get("still_through")):
-        return Reason.STILL_EXPOSED, f"{why}; users still get it through {', and '.join(map(str, ways))}"
+        return Reason.STILL_EXPOSED, f"{why}; users still get the feature through {', and '.join(map(str, ways))}"
     if what in (RecordKind.ROLLBACK, RecordKind.CONFIRMED) or (
         what == RecordKind.STOP and cause == AbortCause.ROLLED_BACK
     ):
@@ -120,10 +120,10 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
     if what == RecordKind.ERROR and _NOT_CONFIRMED in why:
         return Reason.UNCONFIRMED, why
     if ending or task.state != "success":
-        return Reason.STOPPED, why or f"its task has ended as {_in_words(task.state)}; its log says why"
+        return Reason.STOPPED, why or f"its task ended with the state {_in_words(task.state)}; its log has the reason"
     last, reached = rollout.plan.all_stages[-1].percentage, rollout.reached
     if reached is not None and reached < last and seen is not None and seen.position.percentage < last:
-        return Reason.STOPPED, f"its task ended as success at {reached:g} %, before the last stage"
+        return Reason.STOPPED, f"its task ended with success at {reached:g} %, before the last stage"
     return Reason.DONE, f"the last stage, {last} %, is reached"
 
 
@@ -135,24 +135,24 @@ class _Stuck:
 
 
 def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
-    """Why the rollout does not go on, independent of its plan; ``None`` when it does."""
+    """Return why the rollout does not continue, independent of its plan; ``None`` if it continues."""
     task = rollout.task
     if task.is_paused and task.state != "running":
         return _Stuck(
             Reason.PAUSED,
-            "the DAG is paused: no guardrail is asked, and nothing is raised or rolled back, until somebody unpauses "
-            "it. Users keep what they have",
+            "the DAG is paused: until a person unpauses it, no guardrail runs, and nothing is raised or rolled back. "
+            "The percentage stays",
         )
     if task.state == "deferred" and not task.is_triggerer_alive:
         return _Stuck(
             Reason.TRIGGERER,
-            "no triggerer of this Airflow is alive, so nothing wakes the task: no guardrail is asked, and nothing is "
+            "no triggerer of this Airflow is alive, so the task does not resume: no guardrail runs, and nothing is "
             "raised or rolled back. Start the triggerer",
         )
     if task.state == "deferred" and task.until is not None and now > task.until + _OVERDUE_AFTER:
         return _Stuck(
             Reason.OVERDUE,
-            f"its task was due at {task.until:%Y-%m-%d %H:%M:%SZ} and has not been resumed. Look at the triggerer and "
+            f"its task was due at {task.until:%Y-%m-%d %H:%M:%SZ} and has not been resumed. Check the triggerer and "
             "the scheduler",
             task.until,
         )
@@ -165,12 +165,12 @@ def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
             if task.record and task.record[-1].get("what") == RecordKind.ERROR
             else ""
         )
-        return _Stuck(Reason.RETRYING, why or "its task failed; its log says why", task.ended)
+        return _Stuck(Reason.RETRYING, why or "its task failed; its log has the reason", task.ended)
     return None
 
 
 def _with_last_exposure(seen: FlagSnapshot, rollout_state: RolloutState | None) -> FlagSnapshot:
-    """A history of one entry, from what the task saw last."""
+    """Return the flag with a history of one entry, from the last observation of the task."""
     if rollout_state is None or rollout_state.last_exposure is None:
         return seen
     raised = [line for line in rollout_state.record if line.get("what") == RecordKind.RAISE]
@@ -190,7 +190,7 @@ def _reason(act: Action, view: Evaluation) -> Reason:
         return Reason.ROLLING_BACK
     if not isinstance(act, Wait | RunGuardrails):
         return Reason.WORKING
-    # A reason that needs a person comes first. Then the order is that of the rules.
+    # A reason that needs a person comes first. Then the order is the order of the rules.
     if view.is_held:
         return Reason.TAG
     if view.decision == Decision.HOLD:
@@ -214,7 +214,7 @@ def _why(reason: Reason, view: Evaluation, act: Action) -> str:
 
 
 def _is_failing(verdict: object, decision: object, effect: object) -> bool:
-    """Whether a guardrail counts towards its limit. One that is inconclusive, or asks for time, does not."""
+    """Return whether a guardrail counts towards its limit. An inconclusive result, and one to wait, do not count."""
     return verdict in _FAILING and decision == Decision.WAIT and effect != "wait"
 
 
@@ -229,22 +229,22 @@ def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> d
 
 
 def _tagged_since(view: Evaluation) -> datetime | None:
-    """Since when the flag has the tag; ``None`` where the history was not read, or does not tell."""
+    """Return since when the flag has the tag; ``None`` if the history does not show it, or was not read."""
     tagged = list(takewhile(lambda entry: view.plan.hold_tag in entry.tags, view.seen.history))
     return tagged[-1].at if tagged else None
 
 
 def _failing_since(record: Iterable[Mapping[str, Any]]) -> datetime | None:
-    """The first of the newest unbroken row of checks that did not pass, of the guardrail that failed last."""
+    """Return the first of the newest consecutive checks without a pass, of the guardrail that failed last."""
     checks = [line for line in record if line.get("what") == RecordKind.CHECK]
     name = next((line.get("name") for line in reversed(checks) if line.get("verdict") in _FAILING), None)
     of_guardrail = [line for line in reversed(checks) if line.get("name") == name]
-    row = list(takewhile(lambda line: line.get("verdict") != Verdict.PASS, of_guardrail))
-    return datetime.fromisoformat(str(row[-1]["at"])) if row else None
+    without_a_pass = list(takewhile(lambda line: line.get("verdict") != Verdict.PASS, of_guardrail))
+    return datetime.fromisoformat(str(without_a_pass[-1]["at"])) if without_a_pass else None
 
 
 def _when(reason: Reason, view: Evaluation) -> datetime | None:
-    """When the next stage can be set at the earliest. What waits for a guardrail has no such moment."""
+    """Return the earliest time of the next stage; ``None`` while a guardrail or a person decides."""
     if reason is Reason.SOAKING:
         return _in_window(view.plan, view.soak_ends)
     return _in_window(view.plan, view.now) if reason is Reason.WINDOW else None
@@ -258,4 +258,4 @@ def _in_window(plan: RolloutPlan, at: datetime) -> datetime | None:
 
 
 def _in_words(state: str) -> str:
-    return {"none": "to begin", "success": "done, and the next task is to begin"}.get(state, state.replace("_", " "))
+    return {"none": "to start", "success": "done, and the next task is to start"}.get(state, state.replace("_", " "))

@@ -1,4 +1,4 @@
-"""The tasks of this Airflow that carry out rollouts, and the rollouts that they form. Pure: no I/O, no clock."""
+"""The tasks of this Airflow that carry out rollouts, and the rollouts of these tasks. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutSt
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
-RUN_GOES_ON = ("running", "queued")
+RUN_UNDER_WAY = ("running", "queued")
 CLOCKS_DIFFER = timedelta(minutes=5)  # Airflow's and the service's
-_GOES_ON = (
+_UNDER_WAY = (
     "deferred",
     "running",
     "queued",
@@ -27,7 +27,7 @@ _GOES_ON = (
 )
 _FAILED = ("failed", "upstream_failed")
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
-# The lines of a record that end a rollout otherwise than well. The first kind that is found says why.
+# The lines of a record that end a rollout without success. The first kind that is found has the reason.
 _ENDS = (
     (RecordKind.ROLLBACK, RecordKind.STOP, RecordKind.HOLD),
     (RecordKind.CONFIRMED, RecordKind.LEFT, RecordKind.ERROR),
@@ -38,12 +38,12 @@ _ENDS = (
 class RolloutTask:
     """A task of this Airflow that carries out a rollout.
 
-    :param began: when it began this attempt
+    :param began: when this attempt began
     :param rollout_state: the state of the rollout while it waits; ``None`` while it works, and when it has ended
-    :param until: when it looks again, while it waits
-    :param record: what it did and measured so far
-    :param is_paused: whether its DAG is paused. Airflow begins and resumes no task of a paused DAG.
-    :param is_triggerer_alive: whether a triggerer runs that can wake a task that waits
+    :param until: the end of its wait
+    :param record: its actions and measurements
+    :param is_paused: whether its DAG is paused. Airflow starts and resumes no task of a paused DAG.
+    :param is_triggerer_alive: whether a triggerer runs that can resume a waiting task
     """
 
     amplitude_conn_id: str
@@ -66,8 +66,8 @@ class RolloutTask:
     is_triggerer_alive: bool = True
 
     @property
-    def goes_on(self) -> bool:
-        return self.state in _GOES_ON
+    def is_under_way(self) -> bool:
+        return self.state in _UNDER_WAY
 
     @property
     def has_failed(self) -> bool:
@@ -80,7 +80,7 @@ class RolloutTask:
 
     @property
     def is_last(self) -> bool:
-        """Whether the rollout is done when this task ends well."""
+        """Whether the rollout is done when this task succeeds."""
         return self.plan.approval is None and self.plan.only in (None, self.plan.all_stages[-1].percentage)
 
 
@@ -92,13 +92,13 @@ class Rollout:
 
     @property
     def task(self) -> RolloutTask:
-        """The task that goes on; otherwise the task that ended the rollout."""
+        """The task under way; otherwise the task that ended the rollout."""
         of_effect = (task for task in self.tasks if task.state not in _NO_EFFECT or task.record)
-        return next((task for task in self.tasks if task.goes_on), next(of_effect, self.tasks[0]))
+        return next((task for task in self.tasks if task.is_under_way), next(of_effect, self.tasks[0]))
 
     @property
     def plan(self) -> RolloutPlan:
-        """The plan of the whole rollout, and the approval that is awaited."""
+        """The plan of the whole rollout, with the approval that is requested."""
         return replace(self.task.plan, only=None)
 
     @property
@@ -111,34 +111,34 @@ class Rollout:
         """Whether a task of the group failed, and its rollback task has not ended yet."""
         if not self.is_group or not any(task.has_failed for task in self.tasks):
             return False
-        if self.task.goes_on:
+        if self.task.is_under_way:
             return not self.task.is_part
         has_begun = any(not task.is_part for task in self.tasks)
-        return not has_begun and not self.ending and self.task.run_state in RUN_GOES_ON
+        return not has_begun and not self.ending and self.task.run_state in RUN_UNDER_WAY
 
     @property
     def is_over(self) -> bool:
-        if self.task.goes_on or self.is_rolling_back:
+        if self.task.is_under_way or self.is_rolling_back:
             return False
         if self.ending or self.task.state != "success":
             return True
-        return self.task.is_last or self.task.run_state not in RUN_GOES_ON
+        return self.task.is_last or self.task.run_state not in RUN_UNDER_WAY
 
     @property
     def record(self) -> tuple[Mapping[str, Any], ...]:
-        """What all of them did and measured, oldest first."""
+        """The actions and measurements of all tasks, oldest first."""
         return tuple(
             sorted((line for task in self.tasks for line in task.record), key=lambda line: str(line.get("at")))
         )
 
     @property
     def ended(self) -> datetime | None:
-        """When, on the service's clock where the record tells."""
+        """When the rollout ended, on the service's clock if the record shows it."""
         last = self.record[-1].get("at") if self.record else None
         return datetime.fromisoformat(last) if isinstance(last, str) and self.ending else self.task.ended
 
     def began(self, seen: FlagSnapshot) -> datetime:
-        """When it raised first, as the history tells; where that does not, when its first task began."""
+        """Return the time of its first raise by the history, otherwise the start of its first task."""
         task = self.tasks[-1]
         first = OwnSteps(self.plan, seen.history).first(self.run_began)
         return (first.entry.at if first else None) or task.began
@@ -151,7 +151,7 @@ class Rollout:
 
     @property
     def reached(self) -> float | None:
-        """The highest percentage that it set; ``None`` where its record does not tell."""
+        """The highest percentage that it set; ``None`` if its record does not show it."""
         raised = [
             line.get("to", line.get("from"))
             for line in self.record
@@ -162,7 +162,7 @@ class Rollout:
 
     @property
     def ending(self) -> Mapping[str, Any]:
-        """The line of the record that says how the rollout ended, if it ended otherwise than well."""
+        """The line of the record with the end of the rollout, if it ended without success."""
         if self.task.state == "success" and self.task.is_part:
             return {}
         newest_first = self.record[::-1]
@@ -171,7 +171,7 @@ class Rollout:
 
 
 def rollouts_by_flag(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
-    """The rollouts by connection, kind and id of the flag, the newest first."""
+    """Return the rollouts by connection, kind and id of the flag, the newest first."""
     runs: dict[tuple[str, Kind, str, str, str], list[RolloutTask]] = {}
     for task in sorted(tasks, key=lambda task: task.began, reverse=True):
         runs.setdefault((task.amplitude_conn_id, task.kind, task.flag_id, task.dag_id, task.run_id), []).append(task)
@@ -182,6 +182,6 @@ def rollouts_by_flag(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str]
 
 
 def latest(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """The rollout to show: the one that is under way, otherwise the newest."""
+    """Return the rollout to show: the rollout under way, otherwise the newest."""
     listed = list(rollouts)
     return next((rollout for rollout in listed if not rollout.is_over), listed[0] if listed else None)

@@ -1,4 +1,4 @@
-"""Flags and rollouts as the JSON of the page. Pure: no I/O, no clock, no Airflow."""
+"""Flags and rollouts as JSON for the page. Pure: no I/O, no clock, no Airflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_SEGMENTS = 20
 
 
 def list_item(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
-    """A flag or experiment in the list, without its description: a thousand descriptions would be megabytes."""
+    """Return a flag or experiment for the list, without its description: a thousand of them would be megabytes."""
     rollout = latest(rollouts)
     seen = _seen(config, (), rollout) if rollout else None
     return {
@@ -43,7 +43,7 @@ def list_item(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollo
 def flag_detail(
     kind: Kind, flag_id: str, versions: Iterable[Version], url: str, rollouts: Iterable[Rollout], now: datetime
 ) -> dict[str, Any]:
-    """Everything about one flag or experiment."""
+    """Return all data of one flag or experiment."""
     listed = sorted(versions, key=version_number, reverse=True)
     newest: FlagConfig = {**config_of(listed[0]), "id": flag_id} if listed else {"id": flag_id}
     rollout = latest(rollouts)
@@ -74,7 +74,7 @@ def diff_versions(
     for number in numbers:
         if number not in found:
             raise LookupError(f"Comparing versions failed: version {number} does not exist. Choose another version.")
-    # Numbered by their order here, so that any two can be compared in either direction.
+    # The numbers are their order here, so that any two can be compared in either direction.
     pair: list[Version] = [{**found[number], "version": place} for place, number in enumerate(numbers, 2)]
     return [_change(row) for row in rows_of(kind, flag_id, pair)]
 
@@ -105,7 +105,7 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
-    """A rollout with its stages, and with what each manual action in Airflow would do to it."""
+    """Return a rollout with its stages, and with the effect of each manual action in Airflow."""
     here = status_of(rollout, seen, now)
     remaining = remaining_stages(rollout.plan, here, seen, now)
     return {
@@ -146,7 +146,7 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -
 
 
 def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
-    """The highest stage that users got, by the record; without a record, by where the flag stands."""
+    """Return the highest stage that was set, by the record, otherwise by the percentage of the flag."""
     if rollout.reached is not None or seen is None:
         return rollout.reached
     stages = [stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.position.exposure]
@@ -173,7 +173,7 @@ def _variants(config: FlagConfig) -> list[dict[str, Any]]:
 
 
 def _versions(kind: Kind, flag_id: str, listed: list[Version]) -> list[dict[str, Any]]:
-    """Each version with its author and its changes, newest first."""
+    """Return each version with its author and its changes, newest first."""
     rows: dict[int, list[Row]] = {}
     for row in rows_of(kind, flag_id, listed):
         rows.setdefault(row["version"], []).append(row)

@@ -1,4 +1,4 @@
-"""The stages of a rollout's plan, each with what the guardrails said there. Pure: no I/O, no clock, no Airflow."""
+"""The stages of a rollout's plan, each with the verdicts of its guardrails. Pure: no I/O, no clock, no Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 300  # characters of a guardrail's sentence
 
 
 class StageState(str, Enum):
-    """What became of a stage."""
+    """The state of a stage."""
 
     PASSED = "passed"
     PRESENT = "present"
@@ -36,9 +36,10 @@ _FAILED_HERE = {
 def stages_of(
     rollout: Rollout, here: RolloutStatus, reached: float | None, remaining: RemainingStages
 ) -> list[dict[str, Any]]:
-    """Each stage with its soak in seconds, its state, its earliest moment and the verdicts at it.
+    """Return each stage with its soak in seconds, its state, its earliest time and its verdicts.
 
-    :param reached: the highest stage that users got
+    :param reached: the highest stage that was set
+    :param remaining: the earliest times
     """
     starts = dict(remaining.stages)
     checks = [line for line in rollout.record if line.get("what") == RecordKind.CHECK]
@@ -75,7 +76,7 @@ def _state(rollout: Rollout, here: RolloutStatus, reached: float | None, place: 
 
 
 def _verdicts(checks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The last answer of each guardrail at a stage, and how many of its answers were a pass."""
+    """Return the last result of each guardrail at a stage, and the number of its passes."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for line in checks:
         by_name.setdefault(str(line.get("name") or ""), []).append(line)
@@ -86,7 +87,7 @@ def _verdicts(checks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "why": str(lines[-1].get("why") or "")[:_LONGEST],
             "at": lines[-1].get("at"),
             "passes": sum(line.get("verdict") == Verdict.PASS for line in lines),
-            "asked": len(lines),
+            "checks": len(lines),
         }
         for name, lines in by_name.items()
     ]

@@ -1,7 +1,7 @@
-"""A cache of what was read: one caller refreshes a value, and all others are served meanwhile.
+"""A cache of results: one caller refreshes a value, and all other callers get the value before.
 
-The cache lives in the event loop of Airflow's API server. What blocks runs in a few threads of the page's own, so a
-slow Amplitude never takes a thread from Airflow's API.
+The cache is in the event loop of Airflow's API server. Blocking calls run in a few threads of the page, so a slow
+Amplitude never uses a thread of Airflow's API.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ STALE_PATIENCE = 2.0
 
 
 class SlowResponseError(Exception):
-    """Amplitude has not answered in time, and no earlier answer is kept."""
+    """Amplitude sent no response in time, and the cache has no earlier value."""
 
 
 @dataclass(frozen=True)
 class _Entry(Generic[_T]):
-    """One answer, or the error that stands in its place.
+    """One value, or the error of the attempt to read it.
 
     :param read_at: when it was read, on the cache's clock
-    :param size: how many bytes the answer has as JSON
+    :param size: the number of bytes of the value as JSON
     """
 
     read_at: float
@@ -48,15 +48,16 @@ class _Entry(Generic[_T]):
 
 
 class TtlCache(Generic[_T]):
-    """Reads a value once and keeps it. Callers at the same time share one read.
+    """Read a value once and keep it. Callers at the same time share one read.
 
-    An error is kept like a value, so that a failing service is not asked more often than a healthy service. While a
-    value is read again, the old one is served to a reader who would wait longer than ``STALE_PATIENCE``.
+    An error is kept like a value, so that a failing service gets no more requests than a healthy service. During a new
+    read, a caller who would wait longer than ``STALE_PATIENCE`` gets the old value.
 
     :param seconds: how long a value is fresh
     :param run: runs a blocking function in a thread and returns its result
-    :param most_bytes: how many bytes are kept in all, as JSON; the value that expires first is dropped first
-    :param clock: seconds that only rise
+    :param most_bytes: the limit for all values together, in bytes of JSON. The value that expires first is dropped
+        first.
+    :param clock: a monotonic clock in seconds
     """
 
     def __init__(
@@ -76,20 +77,20 @@ class TtlCache(Generic[_T]):
 
     @property
     def bytes_kept(self) -> int:
-        """How many bytes are kept now, as JSON."""
+        """The number of bytes of all values now, as JSON."""
         self._entries.expire()
         return int(self._entries.currsize)
 
     async def get(self, key: Hashable, read: Callable[[], _T]) -> _T:
-        """Return what is kept under this key, or what ``read`` returns.
+        """Return the value of a key, or the result of ``read``.
 
-        :raises SlowResponseError: when ``read`` takes longer than ``PATIENCE`` and nothing is kept
+        :raises SlowResponseError: when ``read`` takes longer than ``PATIENCE`` and the key has no value
         """
         entry: _Entry[_T] | None = self._entries.get(key)
         if entry is not None and self._clock() < entry.read_at + self.seconds:
             return entry.result()
         if entry is not None and entry.error is not None:
-            entry = None  # an old error is no answer to serve
+            entry = None  # an old error is not served
         reading = self._reading.get(key)
         if reading is None:
             reading = self._reading[key] = asyncio.ensure_future(self._refresh(key, read))
@@ -98,8 +99,8 @@ class TtlCache(Generic[_T]):
             return reading.result().result()
         if entry is None:
             raise SlowResponseError(
-                f"Reading Amplitude failed: no answer within {PATIENCE:g} s. "
-                "Nothing is shown yet. The page tries again in 30 s."
+                f"Reading Amplitude failed: no response within {PATIENCE:g} s. "
+                "Nothing is shown yet. The page retries in 30 s."
             )
         return entry.result()
 
@@ -121,5 +122,5 @@ class TtlCache(Generic[_T]):
 
 
 def _fields(value: object) -> object:
-    """A dataclass as its fields, and everything else as its text, for its length alone."""
+    """Return the fields of a dataclass, and any other value as text. Only the length of the JSON matters."""
     return getattr(value, "__dict__", None) or str(value)

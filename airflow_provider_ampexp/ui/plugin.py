@@ -1,7 +1,7 @@
-"""The plugin that puts *Rollouts* into Airflow's navigation.
+"""The plugin that adds *Rollouts* to Airflow's navigation.
 
-Airflow imports this module by its entry point; do not import it. Airflow does so in every process, also in those that
-never show a page. So the first request to the page loads the page itself.
+Airflow imports this module by its entry point; do not import it. Every process of Airflow imports it, also a process
+that never shows a page. So the first request to the page imports the page itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def _page() -> Any:
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """The page as an ASGI application."""
+    """Serve the page as an ASGI application."""
     await _page()(scope, receive, send)
 
 
 class AmplitudeRolloutsPlugin(AirflowPlugin):
-    """The page under ``/plugin/rollouts``, in a frame of the same origin."""
+    """Add the page under ``/plugin/rollouts``, in a frame of the same origin."""
 
     name = "amplitude_rollouts"
-    # Paths without a leading slash hold under any base URL.
+    # A path without a leading slash is valid under each base URL.
     fastapi_apps = [{"app": page, "url_prefix": f"/{PATH}", "name": "Amplitude rollouts"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {

@@ -94,7 +94,7 @@ def test_a_first_read_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatc
         import time
 
         cache: TtlCache[str] = TtlCache(30, run, clock=Clock())
-        with pytest.raises(SlowResponseError, match=r"no answer within 0\.05 s"):
+        with pytest.raises(SlowResponseError, match=r"no response within 0\.05 s"):
             await cache.get("one", lambda: time.sleep(0.3) or "value")
         assert await asyncio.sleep(0.5, cache.bytes_kept) is not None
         assert await cache.get("one", lambda: "another") == "value"

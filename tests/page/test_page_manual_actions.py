@@ -29,38 +29,36 @@ def test_a_ramp_that_is_marked_rolls_nothing_back() -> None:
     told = effects(task())
     assert list(told) == ["Mark ramp as failed", "Mark ramp as success", "Clear ramp", "Pause the DAG"]
     keeps = "Users keep the feature at 5 %"
-    assert told["Mark ramp as failed"] == (
-        f"The task ends. {keeps}: nothing is rolled back, and no guardrail is asked."
-    )
+    assert told["Mark ramp as failed"] == (f"The task ends. {keeps}: nothing is rolled back, and no guardrail runs.")
     assert told["Mark ramp as success"] == (
-        f"The task ends, and the tasks after it begin. {keeps}: no further stage is set."
+        f"The task ends, and the tasks after it start. {keeps}: no further stage is set."
     )
     assert told["Pause the DAG"] == (
-        f"Airflow does not resume the task. {keeps}: no guardrail is asked, and nothing is rolled back."
+        f"Airflow does not resume the task. {keeps}: no guardrail runs, and nothing is rolled back."
     )
 
 
 def test_a_cleared_ramp_keeps_its_soak() -> None:
     assert effects(task())["Clear ramp"] == (
-        "The task begins again and waits at 5 %: the soak counts from 2026-03-02 22:00 UTC, when the percentage was "
+        "The task starts again and waits at 5 %: the soak counts from 2026-03-02 22:00 UTC, when the percentage was "
         "set, and ends at 2026-03-03 10:00 UTC."
     )
-    assert effects(task(until=SOAKED), now=SOAKED)["Clear ramp"] == "The task begins again and sets 25 %."
+    assert effects(task(until=SOAKED), now=SOAKED)["Clear ramp"] == "The task starts again and sets 25 %."
     often = task(plan=replace(PLAN, checked=True, check_every="1h"))
     assert effects(often)["Clear ramp"] == (
-        "The task begins again and asks the guardrails before it goes on from 5 %: the soak counts from "
+        "The task starts again and runs the guardrails before it continues from 5 %: the soak counts from "
         "2026-03-02 22:00 UTC, when the percentage was set, and ends at 2026-03-03 10:00 UTC."
     )
     checked = task(plan=replace(PLAN, checked=True), until=SOAKED)
     assert effects(checked, now=SOAKED)["Clear ramp"] == (
-        "The task begins again and asks the guardrails before it goes on from 5 %."
+        "The task starts again and runs the guardrails before it continues from 5 %."
     )
 
 
 def test_a_paused_dag_can_be_unpaused() -> None:
     told = effects(task(is_paused=True))
     assert "Pause the DAG" not in told
-    assert told["Unpause the DAG"].startswith("The task reads the flag and goes on.")
+    assert told["Unpause the DAG"].startswith("The task reads the flag and continues.")
 
 
 def test_a_segment_is_named() -> None:
@@ -125,14 +123,14 @@ def test_an_approval_tells_what_each_answer_does(on_reject: str, effect: str) ->
 def test_a_ramp_that_rolled_back_begins_with_its_first_stage_when_it_is_cleared() -> None:
     failed = task(state="failed", run_state="failed", rollout_state=None, record=(*STATE.record, BACK))
     told = effects(failed, versions=ROLLED_BACK, now=NOW + HOUR)
-    assert told["Clear ramp"] == "The task begins again and sets 1 % and enables the flag."
+    assert told["Clear ramp"] == "The task starts again and sets 1 % and enables the flag."
     checked = replace(failed, plan=replace(PLAN, checked=True))
     assert effects(checked, versions=ROLLED_BACK, now=NOW + HOUR)["Clear ramp"] == (
-        "The task begins again and asks if the guardrails can answer, then sets 1 % and enables the flag."
+        "The task starts again and runs the preflight of the guardrails, then sets 1 % and enables the flag."
     )
     assert told["Mark ramp as success"] == (
         "Only the state in Airflow changes. The flag stays at 0 % (disabled). "
-        "Airflow begins the tasks after it that did not run."
+        "Airflow starts the tasks after it that did not run."
     )
 
 
@@ -140,15 +138,15 @@ def test_a_group_that_rolled_back_is_cleared_as_a_whole() -> None:
     failed = replace(FIFTH, state="failed", rollout_state=None, run_state="failed", record=(BACK,))
     back = task(task_id="rollback", state="success", rollout_state=None, began=NOW, run_state="failed", record=())
     told = effects(FIRST, failed, back, versions=ROLLED_BACK, now=NOW + HOUR)
-    assert told["Clear stage_5"].startswith("The task begins again and stops, and writes nothing: 1 % comes before")
-    assert told["Clear the whole group"] == "The rollout begins again and sets 1 % and enables the flag."
+    assert told["Clear stage_5"].startswith("The task starts again and stops, and writes nothing: 1 % comes before")
+    assert told["Clear the whole group"] == "The rollout starts again and sets 1 % and enables the flag."
 
 
 def test_a_rollout_that_is_done_has_nothing_to_write() -> None:
     raised = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
     ended = task(state="success", run_state="success", rollout_state=None, record=(*STATE.record, raised))
     told = effects(ended, versions=[*VERSIONS, version(4, NOW, **flag(100))], now=NOW + HOUR)
-    assert told["Clear ramp"] == "The task begins again and ends as success at once. It writes nothing."
+    assert told["Clear ramp"] == "The task starts again and ends with success at once. It writes nothing."
     assert told["Mark ramp as failed"] == "Only the state in Airflow changes. Users keep the feature at 100 %."
 
 
@@ -157,7 +155,7 @@ def test_a_run_that_somebody_elses_change_stopped_does_not_overrule_it() -> None
     ended = task(state="failed", run_state="failed", rollout_state=None, record=(*STATE.record, stop))
     versions = [*VERSIONS, version(4, NOW, "Maria", **flag(2))]
     told = effects(ended, versions=versions, now=NOW + HOUR)["Clear ramp"]
-    assert "First it fails if the change that stopped it is the newest one" in told
+    assert "First it fails if the change that stopped it is still the newest" in told
     assert "First it fails" not in effects(replace(ended, run_state="running"), versions=versions)["Clear ramp"]
 
 

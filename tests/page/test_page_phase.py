@@ -136,7 +136,7 @@ def test_the_phase_after_its_end(ending: dict[str, Any] | None, state: str, phas
     told = shown(task(state=state, run_state=state, rollout_state=None, ended=NOW, record=record), config=flag(100))
     assert (told["phase"], told["reason"], told["is_over"]) == (phase, reason, True)
     assert told["since"] == NOW.isoformat()
-    assert told["why"].startswith(ending["why"] if ending else ("the last stage", "its task has ended"))
+    assert told["why"].startswith(ending["why"] if ending else ("the last stage", "its task ended"))
     assert (told["next"], told["when"]) == (None, None)
     assert told["next_step"]
 
@@ -144,13 +144,13 @@ def test_the_phase_after_its_end(ending: dict[str, Any] | None, state: str, phas
 def test_a_ways_in_that_a_rollback_left_open_is_named() -> None:
     back = line("rollback", **{"from": 5, "to": 0}, why="errors (fail)", still_through=["segment 'Beta' at 100 %"])
     told = shown(task(state="failed", rollout_state=None, record=(*STATE.record, back)))
-    assert told["why"] == "errors (fail); users still get it through segment 'Beta' at 100 %"
+    assert told["why"] == "errors (fail); users still get the feature through segment 'Beta' at 100 %"
 
 
 def test_a_task_that_is_marked_as_success_at_5_percent_is_not_done() -> None:
     told = shown(task(state="success", run_state="success", rollout_state=None, ended=NOW))
     assert (told["phase"], told["reason"]) == ("degraded", "stopped")
-    assert told["why"] == "its task ended as success at 5 %, before the last stage"
+    assert told["why"] == "its task ended with success at 5 %, before the last stage"
 
 
 def test_a_hold_by_a_tag_tells_since_when_as_the_history_does() -> None:

@@ -34,7 +34,7 @@ def test_each_stage_has_the_verdicts_of_its_guardrails() -> None:
     assert [one["state"] for one in (first, second, third, last)] == ["passed", "present", "ahead", "ahead"]
     (errors,) = first["verdicts"]
     assert (errors["name"], errors["verdict"], errors["why"]) == ("errors", "pass", "1.1 % fail")
-    assert (errors["passes"], errors["asked"]) == (2, 3)
+    assert (errors["passes"], errors["checks"]) == (2, 3)
     assert [one["name"] for one in second["verdicts"]] == ["errors", "latency"]
     assert third["verdicts"] == []
 

@@ -126,7 +126,7 @@ def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
 
 def test_a_task_that_left_no_record_is_no_mystery() -> None:
     told = shown(task(state="failed", rollout_state=None, record=()))
-    assert (told["reason"], told["why"]) == ("stopped", "its task has ended as failed; its log says why")
+    assert (told["reason"], told["why"]) == ("stopped", "its task ended with the state failed; its log has the reason")
 
 
 def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
@@ -168,4 +168,4 @@ def test_a_flag_that_shows_nothing_is_shown() -> None:
     assert (told["key"], told["enabled"], told["percentage"], told["url"]) == ("1", None, None, "")
     assert told["pictures"][0]["points"] == []
     bare = list_item("flags", {"id": "1"}, "", rollouts_by_flag([task()])[("acme", "flags", "1")], NOW)
-    assert bare["rollout"]["why"] == "Amplitude does not show where it stands"
+    assert bare["rollout"]["why"] == "Amplitude does not show the percentage of this rollout"

@@ -1,16 +1,16 @@
-// Requests to Airflow, and the number of requests to Amplitude for the footer.
+// Requests to Airflow, and the number of requests to Amplitude in the footer.
 import { element, moment, span } from "./format.js";
 
 export class Refused extends Error {}
 
 export async function ask(...parts) {
   const path = parts.map((part) => (typeof part === "string" ? encodeURIComponent(part) : part.query)).join("/");
-  const answer = await fetch(path.replace("/?", "?"), { credentials: "same-origin", headers: { Accept: "application/json" } });
-  if (answer.ok) return answer.json();
-  if (answer.status === 401) throw new Refused("Reading Airflow failed: you are no longer logged in. Reload Airflow to log in.");
-  if (answer.status === 403) throw new Refused("This page needs the right to read connections, and you do not have it. Of Airflow's default roles Op and Admin have that right. Ask an administrator of this Airflow.");
-  const body = await answer.json().catch(() => ({}));
-  throw new Refused(typeof body.detail === "string" ? body.detail : `Reading Airflow failed: status ${answer.status}. The page tries again in 30 s.`);
+  const response = await fetch(path.replace("/?", "?"), { credentials: "same-origin", headers: { Accept: "application/json" } });
+  if (response.ok) return response.json();
+  if (response.status === 401) throw new Refused("Reading Airflow failed: you are not logged in. Nothing new is shown. Reload Airflow to log in.");
+  if (response.status === 403) throw new Refused("This page needs the right to read connections, and you do not have it. Of Airflow's default roles Op and Admin have that right. Ask an administrator of this Airflow.");
+  const body = await response.json().catch(() => ({}));
+  throw new Refused(typeof body.detail === "string" ? body.detail : `Reading Airflow failed: status ${response.status}. Nothing new is shown. The page retries in 30 s.`);
 }
 
 export function showRequests(uses) {

@@ -1,7 +1,7 @@
-// The step chart, drawn by uPlot. What uPlot does not know (off-times, names, marks) is drawn on its canvas.
+// The step chart by uPlot. This file draws the rest on the canvas: times with the flag disabled, names and marks.
 import { element, marks as known, moment } from "./format.js";
 
-let drawn = null; // the chart on the page, with what it shows
+let drawn = null; // the chart on the page and its element
 
 const seconds = (text) => Date.parse(text) / 1000;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -15,7 +15,7 @@ export function chart(place, picture, marks, rollout, now, range) {
   const start = range === "rollout" && rollout?.began ? startOfRollout(picture, rollout) : data[0][0];
   const last = Math.max(...data[0], rollout?.end ? seconds(rollout.end) : 0);
   const margin = Math.max(60, (last - start) * 0.06);
-  if (rollout?.end && data[2].at(-1) !== null) for (const [row, value] of [last + margin, null, data[2].at(-1)].entries()) data[row].push(value); // the last percentage stays
+  if (rollout?.end && data[2].at(-1) !== null) for (const [row, value] of [last + margin, null, data[2].at(-1)].entries()) data[row].push(value); // the last percentage continues
 
   const shows = { picture, marks, rollout, now: seconds(now) };
   const axis = { stroke: () => colour("quiet"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
@@ -46,7 +46,7 @@ window.addEventListener("themechange", redraw);
 window.addEventListener("resize", () => drawn?.plot.setSize({ width: drawn.place.clientWidth, height: 340 }));
 
 function startOfRollout(picture, rollout) {
-  // The version that the first raise made is a moment older than its line in the record.
+  // The version of the first raise is some seconds older than its line in the record.
   const began = seconds(rollout.began) - 5;
   const steps = picture.steps.map((step) => seconds(step.at)).filter((at) => at >= began);
   return Math.min(...steps, seconds(rollout.stands_since ?? rollout.began), seconds(picture.points.at(-1).at));
@@ -111,7 +111,7 @@ function drawOff(u, { picture }) {
       ctx.strokeStyle = colour("hatch");
       ctx.lineWidth = ratio;
       for (let x = left - height; x < right; x += 9 * ratio) line(ctx, x, top + height, x + height, top);
-      if (right - left > 34 * ratio) text(ctx, ratio, "off", (Math.max(left, u.bbox.left) + right) / 2, top + 16 * ratio, "center", "quiet");
+      if (right - left > 60 * ratio) text(ctx, ratio, "disabled", (Math.max(left, u.bbox.left) + right) / 2, top + 16 * ratio, "center", "quiet");
       ctx.restore();
     }
   });
@@ -200,7 +200,7 @@ function shape(ctx, ratio, name, x, y) {
   ctx.stroke();
 }
 
-// The sign of a mark as a picture, for the legend and for the stages.
+// The sign of a mark as a picture, for legends and stages.
 export function sign(name) {
   const path = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   path.setAttribute("viewBox", "-8 -8 16 16");
@@ -217,11 +217,11 @@ export function key(marks, rollout) {
   const said = [...new Set(marks.map((mark) => mark.what))].filter((what) => known[what]).map((what) => element("li", {}, sign(known[what].shape), known[what].says));
   const verdicts = marks.slice(-12).reverse().map((mark) => element("li", {}, `${moment(mark.at)}: ${known[mark.what]?.says ?? mark.what}${mark.name ? ` (${mark.name})` : ""}${typeof mark.percentage === "number" ? ` at ${mark.percentage} %` : ""}${mark.why ? `: ${mark.why}` : ""}`));
   return element("div", { class: "key" },
-    element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "switched off"), rollout?.ahead.some(([, at]) => at) ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
-    verdicts.length ? element("details", {}, element("summary", {}, `The last ${verdicts.length} answers of guardrails, and the end`), element("ul", { class: "verdicts" }, verdicts)) : null);
+    element("ul", {}, said, element("li", {}, element("span", { class: "sample off", "aria-hidden": "true" }), "disabled"), rollout?.ahead.some(([, at]) => at) ? element("li", {}, element("span", { class: "sample planned", "aria-hidden": "true" }), "planned, at the earliest") : null),
+    verdicts.length ? element("details", {}, element("summary", {}, `The last ${verdicts.length} results of guardrails, and the end`), element("ul", { class: "verdicts" }, verdicts)) : null);
 }
 
-// The chart with its title and the present stand, for a release review.
+// The chart with its title and the state of the flag, for a release review.
 export function save(place, flag) {
   const chart = place.querySelector("canvas");
   if (!chart) return;

@@ -1,4 +1,4 @@
-// The detail of a flag: its phase, why, since when, what comes next, and its history.
+// The detail of a flag: its phase with reason and start, the next step, and its history.
 import { ask, problem, showRequests } from "./api.js";
 import { chart, key, save } from "./chart.js";
 import { badge, bar } from "./list.js";
@@ -13,7 +13,7 @@ export async function showDetail(connection, kind, id, refreshed) {
   const flag = await ask("connections", connection, kind, id);
   showRequests([{ connection, ...flag }]);
   if (remembered.address !== location.hash) Object.assign(remembered, { address: location.hash, segment: undefined, range: undefined, before: "", after: "", inclusions: null, all: false });
-  if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // a person is choosing
+  if (refreshed && /^(SELECT|INPUT)$/.test(document.activeElement?.tagName)) return null; // a person is using a control
   const view = element("article", { class: "detail" },
     element("p", { class: "path" }, element("a", { href: "#/" }, "← All flags"), element("span", { class: "quiet" }, ` ${connection}`)),
     header(flag), headline(flag), flag.rollout ? null : rollThisOut({ ...flag, connection }), stages(flag), manualActions(flag), picture(flag), intervals(flag), facts(flag, connection), versions(flag), comparison(flag, connection));
@@ -39,9 +39,9 @@ function headline({ rollout, percentage, enabled, pictures, now, segments }) {
   const since = rollout?.stands_since ?? steps.at(-1)?.at ?? pictures[0]?.points[0]?.at;
   const audiences = [[null, segments.length ? "all users outside segments" : "all users", percentage], ...segments.map((segment) => [segment.name, `segment ${segment.name}`, segment.percentage])];
   const figures = audiences.sort(([name], [other]) => (other === ramped) - (name === ramped)).map(([name, label, share]) =>
-    element("li", { class: name === ramped ? "ramped" : null }, element("strong", {}, enabled ? percent(share) : "Off"),
+    element("li", { class: name === ramped ? "ramped" : null }, element("strong", {}, enabled ? percent(share) : "Disabled"),
       element("span", {}, enabled ? `of ${label}` : `for ${label} (set to ${percent(share)})`)));
-  return element("section", { class: `headline tone-${rollout?.colour ?? "none"}`, "aria-label": "Where it stands" },
+  return element("section", { class: `headline tone-${rollout?.colour ?? "none"}`, "aria-label": "State of the flag" },
     rollout && element("p", { class: "stands" }, phase(rollout), element("b", {}, sentence(rollout.label).slice(0, -1)), element("span", { class: "quiet" }, place(rollout))),
     element("ul", { class: "audiences", "aria-label": "Who gets it" }, figures),
     element("dl", {}, reasonsOf(rollout, steps, since, now).filter(([, text]) => text).flatMap(([term, text]) => [element("dt", {}, term), element("dd", {}, text)])));
@@ -52,9 +52,9 @@ const age = (text, now) => (text ? `${moment(text)}, for ${span(between(text, no
 function reasonsOf(rollout, steps, since, now) {
   if (!rollout) {
     const last = steps.at(-1);
-    return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No DAG that you may read has rolled it out in this Airflow."]];
+    return [["Why", last && `Changed from ${last.from} to ${last.to} by ${last.by}.`], ["Since", age(since, now)], ["Rollout", "No DAG that you may read has rolled out this flag in this Airflow."]];
   }
-  const moved = since && !(Math.abs(between(since, rollout.since ?? since)) < 60 && rollout.since); // a record is a moment younger than its version
+  const moved = since && !(Math.abs(between(since, rollout.since ?? since)) < 60 && rollout.since); // a record is some seconds younger than its version
   return [["Why", sentence(rollout.why)], ["Since", age(rollout.since, now)], ["Next", sentence(following(rollout, now))], ["Finish", finish(rollout, now)], ["Percentage", moved && `Unchanged since ${age(since, now)}`]];
 }
 

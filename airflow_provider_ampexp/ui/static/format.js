@@ -1,4 +1,4 @@
-// Elements, moments and percentages in words. Text is only ever set as text, so a name cannot become markup.
+// Elements, times and percentages in words. A text is always set as text, so a name cannot become markup.
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -47,13 +47,13 @@ export const when = (text, shown) =>
 
 export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
 
-// The word and its colour come from the server; page.css adds a sign, so that the colour is not the only carrier.
+// The server sends the word and its colour. page.css adds a sign, because some people do not see the colour.
 export const phase = ({ phase, colour, label, why }) =>
   element("span", { class: `phase tone-${colour}`, title: `${label}: ${why}` }, phase);
 
 export const place = ({ stage, stages, is_over }) => (stage ? `Stage ${stage} of ${stages}` : stage === 0 && !is_over ? `Before stage 1 of ${stages}` : "");
 
-// What comes next, as a sentence without its end.
+// The next step, as a sentence without its full stop.
 export function following({ next, when: at, next_step, is_over }, now, isShort) {
   if (next_step || is_over) return next_step;
   const what = next === null ? "the rollout ends" : `${next} %`;
@@ -75,9 +75,9 @@ export const views = (shown) => element("nav", { class: "views", "aria-label": "
 export const marks = {
   pass: { shape: "up", says: "guardrail passed" },
   fail: { shape: "cross", says: "guardrail failed" },
-  inconclusive: { shape: "diamond", says: "guardrail could not tell" },
+  inconclusive: { shape: "diamond", says: "guardrail was inconclusive" },
   error: { shape: "diamond", says: "guardrail raised an error" },
   rollback: { shape: "down", says: "rolled back" },
-  hold: { shape: "square", says: "failed, left as it is" },
+  hold: { shape: "square", says: "failed, not rolled back" },
   stop: { shape: "square", says: "stopped" },
 };

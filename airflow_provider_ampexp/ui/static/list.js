@@ -1,9 +1,9 @@
-// The list: every flag and experiment of every connection.
+// The list of all flags and experiments of all connections.
 import { ask, problem, showRequests } from "./api.js";
 import { firstConnection, firstRollout } from "./first.js";
 import { ago, between, element, following, percent, phase, place, sentence, span, views, when } from "./format.js";
 
-const PAGE = 100; // rows that are made at once; scrolling makes the rest
+const PAGE = 100; // rows at once; scrolling adds more
 const wanted = { search: "", kind: "", on: "", rollout: "", connection: "", by: "rollout", down: false };
 let lines = [];
 let made = null;
@@ -36,7 +36,7 @@ function ready(line) {
   return line;
 }
 
-// What a person has to look at comes first.
+// Rollouts that need a person come first.
 const urgency = ["degraded", "waiting for approval", "held", "paused", "progressing", "rolled back", "done", ""];
 
 const orders = {
@@ -114,7 +114,7 @@ function view(connections, problems) {
   const watch = new IntersectionObserver((seen) => {
     if (!seen.some((entry) => entry.isIntersecting) || body.rows.length >= found.length) return;
     more();
-    watch.unobserve(end); // an observer reports changes only, so the end is observed again
+    watch.unobserve(end); // an observer reports only changes, so this starts a new observation of the end
     watch.observe(end);
   }, { rootMargin: "600px" });
   watch.observe(end);
@@ -123,12 +123,12 @@ function view(connections, problems) {
     element("div", { class: "tools", role: "search" }, search,
       choice("Rollout", "rollout", [["", "With or without a rollout"], ["going", "Rollouts under way"], ...urgency.filter(Boolean).map((word) => [word, `Rollouts: ${word}`])]),
       choice("Kind", "kind", [["", "Flags and experiments"], ["flags", "Flags"], ["experiments", "Experiments"]]),
-      choice("On or off", "on", [["", "On and off"], ["true", "On"], ["false", "Off"]]),
+      choice("Enabled or disabled", "on", [["", "Enabled and disabled"], ["true", "Enabled"], ["false", "Disabled"]]),
       connections.length > 1 && choice("Connection", "connection", [["", "All connections"], ...connections.map((connection) => [connection, connection])])),
     count, notes,
     element("table", {},
       element("thead", {}, element("tr", {}, header("key", "Flag or experiment"), header("rollout", "Rollout in this Airflow"), header("percentage", "Who gets it"),
-        header("on", "Switch"), header("changed", "Last change"))),
+        header("on", "State"), header("changed", "Last change"))),
       body),
     none, end);
   return { view: shown, fill, problems: notes };
@@ -148,7 +148,7 @@ export const bar = (percentage, on, label) => {
     element("span", { class: "number" }, percent(percentage)), label && element("span", { class: "label", title: label }, label));
 };
 
-export const badge = (on) => element("span", { class: on ? "badge on" : "badge off" }, on === true ? "● on" : on === false ? "○ off" : "? unknown");
+export const badge = (on) => element("span", { class: on ? "badge on" : "badge off" }, on === true ? "● enabled" : on === false ? "○ disabled" : "? unknown");
 
 function row(line) {
   const address = `#/${[line.connection, line.kind, line.id].map(encodeURIComponent).join("/")}`;

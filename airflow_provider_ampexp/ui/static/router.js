@@ -1,4 +1,4 @@
-// Which view is shown: the list, or the detail of one flag, by the part of the address after "#".
+// The view by the part of the address after "#": the list, the stale flags, or the detail of one flag.
 import { problem } from "./api.js";
 import { showDetail } from "./detail.js";
 import { showList } from "./list.js";
@@ -29,7 +29,7 @@ async function show(refreshed = false) {
   timer = setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", () => show(true), { once: true }) : show(true)), REFRESH);
 }
 
-// The frame may open no window and move no page around it. A link that leads out is followed by Airflow's own document.
+// The frame may not open a window or leave its page. So Airflow's document follows a link that leads out of the frame.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[data-out]");
   if (!link || window.parent === window) return;
@@ -41,15 +41,15 @@ document.addEventListener("click", (event) => {
   outer.click();
 });
 
-// Airflow keeps the address of the frame in its own, and so a detail can be linked to. Airflow notices loads of the frame only.
-function tellAirflow() {
+// Airflow has the address of the frame in its own address, so a person can link to a detail. Airflow observes only loads of the frame.
+function showAddress() {
   const around = window.parent;
   if (around === window || !around.location.pathname.endsWith(location.pathname)) return;
   around.history.replaceState(around.history.state, "", around.location.pathname + location.hash);
 }
 
 window.addEventListener("hashchange", () => {
-  tellAirflow();
+  showAddress();
   show();
 });
 show();

@@ -1,4 +1,4 @@
-// The stages of the plan, each with the last answer of every guardrail that was asked there.
+// The stages of the plan, each with the last result of each guardrail.
 import { sign } from "./chart.js";
 import { between, element, marks as known, moment, span, until } from "./format.js";
 
@@ -24,13 +24,13 @@ function time({ state, note, soak, starts }, soaked, now) {
   return note || (state === "not reached" ? state : length);
 }
 
-function verdicts({ verdicts: said, next_check }, now) {
-  const lines = said.map(({ name, verdict, why, at, passes, asked }) =>
+function verdicts({ verdicts: results, next_check }, now) {
+  const lines = results.map(({ name, verdict, why, at, passes, checks }) =>
     element("li", { title: `${moment(at)}: ${why}` }, sign(known[verdict]?.shape ?? "diamond"),
       element("span", {}, element("b", {}, name), ` ${words[verdict] ?? verdict}`,
-        element("span", { class: "under" }, verdict === "pass" ? `${passes} of ${asked} checks passed` : why))));
+        element("span", { class: "under" }, verdict === "pass" ? `${passes} of ${checks} checks passed` : why))));
   const due = next_check && element("li", { class: "under" }, `Next check ${until(next_check, now)}.`);
   return lines.length || due ? element("ul", { class: "verdicts", "aria-label": "Guardrails at this stage" }, lines, due) : null;
 }
 
-const words = { pass: "passed", fail: "failed", inconclusive: "could not tell", error: "raised an error" };
+const words = { pass: "passed", fail: "failed", inconclusive: "was inconclusive", error: "raised an error" };

@@ -1,4 +1,4 @@
-// Light or dark as Airflow around this frame is, or as the system is where the page stands alone. Runs before the first paint.
+// Light or dark as in Airflow around this frame, or as in the system without a frame. It runs before the first paint.
 "use strict";
 (() => {
   const around = (() => {
