@@ -256,11 +256,11 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
     if "rolloutWeights" in checked:
         for key, value in mapping("rolloutWeights", checked["rolloutWeights"]).items():
             weight(f"rolloutWeights.{key}", value)
-    for many, one in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
+    for many, parse_item in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
         if many in checked:
             if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
                 raise InvalidInputError(many, f"expected a list, got {type(checked[many]).__name__}")
-            checked[many] = [one(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
+            checked[many] = [parse_item(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
     for place, variant in enumerate(checked.get("variants", ())):
         _require(f"variants[{place}]", variant, ("key",))
     if not as_read:

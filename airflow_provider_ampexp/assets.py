@@ -53,7 +53,7 @@ def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> s
     """
     validate.region(region)
     names = [validate.name("project_id", project_id), kind, validate.name("key", key)]
-    return f"{SCHEME}://{region}/" + "/".join(quote(str(one), safe="") for one in names)
+    return f"{SCHEME}://{region}/" + "/".join(quote(str(name), safe="") for name in names)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:

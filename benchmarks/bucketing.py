@@ -119,7 +119,7 @@ def _beside_the_vendor() -> tuple[int, float, float]:
         vendor = [vendor_variant(flags, row) for row in rows]
         spent["ours"] += between - began
         spent["vendor"] += time.process_time() - between
-        differences += sum(one != other for one, other in zip(ours, vendor, strict=True))
+        differences += sum(variant != other for variant, other in zip(ours, vendor, strict=True))
     return differences, COMPARED / spent["ours"], COMPARED / spent["vendor"]
 
 

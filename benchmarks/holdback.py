@@ -118,7 +118,7 @@ def measure() -> Part:
 
 
 def _rows(stopped: list[Stops], powers: list[float]) -> Iterator[Row]:
-    worst = max(one[worse, "stage", "guardrail"] for one in stopped for worse in WORSE) / ROLLOUTS / len(STAGES)
+    worst = max(counts[worse, "stage", "guardrail"] for counts in stopped for worse in WORSE) / ROLLOUTS / len(STAGES)
     yield Row(
         f"false stops a stage, {ROLLOUTS:,} harmless rollouts of each metric, {LOOKS} looks a stage",
         "a peeked t-test, a 5 % threshold",
@@ -151,10 +151,13 @@ def _notes(stopped: list[Stops], powers: list[float], powers_24: list[float]) ->
             (
                 metric,
                 worse,
-                f"{one[worse, 'stage', 'guardrail'] / ROLLOUTS / len(STAGES):.2%}",
-                *(f"{one[worse, 'rollout', check] / ROLLOUTS:.1%}" for check in ("guardrail", "t-test", "threshold")),
+                f"{counts[worse, 'stage', 'guardrail'] / ROLLOUTS / len(STAGES):.2%}",
+                *(
+                    f"{counts[worse, 'rollout', check] / ROLLOUTS:.1%}"
+                    for check in ("guardrail", "t-test", "threshold")
+                ),
             )
-            for metric, one in zip(METRICS, stopped, strict=True)
+            for metric, counts in zip(METRICS, stopped, strict=True)
             for worse in WORSE
         ],
     )

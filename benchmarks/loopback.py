@@ -107,7 +107,7 @@ class _Flags:
         match path.strip("/").split("/"):
             case ["_bench", "requests"]:
                 since = json.loads(body)
-                return 200, json.dumps([one for one in self.arrivals if one >= since]).encode()
+                return 200, json.dumps([arrival for arrival in self.arrivals if arrival >= since]).encode()
             case ["_bench", "change"]:
                 at = self.changed[json.loads(body)] = time.time()
                 return 200, json.dumps(at).encode()

@@ -56,11 +56,11 @@ def measure() -> Part:
     imports = _all_operators()
     files = {"ours": imports, "http": _HTTP}
     # A first round compiles all modules.
-    loaded, _ = (_added(one)["loaded"] for one in files.values())
+    loaded, _ = (_added(file)["loaded"] for file in files.values())
     added: dict[str, list[float]] = {name: [] for name in files}
     for _ in range(ROUNDS):
-        for name, one in files.items():
-            added[name].append(_added(one)["ms"])
+        for name, file in files.items():
+            added[name].append(_added(file)["ms"])
     ours, http = min(added["ours"]), min(added["http"])
     grown = []
     for count in (1, 10, 100):

@@ -30,11 +30,11 @@ def measure(airflow: WholeAirflow) -> Part:
         for soak in sorted((SHORT, LONG), reverse=bool(number % 2)):
             time.sleep(APART)
             runs["bench-ramp", soak].append(airflow.start("bench-ramp", soak))
-    failed = airflow.wait_for([one for run_ids in runs.values() for one in run_ids], 150)
-    runs = {run: [one for one in run_ids if one not in failed] for run, run_ids in runs.items()}
+    failed = airflow.wait_for([run_id for run_ids in runs.values() for run_id in run_ids], 150)
+    runs = {run: [run_id for run_id in run_ids if run_id not in failed] for run, run_ids in runs.items()}
     if not all(runs.values()):
         raise RuntimeError(f"These runs did not end well: {', '.join(failed)}")
-    each = {run: [airflow.worker_seconds(one) for one in run_ids] for run, run_ids in runs.items()}
+    each = {run: [airflow.worker_seconds(run_id) for run_id in run_ids] for run, run_ids in runs.items()}
     seconds = {run: statistics.median(found) for run, found in each.items()}
     growth = {dag_id: seconds[dag_id, LONG] / seconds[dag_id, SHORT] for dag_id in WAYS}
     ours, ramps = growth["bench-ramp"], " and ".join(str(len(runs["bench-ramp", soak])) for soak in (SHORT, LONG))
@@ -78,5 +78,5 @@ def _told(seconds: list[float]) -> str:
 
 
 def _processes(airflow: WholeAirflow, run_ids: list[str]) -> str:
-    counts = [airflow.workers(one) for one in run_ids]
+    counts = [airflow.workers(run_id) for run_id in run_ids]
     return f"{statistics.median(counts):g}"

@@ -19,7 +19,7 @@ class Rounds:
 
     def ratios(self, name: str, beside: str) -> list[float]:
         """Return the ratio to another alternative, by round."""
-        return [one / other for one, other in zip(self.seconds[name], self.seconds[beside], strict=True)]
+        return [mine / other for mine, other in zip(self.seconds[name], self.seconds[beside], strict=True)]
 
     def ratio(self, name: str, beside: str) -> float:
         """Return the median ratio."""
@@ -40,12 +40,12 @@ def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> 
     """Run each alternative once a round, with another first one in each round. A first round does not count."""
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for one in names:
-        contestants[one]()
+    for item in names:
+        contestants[item]()
     for number in range(rounds):
         start = number % len(names)
-        for one in names[start:] + names[:start]:
+        for item in names[start:] + names[:start]:
             began = time.perf_counter()
-            contestants[one]()
-            seconds[one].append(time.perf_counter() - began)
+            contestants[item]()
+            seconds[item].append(time.perf_counter() - began)
     return Rounds(seconds)

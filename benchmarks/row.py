@@ -38,8 +38,8 @@ def not_measured(measure: str, beside: str, aim: str, why: str) -> Row:
 
 def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     """Markdown of it."""
-    cells = [list(head), ["---"] * len(head), *([str(one) for one in line] for line in lines)]
-    return "\n".join("| " + " | ".join(one.replace("|", "\\|") for one in line) + " |" for line in cells)
+    cells = [list(head), ["---"] * len(head), *([str(cell) for cell in line] for line in lines)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)
 
 
 def page(parts: Sequence[Part], about: str) -> str:

@@ -91,5 +91,5 @@ def t_statistic(treated: Moments, control: Moments) -> float:
     """Return the t statistic of the usual test, which is for one look."""
     if min(treated.count, control.count) < 2:
         return 0.0
-    error = sqrt(sum(one.deviations / (one.count - 1) / one.count for one in (treated, control)))
+    error = sqrt(sum(band.deviations / (band.count - 1) / band.count for band in (treated, control)))
     return (treated.mean - control.mean) / error if error else 0.0

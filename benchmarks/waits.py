@@ -117,9 +117,9 @@ def _rate(arrivals: list[float], elapsed: float, waits: int) -> float:
 def _rows(taken: dict[str, Taken]) -> list[Row]:
     ours, beside = taken[OURS], "the same with deferrable `HttpSensor`; as many own polls"
     what = f"{WAITS:,} waits in one triggerer, interval {INTERVAL:g} s"
-    requests, fewest = _beside(taken, lambda one: one.last.requests / ours.last.requests, "1/{:.0f}")
-    cpu, least = _beside(taken, lambda one: one.last.cpu / ours.last.cpu, "1/{:.0f}")
-    memory, smallest = _beside(taken, lambda one: ours.memory_a_wait / one.memory_a_wait, "{:.2f} x")
+    requests, fewest = _beside(taken, lambda value: value.last.requests / ours.last.requests, "1/{:.0f}")
+    cpu, least = _beside(taken, lambda value: value.last.cpu / ours.last.cpu, "1/{:.0f}")
+    memory, smallest = _beside(taken, lambda value: ours.memory_a_wait / value.memory_a_wait, "{:.2f} x")
     return [
         Row(
             f"{what}: requests a second",
@@ -166,26 +166,26 @@ def _notes(taken: dict[str, Taken]) -> list[str]:
     stages = [
         (
             name,
-            f"{one.waits:,}",
-            f"{one.seconds:.0f}",
-            f"{one.requests:.2f}",
-            f"{one.cpu:.1%}",
-            f"{one.supervisor:.1%}",
-            f"{one.memory / 2**20:.1f}",
+            f"{stage.waits:,}",
+            f"{stage.seconds:.0f}",
+            f"{stage.requests:.2f}",
+            f"{stage.cpu:.1%}",
+            f"{stage.supervisor:.1%}",
+            f"{stage.memory / 2**20:.1f}",
         )
         for name, found in taken.items()
-        for one in found.stages
+        for stage in found.stages
     ]
     late = [
         (
             name,
-            one.told(0.5),
-            one.told(0.99),
-            one.told(1),
-            one.missed,
-            f"{one.memory_a_wait:.1f}",
+            measured.told(0.5),
+            measured.told(0.99),
+            measured.told(1),
+            measured.missed,
+            f"{measured.memory_a_wait:.1f}",
         )
-        for name, one in taken.items()
+        for name, measured in taken.items()
     ]
     return [
         "Each way of waiting has its own triggerer, of a real Airflow on PostgreSQL. The tasks are written into the "

@@ -95,14 +95,14 @@ class WholeAirflow:
 
     def flag(self, key: str) -> dict[str, Any]:
         """The flag of a run."""
-        return next(one for one in self.emulator.dump()["flags"] if one["key"] == key)
+        return next(stored for stored in self.emulator.dump()["flags"] if stored["key"] == key)
 
     def writes(self, flag_id: str) -> list[float]:
         """When each write to a flag came, in seconds since 1970."""
         return [
-            datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp()
-            for one in self.emulator.request_log()
-            if one["method"] == "PATCH" and one["path"].rstrip("/").endswith(f"/{flag_id}")
+            datetime.fromisoformat(request["at"].replace("Z", "+00:00")).timestamp()
+            for request in self.emulator.request_log()
+            if request["method"] == "PATCH" and request["path"].rstrip("/").endswith(f"/{flag_id}")
         ]
 
     def _sample(self) -> None:

@@ -48,7 +48,7 @@ with DAG(
     assign = AmplitudeAddDeploymentsOperator(
         task_id="assign",
         experiment_key=EXPERIMENT,
-        deployment_ids=["{{ ti.xcom_pull('%s')['id'] }}" % one.task_id for one in deployments],  # noqa: UP031
+        deployment_ids=["{{ ti.xcom_pull('%s')['id'] }}" % deployment.task_id for deployment in deployments],  # noqa: UP031
     )
     start = AmplitudeEditOperator(
         task_id="start",

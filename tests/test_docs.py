@@ -41,7 +41,7 @@ def test_every_example_parses_and_imports_what_is_there(page: Path) -> None:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("airflow_provider_ampexp"):
                 module = importlib.import_module(str(node.module))
-                assert [one.name for one in node.names if not hasattr(module, one.name)] == []
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
 def test_the_runbook_quotes_what_the_code_says() -> None:

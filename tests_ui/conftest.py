@@ -72,10 +72,10 @@ class Window:
         self.errors: list[str] = []
         self.dialogs: list[str] = []
         self.hosts: set[str] = set()
-        self.page.on("console", lambda one: self.errors.append(one.text) if one.type == "error" else None)
-        self.page.on("pageerror", lambda one: self.errors.append(str(one)))
-        self.page.on("dialog", lambda one: (self.dialogs.append(one.message), one.dismiss()))
-        self.page.on("request", lambda one: self.hosts.add(one.url.split("/")[2]))
+        self.page.on("console", lambda value: self.errors.append(value.text) if value.type == "error" else None)
+        self.page.on("pageerror", lambda value: self.errors.append(str(value)))
+        self.page.on("dialog", lambda value: (self.dialogs.append(value.message), value.dismiss()))
+        self.page.on("request", lambda value: self.hosts.add(value.url.split("/")[2]))
 
     @property
     def frame(self) -> FrameLocator:

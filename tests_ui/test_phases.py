@@ -122,7 +122,7 @@ def test_the_code_that_the_page_shows_makes_a_dag(page: Page, address: str, kind
     )
     told: dict[str, Any] = {}
     exec(code, told)
-    (task,) = next(one for one in told.values() if isinstance(one, DAG)).tasks
+    (task,) = next(value for value in told.values() if isinstance(value, DAG)).tasks
     assert isinstance(task, AmplitudeRampRolloutOperator)
     assert (task.flag_key or task.experiment_key, task.amplitude_conn_id) == (key, "acme")
 

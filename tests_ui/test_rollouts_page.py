@@ -30,7 +30,7 @@ def test_a_viewer_reads_a_sentence(viewer: BrowserContext, airflow: Airflow) -> 
     window.page.evaluate("localStorage.setItem('theme', 'dark')")
     window.page.reload()
     expect(window.frame.locator("html[data-theme=dark] .problem")).to_be_visible()
-    assert window.errors == [one for one in window.errors if "403" in one]  # what the browser says of the answer
+    assert window.errors == [error for error in window.errors if "403" in error]  # what the browser says of the answer
     window.page.evaluate("localStorage.removeItem('theme')")
     window.page.close()
 
@@ -163,11 +163,11 @@ def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, em
     expect(footer).to_contain_text("kept for 30 s")
     # Tasks look for a key, and triggers in one project.
     lists = [
-        one
-        for one in emulator.request_log()
-        if one["path"] in ("/api/1/flags", "/api/1/experiments")
+        request
+        for request in emulator.request_log()
+        if request["path"] in ("/api/1/flags", "/api/1/experiments")
         and not {"key", "projectId"}
-        & set(parse_qs(str(one["query"])) if isinstance(one["query"], str) else one["query"])
+        & set(parse_qs(str(request["query"])) if isinstance(request["query"], str) else request["query"])
     ]
     assert int(footer.get_attribute("data-lists") or 0) == len(lists)
 
@@ -176,8 +176,8 @@ def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, em
 def own_connections(airflow: Airflow) -> Iterator[None]:
     """The connections that a test makes are gone after it."""
     yield
-    for one in airflow.call("GET", "/api/v2/connections")["connections"]:
-        airflow.call("DELETE", f"/api/v2/connections/{one['connection_id']}")
+    for connection in airflow.call("GET", "/api/v2/connections")["connections"]:
+        airflow.call("DELETE", f"/api/v2/connections/{connection['connection_id']}")
 
 
 def test_the_connection_form(

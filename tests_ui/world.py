@@ -98,7 +98,7 @@ def airflow_beside(emulator: Emulator, home: Path) -> Iterator[Airflow]:
         wait_until(started.is_healthy, "Airflow is healthy")
         yield started
     finally:
-        everything = [one for part in running for one in _family(part.pid)]
+        everything = [process for part in running for process in _family(part.pid)]
         for process in running:
             process.terminate()
         _, left = psutil.wait_procs(everything, timeout=10)
@@ -182,7 +182,7 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
 
 
 def flag_of(emulator: Emulator, key: str) -> dict[str, Any]:
-    return next(one for one in emulator.dump()["flags"] if one["key"] == key)
+    return next(stored for stored in emulator.dump()["flags"] if stored["key"] == key)
 
 
 def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
@@ -195,7 +195,7 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
     ids = {key: str(flag_of(emulator, key)["id"]) for key in keys}
     dags = {key: f"release_{key.replace('-', '_')}" for key in keys}
     wait_until(
-        lambda: {one["dag_id"] for one in airflow_.call("GET", "/api/v2/dags")["dags"]} >= {*dags.values(), group},
+        lambda: {dag["dag_id"] for dag in airflow_.call("GET", "/api/v2/dags")["dags"]} >= {*dags.values(), group},
         "the DAGs are there",
     )
     emulator.edit("flags", ids["instant-search"], by="Maria", description="Searches as you type.")
@@ -205,7 +205,10 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
     def stand(percentage: int) -> None:
         def so() -> bool:
             return all(
-                any(one["flagConfig"]["rolloutPercentage"] == percentage for one in emulator.versions("flags", id))
+                any(
+                    version["flagConfig"]["rolloutPercentage"] == percentage
+                    for version in emulator.versions("flags", id)
+                )
                 for id in ids.values()
             )
 
@@ -214,7 +217,7 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
     def waits(key: str) -> None:
         def so() -> bool:
             runs = airflow_.call("GET", f"/api/v2/dags/{dags[key]}/dagRuns/~/taskInstances")["task_instances"]
-            return all(one["state"] == "deferred" for one in runs)
+            return all(run["state"] == "deferred" for run in runs)
 
         wait_until(so, f"{key} waits")
         # Airflow fails a task that goes on before its scheduler has heard that the one before has ended.

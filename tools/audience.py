@@ -34,10 +34,10 @@ def gives_it_otherwise(config: Config, segment: str | None) -> bool:
 
 def lets_others_in(config: Config, segment: str | None) -> bool:
     """Whether an enabled flag gives the feature to other segments, or beside a ramped segment to all other users."""
-    for one in config["targetSegments"]:
-        if one["name"] != segment and one["percentage"] > 0:
+    for target in config["targetSegments"]:
+        if target["name"] != segment and target["percentage"] > 0:
             return True
-        if not one["conditions"]:
+        if not target["conditions"]:
             return False
     return segment is not None and bool(config["rolloutPercentage"] > 0)
 
@@ -50,7 +50,7 @@ def _is_another(before: Config, after: Config, segment: str | None) -> bool:
     if segment is not None and ceil(after["rolloutPercentage"]) > ceil(before["rolloutPercentage"]):
         return True
     was, now = before["targetSegments"], after["targetSegments"]
-    if [{**one, "percentage": 0} for one in was] != [{**one, "percentage": 0} for one in now]:
+    if [{**segment, "percentage": 0} for segment in was] != [{**segment, "percentage": 0} for segment in now]:
         return True
     return any(
         ceil(new["percentage"]) > ceil(old["percentage"])

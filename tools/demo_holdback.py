@@ -120,7 +120,9 @@ def run(release: Release, emulator: Emulator, warehouse: Warehouse, env: dict[st
 def verdict(harmful: Timeline, harmless: Timeline, seconds: float, home: Path) -> int:
     """Print both answers to both releases, and return 0 if they are as expected."""
     found = {
-        (timeline, name): next((one for one in timeline.verdicts if (one.name, one.verdict) == (name, "fail")), None)
+        (timeline, name): next(
+            (verdict for verdict in timeline.verdicts if (verdict.name, verdict.verdict) == (name, "fail")), None
+        )
         for timeline in (harmful, harmless)
         for name in (CONTROL, THRESHOLD)
     }

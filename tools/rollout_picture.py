@@ -75,16 +75,16 @@ def draw() -> str:
         'font-size="13" role="img" aria-label="A rollout over three days, with windows, checks and a rollback">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="#f7f9fc"/>',
         *_windows(),
-        *[_text(_LEFT - 8, _y(one) + 4, f"{one} %", "end", _QUIET) for one in (0, 10, 50)],
+        *[_text(_LEFT - 8, _y(percentage) + 4, f"{percentage} %", "end", _QUIET) for percentage in (0, 10, 50)],
         f'<path d="{_steps(versions)}" fill="none" stroke="{_LINE}" stroke-width="2.5"/>',
     ]
     for moment, passed in checks:
         y = _y(_exposure_at(versions, moment))
         lines.append(_mark(_x(moment), y, passed))
-    raised = [one for one in versions[2:-1] if one.at is not None and one.position is not None]
-    for one in raised:
+    raised = [version for version in versions[2:-1] if version.at is not None and version.position is not None]
+    for item in raised:
         lines.append(
-            _text(_x(one.at) + 6, _y(one.position.percentage) - 12, "soaked, and the window is open", fill=_INK)
+            _text(_x(item.at) + 6, _y(item.position.percentage) - 12, "soaked, and the window is open", fill=_INK)
         )
     first, last = versions[1].at or BEGAN, versions[-1].at or BEGAN
     lines += [
@@ -115,15 +115,19 @@ def _windows() -> list[str]:
 
 def _exposure_at(versions: list[VersionEntry], moment: datetime) -> float:
     """What users got up to then."""
-    before = [one.position.exposure for one in versions if one.position and one.at is not None and one.at < moment]
+    before = [
+        version.position.exposure
+        for version in versions
+        if version.position and version.at is not None and version.at < moment
+    ]
     return before[-1]
 
 
 def _steps(versions: list[VersionEntry]) -> str:
     path = f"M{_LEFT} {_y(0)}"
-    for one in versions[1:]:
-        if one.at is not None and one.position is not None:
-            path += f" H{_x(one.at)} V{_y(one.position.exposure)}"
+    for version in versions[1:]:
+        if version.at is not None and version.position is not None:
+            path += f" H{_x(version.at)} V{_y(version.position.exposure)}"
     return f"{path} H{_RIGHT}"
 
 

@@ -54,7 +54,7 @@ class Timeline:
     @property
     def flag(self) -> dict | None:
         """The flag as it is now, once it is there."""
-        return next((one for one in self._emulator.dump()["flags"] if one["key"] == self._flag_key), None)
+        return next((stored for stored in self._emulator.dump()["flags"] if stored["key"] == self._flag_key), None)
 
     def show_new(self) -> list[int]:
         """Print what has happened since the last time. Returns the percentages that were reached meanwhile."""
@@ -95,13 +95,17 @@ class Timeline:
         if users != self._included:
             self._included = users
             log = self._emulator.request_log()
-            last = next(one for one in reversed(log) if one["method"] == "POST" and one["path"].endswith("/users"))
+            last = next(
+                request
+                for request in reversed(log)
+                if request["method"] == "POST" and request["path"].endswith("/users")
+            )
             yield self._line(last["at"], f"QA let in ({len(users)})", last["person"])
 
     def _line(self, at: str, what: str, by: str, lost: int = 0) -> tuple[datetime, str]:
         percentage = self.reached[-1]
         bar = ("#" * (percentage // 5) or ("." if percentage == 0 else "|")) + "<" * (lost // 5)
-        used = sum(1 for one in self._emulator.request_log() if one["at"] <= at)
+        used = sum(1 for request in self._emulator.request_log() if request["at"] <= at)
         return _moment(at), f"{what:<18}  {percentage:>4} %  {bar:<23}  {by:<8}  {used:>3}"
 
     def _said(self) -> Iterator[tuple[datetime, str]]:

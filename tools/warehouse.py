@@ -34,5 +34,5 @@ class Warehouse:
         with closing(sqlite3.connect(self._path)) as db, db:
             for variant, size, failing in (("treatment", treated, bad), ("control", _CHECKOUTS - treated, _FAILING)):
                 failed = round(size * failing / 100)
-                rows = ((flag, variant, now, int(one < failed)) for one in range(size))
+                rows = ((flag, variant, now, int(number < failed)) for number in range(size))
                 db.executemany("insert into checkouts values (?, ?, ?, ?)", rows)

@@ -53,20 +53,24 @@ def in_the_wheel(wheel: Path) -> set[str]:
 def said_by_the_wheel(wheel: Path, name: str) -> str:
     """What a wheel says of itself, such as ``METADATA``; empty when it does not."""
     with zipfile.ZipFile(wheel) as file:
-        found = [one for one in file.namelist() if one.partition("/")[0].endswith(".dist-info") and one.endswith(name)]
+        found = [
+            name_in_wheel
+            for name_in_wheel in file.namelist()
+            if name_in_wheel.partition("/")[0].endswith(".dist-info") and name_in_wheel.endswith(name)
+        ]
         return file.read(found[0]).decode() if found else ""
 
 
 def in_the_sdist(sdist: Path) -> set[str]:
     """Every file of an sdist, without the folder that holds them all."""
     with tarfile.open(sdist) as file:
-        return {one.name.partition("/")[2] for one in file.getmembers() if one.isfile()}
+        return {member.name.partition("/")[2] for member in file.getmembers() if member.isfile()}
 
 
 def _run(*command: str | Path, **more: object) -> str:
-    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, **more)  # type: ignore[call-overload]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **more)  # type: ignore[call-overload]
     if done.returncode:
-        sys.exit(f"{' '.join(str(one) for one in command)} failed:\n{done.stdout}{done.stderr}")
+        sys.exit(f"{' '.join(str(word) for word in command)} failed:\n{done.stdout}{done.stderr}")
     return str(done.stdout)
 
 

@@ -70,7 +70,7 @@ class Allocation:
             return lambda hashed: names[0]
         # The first value of hash // 100 beyond each variant, calculated without rounding errors.
         sums = list(accumulate(Fraction(weight) for _, weight in self.weights))
-        bounds = [math.ceil(_SPLIT * each / sums[-1]) for each in sums]
+        bounds = [math.ceil(_SPLIT * upper / sums[-1]) for upper in sums]
         percentage = self.percentage if names else 0
 
         def choose(hashed: int | None) -> str | None:

@@ -75,7 +75,9 @@ class Audience:
         props = [*(_IDS if self.inclusions else ())]
         for segment in self._segments:
             props += [str(condition.get("prop")) for condition in segment.get("conditions") or ()]
-        props += [each.key for each in (*self._allocations, self._others) if isinstance(each, Allocation)]
+        props += [
+            allocation.key for allocation in (*self._allocations, self._others) if isinstance(allocation, Allocation)
+        ]
         return tuple(dict.fromkeys(props))
 
     def at(self, percentage: float, segment: str | None = None) -> Audience:
@@ -128,7 +130,7 @@ class Audience:
         decisive = found != [] and operator == "any"
         if decisive in found:
             return decisive
-        return next((each for each in found if isinstance(each, Unknown)), not decisive)
+        return next((result for result in found if isinstance(result, Unknown)), not decisive)
 
     def _meets(self, flag_id: str, variants: Sequence[str], row: Row) -> bool | Unknown:
         if flag_id not in self.parents:
@@ -167,7 +169,7 @@ class Audience:
         if not conditions and segment.get("name") != self.catch_all:
             return Unknown(f"segment {segment.get('name')!r} shows no conditions and may be for a cohort")
         found = [matches(condition, row) for condition in conditions or ()]
-        return False not in found and next((each for each in found if isinstance(each, Unknown)), True)
+        return False not in found and next((result for result in found if isinstance(result, Unknown)), True)
 
     @staticmethod
     def _variant(allocation: Allocation | Unknown, row: Row) -> str | Unknown | None:
@@ -193,7 +195,7 @@ class Audience:
 
     @cached_property
     def _allocations(self) -> tuple[Allocation | Unknown, ...]:
-        return tuple(self._allocation(str(one.get("name")), "percentage", one) for one in self._segments)
+        return tuple(self._allocation(str(segment.get("name")), "percentage", segment) for segment in self._segments)
 
     def _allocation(self, segment: str | None, percentage_field: str, shown: Mapping[str, Any]) -> Allocation | Unknown:
         of = "the flag" if segment is None else f"segment {segment!r}"

@@ -44,7 +44,7 @@ def matches(condition: Mapping[str, Any], row: Row) -> bool | Unknown:
     column = column_of(row, prop)
     if column is None:
         return no_column(prop)
-    value, wanted = row[column], [str(each) for each in condition.get("values") or ()]
+    value, wanted = row[column], [str(text) for text in condition.get("values") or ()]
     of_null = _OPERATORS[op].of_null
     as_null = False if of_null is None else (_NONE in wanted) is of_null
     if value is None:
@@ -71,7 +71,7 @@ def _elements(value: object) -> list[str] | None:
             value = json.loads(value)
         except json.JSONDecodeError:
             return None
-    return [_text(each) for each in value if each is not None] if isinstance(value, list) else None
+    return [_text(element) for element in value if element is not None] if isinstance(value, list) else None
 
 
 def _text(value: object) -> str:
@@ -80,14 +80,14 @@ def _text(value: object) -> str:
 
 def _is(text: str, wanted: Sequence[str]) -> bool:
     """Compare exactly, and booleans without regard to capitals."""
-    lower = [each.lower() for each in wanted]
+    lower = [wanted_value.lower() for wanted_value in wanted]
     if text.lower() in _BOOLEANS and not _BOOLEANS.isdisjoint(lower):
         return text.lower() in lower
     return text in wanted
 
 
 def _contains(text: str, wanted: Sequence[str]) -> bool:
-    return any(each.lower() in text.lower() for each in wanted)
+    return any(part.lower() in text.lower() for part in wanted)
 
 
 def _set_is(elements: Sequence[str], wanted: Sequence[str]) -> bool:
@@ -95,7 +95,7 @@ def _set_is(elements: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _set_contains(elements: Sequence[str], wanted: Sequence[str]) -> bool:
-    return len(elements) >= len(wanted) and all(_is(each, elements) for each in wanted)
+    return len(elements) >= len(wanted) and all(_is(wanted_value, elements) for wanted_value in wanted)
 
 
 def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[str, Sequence[str]], bool]:
@@ -103,10 +103,10 @@ def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[str, Sequence[st
 
     def compares(text: str, wanted: Sequence[str]) -> bool:
         number = _number(text)
-        numbers = [each for each in map(_number, wanted) if each is not None]
+        numbers = [parsed for parsed in map(_number, wanted) if parsed is not None]
         if number is None or not numbers:
-            return any(compare(text, each) for each in wanted)
-        return any(compare(number, each) for each in numbers)
+            return any(compare(text, wanted_value) for wanted_value in wanted)
+        return any(compare(number, bound) for bound in numbers)
 
     return compares
 

@@ -69,7 +69,7 @@ class FlagEndpoints:
             if found and project_id is not None:
                 break
         if len(found) > 1:
-            projects = ", ".join(str(one.get("projectId")) for one in found)
+            projects = ", ".join(str(config.get("projectId")) for config in found)
             raise AmbiguousKeyError("GET", f"/api/1/{self.kind}", f"{key!r} is in the projects {projects}.")
         return found[0] if found else None
 

@@ -56,7 +56,7 @@ def tags_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def has_tag(tags: Iterable[str], tag: str) -> bool:
     """Return true if a tag is among these, without regard to capitals and spaces."""
-    return tag.strip().casefold() in {each.strip().casefold() for each in tags}
+    return tag.strip().casefold() in {present.strip().casefold() for present in tags}
 
 
 def is_archived(config: Mapping[str, Any]) -> bool:
@@ -70,7 +70,7 @@ def may_be_for_a_cohort(segment: Mapping[str, Any]) -> bool:
     The service hides conditions on a cohort, so such a segment can look like a segment for all users.
     """
     conditions = segment.get("conditions")
-    return not conditions or any(one.get("type") not in ("property", None) for one in conditions)
+    return not conditions or any(condition.get("type") not in ("property", None) for condition in conditions)
 
 
 _Kind = Callable[[Any], bool]

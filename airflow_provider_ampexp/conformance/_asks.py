@@ -100,7 +100,7 @@ def key_filter(kind: str) -> Ask:
     def ask(scratch: Scratch) -> str:
         scratch.create(kind)
         key = scratch.create(kind).key
-        keys = [each.get("key") for each in read_list(kind, key="{key}")(scratch, key)]
+        keys = [item.get("key") for item in read_list(kind, key="{key}")(scratch, key)]
         return "only this key" if keys == [key] else "ignored" if key in keys else "nothing found"
 
     return ask
@@ -108,13 +108,13 @@ def key_filter(kind: str) -> Ask:
 
 def project_filter(scratch: Scratch) -> str:
     key = scratch.create("flags").key
-    keys = [each.get("key") for each in read_list("flags", projectId="0")(scratch, key)]
+    keys = [item.get("key") for item in read_list("flags", projectId="0")(scratch, key)]
     return "ignored" if key in keys else "applied"
 
 
 def newest_first(scratch: Scratch) -> str:
     older, newer = (scratch.create("flags").key for _ in range(2))
-    keys = [each.get("key") for each in read_list("flags", limit="100")(scratch, newer)]
+    keys = [item.get("key") for item in read_list("flags", limit="100")(scratch, newer)]
     if older not in keys or newer not in keys:
         return "not on the first page"
     return "newest first" if keys.index(newer) < keys.index(older) else "oldest first"
@@ -243,7 +243,7 @@ def archived(kind: str) -> Ask:
         config = scratch.read(thing)
         deleted = config.json.get("deleted") if isinstance(config.json, dict) else None
         listed = [
-            thing.key in [each.get("key") for each in read_list(kind, key="{key}", **more)(scratch, thing.key)]
+            thing.key in [item.get("key") for item in read_list(kind, key="{key}", **more)(scratch, thing.key)]
             for more in ({}, {"includeArchived": "true"})
         ]
         return f"{config.status}, deleted {deleted}; in the list {listed[0]}, with includeArchived {listed[1]}"

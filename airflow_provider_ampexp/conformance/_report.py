@@ -49,10 +49,8 @@ class Report:
                 "| question | the service | the emulator | source of the emulator's answer |",
                 "| --- | --- | --- | --- |",
             ]
-            lines += [each.row() for each in self.differences]
-        lines += [
-            f"Not archived: {thing.kind} {thing.id} ({thing.key}). Archive it in Amplitude." for thing in self.left
-        ]
+            lines += [difference.row() for difference in self.differences]
+        lines += [f"Not archived: {made.kind} {made.id} ({made.key}). Archive it in Amplitude." for made in self.left]
         return "\n".join(lines) + "\n"
 
 

@@ -129,7 +129,7 @@ class Scratch:
         for kind, key in self._unconfirmed:
             self.made += self._found(kind, key)
         self._unconfirmed.clear()
-        return [thing for thing in self.made if not self._archive(thing)]
+        return [made for made in self.made if not self._archive(made)]
 
     def _found(self, kind: str, key: str) -> list[ScratchObject]:
         """Look for an object whose creation had no response."""
@@ -138,8 +138,8 @@ class Scratch:
         except requests.RequestException:
             return []
         listed = found.get(kind) if isinstance(found, dict) else found
-        objects = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-        return [ScratchObject(kind, str(each["id"]), key) for each in objects if each.get("key") == key]
+        objects = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+        return [ScratchObject(kind, str(item["id"]), key) for item in objects if item.get("key") == key]
 
     def _archive(self, thing: ScratchObject) -> bool:
         try:

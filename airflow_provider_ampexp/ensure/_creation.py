@@ -97,7 +97,7 @@ def _take(
     by_id = FlagRef(target.kind, id=existing["id"])
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
     done: list[ChangeResult] = []
-    with told_as_sent(f"A part of {target} was changed", when=lambda: any(one.changed for one in done)):
+    with told_as_sent(f"A part of {target} was changed", when=lambda: any(step.changed for step in done)):
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, because segments may have weights for them.
@@ -106,9 +106,9 @@ def _take(
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
         if fields.get("deployments"):
             done.append(ensure_assigned(client, by_id, fields["deployments"]))
-        changed = any(one.changed for one in done)
+        changed = any(step.changed for step in done)
         now = by_id.read(client) if changed else existing
-    notes = tuple(note for one in done for note in one.notes)
+    notes = tuple(note for step in done for note in step.notes)
     return ChangeResult(
         existing["id"], target.key, changed, _told(existing), _told(now), flag_url(client, existing), notes
     )

@@ -40,11 +40,11 @@ def ensure_deployment(
         # Labels are not unique: prefer a deployment in use to an archived one.
         return min(
             (
-                one
-                for one in client.deployments.list()
-                if one.get("label") == label and one.get("projectId") in (None, project_id)
+                deployment
+                for deployment in client.deployments.list()
+                if deployment.get("label") == label and deployment.get("projectId") in (None, project_id)
             ),
-            key=lambda one: bool(one.get("deleted")),
+            key=lambda deployment: bool(deployment.get("deleted")),
             default=None,
         )
 
@@ -89,12 +89,12 @@ def ensure_deployment_fields(
         raise InvalidInputError("label/archive", "expected one of them, got none")
 
     def read() -> Deployment:
-        for one in client.deployments.list():
-            if one["id"] == deployment_id:
-                if project_id is None or one.get("projectId") in (None, project_id):
-                    return one
+        for deployment in client.deployments.list():
+            if deployment["id"] == deployment_id:
+                if project_id is None or deployment.get("projectId") in (None, project_id):
+                    return deployment
                 raise OtherProjectError(
-                    f"Deployment {deployment_id} is in project {one.get('projectId')}, not in the named project "
+                    f"Deployment {deployment_id} is in project {deployment.get('projectId')}, not in the named project "
                     f"{project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
                 )
         raise TargetNotFoundError(f"Deployment {deployment_id} does not exist. Nothing was changed.")
@@ -140,14 +140,14 @@ def _assignments(
     endpoints = target.endpoints(client)
 
     def read() -> list[str]:
-        return [one["id"] for one in endpoints.deployments(identity.id)]
+        return [deployment["id"] for deployment in endpoints.deployments(identity.id)]
 
     def missing() -> list[str]:
         now = read()
-        return [one for one in add if one not in now]
+        return [deployment_id for deployment_id in add if deployment_id not in now]
 
     before = read()
-    to_add = [one for one in add if one not in before]
+    to_add = [deployment_id for deployment_id in add if deployment_id not in before]
     to_remove = remove in before
     if to_add:
         write_and_confirm(
@@ -169,7 +169,7 @@ def _assignments(
         def applied() -> bool:
             nonlocal after
             after = read()
-            return remove not in after and all(one in after for one in to_add)
+            return remove not in after and all(deployment_id in after for deployment_id in to_add)
 
         if not wait_until_visible(client, applied):
             raise ChangeNotVisibleError(
@@ -183,7 +183,7 @@ def _assignments(
 
 
 def _outcome(id: str, label: str | None, before: Deployment | None, after: Deployment) -> ChangeResult:
-    was, now = (_visible(one) if one else None for one in (before, after))
+    was, now = (_visible(config) if config else None for config in (before, after))
     return ChangeResult(id, label, was != now, was, now)
 
 

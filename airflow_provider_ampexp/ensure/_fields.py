@@ -144,7 +144,7 @@ def same_field(name: str, is_now: Any, wanted: Any) -> bool:
     if name == "targetSegments" and isinstance(is_now, list) and isinstance(wanted, list | tuple):
         # The service may add fields to a segment. The wanted fields must be in it.
         return len(is_now) == len(wanted) and all(
-            same_json({key: one.get(key) for key in asked}, asked) for one, asked in zip(is_now, wanted, strict=True)
+            same_json({key: item.get(key) for key in asked}, asked) for item, asked in zip(is_now, wanted, strict=True)
         )
     return same_json(is_now, wanted)
 

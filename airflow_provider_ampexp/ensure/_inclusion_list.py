@@ -233,7 +233,9 @@ class InclusionList:
         ours = removed_by_us_alone(now, then, places)
         if ours is not None:
             meant = now[places[-1]] if place is not None or len(ours) == 1 else None
-            self._unanswered_places = [one for index, one in enumerate(self._unanswered_places) if index not in ours]
+            self._unanswered_places = [
+                unanswered for index, unanswered in enumerate(self._unanswered_places) if index not in ours
+            ]
             for user in ours.values():
                 self._owe(user, now, meant)
             return

@@ -125,8 +125,8 @@ def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any
     """
     if name != "targetSegments":
         return
-    empty = {one.get("name") for one in sent if not one.get("conditions")}
-    kept = [one for one in restored if one.get("name") not in empty]
+    empty = {segment.get("name") for segment in sent if not segment.get("conditions")}
+    kept = [segment for segment in restored if segment.get("name") not in empty]
     try:
         refuse_cohorts(target.key or target.id, kept)
     except WrongStateError as error:

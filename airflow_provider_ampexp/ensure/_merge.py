@@ -22,7 +22,9 @@ def merged_segments(
     A segment is identified by its name. The order of segments decides who is captured, so only one change may change
     it.
     """
-    before, mine, other = ({str(one.get("name")): one for one in each} for each in (read, ours, theirs))
+    before, mine, other = (
+        {str(segment.get("name")): segment for segment in segments} for segments in (read, ours, theirs)
+    )
     if [len(before), len(mine), len(other)] != [len(read), len(ours), len(theirs)]:
         return None
     order = _one_of(list(before), list(mine), list(other))
@@ -43,7 +45,7 @@ def merged_segments(
 
 def _is_removed(before: Segment | None, mine: Segment | None, other: Segment | None) -> bool:
     """Return true if one change removed the segment and the other left it."""
-    return before is not None and all(one is None or one == before for one in (mine, other))
+    return before is not None and all(segment is None or segment == before for segment in (mine, other))
 
 
 def _merged_fields(before: Segment | None, mine: Segment | None, other: Segment | None) -> dict[str, Any] | None:
@@ -52,7 +54,7 @@ def _merged_fields(before: Segment | None, mine: Segment | None, other: Segment 
         return dict(added) if added is not None and before is None else None
     merged = {}
     for name in {**mine, **other}:
-        values = [(name in one, one.get(name)) for one in (before or {}, mine, other)]
+        values = [(name in segment, segment.get(name)) for segment in (before or {}, mine, other)]
         value = _one_of(*values)
         if value is None:
             return None

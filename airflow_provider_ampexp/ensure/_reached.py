@@ -16,7 +16,9 @@ def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, 
     """
     if changed.get("enabled") is not True and not (changed.get("archive") is False and config.get("enabled") is True):
         return ()
-    shares = {f"segment {one.get('name')!r}": one.get("percentage") for one in config.get("targetSegments") or ()}
+    shares = {
+        f"segment {segment.get('name')!r}": segment.get("percentage") for segment in config.get("targetSegments") or ()
+    }
     shares["all other users"] = config.get("rolloutPercentage")
     given = [f"{who} at {share:g} %" for who, share in shares.items() if share]
     return (f"It is now enabled for {', '.join(given) if given else 'no users'}, and for its inclusions.",)

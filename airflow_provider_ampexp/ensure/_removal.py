@@ -29,7 +29,7 @@ def possibly_removed(before: Sequence[str], after: Sequence[str], place: int) ->
     """
     gone = vanished_places(before, after)
     found = [
-        before[one] for number, one in enumerate(gone) if one >= place and number >= one - place
+        before[index] for number, index in enumerate(gone) if index >= place and number >= index - place
     ]  # `number` users before that place are gone
     return list(dict.fromkeys(found))
 

@@ -62,12 +62,12 @@ def percentage_fields(
     if wanted.get("percentage") != percentage:
         refuse_cohorts(config.get("key"), config.get("targetSegments") or [], catch_all=catch_all)
     segments: list[TargetSegment] = []
-    for one in config.get("targetSegments", []):
-        share = percentage if one is wanted else one.get("percentage")
+    for target in config.get("targetSegments", []):
+        share = percentage if target is wanted else target.get("percentage")
         if share is None:
             raise MissingFieldError(
-                f"Amplitude does not show the percentage of segment {one.get('name')!r} of {config.get('key')!r}. A "
+                f"Amplitude does not show the percentage of segment {target.get('name')!r} of {config.get('key')!r}. A "
                 f"change of {segment!r} must send that segment back. Nothing was changed."
             )
-        segments.append({**one, "percentage": share})
+        segments.append({**target, "percentage": share})
     return {"targetSegments": segments}

@@ -39,7 +39,11 @@ def cohort_segments(segments: Sequence[TargetSegment], catch_all: str | None = N
 
     :param catch_all: the name of a segment that has no conditions on purpose
     """
-    return [one.get("name") for one in segments if may_be_for_a_cohort(one) and not _is_named(one, catch_all)]
+    return [
+        segment.get("name")
+        for segment in segments
+        if may_be_for_a_cohort(segment) and not _is_named(segment, catch_all)
+    ]
 
 
 def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted: Sequence[TargetSegment]) -> None:
@@ -51,9 +55,9 @@ def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted:
     :param wanted: the new list
     :raises WrongStateError: when there is such a segment
     """
-    emptied = {one.get("name") for one in wanted[:-1] if not one.get("conditions")}
-    others_show = any(one.get("conditions") for one in segments)
-    found = [one.get("name") for one in segments if others_show and may_be_for_a_cohort(one)]
+    emptied = {segment.get("name") for segment in wanted[:-1] if not segment.get("conditions")}
+    others_show = any(segment.get("conditions") for segment in segments)
+    found = [segment.get("name") for segment in segments if others_show and may_be_for_a_cohort(segment)]
     found = [name for name in found if name in emptied]
     if found:
         raise WrongStateError(
@@ -68,8 +72,10 @@ def emptied_notes(segments: Sequence[TargetSegment], written: Sequence[TargetSeg
     :param segments: the segments as read
     :param written: the new list
     """
-    hidden = [one.get("name") for one in segments if may_be_for_a_cohort(one)]
-    found = [one.get("name") for one in written if not one.get("conditions") and one.get("name") in hidden]
+    hidden = [segment.get("name") for segment in segments if may_be_for_a_cohort(segment)]
+    found = [
+        segment.get("name") for segment in written if not segment.get("conditions") and segment.get("name") in hidden
+    ]
     return tuple(
         f"Segment {name!r} was written without conditions and captures all users. Amplitude showed no conditions "
         "before. If the segment was for a cohort, set the cohort again in Amplitude."
@@ -91,9 +97,9 @@ def find_segment(config: FlagConfig, name: str) -> TargetSegment:
     :raises WrongStateError: when no segment or several segments have the name
     """
     segments = config.get("targetSegments") or []
-    found = [one for one in segments if one.get("name") == name]
+    found = [segment for segment in segments if segment.get("name") == name]
     if len(found) != 1:
-        known = ", ".join(f"{one.get('name')!r} at {one.get('percentage')} %" for one in segments) or "none"
+        known = ", ".join(f"{segment.get('name')!r} at {segment.get('percentage')} %" for segment in segments) or "none"
         raise WrongStateError(
             f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
             "Nothing was changed."

@@ -34,7 +34,10 @@ def weighed_notes(config: FlagConfig) -> tuple[str, ...]:
 def _lowers(config: FlagConfig, changed: Mapping[str, Any]) -> bool:
     before, after = config.get("rolloutPercentage"), changed.get("rolloutPercentage")
     pairs = [(before, after)]
-    shares = {one.get("name"): one.get("percentage") for one in changed.get("targetSegments") or ()}
+    shares = {segment.get("name"): segment.get("percentage") for segment in changed.get("targetSegments") or ()}
     if "targetSegments" in changed:
-        pairs += [(one.get("percentage"), shares.get(one.get("name"))) for one in config.get("targetSegments") or ()]
+        pairs += [
+            (segment.get("percentage"), shares.get(segment.get("name")))
+            for segment in config.get("targetSegments") or ()
+        ]
     return any(was is not None and now is not None and now < was for was, now in pairs)

@@ -99,7 +99,10 @@ def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: st
 def _refuse_all_the_weight(target: FlagRef, config: FlagConfig, variant: str) -> None:
     """Raise if the other variants have a total weight of 0, because no user would get a variant."""
     places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
-    places |= {f"segment {one.get('name')!r}": one.get("rolloutWeights") for one in config.get("targetSegments") or ()}
+    places |= {
+        f"segment {segment.get('name')!r}": segment.get("rolloutWeights")
+        for segment in config.get("targetSegments") or ()
+    }
     for place, weights in places.items():
         others = {key: weight for key, weight in (weights or {}).items() if key != variant}
         if (weights or {}).get(variant) and not any(others.values()) and len(config.get("variants") or ()) > 1:
@@ -159,7 +162,7 @@ def read_variants(client: ManagementClient, target: FlagRef, identity: ResolvedF
         variants = target.endpoints(client).variants(identity.id)
     except NotFoundError:
         raise WrongStateError(f"The {target} does not exist. Nothing was changed.") from None
-    return {str(one.get("key")): one for one in variants}
+    return {str(variant.get("key")): variant for variant in variants}
 
 
 def _differing(existing: VariantFields, wanted: VariantFields) -> VariantFields:
@@ -179,7 +182,7 @@ def _outcome(
     after: VariantFields | None,
     named: VariantFields,
 ) -> ChangeResult:
-    was, now = (_only(one, named) for one in (before, after))
+    was, now = (_only(config, named) for config in (before, after))
     return ChangeResult(identity.id, identity.key, not same_json(was, now), was, now, identity.url(client))
 
 

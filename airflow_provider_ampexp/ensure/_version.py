@@ -60,7 +60,7 @@ class Restoration:
 
     def changes(self) -> list[str]:
         """Describe each change in words, by the path of the field."""
-        now, then = (_paths(one, self.differing) for one in (self.config, self.then))
+        now, then = (_paths(config, self.differing) for config in (self.config, self.then))
         return [f"{path}: {now.get(path)!r} -> {then.get(path)!r}" for path in _changed_paths(now, then)]
 
     def sets(self, path: str, value: object) -> bool:
@@ -129,7 +129,7 @@ def ensure_version(
     if "targetSegments" in plan.differing:
         refuse_cohorts(config.get("key"), plan.then.get("targetSegments") or (), catch_all=catch_all)
     notes = _Writes(client, KnownFlag(target.kind, id=config["id"], words=str(target)), plan).carry_out()
-    before, after = (_values(one, plan.considered) for one in (config, plan.then))
+    before, after = (_values(configuration, plan.considered) for configuration in (config, plan.then))
     notes = (*plan.notes, *notes)
     return ChangeResult(config["id"], config.get("key"), True, before, after, flag_url(client, config), notes)
 
@@ -137,12 +137,12 @@ def ensure_version(
 def _planned(
     target: FlagRef, config: FlagConfig, history: Sequence[Version], version: int, fields: Iterable[str] | None
 ) -> Restoration:
-    found = next((one for one in history if version_number(one) == version), None)
+    found = next((entry for entry in history if version_number(entry) == version), None)
     if found is None:
         newest = max(map(version_number, history), default=0)
         raise WrongStateError(f"{target} has no version {version}; its newest is {newest}. Nothing was changed.")
     then = config_of(found)
-    named = None if fields is None else tuple(validate.choice("fields", one, RESTORED_FIELDS) for one in fields)
+    named = None if fields is None else tuple(validate.choice("fields", name, RESTORED_FIELDS) for name in fields)
     required = named or _DECIDE_EXPOSURE
     if missing := [name for name in required if name not in then]:
         raise MissingFieldError(
@@ -153,15 +153,15 @@ def _planned(
     differing = [name for name in considered if not _same(name, config, then)]
     cannot = [name for name in differing if _values(then, [name])[name] is None and name not in _NULLABLE]
     considered, differing = ([name for name in names if name not in cannot] for names in (considered, differing))
-    changed = set(_changed_paths(*(_paths(one, differing) for one in (config, then))))
+    changed = set(_changed_paths(*(_paths(configuration, differing) for configuration in (config, then))))
     later = [row for row in rows_of(target.kind, config["id"], history) if row["version"] > version]
     made = [row for row in later if row["field"] in changed]
     edits = tuple(row for row in made if not _is_toward(row, then))
     known = {_top(row["field"]) for row in made}
     notes = [f"{name} was not restored: the API does not accept null." for name in cannot]
     if "variants" in considered:
-        added = [one for one in _variants(config) if one not in _variants(then)]
-        notes += [f"Variant {one!r} was added after version {version} and stays, without a weight." for one in added]
+        added = [variant for variant in _variants(config) if variant not in _variants(then)]
+        notes += [f"Variant {key!r} was added after version {version} and stays, without a weight." for key in added]
     unknown = tuple(name for name in differing if name not in known)
     return Restoration(target, version, config, then, tuple(considered), tuple(differing), edits, unknown, tuple(notes))
 
@@ -239,7 +239,7 @@ class _Writes:
     def _assign(self) -> None:
         if "deployments" not in self._plan.differing:
             return
-        now, then = (one.get("deployments") or [] for one in (self._plan.config, self._plan.then))
+        now, then = (configuration.get("deployments") or [] for configuration in (self._plan.config, self._plan.then))
         for deployment in now:
             if deployment not in then:
                 self._note("deployments", ensure_not_assigned(self._client, self._target, deployment))
@@ -266,9 +266,9 @@ def _positive(weights: Mapping[str, float]) -> dict[str, Any]:
 def _variants(config: FlagConfig) -> dict[str, VariantFields]:
     """Return the variants by key, with their details, without their weights."""
     found = {}
-    for one in config.get("variants") or ():
-        details = {name: one.get(name, value) for name, value in _WITHOUT_DETAILS.items()}
-        found[one["key"]] = cast("VariantFields", {"key": one["key"], **details})
+    for variant in config.get("variants") or ():
+        details = {name: variant.get(name, value) for name, value in _WITHOUT_DETAILS.items()}
+        found[variant["key"]] = cast("VariantFields", {"key": variant["key"], **details})
     return found
 
 
@@ -283,7 +283,7 @@ def _paths(config: FlagConfig, names: Iterable[str]) -> dict[str, Json]:
 def _changed_paths(now: Mapping[str, Json], then: Mapping[str, Json]) -> list[str]:
     """Return the paths with another value. A variant that was added later has no path, because it stays."""
     added = [path.partition("].")[0] for path in now if path.startswith("variants[") and path.endswith("].key")]
-    stays = tuple(f"{one}]." for one in added if f"{one}].key" not in then)
+    stays = tuple(f"{place}]." for place in added if f"{place}].key" not in then)
     return sorted(
         path
         for path in {**now, **then}
@@ -296,7 +296,7 @@ def _is_toward(edit: Row, then: FlagConfig) -> bool:
     if edit["field"] not in ("deployments", "tags"):
         return False
     was, is_now, wanted = (
-        {str(one) for one in cast("Iterable[object]", values or ())}
+        {str(value) for value in cast("Iterable[object]", values or ())}
         for values in (edit["from"], edit["to"], cast("dict[str, Json]", then)[edit["field"]])
     )
     return is_now - was <= wanted and not (was - is_now) & wanted
@@ -308,8 +308,10 @@ def _top(path: str) -> str:
 
 def _lowers(now: FlagConfig, then: FlagConfig) -> bool:
     """Return true if the version gives the object to fewer users somewhere."""
-    shares = {one.get("name"): one.get("percentage") for one in then.get("targetSegments") or ()}
-    pairs = [(one.get("percentage"), shares.get(one.get("name"))) for one in now.get("targetSegments") or ()]
+    shares = {segment.get("name"): segment.get("percentage") for segment in then.get("targetSegments") or ()}
+    pairs = [
+        (segment.get("percentage"), shares.get(segment.get("name"))) for segment in now.get("targetSegments") or ()
+    ]
     pairs.append((now.get("rolloutPercentage"), then.get("rolloutPercentage")))
     lowered = any(was is not None and wanted is not None and wanted < was for was, wanted in pairs)
     return lowered or (now.get("enabled") is True and then.get("enabled") is False) or bool(then.get("deleted"))

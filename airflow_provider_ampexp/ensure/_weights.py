@@ -119,25 +119,27 @@ def _of_segments(
     catch_all: str | None,
 ) -> ChangeResult:
     segments: list[TargetSegment] = []
-    for one in config.get("targetSegments") or ():
-        if one not in chosen:
-            segments.append(one)
+    for segment in config.get("targetSegments") or ():
+        if segment not in chosen:
+            segments.append(segment)
             continue
-        shown = one.get("rolloutWeights") or {}
+        shown = segment.get("rolloutWeights") or {}
         known = {**{str(variant.get("key")): 0 for variant in config.get("variants") or ()}, **shown}
-        wanted = _wanted(target, f"segment {one.get('name')!r}", known, weights, others)
+        wanted = _wanted(target, f"segment {segment.get('name')!r}", known, weights, others)
         if any(wanted[key] != known[key] for key in wanted):
-            one = cast("TargetSegment", {**one, "rolloutWeights": wanted})
-        segments.append(one)
+            segment = cast("TargetSegment", {**segment, "rolloutWeights": wanted})
+        segments.append(segment)
     if segments != list(config.get("targetSegments") or ()):
         refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=catch_all)
     outcome = bring_keeping_others(client, target, config, cast("EditFields", {"targetSegments": segments}))
-    names = [one.get("name") for one in chosen]
+    names = [segment.get("name") for segment in chosen]
     return replace(
         outcome,
-        before={str(one.get("name")): cast("Json", one.get("rolloutWeights")) for one in chosen},
+        before={str(segment.get("name")): cast("Json", segment.get("rolloutWeights")) for segment in chosen},
         after={
-            str(one.get("name")): cast("Json", one.get("rolloutWeights")) for one in segments if one["name"] in names
+            str(segment.get("name")): cast("Json", segment.get("rolloutWeights"))
+            for segment in segments
+            if segment["name"] in names
         },
     )
 
@@ -153,7 +155,7 @@ def set_weights_of_all_other_users(
     endpoints = target.endpoints(client)
 
     def read() -> Weights:
-        return {str(one.get("key")): one.get("rolloutWeight", 0) for one in endpoints.variants(identity.id)}
+        return {str(variant.get("key")): variant.get("rolloutWeight", 0) for variant in endpoints.variants(identity.id)}
 
     before = read()
     wanted = wanted_of(before)

@@ -98,8 +98,8 @@ def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
     """
     if not isinstance(given, Iterable):
         raise InvalidInputError("guardrails", f"expected a list of guardrails, got {given!r}")
-    guardrails = [as_guardrail(one) for one in given]
-    names = [one.name for one in guardrails]
+    guardrails = [as_guardrail(check) for check in given]
+    names = [guardrail.name for guardrail in guardrails]
     for name in names:
         if names.count(name) > 1:
             raise InvalidInputError("guardrails", f"{names.count(name)} have the name {name!r}; give each its own name")

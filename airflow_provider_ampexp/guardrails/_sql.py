@@ -109,10 +109,10 @@ class SqlGuardrail(QueryGuardrail):
             as_number(f"the sample of {field}", 0 if sample is None else sample) if has_sample else None,
         )
 
-    def _too_few(self, moment: CheckContext, measured: _Measured, one: _Measured) -> CheckResult | None:
-        if one.sample is None or one.sample >= self.min_sample:
+    def _too_few(self, moment: CheckContext, measured: _Measured, side: _Measured) -> CheckResult | None:
+        if side.sample is None or side.sample >= self.min_sample:
             return None
-        why = f"the sample of {one.field} is {number(one.sample)}, fewer than {number(self.min_sample)}"
+        why = f"the sample of {side.field} is {number(side.sample)}, fewer than {number(self.min_sample)}"
         return self._too_little(moment, why, measured.value)
 
     def _bounds(self) -> list[_Bound]:
@@ -131,12 +131,12 @@ class SqlGuardrail(QueryGuardrail):
 
     def _compared(self, measured: _Measured, bounds: list[_Bound]) -> CheckResult:
         value = measured.value
-        missed = [one for one in bounds if not one.allows(value)]
+        missed = [bound for bound in bounds if not bound.allows(value)]
         on = "" if measured.sample is None else f", measured on {number(measured.sample)}"
         if missed:
-            sides = [f"{'more' if one.side == 'most' else 'less'} than {one.words}" for one in missed]
+            sides = [f"{'more' if bound.side == 'most' else 'less'} than {bound.words}" for bound in missed]
             return CheckResult(Verdict.FAIL, f"{number(value)} is {' and '.join(sides)}{on}", value)
-        kept = [f"at {one.side} {one.words}" for one in bounds]
+        kept = [f"at {bound.side} {bound.words}" for bound in bounds]
         return CheckResult(Verdict.PASS, f"{number(value)} is {' and '.join(kept)}{on}", value)
 
 

@@ -60,14 +60,16 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
     """
     known: dict[str, Json] = {}
     history = sorted(versions, key=version_number)
-    configs = [config_of(one) for one in history]
-    key, project_id = (next((one[name] for one in configs if one.get(name)), None) for name in ("key", "projectId"))
-    for place, (one, config) in enumerate(zip(history, configs, strict=True)):
+    configs = [config_of(entry) for entry in history]
+    key, project_id = (
+        next((shown[name] for shown in configs if shown.get(name)), None) for name in ("key", "projectId")
+    )
+    for place, (entry, config) in enumerate(zip(history, configs, strict=True)):
         key, project_id = config.get("key") or key, config.get("projectId") or project_id
         now = flattened(config)
         changed: dict[str, tuple[Json, Json]] = {}
         if place == 0:
-            changed = {CREATED: (None, key)} if version_number(one) == 1 else {}
+            changed = {CREATED: (None, key)} if version_number(entry) == 1 else {}
         else:
             gone = {path: known.pop(path) for path in list(known) if path not in now and _top(path) in config}
             changed = {path: (known.get(path), value) for path, value in now.items() if not _same(known, path, value)}
@@ -76,13 +78,13 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
         for field in sorted(changed):
             before, after = changed[field]
             yield {
-                "at": str(one.get("createdAt") or ""),
-                "by": actor_name(one.get("createdBy")),
+                "at": str(entry.get("createdAt") or ""),
+                "by": actor_name(entry.get("createdBy")),
                 "kind": kind,
                 "project_id": project_id,
                 "id": id,
                 "key": key,
-                "version": version_number(one),
+                "version": version_number(entry),
                 "field": field,
                 "from": before,
                 "to": after,
@@ -111,11 +113,11 @@ def flattened(config: Mapping[str, Any]) -> dict[str, Json]:
 
 def _flatten(path: str, name: str, value: Any, found: dict[str, Json]) -> None:
     if name not in _WHOLE and isinstance(value, Mapping):
-        for key, one in value.items():
-            _flatten(f"{path}.{key}", str(key), one, found)
+        for key, item in value.items():
+            _flatten(f"{path}.{key}", str(key), item, found)
     elif name not in _WHOLE and isinstance(value, list) and (names := _names_of(value)):
-        for key, one in zip(names, value, strict=True):
-            for field, inner in one.items():
+        for key, item in zip(names, value, strict=True):
+            for field, inner in item.items():
                 _flatten(f"{path}[{key}].{field}", str(field), inner, found)
     else:
         found[path] = value
@@ -124,9 +126,9 @@ def _flatten(path: str, name: str, value: Any, found: dict[str, Json]) -> None:
 def _names_of(items: list[Any]) -> list[str]:
     """Return the names of the items of a list; empty if they have none."""
     for name in _NAMES:
-        names = [one.get(name) if isinstance(one, Mapping) else None for one in items]
-        if all(isinstance(one, str) for one in names) and len(set(names)) == len(names):
-            return [str(one) for one in names]
+        names = [item.get(name) if isinstance(item, Mapping) else None for item in items]
+        if all(isinstance(item_name, str) for item_name in names) and len(set(names)) == len(names):
+            return [str(item_name) for item_name in names]
     return []
 
 

@@ -119,7 +119,7 @@ def _refuse_what_is_not_read(connection: Connection, extra: Mapping[str, Any]) -
 def _suggestion(name: str) -> str:
     """Suggest the known field with the nearest name, or all."""
     plain = _plain(name.removeprefix(f"extra__{CONNECTION_TYPE}__"))
-    by_plain = {**_OTHER_NAMES, **{_plain(one): one for one in _EXTRAS}}
+    by_plain = {**_OTHER_NAMES, **{_plain(extra): extra for extra in _EXTRAS}}
     import difflib  # only for a mistake
 
     nearest = difflib.get_close_matches(plain, by_plain, n=1)

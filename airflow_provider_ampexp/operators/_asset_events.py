@@ -36,23 +36,23 @@ def emit_asset_events(
     """
     from airflow.sdk import Asset, AssetAlias
 
-    ours = [one for one in task.outlets if str(getattr(one, "uri", "")).startswith(f"{SCHEME}://")]
-    aliases = [one for one in task.outlets if isinstance(one, AssetAlias)]
+    ours = [outlet for outlet in task.outlets if str(getattr(outlet, "uri", "")).startswith(f"{SCHEME}://")]
+    aliases = [outlet for outlet in task.outlets if isinstance(outlet, AssetAlias)]
     silent = ours
     if outcome["changed"] and (ours or aliases):
         endpoints = FlagRef(kind, id=outcome["id"]).endpoints(hook.client)
         uri, extra = _event(task, hook, endpoints, outcome)
-        silent = [one for one in ours if one.uri != uri]
-        for one in silent:
-            task.log.warning("No event for the outlet %s: what was changed here is %s.", one.uri, uri)
+        silent = [outlet for outlet in ours if outlet.uri != uri]
+        for outlet in silent:
+            task.log.warning("No event for the outlet %s: what was changed here is %s.", outlet.uri, uri)
         events: Any = context.get("outlet_events")
         if events is not None:  # there are none outside of a task
-            for one in ours:
-                if one not in silent:
-                    events[one].extra.update(extra)
+            for outlet in ours:
+                if outlet not in silent:
+                    events[outlet].extra.update(extra)
             for alias in aliases:
                 events[alias].add(Asset(uri, group=SCHEME), extra=extra)
-    task.outlets = [one for one in task.outlets if not any(one is other for other in silent)]
+    task.outlets = [outlet for outlet in task.outlets if not any(outlet is other for other in silent)]
 
 
 def _event(
@@ -84,9 +84,9 @@ def _version_that_made(versions: list[Version], after: object) -> Version:
     newest = sorted(versions, key=version_number, reverse=True)
     made: Version = newest[0] if newest else {}
     if isinstance(after, Mapping):
-        for one in newest:
-            config: Mapping[str, Any] = config_of(one)
+        for event in newest:
+            config: Mapping[str, Any] = config_of(event)
             if any(name not in config or config[name] != value for name, value in after.items()):
                 break
-            made = one
+            made = event
     return made

@@ -126,7 +126,7 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         # A placeholder for a value that is known only when the task runs: now only the number of names counts.
         read = arguments.optional(arguments.text)
         FlagRef.of(
-            **{way: read(way, one) if arguments.is_literal(one) else "later" for way, one in self._ways().items()}
+            **{way: read(way, name) if arguments.is_literal(name) else "later" for way, name in self._ways().items()}
         )
 
     def target(self, project_id: str | None) -> FlagRef:

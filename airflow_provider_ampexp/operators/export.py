@@ -128,7 +128,11 @@ def _changed(
         feed = _after(end, client, partial(client.feed.versions, start, end))
         configs: list[FlagConfig] = [config_of(version) for version in feed]
         if all("id" in config for config in configs):
-            meant = [one for one in configs if project_id is None or one.get("projectId") in (None, project_id)]
+            meant = [
+                found_config
+                for found_config in configs
+                if project_id is None or found_config.get("projectId") in (None, project_id)
+            ]
             return sorted({(_kind(config), config["id"]) for config in meant})
     except (NotFoundError, UnexpectedResponseError):
         pass  # this server has no feed

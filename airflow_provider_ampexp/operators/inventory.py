@@ -155,13 +155,13 @@ class AmplitudeListOperator(AmplitudeOperator):
         if kind == "deployments":
             if key is not None:
                 raise InvalidInputError("key", "deployments are not found by key; name fields and look through them")
-            for one in hook.client.deployments.list():
-                if project_id in (None, one.get("projectId")) and (archived or not one.get("deleted")):
-                    yield _without_its_key(one)
+            for deployment in hook.client.deployments.list():
+                if project_id in (None, deployment.get("projectId")) and (archived or not deployment.get("deleted")):
+                    yield _without_its_key(deployment)
             return
         if kind in ("mutexes", "holdouts"):
             groups = hook.client.mutexes if kind == "mutexes" else hook.client.holdouts
-            yield from (one for one in groups.list(project_id=project_id) if key in (None, one.get("key")))
+            yield from (group for group in groups.list(project_id=project_id) if key in (None, group.get("key")))
             return
         endpoints = hook.client.flags if kind == "flags" else hook.client.experiments
         yield from endpoints.list(key=key, project_id=project_id, include_archived=archived)
@@ -178,7 +178,7 @@ class AmplitudeListOperator(AmplitudeOperator):
 
 def _includes(field: str, value: object) -> list[str]:
     read = arguments.one_of(*_INCLUDES)
-    return [read(field, one) for one in arguments.texts(field, value)]
+    return [read(field, text) for text in arguments.texts(field, value)]
 
 
 def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[str, object]:
@@ -197,7 +197,7 @@ def _included(endpoints: FlagEndpoints, config: FlagConfig, name: str) -> object
     if name == "variants":
         return endpoints.variants(id)
     if name == "deployments":
-        return [_without_its_key(one) for one in endpoints.deployments(id)]
+        return [_without_its_key(deployment) for deployment in endpoints.deployments(id)]
     variants = config.get("variants") or endpoints.variants(id)
     read = endpoints.inclusions if name == "inclusions" else endpoints.cohorts
-    return {one["key"]: read(id, one["key"]) for one in variants}
+    return {variant["key"]: read(id, variant["key"]) for variant in variants}

@@ -91,12 +91,12 @@ def _above_0(text: str) -> float:
 def parse_defaults(given: list[str]) -> dict[str, object]:
     """Parse arguments such as ``soak=12h``, with the syntax of a file."""
     defaults = {}
-    for one in given:
-        name, is_given, value = one.partition("=")
+    for argument in given:
+        name, is_given, value = argument.partition("=")
         try:
             if not is_given:
                 raise ValueError
             defaults[name.strip()] = YamlDocument(value.encode()).value
         except (ValueError, YamlError):
-            raise Misuse(f"--default: expected a field such as soak=12h, got {one!r}") from None
+            raise Misuse(f"--default: expected a field such as soak=12h, got {argument!r}") from None
     return defaults

@@ -57,7 +57,9 @@ def backtest_file(
     :raises EnsureError: when the flag does not exist
     """
     plan = loaded.plan
-    guardrails = [_acting(each.made) for each in plan.guardrails if isinstance(each.made, QueryGuardrail)]
+    guardrails = [
+        _acting(guardrail.made) for guardrail in plan.guardrails if isinstance(guardrail.made, QueryGuardrail)
+    ]
     target = plan.target(project_id)
     config = target.read(client)
     past = _Past(plan, guardrails, config, target.endpoints(client).versions(config["id"]))
@@ -69,7 +71,7 @@ def backtest_file(
         loaded.file,
         past.flag_key,
         tuple(backtest(rollout, release, past.ask) for release in past_releases(past.history, since, until)),
-        tuple(each.made.name for each in plan.guardrails if not isinstance(each.made, QueryGuardrail)),
+        tuple(guardrail.made.name for guardrail in plan.guardrails if not isinstance(guardrail.made, QueryGuardrail)),
     )
 
 
@@ -88,7 +90,7 @@ class _Past:
 
     def ask(self, look: Look) -> tuple[GuardrailStatus, ...]:
         """Run the guardrails as at the time of the look, and count their results."""
-        history = tuple(each for each in self.history if self._was_there(each, look))
+        history = tuple(entry for entry in self.history if self._was_there(entry, look))
         config = self._configs[history[0].version]
         moment = CheckContext(
             flag_key=self.flag_key,
@@ -111,7 +113,7 @@ class _Past:
         return entry.at is not None and entry.at < look.at
 
     def _weights(self, config: FlagConfig) -> dict[str, Any]:
-        named = [each for each in segments_of(config) if each.get("name") == self._segment]
+        named = [segment for segment in segments_of(config) if segment.get("name") == self._segment]
         return dict((named[0] if named else config).get("rolloutWeights") or {})
 
 
@@ -156,15 +158,15 @@ class Totals:
     @classmethod
     def of(cls, done: Iterable[FileBacktest]) -> Totals:
         """Count the releases of these files."""
-        found = [each for file in done for each in file.releases]
-        stopped = [each for each in found if each.stopped is not None]
-        earlier = [each.earlier_by for each in stopped if each.earlier_by is not None]
+        found = [release for file in done for release in file.releases]
+        stopped = [release for release in found if release.stopped is not None]
+        earlier = [release.earlier_by for release in stopped if release.earlier_by is not None]
         return cls(
             len(found),
             len(stopped),
-            sum(each.release.lowered is not None for each in stopped),
-            sum(each.release.lowered is not None for each in found),
-            sum(each.held is not None and each.stopped is None for each in found),
+            sum(release.release.lowered is not None for release in stopped),
+            sum(release.release.lowered is not None for release in found),
+            sum(release.held is not None and release.stopped is None for release in found),
             median_low(earlier) if earlier else None,
         )
 
@@ -181,13 +183,13 @@ def lines(done: FileBacktest) -> Iterator[str]:
         yield f"  not asked: {', '.join(done.skipped)}. A function cannot answer about the past."
     if done.releases:
         yield _row("first raise", "reached", "looks", "would have stopped", "was lowered", "earlier by")
-    for each in done.releases:
-        stages, lowered = each.release.stages, each.release.lowered
+    for release in done.releases:
+        stages, lowered = release.release.stages, release.release.lowered
         was_lowered = f"{_shown(lowered.entry.at)} to {lowered.after.exposure:g} %" if lowered else "no"
-        earlier = "" if each.earlier_by is None else _length(each.earlier_by)
-        reached, looks = f"{stages[-1].percentage:g} %", str(len(each.looks))
-        yield _row(_shown(stages[0].began_at), reached, looks, _place(each.stopped), was_lowered, earlier)
-        if note := _note(each):
+        earlier = "" if release.earlier_by is None else _length(release.earlier_by)
+        reached, looks = f"{stages[-1].percentage:g} %", str(len(release.looks))
+        yield _row(_shown(stages[0].began_at), reached, looks, _place(release.stopped), was_lowered, earlier)
+        if note := _note(release):
             yield f"      {note}"
 
 
@@ -221,7 +223,7 @@ def as_plain(done: list[FileBacktest]) -> dict[str, Any]:
                 "file": file.file,
                 "flag": file.flag,
                 "not_asked": list(file.skipped),
-                "releases": [_plain_release(each) for each in file.releases],
+                "releases": [_plain_release(release) for release in file.releases],
             }
             for file in done
         ],
@@ -261,8 +263,8 @@ def _plain_look(checked: CheckedLook) -> dict[str, Any]:
         "percentage": checked.look.stage.percentage,
         "decision": checked.decision.value,
         "results": [
-            {"name": each.name, "verdict": str(each.verdict), "value": each.value, "why": each.why}
-            for each in checked.statuses
+            {"name": status.name, "verdict": str(status.verdict), "value": status.value, "why": status.why}
+            for status in checked.statuses
         ],
     }
 

@@ -103,22 +103,22 @@ def forecast(
 
     traffic = None if users is None else Traffic(users, variation)
 
-    made, result, start = [_with_dag(one) for one in read], RIGHT, start or datetime.now(timezone.utc)
-    for one in made:
-        print(one if isinstance(one, PlanFileError) else one.file)
-        if isinstance(one, PlanFileError):
+    made, result, start = [_with_dag(loaded) for loaded in read], RIGHT, start or datetime.now(timezone.utc)
+    for loaded in made:
+        print(loaded if isinstance(loaded, PlanFileError) else loaded.file)
+        if isinstance(loaded, PlanFileError):
             result = WRONG
             continue
         try:
-            course = forecast_file(one, start, traffic)
+            course = forecast_file(loaded, start, traffic)
         except InvalidInputError as error:
-            print(one.refused(error))
+            print(loaded.refused(error))
             result = WRONG
             continue
         for line in course.lines:
             print(f"  {line}")
         if finish_by is not None and course.finish > finish_by:
-            print(f"  too late: expected the finish by {shown(finish_by, one.plan.rollout_plan().window)}")
+            print(f"  too late: expected the finish by {shown(finish_by, loaded.plan.rollout_plan().window)}")
             result = WRONG
     for mistake in (conflicts := list(plans_of_one_flag(made))):
         print(mistake)
@@ -132,16 +132,16 @@ def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
     """Print the state of each flag and the next step. This writes nothing."""
     from airflow_provider_ampexp.plans._dry_run import outlook
 
-    made, result, writes = [_with_dag(one) for one in read], RIGHT, 0
+    made, result, writes = [_with_dag(loaded) for loaded in read], RIGHT, 0
     with clients_of(made, conn_uri) as clients:
-        for one in made:
-            if isinstance(one, PlanFileError):
-                print(one)
+        for loaded in made:
+            if isinstance(loaded, PlanFileError):
+                print(loaded)
                 result = WRONG
                 continue
-            print(one.file)
+            print(loaded.file)
             try:
-                seen = clients.ask(one, partial(outlook, one.plan))
+                seen = clients.ask(loaded, partial(outlook, loaded.plan))
             except CannotAskError as error:
                 print(f"  {error}")
                 result = WRONG
@@ -167,38 +167,38 @@ def backtest(
     """
     from airflow_provider_ampexp.plans._backtest import as_plain, backtest_file, check_queries, lines, total
 
-    made, result, done = [_with_dag(one) for one in read], RIGHT, []
+    made, result, done = [_with_dag(loaded) for loaded in read], RIGHT, []
     with clients_of(made, conn_uri) as clients, _quiet_guardrails():
-        for one in made:
-            if isinstance(one, PlanFileError):
-                print(one, file=sys.stderr)
+        for loaded in made:
+            if isinstance(loaded, PlanFileError):
+                print(loaded, file=sys.stderr)
                 result = WRONG
                 continue
             try:
-                check_queries(one)
-                done.append(clients.ask(one, partial(backtest_file, one, (since, until))))
+                check_queries(loaded)
+                done.append(clients.ask(loaded, partial(backtest_file, loaded, (since, until))))
             except (PlanFileError, CannotAskError) as error:
-                print(error if isinstance(error, PlanFileError) else f"{one.file}: {error}", file=sys.stderr)
+                print(error if isinstance(error, PlanFileError) else f"{loaded.file}: {error}", file=sys.stderr)
                 result = WRONG
     if as_json:
         print(json.dumps(as_plain(done), indent=2, ensure_ascii=False))
         return result
-    for line in (line for each in done for line in lines(each)):
+    for line in (line for loaded in done for line in lines(loaded)):
         print(line)
     print(total(done))
     return result
 
 
-def _with_dag(one: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:
+def _with_dag(loaded: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:
     from airflow_provider_ampexp.plans._dag_factory import rollout_dag
 
-    if isinstance(one, PlanFileError):
-        return one
+    if isinstance(loaded, PlanFileError):
+        return loaded
     try:
-        rollout_dag(one)
+        rollout_dag(loaded)
     except PlanFileError as error:
         return error
-    return one
+    return loaded
 
 
 def _read(paths: list[Path], defaults: list[str]) -> list[LoadedPlan | PlanFileError]:

@@ -33,7 +33,7 @@ def clients_of(made: Iterable[LoadedPlan | PlanFileError], conn_uri: str | None)
     :param conn_uri: a connection that replaces the one of the files
     :raises Misuse: when the files name more than one connection, and ``conn_uri`` is given
     """
-    named = sorted({one.plan.connection for one in made if isinstance(one, LoadedPlan)})
+    named = sorted({loaded.plan.connection for loaded in made if isinstance(loaded, LoadedPlan)})
     if conn_uri is not None and len(named) > 1:
         raise Misuse(
             f"--conn-uri is one connection, but the files name {', '.join(named)}; "
@@ -59,7 +59,7 @@ class Clients:
             self._known[conn_id] = client, fields.project_id
         return self._known[conn_id]
 
-    def ask(self, one: LoadedPlan, question: Callable[[ManagementClient, str | None], _Found]) -> _Found:
+    def ask(self, loaded: LoadedPlan, question: Callable[[ManagementClient, str | None], _Found]) -> _Found:
         """Ask Amplitude about the flag of a file.
 
         :raises CannotAskError: when there is no answer
@@ -68,7 +68,7 @@ class Clients:
 
         from airflow_provider_ampexp.ensure._errors import EnsureError
 
-        name = one.plan.connection
+        name = loaded.plan.connection
         try:
             return question(*self.of(name))
         except AirflowNotFoundException:

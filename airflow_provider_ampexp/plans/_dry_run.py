@@ -77,7 +77,7 @@ def _told(act: Action, plan: PlanFile, seen: FlagSnapshot, comes: int | None) ->
         enabled = "" if seen.position.enabled else " and enabled"
         return f"set from {seen.position} to {act.stage.percentage} %{enabled} now"
     if isinstance(act, RunGuardrails):
-        names = ", ".join(one.made.name for one in plan.guardrails)
+        names = ", ".join(guardrail.made.name for guardrail in plan.guardrails)
         then = f"; if they pass, the next stage is {comes} %" if comes is not None else ""
         return f"run the guardrails now ({names}): {act.why}{then}"
     if isinstance(act, RequestApproval):

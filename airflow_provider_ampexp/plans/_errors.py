@@ -40,7 +40,7 @@ class PlanFileError(ValueError):
     """An invalid plan file. ``mistakes`` has all mistakes by line."""
 
     def __init__(self, mistakes: Sequence[PlanIssue]) -> None:
-        self.mistakes = tuple(sorted(mistakes, key=lambda one: one.line))
+        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: mistake.line))
         super().__init__("\n".join(map(str, self.mistakes)))
 
     def __reduce__(self) -> tuple[type[PlanFileError], tuple[tuple[PlanIssue, ...]]]:

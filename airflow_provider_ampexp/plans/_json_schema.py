@@ -30,8 +30,8 @@ def schema_text() -> str:
 def _plain(schema: Any) -> Any:
     """Return a schema without pydantic's titles, which only repeat the names."""
     if isinstance(schema, list):
-        return [_plain(one) for one in schema]
+        return [_plain(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {name: one for name, one in schema.items() if not (name == "title" and isinstance(one, str))}
-    return {name: _plain(one) for name, one in kept.items() if not (name == "default" and one is None)}
+    kept = {name: part for name, part in schema.items() if not (name == "title" and isinstance(part, str))}
+    return {name: _plain(part) for name, part in kept.items() if not (name == "default" and part is None)}

@@ -80,7 +80,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
     try:
         yaml = YamlDocument(_content(path))
     except YamlError as error:
-        raise PlanFileError([PlanIssue(file, *one) for one in error.found]) from None
+        raise PlanFileError([PlanIssue(file, *mistake) for mistake in error.found]) from None
     except OSError as error:
         raise PlanFileError([PlanIssue(file, 1, "", f"cannot be read: {error.strerror}")]) from None
     if not isinstance(yaml.value, dict):
@@ -148,7 +148,7 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
         if name not in PlanFile.model_fields:
             raise InvalidInputError(name, _unknown(name, PlanFile))
     read: list[LoadedPlan | PlanFileError] = []
-    for path in dict.fromkeys(file for one in paths for file in plan_files(one)):
+    for path in dict.fromkeys(file for given in paths for file in plan_files(given)):
         try:
             read.append(read_plan(path, defaults))
         except PlanFileError as error:
@@ -156,7 +156,7 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
         except Exception as error:  # an error of one file must not hide the other files
             why = f"cannot be read: {type(error).__name__}: {error}"
             read.append(PlanFileError([PlanIssue(str(path), 1, "", why)]))
-    return [_alone(one, read) for one in read]
+    return [_alone(loaded, read) for loaded in read]
 
 
 def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[PlanIssue]:
@@ -184,17 +184,19 @@ def plan_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _alone(one: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileError]) -> LoadedPlan | PlanFileError:
+def _alone(loaded: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileError]) -> LoadedPlan | PlanFileError:
     """Return an error if two files have the same DAG. Neither is loaded, because the wrong one might run."""
-    if isinstance(one, PlanFileError):
-        return one
+    if isinstance(loaded, PlanFileError):
+        return loaded
     twins = [
-        two for two in read if isinstance(two, LoadedPlan) and two is not one and two.plan.dag_id == one.plan.dag_id
+        two
+        for two in read
+        if isinstance(two, LoadedPlan) and two is not loaded and two.plan.dag_id == loaded.plan.dag_id
     ]
     if not twins:
-        return one
-    problem = f"{twins[0].file} also has {one.plan.dag_id!r}, so neither is loaded; rename one"
-    return PlanFileError([_mistake(one.file, one.yaml, ("dag_id",), problem)])
+        return loaded
+    problem = f"{twins[0].file} also has {loaded.plan.dag_id!r}, so neither is loaded; rename one"
+    return PlanFileError([_mistake(loaded.file, loaded.yaml, ("dag_id",), problem)])
 
 
 def _mistake(file: str, yaml: YamlDocument, path: FieldPath, problem: str) -> PlanIssue:
@@ -203,9 +205,9 @@ def _mistake(file: str, yaml: YamlDocument, path: FieldPath, problem: str) -> Pl
 
 def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
     """Yield pydantic's errors by field, in this package's words."""
-    for one in error.errors(include_url=False):
-        tag, path = _tag(one["loc"]), _without_tag(one["loc"])
-        kind, given, context = one["type"], one["input"], one.get("ctx", {})
+    for mistake in error.errors(include_url=False):
+        tag, path = _tag(mistake["loc"]), _without_tag(mistake["loc"])
+        kind, given, context = mistake["type"], mistake["input"], mistake.get("ctx", {})
         if kind == "refused":
             for field, problem in context["refused"]:
                 yield _joined(path, _path(field)), problem
@@ -223,7 +225,7 @@ def _told(error: ValidationError) -> Iterator[tuple[FieldPath, str]]:
         elif kind == "union_tag_invalid":
             yield (*path, "kind"), f"expected {_kinds(path)}, got {shown(context['tag'])}"
         else:
-            yield path, one["msg"] if kind == "wrong" else f"{shown(given)} {_in_our_words(one['msg'])}"
+            yield path, mistake["msg"] if kind == "wrong" else f"{shown(given)} {_in_our_words(mistake['msg'])}"
 
 
 def _kinds(path: FieldPath) -> str:

@@ -97,11 +97,11 @@ def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tu
         return  # an alias, perhaps to a node around it
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
-        for place, one in enumerate(node.value):
-            yield from _wrong_keys(one, (*path, place), seen)
+        for place, item in enumerate(node.value):
+            yield from _wrong_keys(item, (*path, place), seen)
     elif isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
-        for key, one in node.value:
+        for key, item in node.value:
             line = key.start_mark.line + 1
             if key.tag not in (_TEXT, _MERGE):
                 name = repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list"
@@ -111,4 +111,4 @@ def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tu
             if key.value in lines:
                 yield line, named(here), f"is a duplicate: also in line {lines[key.value]}"
             lines.setdefault(key.value, line)
-            yield from _wrong_keys(one, here, seen)
+            yield from _wrong_keys(item, here, seen)

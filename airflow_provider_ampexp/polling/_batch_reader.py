@@ -103,45 +103,45 @@ class BatchReader:
     def _look(
         self, result: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]
     ) -> None:
-        covered_by_feed = {one for one in watched if one not in ending and self._is_fresh(one)}
+        covered_by_feed = {flag for flag in watched if flag not in ending and self._is_fresh(flag)}
         if self._has_feed and covered_by_feed and 1 + self._fewest(due - covered_by_feed) < self._fewest(soon):
             changed = self._changed(covered_by_feed)
             if changed is not None:
                 result.unchanged = covered_by_feed - changed
                 due = soon = (due - covered_by_feed) | changed
         for kind in _KINDS:
-            coming = {one for one in soon if one.kind == kind}
+            coming = {flag for flag in soon if flag.kind == kind}
             if self._pages[kind] < len(coming):
                 result.configs |= self._listed(kind, coming, watched)
-        left = [one for one in due if one not in result.configs]
+        left = [flag for flag in due if flag not in result.configs]
         # A flag whose read failed comes last, so that the others are read.
-        for one in sorted(left, key=lambda one: one == self._failed):
-            self._read(result, one)
+        for flag in sorted(left, key=lambda flag: flag == self._failed):
+            self._read(result, flag)
 
     # -- choose a way ------------------------------------------------------------------------------------------------
 
     def _fewest(self, wanted: Iterable[FlagRef]) -> float:
         """Return the number of requests to read these without the feed."""
         counts = dict.fromkeys(_KINDS, 0)
-        for one in wanted:
-            counts[one.kind] += 1
+        for flag in wanted:
+            counts[flag.kind] += 1
         return sum(min(count, self._pages[kind]) for kind, count in counts.items())
 
-    def _is_fresh(self, one: FlagRef) -> bool:
+    def _is_fresh(self, flag: FlagRef) -> bool:
         """Return true if the feed alone shows the changes of this flag."""
-        known = self._known.get(one)
+        known = self._known.get(flag)
         return known is not None and known.until is not None and time.monotonic() - known.read_at < _FEED_IS_TRUSTED_FOR
 
     # -- the three ways ---------------------------------------------------------------------------------------------
 
-    def _read(self, result: ReadResult, one: FlagRef) -> None:
+    def _read(self, result: ReadResult, flag: FlagRef) -> None:
         try:
-            result.configs[one] = replace(one, project_id=self._project_of(one)).read(self.client)
+            result.configs[flag] = replace(flag, project_id=self._project_of(flag)).read(self.client)
         except Exception as error:
             if _affects_connection(error):
-                self._failed = one
+                self._failed = flag
                 raise
-            result.refused[one] = error
+            result.refused[flag] = error
 
     def _listed(self, kind: Kind, wanted: Set[FlagRef], watched: Set[FlagRef]) -> dict[FlagRef, FlagConfig]:
         """Read the list page by page until all wanted flags are found.
@@ -154,15 +154,15 @@ class BatchReader:
         missing, twice = set(wanted), set[FlagRef]()
         before = self.client.requests.total
         listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
-        names = {(one.key, self._project_of(one)): one for one in watched if one.kind == kind and one.id is None}
+        names = {(flag.key, self._project_of(flag)): flag for flag in watched if flag.kind == kind and flag.id is None}
         is_sure = all(project_id for _, project_id in names)  # a later page may have the same key in another project
         try:
             for config in islice(listing, _PAGE * len(wanted)):
-                for one in self._meant(kind, config, watched, names):
-                    if one in found:
-                        twice.add(one)
-                    found[one] = config
-                    missing.discard(one)
+                for flag in self._meant(kind, config, watched, names):
+                    if flag in found:
+                        twice.add(flag)
+                    found[flag] = config
+                    missing.discard(flag)
                 if not missing and is_sure:
                     break
         except Exception as error:
@@ -173,7 +173,7 @@ class BatchReader:
         used = self.client.requests.total - before
         stopped_early = bool(missing) and used >= len(wanted)
         self._pages[kind] = 2 * used if stopped_early else used
-        return {one: config for one, config in found.items() if one not in twice}
+        return {flag: config for flag, config in found.items() if flag not in twice}
 
     def _meant(
         self, kind: Kind, config: FlagConfig, watched: Set[FlagRef], names: Mapping[tuple[Any, str | None], FlagRef]
@@ -189,7 +189,7 @@ class BatchReader:
 
     def _changed(self, wanted: Set[FlagRef]) -> set[FlagRef] | None:
         """Return the flags with a new version; ``None`` if the feed does not show it."""
-        since = min(until for one in wanted if (until := self._known[one].until)) - _FEED_MAY_LAG
+        since = min(until for flag in wanted if (until := self._known[flag].until)) - _FEED_MAY_LAG
         try:
             told = {_version_of(version) for version in islice(self.client.feed.versions(since), _PAGE)}
         except Exception as error:
@@ -202,27 +202,27 @@ class BatchReader:
             return None  # with so many changes, reading all flags takes no more requests
         news, self._told = told - self._told, told
         ids = {id for id, _ in news}
-        return {one for one in wanted if self._known[one].id in ids} if ids else set()
+        return {flag for flag in wanted if self._known[flag].id in ids} if ids else set()
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def _project_of(self, one: FlagRef) -> str | None:
-        return one.project_id or self._project_id
+    def _project_of(self, flag: FlagRef) -> str | None:
+        return flag.project_id or self._project_id
 
     def _only_project_of(self, wanted: Iterable[FlagRef]) -> str | None:
         """Return the common project of these, to list only that project."""
-        projects = {known.project_id if (known := self._known.get(one)) else self._project_of(one) for one in wanted}
+        projects = {known.project_id if (known := self._known.get(flag)) else self._project_of(flag) for flag in wanted}
         return projects.pop() if len(projects) == 1 else None
 
     def _remember(self, result: ReadResult, began: float, watched: Set[FlagRef]) -> None:
-        for one in self._known.keys() - watched:
-            del self._known[one]
+        for flag in self._known.keys() - watched:
+            del self._known[flag]
         now = self.client.date
         until = None if now is None else now - timedelta(seconds=time.monotonic() - began)
-        for one, config in result.configs.items():
-            self._known[one] = _Known(config["id"], config.get("projectId"), began, until)
-        for one in result.unchanged:
-            self._known[one] = replace(self._known[one], until=until)
+        for flag, config in result.configs.items():
+            self._known[flag] = _Known(config["id"], config.get("projectId"), began, until)
+        for flag in result.unchanged:
+            self._known[flag] = replace(self._known[flag], until=until)
         if result.error is not None:
             # Flags in the feed may not have been read.
             self._told = set()

@@ -139,7 +139,7 @@ class EnabledIs:
 
 
 _CONDITIONS: dict[str, type[StateIs] | type[RolloutAtLeast] | type[EnabledIs]] = {
-    one.name: one for one in (StateIs, RolloutAtLeast, EnabledIs)
+    condition.name: condition for condition in (StateIs, RolloutAtLeast, EnabledIs)
 }
 
 

@@ -135,8 +135,8 @@ def _refuse_used(target: FlagRef, config: FlagConfig, seen: FlagSnapshot, depend
     deployments = config.get("deployments")
     if deployments is None:
         raise MissingFieldError(f"Amplitude does not show the deployments of {target}. Nothing was changed.")
-    used = next((str(one) for one in seen.history if one.position and one.position.exposure > _RAISED), None)
-    given = [str(one.get("name")) for one in segments_of(config) if one.get("percentage")]
+    used = next((str(entry) for entry in seen.history if entry.position and entry.position.exposure > _RAISED), None)
+    given = [str(segment.get("name")) for segment in segments_of(config) if segment.get("percentage")]
     reasons = {
         "it is archived": seen.archived,
         f"it is in deployment {', '.join(map(str, deployments))}": bool(deployments),

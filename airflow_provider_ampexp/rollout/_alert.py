@@ -77,7 +77,7 @@ def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:
     if value is None:
         return ()
     if isinstance(value, list | tuple):
-        return tuple(_notifier(f"{field}[{place}]", each) for place, each in enumerate(value))
+        return tuple(_notifier(f"{field}[{place}]", given) for place, given in enumerate(value))
     return (_notifier(field, value),)
 
 

@@ -97,9 +97,9 @@ class Audience:
     def hidden_segments(self, catch_all: str | None) -> list[str]:
         """Name the target segments that may be for a cohort, so that they cannot be sent back as they were read."""
         return [
-            repr(one.get("name"))
-            for one in _segments(self.shown.get("targetSegments"))
-            if may_be_for_a_cohort(one) and (one.get("conditions") or one.get("name") != catch_all)
+            repr(segment.get("name"))
+            for segment in _segments(self.shown.get("targetSegments"))
+            if may_be_for_a_cohort(segment) and (segment.get("conditions") or segment.get("name") != catch_all)
         ]
 
 
@@ -216,25 +216,25 @@ def _segment_drift(name: str, was: TargetSegment, now: TargetSegment, segment: s
         yield f"segment {name!r} was raised from {old_share:g} % to {new_share:g} %"
 
 
-def _plain_segments(value: Sequence[Any], segment: str | None) -> object:
+def _plain_segments(value: Sequence[Any], ramped: str | None) -> object:
     return [
         {
-            "name": one.get("name"),
-            "conditions": _conditions(one),
-            "bucketingKey": one.get("bucketingKey"),
-            "rolloutWeights": _weights(one.get("rolloutWeights")),
-            "percentage": None if one.get("name") == segment else _share(one.get("percentage")),
+            "name": segment.get("name"),
+            "conditions": _conditions(segment),
+            "bucketingKey": segment.get("bucketingKey"),
+            "rolloutWeights": _weights(segment.get("rolloutWeights")),
+            "percentage": None if segment.get("name") == ramped else _share(segment.get("percentage")),
         }
-        for one in _segments(value)
+        for segment in _segments(value)
     ]
 
 
 def _named(value: object) -> dict[str, TargetSegment]:
     """The segments by their names, in order; a name that is there twice is numbered."""
     found: dict[str, TargetSegment] = {}
-    for place, one in enumerate(_segments(value), 1):
-        name = str(one.get("name"))
-        found[name if name not in found else f"{name} ({place})"] = one
+    for place, segment in enumerate(_segments(value), 1):
+        name = str(segment.get("name"))
+        found[name if name not in found else f"{name} ({place})"] = segment
     return found
 
 
@@ -243,7 +243,7 @@ def _same_but_name(one: TargetSegment, other: TargetSegment) -> bool:
 
 
 def _segments(value: object) -> list[TargetSegment]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []  # type: ignore[misc]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []  # type: ignore[misc]
 
 
 def _captures_all(segment: TargetSegment) -> bool:
@@ -252,7 +252,7 @@ def _captures_all(segment: TargetSegment) -> bool:
 
 def _conditions(segment: TargetSegment) -> list[str]:
     """All of them have to hold, so that their order does not matter."""
-    return sorted(json.dumps(one, sort_keys=True, default=str) for one in segment.get("conditions") or ())
+    return sorted(json.dumps(condition, sort_keys=True, default=str) for condition in segment.get("conditions") or ())
 
 
 def _weights(value: object) -> dict[str, float]:
@@ -262,7 +262,7 @@ def _weights(value: object) -> dict[str, float]:
 
 
 def _keys(value: Sequence[Any]) -> list[str]:
-    return [str(one["key"]) for one in value if isinstance(one, Mapping) and "key" in one]
+    return [str(item["key"]) for item in value if isinstance(item, Mapping) and "key" in item]
 
 
 def _share(value: object) -> float:

@@ -104,7 +104,7 @@ class ChangeWindow:
         The UTC time has its date where that is another one. Two moments of the hour that comes twice differ in it.
         """
         wall, utc = self._wall(moment), moment.astimezone(timezone.utc)
-        days = [f"{_DAYS[one.weekday()]} {one.date().isoformat()} " for one in (wall, utc)]
+        days = [f"{_DAYS[moment.weekday()]} {moment.date().isoformat()} " for moment in (wall, utc)]
         its_day = days[1] if days[1] != days[0] else ""
         return f"{days[0]}{wall:%H:%M} {self.timezone} ({its_day}{utc:%H:%M} UTC)"
 
@@ -172,13 +172,13 @@ def _days(value: object) -> tuple[str, ...]:
 def _dates(value: object) -> tuple[str, ...]:
     """The dates as ISO texts, each once, in their order."""
     found = set()
-    for place, one in enumerate(_listed("except_dates", value)):
-        text = one.isoformat() if isinstance(one, date) else one
+    for place, day in enumerate(_listed("except_dates", value)):
+        text = day.isoformat() if isinstance(day, date) else day
         try:
             if not isinstance(text, str) or date.fromisoformat(text).isoformat() != text:
                 raise ValueError
         except ValueError:
-            raise InvalidInputError(f"except_dates[{place}]", f"{one!r} is not a date such as '2026-12-24'") from None
+            raise InvalidInputError(f"except_dates[{place}]", f"{day!r} is not a date such as '2026-12-24'") from None
         found.add(text)
     return tuple(sorted(found))
 

@@ -62,7 +62,7 @@ class Evaluation:
     @property
     def next_stage(self) -> ResolvedStage | None:
         """The next stage of this task."""
-        return next((one for one in self.plan.own_stages if one.percentage > self.percentage), None)
+        return next((stage for stage in self.plan.own_stages if stage.percentage > self.percentage), None)
 
     @property
     def began(self) -> datetime:
@@ -159,7 +159,7 @@ class Evaluation:
     @property
     def were_asked_after_the_soak(self) -> bool:
         """Whether each guardrail ran after the soak. A slow check can start before the end of the soak."""
-        return all(one.at is not None and self.soak_ends <= one.at for one in self.state.statuses)
+        return all(status.at is not None and self.soak_ends <= status.at for status in self.state.statuses)
 
     # the approval
 
@@ -199,7 +199,9 @@ class Evaluation:
     def _since_last_look(self) -> list[ExposureChange]:
         version = self.last_state.version
         return [
-            one for one in exposure_changes(self.seen.history) if version is not None and one.entry.version > version
+            change
+            for change in exposure_changes(self.seen.history)
+            if version is not None and change.entry.version > version
         ]
 
     def _is_concurrent_attempt(self, change: ExposureChange) -> bool:

@@ -45,12 +45,16 @@ def _change(was: TargetSegment, before: FlagConfig, after: FlagConfig) -> str:
     name = was.get("name")
     if len(_named(after, str(name))) > 1:
         return f"segment {name!r} was doubled: there are {len(_named(after, str(name)))} of that name,"
-    known = {one.get("name") for one in segments_of(before)}
-    alike = [one for one in segments_of(after) if {**one, "name": name} == was and one.get("name") not in known]
+    known = {segment.get("name") for segment in segments_of(before)}
+    alike = [
+        segment
+        for segment in segments_of(after)
+        if {**segment, "name": name} == was and segment.get("name") not in known
+    ]
     if len(alike) == 1:
         return f"segment {name!r} was renamed to {alike[0].get('name')!r}"
     return f"segment {name!r} was removed"
 
 
 def _named(config: FlagConfig, name: str) -> list[TargetSegment]:
-    return [one for one in segments_of(config) if one.get("name") == name]
+    return [segment for segment in segments_of(config) if segment.get("name") == name]

@@ -220,7 +220,9 @@ class RolloutPlan:
         :raises InvalidInputError: when it is no plan
         """
         known = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
-        known["stages"] = tuple(ResolvedStage(each, timedelta(seconds=soak)) for each, soak in plain["stages"])
+        known["stages"] = tuple(
+            ResolvedStage(percentage, timedelta(seconds=soak)) for percentage, soak in plain["stages"]
+        )
         for name in ("check_every", "hold_timeout"):
             if name in plain:
                 known[name] = _from_seconds(plain[name])

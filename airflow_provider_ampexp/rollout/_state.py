@@ -127,8 +127,8 @@ class RolloutState:
         :param seen: the flag as it was read back. Another actor may have changed it after the write: the next decision
             judges that.
         """
-        new = (one for one in reversed(seen.history) if one.version > (self.version or 0))
-        made = next((one for one in new if one.position == after), None)
+        new = (entry for entry in reversed(seen.history) if entry.version > (self.version or 0))
+        made = next((entry for entry in new if entry.position == after), None)
         version = made.version if made else seen.newest_version
         moved = replace(
             self._at_another_position(), last_exposure=after, version=version, wrote_last=True, first_seen_at=now
@@ -197,7 +197,7 @@ class RolloutState:
             "hand": self.actor,
             "preflight_owed": self.preflight_owed,
             "seen_first": self.first_seen_at.isoformat() if self.first_seen_at else None,
-            "streaks": [one.as_json() for one in self.statuses],
+            "streaks": [status.as_json() for status in self.statuses],
             "held_since": self.held_since.isoformat() if self.held_since else None,
             "checked_at": self.checked_at.isoformat() if self.checked_at else None,
             "failed": self.rollback_reason,

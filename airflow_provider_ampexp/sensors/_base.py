@@ -94,7 +94,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         This does nothing on Airflow 3.2. The attributes are set on the instance, because attributes of the class would
         also apply to mapped tasks: Airflow would ignore their arguments, and all would wait for the wrong flag.
         """
-        if not (self.deferrable and all(arguments.is_literal(getattr(self, one)) for one in self.template_fields)):
+        if not (self.deferrable and all(arguments.is_literal(getattr(self, name)) for name in self.template_fields)):
             return
         if self._needs_a_worker():
             return

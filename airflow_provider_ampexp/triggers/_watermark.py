@@ -18,7 +18,7 @@ async def load_watermark(trigger: BaseEventTrigger, key: str) -> int | None:
     store = getattr(trigger, "asset_state_store", None)
     if store is not None:
         found = [_number(await place.aget(key)) for place in _places(store)]
-        return max((one for one in found if one is not None), default=None)
+        return max((moment for moment in found if moment is not None), default=None)
     if _has_asset_state_store():
         return None  # not in a triggerer
     from airflow.sdk import Variable

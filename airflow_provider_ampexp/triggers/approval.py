@@ -22,13 +22,13 @@ class AmplitudeApprovalTrigger(AmplitudeSoakTrigger):
         answer = await self._answer()
         if answer is not None:
             return answer
-        both = [asyncio.ensure_future(one) for one in (super().until_over(), self._until_answered())]
+        both = [asyncio.ensure_future(wait) for wait in (super().until_over(), self._until_answered())]
         try:
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            return next(one for one in both if one in done).result()
+            return next(wait for wait in both if wait in done).result()
         finally:
-            for one in both:
-                one.cancel()
+            for wait in both:
+                wait.cancel()
 
     async def _until_answered(self) -> Event:
         while True:

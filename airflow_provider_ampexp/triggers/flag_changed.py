@@ -169,7 +169,9 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         field = row["field"]
         if self.to:
             return field in self.to and row["to"] == self.to[field]
-        return field != CREATED and any(field == one or field.startswith((f"{one}.", f"{one}[")) for one in self.fields)
+        return field != CREATED and any(
+            field == watched or field.startswith((f"{watched}.", f"{watched}[")) for watched in self.fields
+        )
 
     def _event(self, version: int, rows: list[Row]) -> dict[str, Any]:
         first = rows[0]
@@ -201,7 +203,7 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
                     self.target,
                 )
             self._is_plugin_missed = True
-        self._telling = [one for one in self._telling if one[1] > sure[-1]]
+        self._telling = [event for event in self._telling if event[1] > sure[-1]]
 
     def _history(self, id: str) -> list[Version]:
         fields = AmplitudeExperimentHook(self.amplitude_conn_id).fields

@@ -120,7 +120,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
     @property
     def target(self) -> FlagRef:
         """The flag or experiment."""
-        key, id, project_id = (None if one is None else str(one) for one in (self.key, self.id, self.project_id))
+        key, id, project_id = (None if value is None else str(value) for value in (self.key, self.id, self.project_id))
         return FlagRef(self.kind, key=key, id=id, project_id=project_id)
 
     @property

@@ -22,9 +22,12 @@ class Run:
         self.succeeded = str(self._run.state) == "success"
         tis = self._run.get_task_instances()
         self.states = {
-            one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]": str(one.state) for one in tis
+            task_instance.task_id
+            if task_instance.map_index < 0
+            else f"{task_instance.task_id}[{task_instance.map_index}]": str(task_instance.state)
+            for task_instance in tis
         }
-        self.tries = {one.task_id: one.try_number for one in tis}
+        self.tries = {task_instance.task_id: task_instance.try_number for task_instance in tis}
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """What a task pushed, ``None`` if it pushed nothing."""

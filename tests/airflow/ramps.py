@@ -39,9 +39,9 @@ def flag(emulator: Emulator, key: str = "search", **fields: Any) -> str:
 def history(emulator: Emulator, object_id: str, kind: str = "flags") -> list[tuple[int, str]]:
     """What users got, and by whom, from the first version on."""
     found = []
-    for one in reversed(emulator.versions(kind, object_id)):
-        config = one["flagConfig"]
-        found.append((config["rolloutPercentage"] if config["enabled"] else 0, one["createdBy"]))
+    for item in reversed(emulator.versions(kind, object_id)):
+        config = item["flagConfig"]
+        found.append((config["rolloutPercentage"] if config["enabled"] else 0, item["createdBy"]))
     return found
 
 
@@ -53,12 +53,12 @@ def exposures(emulator: Emulator, object_id: str, kind: str = "flags") -> list[i
 def began(emulator: Emulator, object_id: str, kind: str = "flags") -> list[datetime]:
     """When each version was made, from the first on, by the service's clock."""
     versions = reversed(emulator.versions(kind, object_id))
-    return [datetime.fromisoformat(one["createdAt"].replace("Z", "+00:00")) for one in versions]
+    return [datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")) for version in versions]
 
 
 def writes(emulator: Emulator) -> int:
     """How many requests tried to change something."""
-    return sum(one["method"] != "GET" for one in emulator.request_log())
+    return sum(request["method"] != "GET" for request in emulator.request_log())
 
 
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -133,7 +133,7 @@ class Soaks:
         self.is_soaking = True
         event = self._run_trigger(trigger, task)
         self.is_soaking = False
-        self.requests += [one["route"] for one in self._emulator.request_log()[before:]]
+        self.requests += [request["route"] for request in self._emulator.request_log()[before:]]
         return event
 
 

@@ -27,7 +27,7 @@ def events(dag_id: str) -> list[tuple[str, str, Any]]:
 
     with create_session() as session:
         found = session.scalars(select(AssetEvent).where(AssetEvent.source_dag_id == dag_id).order_by(AssetEvent.id))
-        return [(str(one.source_task_id), one.asset.uri, one.extra) for one in found]
+        return [(str(event.source_task_id), event.asset.uri, event.extra) for event in found]
 
 
 def test_uris() -> None:

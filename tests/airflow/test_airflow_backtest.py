@@ -74,8 +74,8 @@ def test_a_backtest_has_the_looks_and_verdicts_of_the_rollout(
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", plan=load_plan(file))
     ran = run(dag)
     assert exposures(emulator, flag_id) == [0, 1, 25, 0]
-    live = [one for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"]
-    assert [one["verdict"] for one in live] == verdicts
+    live = [line for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "check"]
+    assert [line["verdict"] for line in live] == verdicts
 
     emulator.advance(60)
     capsys.readouterr()
@@ -83,6 +83,6 @@ def test_a_backtest_has_the_looks_and_verdicts_of_the_rollout(
     (release,) = json.loads(capsys.readouterr().out)["files"][0]["releases"]
     asked = [(look["percentage"], look["results"][0]) for look in release["looks"]]
     looks = [(percentage, result["verdict"], result["value"]) for percentage, result in asked]
-    assert looks == [(one["stage"], one["verdict"], one["value"]) for one in live]
+    assert looks == [(line["stage"], line["verdict"], line["value"]) for line in live]
     assert release["stopped"] == release["looks"][-1]
     assert 0 <= release["earlier_by"] < 60

@@ -27,7 +27,7 @@ def example(page: str) -> DAG:
 
 
 def flag(emulator: Emulator, key: str) -> dict[str, Any]:
-    return next(one for one in emulator.dump()["flags"] if one["key"] == key)
+    return next(stored for stored in emulator.dump()["flags"] if stored["key"] == key)
 
 
 def test_lifecycle(emulator: Emulator, run: Any) -> None:
@@ -44,10 +44,10 @@ def test_lifecycle(emulator: Emulator, run: Any) -> None:
 def test_rollout(emulator: Emulator, run: Any) -> None:
     assert run(example("rollout"), {"soak": "1s"}).succeeded
     ended = flag(emulator, "new-search")
-    percentages = [one["flagConfig"]["rolloutPercentage"] for one in emulator.versions("flags", ended["id"])]
+    percentages = [version["flagConfig"]["rolloutPercentage"] for version in emulator.versions("flags", ended["id"])]
     assert list(dict.fromkeys(reversed(percentages))) == [0, 1, 5, 25, 100]
     assert ended["rolloutWeights"] == {"blue": 1, "green": 3}
-    assert [(one["name"], one["percentage"]) for one in ended["targetSegments"]] == [("Beta", 50)]
+    assert [(segment["name"], segment["percentage"]) for segment in ended["targetSegments"]] == [("Beta", 50)]
 
 
 def test_inclusions(emulator: Emulator, run: Any) -> None:
@@ -60,7 +60,7 @@ def test_decision(emulator: Emulator, run: Any) -> None:
     emulator.create_experiment("checkout-button", enabled=True, rolloutPercentage=20, targetSegments=[beta])
     emulator.create_experiment("search-box", enabled=True, rolloutPercentage=20)
     assert run(example("decision")).succeeded
-    button, box = (one for one in emulator.dump()["experiments"])
+    button, box = (stored for stored in emulator.dump()["experiments"])
     assert (button["rolloutPercentage"], button["rolloutWeights"]) == (100, {"control": 0, "treatment": 1})
     segment = button["targetSegments"][0]
     assert (segment["percentage"], segment["rolloutWeights"]) == (100, {"control": 0, "treatment": 1})
@@ -101,15 +101,15 @@ def test_groups(emulator: Emulator, run: Any) -> None:
 
 def test_variants(emulator: Emulator, run: Any) -> None:
     assert run(example("variants")).succeeded
-    variants = {one["key"]: one["payload"] for one in flag(emulator, "banner")["variants"]}
+    variants = {variant["key"]: variant["payload"] for variant in flag(emulator, "banner")["variants"]}
     assert variants == {"red": {"color": "#7a0016"}}
 
 
 def test_deployments(emulator: Emulator, run: Any) -> None:
     assert run(example("deployments")).succeeded
-    labels = {one["id"]: one["label"] for one in emulator.dump()["deployments"]}
+    labels = {stored["id"]: stored["label"] for stored in emulator.dump()["deployments"]}
     assert {"old-shop-web", "shop-server"} <= set(labels.values())
-    assert [labels[one] for one in flag(emulator, "new-search")["deployments"]] == ["shop-server"]
+    assert [labels[deployment] for deployment in flag(emulator, "new-search")["deployments"]] == ["shop-server"]
 
 
 def test_inventory(emulator: Emulator, run: Any, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_sensors(emulator: Emulator, run: Any) -> None:
     emulator.create_experiment("button", state="decision-made", decision="rollout")
     ran = run(example("sensors"))
     assert ran.succeeded
-    told = [set(re.findall(r'"(\w+)"', one)) for one in re.findall(r"`(\{.*?\})`", PAGES["sensors"].read_text())]
+    told = [set(re.findall(r'"(\w+)"', match)) for match in re.findall(r"`(\{.*?\})`", PAGES["sensors"].read_text())]
     assert [set(ran.xcom(task)) for task in ("backend_at_100", "old_one_is_off", "decided")] == told
 
 

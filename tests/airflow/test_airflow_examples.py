@@ -79,7 +79,7 @@ def stands(emulator: Emulator, key: str) -> tuple[bool, int]:
 
 
 def one(emulator: Emulator, kind: str, key: str) -> dict[str, Any]:
-    found = [thing for thing in emulator.dump()[kind] if thing["key"] == key]
+    found = [stored for stored in emulator.dump()[kind] if stored["key"] == key]
     assert len(found) == 1
     return found[0]
 
@@ -137,13 +137,13 @@ class Decision:
     def _decide(self) -> None:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not self.waited_for:
-            running = [one for one in self._emulator.dump()["experiments"] if one["state"] == "running"]
+            running = [stored for stored in self._emulator.dump()["experiments"] if stored["state"] == "running"]
             log = [entry["method"] for entry in self._emulator.request_log()]
             # three looks in a row, nothing written in between: it is the trigger's turn
             self.waited_for = bool(running) and len(log) > 5 and log[-5:] == ["GET"] * 5
             time.sleep(0.02)
-        for one in self._emulator.dump()["experiments"]:
-            self._emulator.edit("experiments", one["id"], **self._fields)
+        for stored in self._emulator.dump()["experiments"]:
+            self._emulator.edit("experiments", stored["id"], **self._fields)
 
 
 @pytest.mark.parametrize(

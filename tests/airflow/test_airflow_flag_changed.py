@@ -58,7 +58,7 @@ class Watching:
         for task in self._tasks:
             task.cancel()
         done = await asyncio.gather(*self._tasks, return_exceptions=True)
-        assert all(isinstance(one, asyncio.CancelledError) for one in done), done
+        assert all(isinstance(result, asyncio.CancelledError) for result in done), done
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -249,7 +249,7 @@ def test_a_key_of_two_projects_is_looked_up_in_the_one_that_is_meant(emulator: E
         emulator.create_flag("search", projectId=project)
     stores = [Store(), Store()]
     triggers = [watch(stores[0], flag_key="search"), watch(stores[1], flag_key="search", project_id="100002")]
-    second = next(one["id"] for one in emulator.dump()["flags"] if one["projectId"] == "100002")
+    second = next(stored["id"] for stored in emulator.dump()["flags"] if stored["projectId"] == "100002")
 
     async def story() -> list[int]:
         async with Watching(*triggers) as watching:

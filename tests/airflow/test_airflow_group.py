@@ -112,7 +112,7 @@ def test_the_rollback_takes_down_what_a_failed_task_left(
     assert exposures(emulator, flag_id) == [0, 1, 0]
     result = done.xcom("rollout.rollback")
     assert (result["changed"], result["before"], result["after"]) == (True, 1, 0)
-    assert [one["what"] for one in done.xcom("rollout.rollback", RECORD_XCOM)] == ["rollback"]
+    assert [line["what"] for line in done.xcom("rollout.rollback", RECORD_XCOM)] == ["rollback"]
     assert not done.succeeded
 
 

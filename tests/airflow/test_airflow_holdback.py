@@ -70,8 +70,8 @@ def test_the_release_is_stopped_by_its_own_control(
 
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 60, 0, 1, 25, 0]
-    checks = [one for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"]
-    assert [(one["stage"], one["verdict"]) for one in checks] == [(1, "pass"), (25, "fail")]
+    checks = [line for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "check"]
+    assert [(check["stage"], check["verdict"]) for check in checks] == [(1, "pass"), (25, "fail")]
     control = sum(position >= 60 for position in positions)
     for stage, check in zip((1, 25), checks, strict=True):
         treated = sum(position < stage for position in positions)

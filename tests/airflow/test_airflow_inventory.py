@@ -42,12 +42,12 @@ def test_get_and_list_as_tasks(run: Callable[[DAG], Run], emulator: Emulator, da
     assert ran.xcom("get", key="amplitude_experiment_url").endswith(flag["id"])
     assert ran.xcom("fields") == {"key": "searché", "projectId": "100001", "nope": None}
     assert ran.xcom("list") == [{"key": "searché"}]
-    assert [one["key"] for one in ran.xcom("all")] == ["elsewhere", "archived", "searché"]
+    assert [item["key"] for item in ran.xcom("all")] == ["elsewhere", "archived", "searché"]
     assert ran.xcom("one") == [{"projectId": "100002"}]
-    assert [one["label"] for one in ran.xcom("deployments")] == ["acme-app-server", "acme-app-client"]
+    assert [item["label"] for item in ran.xcom("deployments")] == ["acme-app-server", "acme-app-client"]
     assert ran.xcom("file") == {"path": str(path), "count": 2}
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert [one["key"] for one in lines] == ["elsewhere", "searché"]
+    assert [line["key"] for line in lines] == ["elsewhere", "searché"]
 
 
 def test_get_can_read_what_belongs_to_it(emulator: Emulator) -> None:
@@ -62,9 +62,9 @@ def test_get_can_read_what_belongs_to_it(emulator: Emulator) -> None:
     )
     found: Any = operator.execute({})
     assert found["key"] == "search"
-    assert [one["version"] for one in found["included"]["versions"]] == [1]
-    assert [one["key"] for one in found["included"]["variants"]] == ["on", "off"]
-    assert [one["label"] for one in found["included"]["deployments"]] == [deployment["label"]]
+    assert [version["version"] for version in found["included"]["versions"]] == [1]
+    assert [variant["key"] for variant in found["included"]["variants"]] == ["on", "off"]
+    assert [deployment["label"] for deployment in found["included"]["deployments"]] == [deployment["label"]]
     assert found["included"]["inclusions"] == {"on": [], "off": []}
     assert emulator.requests()["total"] == 1 + 3 + 2
 
@@ -81,7 +81,7 @@ def test_groups_are_listed_where_the_service_has_them(emulator: Emulator, kind: 
             getattr(client, kind).create(fields)
     for arguments, keys in (({"project_id": "100001"}, ["b", "a"]), ({}, ["c", "b", "a"]), ({"key": "b"}, ["b"])):
         found: Any = AmplitudeListOperator(task_id="list", kind=kind, fields=["key"], **arguments).execute({})
-        assert [one["key"] for one in found] == keys
+        assert [item["key"] for item in found] == keys
 
 
 def test_get_can_read_cohorts_where_the_service_has_them(emulator: Emulator) -> None:
@@ -151,8 +151,8 @@ def test_deployments_are_not_found_by_key(emulator: Emulator) -> None:
 
 
 def test_no_key_of_a_deployment_is_returned_or_written(emulator: Emulator, tmp_path: Path) -> None:
-    keys = [one["key"] for one in emulator.dump()["deployments"]]
-    emulator.create_flag("search", deployments=[one["id"] for one in emulator.dump()["deployments"]])
+    keys = [stored["key"] for stored in emulator.dump()["deployments"]]
+    emulator.create_flag("search", deployments=[stored["id"] for stored in emulator.dump()["deployments"]])
     path = tmp_path / "deployments.jsonl"
     told = [
         AmplitudeListOperator(task_id="list", kind="deployments").execute({}),

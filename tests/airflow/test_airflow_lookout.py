@@ -120,7 +120,7 @@ def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: BatchRead
     changed = watched[1234]
     emulator.edit("flags", changed.id, enabled=True)
     sight = look(lookout, watched)
-    assert {one: config["enabled"] for one, config in sight.configs.items()} == {changed: True}
+    assert {flag: config["enabled"] for flag, config in sight.configs.items()} == {changed: True}
     assert sight.unchanged == set(watched) - {changed}
     assert counted(emulator) == {FEED: 1, READ: 1}
     assert look(lookout, watched).configs == {}
@@ -269,8 +269,8 @@ def test_by_their_keys_they_are_found_in_the_same_list(emulator: Emulator, looko
     sight = look(lookout, watched)
     assert counted(emulator) == {LIST: 1}
     assert sight.configs.keys() == set(watched)
-    assert {one.key: config["key"] for one, config in sight.configs.items() if one.key} == {
-        one.key: one.key for one in by_key
+    assert {flag.key: config["key"] for flag, config in sight.configs.items() if flag.key} == {
+        flag.key: flag.key for flag in by_key
     }
 
 

@@ -178,7 +178,7 @@ def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
         "off": "success",
     }
     assert "enabled was changed from True to False by Maria" in broken.said("enable")
-    found = {one["id"]: one for one in emulator.dump()["flags"]}
+    found = {stored["id"]: stored for stored in emulator.dump()["flags"]}
     assert (found[flag_id]["enabled"], found[flag_id]["tags"]) == (False, ["a"])
     assert found[other_id]["enabled"] is False
 

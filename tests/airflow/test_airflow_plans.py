@@ -36,7 +36,7 @@ def is_small(moment: CheckContext) -> bool:
 def stages(emulator: Emulator, flag_id: str) -> list[tuple[int, bool]]:
     """Where it stood, from the beginning."""
     versions = reversed(emulator.versions("flags", flag_id))
-    return [(one["flagConfig"]["rolloutPercentage"], one["flagConfig"]["enabled"]) for one in versions]
+    return [(version["flagConfig"]["rolloutPercentage"], version["flagConfig"]["enabled"]) for version in versions]
 
 
 def test_a_file_is_carried_out(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, tmp_path: Path) -> None:

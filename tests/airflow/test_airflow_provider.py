@@ -60,8 +60,8 @@ def test_every_module_is_named_and_there(kind: str) -> None:
         for path in Path(str(package.__file__)).parent.glob("[!_]*.py")
         if (module := importlib.import_module(f"{package.__name__}.{path.stem}"))
         and any(
-            name.startswith("Amplitude") and one.__module__ == module.__name__ and not inspect.isabstract(one)
-            for name, one in inspect.getmembers(module, inspect.isclass)
+            name.startswith("Amplitude") and member.__module__ == module.__name__ and not inspect.isabstract(member)
+            for name, member in inspect.getmembers(module, inspect.isclass)
         )
     }
     assert named >= with_classes

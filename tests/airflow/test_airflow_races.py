@@ -25,7 +25,8 @@ def exposed(emulator: Emulator, flag_id: str) -> list[tuple[str, Any, Any]]:
     """Who took it where, oldest first, from the second version on."""
     versions = reversed(emulator.versions("flags", flag_id)[:-1])
     return [
-        (one["createdBy"], one["flagConfig"]["rolloutPercentage"], one["flagConfig"]["enabled"]) for one in versions
+        (version["createdBy"], version["flagConfig"]["rolloutPercentage"], version["flagConfig"]["enabled"])
+        for version in versions
     ]
 
 

@@ -60,7 +60,7 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
         "url": url,
     }
     record = ran.xcom("ramp", key=RECORD_XCOM)
-    assert [{**one, "at": None, "since": None, "made_at": None, "plan": None} for one in record] == [
+    assert [{**line, "at": None, "since": None, "made_at": None, "plan": None} for line in record] == [
         {
             "id": f"raise-{version}",
             "at": None,
@@ -76,9 +76,9 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
         }
         for version, (before, after) in enumerate(((0, 1), (1, 5), (5, 25), (25, 100)), 2)
     ]
-    for one, since, moment in zip(record, began(emulator, flag_id), moments, strict=False):
-        assert abs(datetime.fromisoformat(one["at"]) - moment) <= timedelta(seconds=1)
-        assert abs(datetime.fromisoformat(one["since"]) - since) <= timedelta(seconds=1)
+    for line, since, moment in zip(record, began(emulator, flag_id), moments, strict=False):
+        assert abs(datetime.fromisoformat(line["at"]) - moment) <= timedelta(seconds=1)
+        assert abs(datetime.fromisoformat(line["since"]) - since) <= timedelta(seconds=1)
 
 
 def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
@@ -93,8 +93,8 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     assert run(dag).succeeded
 
     moments = began(emulator, flag_id)
-    assert [datetime.fromisoformat(one["until"]) for one in soaks.watches] == [
-        one + timedelta(hours=1) for one in moments[1:3]
+    assert [datetime.fromisoformat(watch["until"]) for watch in soaks.watches] == [
+        moment + timedelta(hours=1) for moment in moments[1:3]
     ]
     assert soaks.requests == ["GET /api/1/flags/{id}"] * 2
     assert emulator.requests()["by_route"] == {
@@ -148,8 +148,8 @@ def test_everything_may_be_a_template(run: Runner, emulator: Emulator, dag_id: s
     assert exposures(emulator, other_id) == [0, 30, 40]
     watches = {watch["id"]: watch for watch in soaks.watches}
     assert set(watches) == {flag_id, other_id}
-    for one, watch in watches.items():
-        assert datetime.fromisoformat(watch["until"]) == began(emulator, one)[1] + timedelta(hours=2)
+    for item, watch in watches.items():
+        assert datetime.fromisoformat(watch["until"]) == began(emulator, item)[1] + timedelta(hours=2)
     assert watches[flag_id]["hold_tag"] == "wait"
 
 
@@ -165,7 +165,7 @@ def test_one_task_for_many_flags(run: Runner, emulator: Emulator, dag_id: str, s
     assert set(ran.states.values()) == {"success"}, ran.states
     assert exposures(emulator, first) == [0, 1, 100]
     assert exposures(emulator, second) == [0, 50, 100]
-    assert [ran.xcom("ramp", map_index=one)["after"] for one in (0, 1)] == [100, 50]
+    assert [ran.xcom("ramp", map_index=percentage)["after"] for percentage in (0, 1)] == [100, 50]
 
 
 def test_an_experiment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
@@ -200,9 +200,9 @@ def test_a_segment_is_ramped_and_all_others_are_sent_back_as_they_were(
     ran = run(dag)
 
     assert ran.succeeded
-    configs = [one["flagConfig"] for one in reversed(emulator.versions("flags", flag_id))]
-    assert [one["targetSegments"] for one in configs] == [segments(one) for one in (0, 1, 25, 100)]
-    assert [(one["enabled"], one["rolloutPercentage"]) for one in configs] == [(True, 7)] * 4
+    configs = [version["flagConfig"] for version in reversed(emulator.versions("flags", flag_id))]
+    assert [config["targetSegments"] for config in configs] == [segments(percentage) for percentage in (0, 1, 25, 100)]
+    assert [(config["enabled"], config["rolloutPercentage"]) for config in configs] == [(True, 7)] * 4
     assert [ran.xcom("ramp")[name] for name in ("before", "after")] == [0, 100]
 
 
@@ -221,7 +221,7 @@ def test_it_starts_where_the_flag_stands(run: Runner, emulator: Emulator, dag_id
     ran = run(dag)
 
     assert ran.succeeded, ran.states
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
         "on_a_stage": [25, 60],  # after an hour there
         "between": [30, 60],
         "at_the_last": [60],
@@ -257,7 +257,7 @@ def test_the_last_stage_soaks_when_it_says_so(run: Runner, emulator: Emulator, d
     assert run(dag).succeeded
 
     moments = began(emulator, flag_id)[1:]
-    ends = [datetime.fromisoformat(one["until"]) for one in soaks.watches]
+    ends = [datetime.fromisoformat(watch["until"]) for watch in soaks.watches]
     assert ends == [moments[0] + timedelta(hours=2), moments[1] + timedelta(hours=1)]
 
 

@@ -67,13 +67,15 @@ def test_whenever_its_worker_dies_the_retry_takes_it_from_there(
 
     assert ran.states == dict.fromkeys(killed, "success")
     assert ran.tries == dict.fromkeys(killed, 2)
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 25] for key in killed}
-    for key, one in ids.items():
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
+        key: [0, 1, 25] for key in killed
+    }
+    for key, object_id in ids.items():
         result = ran.xcom(key)
         assert (result["before"], result["after"], result["changed"]) == (0, 25, True), key
         # However often it waits: until an hour after the first stage was set, whoever set it.
-        ends = {watch["until"] for watch in soaks.watches if watch["id"] == one}
-        assert ends == {soaks.hours_after(began(emulator, one)[1], 1)}, key
+        ends = {watch["until"] for watch in soaks.watches if watch["id"] == object_id}
+        assert ends == {soaks.hours_after(began(emulator, object_id)[1], 1)}, key
 
 
 def test_whenever_its_worker_dies_during_a_rollback_the_retry_ends_it_for_the_same_reason(
@@ -99,12 +101,12 @@ def test_whenever_its_worker_dies_during_a_rollback_the_retry_ends_it_for_the_sa
 
     assert ran.states == dict.fromkeys(killed, "failed")
     assert ran.tries == dict.fromkeys(killed, 2)
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 0] for key in killed}
-    for key, one in ids.items():
-        log = [entry for entry in emulator.request_log() if entry["path"].endswith(f"flags/{one}")]
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {key: [0, 1, 0] for key in killed}
+    for key, object_id in ids.items():
+        log = [entry for entry in emulator.request_log() if entry["path"].endswith(f"flags/{object_id}")]
         lowerings = [entry for entry in log if entry["method"] == "PATCH"][1:]
         assert len(lowerings) == 1, key  # who finds it lowered writes nothing
-        assert emulator.flag(one)["enabled"] is False
+        assert emulator.flag(object_id)["enabled"] is False
     for key in ("6_False", "6_True", "7_False"):
         assert "and confirmed it by reading: errors (fail 1 of 1): 9 % of the requests fail" in broken.said(key)
     for key in ("7_True", "8_False", "8_True"):
@@ -226,15 +228,15 @@ def test_two_attempts_at_once(emulator: Emulator) -> None:
             ended.append(str(error))
 
     attempts = [threading.Thread(target=attempt, args=(name,)) for name in ("one", "other")]
-    for one in attempts:
-        one.start()
-    for one in attempts:
-        one.join()
+    for item in attempts:
+        item.start()
+    for item in attempts:
+        item.join()
 
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
     # One that never set anything itself takes the other for a stranger, and leaves the flag alone.
     assert "at 100" in ended
-    assert all(one == "at 100" or "the flag was changed" in one for one in ended)
+    assert all(message == "at 100" or "the flag was changed" in message for message in ended)
 
 
 def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
@@ -266,7 +268,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda one: f"{one['kind']} {one['status']}")
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda value: f"{value['kind']} {value['status']}")
 def test_a_rollout_goes_on_after_refusals_of_a_moment(
     run: Runner,
     impatient: Emulator,

@@ -113,7 +113,7 @@ def test_adopted_a_change_of_the_audience_is_told_in_log_and_record(
     assert ran.states == {"ramp": "success"}
     words = "the percentage of all other users was raised from 0 % to 10 %, by Maria at "
     assert len([line for line in lines if words in line]) == 1
-    notes = [one["why"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "note"]
+    notes = [line["why"] for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "note"]
     assert [words in note for note in notes] == [True]
     assert len(soaks.watches) == 3  # her change ends one wait early, and no other
 
@@ -130,7 +130,7 @@ def test_lowering_another_segment_takes_users_out_and_does_not_stop_the_rollout(
     ran = run(dag)
 
     assert ran.states == {"ramp": "success"}
-    shares = {one["name"]: one["percentage"] for one in emulator.flag(flag_id)["targetSegments"]}
+    shares = {segment["name"]: segment["percentage"] for segment in emulator.flag(flag_id)["targetSegments"]}
     assert shares == {"Staff": 10, "Beta": 100}
 
 
@@ -199,7 +199,7 @@ def test_the_rollback_task_of_a_group_says_it_too(
         staged_rollout(flag_key="search", segment="Beta", guardrails=[lambda moment: False], **PLAN)
     run(dag)
 
-    line = next(one for one in lines if "this run has already rolled it back" in one)
+    line = next(line for line in lines if "this run has already rolled it back" in line)
     assert "but USERS STILL GET IT through segment 'Paid' at 100 %" in line
     assert "confirmed" not in line
 
@@ -235,15 +235,15 @@ def test_sticky_bucketing_is_switched_off_before_the_first_stage_where_the_task_
     ran = run(dag)
 
     assert ran.states == {"ramp": "success"}
-    versions = [one["flagConfig"] for one in reversed(emulator.versions("experiments", experiment_id))]
-    assert [(one["stickyBucketing"], one["rolloutPercentage"]) for one in versions] == [
+    versions = [version["flagConfig"] for version in reversed(emulator.versions("experiments", experiment_id))]
+    assert [(version["stickyBucketing"], version["rolloutPercentage"]) for version in versions] == [
         (True, 0),
         (False, 0),
         (False, 1),
         (False, 25),
         (False, 100),
     ]
-    assert [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)][:2] == ["sticky", "raise"]
+    assert [line["what"] for line in ran.xcom("ramp", key=RECORD_XCOM)][:2] == ["sticky", "raise"]
 
 
 def test_with_a_rollback_that_disables_it_a_sticky_experiment_is_rolled_out_and_back(
@@ -292,7 +292,7 @@ def test_what_keeps_users_out_is_warned_of_at_the_start_in_log_and_record(
     archived = flag(emulator, "archived", deleted=True, enabled=True, rolloutPercentage=100)
     at_zero = flag(emulator, "zero", enabled=True)
     serves = flag(emulator, "serves", enabled=True, rolloutPercentage=100)
-    parents = {"flags": {one: ["on"] for one in (off, archived, at_zero, serves, "999")}, "operator": "all"}
+    parents = {"flags": {parent: ["on"] for parent in (off, archived, at_zero, serves, "999")}, "operator": "all"}
     flag(emulator, deployments=[], rolloutWeights={"on": 0}, parentDependencies=parents)
     lines = told(monkeypatch)
     with DAG(dag_id) as dag:
@@ -301,8 +301,8 @@ def test_what_keeps_users_out_is_warned_of_at_the_start_in_log_and_record(
 
     assert ran.states == {"ramp": "success"}
     record = ran.xcom("ramp", key=RECORD_XCOM)
-    warnings = [one["why"] for one in record if one["what"] == "warning"]
-    assert [one["what"] for one in record][: len(warnings)] == ["warning"] * len(warnings)
+    warnings = [line["why"] for line in record if line["what"] == "warning"]
+    assert [line["what"] for line in record][: len(warnings)] == ["warning"] * len(warnings)
     assert warnings[:5] == [
         "it is enabled in no deployment, so nobody gets it.",
         "all its weights are 0, so nobody gets a variant.",

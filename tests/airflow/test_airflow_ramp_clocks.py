@@ -46,7 +46,7 @@ def test_a_date_a_week_ahead_ends_no_soak(
     soaks.now = lambda: datetime.now(began(emulator, id)[0].tzinfo) + _moved(emulator)  # type: ignore[method-assign]
     assert run(ramp(dag_id)).states == {"ramp": "success"}
     assert exposures(emulator, id) == [0, 1, 25, 100]
-    assert all(one >= timedelta(hours=1) for one in soaked(emulator, id))
+    assert all(soak >= timedelta(hours=1) for soak in soaked(emulator, id))
     assert "Ignoring the Date of the service's responses" in caplog.text
 
 
@@ -67,4 +67,4 @@ def test_a_wrong_clock_here_changes_no_soak(
     id = flag(emulator)
     assert run(ramp(dag_id)).states == {"ramp": "success"}
     assert exposures(emulator, id) == [0, 1, 25, 100]
-    assert all(timedelta(hours=1) <= one < timedelta(hours=1, minutes=2) for one in soaked(emulator, id))
+    assert all(timedelta(hours=1) <= soak < timedelta(hours=1, minutes=2) for soak in soaked(emulator, id))

@@ -56,7 +56,7 @@ class Says:
 
 
 def records(ran: Run, what: str, task_id: str = "ramp") -> list[dict[str, Any]]:
-    return [one for one in ran.xcom(task_id, key=RECORD_XCOM) if one["what"] == what]
+    return [line for line in ran.xcom(task_id, key=RECORD_XCOM) if line["what"] == what]
 
 
 def test_those_that_pass_let_it_go_on(
@@ -81,12 +81,15 @@ def test_those_that_pass_let_it_go_on(
     assert ran.succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
     moments = began(emulator, flag_id)
-    assert [(one.percentage, one.stage_started_at) for one in latency.asked] == [(1, moments[1]), (25, moments[2])]
-    assert all(one.now - one.stage_started_at >= timedelta(hours=1) for one in latency.asked)
-    assert {(one.flag_key, one.weights["on"], one.context["ti"].task_id) for one in latency.asked} == {
+    assert [(check.percentage, check.stage_started_at) for check in latency.asked] == [
+        (1, moments[1]),
+        (25, moments[2]),
+    ]
+    assert all(request.now - request.stage_started_at >= timedelta(hours=1) for request in latency.asked)
+    assert {(request.flag_key, request.weights["on"], request.context["ti"].task_id) for request in latency.asked} == {
         ("search", 1, "ramp")
     }
-    asked = [(one["stage"], one["name"], one["verdict"], one["value"]) for one in records(ran, "check")]
+    asked = [(record["stage"], record["name"], record["verdict"], record["value"]) for record in records(ran, "check")]
     assert asked == [
         (1, "errors", "pass", 0.01),
         (1, "latency", "pass", 0.01),
@@ -125,7 +128,7 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
     assert f"Rolled back flag 'search' from 25 % to 0 % (disabled), and confirmed it by reading: {why}" in broken.said(
         "ramp"
     )
-    assert [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)] == [
+    assert [line["what"] for line in ran.xcom("ramp", key=RECORD_XCOM)] == [
         "raise",
         "check",
         "raise",
@@ -169,7 +172,7 @@ def test_limits_count_answers_in_a_row(run: Runner, emulator: Emulator, dag_id: 
         )
     ran = run(dag)
 
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
         key: wanted for key, (_, _, wanted) in checks.items()
     }
     assert ran.states == {**dict.fromkeys(checks, "failed"), "recovers": "success"}
@@ -198,7 +201,7 @@ def test_a_dry_run_reports_and_never_acts(
 
     assert ran.succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
-    assert [(one["stage"], one["verdict"]) for one in records(ran, "check")] == [(1, "fail"), (25, "fail")]
+    assert [(record["stage"], record["verdict"]) for record in records(ran, "check")] == [(1, "fail"), (25, "fail")]
     why = "9 % of the requests fail"
     assert f"Guardrail at 1 %: errors (fail 1 of 1, value 0.09, dry run of 'roll back'): {why}" in lines
 

@@ -230,8 +230,8 @@ def test_a_check_that_hangs_or_exits_counts_as_an_error(
 
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1, 0]
-    asked = [one for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"]
-    assert [(one["name"], one["verdict"], one["why"]) for one in asked[:2]] == [
+    asked = [line for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "check"]
+    assert [(line["name"], line["verdict"], line["why"]) for line in asked[:2]] == [
         ("hangs", "error", "timed out after 1 second"),
         ("exits", "error", "SystemExit: 1"),
     ]
@@ -267,7 +267,7 @@ def test_a_warehouse_in_airflows_own_connections_is_asked_in_time(
 
     assert ran.succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
-    assert {one["verdict"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "check"} == {"pass"}
+    assert {line["verdict"] for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "check"} == {"pass"}
 
 
 def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
@@ -301,7 +301,7 @@ def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
     assert any(words in line for line in lines)
     assert words in broken.said("ramp")
     record = ran.xcom("ramp", key=RECORD_XCOM)
-    assert [one["what"] for one in record] == ["raise", "error"]
+    assert [line["what"] for line in record] == ["raise", "error"]
     assert words in record[-1]["why"]
 
 

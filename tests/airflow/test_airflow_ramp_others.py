@@ -114,7 +114,7 @@ def test_of_an_enabled_flag_it_is_warned_in_log_and_record_who_has_it_already(
 
     assert ran.states == {"ramp": "success"}
     words = "already get it, through segment 'Paid' at 100 %, and the percentage of all other users, 40 %"
-    assert [words in one["why"] for one in ran.xcom("ramp", key=RECORD_XCOM) if one["what"] == "warning"] == [True]
+    assert [words in line["why"] for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "warning"] == [True]
     assert len([line for line in lines if words in line]) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_task_that_enables_a_flag_tells_who_gets_it(
         else:
             AmplitudeEditOperator(task_id="on", flag_key="search", fields={"enabled": True})
     assert run(dag).states == {"on": "success"}
-    assert [one for one in lines if one.startswith("It is now enabled")] == [
+    assert [line for line in lines if line.startswith("It is now enabled")] == [
         "It is now enabled for segment 'Beta' at 5 %, all other users at 100 %, and for its inclusions."
     ]
 

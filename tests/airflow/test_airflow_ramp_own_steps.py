@@ -211,14 +211,16 @@ def test_the_rollback_of_a_run_that_took_over_goes_to_where_the_rollout_began(
 
     cleared = dags("cleared")
     first = {"cleared": run(cleared), "new_run": run(dags("new_run"))}
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1] for key in ids}
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {key: [0, 1] for key in ids}
 
     answers[:] = [True, False]  # at 1 %, then at 25 %
     assert run(dags("new_run-again")).states == {"ramp": "failed"}
     answers[:] = [True, False]
     assert clear(first["cleared"], cleared) == {"ramp": "failed"}
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {key: [0, 1, 25, 0] for key in ids}
-    assert all(emulator.flag(one)["enabled"] is False for one in ids.values())
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
+        key: [0, 1, 25, 0] for key in ids
+    }
+    assert all(emulator.flag(value)["enabled"] is False for value in ids.values())
     assert sum("Rolling back" in line for line in lines) == 2
 
 

@@ -96,14 +96,14 @@ def test_adopted_it_goes_on_from_where_they_left_it(run: Runner, emulator: Emula
     ran = run(dag)
 
     assert ran.states == {"raised": "success", "to_a_stage": "success", "lowered": "success", "disabled": "failed"}
-    assert {key: exposures(emulator, one) for key, one in ids.items()} == {
+    assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
         "raised": [0, 25, 50, 75, 100],
         "to_a_stage": [0, 25, 75, 100],
         "lowered": [0, 25, 10, 25, 75, 100],
         "disabled": [0, 25, 0],
     }
     her_75 = began(emulator, ids["to_a_stage"])[2]
-    (soak,) = [one for one in soaks.watches if one["id"] == ids["to_a_stage"] and one["percentage"] == 75]
+    (soak,) = [watch for watch in soaks.watches if watch["id"] == ids["to_a_stage"] and watch["percentage"] == 75]
     assert soak["until"] == soaks.hours_after(her_75, 1)
 
 
@@ -150,11 +150,11 @@ def segments(**percentages: int) -> list[dict[str, Any]]:
         {
             "name": name,
             "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],
-            "percentage": one,
+            "percentage": percentage,
             "rolloutWeights": {"on": 1},
             "bucketingKey": "user_id",
         }
-        for name, one in percentages.items()
+        for name, percentage in percentages.items()
     ]
 
 
@@ -175,7 +175,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
 
     assert ran.states == {"ramp": "success"}
     seen = [
-        {one["name"]: one["percentage"] for one in version["flagConfig"]["targetSegments"]}
+        {segment["name"]: segment["percentage"] for segment in version["flagConfig"]["targetSegments"]}
         for version in reversed(emulator.versions("flags", flag_id))
     ]
     assert seen == [
@@ -188,7 +188,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
     notes = [line for line in lines if "Maria edited the segments during the raise" in line]
     assert len(notes) == 1
     record = ran.xcom("ramp", key=RECORD_XCOM)
-    assert [one["what"] for one in record] == ["warning", "raise", "note", "note", "note", "raise"]
+    assert [line["what"] for line in record] == ["warning", "raise", "note", "note", "note", "raise"]
     assert "segment 'Staff' was raised from 50 % to 80 %, by Maria" in record[3]["why"]
     assert "a segment 'New' was added, by Maria" in record[4]["why"]
 
@@ -256,9 +256,9 @@ def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
     now = emulator.flag(flag_id)
     assert {name: now[name] for name in left} == left
-    hers = next(one for one in emulator.versions("flags", flag_id) if one["createdBy"] == "Maria")
+    hers = next(version for version in emulator.versions("flags", flag_id) if version["createdBy"] == "Maria")
     assert f"Conflict on flag {flag_id}: Maria changed it to {shown} during the raise" in broken.said("ramp")
     assert f"(version {hers['version']}, {hers['createdAt']})" in broken.said("ramp")
     assert "That change was restored. The rollout stopped" in broken.said("ramp")
-    lines = [one["what"] for one in ran.xcom("ramp", key=RECORD_XCOM)]
+    lines = [line["what"] for line in ran.xcom("ramp", key=RECORD_XCOM)]
     assert [what for what in lines if what != "warning"] == ["error"]

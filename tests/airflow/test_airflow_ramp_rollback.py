@@ -54,7 +54,9 @@ def test_every_target_is_confirmed_and_no_retry_follows(
     assert ran.states == dict.fromkeys(targets, "failed")
     assert ran.tries == dict.fromkeys(targets, 1)
     for key, (_, shown, wanted) in targets.items():
-        assert history(emulator, ids[key]) == [(3, "Seed"), *[(one, "Airflow") for one in wanted[1:]]], key
+        assert history(emulator, ids[key]) == [(3, "Seed"), *[(percentage, "Airflow") for percentage in wanted[1:]]], (
+            key
+        )
         assert "errors (fail 1 of 1, value 0.09): 9 % of the requests fail" in broken.said(key)
         last = ran.xcom(key, key=RECORD_XCOM)[-1]
         if shown:
@@ -65,8 +67,10 @@ def test_every_target_is_confirmed_and_no_retry_follows(
             assert (last["what"], last["stage"]) == ("hold", 25)
             assert datetime.fromisoformat(last["at"])
     # Each is read back: nothing is taken for done because it was answered with OK.
-    for one in ids.values():
-        asked = [entry["method"] for entry in emulator.request_log() if entry["path"].startswith(f"/api/1/flags/{one}")]
+    for value in ids.values():
+        asked = [
+            entry["method"] for entry in emulator.request_log() if entry["path"].startswith(f"/api/1/flags/{value}")
+        ]
         assert asked[-1] == "GET"
     assert emulator.flag(ids["off"])["enabled"] is False
 
@@ -81,8 +85,8 @@ def test_back_to_a_flag_that_was_off_at_a_higher_percentage(
     ran = run(dag)
 
     assert ran.states == {"ramp": "failed"}
-    configs = [one["flagConfig"] for one in reversed(emulator.versions("flags", flag_id))]
-    assert [(one["rolloutPercentage"], one["enabled"]) for one in configs] == [
+    configs = [version["flagConfig"] for version in reversed(emulator.versions("flags", flag_id))]
+    assert [(config["rolloutPercentage"], config["enabled"]) for config in configs] == [
         (80, False),
         (1, False),
         (1, True),
@@ -137,8 +141,8 @@ def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
     ran = run(dag)
 
     assert ran.states == {"to_start": "failed", "off": "failed"}
-    seen = [one["flagConfig"]["targetSegments"] for one in reversed(emulator.versions("flags", to_start))]
-    assert seen == [segments(one) for one in (0, 1, 25, 0)]
+    seen = [version["flagConfig"]["targetSegments"] for version in reversed(emulator.versions("flags", to_start))]
+    assert seen == [segments(percentage) for percentage in (0, 1, 25, 0)]
     kept = emulator.flag(to_start)
     assert (kept["enabled"], kept["rolloutPercentage"]) == (True, 7)
     disabled = emulator.flag(off)  # what Amplitude itself calls roll back: the whole flag
@@ -172,7 +176,7 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     assert "waits for approval" in said
     assert len(impatient.pending()) == 1
     record = ran.xcom("ramp", key=RECORD_XCOM)
-    assert [one["what"] for one in record] == ["check", "raise", "check", "error"]
+    assert [line["what"] for line in record] == ["check", "raise", "check", "error"]
     assert "ROLLBACK NOT CONFIRMED" in record[-1]["why"]
 
 

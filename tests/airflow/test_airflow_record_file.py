@@ -75,7 +75,7 @@ def test_each_task_of_a_group_writes_a_file_in_the_folder_of_its_run(
     lines = found["rollout.stage_1.jsonl"]
     assert whats(lines) == ["raise", "check", "rollback"]
     kept = ran.xcom("rollout.stage_1", key=RECORD_XCOM)
-    assert [{name: line[name] for name in one} for one, line in zip(kept, lines, strict=True)] == kept
+    assert [{name: line[name] for name in shown} for shown, line in zip(kept, lines, strict=True)] == kept
     assert (lines[0]["dag_id"], lines[0]["run_id"], lines[0]["task_id"]) == (dag_id, run_folder.name, "rollout.stage_1")
     assert (lines[0]["key"], lines[0]["object_id"], lines[0]["map_index"]) == ("search", flag_id, -1)
 
@@ -133,7 +133,7 @@ def test_a_store_that_fails_changes_nothing_and_gets_all_lines_when_it_is_back(
     with caplog.at_level(logging.WARNING):
         assert run(dag).succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25]
-    (said,) = (one.getMessage() for one in caplog.records if "Writing the record" in one.getMessage())
+    (said,) = (record.getMessage() for record in caplog.records if "Writing the record" in record.getMessage())
     assert "raise-2" in said
     assert [line["id"] for line in files(folder)["ramp.jsonl"]] == ["raise-2", "raise-3"]
 
@@ -184,7 +184,7 @@ def test_a_rollback_does_not_wait_for_a_store_that_hangs(
     assert [what for what in happened if what != "write"] == ["wait for the store", "lower", "wait for the store"]
     assert happened.count("write") == 2
     assert whats(ran.xcom("ramp", key=RECORD_XCOM)) == ["raise", "check", "rollback"]
-    said = [one.getMessage() for one in caplog.records if "Writing the record" in one.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "Writing the record" in record.getMessage()]
     assert "no answer within 0.05 s" in said[-1]
     assert "rollback-3" in said[-1]
 
@@ -269,4 +269,4 @@ def test_a_path_that_renders_to_nothing_is_refused_at_the_start_and_ignored_late
     with caplog.at_level(logging.WARNING):
         assert run(dag).succeeded
     assert exposures(emulator, flag_id) == [0, 1, 25]
-    assert any("Writing the record to a file failed" in one.getMessage() for one in caplog.records)
+    assert any("Writing the record to a file failed" in record.getMessage() for record in caplog.records)

@@ -146,7 +146,7 @@ WITHOUT_BLUE = {"variants": [{"key": "on", "payload": 1}, {"key": "off"}], "roll
 )
 def test_restoring_a_version(emulator: Emulator, way: str, edit: dict[str, Any], changed: int) -> None:
     weights = {"on": 1, "off": 1, "blue": 1}
-    deployments = [one["id"] for one in emulator.dump()["deployments"]]
+    deployments = [stored["id"] for stored in emulator.dump()["deployments"]]
     flag = emulator.create_flag(
         "search", variants=[{"key": key} for key in weights], rolloutWeights=weights, deployments=deployments
     )

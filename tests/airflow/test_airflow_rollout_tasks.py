@@ -26,15 +26,15 @@ def test_a_long_rollout_is_not_crowded_out_by_newer_ones_that_have_ended(
     from airflow_provider_ampexp.ui import _airflow_queries as airflow_queries
 
     ids = [f"{dag_id}_{name}" for name in ("long", "short", "shorter")]
-    for one in ids:
-        emulator.create_flag(one)
-        with DAG(one) as dag:
-            AmplitudeRampRolloutOperator(task_id="ramp", flag_key=one, stages=[100], soak=0)
+    for object_id in ids:
+        emulator.create_flag(object_id)
+        with DAG(object_id) as dag:
+            AmplitudeRampRolloutOperator(task_id="ramp", flag_key=object_id, stages=[100], soak=0)
         assert run(dag).succeeded
     monkeypatch.setattr(airflow_queries, "_MOST", 2)
-    assert [one.dag_id for one in airflow_queries.rollout_tasks(ids)] == [ids[2], ids[1]]
+    assert [task.dag_id for task in airflow_queries.rollout_tasks(ids)] == [ids[2], ids[1]]
     state_of_runs(ids[0], "running")
     try:
-        assert [one.dag_id for one in airflow_queries.rollout_tasks(ids)] == [ids[0], ids[2]]
+        assert [task.dag_id for task in airflow_queries.rollout_tasks(ids)] == [ids[0], ids[2]]
     finally:
         state_of_runs(ids[0], "success")

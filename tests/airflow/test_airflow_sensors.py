@@ -98,7 +98,7 @@ def test_what_comes_true_while_waiting(run: Runner, emulator: Emulator, dag_id: 
     assert ran.xcom("wait")["id"] == flag["id"]
     assert ran.xcom("wait", key="amplitude_experiment_url").endswith(flag["id"])
     assert emulator.requests()["total"] >= 3
-    assert {one["method"] for one in emulator.request_log()} == {"GET"}
+    assert {request["method"] for request in emulator.request_log()} == {"GET"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,11 +151,11 @@ def test_what_becomes_impossible_while_waiting_ends_alike_in_all_modes(
 
 def archive_after_one_look(emulator: Emulator, id: str) -> None:
     def maria() -> None:
-        while not any(one["path"].endswith(id) for one in emulator.request_log()):
+        while not any(request["path"].endswith(id) for request in emulator.request_log()):
             time.sleep(0.02)
         emulator.edit("flags", id, archive=True)
 
-    if not any(one["path"].endswith(id) for one in emulator.request_log()):
+    if not any(request["path"].endswith(id) for request in emulator.request_log()):
         threading.Thread(target=maria).start()
 
 

@@ -86,7 +86,7 @@ def flags(emulator: Emulator, count: int) -> list[str]:
 
 
 async def all_of(waiters: list[Waiter], conn_id: str = CONNECTION) -> list[dict[str, Any]]:
-    return await asyncio.gather(*(poll_until(conn_id, one) for one in waiters))
+    return await asyncio.gather(*(poll_until(conn_id, waiter) for waiter in waiters))
 
 
 def test_a_thousand_waits_are_one_request_a_round(emulator: Emulator, rounds: Rounds) -> None:
@@ -110,7 +110,7 @@ def test_who_comes_and_goes_changes_nothing_for_the_others(emulator: Emulator, r
     stays, goes, comes = Waiter(ids[0], looks=8), Waiter(ids[1]), Waiter(ids[2], looks=3)
 
     async def people() -> list[dict[str, Any]]:
-        staying, going = (asyncio.ensure_future(poll_until(CONNECTION, one)) for one in (stays, goes))
+        staying, going = (asyncio.ensure_future(poll_until(CONNECTION, waiter)) for waiter in (stays, goes))
         while goes.looks < 3:
             await asyncio.sleep(0.01)
         going.cancel()
@@ -176,7 +176,7 @@ def test_a_revoked_key_fails_all_of_its_connection_at_once_and_no_other(
     here, there = asyncio.run(all_of_both())
     assert there == [{"looks": 12}] * 3
     assert len(here) == 50
-    assert {one["error"] for one in here} == {here[0]["error"]}
+    assert {event["error"] for event in here} == {here[0]["error"]}
     assert "does not accept the management API key" in here[0]["error"]
     assert emulator.api_key not in here[0]["error"]
     assert emulator.requests()["by_status"]["401"] == 1
@@ -213,7 +213,7 @@ def test_an_edited_connection_is_seen_by_who_joins(
         assert await first == {"looks": 6}
 
     asyncio.run(edited())
-    people = [one["person"] for one in emulator.request_log()]
+    people = [request["person"] for request in emulator.request_log()]
     assert people[:2] != ["New", "New"]
     assert people[-1] == "New"
 
@@ -263,7 +263,7 @@ def test_a_mistake_leaves_nobody_waiting(emulator: Emulator, monkeypatch: pytest
             raise KeyError("mine")
 
     async def broken_waiter() -> list[Any]:
-        waits = [poll_until(CONNECTION, one) for one in (Broken(ids[0]), Waiter(ids[1], looks=2))]
+        waits = [poll_until(CONNECTION, waiter) for waiter in (Broken(ids[0]), Waiter(ids[1], looks=2))]
         return await asyncio.gather(*waits, return_exceptions=True)
 
     wrong, right = asyncio.run(broken_waiter())

@@ -28,7 +28,7 @@ USED = {"enabled": True, "rolloutPercentage": 20}
 
 def made(emulator: Emulator, kind: str = "flags", **fields: Any) -> str:
     create = emulator.create_flag if kind == "flags" else emulator.create_experiment
-    deployments = [one["id"] for one in emulator.dump()["deployments"]]
+    deployments = [stored["id"] for stored in emulator.dump()["deployments"]]
     return str(create(**{"deployments": deployments, **USED, **fields})["id"])
 
 

@@ -75,8 +75,8 @@ def test_it_looks_until_it_is_so_over_one_connection_and_only_reads(
     assert event["seen"]["id"] == flag["id"]
     log = emulator.request_log()
     assert 2 <= len(log) <= 12  # 0.4 s at 0.05 s; a busy machine polls later
-    assert {(one["method"], one["route"]) for one in log} == {("GET", "/api/1/flags/{id}")} or {
-        one["method"] for one in log
+    assert {(request["method"], request["route"]) for request in log} == {("GET", "/api/1/flags/{id}")} or {
+        request["method"] for request in log
     } == {"GET"}
     assert len(made) == 1  # the connection is looked up once
 

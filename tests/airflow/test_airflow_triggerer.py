@@ -210,7 +210,10 @@ def scheduled(dag: DAG) -> Callable[[], dict[str, str]]:
         with create_session() as session:
             tis = session.scalars(select(TaskInstance).where(TaskInstance.dag_id == dag.dag_id))
             return {
-                one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]": str(one.state) for one in tis
+                task_instance.task_id
+                if task_instance.map_index < 0
+                else f"{task_instance.task_id}[{task_instance.map_index}]": str(task_instance.state)
+                for task_instance in tis
             }
 
     return states
@@ -223,4 +226,4 @@ def xcoms(dag_id: str, task_id: str) -> dict[str, Any]:
 
     with create_session() as session:
         found = session.scalars(select(XComModel).where(XComModel.dag_id == dag_id, XComModel.task_id == task_id)).all()
-        return {one.key: XComModel.deserialize_value(one) for one in found}
+        return {xcom.key: XComModel.deserialize_value(xcom) for xcom in found}

@@ -66,7 +66,7 @@ class Service:
         return SimpleNamespace(date=date, requests=SimpleNamespace(total=len(self.looks)))
 
     def value(self, id: str, at: float) -> int:
-        return sum(1 for moment, one in self.changes if one == id and moment <= at)
+        return sum(1 for moment, change in self.changes if change == id and moment <= at)
 
     def look(self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]) -> ReadResult:
         """As the list does it: all are seen."""
@@ -77,7 +77,7 @@ class Service:
         for since, until, error in self.outages:
             if since <= now < until:
                 return ReadResult(error=error)
-        return ReadResult({one: {"id": one.id, "value": self.value(str(one.id), now)} for one in watched})  # type: ignore[misc]
+        return ReadResult({flag: {"id": flag.id, "value": self.value(str(flag.id), now)} for flag in watched})  # type: ignore[misc]
 
     def close(self) -> None:
         pass
@@ -179,15 +179,17 @@ def play(loop: VirtualLoop, waits: list[Wait]) -> list[tuple[Wait, Waiter, dict[
 WAITS = st.lists(
     st.builds(
         lambda joins, stays, id, interval: Wait(joins, joins + stays, id, interval),
-        st.floats(0, 300).map(lambda one: round(one, 1)),
-        st.floats(0, 300).map(lambda one: round(one, 1)),
+        st.floats(0, 300).map(lambda number: round(number, 1)),
+        st.floats(0, 300).map(lambda number: round(number, 1)),
         st.sampled_from("abcde"),
         st.sampled_from([1.0, 5.0, 30.0, 60.0]),
     ),
     min_size=1,
     max_size=12,
 )
-CHANGES = st.lists(st.tuples(st.floats(0, END).map(lambda one: round(one, 1)), st.sampled_from("abcde")), max_size=20)
+CHANGES = st.lists(
+    st.tuples(st.floats(0, END).map(lambda number: round(number, 1)), st.sampled_from("abcde")), max_size=20
+)
 STORIES = settings(
     max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -259,11 +261,11 @@ def test_a_last_look_is_at_its_moment_and_not_before() -> None:
 
         async def two() -> list[Any]:
             soon, late = Waiter(loop, "a", 60.0, until=7.0), Waiter(loop, "b", 60.0, until=200.0)
-            told = await asyncio.gather(*(poll_until("one", one) for one in (soon, late)))
+            told = await asyncio.gather(*(poll_until("one", waiter) for waiter in (soon, late)))
             await asyncio.sleep(1)
             return told
 
         events = loop.run_until_complete(two())
-        assert [one["due"] for one in events] == [True, True]
-        assert [round(one["at"], 3) for one in events] == [7.2, 200.2]
+        assert [event["due"] for event in events] == [True, True]
+        assert [round(event["at"], 3) for event in events] == [7.2, 200.2]
         assert [round(at, 3) for at, _ in service.looks] == [0.0, 7.0, 67.0, 127.0, 187.0, 200.0]

@@ -37,7 +37,7 @@ def differences(
     audience = Audience.of(config, inclusions=inclusions, parents=known, catch_all="Everybody")  # type: ignore[arg-type]
     flags = [*map(vendor_flag, (parents or {}).values()), vendor_flag(config, inclusions, parents)]
     answers = ((row, audience.evaluate(row), vendor_variant(flags, row)) for row in rows)
-    return [each for each in answers if each[1] != each[2]]
+    return [answer for answer in answers if answer[1] != answer[2]]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_condition_is_met_as_the_vendor_decides(op: str) -> None:
     ]
     for values in wanted:
         segment = a_segment(a_condition("gp:plan", op, *values), percentage=100)
-        rows = [a_row(**{"gp:plan": value}) for value in [*ODD_VALUES, *(each for each in VALUES if each)]]
+        rows = [a_row(**{"gp:plan": value}) for value in [*ODD_VALUES, *(value for value in VALUES if value)]]
         assert differences(a_config(targetSegments=[segment], rolloutPercentage=0), rows) == []
 
 

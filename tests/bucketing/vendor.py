@@ -44,9 +44,14 @@ def vendor_flag(
             if members := list((inclusions or {}).get(key, ())):
                 either = [[_condition(["context", "user", name], "is", members)] for name in ("user_id", "device_id")]
                 segments.append({"conditions": either, "variant": key})
-        for one in config["targetSegments"]:
-            conditions = [_condition(_selector(each["prop"]), each["op"], each["values"]) for each in one["conditions"]]
-            found = _segment(config, keys, one["percentage"], one["rolloutWeights"], one.get("bucketingKey"))
+        for segment in config["targetSegments"]:
+            conditions = [
+                _condition(_selector(condition["prop"]), condition["op"], condition["values"])
+                for condition in segment["conditions"]
+            ]
+            found = _segment(
+                config, keys, segment["percentage"], segment["rolloutWeights"], segment.get("bucketingKey")
+            )
             segments.append({**found, "conditions": [conditions] if conditions else None})
         segments.append(_segment(config, keys, config["rolloutPercentage"], config["rolloutWeights"], None))
     segments.append({"variant": "off"})

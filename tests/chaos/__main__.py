@@ -102,9 +102,9 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
             versions = emulator.versions("flags", one.flag_id)[::-1]
             return seconds_to_roll_back(versions, [line for line in lines if line.run_id == one.run_id])
 
-        violations = [f"{one}: {found}" for one in controller.rollouts for found in judged(one)]
+        violations = [f"{rollout}: {found}" for rollout in controller.rollouts for found in judged(rollout)]
         violations += [problem for scenario in scenarios.played for problem in scenario.problems()]
-        (scratch / "kills.json").write_text(json.dumps([one.told() for one in controller.killer.kills]))
+        (scratch / "kills.json").write_text(json.dumps([kill.told() for kill in controller.killer.kills]))
         (scratch / "world.json").write_text(json.dumps(emulator.dump()))
         print("\n" + report(controller, violations, time.monotonic() - began), flush=True)
         print("\n" + scenarios_report(scenarios.played, took), flush=True)

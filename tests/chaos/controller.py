@@ -142,7 +142,7 @@ class Controller:
         return self._struck_before + self._struck()
 
     def _struck(self) -> int:
-        return sum(one["struck"] for one in self.emulator.faults() if one["seconds"] != _SLOWNESS["seconds"])
+        return sum(fault["struck"] for fault in self.emulator.faults() if fault["seconds"] != _SLOWNESS["seconds"])
 
     def requests(self) -> int:
         """How many requests the emulator saw."""
@@ -154,7 +154,7 @@ class Controller:
         return self._database.tries()
 
     def _active(self) -> list[Rollout]:
-        return [one for one in self.rollouts if one.ended is None]
+        return [rollout for rollout in self.rollouts if rollout.ended is None]
 
     def begin(self, kind: Kind) -> Rollout:
         """Begin one rollout."""
@@ -177,21 +177,21 @@ class Controller:
             yield from self._random.sample(list(KINDS.values()), len(KINDS))
 
     def _note_ends(self, tasks: dict[str, TaskInstance]) -> None:
-        for one in self._active():
-            found = tasks.get(one.run_id)
+        for rollout in self._active():
+            found = tasks.get(rollout.run_id)
             if found is not None and found.run_state in ("success", "failed"):
-                one.ended = found.run_state
+                rollout.ended = found.run_state
 
     def _play_maria(self) -> None:
         now = time.monotonic()
-        for one in self._active():
-            if one.kind.person is None:
+        for rollout in self._active():
+            if rollout.kind.person is None:
                 continue
-            if not one.has_acted:
-                self._act(one, now)
-            elif one.lets_go_at is not None and now >= one.lets_go_at:
-                self._patch(one, {"tags": []})
-                one.lets_go_at = None
+            if not rollout.has_acted:
+                self._act(rollout, now)
+            elif rollout.lets_go_at is not None and now >= rollout.lets_go_at:
+                self._patch(rollout, {"tags": []})
+                rollout.lets_go_at = None
 
     def _act(self, one: Rollout, now: float) -> None:
         kind = one.kind
@@ -232,7 +232,7 @@ class Controller:
         return [version for version in self.emulator.versions("flags", one.flag_id) if version["createdBy"] == "Maria"]
 
     def _tell(self) -> None:
-        ended = Counter(one.ended or "going on" for one in self.rollouts)
+        ended = Counter(rollout.ended or "going on" for rollout in self.rollouts)
         states = ", ".join(f"{number} {state}" for state, number in sorted(ended.items()))
         print(
             f"  {len(self.killer.kills):>3} kills, {self.faults():>4} faults; rollouts: {states or 'none'}", flush=True

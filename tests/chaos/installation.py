@@ -91,7 +91,7 @@ class Installation:
     def knows(self, dag_ids: list[str]) -> bool:
         """Whether these DAGs can be run."""
         told = self._session().get(f"{self.url}/api/v2/dags", params={"limit": 100}, timeout=10).json()
-        return set(dag_ids) <= {one["dag_id"] for one in told.get("dags", [])}
+        return set(dag_ids) <= {dag["dag_id"] for dag in told.get("dags", [])}
 
     def trigger(self, dag_id: str, run_id: str, flag_key: str) -> bool:
         """Start a run; whether that worked. A run that is there already is as good."""

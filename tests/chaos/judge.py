@@ -43,7 +43,7 @@ def judge(
     :param requests: when Airflow asked for its flag
     """
     versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
-    ours = [one for one in versions if int(one["version"]) not in rollout.foreign_versions]
+    ours = [version for version in versions if int(version["version"]) not in rollout.foreign_versions]
     writes, unknown = _writes(ours, lines)
     attempts = _attempts(tries, lines)
     found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown, *_late(rollout, versions, lines)]
@@ -103,7 +103,7 @@ def plan_of(kind: Kind) -> RolloutPlan:
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:
     kind = rollout.kind
     # With on_drift="adopt", too, it stops where a person's change was written over, and puts that back.
-    was_a_race = kind.person is not None and any("Conflict on " in one.said for one in attempts)
+    was_a_race = kind.person is not None and any("Conflict on " in attempt.said for attempt in attempts)
     percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
     stands = (percentage, flag["enabled"])
     wanted = "success" if kind.ends == "complete" and not was_a_race else "failed"
@@ -119,7 +119,7 @@ def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt])
 
 def _attempts(tries: Sequence[Try], lines: Sequence[Line]) -> list[Attempt]:
     """The tries that came as far as to run, in the order in which they began."""
-    states = {one.number: one for one in tries}
+    states = {attempt.number: attempt for attempt in tries}
     last = max(states, default=0)
     attempts = []
     for number in sorted({line.try_number for line in lines}):
@@ -190,23 +190,23 @@ def _matches(body: dict[str, Any], config: dict[str, Any]) -> bool:
     names = [name for name in ("enabled", "rolloutPercentage") if name in body]
     segments = body.get("targetSegments")
     if segments is not None:
-        here = [one["percentage"] for one in config["targetSegments"]]
-        if [one["percentage"] for one in segments] != here:
+        here = [segment["percentage"] for segment in config["targetSegments"]]
+        if [segment["percentage"] for segment in segments] != here:
             return False
     return all(body[name] == config[name] for name in names)
 
 
 def _nobody_cared(requests: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
-    return [(one, other) for one, other in pairwise(requests) if other - one > _NOBODY]
+    return [(moment, other) for moment, other in pairwise(requests) if other - moment > _NOBODY]
 
 
 def asked(emulator: Emulator) -> dict[str, list[datetime]]:
     """When Airflow asked for each flag, by its id."""
     found: dict[str, list[datetime]] = {}
-    for one in emulator.request_log():
-        parts = one["path"].split("/")
-        if one["person"] == "Airflow" and len(parts) > 4:
-            found.setdefault(parts[4], []).append(datetime.fromisoformat(one["at"].replace("Z", "+00:00")))
+    for request in emulator.request_log():
+        parts = request["path"].split("/")
+        if request["person"] == "Airflow" and len(parts) > 4:
+            found.setdefault(parts[4], []).append(datetime.fromisoformat(request["at"].replace("Z", "+00:00")))
     return found
 
 

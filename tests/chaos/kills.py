@@ -92,7 +92,7 @@ class SchedulerKill(Kill):
 
     def look(self, database: Database, tasks: dict[str, TaskInstance]) -> tuple[bool, bool]:
         taken = any(tasks[run].id != id or tasks[run].state is None for run, id in self.running.items())
-        runs = any(one.state == "running" and (one.queued_by or 0) > self.job for one in tasks.values())
+        runs = any(value.state == "running" and (value.queued_by or 0) > self.job for value in tasks.values())
         return taken or runs, runs
 
 
@@ -145,8 +145,8 @@ class Killer:
 
     def _comes_back(self) -> bool:
         """Whether a scheduler or a triggerer is not yet there again."""
-        newest = [one for one in self.kills if time.monotonic() - one.at < _LONGEST_WAIT]
-        return any(one.recovered is None and not isinstance(one, TaskKill) for one in newest)
+        newest = [kill for kill in self.kills if time.monotonic() - kill.at < _LONGEST_WAIT]
+        return any(kill.recovered is None and not isinstance(kill, TaskKill) for kill in newest)
 
     def mend(self) -> None:
         """Start again what was killed, a moment later, and what ended by itself."""
@@ -159,13 +159,13 @@ class Killer:
 
     def watch(self, tasks: dict[str, TaskInstance]) -> None:
         """Look what became of the kills."""
-        for one in self.kills:
-            if one.recovered is None:
-                one.watch(self._database, tasks)
+        for item in self.kills:
+            if item.recovered is None:
+                item.watch(self._database, tasks)
 
     def _kill_busy(self, what: str, found: list[Busy], tasks: dict[str, TaskInstance]) -> Kill | None:
-        by_id = {one.id: one for one in tasks.values() if one.state == "running"}
-        found = [one for one in found if one.task_instance in by_id]
+        by_id = {value.id: value for value in tasks.values() if value.state == "running"}
+        found = [process for process in found if process.task_instance in by_id]
         if not found:
             return None
         victim = self._random.choice(found)
@@ -191,7 +191,7 @@ class Killer:
         if not processes:
             return None
         job = self._database.newest_job("SchedulerJob")
-        running = {one.run_id: one.id for one in tasks.values() if one.state == "running"}
+        running = {value.run_id: value.id for value in tasks.values() if value.state == "running"}
         for process in processes if with_workers else processes[:1]:
             kill(process)
         self._restarts["scheduler"] = time.monotonic() + self._random.uniform(0.5, 3)
@@ -201,10 +201,10 @@ class Killer:
     def _kill_celery_worker(self, tasks: dict[str, TaskInstance]) -> Kill | None:
         name = self._random.choice(["worker-1", "worker-2"])
         processes = self._processes.of(name)
-        pids = {one.pid for one in processes}
-        busy = [one for one in self._processes.tasks() if one.process.pid in pids]
-        at_work = {one.task_instance for one in busy}
-        running = [one for one in tasks.values() if one.id in at_work and one.state == "running"]
+        pids = {process.pid for process in processes}
+        busy = [task for task in self._processes.tasks() if task.process.pid in pids]
+        at_work = {process.task_instance for process in busy}
+        running = [value for value in tasks.values() if value.id in at_work and value.state == "running"]
         if not running:
             return None
         for process in processes:

@@ -61,12 +61,12 @@ class Processes:
         mine = list(self._running.values())
         for process in mine:
             process.terminate()
-        psutil.wait_procs([psutil.Process(one.pid) for one in mine if one.poll() is None], timeout=3)
+        psutil.wait_procs([psutil.Process(process.pid) for process in mine if process.poll() is None], timeout=3)
         # Supervisors and tasks are in sessions of their own, so they are found as descendants.
         for process in self._tree():
             kill(process)
-        for one in mine:
-            one.wait()
+        for item in mine:
+            item.wait()
         self.reap()
 
     def start(self, part: str) -> None:
@@ -126,8 +126,8 @@ class Processes:
 
         Celery's keep the name of the last task instance when they are idle, so only those with a task below count.
         """
-        parents = {_parent(one.process) for one in self.tasks()}
-        return [one for one in self._busy(_SUPERVISOR) if one.process.pid in parents]
+        parents = {_parent(task.process) for task in self.tasks()}
+        return [busy for busy in self._busy(_SUPERVISOR) if busy.process.pid in parents]
 
     def sweep(self) -> None:
         """End idle workers whose scheduler was killed: nobody can give them work any more. Busy ones go on."""
@@ -152,7 +152,7 @@ class Processes:
 
     def _tree(self) -> list[psutil.Process]:
         """Airflow's parts and all that they started, what outlived its parents among it."""
-        roots = [one for one in psutil.Process().children() if one.pid not in self._others]
+        roots = [child for child in psutil.Process().children() if child.pid not in self._others]
         below = []
         for root in roots:
             with suppress(psutil.NoSuchProcess):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def report(controller: Controller, violations: Sequence[str], seconds: float) -> str:
     """All of it as text."""
     rollouts, kills = controller.rollouts, controller.killer.kills
-    sorts = Counter(one.what for one in kills)
+    sorts = Counter(kill.what for kill in kills)
     lines = [
         f"ended in    {seconds / 60:.1f} minutes",
         f"kills -9    {len(kills)}: {_counted(sorts)}",
@@ -24,10 +24,10 @@ def report(controller: Controller, violations: Sequence[str], seconds: float) ->
         f"rollouts    {len(rollouts)}, up to {controller.most_at_a_time} at a time: {_counted(_endings(rollouts))}",
         f"tries       {controller.tries} of the rollouts' tasks, for {len(rollouts)} rollouts",
         f"violations  {len(violations)}",
-        *(f"  {one}" for one in violations),
+        *(f"  {violation}" for violation in violations),
         "",
         f"{'seconds until':<28}{'detected: median':>18}{'worst':>8}{'recovered: median':>20}{'worst':>8}{'of':>6}",
-        *(_row(sort, [one for one in kills if one.what == sort]) for sort in sorted(sorts)),
+        *(_row(sort, [kill for kill in kills if kill.what == sort]) for sort in sorted(sorts)),
         "(of those kills whose recovery no other kill held up)",
     ]
     return "\n".join(lines)
@@ -39,16 +39,16 @@ def scenarios_report(played: Sequence[Scenario], took: Callable[[Rollout], float
     :param took: how many seconds a rollback took from the failed check on
     """
     lines = [f"{'scenario':<46}{'rollouts':>9}{'hits':>6}  ended"]
-    for one in played:
-        ended = _counted(Counter(rollout.ended or "not ended" for rollout in one.rollouts))
-        seconds = [took(rollout) for rollout in one.rollouts if rollout.kind.rolls_back_within is not None]
+    for story in played:
+        ended = _counted(Counter(rollout.ended or "not ended" for rollout in story.rollouts))
+        seconds = [took(rollout) for rollout in story.rollouts if rollout.kind.rolls_back_within is not None]
         lowered = [f", lowered after {second:.1f} s" for second in seconds if second is not None]
-        lines.append(f"  {one.name:<44}{len(one.rollouts):>9}{one.struck:>6}  {ended}{''.join(lowered)}")
+        lines.append(f"  {story.name:<44}{len(story.rollouts):>9}{story.struck:>6}  {ended}{''.join(lowered)}")
     return "\n".join(lines)
 
 
 def _endings(rollouts: Sequence[Rollout]) -> Counter[str]:
-    return Counter(one.kind.ends if one.ended is not None else "not ended" for one in rollouts)
+    return Counter(rollout.kind.ends if rollout.ended is not None else "not ended" for rollout in rollouts)
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -56,9 +56,9 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def _row(sort: str, kills: Sequence[Kill]) -> str:
-    clean = [one for one in kills if one.is_clean and one.recovered is not None]
-    detected = [one.detected for one in clean if one.detected is not None]
-    recovered = [one.recovered for one in clean if one.recovered is not None]
+    clean = [kill for kill in kills if kill.is_clean and kill.recovered is not None]
+    detected = [kill.detected for kill in clean if kill.detected is not None]
+    recovered = [kill.recovered for kill in clean if kill.recovered is not None]
     cells = [f"{cell:.1f}" for values in (detected, recovered) if values for cell in (median(values), max(values))]
     first, second, third, fourth = cells if len(cells) == 4 else ["-"] * 4
     return f"  {sort:<26}{first:>18}{second:>8}{third:>20}{fourth:>8}{len(clean):>6}"

@@ -177,7 +177,7 @@ class Scenarios:
             headers = {"Authorization": f"Bearer {self._emulator.api_key}"}
             session.patch(url, json={"rolloutPercentage": to}, headers=headers, timeout=10).raise_for_status()
         newest = self._emulator.versions("flags", rollout.flag_id)
-        written = next(one for one in newest if one["flagConfig"]["rolloutPercentage"] == to)
+        written = next(version for version in newest if version["flagConfig"]["rolloutPercentage"] == to)
         rollout.foreign_versions.add(int(written["version"]))
 
 

@@ -99,7 +99,7 @@ class Postgres(Service):
     user = "postgres"
 
     def program(self) -> str | None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: int(one.parts[4]))
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda value: int(value.parts[4]))
         return str(found[-1].parent) if found else None
 
     def prepare(self, log: IO[bytes]) -> None:

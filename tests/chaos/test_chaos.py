@@ -135,7 +135,7 @@ def wrong() -> Iterator[tuple[str, Told, str]]:
 @pytest.mark.parametrize(("told", "what"), [pytest.param(told, what, id=name) for name, told, what in wrong()])
 def test_what_is_wrong_is_found(told: Told, what: str) -> None:
     found = told.verdict()
-    assert any(re.search(what, one) for one in found), found
+    assert any(re.search(what, violation) for violation in found), found
 
 
 def test_the_plan_that_is_judged_is_the_one_that_the_operator_is_told() -> None:
@@ -170,10 +170,10 @@ def test_a_witness_tells_what_is_sent_before_it_is_answered(
             session.request("PATCH", url, json={"rolloutPercentage": 5}, headers=headers, timeout=5)
 
     lines = read(file)
-    told = [(one.what, one.more["method"]) for one in lines if one.more["path"].startswith("/api/")]
+    told = [(line.what, line.more["method"]) for line in lines if line.more["path"].startswith("/api/")]
     assert told == [("sent", "GET"), ("answered", "GET"), ("sent", "PATCH")]
-    assert [one.more["newest"] for one in lines if one.more.get("newest")] == [1]
-    assert {(one.run_id, one.try_number) for one in lines} == {("run-1", 2)}
+    assert [line.more["newest"] for line in lines if line.more.get("newest")] == [1]
+    assert {(line.run_id, line.try_number) for line in lines} == {("run-1", 2)}
 
 
 def test_a_scenario_that_hit_nothing_or_is_not_over_is_a_violation() -> None:

@@ -81,4 +81,6 @@ def _newest(response: Any, path: str) -> int | None:
         told = response.json()
     except ValueError:
         return None
-    return max((int(one["version"]) for one in (told if isinstance(told, list) else told["versions"])), default=0)
+    return max(
+        (int(version["version"]) for version in (told if isinstance(told, list) else told["versions"])), default=0
+    )

@@ -43,13 +43,13 @@ class World:
     def now(self) -> Now:
         dump = self.emulator.dump()
         # The dump has the inclusions of all variants, and asking for it is no request.
-        (thing,) = (one for one in dump[self.kind] if one["id"] == self.id)
-        return Now(thing, [one["key"] for one in dump[self.kind]], dump["deployments"])
+        (thing,) = (stored for stored in dump[self.kind] if stored["id"] == self.id)
+        return Now(thing, [stored["key"] for stored in dump[self.kind]], dump["deployments"])
 
 
 @cache
 def _deployments_after_a_reset(base_url: str) -> list[str]:
-    return [one["id"] for one in Emulator(base_url).dump()["deployments"]]
+    return [stored["id"] for stored in Emulator(base_url).dump()["deployments"]]
 
 
 @dataclass
@@ -62,14 +62,14 @@ class Now:
 
     @property
     def variant_keys(self) -> list[str]:
-        return [one["key"] for one in self.thing["variants"]]
+        return [variant["key"] for variant in self.thing["variants"]]
 
     @property
     def included(self) -> list[str]:
         return self.thing["inclusions"].get(ODD, [])
 
     def deployment(self, id: str) -> dict[str, Any]:
-        return next(one for one in self.deployments if one["id"] == id)
+        return next(deployment for deployment in self.deployments if deployment["id"] == id)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ READS = [
         "list",
         "GET /{kind}",
         lambda many, world: list(many.list()),
-        answers=lambda found, world: [one["id"] for one in found] == [world.id],
+        answers=lambda found, world: [item["id"] for item in found] == [world.id],
     ),
     Call(
         "get",
@@ -120,7 +120,7 @@ READS = [
         "GET /{kind}/{id}/versions",
         lambda many, world: many.versions(world.id),
         answers=lambda found, world: (
-            [(one["version"], one["createdBy"], one["flagConfig"]["name"]) for one in found]
+            [(item["version"], item["createdBy"], item["flagConfig"]["name"]) for item in found]
             == [(2, "Maria", "Check out"), (1, "Seed", "checkout")]
         ),
     ),
@@ -134,7 +134,7 @@ READS = [
         "variants",
         "GET /{kind}/{id}/variants",
         lambda many, world: many.variants(world.id),
-        answers=lambda found, world: [(one["key"], one["rolloutWeight"]) for one in found] == [(ODD, 1), ("on", 1)],
+        answers=lambda found, world: [(item["key"], item["rolloutWeight"]) for item in found] == [(ODD, 1), ("on", 1)],
     ),
     Call(
         "variant",
@@ -152,7 +152,7 @@ READS = [
         "deployments",
         "GET /{kind}/{id}/deployments",
         lambda many, world: many.deployments(world.id),
-        answers=lambda found, world: [one["id"] for one in found] == [world.assigned],
+        answers=lambda found, world: [item["id"] for item in found] == [world.assigned],
     ),
 ]
 
@@ -245,7 +245,7 @@ DEPLOYMENT_READS = [
         "deployments.list",
         "GET /deployments",
         lambda many, world: list(many.list()),
-        answers=lambda found, world: {one["id"] for one in found} == {world.assigned, world.unassigned},
+        answers=lambda found, world: {item["id"] for item in found} == {world.assigned, world.unassigned},
     ),
 ]
 DEPLOYMENT_ABSOLUTE_WRITES = [
@@ -263,7 +263,7 @@ DEPLOYMENT_ONCE_WRITES = [
         "deployments.create",
         "POST /deployments",
         lambda many, world: many.create({"projectId": PROJECT, "label": "new", "type": "server"}),
-        times=lambda now, world: [one["label"] for one in now.deployments].count("new"),
+        times=lambda now, world: [deployment["label"] for deployment in now.deployments].count("new"),
         answers=lambda made, world: isinstance(made, str) and made.isdigit(),
     ),
 ]

@@ -48,7 +48,7 @@ class PagedList:
         start = self._start(cursor)
         # A page without an object would be no page of a list by place.
         end = len(self.ids) if self.bare_array else start + self.page_size
-        items = [self.item(one) for one in self.ids[start:end]]
+        items = [self.item(object_id) for object_id in self.ids[start:end]]
         if self.bare_array:
             return reply(items)
         answer: dict[str, Any] = {self.name: items}
@@ -62,7 +62,7 @@ class PagedList:
         return {"id": id if self.numeric_ids else str(id), "key": f"k{id}", "marker": [id]}
 
     def _change(self, change: Change) -> None:
-        for place in sorted({one % len(self.ids) for one in change.removed} if self.ids else (), reverse=True):
+        for place in sorted({index % len(self.ids) for index in change.removed} if self.ids else (), reverse=True):
             gone = self.ids.pop(place)
             # A cursor that stands for a place goes on with what came behind.
             self._gone[gone] = self.ids[place] if place < len(self.ids) else 0
@@ -90,6 +90,6 @@ class PagedList:
 
 def ids(found: Iterator[Any]) -> list[int]:
     """The ids of what a client yielded, which are texts."""
-    yielded = [one["id"] for one in found]
-    assert all(isinstance(one, str) for one in yielded)
-    return [int(one) for one in yielded]
+    yielded = [item["id"] for item in found]
+    assert all(isinstance(object_id, str) for object_id in yielded)
+    return [int(object_id) for object_id in yielded]

@@ -11,9 +11,9 @@ from airflow_provider_ampexp import client as room
 from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError, RateLimitError, UncertainWriteError
 
 API_ERRORS = [
-    one
-    for one in (getattr(room, name) for name in room.__all__)
-    if isinstance(one, type) and issubclass(one, ManagementApiError)
+    member
+    for member in (getattr(room, name) for name in room.__all__)
+    if isinstance(member, type) and issubclass(member, ManagementApiError)
 ]
 
 

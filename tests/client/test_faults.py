@@ -94,7 +94,7 @@ def _name(thing: Any) -> str:
 
 
 def _named(things: list[Any]) -> Any:
-    return [pytest.param(thing, id=_name(thing)) for thing in things]
+    return [pytest.param(call, id=_name(call)) for call in things]
 
 
 def _pairs(faults: list[Any], some: list[Call]) -> Any:
@@ -203,7 +203,7 @@ def test_no_answer_in_time_is_repeated(call: Call, client: ManagementClient, wor
 
 
 @pytest.mark.parametrize(
-    "call", _named([one for one in SENT_ONCE_WRITES if one.name in ("create", "remove_inclusion")])
+    "call", _named([write for write in SENT_ONCE_WRITES if write.name in ("create", "remove_inclusion")])
 )
 def test_no_answer_in_time_is_not_repeated_where_twice_is_not_once(call: Call, client: ManagementClient, world: Worlds):
     here = world("flags")
@@ -296,7 +296,7 @@ def test_a_404_after_an_unclear_answer_and_a_429_is_done(call: Call, client: Man
     assert _sent(here) == 3
 
 
-@pytest.mark.parametrize("call", _named([one for one in REPEATED_WRITES if one not in GONE_IS_DONE_WRITES]))
+@pytest.mark.parametrize("call", _named([write for write in REPEATED_WRITES if write not in GONE_IS_DONE_WRITES]))
 def test_for_other_writes_a_404_on_the_repeat_leaves_the_first_attempt_open(
     call: Call, client: ManagementClient, world: Worlds
 ):

@@ -54,7 +54,7 @@ def test_a_group_is_created_read_listed_edited_and_archived(
         fields["key"],
         fields["name"],
     )
-    assert [one["id"] for one in groups.list(project_id=PROJECT)] == [made["id"]]
+    assert [item["id"] for item in groups.list(project_id=PROJECT)] == [made["id"]]
     assert list(groups.list(project_id="100002")) == []
     groups.edit(made["id"], {"description": "New words"})
     assert groups.get(made["id"])["description"] == "New words"
@@ -68,7 +68,7 @@ def test_a_group_is_created_read_listed_edited_and_archived(
 def test_ids_are_text_here_and_numbers_there(client: ManagementClient, emulator: Emulator, numeric: bool) -> None:
     emulator.settings(numeric_ids=numeric)
     mutex = client.mutexes.get(client.mutexes.create(MUTEX)["id"])  # type: ignore[arg-type]
-    assert [(one["index"], one["variantKey"], one["percentage"]) for one in mutex["slots"]] == [  # type: ignore[typeddict-item]
+    assert [(slot["index"], slot["variantKey"], slot["percentage"]) for slot in mutex["slots"]] == [  # type: ignore[typeddict-item]
         (1, "slot-1", 40),
         (2, "slot-2", 60),
     ]
@@ -162,7 +162,7 @@ def test_what_is_wrong_before_it_is_sent(client: ManagementClient, emulator: Emu
     for kind, group in (("mutexes", MUTEX), ("holdouts", HOLDOUT)):
         for missing in ("projectId", "name"):
             with pytest.raises(InvalidInputError, match=missing):
-                getattr(client, kind).create({name: one for name, one in group.items() if name != missing})
+                getattr(client, kind).create({name: value for name, value in group.items() if name != missing})
     with pytest.raises(InvalidInputError, match="index"):
         client.mutexes.edit_slot("1", -1, {})
     assert emulator.requests()["total"] == 0

@@ -101,9 +101,9 @@ def test_pages_are_asked_for_in_turn_until_there_is_no_cursor(
 ):
     paged = PagedList(size=5, page_size=2, cursors=cursors, ends=ends)
     assert _read(bare, to_bare, paged) == [5, 4, 3, 2, 1]
-    assert [one["limit"] for one in paged.asked] == ["1000"] * 3
+    assert [request["limit"] for request in paged.asked] == ["1000"] * 3
     wanted = {"place": ["from 3 &=%/ü", "from 1 &=%/ü"]}.get(cursors, ["2", "4"])
-    assert [one.get("cursor") for one in paged.asked] == [None, *wanted]
+    assert [request.get("cursor") for request in paged.asked] == [None, *wanted]
 
 
 @pytest.mark.parametrize("cursors", [["a"], ["a", "b", "a"], [1, "1"], [0, 0], ["a", "b", "c", "b"]])
@@ -111,7 +111,7 @@ def test_a_cursor_that_was_there_before_ends_the_list(cursors: list[Any], bare: 
     bare.answer = lambda asked: reply(
         {"flags": [{"id": str(len(bare.asked))}], "nextCursor": cursors[min(len(bare.asked), len(cursors)) - 1]}
     )
-    assert ids(to_bare.flags.list()) == list(range(1, len({str(one) for one in cursors}) + 2))
+    assert ids(to_bare.flags.list()) == list(range(1, len({str(cursor) for cursor in cursors}) + 2))
 
 
 def test_an_empty_page_with_a_cursor_is_not_the_end(bare: BareServer, to_bare: ManagementClient):
@@ -136,7 +136,7 @@ def test_an_empty_page_with_a_cursor_is_not_the_end(bare: BareServer, to_bare: M
 def test_every_dialect_of_the_service(kind: str, options: dict[str, Any], client: ManagementClient, emulator: Emulator):
     emulator.load({kind: [{"key": f"k{number}"} for number in range(7)]})
     emulator.settings(page_size_cap=3, **options)
-    assert [one["key"] for one in getattr(client, kind).list()] == [f"k{number}" for number in range(6, -1, -1)]
+    assert [item["key"] for item in getattr(client, kind).list()] == [f"k{number}" for number in range(6, -1, -1)]
     assert emulator.requests()["total"] == (1 if "bare_arrays" in options else 3)
 
 
@@ -160,7 +160,9 @@ def test_no_more_than_the_page_at_hand_and_the_next_are_in_memory(
     gc.freeze()  # so that what was there before is not looked through
     try:
         for _ in getattr(to_bare, name).list():
-            alive = sum(1 for one in gc.get_objects() if type(one) is dict and "marker" in one)
+            alive = sum(
+                1 for found_object in gc.get_objects() if type(found_object) is dict and "marker" in found_object
+            )
             most = max(most, alive)
     finally:
         gc.unfreeze()
@@ -181,7 +183,7 @@ def test_a_failure_for_ever_is_told_after_the_pages_before_it(client: Management
     emulator.settings(page_size_cap=2)
     emulator.fault("status", status=500, skip=1, times=None)
     found = client.flags.list()
-    assert [one["key"] for one in islice(found, 2)] == ["k5", "k4"]
+    assert [item["key"] for item in islice(found, 2)] == ["k5", "k4"]
     with pytest.raises(ServerError):
         next(found)
 
@@ -215,7 +217,7 @@ def ignores(request: pytest.FixtureRequest, emulator: Emulator) -> bool:
 
 
 def _keys(found: Iterator[Any]) -> list[str]:
-    return [one["key"] for one in found]
+    return [item["key"] for item in found]
 
 
 def test_a_list_is_filtered_wherever_the_service_does_not(ignores: bool, client: ManagementClient, emulator: Emulator):
@@ -230,7 +232,7 @@ def test_a_list_is_filtered_wherever_the_service_does_not(ignores: bool, client:
     # An older service has no way to show what is archived.
     assert _keys(many.list(key="old", include_archived=True)) == ([] if ignores else ["old"])
     assert _keys(many.list(include_archived=True))[0] == ("web" if ignores else "old")
-    asked = [one["query"] for one in emulator.request_log()]
+    asked = [request["query"] for request in emulator.request_log()]
     assert "limit=1000&key=same&projectId=100001&includeArchived=true" in asked
     assert "limit=1000&includeArchived=true" in asked
 
@@ -297,6 +299,6 @@ def test_an_object_that_is_archived_while_pages_are_read_hides_no_other(
     found = [next(listing)["key"] for _ in range(3)]
     for id in made[-2:]:  # on the page that was read
         emulator.edit(kind, id, archive=True)
-    found += [one["key"] for one in listing]
+    found += [item["key"] for item in listing]
     assert found == [f"f{place}" for place in reversed(range(9))]
-    assert [one["key"] for one in many.list()] == [f"f{place}" for place in reversed(range(7))]
+    assert [item["key"] for item in many.list()] == [f"f{place}" for place in reversed(range(7))]

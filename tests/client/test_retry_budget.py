@@ -119,7 +119,7 @@ def test_the_limit_of_a_second_is_waited_for(client: ManagementClient, world: Wo
         client.flags.get(here.id)  # nothing waits in truth, so the second never ends
     assert caught.value.retry_after == 1
     assert len(waits) > 25
-    assert all(1 <= one <= 2 for one in waits)
+    assert all(1 <= wait <= 2 for wait in waits)
     assert len(set(waits)) > 1  # many tasks do not come back in the same moment
 
 
@@ -174,7 +174,7 @@ def test_what_was_never_sent_is_repeated_until_there_is_a_connection(
         assert client.flags.create({"projectId": "1", "key": "k"})["id"] == "9"
     (server,) = up
     with server:
-        assert [one.method for one in server.asked] == ["POST"]
+        assert [request.method for request in server.asked] == ["POST"]
 
 
 @pytest.mark.parametrize("call", ["get", "create"])

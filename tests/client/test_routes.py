@@ -67,9 +67,9 @@ def _ids(found: Any) -> list[Any]:
     """Every id within an answer."""
     if isinstance(found, dict):
         own = [found[name] for name in ("id", "projectId") if name in found]
-        listed = [one for one in found.get("deployments", []) if not isinstance(one, dict)]
-        return own + listed + [id for one in found.values() for id in _ids(one)]
-    return [id for one in found for id in _ids(one)] if isinstance(found, list) else []
+        listed = [deployment for deployment in found.get("deployments", []) if not isinstance(deployment, dict)]
+        return own + listed + [id for value in found.values() for id in _ids(value)]
+    return [id for item in found for id in _ids(item)] if isinstance(found, list) else []
 
 
 @each_kind
@@ -97,7 +97,7 @@ def test_ids_are_texts_however_the_service_answers_them(
     for name, (answer, wanted) in answers.items():
         found = _ids(answer)
         assert len(found) == wanted, name
-        assert all(isinstance(one, str) for one in found), name
+        assert all(isinstance(object_id, str) for object_id in found), name
 
 
 @each_kind
@@ -122,7 +122,7 @@ def test_what_is_created_has_the_fields_that_were_named(kind: str, client: Manag
         "variants": ({"key": "x", "payload": None}, {"key": "y"}),
         "rolloutWeights": {"x": 1, "y": 3},
         "targetSegments": [{"name": "QA", "conditions": [], "percentage": 50.0, "rolloutWeights": {"x": 1, "y": 1}}],
-        "deployments": (one for one in [here.unassigned]),
+        "deployments": (deployment_id for deployment_id in [here.unassigned]),
         "evaluationMode": "local",
     }
     many = getattr(client, kind)
@@ -163,7 +163,7 @@ def test_inclusions_are_removed_by_value_where_the_service_can(kind: str, client
     here.emulator.settings(extra_endpoints=True)
     there = endpoints.inclusions(here.id, ODD)
     endpoints.remove_inclusions(here.id, ODD, there[:1])
-    assert endpoints.inclusions(here.id, ODD) == [one for one in there if one != there[0]]
+    assert endpoints.inclusions(here.id, ODD) == [user for user in there if user != there[0]]
 
 
 @each_kind

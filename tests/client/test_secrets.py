@@ -52,7 +52,7 @@ def logs(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     caplog.set_level(logging.DEBUG)
     for name in ("urllib3", "requests", "tenacity", "airflow_provider_ampexp"):
         caplog.set_level(logging.DEBUG, name)
-    return lambda: "\n".join(f"{one.name} {one.getMessage()} {vars(one)!r}" for one in caplog.records)
+    return lambda: "\n".join(f"{record.name} {record.getMessage()} {vars(record)!r}" for record in caplog.records)
 
 
 @pytest.fixture
@@ -181,8 +181,8 @@ def test_the_traceback_of_a_client_that_cannot_be_made_does_not_tell_the_key(mak
 
 def test_a_client_does_not_show_its_key(client: ManagementClient):
     things = [client, client.flags, client.experiments, client.deployments]
-    for thing in things:
-        assert KEY not in f"{thing!r} {thing} {thing.__dict__}"
+    for call in things:
+        assert KEY not in f"{call!r} {call} {call.__dict__}"
     assert client.base_url in repr(client)
     assert client.base_url in repr(client.flags)
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def server_key(emulator: Emulator) -> str:
     """The key of the default state's server deployment."""
-    return str(next(each["key"] for each in emulator.dump()["deployments"] if each["label"] == "acme-app-server"))
+    return str(next(stored["key"] for stored in emulator.dump()["deployments"] if stored["label"] == "acme-app-server"))
 
 
 @pytest.fixture
 def deployed(emulator: Emulator) -> list[str]:
-    return [each["id"] for each in emulator.dump()["deployments"] if each["label"] == "acme-app-server"]
+    return [stored["id"] for stored in emulator.dump()["deployments"] if stored["label"] == "acme-app-server"]
 
 
 def vardata(emulator: Emulator, key: str, method: str = "GET", **more: Any) -> requests.Response:

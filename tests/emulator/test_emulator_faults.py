@@ -243,6 +243,6 @@ def test_people_are_named_as_the_settings_say(api: Api, emulator: Emulator, name
     id = emulator.create_flag("search", createdBy="Maria")["id"]
     emulator.settings(created_by=named)
     of_list, of_history = api.ok("GET", "/flags")["flags"][0], api.ok("GET", f"/flags/{id}/versions")[0]
-    for one in (api.ok("GET", f"/flags/{id}"), of_list, of_history):
-        assert isinstance(one["createdBy"], shown)
+    for config in (api.ok("GET", f"/flags/{id}"), of_list, of_history):
+        assert isinstance(config["createdBy"], shown)
     assert emulator.flag(id)["createdBy"] == "Maria"

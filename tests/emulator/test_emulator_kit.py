@@ -46,7 +46,9 @@ def test_versions_and_the_date_follow_it(emulator: Emulator, api: Any) -> None:
     before = api("GET", "/flags").headers["Date"]
     time.sleep(0.1)
     emulator.edit("flags", flag["id"], enabled=True)
-    newest, oldest = (datetime.fromisoformat(one["createdAt"][:19]) for one in emulator.versions("flags", flag["id"]))
+    newest, oldest = (
+        datetime.fromisoformat(version["createdAt"][:19]) for version in emulator.versions("flags", flag["id"])
+    )
     assert (newest - oldest).total_seconds() >= 100_000
     assert api("GET", "/flags").headers["Date"] != before
     emulator.reset()

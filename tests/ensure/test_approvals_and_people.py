@@ -55,7 +55,7 @@ def test_a_change_that_is_held_back_is_an_error_until_it_is_approved(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("hold", "held", "free"), HELD_APART, ids=[one[0] for one in HELD_APART])
+@pytest.mark.parametrize(("hold", "held", "free"), HELD_APART, ids=[row[0] for row in HELD_APART])
 def test_percentages_and_segments_are_held_apart(
     emulator: Emulator, hasty: ManagementClient, kind: Kind, hold: str, held: Write, free: Write
 ) -> None:

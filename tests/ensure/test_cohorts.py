@@ -34,7 +34,7 @@ def emulator(emulator: Emulator) -> Emulator:
 
 
 def cohorts(emulator: Emulator, variant: str = "treatment") -> list[str]:
-    (flag,) = (one for one in emulator.dump()["flags"] if one["id"] == IDS["flags"])
+    (flag,) = (stored for stored in emulator.dump()["flags"] if stored["id"] == IDS["flags"])
     return list(flag["cohorts"].get(variant, []))
 
 

@@ -35,13 +35,13 @@ def test_rolling_out_disables_sticky_bucketing(emulator: Emulator, client: Manag
 def test_the_decision_is_recorded_after_all_else(emulator: Emulator, client: ManagementClient) -> None:
     ensure_decision(client, EXPERIMENT, "rollout", winner="old")
     history = [version["flagConfig"] for version in emulator.versions("experiments", ID)]
-    assert [(one["decision"], one["rolloutWeights"]) for one in history[:4]] == [
+    assert [(entry["decision"], entry["rolloutWeights"]) for entry in history[:4]] == [
         ("rollout", {"control": 0, "treatment": 0, "old": 100}),
         (None, {"control": 0, "treatment": 0, "old": 100}),
         (None, {"control": 0, "treatment": 1, "old": 100}),
         (None, {"control": 1, "treatment": 1, "old": 100}),
     ]
-    assert [one["rolloutPercentage"] for one in history[:2]] == [100, 10]
+    assert [entry["rolloutPercentage"] for entry in history[:2]] == [100, 10]
 
 
 @pytest.mark.parametrize("decision", ["rollback", "continue-running"])
@@ -144,7 +144,7 @@ def test_a_rollback_disables_also_with_a_segment_that_may_be_for_a_cohort(
     assert "keep their percentages, because 'VIP' may be for a cohort" in note
     assert not ensure_decision(client, EXPERIMENT, "rollback").changed
     ensure_decision(client, EXPERIMENT, "rollback", catch_all="VIP")
-    assert [one["percentage"] for one in emulator.experiment(ID)["targetSegments"]] == [0, 0, 0]
+    assert [segment["percentage"] for segment in emulator.experiment(ID)["targetSegments"]] == [0, 0, 0]
 
 
 def test_another_actors_change_of_a_segment_is_kept(emulator: Emulator, client: ManagementClient) -> None:
@@ -152,7 +152,7 @@ def test_another_actors_change_of_a_segment_is_kept(emulator: Emulator, client: 
     hers: list[dict[str, Any]] = [{**SEGMENTS[0], "bucketingKey": "device_id"}, SEGMENTS[1]]
     emulator.edit_before_write("experiments", ID, targetSegments=hers)
     outcome = ensure_decision(client, EXPERIMENT, "rollback")
-    assert emulator.experiment(ID)["targetSegments"] == [{**one, "percentage": 0} for one in hers]
+    assert emulator.experiment(ID)["targetSegments"] == [{**segment, "percentage": 0} for segment in hers]
     (note,) = outcome.notes
     assert note.startswith("Maria (version 2, ")
     assert note.endswith(" changed targetSegments at the same time. Both changes were kept.")
@@ -181,4 +181,4 @@ def test_a_decision_can_be_revisited(emulator: Emulator, client: ManagementClien
     ensure_decision(client, EXPERIMENT, "rollout", winner="treatment", reason="We looked again.")
     ended = emulator.experiment(ID)
     assert (ended["decision"], ended["rolledOutVariant"], ended["rolloutPercentage"]) == ("rollout", "treatment", 100)
-    assert [one["percentage"] for one in ended["targetSegments"]] == [100, 100]
+    assert [segment["percentage"] for segment in ended["targetSegments"]] == [100, 100]

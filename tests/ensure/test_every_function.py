@@ -125,7 +125,7 @@ def test_the_weights_are_never_all_zero_on_the_way(emulator: Emulator, client: M
     variants = [{"key": key} for key in "abc"]
     flag = emulator.create_flag("swap", variants=variants, rolloutWeights={"a": 1, "b": 0, "c": 0})
     assert ensure_weights(client, FlagRef("flags", id=flag["id"]), {"a": 0, "b": 0, "c": 1}).changed
-    history = [one["flagConfig"]["rolloutWeights"] for one in emulator.versions("flags", flag["id"])]
+    history = [version["flagConfig"]["rolloutWeights"] for version in emulator.versions("flags", flag["id"])]
     assert history == [{"a": 0, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 1}, {"a": 1, "b": 0, "c": 0}]
 
 
@@ -154,7 +154,7 @@ def test_one_that_somebody_else_creates_meanwhile_exists(
     assert ensure_created(client, kind, {"projectId": PROJECT, "key": "b", "name": "New"}, if_exists="update").changed
     with pytest.raises(AlreadyExistsError, match="'c'"):
         ensure_created(client, kind, {"projectId": PROJECT, "key": "c"}, if_exists="fail")
-    assert [one["name"] for one in endpoints.list(project_id=PROJECT)][:3] == ["The first", "New", "The first"]
+    assert [item["name"] for item in endpoints.list(project_id=PROJECT)][:3] == ["The first", "New", "The first"]
 
 
 def test_deployments_that_can_be_read_only_once_are_assigned(client: ManagementClient) -> None:
@@ -196,7 +196,7 @@ def test_one_that_exists_is_updated_and_nothing_of_it_removed(
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"name", "variants", "rolloutWeights", "deployments", "versions"}
     assert after["name"] == "Another name"
-    assert [one["key"] for one in after["variants"]] == ["control", "treatment", "old", "new"]
+    assert [variant["key"] for variant in after["variants"]] == ["control", "treatment", "old", "new"]
     assert after["variants"][1] == {"key": "treatment", "name": "Treatment", "payload": "x"}
     assert after["rolloutWeights"] == {"control": 1, "treatment": 2, "old": 0, "new": 1}
     assert after["deployments"] == [WEB, IOS]

@@ -114,7 +114,9 @@ def test_what_the_service_does_not_show_is_noted(emulator: Emulator, client: Man
     assert (outcome.before, outcome.after) == ({"name": "pricing"}, {"name": "New"})
     (note,) = outcome.notes
     assert "does not show exposureEvent" in note
-    written = next(one for one in emulator.dump()["experiments"] if one["id"] == IDS["experiments"])["exposureEvent"]
+    written = next(stored for stored in emulator.dump()["experiments"] if stored["id"] == IDS["experiments"])[
+        "exposureEvent"
+    ]
     assert {**EXPOSURE, "filters": written["filters"]} == written
     assert "name" not in note
 

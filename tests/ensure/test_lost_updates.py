@@ -29,7 +29,7 @@ Change = Callable[[ManagementClient], Any]
 
 def changed(name: str, **fields: Any) -> list[dict[str, Any]]:
     """The segments of the world, with one of them changed."""
-    return [{**one, **fields} if one["name"] == name else one for one in SEGMENTS]
+    return [{**segment, **fields} if segment["name"] == name else segment for segment in SEGMENTS]
 
 
 def marias(**fields: Any) -> Change:
@@ -37,7 +37,7 @@ def marias(**fields: Any) -> Change:
 
 
 def flag(emulator: Emulator) -> dict[str, Any]:
-    (found,) = [one for one in emulator.dump()["flags"] if one["id"] == ID]
+    (found,) = [stored for stored in emulator.dump()["flags"] if stored["id"] == ID]
     return dict(found)
 
 
@@ -60,7 +60,7 @@ def beta_to_50(client: ManagementClient) -> ChangeResult:
 
 def test_another_segments_change_at_the_moment_of_ours_is_kept(emulator: Emulator) -> None:
     outcome = at_the_same_moment(emulator, beta_to_50, marias(targetSegments=changed("Staff", percentage=0)))
-    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [50, 0]
+    assert [segment["percentage"] for segment in flag(emulator)["targetSegments"]] == [50, 0]
     assert any("Maria" in note and "version 2" in note for note in outcome.notes)
 
 
@@ -74,7 +74,7 @@ def test_other_conditions_of_the_same_segment_are_kept(emulator: Emulator) -> No
 def test_a_segment_that_another_adds_is_kept(emulator: Emulator) -> None:
     added = {**SEGMENTS[0], "name": "Alpha"}
     at_the_same_moment(emulator, beta_to_50, marias(targetSegments=[added, *SEGMENTS]))
-    assert [(one["name"], one["percentage"]) for one in flag(emulator)["targetSegments"]] == [
+    assert [(segment["name"], segment["percentage"]) for segment in flag(emulator)["targetSegments"]] == [
         ("Alpha", 5),
         ("Beta", 50),
         ("Staff", 100),
@@ -98,7 +98,7 @@ def test_where_both_changed_the_same_theirs_is_restored_and_told(
         ConflictError, match=r"Conflict on targetSegments .*Maria \(version 2.*That change was restored"
     ):
         at_the_same_moment(emulator, change, marias(targetSegments=changed("Beta", percentage=2)))
-    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [2, 100]
+    assert [segment["percentage"] for segment in flag(emulator)["targetSegments"]] == [2, 100]
 
 
 def test_tags_that_another_adds_and_removes_at_the_same_moment_are_kept_so(emulator: Emulator) -> None:
@@ -202,7 +202,7 @@ def test_a_segment_that_another_adds_without_conditions_is_not_restored_as_one_f
     theirs = marias(targetSegments=[cohorts, *SEGMENTS])
     with pytest.raises(ConflictError, match=r"Maria.*NOT restored.*'Cohort' may be for a cohort"):
         at_the_same_moment(emulator, beta_to_50, theirs)
-    assert [(one["name"], one["percentage"]) for one in flag(emulator)["targetSegments"]] == [
+    assert [(segment["name"], segment["percentage"]) for segment in flag(emulator)["targetSegments"]] == [
         ("Beta", 50),
         ("Staff", 100),
     ]
@@ -217,4 +217,4 @@ def test_a_catch_all_of_this_task_stands_when_anothers_change_is_restored(emulat
         marias(targetSegments=changed("Staff", percentage=0)),
     )
     assert any("Both changes were kept" in note for note in outcome.notes)
-    assert [one["percentage"] for one in flag(emulator)["targetSegments"]] == [5, 0, 20]
+    assert [segment["percentage"] for segment in flag(emulator)["targetSegments"]] == [5, 0, 20]

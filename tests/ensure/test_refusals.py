@@ -139,7 +139,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("change", "error", "text"), [one[1:] for one in REFUSED], ids=[one[0] for one in REFUSED])
+@pytest.mark.parametrize(("change", "error", "text"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_it_is_refused_and_nothing_is_changed(
     emulator: Emulator, client: ManagementClient, kind: Kind, change: Change, error: type[Exception], text: str
 ) -> None:

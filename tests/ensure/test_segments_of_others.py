@@ -36,7 +36,7 @@ def seed(emulator: Emulator, segments: list[dict[str, Any]], *, hidden: bool = F
 
 
 def stored(emulator: Emulator) -> list[dict[str, Any]]:
-    (flag,) = [one for one in emulator.dump()["flags"] if one["id"] == IDS["flags"]]
+    (flag,) = [stored for stored in emulator.dump()["flags"] if stored["id"] == IDS["flags"]]
     return list(flag["targetSegments"])
 
 
@@ -47,7 +47,7 @@ def beta_to_50(client: ManagementClient) -> ChangeResult:
 def test_a_fraction_of_another_segment_is_sent_back_as_it_was_read(emulator: Emulator, client: ManagementClient):
     seed(emulator, [segment("Tiny", 0.5), segment("Beta")])
     assert beta_to_50(client).changed
-    assert [one["percentage"] for one in stored(emulator)] == [0.5, 50]
+    assert [segment["percentage"] for segment in stored(emulator)] == [0.5, 50]
 
 
 def test_a_fraction_is_refused_where_a_user_sets_it(emulator: Emulator, client: ManagementClient):
@@ -78,7 +78,7 @@ def test_a_segment_without_conditions_is_sent_back_when_it_is_named_as_the_catch
     with pytest.raises(WrongStateError, match=r"'Rest' may be for a cohort.*catch_all"):
         beta_to_50(client)
     assert ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Rest").changed
-    assert [one["percentage"] for one in stored(emulator)] == [50, 20]
+    assert [segment["percentage"] for segment in stored(emulator)] == [50, 20]
 
 
 def weigh_beta(client: ManagementClient, catch_all: str | None = None) -> ChangeResult:
@@ -100,7 +100,7 @@ def test_the_only_segment_is_changed_when_it_is_named_as_the_catch_all(emulator:
     seed(emulator, [segment("Beta", 5, [])])
     assert ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Beta").changed
     assert weigh_beta(client, "Beta").changed
-    assert [(one["percentage"], one["rolloutWeights"]) for one in stored(emulator)] == [(50, {"on": 2})]
+    assert [(segment["percentage"], segment["rolloutWeights"]) for segment in stored(emulator)] == [(50, {"on": 2})]
 
 
 def test_a_condition_on_a_cohort_that_shows_is_not_sent_back_as_a_catch_all(

@@ -39,8 +39,8 @@ def refused(emulator: Emulator, client: ManagementClient, version: int = 1, **mo
 
 def percentages(emulator: Emulator) -> list[tuple[Any, ...]]:
     """Enabled, percentage and weights of each version, oldest first."""
-    history = [one["flagConfig"] for one in reversed(emulator.versions("flags", ID))]
-    return [(one["enabled"], one["rolloutPercentage"], one["rolloutWeights"]["control"]) for one in history]
+    history = [version["flagConfig"] for version in reversed(emulator.versions("flags", ID))]
+    return [(entry["enabled"], entry["rolloutPercentage"], entry["rolloutWeights"]["control"]) for entry in history]
 
 
 def test_later_edits_are_named_and_refused_until_their_actors_are_named(
@@ -118,12 +118,12 @@ def test_a_variant_that_was_removed_is_created_again_and_one_that_was_added_stay
     client.flags.create_variant(ID, {"key": "later", "rolloutWeight": 4})
     changes: list[str] = []
     outcome = ensure_version(client, FLAG, 1, overwrite=True, shown=lambda plan: changes.extend(plan.changes()))
-    assert [one for one in changes if "later" in one] == ["rolloutWeights.later: 4 -> None"]
-    history = [one["flagConfig"]["rolloutWeights"] for one in emulator.versions("flags", ID)]
+    assert [change for change in changes if "later" in change] == ["rolloutWeights.later: 4 -> None"]
+    history = [version["flagConfig"]["rolloutWeights"] for version in emulator.versions("flags", ID)]
     assert {"control": 1, "old": 0, "later": 4, "treatment": 0} in history
     assert outcome.notes == ("Variant 'later' was added after version 1 and stays, without a weight.",)
     restored = emulator.flag(ID)
-    assert {one["key"]: one.get("payload") for one in restored["variants"]} == {
+    assert {variant["key"]: variant.get("payload") for variant in restored["variants"]} == {
         "control": None,
         "old": None,
         "later": None,

@@ -33,7 +33,7 @@ def weights(emulator: Emulator, target: FlagRef) -> dict[str, Any]:
     flag = emulator.flag(str(target.id))
     return {
         "all other users": flag["rolloutWeights"],
-        **{one["name"]: one["rolloutWeights"] for one in flag["targetSegments"]},
+        **{segment["name"]: segment["rolloutWeights"] for segment in flag["targetSegments"]},
     }
 
 

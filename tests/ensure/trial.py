@@ -124,7 +124,7 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
         outcome, error = attempt(case.write, client, case.target)
         wait_for_late_work(emulator)
         after = at_last = state(emulator)
-        struck = sum(one["struck"] for one in emulator.faults())
+        struck = sum(fault["struck"] for fault in emulator.faults())
         second: ChangeResult | Exception | None = outcome
         if error is not None:
             emulator.clear_faults()
@@ -144,7 +144,7 @@ def attempt(write: Write, client: ManagementClient, target: FlagRef) -> tuple[Ch
 def tells_what_is_so(error: Exception, before: State, after: State) -> bool:
     """Whether the text of the error is true, and leaves nobody to think that nothing happened when something did."""
     text = str(error)
-    nothing, perhaps, something = (bool(one.search(text)) for one in (_NOTHING, _PERHAPS, _SOMETHING))
+    nothing, perhaps, something = (bool(pattern.search(text)) for pattern in (_NOTHING, _PERHAPS, _SOMETHING))
     if after != before:
         return (perhaps or something) and not (nothing and not perhaps)
     refused = getattr(error, "status", None) in _REFUSED or getattr(error, "method", None) == "GET"

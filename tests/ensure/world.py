@@ -143,7 +143,9 @@ def state(emulator: Emulator) -> State:
     """Everything that a write could change, without ids of new things, salts and stamps; inclusions in any order."""
     dump = emulator.dump()
     found: State = {
-        "deployments": sorted((one["projectId"], one["label"], one["deleted"]) for one in dump["deployments"])
+        "deployments": sorted(
+            (stored["projectId"], stored["label"], stored["deleted"]) for stored in dump["deployments"]
+        )
     }
     for group_kind in ("mutexes", "holdouts"):
         for group in dump[group_kind]:
@@ -151,13 +153,13 @@ def state(emulator: Emulator) -> State:
                 name: value for name, value in group.items() if name not in _UNSTABLE
             }
     for kind in KINDS:
-        for thing in dump[kind]:
-            compared = {name: thing[name] for name in _COMPARED if name in thing}
-            compared["deployments"] = sorted(thing["deployments"])
-            compared["inclusions"] = {key: sorted(users) for key, users in thing["inclusions"].items() if users}
-            compared["cohorts"] = {key: sorted(cohorts) for key, cohorts in thing["cohorts"].items() if cohorts}
-            compared["versions"] = len(thing["history"])
-            found[name_of(kind, thing["projectId"], thing["key"])] = compared
+        for stored in dump[kind]:
+            compared = {name: stored[name] for name in _COMPARED if name in stored}
+            compared["deployments"] = sorted(stored["deployments"])
+            compared["inclusions"] = {key: sorted(users) for key, users in stored["inclusions"].items() if users}
+            compared["cohorts"] = {key: sorted(cohorts) for key, cohorts in stored["cohorts"].items() if cohorts}
+            compared["versions"] = len(stored["history"])
+            found[name_of(kind, stored["projectId"], stored["key"])] = compared
     return found
 
 

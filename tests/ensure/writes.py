@@ -102,9 +102,10 @@ class Write:
             "inclusions": dict(before[name]["inclusions"]),
             "cohorts": dict(before[name]["cohorts"]),
             "rolloutWeights": dict(before[name]["rolloutWeights"]),
-            "variants": [dict(one) for one in before[name]["variants"]],
+            "variants": [dict(variant) for variant in before[name]["variants"]],
             "targetSegments": [
-                {**one, "rolloutWeights": dict(one["rolloutWeights"])} for one in before[name]["targetSegments"]
+                {**segment, "rolloutWeights": dict(segment["rolloutWeights"])}
+                for segment in before[name]["targetSegments"]
             ],
         }
         self.effect(thing)
@@ -173,7 +174,7 @@ def _new(kind: Kind) -> dict[str, Any]:
 
 
 def _set(**fields: Any) -> Effect:
-    return lambda thing: thing.update(fields)
+    return lambda stored: stored.update(fields)
 
 
 def _beta_to_50(thing: dict[str, Any]) -> None:
@@ -247,7 +248,7 @@ def _edited_variant(thing: dict[str, Any]) -> None:
 
 def _renamed(thing: dict[str, Any]) -> None:
     thing["variants"][1]["key"] = "treat ment/2"
-    for weights in (thing["rolloutWeights"], *(one["rolloutWeights"] for one in thing["targetSegments"])):
+    for weights in (thing["rolloutWeights"], *(segment["rolloutWeights"] for segment in thing["targetSegments"])):
         weights["treat ment/2"] = weights.pop("treatment")
     for included in (thing["inclusions"], thing["cohorts"]):
         included["treat ment/2"] = included.pop("treatment")
@@ -259,11 +260,11 @@ def _without_old(thing: dict[str, Any]) -> None:
 
 
 def _included(*users: str) -> Effect:
-    return lambda thing: thing["inclusions"].update(treatment=sorted(users))
+    return lambda stored: stored["inclusions"].update(treatment=sorted(users))
 
 
 def _cohorts(*cohorts: str) -> Effect:
-    return lambda thing: thing["cohorts"].update(treatment=sorted(cohorts))
+    return lambda stored: stored["cohorts"].update(treatment=sorted(cohorts))
 
 
 def _nobody(thing: dict[str, Any]) -> None:
@@ -322,7 +323,7 @@ CREATE = Creation(
     lambda client, target: ensure_created(
         client, target.kind, {"projectId": PROJECT, "key": "new-feature", "name": "New feature"}
     ),
-    lambda thing: None,
+    lambda stored: None,
     (3, 3),
     (1, 1),
     None,
@@ -385,8 +386,8 @@ ROLL_OUT = Write(
         "rolloutWeights": {"control": 0, "treatment": 1, "old": 0},
         "rolloutPercentage": 100,
         "targetSegments": [
-            {**one, "percentage": 100, "rolloutWeights": weights}
-            for one, weights in zip(SEGMENTS, ALL_ON_TREATMENT, strict=True)
+            {**segment, "percentage": 100, "rolloutWeights": weights}
+            for segment, weights in zip(SEGMENTS, ALL_ON_TREATMENT, strict=True)
         ],
         "stickyBucketing": False,
         "rolledOutVariant": "treatment",
@@ -406,7 +407,7 @@ ROLL_BACK = Write(
     {
         "enabled": False,
         "rolloutPercentage": 0,
-        "targetSegments": [{**one, "percentage": 0} for one in SEGMENTS],
+        "targetSegments": [{**segment, "percentage": 0} for segment in SEGMENTS],
         "decision": "rollback",
     },
     kinds=("experiments",),

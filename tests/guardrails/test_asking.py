@@ -69,7 +69,10 @@ def test_each_guardrail_answers_though_one_breaks():
         raise LookupError("no table")
 
     answers = run_checks(as_guardrails([broken, CallableGuardrail(lambda _: True, "fine")]), moment())
-    assert [(one.name, answer.verdict) for one, answer in answers] == [("broken", "error"), ("fine", "pass")]
+    assert [(guardrail.name, answer.verdict) for guardrail, answer in answers] == [
+        ("broken", "error"),
+        ("fine", "pass"),
+    ]
     assert answers[0][1].why == "LookupError: no table"
 
 
@@ -84,7 +87,10 @@ def test_guardrails_are_asked_at_the_same_time_so_that_those_that_hang_do_not_ad
         return begun.wait() >= 0
 
     answers = run_checks(as_guardrails([first, second]), moment())
-    assert [(one.name, answer.verdict) for one, answer in answers] == [("first", "pass"), ("second", "pass")]
+    assert [(guardrail.name, answer.verdict) for guardrail, answer in answers] == [
+        ("first", "pass"),
+        ("second", "pass"),
+    ]
 
 
 def test_what_broke_is_told_in_one_short_line_without_secrets():

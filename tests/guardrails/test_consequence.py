@@ -48,8 +48,8 @@ def streaks(draw: st.DrawFn, name: str = "errors") -> GuardrailStatus:
 def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
     """A streak of verdicts, or of pairs with the effect they ask for."""
     streak = GuardrailStatus("errors", GuardrailPolicy(**consequence))
-    for one in answers:
-        verdict, effect = one if isinstance(one, tuple) else (one, None)
+    for answer in answers:
+        verdict, effect = answer if isinstance(answer, tuple) else (answer, None)
         streak = streak.with_result(verdict, "so it is", 0.034, NOW, effect)
     return streak
 
@@ -85,12 +85,12 @@ def test_plain_values_give_the_same_streak_again(streak: GuardrailStatus):
 @given(st.lists(streaks(), max_size=4))
 def test_the_gravest_wins(listed: list[GuardrailStatus]):
     acts, why = aggregate(listed)
-    wanted = [one.decision for one in listed]
+    wanted = [status.decision for status in listed]
     gravest = Decision.GO
-    for one in Decision:
-        gravest = one if one in wanted else gravest
+    for decision in Decision:
+        gravest = decision if decision in wanted else gravest
     assert acts == gravest
-    assert all(str(one) in why for one in listed if one.decision == acts)
+    assert all(str(status) in why for status in listed if status.decision == acts)
 
 
 def test_without_guardrails_it_goes():

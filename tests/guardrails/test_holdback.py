@@ -237,7 +237,7 @@ def position(change: tuple[int, float, bool]) -> dict[str, Any]:
 
 def history(*positions: tuple[float, bool]) -> Any:
     """A version every ten days, from 40 days before the stage on."""
-    return read_history([position((number, *one)) for number, one in enumerate(positions, 1)])
+    return read_history([position((number, *exposure)) for number, exposure in enumerate(positions, 1)])
 
 
 def control_of(said: CheckResult) -> int:

@@ -32,7 +32,7 @@ def test_the_bayes_factor_is_a_martingale():
     shares, counts = [0.5, 0.3, 0.2], [7, 1, 12]
     now = math.exp(log_bayes_factor(counts, shares))
     after = [math.exp(log_bayes_factor([x + (i == j) for j, x in enumerate(counts)], shares)) for i in range(3)]
-    assert math.isclose(sum(share * one for share, one in zip(shares, after, strict=True)), now)
+    assert math.isclose(sum(share * probability for share, probability in zip(shares, after, strict=True)), now)
     assert log_bayes_factor([0, 0, 0], shares) == pytest.approx(0)
 
 
@@ -46,8 +46,8 @@ def test_the_bayes_factor_against_one_worked_out_by_hand():
 def looks(rng: random.Random, shares: list[float], *, users: int, every: int) -> Iterator[list[int]]:
     counts = [0] * len(shares)
     for _ in range(users // every):
-        for one in rng.choices(range(len(shares)), shares, k=every):
-            counts[one] += 1
+        for choice in rng.choices(range(len(shares)), shares, k=every):
+            counts[choice] += 1
         yield counts
 
 
@@ -90,9 +90,9 @@ def test_looked_at_after_each_user_its_false_alarms_stay_below_alpha_exactly(sha
         for count, probability in going_on.items():
             reached[count + 1] = reached.get(count + 1, 0) + probability * share
             reached[count] = reached.get(count, 0) + probability * (1 - share)
-        alarms = {one for one in reached if p_value([one, users - one], [share, 1 - share]) <= alpha}
-        rejected += sum(reached[one] for one in alarms)
-        going_on = {one: probability for one, probability in reached.items() if one not in alarms}
+        alarms = {treated for treated in reached if p_value([treated, users - treated], [share, 1 - share]) <= alpha}
+        rejected += sum(reached[alarm] for alarm in alarms)
+        going_on = {treated: probability for treated, probability in reached.items() if treated not in alarms}
     assert 0.001 < rejected <= alpha
 
 

@@ -89,7 +89,7 @@ def test_no_text_breaks_out(text: str):
     try:
         sql = rendered("sql", "select {{ value }}, 'end'", {"value": text})
     except InvalidInputError:
-        assert "\\" in text or any(ord(one) < 32 or ord(one) == 127 for one in text)
+        assert "\\" in text or any(ord(character) < 32 or ord(character) == 127 for character in text)
         return
     with closing(sqlite3.connect(":memory:")) as database:
         assert database.execute(sql).fetchall() == [(text, "end")]

@@ -128,7 +128,7 @@ def test_what_a_check_raised_is_logged_with_its_traceback_and_without_secrets(ca
     with caplog.at_level(logging.WARNING):
         run_checks([as_guardrail(errors_of_the_day)], moment())
 
-    (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     said = record.getMessage()
     assert "errors_of_the_day" in said
     assert "Traceback" in said
@@ -147,7 +147,7 @@ def test_a_preflight_tells_who_cannot_answer_whatever_the_verdict_is():
 
     cannot = preflight(as_guardrails([broken, unsure, CallableGuardrail(lambda moment: False, "no")]), moment())
     assert [(guardrail.name, why) for guardrail, why in cannot] == [("broken", "KeyError: 'threshold'")]
-    assert [one.is_preflight for one in asked] == [True]
+    assert [check.is_preflight for check in asked] == [True]
 
 
 def test_a_guardrail_may_have_a_preflight_of_its_own():

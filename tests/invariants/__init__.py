@@ -88,7 +88,11 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
     """Exposure is lowered only after a fail, and only to where a rollback takes it."""
     for change in _lowers(history):
         run = observed.run_of(change.attempt)
-        fails = [one for one in _fails(observed) if observed.run_of(one.attempt) == run and one.at <= change.entry.at]
+        fails = [
+            failure
+            for failure in _fails(observed)
+            if observed.run_of(failure.attempt) == run and failure.at <= change.entry.at
+        ]
         if observed.verdicts is not None and not fails:
             yield "nothing had failed", change.entry
         targets = _targets(observed, history, run, change.known)
@@ -107,14 +111,14 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
     """
     for change in history.changes:
         run = observed.run_of(change.attempt)
-        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        raised = (change.entry.at for change in _raises(history) if observed.run_of(change.attempt) == run)
         began = min([observed.attempts[change.attempt].began, *raised])
         if change.known.stand.archived and not history.puts_back(change):
             yield f"it was archived in {change.known}", change.entry
             continue
         for before, after in history.external_changes():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
-            is_back = any(one.stand == after.stand for one in history.entries[: after.place])
+            is_back = any(entry.stand == after.stand for entry in history.entries[: after.place])
             is_shown = after.number not in observed.hidden or (after.stand == change.known.stand and not is_back)
             is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
             was_seen = after.place <= change.known.place and after.at > began and is_drift
@@ -135,7 +139,9 @@ def nothing_ends_well_after_an_external_change(observed: Observed, history: Hist
         if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop":
             continue
         run = observed.run_of(place)
-        began = min([attempt.began, *(one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)])
+        began = min(
+            [attempt.began, *(change.entry.at for change in _raises(history) if observed.run_of(change.attempt) == run)]
+        )
         for _, after in history.external_changes():
             is_external = not after.is_ours and after.number not in passed_over and not history.could_be_a_step(after)
             if is_external and began < after.at and after.number <= observed.last_read.get(place, 0):
@@ -148,12 +154,16 @@ def another_tasks_step_is_checked(observed: Observed, history: History) -> Found
         if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop" or not observed.plan.checked:
             continue
         last = history.stand_at(attempt.ended)
-        began = next(one for one in history.entries if one.at >= history.since(last) and one.stand == last.stand)
+        began = next(
+            entry for entry in history.entries if entry.at >= history.since(last) and entry.stand == last.stand
+        )
         run = observed.run_of(place)
-        raised = any(one.entry.at < began.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        raised = any(
+            change.entry.at < began.at for change in _raises(history) if observed.run_of(change.attempt) == run
+        )
         if began.is_ours or not began.place or not raised or not history.could_be_a_step(began):
             continue
-        told = [one for one in observed.verdicts or () if one.attempt == place and one.at > began.at]
+        told = [verdict for verdict in observed.verdicts or () if verdict.attempt == place and verdict.at > began.at]
         if not told or told[-1].acts != "go":
             yield "no guardrail had passed there", began
 
@@ -174,9 +184,9 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
         if moved_only_that and lost.stand.percentage == change.entry.stand.percentage:
             continue
         run = observed.run_of(change.attempt)
-        ended = max(one.ended for one in observed.attempts_of(run))
-        later = [one for one in history.entries[change.entry.place + 1 :] if one.at <= ended]
-        if any(one.stand == lost.stand or not one.is_ours for one in later) or "NOT restored" in attempt.said:
+        ended = max(attempt.ended for attempt in observed.attempts_of(run))
+        later = [entry for entry in history.entries[change.entry.place + 1 :] if entry.at <= ended]
+        if any(change.stand == lost.stand or not change.is_ours for change in later) or "NOT restored" in attempt.said:
             continue
         if history.puts_back(change) or change.entry.stand.exposure <= min(lost.stand.exposure, known.exposure):
             continue
@@ -191,7 +201,7 @@ def _no_retry_can_put_back(observed: Observed, history: History, change: Change,
     """
     run = observed.run_of(change.attempt)
     last = observed.attempts_of(run)[-1]
-    first = next(one for one in history.changes if observed.run_of(one.attempt) == run)
+    first = next(change for change in history.changes if observed.run_of(change.attempt) == run)
     expected = observed.plan.next_above(lost.stand.reached)
     leads_to_the_same = expected is not None and expected.percentage == change.entry.stand.percentage
     is_named = "since this run began, the flag was" in last.said
@@ -205,7 +215,7 @@ def _no_retry_can_put_back(observed: Observed, history: History, change: Change,
 def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> Found:
     """After a fail the flag ends at the rollback target, or the task says that it does not."""
     for run in observed.runs():
-        fail = next((one for one in _fails(observed) if one.attempt in run and one.kept), None)
+        fail = next((failure for failure in _fails(observed) if failure.attempt in run and failure.kept), None)
         said = observed.attempts[run[-1]]
         lowered = [change for change in _lowers(history) if change.attempt in run]
         if "Rolled back" in said.said and not lowered and not _was_moved(history, run, observed):
@@ -229,7 +239,7 @@ def a_completed_rollout_rests(observed: Observed, history: History) -> Found:
         for change in history.changes:
             if change.entry.at <= attempt.ended or observed.run_of(change.attempt) > place:
                 continue
-            fails = (one for one in _fails(observed) if attempt.ended < one.at <= change.entry.at)
+            fails = (failure for failure in _fails(observed) if attempt.ended < failure.at <= change.entry.at)
             if not (change.lowers and any(fails)) and not history.puts_back(change):
                 yield f"it had completed at {attempt.ended}", change.entry
 
@@ -268,7 +278,7 @@ def nothing_is_raised_for_another_audience(observed: Observed, history: History)
         return
     for change in _raises(history):
         run = observed.run_of(change.attempt)
-        raised = (one.entry.at for one in _raises(history) if observed.run_of(one.attempt) == run)
+        raised = (change.entry.at for change in _raises(history) if observed.run_of(change.attempt) == run)
         began = min([observed.attempts[change.attempt].began, *raised])
         for theirs in changes_by_people(history, observed.plan.segment):
             if began < theirs.at and theirs.place <= change.known.place:
@@ -372,7 +382,7 @@ def _lowers(history: History) -> list[Change]:
 
 
 def _fails(observed: Observed) -> list[Verdict]:
-    return [one for one in observed.verdicts or () if one.acts == "roll back"]
+    return [verdict for verdict in observed.verdicts or () if verdict.acts == "roll back"]
 
 
 def _rests_on(observed: Observed, history: History, change: Change) -> str | None:
@@ -380,9 +390,11 @@ def _rests_on(observed: Observed, history: History, change: Change) -> str | Non
     known = change.known
     since, stage = history.since(known), observed.plan.stage_at(known.stand.reached)
     told = [
-        one
-        for one in observed.verdicts or ()
-        if one.attempt == change.attempt and one.percentage == known.stand.percentage and one.at <= change.entry.at
+        verdict
+        for verdict in observed.verdicts or ()
+        if verdict.attempt == change.attempt
+        and verdict.percentage == known.stand.percentage
+        and verdict.at <= change.entry.at
     ]
     if not told or stage is None:
         return f"nobody had asked the guardrails at {known.stand}"
@@ -415,7 +427,7 @@ def _targets(
         wanted = [Stand(below.percentage, True)]
     elif isinstance(rollback, int):
         wanted = [Stand(rollback, True)]
-    return [one if one.exposure < stand.exposure else None for one in wanted]
+    return [target if target.exposure < stand.exposure else None for target in wanted]
 
 
 def _before_first_raises(observed: Observed, history: History, run: int) -> list[Stand]:
@@ -462,6 +474,6 @@ def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, unti
 def _others(observed: Observed, entry: Entry) -> list[object]:
     """The segments as they are to users, save the one percentage that is ramped."""
     return [
-        {**one, "percentage": None if one["name"] == observed.plan.segment else ceil(one["percentage"])}
-        for one in entry.config["targetSegments"]
+        {**segment, "percentage": None if segment["name"] == observed.plan.segment else ceil(segment["percentage"])}
+        for segment in entry.config["targetSegments"]
     ]

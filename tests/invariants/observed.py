@@ -113,13 +113,14 @@ class Observed:
 
     def attempts_of(self, run: int) -> list[Attempt]:
         """All attempts of what a person began with this one, in the order in which they began."""
-        return [one for place, one in enumerate(self.attempts) if self.run_of(place) == run]
+        return [attempt for place, attempt in enumerate(self.attempts) if self.run_of(place) == run]
 
     def told(self) -> str:
         """All of it in the order of time, for whoever reads a violation."""
         lines = [(entry.at, str(entry)) for entry in History(self).entries]
         lines += [
-            (one.at, f"attempt {one.attempt} asked at {one.percentage}: {one.acts}") for one in self.verdicts or ()
+            (verdict.at, f"attempt {verdict.attempt} asked at {verdict.percentage}: {verdict.acts}")
+            for verdict in self.verdicts or ()
         ]
         for place, attempt in enumerate(self.attempts):
             person = ", begun by a person" if attempt.by_person else ""
@@ -130,7 +131,7 @@ class Observed:
     def runs(self) -> list[list[int]]:
         """The attempts, by what a person began."""
         begun = [place for place in range(len(self.attempts)) if self.run_of(place) == place]
-        return [[one for one in range(len(self.attempts)) if self.run_of(one) == place] for place in begun]
+        return [[number for number in range(len(self.attempts)) if self.run_of(number) == place] for place in begun]
 
 
 @dataclass(frozen=True)
@@ -275,11 +276,14 @@ class History:
         """
         now = change.entry.stand.set_to
         if any(
-            one.entry in change.unseen and one.entry.stand.set_to == now and self.puts_back(one) for one in self.changes
+            change_after.entry in change.unseen
+            and change_after.entry.stand.set_to == now
+            and self.puts_back(change_after)
+            for change_after in self.changes
         ):
             return True
         newest = (change.unseen[-1] if change.unseen else change.known).stand.shown_as
-        theirs = [place for place, one in enumerate(newest) if change.unseen and one == now[place]]
+        theirs = [place for place, value in enumerate(newest) if change.unseen and value == now[place]]
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
                 return False
@@ -287,7 +291,7 @@ class History:
             lost = self.overwritten(earlier) if is_same_run else None
             if lost is not None and len(theirs) < len(now):
                 wanted = lost.stand.set_to
-                if all(one == wanted[place] or place in theirs for place, one in enumerate(now)):
+                if all(value == wanted[place] or place in theirs for place, value in enumerate(now)):
                     return True
         return False
 
@@ -313,12 +317,21 @@ class History:
         return place
 
     def _attempt_at(self, moment: datetime) -> int:
-        return max((place for place, one in enumerate(self.observed.attempts) if one.began <= moment), default=0)
+        return max(
+            (place for place, attempt in enumerate(self.observed.attempts) if attempt.began <= moment), default=0
+        )
 
 
 def _stand(config: Mapping[str, Any], segment: str | None) -> Stand:
     percentage = config["rolloutPercentage"]
     if segment is not None:
-        percentage = next((one["percentage"] for one in config["targetSegments"] if one["name"] == segment), 0)
+        percentage = next(
+            (
+                target_segment["percentage"]
+                for target_segment in config["targetSegments"]
+                if target_segment["name"] == segment
+            ),
+            0,
+        )
     # A fraction lets in the same users as the next whole percentage.
     return Stand(ceil(percentage), bool(config["enabled"]), bool(config.get("deleted", False)), percentage)

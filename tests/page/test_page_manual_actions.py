@@ -22,7 +22,7 @@ FIFTH = task(task_id="stage_5", plan=replace(PLAN, only=5))
 def effects(*tasks: RolloutTask, versions: list[Version] = VERSIONS, now: Any = NOW) -> dict[str, str]:
     """The effect of each action."""
     actions = detail(*tasks, versions=versions, now=now)["rollout"]["manual_actions"]
-    return {one["action"]: one["effect"] for one in actions}
+    return {action["action"]: action["effect"] for action in actions}
 
 
 def test_a_ramp_that_is_marked_rolls_nothing_back() -> None:
@@ -84,7 +84,9 @@ def test_a_segment_is_named() -> None:
 def test_a_stage_of_a_group_that_is_marked_as_failed_is_rolled_back_to_where_the_plan_says(
     rollback: str, effect: str
 ) -> None:
-    first, fifth = (replace(one, plan=replace(one.plan, rollback=rollback)) for one in (FIRST, FIFTH))
+    first, fifth = (
+        replace(plan_stage, plan=replace(plan_stage.plan, rollback=rollback)) for plan_stage in (FIRST, FIFTH)
+    )
     assert effects(first, fifth)["Mark stage_5 as failed"] == effect
 
 

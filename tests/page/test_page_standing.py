@@ -110,7 +110,7 @@ def test_after_a_rollback_it_is_told_why_and_how_far_it_came() -> None:
     rollout = told["rollout"]
     assert (rollout["phase"], rollout["why"], rollout["reached"]) == ("rolled back", "errors (fail)", 5)
     assert (rollout["next"], rollout["ahead"], rollout["since"]) == (None, [], NOW.isoformat())
-    assert [(one["what"], one["percentage"]) for one in told["marks"]] == [("fail", 5), ("rollback", 5)]
+    assert [(mark["what"], mark["percentage"]) for mark in told["marks"]] == [("fail", 5), ("rollback", 5)]
 
 
 def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
@@ -118,7 +118,7 @@ def test_a_hold_of_an_older_version_has_the_time_of_its_check() -> None:
     record = lines_of([*STATE.record, check, {"at": 5, "what": "hold", "why": "errors (fail)"}])
     told = detail(task(state="failed", rollout_state=None, record=record))
     assert told["rollout"]["since"] == NOW.isoformat()
-    assert [(one["at"], one["what"], one["percentage"]) for one in told["marks"]] == [
+    assert [(mark["at"], mark["what"], mark["percentage"]) for mark in told["marks"]] == [
         (NOW.isoformat(), "fail", 5),
         (NOW.isoformat(), "hold", 5),
     ]
@@ -143,13 +143,13 @@ def test_the_picture() -> None:
         version(6, NOW + HOUR, "Maria", **flag(5)),
     ]
     (picture,) = detail(versions=VERSIONS + off, now=NOW + 2 * HOUR)["pictures"]
-    assert [one["percentage"] for one in picture["points"]] == [0, 1, 5, 5, 5, 5, 5]
+    assert [point["percentage"] for point in picture["points"]] == [0, 1, 5, 5, 5, 5, 5]
     assert picture["points"][-1]["at"] == (NOW + 2 * HOUR).isoformat()
     assert picture["off"] == [
         [(MONDAY - HOUR).isoformat(), MONDAY.isoformat()],
         [NOW.isoformat(), (NOW + HOUR).isoformat()],
     ]
-    assert [(one["by"], one["from"], one["to"]) for one in picture["steps"]][-2:] == [
+    assert [(step["by"], step["from"], step["to"]) for step in picture["steps"]][-2:] == [
         ("Maria", "5 %", "5 % (disabled)"),
         ("Maria", "5 % (disabled)", "5 %"),
     ]
@@ -159,7 +159,10 @@ def test_each_segment_has_a_picture_of_its_own() -> None:
     beta = [{"name": "Beta", "percentage": 40}]
     versions = [version(1, MONDAY, **flag(0, targetSegments=beta))]
     pictures = detail(versions=versions)["pictures"]
-    assert [(one["segment"], one["points"][0]["percentage"]) for one in pictures] == [(None, 0), ("Beta", 40)]
+    assert [(picture["segment"], picture["points"][0]["percentage"]) for picture in pictures] == [
+        (None, 0),
+        ("Beta", 40),
+    ]
 
 
 def test_a_flag_that_shows_nothing_is_shown() -> None:

@@ -53,9 +53,9 @@ class Release:
 
     def changes(self) -> list[tuple[datetime, bool, int, str]]:
         raises = [
-            (self.began + place * timedelta(hours=12), True, each, "Airflow") for place, each in enumerate(STAGES)
+            (self.began + place * timedelta(hours=12), True, stage, "Airflow") for place, stage in enumerate(STAGES)
         ]
-        return [*(each for each in raises if each[0] < self.ends), (self.ends, False, 0, "Ana")]
+        return [*(change for change in raises if change[0] < self.ends), (self.ends, False, 0, "Ana")]
 
     def fails_at(self, at: datetime) -> bool:
         present = [percentage for time, _, percentage, _ in self.changes() if time < at]

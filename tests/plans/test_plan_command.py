@@ -208,7 +208,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     assert done["rollouts/approved.yaml"].endswith(
         "\n  next: nothing, the rollout is complete: the last stage is complete"
     )
-    methods = {one["method"] for one in emulator.request_log()}
+    methods = {request["method"] for request in emulator.request_log()}
     assert methods == {"GET"}
     assert emulator.requests()["total"] == 4 * 4 * 2  # two a file
 

@@ -50,7 +50,7 @@ def test_airflow_finds_the_dags_by_itself(folder: Path) -> None:
     found = bag(folder)
     assert (found.import_errors, warned(found, folder)) == ({}, [])
     assert set(found.dags) == {"checkout", "search"}
-    assert {one.relative_fileloc for one in found.dags.values()} == {"releases.py"}
+    assert {value.relative_fileloc for value in found.dags.values()} == {"releases.py"}
     assert set(found.dags["checkout"].task_ids) == {
         "rollout.rollback",
         "rollout.stage_1",

@@ -474,7 +474,12 @@ def test_an_alias_cannot_make_it_endless(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     text = "stages: [1, x]\nsoak: 5\nwindow: {days: Foo, start: 09:00, end: 16:00, timezone: UTC}\nrollback: up\n"
-    assert [one.split(": ")[1] for one in mistakes(tmp_path, text)] == ["stages[1]", "soak", "window.days", "rollback"]
+    assert [mistake.split(": ")[1] for mistake in mistakes(tmp_path, text)] == [
+        "stages[1]",
+        "soak",
+        "window.days",
+        "rollback",
+    ]
 
 
 def test_a_script_in_place_of_a_module_of_functions_ends_nobody(
@@ -566,8 +571,9 @@ def test_every_argument_of_the_group_is_a_field() -> None:
     taken = {
         name
         for taker in takers
-        for name, one in inspect.signature(inspect.unwrap(taker)).parameters.items()
-        if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD) and name not in ("self", "group_id", "plan")
+        for name, parameter in inspect.signature(inspect.unwrap(taker)).parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and name not in ("self", "group_id", "plan")
     }
     assert set(ARGUMENTS.values()) == taken
 
@@ -577,14 +583,14 @@ def test_every_argument_of_the_group_is_a_field() -> None:
     [(SqlFields, SqlGuardrail), (SampleRatioFields, SampleRatioGuardrail), (HoldbackFields, HoldbackGuardrail)],
 )
 def test_every_argument_of_a_guardrail_is_a_field(model: Any, guardrail: Any) -> None:
-    fields = {one.name: one for one in dataclasses.fields(guardrail)}
+    fields = {field.name: field for field in dataclasses.fields(guardrail)}
     assert set(model.model_fields) == {"kind", *fields}
-    for name, one in model.model_fields.items():
+    for name, field in model.model_fields.items():
         if name not in ("kind", "no_data_grace", "load_timeout", "lookback", "timeout"):
-            default = None if one.is_required() else one.default
+            default = None if field.is_required() else field.default
             own = fields[name].default
             assert default == (None if own is dataclasses.MISSING else own), name
-            assert one.is_required() == (own is dataclasses.MISSING), name
+            assert field.is_required() == (own is dataclasses.MISSING), name
 
 
 def test_every_argument_of_a_function_is_a_field(tmp_path: Path) -> None:
@@ -688,11 +694,11 @@ def test_whatever_is_written_there_the_mistakes_have_lines(tmp_path: Path, edits
     path = tmp_path / "plan.yaml"
     path.write_text(text)
     (done,) = read_plans([path])
-    for one in done.mistakes if isinstance(done, PlanFileError) else ():
-        assert 1 <= one.line <= text.count("\n") + 1
-        assert one.problem
-        assert not one.problem.startswith("cannot be read")  # what nobody thought of
-        assert "\n" not in str(one)
+    for mistake in done.mistakes if isinstance(done, PlanFileError) else ():
+        assert 1 <= mistake.line <= text.count("\n") + 1
+        assert mistake.problem
+        assert not mistake.problem.startswith("cannot be read")  # what nobody thought of
+        assert "\n" not in str(mistake)
 
 
 @pytest.mark.parametrize(

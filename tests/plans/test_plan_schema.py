@@ -34,7 +34,12 @@ def test_it_is_a_schema_in_which_every_field_is_explained() -> None:
     schema = plan_schema()
     jsonschema.Draft7Validator.check_schema(schema)
     parts = [schema, *schema["$defs"].values()]
-    unexplained = [name for part in parts for name, one in part["properties"].items() if "description" not in one]
+    unexplained = [
+        name
+        for part in parts
+        for name, property_schema in part["properties"].items()
+        if "description" not in property_schema
+    ]
     assert set(unexplained) <= {"kind"}
     assert all(part["additionalProperties"] is False for part in parts)
 

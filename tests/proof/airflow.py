@@ -249,7 +249,7 @@ class Airflow:
 
     def _acts(self, row: list[str]) -> Any:
         last = row[-1]
-        count = next((turn for turn, one in enumerate(reversed(row)) if one != last), len(row))
+        count = next((turn for turn, entry in enumerate(reversed(row)) if entry != last), len(row))
         if last == "pass":
             return "go"
         limit = self.story.failure_limit if last == "fail" else self.story.inconclusive_limit
@@ -321,7 +321,7 @@ class Airflow:
         """When nobody was there to go on: after a death or an end, until the next one looked."""
         back = timedelta(seconds=_TRIGGERER_BACK + 2 * _QUEUE)
         looks = sorted(first_seen.values())
-        ends = [one.ended for one in self.tries if one.ended is not None]
+        ends = [attempt.ended for attempt in self.tries if attempt.ended is not None]
         return [
             (moment, max(moment + back, next((look for look in looks if look > moment), moment)))
             for moment in (*self.deaths, *ends)
@@ -331,13 +331,13 @@ class Airflow:
         """The tries as they were seen from outside."""
         return [
             Attempt(
-                first_seen.get(place, one.started),
-                one.ended or self.timeline.now,
-                one.outcome,  # type: ignore[arg-type]
-                one.said,
-                one.by_person,
+                first_seen.get(place, attempt.started),
+                attempt.ended or self.timeline.now,
+                attempt.outcome,  # type: ignore[arg-type]
+                attempt.said,
+                attempt.by_person,
             )
-            for place, one in enumerate(self.tries)
+            for place, attempt in enumerate(self.tries)
         ]
 
 

@@ -157,14 +157,14 @@ def _faults() -> st.SearchStrategy[Fault]:
 def _edits(segment: str | None) -> st.SearchStrategy[Edit]:
     percentages = st.sampled_from([0, 1, 5, 25, 50, 100, 2.5])
     ramped = (
-        percentages.map(lambda one: Edit({"rolloutPercentage": one}))
+        percentages.map(lambda percentage: Edit({"rolloutPercentage": percentage}))
         if segment is None
-        else percentages.map(lambda one: Edit({"percentage": one}, segment))
+        else percentages.map(lambda percentage: Edit({"percentage": percentage}, segment))
     )
     others = (
-        percentages.map(lambda one: Edit({"percentage": one}, "Staff"))
+        percentages.map(lambda percentage: Edit({"percentage": percentage}, "Staff"))
         if segment is not None
-        else percentages.map(lambda one: Edit({"percentage": one}, "Beta"))
+        else percentages.map(lambda percentage: Edit({"percentage": percentage}, "Beta"))
     )
     switches = st.sampled_from(
         [Edit({"enabled": False}), Edit({"enabled": True}), Edit({"archive": True}), Edit({"archive": False})]

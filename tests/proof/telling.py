@@ -51,7 +51,7 @@ def tell(story: Story) -> Observed:
         ours=(),  # another task may share the key, so a version is the rollout's own only where it was seen written
         shared={US},
         attempts=attempts,
-        verdicts=[replace(one, kept=airflow.is_kept(one)) for one in airflow.verdicts],
+        verdicts=[replace(verdict, kept=airflow.is_kept(verdict)) for verdict in airflow.verdicts],
         writes=world.writes,
         last_read=world.last_read,
         agreed=world.agreed,
@@ -65,17 +65,17 @@ def tell(story: Story) -> Observed:
             *_held(plan, world.versions, timeline.now, story.poll_interval),
             *_closed(plan, timeline.now),
             *_not_passed(plan, airflow.verdicts),
-            *_noticing(story, [one for one in world.versions if one["version"] not in world.writes]),
+            *_noticing(story, [version for version in world.versions if version["version"] not in world.writes]),
         ],
     )
 
 
 def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[datetime, datetime]]:
     """When the guardrails did not pass: until they were asked again."""
-    for place, one in enumerate(verdicts):
-        if one.acts != "go":
+    for place, verdict in enumerate(verdicts):
+        if verdict.acts != "go":
             later = (next_one.at for next_one in verdicts[place + 1 :])
-            yield one.at, next(later, one.at) + plan.recheck
+            yield verdict.at, next(later, verdict.at) + plan.recheck
 
 
 def _noticing(story: Story, versions: list[dict[str, Any]]) -> Iterator[tuple[datetime, datetime]]:
@@ -92,7 +92,7 @@ def _held(
     plan: RolloutPlan, versions: list[dict[str, Any]], end: datetime, poll: float
 ) -> Iterator[tuple[datetime, datetime]]:
     """When a person held it by its tag."""
-    moments = [_moment(one) for one in versions]
+    moments = [_moment(version) for version in versions]
     for version, since, until in zip(versions, moments, [*moments[1:], end], strict=True):
         if plan.hold_tag in version["flagConfig"]["tags"]:
             yield since, until + timedelta(seconds=poll)

@@ -41,7 +41,7 @@ def _without(*rules: str) -> Callable[[Patch], None]:
 
 def _two_stages_at_once(patch: Patch) -> None:
     def next_stage(view: Evaluation) -> Any:
-        above = [one for one in view.plan.own_stages if one.percentage > view.percentage]
+        above = [stage for stage in view.plan.own_stages if stage.percentage > view.percentage]
         return above[:2][-1] if above else None
 
     patch.setattr(Evaluation, "next_stage", property(next_stage))
@@ -97,7 +97,7 @@ def _all_segments_alike(patch: Patch) -> None:
     def fields(config: Any, percentage: float, segment: str | None, catch_all: str | None = None) -> Any:
         if segment is None:
             return {"rolloutPercentage": int(percentage), "description": "by the rollout"}
-        return {"targetSegments": [{**one, "percentage": int(percentage)} for one in config["targetSegments"]]}
+        return {"targetSegments": [{**segment, "percentage": int(percentage)} for segment in config["targetSegments"]]}
 
     patch.setattr(flag, "percentage_fields", fields)
 
@@ -133,7 +133,7 @@ def test_a_seeded_violation_is_found(name: str, monkeypatch: Patch) -> None:
     """The telltales are examples of the test of the invariants, which so fails."""
     MUTATIONS[name](monkeypatch)
     found = violations(tell(TELLTALES[name]))
-    assert any(one.startswith(f"{name}:") for one in found), found
+    assert any(violation.startswith(f"{name}:") for violation in found), found
 
 
 @pytest.mark.skipif(not DEEP, reason="part of make test-deep")

@@ -109,7 +109,7 @@ class EventLoop:
     def run_until(self, future: asyncio.Future[Any]) -> None:
         """Let what is planned happen. Nothing of it awaits anything but the timeline, which switches by itself."""
         while not future.done():
-            timer = min((one for one in self._timers if not one.cancelled()), key=asyncio.TimerHandle.when)
+            timer = min((timer for timer in self._timers if not timer.cancelled()), key=asyncio.TimerHandle.when)
             self._timers.remove(timer)
             if timer.when() > self.time():
                 self._timeline.sleep(timer.when() - self.time())
@@ -208,7 +208,7 @@ def told_by(timeline: Timeline) -> Iterator[None]:
     loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, wait_for=wait_for, get_running_loop=get_running_loop)
     loop.TimeoutError = asyncio.TimeoutError
     new = {time: clock, asyncio: loop, real.datetime: Moment}
-    places = [(module, name, one) for old, one in new.items() for module, name in _looks_at(old)]
+    places = [(module, name, substitute) for old, substitute in new.items() for module, name in _looks_at(old)]
     with _instead(
         [*places, (tenacity, "time", clock), (tenacity.nap, "time", clock), (time_limit, "begin", DirectCall)]
     ):

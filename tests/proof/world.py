@@ -91,7 +91,9 @@ class World:
             fields = {"targetSegments": [fields, *self.service.find(self.kind, FLAG).config["targetSegments"]]}
         if edit.segment is not None:
             now = self.service.find(self.kind, FLAG).config["targetSegments"]
-            fields["targetSegments"] = [{**one, **fields} if one["name"] == edit.segment else one for one in now]
+            fields["targetSegments"] = [
+                {**segment, **fields} if segment["name"] == edit.segment else segment for segment in now
+            ]
             fields = {"targetSegments": fields["targetSegments"]}
         carry_out(self.service, PersonEdit(kind=self.kind, id=FLAG, by=edit.by, fields=fields))
 
@@ -208,12 +210,12 @@ class World:
             self.service.edit(caller, self.kind, FLAG, raw)
             return b"OK"
         if url.path == f"/api/1/{self.kind}":
-            query = {name: one[0] for name, one in parse_qs(url.query).items()}
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
             return json.dumps({self.kind: self.service.list_objects(caller, self.kind, query)}).encode()
         thing = self.service.get(caller, self.kind, FLAG)
         if url.path == f"/api/1/{self.kind}/{FLAG}/versions":
             return json.dumps(
-                [self._shown(one) for one in versions.newest_first(thing, self.service.settings)]
+                [self._shown(version) for version in versions.newest_first(thing, self.service.settings)]
             ).encode()
         assert url.path == f"/api/1/{self.kind}/{FLAG}", url.path
         return json.dumps(thing.view()).encode()
@@ -221,8 +223,8 @@ class World:
     def _shown(self, version: dict[str, Any]) -> dict[str, Any]:
         if not self.story.hides(version["version"]):
             return version
-        config = {name: one for name, one in version["flagConfig"].items() if name not in self.story.omit}
-        return {name: one for name, one in version.items() if name not in self.story.omit} | {"flagConfig": config}
+        config = {name: value for name, value in version["flagConfig"].items() if name not in self.story.omit}
+        return {name: value for name, value in version.items() if name not in self.story.omit} | {"flagConfig": config}
 
     def _answer(
         self, request: requests.PreparedRequest, status: int, body: bytes, fault: Fault | None

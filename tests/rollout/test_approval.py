@@ -37,9 +37,12 @@ def flag(*percentages: int) -> FlagSnapshot:
     """Raised by us an hour apart, the last time two hours ago."""
     entries = [
         VersionEntry(
-            number + 1, NOW - timedelta(hours=1 + len(percentages) - number), "Airflow", Exposure(one, one > 0)
+            number + 1,
+            NOW - timedelta(hours=1 + len(percentages) - number),
+            "Airflow",
+            Exposure(percentage, percentage > 0),
         )
-        for number, one in enumerate(percentages)
+        for number, percentage in enumerate(percentages)
     ]
     return FlagSnapshot(Exposure(percentages[-1], percentages[-1] > 0), history=tuple(reversed(entries)))
 

@@ -47,7 +47,7 @@ def says(verdict: Callable[[Look], Any], **policy: Any) -> Callable[[Look], list
 
 def looks(found: ReleaseBacktest) -> list[tuple[float, float]]:
     """Percentage and hour of each look."""
-    return [(one.look.stage.percentage, (one.look.at - BEGAN) / timedelta(hours=1)) for one in found.looks]
+    return [(look.look.stage.percentage, (look.look.at - BEGAN) / timedelta(hours=1)) for look in found.looks]
 
 
 def test_a_release_is_the_raises_up_to_the_next_lowering() -> None:
@@ -75,7 +75,7 @@ def test_a_lowering_long_after_the_last_raise_is_a_clean_up(days: int, counts: b
 
 def test_a_period_has_the_releases_that_began_in_it() -> None:
     versions = history((0, 1), (9, 0), (50, 5), (60, 0))
-    assert [one.stages[0].began_at for one in past_releases(versions, hours(1), LATER)] == [hours(50)]
+    assert [release.stages[0].began_at for release in past_releases(versions, hours(1), LATER)] == [hours(50)]
     (first,) = past_releases(versions, LONG_AGO, hours(8))
     assert (first.lowered, first.stages[0].left_at) == (None, hours(8))
 

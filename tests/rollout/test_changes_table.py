@@ -28,12 +28,12 @@ CONFIGS = st.fixed_dictionaries(
         "tags": st.lists(st.sampled_from(["a", "b"]), max_size=2),
         "rolloutWeights": WEIGHTS,
         "variants": st.lists(
-            st.fixed_dictionaries({"key": WORDS, "payload": VALUES}), max_size=3, unique_by=lambda one: one["key"]
+            st.fixed_dictionaries({"key": WORDS, "payload": VALUES}), max_size=3, unique_by=lambda value: value["key"]
         ),
         "targetSegments": st.lists(
             st.fixed_dictionaries({"name": WORDS, "percentage": st.integers(0, 3), "rolloutWeights": WEIGHTS}),
             max_size=3,
-            unique_by=lambda one: one["name"],
+            unique_by=lambda value: value["name"],
         ),
     },
 )
@@ -134,12 +134,12 @@ def test_the_rows_lead_from_each_state_to_the_next(history: list[Any]) -> None:
     replayed = flattened(history[0]["flagConfig"])
     rows = table(history)
     known = dict(replayed)
-    for one in history[1:]:
-        config = one["flagConfig"]
+    for entry in history[1:]:
+        config = entry["flagConfig"]
         known = {path: value for path, value in known.items() if not any(path.startswith(top) for top in config)}
         known |= flattened(config)
         for row in rows:
-            if row["version"] == one["version"]:
+            if row["version"] == entry["version"]:
                 assert stated({"is": replayed.get(row["field"])}) == stated({"is": row["from"]})
                 assert row["from"] != row["to"] or isinstance(row["from"], bool) is not isinstance(row["to"], bool)
                 replayed[row["field"]] = row["to"]
@@ -163,7 +163,7 @@ def test_the_order_in_which_versions_come_does_not_matter(history: list[Any], ch
 
 @given(histories(), st.lists(st.integers(0, 15), min_size=2, max_size=5))
 def test_intervals_side_by_side_hold_each_row_once(history: list[Any], minutes: list[int]) -> None:
-    bounds = [BEGAN + timedelta(minutes=one) for one in sorted(minutes)]
+    bounds = [BEGAN + timedelta(minutes=minute) for minute in sorted(minutes)]
     rows = table(history)
     parts = [row for start, end in itertools.pairwise(bounds) for row in within(rows, start, end)]
     assert parts == list(within(rows, bounds[0], bounds[-1]))

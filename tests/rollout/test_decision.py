@@ -752,7 +752,7 @@ def test_a_bad_plan_is_refused_with_the_place(stages: object, names: str) -> Non
 )
 def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tuple[int, int]]) -> None:
     planned = parse_stages(stages, soak="1m")
-    assert [(one.percentage, int(one.soak.total_seconds())) for one in planned] == expected
+    assert [(stage.percentage, int(stage.soak.total_seconds())) for stage in planned] == expected
 
 
 @pytest.mark.parametrize("given", [12, 12.5, "12", 7200])

@@ -209,7 +209,7 @@ def test_an_odd_answer_is_read_or_refused_in_our_own_words(answers: dict[str, An
 @settings(max_examples=150, deadline=None)
 @given(altered())
 def test_what_reads_without_a_client_takes_odd_answers_too(answers: dict[str, Any]) -> None:
-    versions = [one for one in answers["/flags/848345/versions"] if isinstance(one, dict)]
+    versions = [version for version in answers["/flags/848345/versions"] if isinstance(version, dict)]
     readers_of_a_history(cast("Any", versions))
     config = answers["/flags/848345"]
     watch = SoakCondition("flags", "848345", "Beta", Exposure(5, True), NOW, "hold", audience={"tags": "x"})

@@ -40,7 +40,7 @@ def at(text: str) -> datetime:
 def oracle(window: ChangeWindow, moment: datetime) -> bool:
     """Look at the wall clock, and see whether it lies in what opened today or yesterday."""
     wall = moment.astimezone(ZoneInfo(window.timezone)).replace(tzinfo=None)
-    left_out = {date.fromisoformat(str(one)) for one in window.except_dates}
+    left_out = {date.fromisoformat(str(day)) for day in window.except_dates}
     if wall.date() in left_out:
         return False
     for opening in (wall.date(), wall.date() - timedelta(days=1)):
@@ -105,8 +105,8 @@ def windows_and_moments(draw: st.DrawFn) -> tuple[ChangeWindow, datetime]:
 @settings(max_examples=120, deadline=None)
 def test_open_is_what_the_wall_clock_says(drawn: tuple[ChangeWindow, datetime]) -> None:
     window, moment = drawn
-    for each in minutes(moment - timedelta(hours=20), moment + timedelta(hours=20)):
-        assert window.is_open(each) is oracle(window, each), window.shown(each)
+    for minute in minutes(moment - timedelta(hours=20), moment + timedelta(hours=20)):
+        assert window.is_open(minute) is oracle(window, minute), window.shown(minute)
 
 
 @given(windows_and_moments())
@@ -118,7 +118,7 @@ def test_next_open_is_the_first_open_moment(drawn: tuple[ChangeWindow, datetime]
     assert found >= moment
     assert oracle(window, found)
     assert window.next_open(found) == found
-    assert not any(oracle(window, each) for each in minutes(moment, found))
+    assert not any(oracle(window, minute) for minute in minutes(moment, found))
     assert found == moment or not oracle(window, found - timedelta(microseconds=1))
 
 
@@ -134,7 +134,7 @@ def test_closes_is_the_first_closed_moment(drawn: tuple[ChangeWindow, datetime])
     assert closed.tzinfo is UTC
     assert closed > opened
     assert not oracle(window, closed)
-    assert all(oracle(window, each) for each in minutes(opened, closed))
+    assert all(oracle(window, minute) for minute in minutes(opened, closed))
     assert oracle(window, closed - timedelta(microseconds=1))
 
 

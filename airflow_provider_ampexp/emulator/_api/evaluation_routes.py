@@ -73,11 +73,11 @@ def _variants(
     user = user_of(fields)
     with service.lock:
         return {
-            thing.config["key"]: _variant(service, thing, user)
-            for thing in service.objects.values()
-            if deployment in map(str, thing.config["deployments"])
-            and not thing.config["deleted"]
-            and (keys is None or thing.config["key"] in keys)
+            stored.config["key"]: _variant(service, stored, user)
+            for stored in service.objects.values()
+            if deployment in map(str, stored.config["deployments"])
+            and not stored.config["deleted"]
+            and (keys is None or stored.config["key"] in keys)
         }
 
 
@@ -86,5 +86,5 @@ def _variant(service: Service, thing: ManagedObject, user: Mapping[str, Any]) ->
     if key is None:
         return {"key": "off", "metadata": {"default": True, "segmentName": reason}}
     shown: dict[str, Any] = {"key": key, "value": key, "metadata": {"segmentName": reason}}
-    payload = next((each.get("payload") for each in thing.config["variants"] if each["key"] == key), None)
+    payload = next((variant.get("payload") for variant in thing.config["variants"] if variant["key"] == key), None)
     return shown if payload is None else {**shown, "payload": payload}

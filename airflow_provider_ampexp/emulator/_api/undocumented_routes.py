@@ -35,9 +35,9 @@ def extra_routes(service: Service) -> APIRouter:
         start, end = _moment(request, "start"), _moment(request, "end")
         found = [
             version
-            for thing in service.newest_first()
-            if thing.project_id in caller.projects
-            for version in versions.newest_first(thing, service.settings)
+            for stored in service.newest_first()
+            if stored.project_id in caller.projects
+            for version in versions.newest_first(stored, service.settings)
             if (start is None or start <= parse_iso(version["createdAt"]))
             and (end is None or parse_iso(version["createdAt"]) < end)
         ]

@@ -10,10 +10,10 @@ from typing import Any
 User = Mapping[str, Any]
 
 _ORDERS = {
-    "less": lambda one, other: one < other,
-    "less or equal": lambda one, other: one <= other,
-    "greater": lambda one, other: one > other,
-    "greater or equal": lambda one, other: one >= other,
+    "less": lambda value, other: value < other,
+    "less or equal": lambda value, other: value <= other,
+    "greater": lambda value, other: value > other,
+    "greater or equal": lambda value, other: value >= other,
 }
 # Each negative operator with the positive one that it negates.
 _NEGATIVE = {
@@ -62,26 +62,26 @@ def _list_of(value: Any) -> list[str] | None:
             value = json.loads(value)
         except ValueError:
             return None
-    return [str(text_of(each)) for each in value if each is not None] if isinstance(value, list) else None
+    return [str(text_of(element)) for element in value if element is not None] if isinstance(value, list) else None
 
 
 def _set_meets(op: str, elements: list[str], wanted: list[str]) -> bool:
     if op == "set is":
         return set(elements) == set(wanted)
-    return len(elements) >= len(wanted) and all(_meets("is", each, elements) for each in wanted)
+    return len(elements) >= len(wanted) and all(_meets("is", wanted_value, elements) for wanted_value in wanted)
 
 
 def _meets(op: str, text: str, wanted: list[str]) -> bool:
     if op == "is":
-        booleans = {each.lower() for each in wanted} & {"true", "false"}
+        booleans = {wanted_value.lower() for wanted_value in wanted} & {"true", "false"}
         return text.lower() in booleans if booleans and text.lower() in ("true", "false") else text in wanted
     if op == "contains":
-        return any(each.lower() in text.lower() for each in wanted)
+        return any(part.lower() in text.lower() for part in wanted)
     if op == "glob match":
-        return any(re.fullmatch(re.escape(each).replace(r"\*", ".*"), text, re.DOTALL) for each in wanted)
-    number, numbers = _number(text), [each for each in map(_number, wanted) if each is not None]
+        return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text, re.DOTALL) for pattern in wanted)
+    number, numbers = _number(text), [parsed for parsed in map(_number, wanted) if parsed is not None]
     compared: Any = (text, wanted) if number is None or not numbers else (number, numbers)
-    return any(_ORDERS[op](compared[0], each) for each in compared[1])
+    return any(_ORDERS[op](compared[0], bound) for bound in compared[1])
 
 
 def _number(text: str) -> float | None:

@@ -93,7 +93,11 @@ def _meets_dependencies(world: World, dependencies: Mapping[str, Any], user: Use
 def _bucketed(
     config: Mapping[str, Any], user: User, percentage: float, weights: Mapping[str, float], key: str | None
 ) -> str | None:
-    weighted = [(each["key"], weights[each["key"]]) for each in config["variants"] if weights.get(each["key"], 0) > 0]
+    weighted = [
+        (variant["key"], weights[variant["key"]])
+        for variant in config["variants"]
+        if weights.get(variant["key"], 0) > 0
+    ]
     if percentage == 100 and len(weighted) == 1:
         return str(weighted[0][0])
     value = text_of(property_of(user, key or config["bucketingKey"]))

@@ -98,7 +98,7 @@ class Groups:
 
     def oldest_first(self, kind: GroupKind) -> list[dict[str, Any]]:
         """Return all groups of a kind, also archived ones."""
-        return [group for (one, _), group in self._by_id.items() if one == kind]
+        return [group for (of_kind, _), group in self._by_id.items() if of_kind == kind]
 
     def newest_first(self, kind: GroupKind) -> list[dict[str, Any]]:
         """Return the groups in use. Lists omit archived groups."""

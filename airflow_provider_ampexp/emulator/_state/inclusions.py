@@ -60,4 +60,4 @@ def add_cohorts(content: Content, variant_key: str, cohorts: list[str]) -> None:
 
 def remove_cohorts(content: Content, variant_key: str, cohorts: list[str]) -> None:
     """Not in the contract: remove all entries of these cohorts."""
-    content.cohorts[variant_key] = [one for one in cohorts_of(content, variant_key) if one not in set(cohorts)]
+    content.cohorts[variant_key] = [cohort for cohort in cohorts_of(content, variant_key) if cohort not in set(cohorts)]

@@ -92,15 +92,15 @@ class Service:
             caller.require(filters["projectId"])
         with self.lock:
             found = [
-                thing
-                for thing in self.newest_first()
-                if thing.kind == kind
-                and thing.project_id in caller.projects
-                and thing.project_id == filters.get("projectId", thing.project_id)
-                and thing.config["key"] == filters.get("key", thing.config["key"])
-                and (archived == "true" or not thing.config["deleted"])
+                stored
+                for stored in self.newest_first()
+                if stored.kind == kind
+                and stored.project_id in caller.projects
+                and stored.project_id == filters.get("projectId", stored.project_id)
+                and stored.config["key"] == filters.get("key", stored.config["key"])
+                and (archived == "true" or not stored.config["deleted"])
             ]
-            return [self.view(thing) for thing in found]
+            return [self.view(stored) for stored in found]
 
     def view(self, thing: ManagedObject) -> dict[str, Any]:
         """Return the body of a read."""
@@ -109,7 +109,7 @@ class Service:
     def newest_first(self) -> list[ManagedObject]:
         """Return all objects, newest first."""
         # Of two objects of the same millisecond, the later one in the dictionary is newer.
-        return sorted(self.objects.values(), key=lambda thing: thing.created_at)[::-1]
+        return sorted(self.objects.values(), key=lambda stored: stored.created_at)[::-1]
 
     # -- writes ---------------------------------------------------------------------------------------------
 
@@ -242,8 +242,8 @@ class Service:
         """Raise if a flag, an experiment or a group of the project, also an archived one, has the key."""
         if self.groups.has_key(project_id, key):
             raise bad_request(f"key: {key!r} is taken in project {project_id}.")
-        for thing in self.objects.values():
-            if thing.project_id == project_id and thing.config["key"] == key:
+        for stored in self.objects.values():
+            if stored.project_id == project_id and stored.config["key"] == key:
                 raise bad_request(f"key: {key!r} is taken in project {project_id}.")
 
     def new_id(self) -> str:

@@ -105,7 +105,7 @@ def dump(service: Service) -> dict[str, Any]:
             "clock_offset": service.clock.offset,
         }
         for kind in KINDS:
-            everything[kind] = [_dump_object(thing) for thing in things if thing.kind == kind]
+            everything[kind] = [_dump_object(stored) for stored in things if stored.kind == kind]
         for group_kind in get_args(GroupKind):
             everything[group_kind] = service.groups.oldest_first(group_kind)
         return deepcopy(everything)

@@ -61,7 +61,7 @@ def _why_it_does_not_serve(client: ManagementClient, parent: str) -> str | None:
         return "is archived"
     if config.get("enabled") is False:
         return "is disabled"
-    percentages = [config.get("rolloutPercentage"), *(one.get("percentage") for one in segments_of(config))]
+    percentages = [config.get("rolloutPercentage"), *(segment.get("percentage") for segment in segments_of(config))]
     if all(percentage == 0 for percentage in percentages):
         return "is at 0 %"
     return None
