@@ -267,7 +267,9 @@ class History:
             if (entry.stand, entry.stand.shown_as) != (before.stand, before.stand.shown_as):
                 moved = entry
             before = entry
-        return moved if moved is not None and moved.stand != change.entry.stand else None
+        if moved is None or (moved.stand, moved.stand.shown_as) == (change.entry.stand, change.entry.stand.shown_as):
+            return None
+        return moved
 
     def puts_back(self, change: Change) -> bool:
         """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile.

@@ -16,13 +16,17 @@ _MINUTES = 60.0
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> Story:
-    """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any."""
+def stories(draw: st.DrawFn, always: tuple[str, ...] = ()) -> Story:
+    """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any.
+
+    :param always: kinds of things that happen in each story, beside the drawn ones
+    """
     plan = draw(_plans())
     things = _things(plan["stages"], plan["segment"], _times(plan["stages"]))
     # A crash is what most of them are about. Of the experiments only some are sticky.
     kinds = st.sampled_from([*sorted(things), "crashes", "crashes", "experiment"])
     happen = draw(st.lists(kinds, min_size=draw(st.integers(0, 3)), max_size=3, unique=True))
+    happen = [*always, *(name for name in happen if name not in always)]
     return Story(
         **plan,
         **{field: value for name in happen for field, value in draw(things[name]).items()},

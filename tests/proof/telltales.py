@@ -209,4 +209,6 @@ FOUND = (
         ),
         omit=("targetSegments",),
     ),
+    # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
+    Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout import Forecast, forecast, read_history
 from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot
 from tests.invariants.observed import Observed
 from tests.proof.histories import stories
-from tests.proof.story import Story
+from tests.proof.story import Fault, Story
 from tests.proof.telling import tell
 from tests.proof.test_proof import DEEP
 from tests.proof.virtual import BEGIN
@@ -42,7 +42,12 @@ def without_people(story: Story) -> Story:
     return replace(story, edits=(), racing={}, clears=(), approvals=(), skews=(0.0,), is_experiment=False, others=0)
 
 
+# A 404 that passes: the client asks whether the id is that of an experiment.
+_GONE_FOR_A_MOMENT = Story(stages=((0, 0.0), (1, 45.0)), outages=((3.1, 90.0, Fault("status", 404)),))
+
+
 @_STORIES
+@example(_GONE_FOR_A_MOMENT)
 @given(stories())
 def test_no_rollout_is_earlier_than_its_forecast(story: Story) -> None:
     observed = tell(without_people(story))

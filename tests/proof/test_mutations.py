@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,6 +125,20 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
 }
 
 
+def _a_step_while_the_guardrails_pass(story: Story) -> Story:
+    """Another task sets the last stage, which has no soak, when that is due."""
+    last, _ = story.stages[-1]
+    stages = (*story.stages[:-1], (last, 0.0))
+    return replace(story, stages=stages, verdicts=((0.0, "pass"),), on_drift="stop", edits=story.edits[:1])
+
+
+# Two broken rules show in one of many thousand histories. The search for them is among histories of their kind.
+NARROWED = {
+    "another_tasks_step_is_checked": stories(("foreign",)).map(_a_step_while_the_guardrails_pass),
+    "what_is_overwritten_is_put_back": stories(("racing",)),
+}
+
+
 def test_each_invariant_has_its_mutation() -> None:
     assert [invariant.__name__ for invariant in INVARIANTS] == list(MUTATIONS) == list(TELLTALES)
 
@@ -146,7 +161,7 @@ def test_generated_histories_find_it_too(name: str, monkeypatch: Patch) -> None:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(stories())
+    @given(NARROWED.get(name, stories()))
     def search(story: Story) -> None:
         if any(found.startswith(f"{name}:") for found in violations(tell(story))):
             raise Found
