@@ -35,7 +35,7 @@ def index(built: tuple[Path, Path], tmp_path: Path) -> Iterator[str]:
     project.mkdir(parents=True)
     for file in built:
         shutil.copy(file, project)
-    (project / "index.html").write_text("".join(f'<a href="{one.name}">{one.name}</a>' for one in built))
+    (project / "index.html").write_text("".join(f'<a href="{file.name}">{file.name}</a>' for file in built))
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "index"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -69,7 +69,7 @@ class GroupShare:
         groups = f"in {', and in '.join(self.groups)}"
         if self.percentage is None:
             return f"{groups}; its percentages are of a part of {whole}, and the size of that part is not shown"
-        parts = [f"{one:g} % is {one * self.percentage / 100:.4g} %" for one in percentages]
+        parts = [f"{percentage:g} % is {percentage * self.percentage / 100:.4g} %" for percentage in percentages]
         return f"{groups}, so {', '.join(parts)} of {whole}"
 
 

@@ -99,8 +99,10 @@ def _body(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _with_numbers(value: Any) -> Any:
     """Return fields with ids as numbers, as in the service's own examples."""
     if isinstance(value, Mapping):
-        return {name: _as_numbers(one) if name in _LISTS_OF_IDS else _with_numbers(one) for name, one in value.items()}
-    return [_with_numbers(one) for one in value] if isinstance(value, list | tuple) else value
+        return {
+            name: _as_numbers(item) if name in _LISTS_OF_IDS else _with_numbers(item) for name, item in value.items()
+        }
+    return [_with_numbers(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_numbers(ids: Iterable[Any]) -> builtins.list[Any]:

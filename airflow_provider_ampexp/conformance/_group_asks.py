@@ -60,7 +60,7 @@ def archived(kind: str) -> Ask:
         group = _create(scratch, kind)
         status = scratch.write("PATCH", group, body={"archive": True}).status
         read, listed = scratch.read(group).json, scratch.get(f"/{kind}", limit="1000").json[kind]
-        in_list = any(str(each.get("id")) == group.id for each in listed)
+        in_list = any(str(item.get("id")) == group.id for item in listed)
         return f"{status}, deleted {(read or {}).get('deleted')}; in the list {in_list}"
 
     return ask

@@ -62,7 +62,11 @@ def ensure_dependencies(
 
 def dependents(client: ManagementClient, config: FlagConfig) -> list[str]:
     """Describe the flags and experiments in use that depend on an object: 1 request for each 1,000 of each."""
-    return [described(one, kind) for one, kind in _listed(client, config) if config["id"] in parents_of(one)]
+    return [
+        described(dependent, kind)
+        for dependent, kind in _listed(client, config)
+        if config["id"] in parents_of(dependent)
+    ]
 
 
 def described(config: Mapping[str, Any], kind: str) -> str:
@@ -75,7 +79,7 @@ def _listed(
 ) -> Iterator[tuple[FlagConfig, str]]:
     project = config.get("projectId")
     return chain.from_iterable(
-        ((one, endpoints.kind) for one in endpoints.list(project_id=project, include_archived=include_archived))
+        ((item, endpoints.kind) for item in endpoints.list(project_id=project, include_archived=include_archived))
         for endpoints in (client.flags, client.experiments)
     )
 
@@ -91,7 +95,7 @@ class _Project:
 
     @classmethod
     def read(cls, client: ManagementClient, target: FlagRef, config: FlagConfig) -> _Project:
-        objects = {one["id"]: (one, kind) for one, kind in _listed(client, config, include_archived=True)}
+        objects = {item["id"]: (item, kind) for item, kind in _listed(client, config, include_archived=True)}
         return cls(client, target, config, {**objects, config["id"]: (config, target.kind)})
 
     def resolved(self, named: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
@@ -141,10 +145,10 @@ class _Project:
         return ways.get(self.config["id"], [])
 
     def _find(self, name: str) -> tuple[FlagConfig, str]:
-        by_key = [one for one in self.objects.values() if one[0].get("key") == name]
+        by_key = [found for found in self.objects.values() if found[0].get("key") == name]
         if found := by_key[0] if by_key else self.objects.get(name):
             return found
-        keys = [str(one.get("key")) for one, _ in self.objects.values() if not one.get("deleted")]
+        keys = [str(item.get("key")) for item, _ in self.objects.values() if not item.get("deleted")]
         meant = validate.nearest(name, keys).rstrip(".")
         raise self._refused(f"the project has no flag or experiment {name!r}{meant}", "Correct depends_on.")
 
@@ -159,7 +163,7 @@ class _Project:
 
     def _variants_of(self, parent: FlagConfig, kind: str) -> list[str]:
         endpoints = self.client.flags if kind == "flags" else self.client.experiments
-        return [one["key"] for one in parent.get("variants") or endpoints.variants(parent["id"])]
+        return [variant["key"] for variant in parent.get("variants") or endpoints.variants(parent["id"])]
 
     def _refused(self, cause: str, advice: str) -> WrongStateError:
         return WrongStateError(

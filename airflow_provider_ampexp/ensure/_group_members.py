@@ -97,7 +97,7 @@ class _Membership:
 
     def _read(self, config: FlagConfig) -> Group:
         group = self._group.read(self._client)
-        projects = [one.get("projectId") for one in (config, group)]
+        projects = [item.get("projectId") for item in (config, group)]
         if None not in projects and projects[0] != projects[1]:
             raise OtherProjectError(
                 f"The {self._experiment} is in project {projects[0]}, and the {self._group} in project {projects[1]}. "
@@ -127,7 +127,7 @@ class _Membership:
         lost = None
         for index, part in self._parts(group):
             ids = ids_of(part, "experiments", self._words(index))
-            wanted = [*ids, id] if self._joins and index == self._slot else [one for one in ids if one != id]
+            wanted = [*ids, id] if self._joins and index == self._slot else [member for member in ids if member != id]
             if wanted != ids:
                 place = Place(self._client, GroupRef(self._group.kind, id=group["id"]), str(self._group), index)
                 lost = place.send({"experiments": wanted}) or lost

@@ -117,7 +117,7 @@ class Place:
         if self.shows_archive and "deleted" not in group:
             # The vendor's example of a mutual exclusion group has no such field. Lists omit archived groups.
             listed = self.ref.endpoints(self.client).list(project_id=group.get("projectId"))
-            return {**group, "deleted": all(one["id"] != group["id"] for one in listed)}
+            return {**group, "deleted": all(item["id"] != group["id"] for item in listed)}
         return cast("Part", group)
 
     def bring(self, now: Part, wrong: Callable[[Part], dict[str, Any]]) -> Part:
@@ -191,7 +191,7 @@ def ids_of(part: Part, name: str, words: str) -> list[str]:
     :raises MissingFieldError: when the read does not show it, because a write would then remove ids
     """
     found = part.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, str) and one.isdigit() for one in found):
+    if not isinstance(found, list) or not all(isinstance(member, str) and member.isdigit() for member in found):
         raise MissingFieldError(
             f"Amplitude does not show the {name} of {words} as a list of ids: {found!r}. Nothing was changed. Edit the "
             "group in Amplitude."
@@ -228,7 +228,7 @@ def _missing(place: Place, now: Part, wanted: Mapping[str, Any]) -> dict[str, An
         present = now.get(name)
         if not isinstance(present, list):
             raise MissingFieldError(f"Amplitude does not show the {name} of {place}. Check the group in Amplitude.")
-        if more := [one for one in map(str, value) if one not in present]:
+        if more := [member for member in map(str, value) if member not in present]:
             found[name] = [*present, *more]
     return found
 

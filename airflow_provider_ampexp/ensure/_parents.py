@@ -18,22 +18,24 @@ def operator_of(dependencies: Mapping[str, Any] | None) -> str:
 
 def same_dependencies(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Return true if both mean the same. Without a dependency the operator has no meaning."""
-    known, wanted = ({id: set(variants) for id, variants in _by_id(each).items()} for each in (one, other))
+    known, wanted = (
+        {id: set(variants) for id, variants in _by_id(dependencies).items()} for dependencies in (one, other)
+    )
     return known == wanted and (not known or operator_of(one) == operator_of(other))
 
 
 def merged_dependencies(read: Any, ours: Any, theirs: Any) -> dict[str, Any] | None:
     """Merge two concurrent changes by parent; ``None`` if both changed the same parent, or the operator."""
     merged: dict[str, list[str]] = {}
-    before, mine, other = (_by_id(each) for each in (read, ours, theirs))
+    before, mine, other = (_by_id(dependencies) for dependencies in (read, ours, theirs))
     for id in {**mine, **other}:
-        was, our, their = (tuple(sorted(each.get(id, ()))) for each in (before, mine, other))
+        was, our, their = (tuple(sorted(variants.get(id, ()))) for variants in (before, mine, other))
         if our != was and their not in (was, our):
             return None
         variants = mine.get(id, ()) if our != was else other.get(id, ())
         if variants:
             merged[id] = list(variants)
-    operators = [operator_of(each) for each in (read, ours, theirs)]
+    operators = [operator_of(dependencies) for dependencies in (read, ours, theirs)]
     changed = {operator for operator in operators[1:] if operator != operators[0]}
     return {"flags": merged, "operator": changed.pop() if changed else operators[0]} if len(changed) < 2 else None
 

@@ -39,9 +39,9 @@ def is_literal(value: object) -> bool:
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):
-        return all(is_literal(one) for one in value.values())
+        return all(is_literal(item) for item in value.values())
     if isinstance(value, list | tuple | set):
-        return all(is_literal(one) for one in value)
+        return all(is_literal(item) for item in value)
     return not hasattr(value, "resolve")  # XComArg and what else Airflow resolves when the task runs
 
 
@@ -79,7 +79,9 @@ def switch(field: str, value: object) -> bool:
 
 def texts(field: str, value: object) -> list[str]:
     """User, device or deployment ids: a list, or the text of one."""
-    return validate.names(field, [text(f"{field}[{place}]", one) for place, one in enumerate(json_list(field, value))])
+    return validate.names(
+        field, [text(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
+    )
 
 
 def interval(field: str, value: object) -> float:
@@ -119,12 +121,12 @@ def mapping(field: str, value: object) -> dict[str, Any]:
     found = _parsed(value)
     if not isinstance(found, Mapping):
         raise InvalidInputError(field, f"expected fields with their values, got {found!r}")
-    return {str(key): one for key, one in found.items()}
+    return {str(key): item for key, item in found.items()}
 
 
 def weights(field: str, value: object) -> dict[str, int]:
     """Variant keys with their weights."""
-    return {key: weight(f"{field}.{key}", one) for key, one in mapping(field, value).items()}
+    return {key: weight(f"{field}.{key}", item) for key, item in mapping(field, value).items()}
 
 
 def weight(field: str, value: object) -> int:
@@ -143,15 +145,15 @@ def variant_fields(field: str, value: object) -> VariantFields:
 
 def variants(field: str, value: object) -> list[VariantFields]:
     """A list of variants (contract: *variants*)."""
-    return [variant_fields(f"{field}[{place}]", one) for place, one in enumerate(json_list(field, value))]
+    return [variant_fields(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
 
 
 def segments(field: str, value: object) -> list[TargetSegment]:
     """A list of target segments (contract: *targetSegments*)."""
     reads = {"percentage": percentage, "rolloutWeights": weights}
     return [
-        cast("TargetSegment", _converted(f"{field}[{place}]", one, reads))
-        for place, one in enumerate(json_list(field, value))
+        cast("TargetSegment", _converted(f"{field}[{place}]", item, reads))
+        for place, item in enumerate(json_list(field, value))
     ]
 
 
@@ -175,8 +177,8 @@ def edit_fields(field: str, value: object) -> EditFields:
 
 def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, object], object]]) -> dict[str, Any]:
     return {
-        name: reads[name](f"{field}.{name}", one) if name in reads else one
-        for name, one in mapping(field, value).items()
+        name: reads[name](f"{field}.{name}", item) if name in reads else item
+        for name, item in mapping(field, value).items()
     }
 
 

@@ -70,7 +70,7 @@ class Entrants:
             raise ValueError(f"expected the columns {missing} in the query, got {list(columns)}")
         if self.before.inclusions and "user_id" not in columns:
             self.included = sum(map(len, self.before.inclusions.values()))
-            self.before, self.after = (replace(each, inclusions={}) for each in (self.before, self.after))
+            self.before, self.after = (replace(audience, inclusions={}) for audience in (self.before, self.after))
         keys = self._bucketing_columns(columns)
         identity = [name for name in columns if name in keys or name == "user_id"]
         for values in rows:

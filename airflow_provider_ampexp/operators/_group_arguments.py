@@ -107,4 +107,4 @@ def edit_fields(kind: GroupKind, slot: object, field: str, value: object) -> Gro
 def _read(field: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:
     found = arguments.mapping(field, value)
     validate.known_names(field, found, known)
-    return {name: _READS.get(name, arguments.texts)(f"{field}.{name}", one) for name, one in found.items()}
+    return {name: _READS.get(name, arguments.texts)(f"{field}.{name}", item) for name, item in found.items()}

@@ -35,7 +35,7 @@ def begin_preview(
     :raises InvalidInputError: when the segment does not exist
     """
     config, endpoints = target.read(client), target.endpoints(client)
-    variants = [each["key"] for each in config.get("variants") or endpoints.variants(config["id"])]
+    variants = [listed["key"] for listed in config.get("variants") or endpoints.variants(config["id"])]
     inclusions = {variant: endpoints.inclusions(config["id"], variant) for variant in variants}
     audience = Audience.of(config, inclusions=inclusions, catch_all=catch_all)
     try:
@@ -78,4 +78,4 @@ def _present(audience: Audience, segment: str | None) -> float | None:
         return None
     if segment is None:
         return audience.config.get("rolloutPercentage")
-    return next(one.get("percentage") for one in segments_of(audience.config) if one.get("name") == segment)
+    return next(target.get("percentage") for target in segments_of(audience.config) if target.get("name") == segment)

@@ -29,5 +29,5 @@ class UniqueUsers:
         self._seen.add(key)
         while len(self._seen) > MOST_USERS:
             self._mask = 2 * self._mask + 1
-            self._seen = {one for one in self._seen if not one & self._mask}
+            self._seen = {hashed for hashed in self._seen if not hashed & self._mask}
         return True

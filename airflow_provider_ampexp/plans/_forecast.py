@@ -61,7 +61,7 @@ def forecast_file(loaded: LoadedPlan, start: datetime, traffic: Traffic | None =
 
 def _found_at(percentage: int, guardrails: Iterable[object], traffic: Traffic) -> Iterator[str]:
     """Yield what each holdback guardrail can find at a stage; without one, what it could find."""
-    given = [each for each in guardrails if isinstance(each, HoldbackGuardrail)]
+    given = [check for check in guardrails if isinstance(check, HoldbackGuardrail)]
     for guardrail in given or [HoldbackGuardrail("none", "select 1", name="a holdback guardrail", **_ANY)]:
         harm = guardrail.smallest_harm(percentage, traffic.users, traffic.variation)
         finds = "has no control left" if harm is None else f"finds {100 * harm:.1f} % worse"

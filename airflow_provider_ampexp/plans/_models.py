@@ -104,7 +104,7 @@ class CreateFields(StrictModel):
         """Return the arguments of the create operator that the file has."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if "variants" in given:
-            given["variants"] = [{"key": each} if isinstance(each, str) else each for each in self.variants]
+            given["variants"] = [{"key": variant} if isinstance(variant, str) else variant for variant in self.variants]
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -299,7 +299,9 @@ class PlanFile(StrictModel):
         approve = given.pop("approve_before", [])
         alone = [{name: value} for name, value in given.items() if name not in ("stages", "soak", *APPROVALS)]
         about_approvals = [{"approve_before": approve, name: given[name]} for name in APPROVALS if name in given]
-        rules: list[Callable[[], object]] = [partial(RolloutPlan, stages, **one) for one in (*alone, *about_approvals)]
+        rules: list[Callable[[], object]] = [
+            partial(RolloutPlan, stages, **given) for given in (*alone, *about_approvals)
+        ]
         return [*rules, *(partial(self._approve, *stage) for stage in enumerate(approve))]
 
     def _approve(self, place: int, percentage: int) -> None:
@@ -317,8 +319,8 @@ class PlanFile(StrictModel):
         return None if named is None else imported(name, named)
 
     def _guardrails(self) -> None:
-        as_guardrails(one.made for one in self.guardrails)
+        as_guardrails(guardrail.made for guardrail in self.guardrails)
 
 
 def _staged(stages: list[int | StageFields]) -> list[int | Stage]:
-    return [one if isinstance(one, int) else Stage(one.percentage, one.soak) for one in stages]
+    return [stage if isinstance(stage, int) else Stage(stage.percentage, stage.soak) for stage in stages]

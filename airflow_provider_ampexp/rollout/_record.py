@@ -96,7 +96,7 @@ def _most_dispensable(lines: Sequence[RecordLine]) -> int:
     between: list[tuple[timedelta, int]] = []
     for places in checks.values():
         for before, place, after in zip(places, places[1:], places[2:], strict=False):
-            if len({lines[each].get("verdict") for each in (before, place, after)}) == 1:
+            if len({lines[index].get("verdict") for index in (before, place, after)}) == 1:
                 apart = datetime.fromisoformat(lines[after]["at"]) - datetime.fromisoformat(lines[before]["at"])
                 between.append((apart, place))
     if between:

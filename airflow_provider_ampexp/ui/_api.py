@@ -194,7 +194,7 @@ def _rollouts(user: Any) -> dict[Any, list[Rollout]]:
 def _stale_lists(user: Any) -> list[dict[str, Any]]:
     """Return the lists of the DAGs and connections that the user may read."""
     found = stale_lists(_readable_dags(user))
-    may_read = {each: _may_read(user, each) for each in {listed.amplitude_conn_id for listed in found}}
+    may_read = {conn_id: _may_read(user, conn_id) for conn_id in {listed.amplitude_conn_id for listed in found}}
     return [stale_list(listed) for listed in found if may_read[listed.amplitude_conn_id]]
 
 

@@ -95,10 +95,10 @@ def test_the_experiment_is_ramped_with_qa_in_it(reader: Reader) -> None:
     started = reader.read("2. Start")
     assert (started["enabled"], started["rolloutPercentage"], started["state"]) == (True, 20, "running")
     assert started["inclusions"] == {"treatment": ["qa@example.com"]}
-    [shop] = [one["id"] for one in reader.emulator.dump()["deployments"] if one["label"] == "shop"]
+    [shop] = [stored["id"] for stored in reader.emulator.dump()["deployments"] if stored["label"] == "shop"]
     assert started["deployments"] == [shop]
     versions = reversed(reader.emulator.versions("experiments", started["id"]))
-    percentages = dict.fromkeys(one["flagConfig"]["rolloutPercentage"] for one in versions)
+    percentages = dict.fromkeys(version["flagConfig"]["rolloutPercentage"] for version in versions)
     assert list(percentages)[:3] == [0, 5, 20]
 
 

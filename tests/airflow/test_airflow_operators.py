@@ -192,7 +192,7 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert ran.succeeded, {name: state for name, state in ran.states.items() if state != "success"}
     names = [operator.__name__ for operator, *_ in STEPS]
     outcomes = {name: ran.xcom(name) for name in ran.states}
-    assert all(set(one) == {"id", "key", "changed", "before", "after", "url"} for one in outcomes.values())
+    assert all(set(value) == {"id", "key", "changed", "before", "after", "url"} for value in outcomes.values())
     assert [outcomes[name]["changed"] for name in names] == [True] * len(names)
     assert [outcomes[f"{name}_again"]["changed"] for name in names] == [False] * len(names)
     assert {name: (requests[name], requests[f"{name}_again"]) for name in names} == {
@@ -204,15 +204,15 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert (flag["key"], flag["name"], flag["description"]) == ("checkout", "Checkout 2", "The new\ncheckout ☕")
     assert (flag["tags"], flag["enabled"], flag["deleted"], flag["deployments"]) == ([], False, False, [])
     assert flag["targetSegments"][0]["percentage"] == 50
-    assert [one["key"] for one in flag["variants"]] == ["on", "off"]
+    assert [variant["key"] for variant in flag["variants"]] == ["on", "off"]
     assert flag["variants"][0]["payload"] == {"color": "red"}
     assert experiment["rolloutWeights"] == {"control": 0, "treatment": 3}
     assert (experiment["decision"], experiment["decisionReason"]) == ("rollout", "It won.")
     assert experiment["experimentType"] == "no-harm"
     assert flag["parentDependencies"] == {"flags": {experiment["id"]: ["treatment"]}, "operator": "all"}
     assert emulator.inclusions("flags", flag["id"], "on") == []
-    assert [one["cohorts"] for one in emulator.dump()["flags"]] == [{"on": ["c3"]}]
-    assert [one["label"] for one in emulator.dump()["deployments"]][-1] == "web"
+    assert [stored["cohorts"] for stored in emulator.dump()["flags"]] == [{"on": ["c3"]}]
+    assert [stored["label"] for stored in emulator.dump()["deployments"]][-1] == "web"
     (mutex,) = emulator.dump()["mutexes"]
     (holdout,) = emulator.dump()["holdouts"]
     assert (mutex["name"], mutex["description"], mutex["bucketingKey"]) == ("Tests", "", "user_id")
@@ -235,7 +235,7 @@ def test_every_operator_of_the_package_is_among_them() -> None:
         pending += one.__subclasses__()
         if not one.__abstractmethods__ and not one.__name__.startswith("_"):
             found.add(one)
-    found = {one for one in found if one.__module__.startswith("airflow_provider_ampexp.")}
+    found = {module_class for module_class in found if module_class.__module__.startswith("airflow_provider_ampexp.")}
     assert {operator for operator, *_ in STEPS} == found
 
 
@@ -287,8 +287,8 @@ def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emul
     assert ran.succeeded, ran.states
     assert ran.xcom("by_id")["after"] == {"rolloutPercentage": 5}
     assert ran.xcom("from_task")["after"] == {"rolloutPercentage": 10}
-    assert [emulator.flag(one["id"])["rolloutPercentage"] for one in others] == [1, 2]
-    assert [emulator.flag(one["id"])["enabled"] for one in others] == [True, True]
+    assert [emulator.flag(other["id"])["rolloutPercentage"] for other in others] == [1, 2]
+    assert [emulator.flag(other["id"])["enabled"] for other in others] == [True, True]
     assert ran.xcom("mapped", map_index=1)["key"] == "market_fr"
     assert ran.xcom("mapped", key="amplitude_experiment_url", map_index=1).endswith(f"/config/{others[1]['id']}")
     assert emulator.inclusions("flags", flag["id"], "on") == ["ana", "bob"]

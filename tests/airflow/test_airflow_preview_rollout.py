@@ -97,11 +97,11 @@ def test_the_approval_shows_who_enters(
     sentence = f"5 % -> 50 %: {entered} of 500 users enter; tier: free "
     assert sentence.replace(">", "\\>") in question["body"]
     assert sentence in alerts[0]
-    (line,) = (one for one in ran.xcom("rollout.approve_50", RECORD_XCOM) if one["what"] == "preview")
+    (line,) = (line for line in ran.xcom("rollout.approve_50", RECORD_XCOM) if line["what"] == "preview")
     assert line["stage"] == 50
     assert line["why"].startswith(sentence)
     assert "user-" not in str(ran.xcom("rollout.approve_50", RECORD_XCOM))
-    assert not [one for one in ran.xcom("rollout.stage_50", RECORD_XCOM) if one["what"] == "preview"]
+    assert not [line for line in ran.xcom("rollout.stage_50", RECORD_XCOM) if line["what"] == "preview"]
 
 
 def test_the_values_of_the_warehouse_are_no_markdown(
@@ -141,8 +141,8 @@ def test_a_preview_that_fails_hides_no_approval(
     assert "Preview of 5 % failed: no such table: gone." in asked[0]["body"]
     assert ("Users whom refuse\\_if names may enter." in asked[0]["body"]) is bool(refuse_if)
     assert percentages(emulator, made) == [0, 5]
-    warnings = [one for one in ran.xcom("rollout.approve_5", RECORD_XCOM) if one["what"] == "warning"]
-    assert [one["why"] for one in warnings if one["why"].startswith("Preview of 5 % failed")]
+    warnings = [line for line in ran.xcom("rollout.approve_5", RECORD_XCOM) if line["what"] == "warning"]
+    assert [warning["why"] for warning in warnings if warning["why"].startswith("Preview of 5 % failed")]
 
 
 def test_each_raise_is_previewed_and_changes_nothing_else(

@@ -77,7 +77,7 @@ def other(service: Emulator) -> Iterator[str]:
 
 def test_the_emulator_answers_as_the_suite_expects(scratch: Scratch) -> None:
     report = ask_all(scratch)
-    assert {each.question.name: each.answer for each in report.differences} == {}
+    assert {difference.question.name: difference.answer for difference in report.differences} == {}
     assert report.text() == f"{len(QUESTIONS)} questions, 0 differences.\n\n"
 
 
@@ -100,7 +100,7 @@ def test_a_server_with_other_habits_has_exactly_those_differences(service: Emula
     groups = ("a mutual exclusion group", "a holdout group")
     expected |= {f"the response to the creation of {a}": "200, id: number, url: text" for a in groups}
     expected |= {"the header Date": "absent", "the filter projectId": "ignored"}
-    assert {each.question.name: each.answer for each in report.differences} == expected
+    assert {difference.question.name: difference.answer for difference in report.differences} == expected
     assert "| the header Date | absent | the present time | supposed |" in report.text()
 
 
@@ -108,18 +108,18 @@ def test_it_archives_what_it_created_and_leaves_everything_else(service: Emulato
     service.create_flag("of-a-person", enabled=True, rolloutPercentage=50)
     service.create_experiment("of-a-person-too")
     kinds = ("flags", "experiments", "mutexes", "holdouts")
-    before = [thing for kind in kinds for thing in service.dump()[kind]]
+    before = [stored for kind in kinds for stored in service.dump()[kind]]
     ask_all(scratch)
-    after = [thing for kind in kinds for thing in service.dump()[kind]]
-    others = [thing for thing in after if not thing["key"].startswith("ampexp-conformance-")]
+    after = [stored for kind in kinds for stored in service.dump()[kind]]
+    others = [item for item in after if not item["key"].startswith("ampexp-conformance-")]
     assert others == before
-    assert all(thing["deleted"] for thing in after if thing not in others)
+    assert all(item["deleted"] for item in after if item not in others)
     assert len(after) - len(others) == len(scratch.made) > 60
 
 
 def test_an_object_whose_creation_has_no_response_is_archived_too(service: Emulator, scratch: Scratch) -> None:
     service.fault("cut_after", times=1, route="POST /api/1/flags")
-    report = ask_all(scratch, [each for each in QUESTIONS if each.name == "the id of a flag"])
+    report = ask_all(scratch, [question for question in QUESTIONS if question.name == "the id of a flag"])
     assert report.answers[0].answer.startswith("no response (")
     assert [flag["deleted"] for flag in service.dump()["flags"]] == [True]
     assert report.left == ()
@@ -198,5 +198,5 @@ def test_the_command_takes_the_key_of_a_connection_and_writes_a_report(
 
 def test_the_page_of_the_documentation_has_each_question() -> None:
     page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
-    rows = "".join(f"| {each.name} | {each.expected} | {each.source} |\n" for each in QUESTIONS)
+    rows = "".join(f"| {question.name} | {question.expected} | {question.source} |\n" for question in QUESTIONS)
     assert rows in page, "write the rows of QUESTIONS into docs/conformance.md"

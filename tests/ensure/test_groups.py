@@ -202,7 +202,7 @@ def test_a_group_is_archived_once_and_restored(
 ) -> None:
     """The vendor's example of a mutual exclusion group does not show whether the group is archived."""
     if not shows_archive:
-        shown = {name: one for name, one in ref.read(client).items() if name != "deleted"}
+        shown = {name: item for name, item in ref.read(client).items() if name != "deleted"}
         emulator.fault("status", status=200, body=json.dumps(shown), times=None, route=f"GET /api/1/{ref.kind}/{{id}}")
     for archive in (True, False):
         outcome = ensure_group_fields(client, ref, {"archive": archive})

@@ -104,15 +104,15 @@ def test_the_verdict(analytics: Analytics, started: tuple[int, int], failed: tup
 
 
 def test_it_asks_for_the_users_of_each_variant_from_the_day_of_the_stage(analytics: Analytics) -> None:
-    analytics.counts = {(f"Checkout {what}", one): 600 for what in ("Started", "Failed") for one in VARIANTS}
+    analytics.counts = {(f"Checkout {what}", variant): 600 for what in ("Started", "Failed") for variant in VARIANTS}
     at = a_day_later()
     guardrail().check(at)
-    assert [(one["event"], one["values"]) for one in analytics.asked] == [
+    assert [(request["event"], request["values"]) for request in analytics.asked] == [
         (f"Checkout {what}", [variant]) for what in ("Started", "Failed") for variant in VARIANTS
     ]
     day = at.stage_started_at
     expected = {(f"gp:[Experiment] {at.flag_key}", f"{day:%Y%m%d}", f"{day + timedelta(days=1):%Y%m%d}")}
-    assert {(one["prop"], one["start"], one["end"]) for one in analytics.asked} == expected
+    assert {(request["prop"], request["start"], request["end"]) for request in analytics.asked} == expected
 
 
 def test_a_refused_key_is_an_error_and_no_verdict(analytics: Analytics, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,6 @@ def rollouts(airflow_database: None) -> Iterator[Rollouts]:
 
     yield Rollouts()
     with create_session() as session:
-        dags = [one.dag_id for one in session.query(DagModel).where(DagModel.bundle_name == "tests")]
+        dags = [dag.dag_id for dag in session.query(DagModel).where(DagModel.bundle_name == "tests")]
         for model in (XComModel, TaskInstance, DagRun, DagModel):
             session.query(model).where(model.dag_id.in_(dags)).delete()

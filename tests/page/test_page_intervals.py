@@ -46,7 +46,7 @@ def test_each_check_is_at_its_stage_with_its_bounds() -> None:
 
 def test_each_guardrail_has_a_series_of_its_own() -> None:
     both = series(check(10, 1), check(10, 1, name="revenue", worse="higher"), check(20, 1))
-    assert [(one["name"], one["worse"]) for one in both] == [("orders", "lower"), ("revenue", "higher")]
+    assert [(chart["name"], chart["worse"]) for chart in both] == [("orders", "lower"), ("revenue", "higher")]
     assert len(both[0]["stages"][0]["checks"]) == 2
 
 
@@ -76,7 +76,7 @@ def test_a_stage_that_a_person_cleared_begins_again() -> None:
 def test_a_check_without_bounds_is_left_out(odd: dict[str, Any]) -> None:
     """A record of an older version, or of another guardrail."""
     assert series(check(10, 1, **odd)) == []
-    assert [len(one["stages"]) for one in series(check(10, 1, **odd), check(20, 1))] == [1]
+    assert [len(chart["stages"]) for chart in series(check(10, 1, **odd), check(20, 1))] == [1]
 
 
 def test_odd_options_do_no_harm() -> None:

@@ -59,7 +59,7 @@ def test_it_only_reads(page: Page, ask: Callable[..., Any], known_emulator: Emul
     ask(FLAGS)
     ask(of_flag)
     assert ask(f"{of_flag}/inclusions")["inclusions"] == {"on": 2}
-    assert {one["method"] for one in known_emulator.request_log()} == {"GET"}
+    assert {request["method"] for request in known_emulator.request_log()} == {"GET"}
     assert known_emulator.versions("flags", flag["id"]) == before
 
 
@@ -150,8 +150,8 @@ def test_a_hanging_amplitude_slows_nothing_else_down(
         hanging = [viewers.submit(page.get, f"{FLAGS}/{flag_id}", headers) for flag_id in flags]
         time.sleep(0.3)
         assert page.get("/of-airflow", headers).json() == "at once"
-        assert not all(one.done() for one in hanging)
-        answers = [one.result() for one in hanging]
+        assert not all(future.done() for future in hanging)
+        answers = [future.result() for future in hanging]
     assert {answer.status_code for answer in answers} == {504}
     assert "no response within 3 s" in answers[0].json()["detail"]
 
@@ -182,7 +182,7 @@ def test_the_list_shows_flags_and_experiments(ask: Callable[..., Any], known_emu
     )
     known_emulator.create_experiment("tour", createdBy="Olga")
     told = ask(FLAGS)
-    found = {one["key"]: one for one in told["flags"]}
+    found = {flag["key"]: flag for flag in told["flags"]}
     assert set(found) == {"under-no-rollout", "tour"}
     flag = found["under-no-rollout"]
     assert (flag["kind"], flag["enabled"], flag["percentage"]) == ("flags", True, 5)
@@ -222,11 +222,11 @@ def test_the_files_name_no_other_host(page: Page) -> None:
     from importlib.resources import files
 
     static = files("airflow_provider_ampexp.ui") / "static"
-    for one in static.iterdir():
+    for path in static.iterdir():
         text = (
-            one.read_text().replace("http://www.w3.org/2000/svg", "").replace("https://github.com/leeoniya/uPlot", "")
+            path.read_text().replace("http://www.w3.org/2000/svg", "").replace("https://github.com/leeoniya/uPlot", "")
         )
-        assert "://" not in text, one.name
+        assert "://" not in text, path.name
     assert b"MIT License" in page.get("/static/uplot-LICENSE.txt", headers=login("admin")).content
 
 
@@ -241,7 +241,7 @@ def test_any_two_versions_are_compared(ask: Callable[..., Any], known_emulator: 
         {"field": "rolloutPercentage", "from": "0", "to": "25"},
     ]
     back = ask(f"{compare}?before=3&after=1")["changes"]
-    assert [(one["from"], one["to"]) for one in back] == [("true", "false"), ("25", "0")]
+    assert [(change["from"], change["to"]) for change in back] == [("true", "false"), ("25", "0")]
     assert ask(f"{compare}?before=2&after=2")["changes"] == []
     assert "version 9" in ask(f"{compare}?before=1&after=9", 404)["detail"]
     assert known_emulator.requests()["by_route"]["GET /api/1/flags/{id}/versions"] == 1

@@ -31,11 +31,11 @@ def stages(**changes: Any) -> list[dict[str, Any]]:
 
 def test_each_stage_has_the_verdicts_of_its_guardrails() -> None:
     first, second, third, last = stages(record=(*STATE.record, *CHECKS))
-    assert [one["state"] for one in (first, second, third, last)] == ["passed", "present", "ahead", "ahead"]
+    assert [stage["state"] for stage in (first, second, third, last)] == ["passed", "present", "ahead", "ahead"]
     (errors,) = first["verdicts"]
     assert (errors["name"], errors["verdict"], errors["why"]) == ("errors", "pass", "1.1 % fail")
     assert (errors["passes"], errors["checks"]) == (2, 3)
-    assert [one["name"] for one in second["verdicts"]] == ["errors", "latency"]
+    assert [verdict["name"] for verdict in second["verdicts"]] == ["errors", "latency"]
     assert third["verdicts"] == []
 
 
@@ -49,7 +49,7 @@ def test_after_a_rollback_the_stage_that_failed_has_the_verdict() -> None:
     back = {"at": NOW.isoformat(), "what": "rollback", "from": 5, "to": 0, "why": "errors (fail)"}
     record = (*STATE.record, *CHECKS, check(15, 5, "fail", "9 % fail"), back)
     first, second, third, _ = stages(state="failed", rollout_state=None, record=record)
-    assert [one["state"] for one in (first, second, third)] == ["passed", "failed", "not reached"]
+    assert [stage["state"] for stage in (first, second, third)] == ["passed", "failed", "not reached"]
     assert (second["note"], second["verdicts"][0]["verdict"]) == ("rolled back from here", "fail")
     unconfirmed = {"at": NOW.isoformat(), "what": "error", "why": "ROLLBACK NOT CONFIRMED. ..."}
     assert (
@@ -61,4 +61,4 @@ def test_after_a_rollback_the_stage_that_failed_has_the_verdict() -> None:
 def test_all_stages_of_a_rollout_that_is_done_passed_wherever_the_flag_is_by_now() -> None:
     raised = {"at": NOW.isoformat(), "what": "raise", "from": 25, "to": 100}
     told = stages(state="success", run_state="success", rollout_state=None, record=(*STATE.record, raised))
-    assert {one["state"] for one in told} == {"passed"}
+    assert {stage["state"] for stage in told} == {"passed"}

@@ -57,7 +57,7 @@ def test_a_list_has_its_task_and_its_rows(
 def test_the_longest_stale_flag_comes_first(ask: Callable[..., Any], rollouts: Rollouts) -> None:
     times = {"new": "2026-02-01T00:00:00Z", "old": "2025-02-01T00:00:00Z", "unknown": "soon"}
     add(rollouts, "clean_up", *(row(key, reasons={"disabled": at}) for key, at in times.items()))
-    assert [one["key"] for one in ask("/stale")["lists"][0]["rows"]] == ["old", "new", "unknown"]
+    assert [row["key"] for row in ask("/stale")["lists"][0]["rows"]] == ["old", "new", "unknown"]
 
 
 def test_only_the_latest_run_of_a_dag_counts(ask: Callable[..., Any], rollouts: Rollouts) -> None:
@@ -68,7 +68,7 @@ def test_only_the_latest_run_of_a_dag_counts(ask: Callable[..., Any], rollouts: 
         add(rollouts, "clean_up", row(f"february-{index}"), run_id="february", map_index=index)
     add(rollouts, "clean_up", row("experiments"), run_id="january", task_id="stale_experiments")
     add(rollouts, "other", row("other"))
-    found = [[one["key"] for one in listed["rows"]] for listed in ask("/stale")["lists"]]
+    found = [[row["key"] for row in listed["rows"]] for listed in ask("/stale")["lists"]]
     assert sorted(found) == [["experiments"], ["february-0"], ["february-1"], ["other"]]
 
 

@@ -39,7 +39,7 @@ def _add_routes(router: APIRouter, service: Service, kind: GroupKind) -> None:
     @router.get(f"/{kind}")
     async def list_groups(request: Request, caller: Caller) -> Response:
         with service.lock:
-            found = [one for one in service.groups.newest_first(kind) if one["projectId"] in caller.projects]
+            found = [group for group in service.groups.newest_first(kind) if group["projectId"] in caller.projects]
             return json_response(page(kind, found, request.query_params, service.settings))
 
     @router.post(f"/{kind}")
