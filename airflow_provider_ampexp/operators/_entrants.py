@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.bucketing import Audience, Unknown
@@ -19,6 +19,7 @@ from airflow_provider_ampexp.rollout._preview import RolloutPreview
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.bucketing._group_share import GroupShare
+    from airflow_provider_ampexp.client.types import FlagConfig
     from airflow_provider_ampexp.operators.preview import PreviewXCom
 
 _MOST_GROUPS = 20
@@ -52,6 +53,9 @@ class Entrants:
     included: int = 0
 
     def __post_init__(self) -> None:
+        if self.share:  # an experiment may show its groups among the flags that it depends on
+            ids = self.share.ids
+            self.before, self.after = (_without_parents(audience, ids) for audience in (self.before, self.after))
         self._unique = UniqueUsers()
         # The raise enables the flag, and so gives it to all users of its cohorts.
         self._cohorts_enter = bool(self.cohorts) and not self.before.is_enabled
@@ -207,6 +211,13 @@ def raised_to(audience: Audience, percentage: float, segment: str | None) -> Aud
     :raises ValueError: when the segment does not exist
     """
     return replace(audience, config={**audience.config, "enabled": True}).at(percentage, segment)
+
+
+def _without_parents(audience: Audience, ids: Collection[str]) -> Audience:
+    config: dict[str, Any] = {**audience.config}
+    shown = config.get("parentDependencies") or {}
+    flags = {id: variants for id, variants in (shown.get("flags") or {}).items() if str(id) not in ids}
+    return replace(audience, config=cast("FlagConfig", {**config, "parentDependencies": {**shown, "flags": flags}}))
 
 
 def _most_common(counts: Counter[str]) -> dict[str, int]:

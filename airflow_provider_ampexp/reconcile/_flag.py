@@ -49,6 +49,7 @@ class ManagedFlag:
         self.notes: list[str] = []
         self.known_clock_error: float | None = None
         self.said_if_interrupted = ""
+        self.groups: frozenset[str] = frozenset()  # the ids of an experiment's groups, once they were read
         self._versions: list[Version] = []
 
     @classmethod

@@ -69,6 +69,21 @@ def test_the_start_of_a_ramp_logs_and_records_it(
     assert sorted(lists(emulator)) == sorted(LISTS)
 
 
+def test_a_dependency_on_a_group_is_no_unreadable_flag(
+    emulator: Emulator, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vendor says that an experiment in a group has the group among its parent dependencies."""
+    (mutex,) = emulator.dump()["mutexes"]
+    parents = {mutex["id"]: ["slot-2"], "999": ["on"]}
+    emulator.edit("experiments", experiment, parentDependencies={"flags": parents, "operator": "all"})
+    emulator.clear_requests()
+    lines = told(monkeypatch)
+    ramp().execute({})
+    (line,) = [line for line in lines if "depends on" in line]
+    assert "999" in line
+    assert not [entry for entry in emulator.request_log() if entry["path"].endswith(f"/{mutex['id']}")]
+
+
 def test_a_ramp_of_a_segment_names_its_users(
     emulator: Emulator, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +165,16 @@ def test_a_preview_says_it(emulator: Emulator, experiment: str, warehouse: str) 
         "'tests', and in holdout group 'no-tests' (holdout percentage 5 %), so 100 % is 28.5 % of all users"
     )
     assert sorted(lists(emulator)) == sorted(LISTS)
+
+
+def test_a_preview_of_an_experiment_that_depends_on_its_group_counts_the_users(
+    emulator: Emulator, experiment: str, warehouse: str
+) -> None:
+    (mutex,) = emulator.dump()["mutexes"]
+    parents = {"flags": {mutex["id"]: ["slot-2"]}, "operator": "all"}
+    emulator.edit("experiments", experiment, parentDependencies=parents)
+    said = preview(warehouse).execute({})
+    assert (said["enter"], said["unknown"]) == (40, {})
 
 
 def test_a_preview_of_a_flag_does_not_read_groups(emulator: Emulator, experiment: str, warehouse: str) -> None:

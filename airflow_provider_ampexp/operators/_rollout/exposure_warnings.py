@@ -48,6 +48,8 @@ def _reasons_of_parents(flag: ManagedFlag) -> Iterator[str]:
     dependencies = flag.seen.audience.shown.get("parentDependencies") or {}
     parents = dependencies.get("flags")
     for parent in parents if isinstance(parents, Mapping) else ():
+        if str(parent) in flag.groups:
+            continue
         if reason := _why_it_does_not_serve(flag.client, str(parent)):
             yield f"it depends on flag {parent}, which {reason}."
 

@@ -33,6 +33,7 @@ def note_group_share(task: RolloutTask, state: RolloutState) -> RolloutState:
         return state
     if share is None:
         return state
+    flag.groups = share.ids
     whole = "all users" if plan.segment is None else f"the users of segment {plan.segment!r}"
     why = f"it is {share.describe([stage.percentage for stage in plan.all_stages], whole)}."
     task.log(why)

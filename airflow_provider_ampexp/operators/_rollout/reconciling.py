@@ -57,7 +57,7 @@ class ReconcilingTask(RolloutTask):
             then = cast("IfChangedSince", self.plan.if_changed_since)
             refuse_a_ramp(self.context, self.plan, self.flag, self.described, then)
         if not self.operator.is_continuation:
-            state = note_group_share(self, warn_of_reach(self, state))
+            state = warn_of_reach(self, note_group_share(self, state))
         return self.outcome(reconcile(self.plan, self.flag, state, self))
 
     def resume(
