@@ -22,7 +22,7 @@ help:
 	@echo "make demo-holdback  watch two plain releases checked by their own held-back users"
 	@echo "make test           ruff, mypy --strict and pytest"
 	@echo "make ui             the emulator and an Airflow with the examples, to look at"
-	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched (some 20 minutes)"
+	@echo "make test-deep      10,000 generated histories of a rollout, 1,000,000 users, 500 changes watched, 100 kills (some 30 minutes)"
 	@echo "make chaos          releases in an Airflow whose processes are killed (SEED=1; takes minutes)"
 	@echo "make bench          what it costs beside its peers, written to docs/performance.md"
 	@echo "make bench-statistics  millions of users bucketed; 40,000 simulated rollouts with held-back users"
@@ -107,6 +107,7 @@ test: lint types unit
 test-deep: setup
 	AMPEXP_PROOF_EXAMPLES=10000 $(VENV)/bin/python -m pytest tests/proof tests/guardrails/test_data_time.py --numprocesses 2 --dist worksteal -o faulthandler_timeout=0
 	AMPEXP_BUCKETING_IDS=1000000 $(VENV)/bin/python -m pytest tests/bucketing --numprocesses 2 -o faulthandler_timeout=0
+	AMPEXP_WATCHDOG_RUNS=100 AMPEXP_WATCHDOG_KILLS=100 $(VENV)/bin/python -m pytest tests/watchdog --numprocesses 2 --dist loadfile -o faulthandler_timeout=0
 	AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5 $(VENV)/bin/python -m pytest tests/airflow/test_airflow_watcher.py
 
 lint: setup

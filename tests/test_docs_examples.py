@@ -19,6 +19,7 @@ from airflow_provider_ampexp.emulator import __main__ as emulator
 from airflow_provider_ampexp.plans import _arguments as plan_arguments
 from airflow_provider_ampexp.plans._errors import PlanFileError
 from airflow_provider_ampexp.plans._loader import read_plan
+from airflow_provider_ampexp.watchdog import _cli as watchdog
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
@@ -27,6 +28,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "plans": plan_arguments.parser_of_commands,
     "emulator": emulator._parser,
     "conformance": conformance._parser,
+    "watchdog": watchdog._parser,
 }
 
 # A bag for each page: two pages may show a DAG of the same name. Airflow leaves out files without a DAG; not here.

@@ -47,7 +47,7 @@ INSTEAD = {
 PACKAGE = "airflow_provider_ampexp"
 PACKAGES = (
     "bucketing client emulator ensure guardrails history hooks links listeners operators plans polling reconcile "
-    "rollout sensors task_groups triggers ui"
+    "rollout sensors task_groups triggers ui watchdog"
 )
 PAGES = [path for path in FILES if path.suffix == ".md"]
 PLAIN = [*PAGES, *(path for name in PACKAGES.split() for path in FILES if (ROOT / PACKAGE / name) in path.parents)]

@@ -30,6 +30,8 @@ from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, pa
 from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS
 from airflow_provider_ampexp.rollout._stages import check_soaks
 
+# Fields that are valid only together with others, so that they cannot be checked alone.
+_WITH_OTHERS = ("stages", "soak", "heartbeat_path", *APPROVALS)
 ARGUMENTS = {
     "flag": "flag_key",
     "flag_id": "flag_id",
@@ -169,6 +171,10 @@ class PlanFile(StrictModel):
     record_path: Text | None = Field(
         None, description="A folder for the records as JSON lines, such as s3://conn_id@bucket/rollouts."
     )
+    heartbeat_path: Text | None = Field(
+        None,
+        description="A folder for the heartbeats, which the watchdog reads, such as s3://conn_id@bucket/heartbeats.",
+    )
     hold_timeout: Duration | None = Field(
         None, description="How long guardrails may hold the rollout at a stage; default: 1d."
     )
@@ -297,7 +303,7 @@ class PlanFile(StrictModel):
         stages = parse_stages(_staged(self.stages))
         given = {name: value for name, value in self._given().items() if name in PARAMETERS}
         approve = given.pop("approve_before", [])
-        alone = [{name: value} for name, value in given.items() if name not in ("stages", "soak", *APPROVALS)]
+        alone = [{name: value} for name, value in given.items() if name not in _WITH_OTHERS]
         about_approvals = [{"approve_before": approve, name: given[name]} for name in APPROVALS if name in given]
         rules: list[Callable[[], object]] = [
             partial(RolloutPlan, stages, **given) for given in (*alone, *about_approvals)

@@ -41,6 +41,9 @@ class RolloutPort(Protocol):
     def take_notes(self, state: RolloutState) -> RolloutState:
         """Log and record the notes of the flag: changes of other people that were restored."""
 
+    def write_heartbeat(self, action: Action, state: RolloutState) -> None:
+        """Write when the next step is due, for the watchdog."""
+
     def alert_of_holds(self, action: Action, state: RolloutState) -> None:
         """Alert when the guardrails or a tag begin to hold the rollout."""
 
@@ -91,6 +94,7 @@ def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: R
         state = port.take_notes(state.after_observation(plan, flag.seen, flag.now))
         present = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
         port.log(f"{present}. {describe(action)}: {action.why}.")
+        port.write_heartbeat(action, state)
         if isinstance(action, Complete):
             return state
         port.alert_of_holds(action, state)

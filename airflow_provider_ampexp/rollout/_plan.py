@@ -68,6 +68,7 @@ class RolloutPlan:
     :param if_changed_since: when another person changed the flag after the run was due: ``"fail"``, ``"skip"`` or
         ``"write"``
     :param record_path: a folder for the record as JSON lines, such as ``"s3://audit/rollouts"``
+    :param heartbeat_path: a folder for the heartbeat, which the watchdog reads, such as ``"s3://audit/heartbeats"``
     :param on_rollback: notifiers, called once after a rollback, or when a rollback is not confirmed
     :param on_abort: notifiers, called once when the rollout stops and leaves the flag as it is, or an error ends it
     :param on_hold: notifiers, called once when guardrails or ``hold_tag`` start to hold the rollout
@@ -104,6 +105,7 @@ class RolloutPlan:
     enable: bool = True
     if_changed_since: IfChangedSince | str = "fail"
     record_path: str | None = None
+    heartbeat_path: str | None = None
     on_rollback: Notifiers | None = None
     on_abort: Notifiers | None = None
     on_hold: Notifiers | None = None
@@ -139,6 +141,8 @@ class RolloutPlan:
         if self.approval is not None and self.approval.before not in percentages:
             raise InvalidInputError("approve_before", f"{self.approval.before} is none of the stages {percentages}")
         _check_approvals(self, percentages)
+        if self.heartbeat_path is not None:
+            _check_heartbeat(self)
 
     def _merged_with(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of an operator or a group, with the parameters of this plan.
@@ -233,6 +237,14 @@ class RolloutPlan:
         return cls(**known)
 
 
+def _check_heartbeat(plan: RolloutPlan) -> None:
+    """Refuse a heartbeat that the watchdog could never act on."""
+    if not plan.checked:
+        raise InvalidInputError("heartbeat_path", "needs guardrails, because only they confirm a stage")
+    if plan.rollback == "hold":
+        raise InvalidInputError("heartbeat_path", "needs a rollback other than 'hold', which lowers nothing")
+
+
 def with_plan(plan: RolloutPlan | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of an operator or a group, with the parameters of a plan if there is one.
 
@@ -247,6 +259,8 @@ def with_plan(plan: RolloutPlan | None, arguments: Mapping[str, Any]) -> dict[st
 _SET_BY_THE_PROVIDER = ("checked", "only", "approval")
 ALERTS = ("on_rollback", "on_abort", "on_hold", "on_approval_needed")
 """The parameters of alerts."""
+FOLDERS = ("record_path", "heartbeat_path")
+"""The parameters that name a folder of an object store."""
 APPROVALS = ("approve_before", "approvers", "approval_timeout", "on_reject", "on_no_answer")
 """The parameters of approvals, which only a group of tasks has."""
 _NOT_IN_JSON = (
@@ -254,7 +268,7 @@ _NOT_IN_JSON = (
     "guardrails",
     "preview",
     "if_changed_since",
-    "record_path",
+    *FOLDERS,
     "poll_interval",
     "deferrable",
     *APPROVALS,

@@ -230,7 +230,7 @@ def test_no_secret_is_in_the_record(run: Runner, emulator: Emulator, dag_id: str
     ("name", "part"), [("..", "%2E%2E"), ("a/b", "a%2Fb"), ("run 1", "run%201"), ("a.b", "a.b"), ("é%", "%C3%A9%25")]
 )
 def test_an_id_of_airflow_is_one_part_of_a_path(name: str, part: str) -> None:
-    assert record_file._file_name(name) == part
+    assert record_file.file_name(name) == part
 
 
 def test_lines_of_others_and_half_a_line_stay_in_the_file(tmp_path: Path) -> None:

@@ -526,6 +526,7 @@ SAID: dict[str, tuple[str, object]] = {
     "hold_timeout": ("2d", timedelta(days=2)),
     "on_hold_timeout": ("rollback", "rollback"),
     "record_path": ("s3://aws@audit/rollouts", "s3://aws@audit/rollouts"),
+    "heartbeat_path": ("s3://aws@ops/heartbeats", "s3://aws@ops/heartbeats"),
     "sticky": ("switch_off", "switch_off"),
     "decided": ("ignore", "ignore"),
     "enable": ("false", False),
@@ -551,6 +552,8 @@ def test_what_a_file_says_is_what_the_group_gets(tmp_path: Path, field: str) -> 
         del least["flag"]
     if field in ("approvers", "approval_timeout"):
         least["approve_before"] = "[50]"
+    if field == "heartbeat_path":
+        least["guardrails"] = SAID["guardrails"][0]
     plan = read(tmp_path, "".join(f"{name}: {value}\n" for name, value in {**least, field: text}.items()))
     arguments = plan.group_arguments()
     assert arguments[ARGUMENTS[field]] == expected

@@ -16,6 +16,7 @@ from airflow_provider_ampexp.operators._rollout.default_retries import own_retri
 from airflow_provider_ampexp.operators._rollout.plan_arguments import plan_of, set_parameters
 from airflow_provider_ampexp.rollout._duration import DurationLike
 from airflow_provider_ampexp.rollout._plan import (
+    FOLDERS,
     HOLD_TIMEOUT,
     PARAMETERS,
     POLL_INTERVAL,
@@ -61,7 +62,7 @@ class RolloutOperator(AmplitudeTargetOperator):
         "decided",
         "catch_all",
         "if_changed_since",
-        "record_path",
+        *FOLDERS,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"stages": "json"}
 
@@ -70,6 +71,7 @@ class RolloutOperator(AmplitudeTargetOperator):
     segment: str | None
     rollback: RollbackTo | str
     record_path: str | None
+    heartbeat_path: str | None
     on_rollback: tuple[Notifier, ...]
     on_abort: tuple[Notifier, ...]
     on_hold: tuple[Notifier, ...]
@@ -101,6 +103,7 @@ class RolloutOperator(AmplitudeTargetOperator):
         catch_all: str | None = None,
         if_changed_since: IfChangedSince | str = "fail",
         record_path: str | None = None,
+        heartbeat_path: str | None = None,
         on_rollback: Notifiers | None = None,
         on_abort: Notifiers | None = None,
         on_hold: Notifiers | None = None,
@@ -113,7 +116,8 @@ class RolloutOperator(AmplitudeTargetOperator):
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
         super().__init__(**kwargs, **own_retries({*kwargs, *kwargs.get("default_args", {})}))
         set_parameters(self, plan, given)
-        arguments.check_literal("record_path", self.record_path, arguments.optional(arguments.folder))
+        for name in FOLDERS:
+            arguments.check_literal(name, getattr(self, name), arguments.optional(arguments.folder))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:

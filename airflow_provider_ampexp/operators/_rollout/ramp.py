@@ -56,6 +56,9 @@ class AmplitudeRampRolloutOperator(ReconcilingOperator):
         (templated)
     :param record_path: a folder such as ``"s3://conn_id@bucket/rollouts"`` or ``"file:///var/rollouts"``. Each task
         also writes its record there, as a file of JSON lines. (templated, default: only XCom)
+    :param heartbeat_path: a folder of the same kind. Each task writes there when its next step is due. The watchdog
+        (``python -m airflow_provider_ampexp.watchdog``) reads it on another machine, and lowers the flag to the last
+        confirmed stage if that step never comes. Needs ``guardrails``. (templated, default: no heartbeat)
     :param on_rollback: a notifier such as ``SlackNotifier(...)``, a function of the context, or a list of these. It is
         called once, after a rollback, or when a rollback is not confirmed. The context has the event as ``rollout``.
     :param on_abort: the same, when the rollout stops and leaves the flag as it is, or an error ends it

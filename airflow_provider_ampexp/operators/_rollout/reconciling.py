@@ -107,7 +107,7 @@ class ReconcilingTask(RolloutTask):
         if is_known:
             with record_on_error(self, state):
                 self.flag.observe(archived=bool(event.get("archived")))
-        self.open_record_file()
+        self.open_files()
         return plan_edited(self, state.with_listed(event.get("audience")))
 
 

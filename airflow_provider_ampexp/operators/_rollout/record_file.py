@@ -69,8 +69,8 @@ class RecordFile:
             _log.warning("Writing the record to a file failed: %s. The record is in XCom only.", error)
             return None
         index = -1 if ti.map_index is None else ti.map_index
-        task = _file_name(ti.task_id) + (f"+{index}" if index >= 0 else "")
-        path = f"{folder.rstrip('/')}/{_file_name(ti.dag_id)}/{_file_name(ti.run_id)}/{task}.jsonl"
+        task = file_name(ti.task_id) + (f"+{index}" if index >= 0 else "")
+        path = f"{folder.rstrip('/')}/{file_name(ti.dag_id)}/{file_name(ti.run_id)}/{task}.jsonl"
         origin: Origin = {
             "dag_id": ti.dag_id,
             "run_id": ti.run_id,
@@ -145,7 +145,7 @@ def _id_of(text: bytes) -> object:
     return line.get("id") if isinstance(line, dict) else None
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Return an id of Airflow as one part of a path. Different ids give different parts."""
     quoted = quote(name, safe="+:=@")
     return quoted.replace(".", "%2E") if set(quoted) == {"."} else quoted

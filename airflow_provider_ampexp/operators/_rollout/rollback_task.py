@@ -101,6 +101,7 @@ class RollbackTask(RolloutTask):
         done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
         self._learn_alerts()
         send_alert(self, "rollback", done, why, before=before, to=after, confirmed=True)
+        self.end_heartbeat("rolled back")
         return state
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
@@ -109,6 +110,7 @@ class RollbackTask(RolloutTask):
         self.logger.info("%s", text)
         self._learn_alerts()
         send_alert(self, "rollback", text, action.why, confirmed=True)
+        self.end_heartbeat("rolled back")
         return state.with_line(RecordKind.CONFIRMED, self.flag.now, {"why": action.why})
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
@@ -119,6 +121,7 @@ class RollbackTask(RolloutTask):
         )
         self._learn_alerts()
         send_alert(self, "rollback", failed, action.why, before=before, confirmed=False)
+        self.end_heartbeat("stopped")
         self._keep_end(RecordKind.STOP, state, action.why)
         raise AirflowFailException(failed)
 
@@ -128,6 +131,7 @@ class RollbackTask(RolloutTask):
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
                 send_alert(self, "abort", left, why, cause=cause)
+            self.end_heartbeat("stopped")
         self._keep_end(RecordKind.LEFT, state, why)
         raise AirflowSkipException(left)
 

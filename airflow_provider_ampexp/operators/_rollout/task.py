@@ -26,9 +26,11 @@ from airflow_provider_ampexp.operators._rollout import (
 )
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts
 from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote, pending_rollback_reason
+from airflow_provider_ampexp.operators._rollout.heartbeat_file import HeartbeatFile
 from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
 from airflow_provider_ampexp.operators._rollout.record_file import RecordFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout._plan import FOLDERS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,6 +59,7 @@ class RolloutTask(ABC):
         self.logger = operator.log
         self.failure_note = FailureNote()
         self.record_file: RecordFile | None = None
+        self.heartbeat: HeartbeatFile | None = None
 
     @abstractmethod
     def initial_state(self) -> RolloutState:
@@ -83,9 +86,10 @@ class RolloutTask(ABC):
             self.plan = operator.plan()
             target = operator.target(operator.project_of(hook))
             if not has_begun:
-                arguments.optional(arguments.folder)("record_path", operator.record_path)
+                for name in FOLDERS:
+                    arguments.optional(arguments.folder)(name, getattr(operator, name))
             self.flag = self.find_flag(hook, target)
-            self.open_record_file()
+            self.open_files()
             state = self.initial_state()
             call_bounded("store the plan of the rollout", lambda: self._show(hook), None)
             return self.finish(hook, self.carry_out(state))
@@ -113,9 +117,10 @@ class RolloutTask(ABC):
             "url": flag_url(flag.client, flag.config),
         }
 
-    def open_record_file(self) -> None:
-        """Find the file of the record, once the flag is known."""
+    def open_files(self) -> None:
+        """Find the files of the record and of the heartbeat, once the flag is known."""
         self.record_file = RecordFile.of(self.context, self.operator.record_path, self.flag)
+        self.heartbeat = HeartbeatFile.of(self.context, self.operator.heartbeat_path, self.plan, self.flag)
 
     def log_interruption(self) -> None:
         """Log what users still get, when Airflow kills the task."""
@@ -130,6 +135,16 @@ class RolloutTask(ABC):
     def take_notes(self, state: RolloutState) -> RolloutState:
         """Log and record the notes of the flag."""
         return record.take_notes(self, state)
+
+    def write_heartbeat(self, action: Action, state: RolloutState) -> None:
+        """Write when the next step is due, for the watchdog."""
+        if self.heartbeat is not None:
+            self.heartbeat.before(action, self.plan, self.flag, state)
+
+    def end_heartbeat(self, ended: str) -> None:
+        """Write how the rollout ended, for the watchdog."""
+        if self.heartbeat is not None:
+            self.heartbeat.end(self.flag, ended)
 
     def alert_of_holds(self, action: Action, state: RolloutState) -> None:
         """Alert when the guardrails or a tag begin to hold the rollout."""

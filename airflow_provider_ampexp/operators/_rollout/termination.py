@@ -36,6 +36,7 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     is_rollback = act.cause is AbortCause.ROLLED_BACK
     event: AlertEvent = "rollback" if is_rollback else "abort"
     send_alert(task, event, stopped, act.why, cause=act.cause, confirmed=is_rollback or None)
+    task.end_heartbeat("rolled back" if is_rollback else "stopped")
     push_record(task, state)
     if act.cause in (AbortCause.REJECTED, AbortCause.NO_ANSWER):
         raise AirflowSkipException(f"{stopped} The tasks after this one are skipped.")
@@ -57,6 +58,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         left = f"Rollout of {described} failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
         begin_file(task, state)
         send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED)
+        task.end_heartbeat("stopped")
         push_record(task, state)
         raise AirflowFailException(left)
     with record_on_error(task, state):
@@ -67,5 +69,6 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     begin_file(task, state)
     # Before the record is stored in Airflow, which takes minutes while its API server is down.
     send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.position, confirmed=True)
+    task.end_heartbeat("rolled back")
     push_record(task, state)
     raise AirflowFailException(f"{done} No retry follows. Clear this task to start again.")

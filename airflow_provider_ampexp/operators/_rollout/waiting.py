@@ -23,18 +23,23 @@ _SHORT_WAIT = 2.0
 # How long after its end Airflow ends a wait whose trigger was lost. An outage of the service or the triggerer can last
 # as long. Airflow retries the failed attempt, which reads the flag's history.
 _LOST_AFTER = timedelta(hours=6)
+# A wait whose heartbeat was not stored ends after this time, and the task writes the heartbeat again. Otherwise the
+# watchdog takes the rollout for dead.
+_NO_HEARTBEAT = timedelta(minutes=5)
 
 
 def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
     """Wait in the triggerer; on the worker if the wait is short or the task is not deferrable."""
     keep_before_a_wait(task, state)
-    flag, tag = task.flag, task.plan.hold_tag
+    flag, tag, until = task.flag, task.plan.hold_tag, action.until
+    if task.heartbeat is not None and not task.heartbeat.is_stored:
+        until = min(until, flag.now + _NO_HEARTBEAT)
     watch = SoakCondition(
         flag.target.kind,
         flag.id,
         flag.segment,
         flag.seen.position,
-        action.until,
+        until,
         tag,
         has_tag(flag.seen.tags, tag),
         state.listed or state.audience,

@@ -1,0 +1,98 @@
+"""The rule of the watchdog: from a heartbeat and the observed flag to a verdict. Pure.
+
+A wrong lowering is worse than a late one. So each doubt leaves the flag as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from airflow_provider_ampexp.client._optional_fields import has_tag
+from airflow_provider_ampexp.rollout import FlagSnapshot
+from airflow_provider_ampexp.rollout._audience import changed_fields
+from airflow_provider_ampexp.rollout._heartbeat import Heartbeat
+
+
+class Outcome(Enum):
+    """What the watchdog found or did. The value is the exit code."""
+
+    QUIET = 0
+    """Nothing to do."""
+    LOWERED = 1
+    MISUSED = 2
+    LATE = 3
+    """A step is late, and the flag is left as it is for now."""
+    UNKNOWN = 4
+    """A heartbeat or a flag cannot be read."""
+    NOT_CONFIRMED = 5
+    """A flag had to be lowered, and that is not confirmed."""
+
+
+_WORST_FIRST = (Outcome.NOT_CONFIRMED, Outcome.LOWERED, Outcome.UNKNOWN, Outcome.LATE)
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """Return the outcome that a person must know first."""
+    return next((outcome for outcome in _WORST_FIRST if outcome in outcomes), Outcome.QUIET)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict about one heartbeat.
+
+    :param lowers: whether the flag must be lowered to the heartbeat's ``lower_to``
+    """
+
+    outcome: Outcome
+    why: str
+    lowers: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When the watchdog lowers a flag.
+
+    :param after: the time by which a step must be late
+    :param above: a flag at this percentage or below is left as it is
+    """
+
+    after: timedelta
+    above: int = 0
+
+    def is_late(self, beat: Heartbeat, now: datetime) -> bool:
+        """Whether a person should know that a step is late: after half of the time."""
+        return now > beat.due + self.after / 2
+
+    def is_overdue(self, beat: Heartbeat, now: datetime) -> bool:
+        """Whether the rollout counts as dead."""
+        return now > beat.due + self.after
+
+
+def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) -> Verdict:
+    """Judge a heartbeat of a rollout that has not ended.
+
+    :param now: the service's clock
+    """
+    if not limits.is_late(beat, now):
+        return Verdict(Outcome.QUIET, f"in time at {seen.position}: the next step is due {_utc(beat.due)}")
+    late, left = f"the step that was due {_utc(beat.due)} is late", f"Left at {seen.position}"
+    if seen.position.exposure <= beat.lower_to.exposure:
+        return Verdict(Outcome.QUIET, f"{late}, but no user gets it beyond the last confirmed stage. {left}")
+    if not beat.is_at_its_step(seen):
+        return Verdict(Outcome.QUIET, f"{late}, but another actor changed the flag. {left}")
+    if seen.position.exposure <= limits.above:
+        return Verdict(Outcome.QUIET, f"{late}, but {seen.position} is not above {limits.above} %. {left}")
+    if changed := changed_fields(beat.audience, seen.audience.digest()):
+        return Verdict(Outcome.LATE, f"{late}, but another actor changed {', '.join(changed)}. {left}")
+    if has_tag(seen.tags, beat.subject.hold_tag):
+        return Verdict(Outcome.LATE, f"{late}, but the flag has the tag {beat.subject.hold_tag!r}. {left}")
+    if not limits.is_overdue(beat, now):
+        at = _utc(beat.due + limits.after)
+        return Verdict(Outcome.LATE, f"{late}. {left}, and lowered to {beat.lower_to} after {at}")
+    return Verdict(Outcome.LOWERED, late, lowers=True)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
