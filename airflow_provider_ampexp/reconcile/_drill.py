@@ -101,7 +101,25 @@ class RollbackDrill:
             if not isinstance(error, EnsureError | ManagementApiError):
                 raise  # the task is ended from outside
             raise DrillError(step, error, self.left) from None
+        self._refuse_new_deployment()
         return raised, rolled_back
+
+    def _refuse_new_deployment(self) -> None:
+        """Read the deployments again: 1 request. The flag is already disabled.
+
+        :raises DrillError: when the flag was added to a deployment, or when that cannot be read
+        """
+        flag, step = self.flag, "it read the deployments again"
+        try:
+            config = flag.target.read(flag.client)
+        except (EnsureError, ManagementApiError) as error:
+            raise DrillError(step, error, self.left) from None
+        if added := config.get("deployments"):
+            used = WrongStateError(
+                f"{flag.target} was added to deployment {', '.join(map(str, added))} during the drill, so users may "
+                f"have got {_RAISED} %. Remove the deployment."
+            )
+            raise DrillError(step, used, self.left)
 
     def _measured(self, change: Callable[[], object]) -> DrillStep:
         requests = self.flag.client.requests

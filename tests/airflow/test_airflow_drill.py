@@ -191,6 +191,15 @@ def test_a_change_of_another_person_stays(emulator: Emulator) -> None:
     assert emulator.flag(flag_id)["rolloutPercentage"] == 3
 
 
+def test_a_deployment_that_is_added_during_the_drill_is_found(emulator: Emulator) -> None:
+    """Its users may have got the flag at 1 %."""
+    flag_id = flag(emulator)
+    emulator.edit_before_write("flags", flag_id, deployments=["1"])
+    with pytest.raises(AirflowFailException, match=r"added to deployment 1 during the drill.*The flag is at 0 %"):
+        drill().execute({})
+    assert is_off(emulator, flag_id)
+
+
 @pytest.mark.parametrize("done", [False, True], ids=["before it was sent", "after it was applied"])
 @pytest.mark.parametrize("place", range(1, 9))
 def test_a_task_that_is_ended_lowers_the_flag(

@@ -102,8 +102,8 @@ def test_dependencies(emulator: Emulator, way: str) -> None:
 
 def test_rollback_drills(emulator: Emulator) -> None:
     drill = AmplitudeRollbackDrillOperator(task_id="a", flag_key="drill", create=True)
-    assert cost(emulator, drill) == 13
-    assert cost(emulator, drill) == 8
+    assert cost(emulator, drill) == 14
+    assert cost(emulator, drill) == 9
 
 
 @pytest.mark.parametrize("way", ["key", "id"])
