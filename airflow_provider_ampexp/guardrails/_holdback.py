@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
-from typing import get_args
+from typing import Any, get_args
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.bucketing import Audience
+from airflow_provider_ampexp.client._optional_fields import segments_of
 from airflow_provider_ampexp.guardrails._bands import Bands, Split, read_row
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult
 from airflow_provider_ampexp.guardrails._multinomial import p_value
@@ -17,7 +18,7 @@ from airflow_provider_ampexp.guardrails._sequential import Lift, lift, smallest_
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, Row
 from airflow_provider_ampexp.rollout._analysis import LiftInterval, Worse
 from airflow_provider_ampexp.rollout._duration import DurationLike, format_duration, parse_duration
-from airflow_provider_ampexp.rollout._history import highest_exposure
+from airflow_provider_ampexp.rollout._history import highest_exposure, in_effect
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 RATIO_SHARE = 0.1
@@ -142,8 +143,22 @@ class HoldbackGuardrail(QueryGuardrail):
         variants = [variant for variant, _ in allocation.weights]
         if self.variant not in ([None, *variants] if len(variants) == 1 else variants):
             raise ValueError(f"variant: expected one of the variants with a weight, {variants}, got {self.variant!r}")
+        self._refuse_another_hash(moment)
         highest = highest_exposure(moment.history, moment.now - self._lookback)
         return Split(allocation, max(highest, moment.percentage), self.variant if len(variants) > 1 else None)
+
+    def _refuse_another_hash(self, moment: CheckContext) -> None:
+        """Raise ``ValueError`` if users had the feature by another hash: they are spread over both groups now."""
+        now = _hash_fields(moment.config, moment.segment)
+        for entry in in_effect(moment.history, moment.now - self._lookback):
+            if entry.position is not None and not entry.position.exposure:
+                continue
+            for name, was in _hash_fields(entry.audience.shown, moment.segment).items():
+                if was != now.get(name, was):
+                    raise ValueError(
+                        f"no control is left: {name} was changed within {format_duration(self._lookback)} ({entry} had "
+                        "another one), so users of the control had the feature"
+                    )
 
     def _bands(self, moment: CheckContext, split: Split) -> Bands:
         bands, audience = Bands(split, self.cap), Audience.of(moment.config)
@@ -219,6 +234,15 @@ class HoldbackGuardrail(QueryGuardrail):
     @property
     def _lookback(self) -> timedelta:
         return parse_duration("lookback", self.lookback)
+
+
+def _hash_fields(config: Mapping[str, Any], segment: str | None) -> dict[str, str]:
+    """Return the fields of a configuration that decide where the hash puts a user, as far as it shows them."""
+    named: Mapping[str, Any] = config
+    if segment is not None:
+        named = next((one for one in segments_of(config) if one.get("name") == segment), {})
+    shown = {"bucketingSalt": config.get("bucketingSalt"), "bucketingKey": named.get("bucketingKey")}
+    return {name: value for name, value in shown.items() if isinstance(value, str)}
 
 
 def check_exposed(bands: Bands) -> None:

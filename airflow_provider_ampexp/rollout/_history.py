@@ -153,14 +153,20 @@ def highest_exposure(history: Iterable[VersionEntry], after: datetime) -> float:
 
     :param history: versions, newest first
     """
-    highest, replaced_at = 0.0, None
+    return max((entry.position.exposure for entry in in_effect(history, after) if entry.position), default=0.0)
+
+
+def in_effect(history: Iterable[VersionEntry], after: datetime) -> Iterator[VersionEntry]:
+    """Yield the versions that were in effect at any time after a moment, newest first.
+
+    :param history: versions, newest first
+    """
+    replaced_at = None
     for entry in history:
         if replaced_at is not None and replaced_at <= after:
-            break
-        if entry.position is not None:
-            highest = max(highest, entry.position.exposure)
+            return
+        yield entry
         replaced_at = entry.at or replaced_at
-    return highest
 
 
 def exposure_changes(history: tuple[VersionEntry, ...], after: datetime | None = None) -> Iterator[ExposureChange]:

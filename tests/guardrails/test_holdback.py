@@ -271,6 +271,30 @@ def test_a_longer_lookback_leaves_a_smaller_control(shop: Shop):
     assert control_of(answer(history=since)) > 3 * control_of(answer(history=since, lookback="90d"))
 
 
+@pytest.mark.parametrize(
+    ("positions", "is_refused"),
+    [
+        ([(0, True), (40, True), (0, True)], True),  # 40 % of the old hash until 20 days ago
+        ([(40, True), (0, True), (0, True), (0, True)], False),  # until 30 days ago: not within them
+        ([(0, True), (40, False), (0, True)], False),  # disabled, so that nobody got it
+    ],
+)
+@pytest.mark.parametrize("field", ["bucketingSalt", "bucketingKey"])
+def test_another_hash_within_the_lookback_leaves_no_control(
+    shop: Shop, positions: list[tuple[float, bool]], is_refused: bool, field: str
+):
+    """The users of the old hash had the feature, and are spread over both groups."""
+    shop.open()
+    before = [position((number, *one)) for number, one in enumerate(positions, 1)]
+    for version in before[:-1]:
+        version["flagConfig"][field] = "other"
+    before[-1]["flagConfig"][field] = CONFIG[field]
+    said = answer(history=read_history(before), lookback="29d")
+    assert (said.verdict == "error") is is_refused, said
+    if is_refused:
+        assert f"{field} was changed within 29 days" in said.why
+
+
 def test_a_raise_that_has_no_time_counts(shop: Shop):
     shop.open()
     versions = [{**position((1, 80, True)), "createdAt": None}, {**position((2, 0, True)), "createdAt": None}]
