@@ -155,7 +155,7 @@ function drawOver(u, { picture, marks, rollout, now }) {
     };
     for (const step of [...picture.steps].reverse()) {
       const at = x(seconds(step.at));
-      const said = `${step.is_enabled ? `${step.percentage} %` : "off"} · ${step.by.length > 24 ? `${step.by.slice(0, 23)}…` : step.by}`;
+      const said = `${step.is_enabled ? `${step.percentage} %` : "disabled"} · ${step.by.length > 24 ? `${step.by.slice(0, 23)}…` : step.by}`;
       const up = Math.max(y(step.percentage) - 8 * ratio, top + 12 * ratio);
       const align = at + 110 * ratio > left + width ? "right" : "left";
       const from = at + (align === "right" ? -6 : 4) * ratio;
