@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
@@ -12,6 +13,7 @@ from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 _CLOCK_ERROR = timedelta(minutes=5)
+_log = logging.getLogger(__name__)
 
 
 def check_with_complete_data(
@@ -51,7 +53,7 @@ def check_with_complete_data(
 
 
 def load_time(rows: Sequence[Sequence[object]]) -> datetime | None:
-    """Return the time of the first column of the only row, in UTC. A time without a zone is UTC.
+    """Return the time of the first column of the only row, in UTC. A time without a zone is UTC, with a warning.
 
     :returns: ``None`` for no row or ``NULL``
     :raises ValueError: when there is more than one row, or no time
@@ -61,6 +63,8 @@ def load_time(rows: Sequence[Sequence[object]]) -> datetime | None:
     value = rows[0][0] if rows else None
     if value is None:
         return None
+    if not _has_zone(value):
+        _log.warning("loaded_at_sql: %r has no time zone, and is read as UTC. Add the zone in the query.", str(value))
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     if isinstance(value, date):  # complete up to the beginning of this day
@@ -69,6 +73,12 @@ def load_time(rows: Sequence[Sequence[object]]) -> datetime | None:
     if found is None:
         raise ValueError(f"loaded_at_sql expected a time, got {value!r}")
     return found
+
+
+def _has_zone(value: object) -> bool:
+    if isinstance(value, date):  # also a datetime
+        return isinstance(value, datetime) and value.tzinfo is not None
+    return parse_timestamp(value) is not None or parse_timestamp(value, default_zone=timezone.utc) is None
 
 
 def _shown(moment: datetime | None) -> str:

@@ -134,6 +134,24 @@ def test_a_load_time_is_read_as_the_driver_gives_it(value: object, expected: dat
     assert load_time([(value,)]) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "has_zone"),
+    [
+        (datetime(2026, 3, 1, 12), False),
+        ("2026-03-01 12:00", False),
+        (date(2026, 3, 1), False),
+        (datetime(2026, 3, 1, 12, tzinfo=timezone.utc), True),
+        ("2026-03-01T12:00:00Z", True),
+        (None, True),
+    ],
+)
+def test_a_load_time_without_a_zone_is_a_warning_that_names_the_field(
+    value: object, has_zone: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_time([(value,)])
+    assert ("loaded_at_sql" not in caplog.text) is has_zone
+
+
 @pytest.mark.parametrize("rows", [[("yesterday",)], [(5,)], [(BEGAN,), (BEGAN,)]])
 def test_what_is_no_load_time_is_an_error(rows: list[tuple[object]]) -> None:
     with pytest.raises(ValueError, match="loaded_at_sql expected"):
