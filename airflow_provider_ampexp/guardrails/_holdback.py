@@ -240,7 +240,7 @@ def _hash_fields(config: Mapping[str, Any], segment: str | None) -> dict[str, st
     """Return the fields of a configuration that decide where the hash puts a user, as far as it shows them."""
     named: Mapping[str, Any] = config
     if segment is not None:
-        named = next((one for one in segments_of(config) if one.get("name") == segment), {})
+        named = next((target for target in segments_of(config) if target.get("name") == segment), {})
     shown = {"bucketingSalt": config.get("bucketingSalt"), "bucketingKey": named.get("bucketingKey")}
     return {name: value for name, value in shown.items() if isinstance(value, str)}
 

@@ -285,7 +285,7 @@ def test_another_hash_within_the_lookback_leaves_no_control(
 ):
     """The users of the old hash had the feature, and are spread over both groups."""
     shop.open()
-    before = [position((number, *one)) for number, one in enumerate(positions, 1)]
+    before = [position((number, *change)) for number, change in enumerate(positions, 1)]
     for version in before[:-1]:
         version["flagConfig"][field] = "other"
     before[-1]["flagConfig"][field] = CONFIG[field]
