@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -54,6 +54,13 @@ class Allocation:
     def variants(self, values: Iterable[object]) -> Iterator[str | None]:
         """Yield the variant for each bucketing value, in order. Memory use does not grow with their number."""
         return map(self._choose, self._bucketer.buckets(values))
+
+    def share_of(self, variants: Collection[str]) -> float:
+        """Return the percentage of the users who get one of these variants; ``"off"`` stands for those without one."""
+        total, chosen = sum(weight for _, weight in self.weights), dict(self.weights)
+        given = self.percentage if total else 0.0
+        share = given * sum(chosen.get(variant, 0.0) for variant in set(variants)) / total if total else 0.0
+        return share + (100 - given if "off" in variants else 0.0)
 
     def variant_of(self, row: Row) -> str | Unknown | None:
         """Return the variant for a row; unknown if the row lacks the column that is hashed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -97,6 +97,19 @@ class Audience:
         if isinstance(found, Unknown):
             raise ValueError(found.reason)
         return found
+
+    def largest_share(self, variants: Collection[str]) -> float | None:
+        """Return the largest percentage of users that a target segment or all other users get of these variants.
+
+        ``"off"`` stands for no variant. Inclusions and other flags do not count. ``None`` if the percentage is not
+        known: a field is missing, or sticky bucketing keeps users in.
+        """
+        if self.is_enabled is False:
+            return 100.0 if "off" in variants else 0.0
+        known = [each for each in (*self._allocations, self._others) if isinstance(each, Allocation)]
+        if self.is_enabled is None or self.is_sticky or len(known) <= len(self.segments):
+            return None
+        return max(each.share_of(variants) for each in known)
 
     def allocation(self, row: Row, segment: str | None = None) -> int | None:
         """Return a row's position in an allocation, from 0 to 99; ``None`` for a null or an empty bucketing value."""

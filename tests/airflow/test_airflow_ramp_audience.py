@@ -306,10 +306,10 @@ def test_what_keeps_users_out_is_warned_of_at_the_start_in_log_and_record(
     assert warnings[:5] == [
         "it is enabled in no deployment, so nobody gets it.",
         "all its weights are 0, so nobody gets a variant.",
-        f"it depends on flag {off}, which is disabled.",
-        f"it depends on flag {archived}, which is archived.",
-        f"it depends on flag {at_zero}, which is at 0 %.",
+        "it depends on flag 'off' (variant 'on'), which is disabled.",
+        "it depends on flag 'archived' (variant 'on'), which is archived.",
+        "it depends on flag 'zero' (variant 'on'), which is at 0 %.",
     ]
     assert len(warnings) == 6
-    assert warnings[5].startswith("it depends on flag 999, which could not be read")
+    assert warnings[5] == "it depends on 999 (variant 'on'), which is no flag or experiment: it may be a group."
     assert all(any(why in line for line in lines) for why in warnings)

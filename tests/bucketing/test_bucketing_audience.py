@@ -289,3 +289,33 @@ def test_what_is_asked_for_and_is_not_there_is_an_error(call: Any, message: str)
     segment = a_segment(IS_X, rolloutWeights=None)
     with pytest.raises(ValueError, match=message):
         call(Audience.of(a_config(targetSegments=[segment])))
+
+
+@pytest.mark.parametrize(
+    ("fields", "variants", "share"),
+    [
+        ({"rolloutPercentage": 40, **THREE}, "c", 10),
+        ({"rolloutPercentage": 40, **THREE}, "ab", 30),
+        ({"rolloutPercentage": 40, **THREE}, ("a", "off"), 70),
+        ({"rolloutPercentage": 40, **THREE, "rolloutWeights": {}}, "abc", 0),
+        ({"rolloutPercentage": 40, "enabled": False, **THREE}, "abc", 0),
+        ({"rolloutPercentage": 40, "deleted": True, **THREE}, ("off",), 100),
+        ({"rolloutPercentage": 40, "stickyBucketing": True, **THREE}, "abc", None),
+        ({"rolloutPercentage": None, **THREE}, "abc", None),
+        ({"enabled": None, **THREE}, "abc", None),
+    ],
+)
+def test_the_largest_share_of_users_with_a_variant(
+    fields: Mapping[str, Any], variants: Any, share: float | None
+) -> None:
+    audience = Audience.of(a_config(**fields))
+    assert audience.largest_share(variants) == share
+    if share is not None:
+        given = Counter(audience.evaluate(a_row(amplitude_id=f"{number}")) or "off" for number in range(4000))
+        assert sum(given[variant] for variant in variants) / 40 == pytest.approx(share, abs=2)
+
+
+def test_the_largest_share_is_that_of_the_segment_with_most_users() -> None:
+    segment = a_segment(IS_X, percentage=60, rolloutWeights={"a": 1, "b": 2})
+    audience = Audience.of(a_config(rolloutPercentage=40, targetSegments=[segment], **THREE))
+    assert (audience.largest_share("b"), audience.largest_share("c")) == (40, 10)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
-from airflow_provider_ampexp.client._optional_fields import segments_of
+from airflow_provider_ampexp.operators._rollout.parents import limits_of_parents
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
-    from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client.types import FlagConfig
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutState
@@ -20,11 +17,11 @@ if TYPE_CHECKING:
 def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Log and record why users may not get the feature, and through which ways other users already get it.
 
-    It takes 1 request for each flag that this one depends on.
+    It takes 1 request for each flag that this one depends on, and 2 for each experiment.
     """
     flag, log = task.flag, task.logger
     key = flag.config.get("key") or flag.id
-    for why in (*_own_reasons(flag), *_reasons_of_parents(flag)):
+    for why in (*_own_reasons(flag), *limits_of_parents(flag, task.plan)):
         log.warning("Users may not get %s: %s", key, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
@@ -42,35 +39,3 @@ def _own_reasons(flag: ManagedFlag) -> Iterator[str]:
         yield "it has no variant, so nobody gets one."
     elif flag.weights and not any(flag.weights.values()):
         yield "all its weights are 0, so nobody gets a variant."
-
-
-def _reasons_of_parents(flag: ManagedFlag) -> Iterator[str]:
-    dependencies = flag.seen.audience.shown.get("parentDependencies") or {}
-    parents = dependencies.get("flags")
-    for parent in parents if isinstance(parents, Mapping) else ():
-        if str(parent) in flag.groups:
-            continue
-        if reason := _why_it_does_not_serve(flag.client, str(parent)):
-            yield f"it depends on flag {parent}, which {reason}."
-
-
-def _why_it_does_not_serve(client: ManagementClient, parent: str) -> str | None:
-    try:
-        config = _read(client, parent)
-    except ManagementApiError as error:
-        return f"could not be read ({error})"
-    if config.get("deleted"):
-        return "is archived"
-    if config.get("enabled") is False:
-        return "is disabled"
-    percentages = [config.get("rolloutPercentage"), *(segment.get("percentage") for segment in segments_of(config))]
-    if all(percentage == 0 for percentage in percentages):
-        return "is at 0 %"
-    return None
-
-
-def _read(client: ManagementClient, parent: str) -> FlagConfig:
-    try:
-        return client.flags.get(parent)
-    except NotFoundError:
-        return client.experiments.get(parent)
