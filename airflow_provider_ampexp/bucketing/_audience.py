@@ -106,10 +106,10 @@ class Audience:
         """
         if self.is_enabled is False:
             return 100.0 if "off" in variants else 0.0
-        known = [each for each in (*self._allocations, self._others) if isinstance(each, Allocation)]
+        known = [found for found in (*self._allocations, self._others) if isinstance(found, Allocation)]
         if self.is_enabled is None or self.is_sticky or len(known) <= len(self.segments):
             return None
-        return max(each.share_of(variants) for each in known)
+        return max(allocation.share_of(variants) for allocation in known)
 
     def allocation(self, row: Row, segment: str | None = None) -> int | None:
         """Return a row's position in an allocation, from 0 to 99; ``None`` for a null or an empty bucketing value."""

@@ -134,7 +134,7 @@ def plan(read: list[LoadedPlan | PlanFileError], conn_uri: str | None) -> int:
 
     made, result, writes = [_with_dag(loaded) for loaded in read], RIGHT, 0
     with clients_of(made, conn_uri) as clients:
-        for loaded in made:
+        for loaded in _rollouts(made):
             if isinstance(loaded, PlanFileError):
                 print(loaded)
                 result = WRONG
@@ -169,7 +169,7 @@ def backtest(
 
     made, result, done = [_with_dag(loaded) for loaded in read], RIGHT, []
     with clients_of(made, conn_uri) as clients, _quiet_guardrails():
-        for loaded in made:
+        for loaded in _rollouts(made):
             if isinstance(loaded, PlanFileError):
                 print(loaded, file=sys.stderr)
                 result = WRONG
@@ -187,6 +187,12 @@ def backtest(
         print(line)
     print(total(done))
     return result
+
+
+def _rollouts(made: Iterable[LoadedPlan | PlanFileError]) -> Iterator[LoadedPlan | PlanFileError]:
+    """Yield each rollout of the files: a coordinated release has one for each flag and region."""
+    for loaded in made:
+        yield from loaded.rollouts if isinstance(loaded, LoadedPlan) else [loaded]
 
 
 def _with_dag(loaded: LoadedPlan | PlanFileError) -> LoadedPlan | PlanFileError:

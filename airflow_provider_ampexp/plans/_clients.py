@@ -33,7 +33,8 @@ def clients_of(made: Iterable[LoadedPlan | PlanFileError], conn_uri: str | None)
     :param conn_uri: a connection that replaces the one of the files
     :raises Misuse: when the files name more than one connection, and ``conn_uri`` is given
     """
-    named = sorted({loaded.plan.connection for loaded in made if isinstance(loaded, LoadedPlan)})
+    rollouts = (rollout for loaded in made if isinstance(loaded, LoadedPlan) for rollout in loaded.rollouts)
+    named = sorted({rollout.plan.connection for rollout in rollouts})
     if conn_uri is not None and len(named) > 1:
         raise Misuse(
             f"--conn-uri is one connection, but the files name {', '.join(named)}; "

@@ -100,8 +100,10 @@ def rollout_dag(read: LoadedPlan) -> DAG:
     plan = read.plan
     try:
         with DAG(**plan.dag_arguments(), doc_md=_document(read), auto_register=False) as dag:
-            group = staged_rollout(**plan.group_arguments())
-            _before(plan, group)
+            if plan.release is not None:
+                _release(read)
+            else:
+                _before(plan, staged_rollout(**plan.group_arguments()))
         _check_schedule(dag, plan.schedule)
         dag.validate()  # type: ignore[no-untyped-call]
     except InvalidInputError as error:
@@ -112,6 +114,22 @@ def rollout_dag(read: LoadedPlan) -> DAG:
             [PlanIssue(read.file, 1, "", f"Airflow does not accept the DAG: {type(error).__name__}: {error}")]
         ) from error
     return dag
+
+
+def _release(read: LoadedPlan) -> None:
+    """Add the tasks of a coordinated release. All flags of a region are created before their order is checked."""
+    from airflow.sdk import TaskGroup
+
+    from airflow_provider_ampexp.task_groups.release import make_release
+
+    release = make_release("release", [flag.group_arguments() for flag in read.flags], read.plan.regions or ())
+    groups = [group for region in release.rollouts for group in region]
+    for place, (rollout, group) in enumerate(zip(read.rollouts, groups, strict=True)):
+        if rollout.plan.create is not None or rollout.plan.inclusions:
+            with TaskGroup(f"prepare_{str(group.group_id).removeprefix('release.').replace('.', '_')}") as prepare:
+                _before(rollout.plan, group)
+            if create := prepare.children.get(f"{prepare.group_id}.create"):
+                create >> release.checks[place // len(read.flags)]
 
 
 def _before(plan: PlanFile, group: TaskGroup) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_ampexp.guardrails import HoldbackGuardrail
 from airflow_provider_ampexp.plans._loader import LoadedPlan
-from airflow_provider_ampexp.rollout import ChangeWindow, forecast
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, forecast
 
 _ANY: dict[str, Any] = {"no_data": "hold", "worse": "lower"}
 
@@ -18,7 +18,7 @@ _ANY: dict[str, Any] = {"no_data": "hold", "worse": "lower"}
 class PlanForecast:
     """The forecast of one file.
 
-    :param lines: one line for each stage, and one for the end
+    :param lines: one line for each stage, and one for the end; for a release also one for each flag
     :param finish: the earliest time at which the rollout is complete
     """
 
@@ -39,12 +39,22 @@ class Traffic:
 
 
 def forecast_file(loaded: LoadedPlan, start: datetime, traffic: Traffic | None = None) -> PlanForecast:
-    """Forecast the rollout of a file from 0 %.
+    """Forecast the rollout of a file from 0 %; those of a coordinated release one after the other.
 
     :param traffic: to show the smallest harm that each holdback guardrail can find at each stage
     :raises InvalidInputError: when the window never opens again
     """
-    plan = loaded.plan.rollout_plan()
+    lines: list[str] = []
+    for rollout in loaded.rollouts:
+        course = _forecast_plan(rollout.plan.rollout_plan(), start, traffic)
+        if loaded.flags:
+            lines.append(f"{rollout.plan.target(None)} ({rollout.plan.connection})")
+        lines += course.lines
+        start = course.finish
+    return PlanForecast(tuple(lines), start)
+
+
+def _forecast_plan(plan: RolloutPlan, start: datetime, traffic: Traffic | None) -> PlanForecast:
     found = forecast(plan, start)
     needs_approval = set(plan.approve_before)
 

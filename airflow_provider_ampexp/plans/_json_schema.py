@@ -18,7 +18,7 @@ def plan_schema() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",  # the newest version that editors support completely
         **schema,
         "title": "Rollout plan",
-        "oneOf": [{"required": [name]} for name in TARGETS],
+        "oneOf": [{"required": [name]} for name in (*TARGETS, "release")],
     }
 
 

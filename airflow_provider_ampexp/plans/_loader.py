@@ -17,7 +17,15 @@ from airflow_provider_ampexp._validate import InvalidInputError, nearest
 from airflow_provider_ampexp.plans._alert_models import EmailAlert, OtherAlert, PagerDutyAlert, SlackAlert
 from airflow_provider_ampexp.plans._errors import FieldPath, PlanFileError, PlanIssue, named
 from airflow_provider_ampexp.plans._guardrail_models import CallableFields, HoldbackFields, SampleRatioFields, SqlFields
-from airflow_provider_ampexp.plans._models import ARGUMENTS, TARGETS, CreateFields, PlanFile, StageFields, WindowFields
+from airflow_provider_ampexp.plans._models import (
+    ARGUMENTS,
+    OF_THE_DAG,
+    TARGETS,
+    CreateFields,
+    PlanFile,
+    StageFields,
+    WindowFields,
+)
 from airflow_provider_ampexp.plans._preview_model import PreviewFields
 from airflow_provider_ampexp.plans._types import shown
 from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
@@ -40,6 +48,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "notifier": OtherAlert,
 }
 _UNIONS = ("stages", "guardrails", *ALERTS)
+_EMPTY = "must not be empty; remove it, or give it a value"
 _LARGEST = 1_000_000  # bytes
 _KINDS = {
     "string_type": "a text",
@@ -47,6 +56,7 @@ _KINDS = {
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
+    "dict_type": "a group of fields",
     "model_type": "a group of fields",
     "model_attributes_type": "a group of fields",
 }
@@ -59,15 +69,34 @@ class LoadedPlan:
     :param file: the file, as named by the caller
     :param plan: its plan
     :param yaml: its text and lines
+    :param flags: for a coordinated release the plan of each flag, in their order
+    :param path: the place of the plan in its file
     """
 
     file: str
     plan: PlanFile
     yaml: YamlDocument
+    flags: tuple[PlanFile, ...] = ()
+    path: FieldPath = ()
+
+    @property
+    def rollouts(self) -> list[LoadedPlan]:
+        """The rollouts of the file: one, or one for each flag and region of a coordinated release."""
+        regions = self.plan.regions if self.plan.regions is not None else [None]
+        connections = regions.values() if isinstance(regions, dict) else regions
+        return [
+            LoadedPlan(self.file, _in_region(plan, connection), self.yaml, (), ("release", place))
+            for connection in connections
+            for place, plan in enumerate(self.flags)
+        ] or [self]
 
     def refused(self, error: InvalidInputError) -> PlanFileError:
         """Return the error for a mistake that is found only when the tasks are created."""
-        return PlanFileError([_mistake(self.file, self.yaml, _path(error.field), error.problem)])
+        return PlanFileError([_mistake(self.file, self.yaml, (*self.path, *_path(error.field)), error.problem)])
+
+
+def _in_region(plan: PlanFile, connection: str | None) -> PlanFile:
+    return plan if connection is None else plan.model_copy(update={"connection": connection})
 
 
 def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPlan:
@@ -87,7 +116,9 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
         problem = "is empty" if yaml.value is None else f"expected fields with their values, got {shown(yaml.value)}"
         raise PlanFileError([PlanIssue(file, 1, "", problem)])
     said = {**(defaults or {}), **yaml.value}
-    empty = dict.fromkeys(_empty_fields(said), "must not be empty; remove it, or give it a value")
+    if "regions" in yaml.value and "connection" not in yaml.value:
+        said.pop("connection", None)  # the regions replace the default connection
+    empty = dict.fromkeys(_empty_fields(said), _EMPTY)
     try:
         plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
         found = []
@@ -95,7 +126,29 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
         found = [(path, problem) for path, problem in _told(error) if path not in empty]
     if mistakes := [*found, *empty.items()]:
         raise PlanFileError([_mistake(file, yaml, *mistake) for mistake in mistakes])
-    return LoadedPlan(file, plan, yaml)
+    return LoadedPlan(file, plan, yaml, _flags_of_release(file, yaml, said))
+
+
+def _flags_of_release(file: str, yaml: YamlDocument, said: Mapping[str, Any]) -> tuple[PlanFile, ...]:
+    """Read the plan of each flag: its own fields, otherwise those of the release.
+
+    :raises PlanFileError: with all mistakes of all flags
+    """
+    common = {name: value for name, value in said.items() if name not in OF_THE_DAG}
+    plans: list[PlanFile] = []
+    mistakes: list[PlanIssue] = []
+    for place, own in enumerate(said.get("release") or ()):
+        found: list[tuple[FieldPath, str]] = [((name,), "belongs to the release") for name in own if name in OF_THE_DAG]
+        found += [(path, _EMPTY) for path in _empty_fields(own)]
+        try:
+            if not found:
+                plans.append(PlanFile.model_validate({**common, **own}))
+        except ValidationError as error:
+            found = list(_told(error))
+        mistakes += [_mistake(file, yaml, ("release", place, *path), problem) for path, problem in found]
+    if mistakes:
+        raise PlanFileError(mistakes)
+    return tuple(plans)
 
 
 def _empty_fields(said: Mapping[str, Any]) -> Iterator[FieldPath]:
@@ -162,13 +215,12 @@ def read_plans(paths: Iterable[Path], defaults: Mapping[str, Any] | None = None)
 def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[PlanIssue]:
     """Yield a mistake for each file that ramps the same flag and segment as a file before it."""
     known: dict[tuple[str, ...], LoadedPlan] = {}
-    for plan in read:
-        if isinstance(plan, LoadedPlan):
-            first = known.setdefault(plan.plan.what_it_ramps, plan)
-            if first is not plan:
-                field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
-                problem = f"{first.file} ramps the same; each rollout would stop at the other's changes"
-                yield _mistake(plan.file, plan.yaml, (field,), problem)
+    for plan in (rollout for loaded in read if isinstance(loaded, LoadedPlan) for rollout in loaded.rollouts):
+        first = known.setdefault(plan.plan.what_it_ramps, plan)
+        if first is not plan:
+            field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
+            problem = f"{first.file} ramps the same; each rollout would stop at the other's changes"
+            yield _mistake(plan.file, plan.yaml, (*plan.path, field), problem)
 
 
 def plan_files(folder: Path) -> list[Path]:

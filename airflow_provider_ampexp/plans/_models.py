@@ -45,6 +45,11 @@ ARGUMENTS = {
 
 CALLBACKS = ("on_failure_callback", "on_success_callback")
 TARGETS = ("flag", "flag_id", "experiment", "experiment_id")
+OF_THE_DAG = (
+    *("release", "regions", "dag_id", "description", "schedule", "start_date", "owner", "tags"),
+    *("retries", "retry_delay", "pool", "queue", "params", *CALLBACKS),
+)
+"""The fields of a coordinated release that its flags do not have."""
 
 
 class StageFields(StrictModel):
@@ -126,6 +131,14 @@ class PlanFile(StrictModel):
     experiment_id: Id | None = Field(None, description="The id of the experiment, instead of its key.")
     project_id: Id | None = Field(None, description="The project of the key; default: the connection's project.")
     connection: Text = Field("amplitude_experiment_default", description="The Airflow connection to Amplitude.")
+
+    release: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = Field(
+        None,
+        description="A coordinated release: the flags in their order, each with flag and its own fields.",
+    )
+    regions: Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)] | None = (
+        Field(None, description="With release: the connections of the regions in their order, or these by name.")
+    )
 
     stages: Annotated[list[AnyStage], Field(min_length=1)] = Field(
         description="Rising whole percentages; or percentage and soak for each."
@@ -290,10 +303,22 @@ class PlanFile(StrictModel):
         }
 
     def _has_one_target(self) -> None:
+        if self.release is not None:
+            return self._is_release()
+        if self.regions is not None:
+            raise InvalidInputError("regions", "needs release")
         given = [name for name in TARGETS if getattr(self, name) is not None]
         if len(given) != 1:
             field, found = (given[1], " and ".join(given)) if given else ("", "none")
             raise InvalidInputError(field, f"expected exactly one of {', '.join(TARGETS)}, got {found}")
+
+    def _is_release(self) -> None:
+        """Refuse what belongs to one flag of the release."""
+        for name in (*TARGETS, "create", "inclusions"):
+            if name in self.model_fields_set:
+                raise InvalidInputError(name, "belongs to a flag of release")
+        if self.regions is not None and "connection" in self.model_fields_set:
+            raise InvalidInputError("connection", "is given, and regions, too: give one of them")
 
     def _soaks(self) -> None:
         check_soaks(_staged(self.stages), self.soak)

@@ -47,6 +47,11 @@ class _QueryOnly:
 
 def cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
     """Yield a mistake for each SQL guardrail of a file that does not work with the connections of this machine."""
+    for rollout in read.rollouts:
+        yield from _cannot_answer(rollout)
+
+
+def _cannot_answer(read: LoadedPlan) -> Iterator[PlanIssue]:
     now, plan = datetime.now(timezone.utc), read.plan
     flag_key = plan.flag or plan.experiment or plan.flag_id or plan.experiment_id
     moment = CheckContext(str(flag_key), 0, now, now, segment=plan.segment)

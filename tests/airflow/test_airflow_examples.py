@@ -372,28 +372,31 @@ def test_one_plan(emulator: Emulator, run: Any) -> None:
     assert exposures(emulator, "search-ranking") == exposures(emulator, "search-suggestions") == [0, 50, 100]
 
 
+RELEASED = [(region, key, at) for region in ("us", "eu") for key in KEYS for at in (5, 25, 100)]
+
+
 def test_coordinated_release(two_regions: tuple[Emulator, Emulator], run: Any) -> None:
-    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    ran = run(example("coordinated_release"), {"soak": "0s"})
     assert ran.succeeded
-    assert changes(two_regions) == [(region, key, at) for region in ("us", "eu") for key in KEYS for at in (50, 100)]
-    assert {state for task_id, state in ran.states.items() if task_id.startswith("roll_back_")} == {"skipped"}
+    assert changes(two_regions) == RELEASED
+    assert {state for task_id, state in ran.states.items() if task_id.endswith("rollback")} == {"skipped"}
+    assert ran.xcom("release.eu.check_order") == [*KEYS]
 
 
 def test_coordinated_release_goes_back_in_reverse_order(two_regions: tuple[Emulator, Emulator], run: Any) -> None:
-    _, europe = two_regions
-    # In the EU the backend is raised twice; then Amplitude refuses a write for good, and takes the next ones.
-    europe.fault("status", status=400, route="PATCH /api/1/flags/{id}", skip=3)
-    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    # In the EU the backend is raised three times and the API once; then Amplitude refuses a write.
+    two_regions[1].fault("status", status=400, route="PATCH /api/1/flags/{id}", skip=4)
+    ran = run(example("coordinated_release"), {"soak": "0s"})
     assert not ran.succeeded
-    assert ran.states["eu.api[0]"] == "failed"
-    assert ran.states["eu.frontend[0]"] == "upstream_failed"
-    told = changes(two_regions)[6:]
-    assert told[:3] == [("eu", "checkout-backend", 50), ("eu", "checkout-backend", 100), ("eu", "checkout-api", 50)]
-    # Tier by tier; both regions of a tier at the same time, and where it never was on there is nothing to do.
-    assert told[3:4] == [("us", "checkout-web", 0)]
-    assert set(told[4:6]) == {("us", "checkout-api", 0), ("eu", "checkout-api", 0)}
-    assert set(told[6:]) == {("us", "checkout-backend", 0), ("eu", "checkout-backend", 0)}
-    assert len(told) == 8
+    assert ran.states["release.eu.checkout-api.stage_25"] == "failed"
+    assert ran.states["release.eu.checkout-web.stage_5"] == "upstream_failed"
+    assert ran.states["release.eu.checkout-web.rollback"] == "skipped"
+    found = changes(two_regions)
+    assert found[:13] == RELEASED[:13]
+    # Both regions at the same time.
+    assert [(key, at) for region, key, at in found[13:] if region == "us"] == [(key, 0) for key in KEYS[::-1]]
+    assert [(key, at) for region, key, at in found[13:] if region == "eu"] == [(key, 0) for key in KEYS[1::-1]]
+    assert len(found) == 18
 
 
 def test_coordinated_release_that_did_not_begin_leaves_what_was_on(
@@ -402,6 +405,6 @@ def test_coordinated_release_that_did_not_begin_leaves_what_was_on(
     for region in two_regions:
         region.create_flag("checkout-web", enabled=True, rolloutPercentage=100, variants=[{"key": "on"}])
     two_regions[1].fault("status", status=403, route="GET /api/1/flags")
-    ran = run(example("coordinated_release"), {"stages": [50, 100], "soak": "0s"})
+    ran = run(example("coordinated_release"), {"soak": "0s"})
     assert not ran.succeeded
     assert changes(two_regions) == [("us", "checkout-web", 100), ("eu", "checkout-web", 100)]

@@ -41,8 +41,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_files_are_right(tmp_path: Path) -> None:
-    whole, least, modeline = blocks("yaml")
-    for text in (whole, least):
+    whole, least, release, modeline = blocks("yaml")
+    for text in (whole, least, release):
         path = tmp_path / "plan.yaml"
         path.write_text(text)
         plan = read_plan(path).plan

@@ -57,7 +57,7 @@ class RollbackTask(RolloutTask):
         """The tasks that failed, unless one of them has alerted of the end of the rollout."""
         failed = self._failed_tasks()
         of_stages = Alerts.of(self.operator, self.context, sent=())
-        of_stages.learn_from(self.operator.upstream_task_ids)
+        of_stages.learn_from(self._own_stages)
         return f"failed: {', '.join(failed)}" if failed and not {"rollback", "abort"} & of_stages.sent else None
 
     def initial_state(self) -> RolloutState:
@@ -137,7 +137,7 @@ class RollbackTask(RolloutTask):
 
     def _learn_alerts(self) -> None:
         """Read the alerts of the stages. This comes after the rollback, which waits for nothing."""
-        self.alerts.learn_from(self.operator.upstream_task_ids)
+        self.alerts.learn_from(self._own_stages)
 
     def _keep_end(self, kind: RecordKind, state: RolloutState, why: str) -> None:
         push_record(self, state.with_line(kind, self.flag.now, {"why": why}))
@@ -146,7 +146,9 @@ class RollbackTask(RolloutTask):
         ti = self.context.get("ti")
         if ti is None:
             return ["a task"]  # a call outside of Airflow always means a rollback
-        return [task for task, state in self._states(ti).items() if state in _FAILED]
+        states = self._states(ti)
+        found = ([task for task, state in states.items() if state == wanted] for wanted in _FAILED)
+        return next((tasks for tasks in found if tasks), [])
 
     def _kept_by(self, failed: list[str]) -> AbortCause | None:
         """Return why a stage stopped on purpose, by its record. Without a record it counts as failed."""
@@ -163,12 +165,20 @@ class RollbackTask(RolloutTask):
         ti, dag = self.context.get("ti"), self.operator.get_dag()
         if ti is None or dag is None:
             return []
-        tasks = [dag.get_task(task) for task, state in self._states(ti).items() if state == "success"]
+        states = self._states(ti)
+        tasks = [dag.get_task(task) for task in self._own_stages if states.get(task) == "success"]
         return [task.percentage for task in tasks if isinstance(task, AmplitudeStageOperator)]
 
+    @property
+    def _own_stages(self) -> list[str]:
+        """The tasks of this flag. In a coordinated release the tasks of other flags come before this one, too."""
+        group = self.operator.task_id.rpartition(".")[0]
+        return [task for task in self.operator.upstream_task_ids if task.rpartition(".")[0] == group]
+
     def _states(self, ti: RuntimeTaskInstanceProtocol) -> dict[str, str | None]:
-        states = ti.get_task_states(
-            dag_id=ti.dag_id, task_ids=sorted(self.operator.upstream_task_ids), run_ids=[ti.run_id]
-        )
+        """The states of the tasks whose failure means a rollback. A rollback of another flag is none of them."""
+        rollbacks = {task.task_id for task in self.operator.upstream_list if isinstance(task, type(self.operator))}
+        tasks = sorted(self.operator.upstream_task_ids - rollbacks)
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=tasks, run_ids=[ti.run_id])
         found: dict[str, str | None] = states.get(ti.run_id, {})
         return found
