@@ -12,6 +12,7 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment, Version
+from airflow_provider_ampexp.ensure._cohorts import included_cohorts
 from airflow_provider_ampexp.ensure._errors import (
     ConflictError,
     EnsureError,
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 
 
 class ManagedFlag:
-    """A flag or experiment under a rollout. ``seen`` is the last observation, ``now`` the service's clock."""
+    """A flag or experiment under a rollout. ``seen`` is the last observation, ``now`` the service's clock.
+
+    ``cohorts`` are the included cohorts when they were last read. Their users get it at any percentage.
+    """
 
     def __init__(
         self, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
@@ -47,6 +51,7 @@ class ManagedFlag:
         self.config: FlagConfig = {}
         self.seen: FlagSnapshot
         self.notes: list[str] = []
+        self.cohorts: list[str] = []
         self.known_clock_error: float | None = None
         self.said_if_interrupted = ""
         self.groups: frozenset[str] = frozenset()  # the ids of an experiment's groups, once they were read
@@ -115,6 +120,11 @@ class ManagedFlag:
             if versions[:1] == newest:  # otherwise the flag may have changed between the two reads
                 break
         self._see(config, versions, archived=bool(config.get("deleted", archived)))
+
+    def read_cohorts(self) -> None:
+        """Read the included cohorts: 1 request for each variant, or 1 where the service has no such cohorts."""
+        variants = [str(variant["key"]) for variant in self.config.get("variants") or () if "key" in variant]
+        self.cohorts = included_cohorts(self.target.endpoints(self.client), self.id, variants)
 
     def _is_thin(self, config: FlagConfig) -> bool:
         """Whether a version lacks a needed field. Before the flag is enabled, all percentages are needed."""

@@ -155,7 +155,10 @@ class Deaths:
         self._left, self._is_done_first = place, done
 
     def _sent(self, session: requests.Session, request: requests.PreparedRequest, **how: Any) -> requests.Response:
-        if "/_emulator/" not in str(request.url) and not self._soaks.is_soaking and self._left > 0:
+        # The included cohorts are read in a thread of their own, which an exit does not leave.
+        url = str(request.url)
+        counts = "/_emulator/" not in url and not url.endswith("/cohorts")
+        if counts and not self._soaks.is_soaking and self._left > 0:
             self._left -= 1
             if self._left == 0:
                 if self._is_done_first:

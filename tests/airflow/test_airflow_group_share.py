@@ -101,12 +101,12 @@ def test_a_ramp_of_a_flag_does_not_read_groups(emulator: Emulator, has_groups: b
     emulator.create_flag("search", variants=[{"key": "on"}])
     emulator.clear_requests()
     ramp(experiment_key=None, flag_key="search").execute({})
-    assert emulator.requests()["total"] == 2 + 2 * 3
+    assert emulator.requests()["total"] == 3 + 2 * 3
 
 
 def test_a_ramp_of_an_experiment_reads_each_list_once(emulator: Emulator, experiment: str) -> None:
     ramp().execute({})
-    assert emulator.requests()["total"] == 2 + 2 * 3 + 2
+    assert emulator.requests()["total"] == 3 + 2 * 3 + 2
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -119,7 +119,7 @@ def test_without_the_endpoints_of_groups_nothing_is_said(
     ramp().execute({})
     assert not [line for line in lines if "group" in line]
     assert emulator.experiment(experiment)["rolloutPercentage"] == 100
-    assert emulator.requests()["total"] == 2 + 2 * 3 + 1
+    assert emulator.requests()["total"] == 3 + 2 * 3 + 1
 
 
 def test_an_experiment_in_no_group_has_no_note(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

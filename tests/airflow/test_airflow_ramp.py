@@ -100,6 +100,7 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     assert emulator.requests()["by_route"] == {
         "GET /api/1/flags": 1,  # its id
         "GET /api/1/flags/{id}": 2,  # one look for each soak
+        "GET /api/1/flags/{id}/variants/{variantKey}/cohorts": 1,  # which the service does not have
         "GET /api/1/flags/{id}/versions": 1 + 2 + 3,  # at first, after each soak, after each write
         "PATCH /api/1/flags/{id}": 3,
     }

@@ -7,10 +7,12 @@ import math
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.guardrails import CheckContext
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
@@ -213,12 +215,32 @@ def test_finding_by_key(emulator: Emulator, filters: bool, pages: int) -> None:
 
 @pytest.mark.parametrize("stages", [[100], [1, 100], [1, 5, 25, 50, 100]])
 def test_a_ramp_without_soaks(emulator: Emulator, stages: list[int]) -> None:
-    """2 to find it and its history, then 2 a stage: at most 3 a stage from the second on."""
+    """2 to find it and its history, 1 for included cohorts, which the service does not have, then 2 a stage."""
     flag = emulator.create_flag("search", variants=ON)
     ramp = AmplitudeRampRolloutOperator(task_id="a", flag_key="search", stages=stages, soak=0, deferrable=False)
-    assert cost(emulator, ramp) == 2 + 2 * len(stages)
+    assert cost(emulator, ramp) == 3 + 2 * len(stages)
     assert emulator.flag(flag["id"])["rolloutPercentage"] == 100
-    assert cost(emulator, ramp) == 2
+    assert cost(emulator, ramp) == 3
+
+
+@pytest.mark.parametrize(("rollback", "more"), [("off", 0), ("hold", 0), (2, 3)])
+def test_a_rollback_where_the_service_has_cohorts(emulator: Emulator, rollback: Any, more: int) -> None:
+    """1 for each variant at the start, and again after a rollback, if the flag stays enabled."""
+    emulator.settings(extra_endpoints=True)
+    variants = [{"key": "on"}, {"key": "new"}, {"key": "newer"}]
+    emulator.create_flag("search", variants=variants, enabled=True, rolloutPercentage=2)
+    ramp = AmplitudeRampRolloutOperator(
+        task_id="a", flag_key="search", stages=[5, 25], soak=0, deferrable=False, rollback=rollback, guardrails=[_fails]
+    )
+    emulator.clear_requests()
+    with pytest.raises(AirflowFailException):
+        ramp.execute({})
+    by_route = emulator.requests()["by_route"]
+    assert by_route["GET /api/1/flags/{id}/variants/{variantKey}/cohorts"] == 3 + more
+
+
+def _fails(_: CheckContext) -> bool:
+    return False
 
 
 class Wait:
@@ -306,7 +328,7 @@ def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
             event = {"status": "due", "archived": False, "why": ""}
             resume, given = ramp.resume, {"event": event, **(deferred.kwargs or {})}
     on_workers = emulator.requests()["total"]
-    assert (waits, on_workers) == (4, 2 + 5 * 2 + 4)
+    assert (waits, on_workers) == (4, 3 + 5 * 2 + 4)
 
     ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(500)]})["flags"]
     watched = {FlagRef("flags", id=id) for id in ids}
@@ -318,4 +340,4 @@ def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
     rounds = 24 * 60  # at the default of a look a minute
     ends = 4 * 500  # and each soak's end may fall between two
     assert a_round == 1
-    assert 500 * on_workers + (rounds + ends) * a_round == 11_440
+    assert 500 * on_workers + (rounds + ends) * a_round == 11_940

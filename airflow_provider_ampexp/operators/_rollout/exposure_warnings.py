@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp.ensure._cohorts import named_cohorts
+from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators._rollout.parents import limits_of_parents
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
+
+LIMIT = 5.0
+"""The time limit in seconds for the included cohorts: neither a start nor an alert of a rollback waits longer."""
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -15,21 +20,40 @@ if TYPE_CHECKING:
 
 
 def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
-    """Log and record why users may not get the feature, and through which ways other users already get it.
+    """Log and record why users may not get the feature, and through which ways other users get it.
 
-    It takes 1 request for each flag that this one depends on, and 2 for each experiment.
+    It takes 1 request for each flag that this one depends on, 2 for each experiment, and 1 for each variant to read the
+    included cohorts.
     """
     flag, log = task.flag, task.logger
     key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *limits_of_parents(flag, task.plan)):
         log.warning("Users may not get %s: %s", key, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
-    others = flag.seen.audience.others(flag.catch_all) if flag.seen.position.enabled else []
+    if not state.is_retry:  # a retry may have a rollback to finish
+        find_cohorts(task)
+    cohorts = [named_cohorts(flag.cohorts)] if flag.cohorts else []
+    others = [*flag.seen.audience.others(flag.catch_all), *cohorts] if flag.seen.position.enabled else []
     if others:
         why = f"users outside of this rollout already get it, through {', and '.join(others)}"
-        log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
-        state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
-    return state
+    elif cohorts:
+        why = f"with the first stage, all users of {cohorts[0]} get it too"
+    else:
+        return state
+    log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
+    return state.with_line(RecordKind.WARNING, flag.now, {"why": why})
+
+
+def find_cohorts(task: RolloutTask) -> None:
+    """Read the included cohorts, within 5 seconds. A rollout does not depend on the answer."""
+    try:
+        time_limit.begin(task.flag.read_cohorts, "read the included cohorts").result(LIMIT)
+    except Exception as error:
+        task.logger.warning(
+            "Reading the included cohorts of %s failed: %s. If there are any, their users get it at any percentage.",
+            task.described,
+            error,
+        )
 
 
 def _own_reasons(flag: ManagedFlag) -> Iterator[str]:

@@ -11,6 +11,7 @@ from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
+from airflow_provider_ampexp.operators._rollout.exposure_warnings import find_cohorts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
 from airflow_provider_ampexp.operators._rollout.rollback_write import (
@@ -106,6 +107,8 @@ class RollbackTask(RolloutTask):
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
         """A stage has already rolled the flag back."""
+        if self.flag.seen.position.enabled:
+            find_cohorts(self)
         text = f"{self.described} is at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
         self.logger.info("%s", text)
         self._learn_alerts()

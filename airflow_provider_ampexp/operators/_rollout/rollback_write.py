@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
+from airflow_provider_ampexp.ensure._cohorts import named_cohorts
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, is_retryable
 from airflow_provider_ampexp.operators._rollout.alerts import send_alert
+from airflow_provider_ampexp.operators._rollout.exposure_warnings import find_cohorts
 from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._history import since
 from airflow_provider_ampexp.rollout._record import RecordLine, exposure_fields, fields_before
@@ -28,6 +30,8 @@ def write_rollback(task: RolloutTask, to: Exposure, why: str) -> None:
     with rollback_guard(task, to, why):
         task.flag.roll_back_to(to)
     task.failure_note.finish()
+    if task.flag.seen.position.enabled:
+        find_cohorts(task)
 
 
 @contextmanager
@@ -69,7 +73,8 @@ def describe_confirmation(flag: ManagedFlag) -> str:
 
 def ways_in_line(flag: ManagedFlag) -> RecordLine:
     """Return the other ways through which users get the feature, for the record; empty if there is none."""
-    ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
+    cohorts = [named_cohorts(flag.cohorts)] if flag.cohorts else []
+    ways = [*flag.seen.audience.ways_in(flag.catch_all), *cohorts] if flag.seen.position.enabled else []
     return {"still_through": ways} if ways else {}
 
 
