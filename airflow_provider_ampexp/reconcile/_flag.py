@@ -170,11 +170,33 @@ class ManagedFlag:
         wanted: EditFields = {**self._fields_to_lower(percentage, position), "enabled": position.enabled}
         self._bring_to(wanted)
         lost = self._overwritten(observed, version, differing(observed, wanted))
-        had = exposure_of(lost.config, self.segment) if lost is not None else None
-        if lost is not None and had is not None and had.exposure < self.seen.position.exposure:
+        if lost is not None:
+            self._restore_after_rollback(lost)
+
+    def _restore_after_rollback(self, lost: OverwrittenEdit) -> None:
+        """Restore what another actor changed during a rollback, except a higher exposure."""
+        by, had = actor_name(lost.version.get("createdBy")), exposure_of(lost.config, self.segment)
+        now = self.seen.position
+        if lost.moved and had is not None and had.exposure < now.exposure:
             self._bring_to(self._fields_of(lost.config))
-            by = actor_name(lost.version.get("createdBy"))
             self.notes.append(f"{by} lowered it further, to {had}, during the rollback; that was restored.")
+            return
+        if lost.moved and had is not None and had.exposure > now.exposure:
+            self.notes.append(f"{by} changed it to {had} during the rollback; the rollback overwrote that.")
+        if self.segment is not None:
+            self._restore_other_segments(lost.config, by)
+
+    def _restore_other_segments(self, config: FlagConfig, by: str) -> None:
+        try:
+            wanted = self._fields_to_restore(config, self.seen.position.percentage)
+            if differing(self.config, wanted):
+                self._bring_to(wanted)
+                self.notes.append(f"{by} edited the segments during the rollback; that edit was restored.")
+        except EnsureError as error:
+            self.notes.append(
+                f"{by} edited the segments during the rollback. That edit was overwritten and NOT restored: {error} "
+                "Check the flag in Amplitude now."
+            )
 
     def switch_off_sticky(self) -> None:
         """Disable sticky bucketing, and read the flag back: 2 requests."""

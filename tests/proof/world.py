@@ -210,6 +210,8 @@ class World:
             self.service.edit(caller, self.kind, FLAG, raw)
             return b"OK"
         _, _, _, of_kind, *rest = url.path.split("/")
+        if of_kind not in ("flags", "experiments") or "cohorts" in rest:
+            raise Refusal(404, "this service has no cohorts and no groups")
         kind: Kind = "experiments" if of_kind == "experiments" else "flags"  # a 404 makes the client ask the other kind
         if not rest:
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
