@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import quote
 
 from airflow_provider_ampexp.rollout._actions import Action, Complete, RollBack, SetStage, Wait
@@ -28,6 +28,7 @@ from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 _FORMAT = 1
+_LAST_YEAR = 9000  # a later time has no room for a duration after it
 
 
 class HeartbeatError(Exception):
@@ -119,21 +120,34 @@ class Heartbeat:
             plain = json.loads(text)
             if plain["format"] != _FORMAT:
                 raise HeartbeatError(f"expected format {_FORMAT}, got {plain['format']!r}")
-            return cls(
-                subject=RolloutSubject(
-                    **{name: plain["subject"][name] for name in RolloutSubject.__dataclass_fields__}
-                ),
-                at=_moment(plain["at"]),
-                due=_moment(plain["due"]),
+            beat = cls(
+                subject=_subject(plain["subject"]),
+                at=datetime.fromisoformat(plain["at"]),
+                due=datetime.fromisoformat(plain["due"]),
                 position=_exposure(plain["position"]),
                 version=None if plain["version"] is None else int(plain["version"]),
                 lower_to=_exposure(plain["lower_to"]),
                 next_stage=None if plain["next_stage"] is None else int(plain["next_stage"]),
                 audience=dict(plain["audience"]),
-                ended=plain["ended"],
+                ended=_text("ended", plain["ended"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise HeartbeatError(f"not a heartbeat ({type(error).__name__}: {error})") from None
+        if problem := beat._problem():
+            raise HeartbeatError(f"not a heartbeat ({problem})")
+        return beat
+
+    def _problem(self) -> str | None:
+        """Return what is wrong with the values, if anything."""
+        for name, moment in (("at", self.at), ("due", self.due)):
+            if moment.tzinfo is None or moment.year > _LAST_YEAR:
+                return f"{name}: expected a time with a zone, before the year {_LAST_YEAR + 1}, got {moment}"
+        for name, exposure in (("position", self.position), ("lower_to", self.lower_to)):
+            if not 0 <= exposure.percentage <= 100:
+                return f"{name}: expected a percentage from 0 to 100, got {exposure.percentage}"
+        if not self.subject.task.isprintable():
+            return f"subject.task: expected one line, got {self.subject.task!r}"
+        return "ended: expected how it ended, got an empty text" if self.ended == "" else None
 
 
 def heartbeat(
@@ -197,15 +211,24 @@ def _is_complete(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
     return is_whole or seen.position.reached >= plan.all_stages[-1].percentage
 
 
+def _subject(plain: Mapping[str, Any]) -> RolloutSubject:
+    given = {name: _text(f"subject.{name}", plain[name]) for name in RolloutSubject.__dataclass_fields__}
+    for name in ("task", "base_url", "kind", "object_id", "hold_tag"):
+        if given[name] is None:
+            raise HeartbeatError(f"not a heartbeat (subject.{name}: expected a text, got nothing)")
+    return RolloutSubject(**cast("dict[str, Any]", given))
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise HeartbeatError(f"not a heartbeat ({name}: expected a text, got {value!r})")
+    if value is not None:
+        value.encode()  # half of a surrogate pair cannot be printed
+    return value
+
+
 def _exposure(plain: Mapping[str, Any]) -> Exposure:
     percentage, enabled = plain["percentage"], plain["enabled"]
     if isinstance(percentage, bool) or not isinstance(percentage, int | float) or not isinstance(enabled, bool):
         raise HeartbeatError(f"not an exposure: {dict(plain)}")
     return Exposure(percentage, enabled)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise HeartbeatError(f"expected a time with a zone, got {text!r}")
-    return moment

@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if (problem := validate.key_problem(key)) is not None:
             raise InvalidInputError(KEY, problem)
+        if not given.folder.strip():
+            raise InvalidInputError("folder", "expected a folder, got an empty text")
         limits = Limits(_after(given.after), validate.percentage("--above", given.above))
         from airflow_provider_ampexp.client import ManagementClient
 
@@ -47,11 +49,23 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             for outcome, said in Watchdog(client, limits, is_dry=given.dry_run).findings(read_heartbeats(given.folder)):
                 outcomes.append(outcome)
-                print(said, flush=True)
+                _report(said)
         except FolderError as error:
             outcomes.append(Outcome.UNKNOWN)
-            print(f"Reading {given.folder} failed: {error}. No flag is watched.")
+            _report(f"Reading {given.folder} failed: {error}. No flag is watched.")
+    if not outcomes:
+        outcomes.append(Outcome.UNKNOWN)
+        _report(f"Reading {given.folder} failed: it has no heartbeat. No flag is watched. Check that it is mounted.")
     return worst(outcomes).value
+
+
+def _report(said: str) -> None:
+    """Print a line. A full disk or an old encoding does not keep the watchdog from the next flag."""
+    try:
+        print(said.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8"))
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
 def _after(text: str) -> timedelta:

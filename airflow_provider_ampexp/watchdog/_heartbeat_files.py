@@ -45,6 +45,8 @@ def _local_files(folder: str) -> Iterator[tuple[str, bytes | Exception]]:
         raise NotADirectoryError(str(path))
     for file in sorted(path.glob(_FILES)):
         try:
+            if not file.is_file():  # a read of a pipe would wait without end
+                raise OSError("not a file")
             yield str(file), file.read_bytes()
         except OSError as error:
             yield str(file), error

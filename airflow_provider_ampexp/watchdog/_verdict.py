@@ -84,6 +84,8 @@ def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) ->
         return Verdict(Outcome.QUIET, f"{late}, but another actor changed the flag. {left}")
     if seen.position.exposure <= limits.above:
         return Verdict(Outcome.QUIET, f"{late}, but {seen.position} is not above {limits.above} %. {left}")
+    if not beat.audience:
+        return Verdict(Outcome.LATE, f"{late}, but the heartbeat does not have the audience. {left}")
     if changed := changed_fields(beat.audience, seen.audience.digest()):
         return Verdict(Outcome.LATE, f"{late}, but another actor changed {', '.join(changed)}. {left}")
     if has_tag(seen.tags, beat.subject.hold_tag):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, HeartbeatError
 from airflow_provider_ampexp.watchdog._verdict import Limits, Outcome, judge
 
@@ -67,7 +69,11 @@ class Watchdog:
         judged = [(judge(beat, flag.seen, now, self._limits), beat) for beat in (latest, *running)]
         verdict, beat = judged[0]
         if self._limits.is_overdue(latest, now):  # otherwise one rollout of this flag runs
-            verdict, beat = next((pair for pair in judged if pair[0].lowers), judged[0])
+            held = (pair for pair in judged if has_tag(flag.seen.tags, pair[1].subject.hold_tag))
+            verdict, beat = next(held, next((pair for pair in judged if pair[0].lowers), judged[0]))
+        if verdict.lowers and (other := _confirmed_later(beat, beats)) is not None:
+            why = f"{other.subject.task} confirmed {other.position} or ended there. Left at {flag.seen.position}"
+            return Outcome.QUIET, f"{subject}: {verdict.why}, but {why}."
         if not verdict.lowers:
             return verdict.outcome, f"{subject}: {verdict.why}."
         if self._is_dry:
@@ -91,6 +97,13 @@ class Watchdog:
             f"Lowered {beat.subject} from {before} to {flag.seen.position}, and confirmed it by reading: {reason}."
             f"{still}{notes}"
         )
+
+
+def _confirmed_later(dead: Heartbeat, beats: list[Heartbeat]) -> Heartbeat | None:
+    """Return a later heartbeat of another rollout that confirmed the exposure of a dead one, or ended at it."""
+    at = {dead.position, *(() if dead.next_stage is None else (Exposure(dead.next_stage, enabled=True),))}
+    later = (beat for beat in beats if beat.at > dead.at and beat.position in at)
+    return next((beat for beat in later if beat.lower_to.exposure >= beat.position.exposure), None)
 
 
 def _said(error: Exception) -> str:

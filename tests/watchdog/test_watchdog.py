@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def other_rollout_alive(death: Death) -> None:
     other.write_text(json.dumps({**beat, "due": "2999-01-01T00:00:00+00:00"}))
 
 
+def other_rollout_confirmed_it(death: Death) -> None:
+    """Another rollout of this flag ended at the same stage, later."""
+    beat = json.loads(death.file.read_text())
+    other = death.folder / "other" / death.file.name
+    other.parent.mkdir()
+    later = (datetime.fromisoformat(beat["at"]) + timedelta(minutes=5)).isoformat()
+    other.write_text(json.dumps({**beat, "at": later, "lower_to": beat["position"], "ended": "finished"}))
+
+
 def other_rollout_unreadable(death: Death) -> None:
     other = death.folder / "other" / death.file.name
     other.parent.mkdir()
@@ -126,8 +136,16 @@ SEGMENT = {"name": "Pro", "percentage": 50, "conditions": [], "rolloutWeights": 
         (lambda death: death.write(position=None), 4),
         (lambda death: death.file.write_text(""), 4),
         (lambda death: death.file.write_bytes(b"\xff\xfe"), 4),
-        (lambda death: death.file.unlink(), 0),
+        (lambda death: death.file.unlink(), 4),  # a folder that is not mounted has no file either
+        (lambda death: death.file.write_text("[" * 200_000), 4),
+        (lambda death: death.write(next_stage=float("inf")), 4),
+        (lambda death: death.write(due="9999-12-31T23:59:59+00:00"), 4),
+        (lambda death: death.write(lower_to={"percentage": -5, "enabled": True}), 4),
+        (lambda death: death.write(ended=False), 4),
+        (lambda death: death.write(ended=""), 4),
+        (lambda death: death.write(audience={}), 3),
         (other_rollout_alive, 0),
+        (other_rollout_confirmed_it, 0),
         (other_rollout_unreadable, 4),
     ],
 )
