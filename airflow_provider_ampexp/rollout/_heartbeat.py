@@ -28,7 +28,7 @@ from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 
 _FORMAT = 1
-_LAST_YEAR = 9000  # a later time has no room for a duration after it
+_LAST_YEAR = 9000  # so that a duration can be added
 
 
 class HeartbeatError(Exception):
