@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tenacity
 from airflow_runs import Run
+from ramps import Deaths, Soaks
 
 from airflow_provider_ampexp.client import _transport as transport
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -34,6 +35,16 @@ def airflow_database() -> None:
         db.initdb()
         DagBundlesManager().sync_bundles_to_db()
         supervisor.in_process_api_server()
+
+
+@pytest.fixture
+def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
+    return Soaks(emulator, monkeypatch)
+
+
+@pytest.fixture
+def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
+    return Deaths(soaks, monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,6 @@ Runner = Callable[[DAG], Run]
 MARIA = {"number": str(user_id("Maria")), "object": "maria@acme.example"}
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def ramp(dag_id: str, failures: Failures) -> DAG:
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN, **failures.callback)

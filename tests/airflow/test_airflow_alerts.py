@@ -51,16 +51,6 @@ def nothing_sent() -> None:
     GIVEN.clear()
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
-def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
-    return Deaths(soaks, monkeypatch)
-
-
 def fails(moment: CheckContext) -> CheckResult:
     return CheckResult("pass" if moment.is_preflight else "fail", "9 % of the requests fail", 0.09)
 

@@ -28,16 +28,6 @@ RAMP: dict[str, Any] = {**PLAN, "flag_key": "search"}
 
 
 @pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
-def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
-    return Deaths(soaks, monkeypatch)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "heartbeats"
 

@@ -30,11 +30,6 @@ ORDERS = """
 
 
 @pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Emulator, str], list[int]]:
     """Fill the users' table, and return the position of each user."""
 

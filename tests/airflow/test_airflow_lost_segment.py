@@ -19,11 +19,6 @@ from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def segment(name: str, percentage: int) -> dict[str, Any]:
     return {
         "name": name,

@@ -24,11 +24,6 @@ from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
     flag_id = flag(emulator)
     emulator.clear_requests()

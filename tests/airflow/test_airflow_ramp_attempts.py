@@ -22,16 +22,6 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
-def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
-    return Deaths(soaks, monkeypatch)
-
-
 def dying(deaths: Deaths, place: int, done: bool) -> Callable[[Any], None]:
     """Before its first attempt, a task is told when to die."""
     told: list[None] = []

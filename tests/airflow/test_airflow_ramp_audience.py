@@ -19,11 +19,6 @@ Runner = Callable[..., Run]
 PRO = [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def segment(name: str, percentage: int, conditions: Any = PRO) -> dict[str, Any]:
     return {
         "name": name,

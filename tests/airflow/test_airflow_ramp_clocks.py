@@ -20,11 +20,6 @@ Runner = Callable[[DAG], Run]
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800.0
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def ramp(dag_id: str) -> DAG:
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN)

@@ -27,11 +27,6 @@ OK = CheckResult("pass", "1 % of the requests fail", 0.01)
 UNSURE = CheckResult("inconclusive", "too few requests")
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 class Says:
     """A check that gives these answers, the last of them for ever. An exception is raised. Before, it can answer."""
 

@@ -30,11 +30,6 @@ LONG = 100.0
 
 
 @pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
 def let_go() -> Iterator[threading.Event]:
     """Set at the end, so that no thread hangs on."""
     event = threading.Event()

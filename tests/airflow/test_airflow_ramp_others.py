@@ -22,11 +22,6 @@ PRO = [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}]
 COHORT = [{"type": "cohort", "prop": "userdata_cohort", "op": "set contains", "values": ["abc123"]}]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def segment(name: str, percentage: int, conditions: Any = PRO) -> dict[str, Any]:
     return {
         "name": name,

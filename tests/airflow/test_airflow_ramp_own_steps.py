@@ -22,11 +22,6 @@ FOREIGN = {"next": 25, "no_stage": 7, "last": 100, "none": 0}
 HALF_AN_HOUR = 1800
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def another_task(emulator: Emulator, flag_id: str, **fields: Any) -> Callable[[], None]:
     """Half an hour into a soak of an hour, by the name that this connection's key has."""
 

@@ -17,11 +17,6 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:

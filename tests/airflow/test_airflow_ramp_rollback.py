@@ -19,11 +19,6 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
 def errors(moment: CheckContext) -> CheckResult:
     return CheckResult("fail" if moment.percentage >= 25 else "pass", "9 % of the requests fail", 0.09)
 

@@ -20,16 +20,6 @@ from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 Runner = Callable[..., Run]
 
 
-@pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
-def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
-    return Deaths(soaks, monkeypatch)
-
-
 def kept(dag_id: str, task_id: str = "ramp") -> list[dict[str, Any]]:
     """The record in Airflow's database, while the run goes on."""
     from airflow.models.xcom import XComModel

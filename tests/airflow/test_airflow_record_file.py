@@ -29,16 +29,6 @@ TWO: dict[str, Any] = {**PLAN, "stages": [1, 25], "flag_key": "search"}
 
 
 @pytest.fixture
-def soaks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Soaks:
-    return Soaks(emulator, monkeypatch)
-
-
-@pytest.fixture
-def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
-    return Deaths(soaks, monkeypatch)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "rollouts"
 
