@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import Group
 
 Json = Mapping[str, Any]
@@ -69,16 +70,14 @@ class GroupShare:
         groups = f"in {', and in '.join(self.groups)}"
         if self.percentage is None:
             return f"{groups}; its percentages are of a part of {whole}, and the size of that part is not shown"
-        parts = [f"{percentage:g} % is {percentage * self.percentage / 100:.4g} %" for percentage in percentages]
+        parts = [f"{percentage:g} % is {self.of_all(percentage):.4g} %" for percentage in percentages]
         return f"{groups}, so {', '.join(parts)} of {whole}"
 
 
 def _slots_with(group: Group, experiment_id: str, holdouts: set[str]) -> list[tuple[int, Json]]:
-    slots = group.get("slots")
-    found = [slot for slot in slots if isinstance(slot, Mapping)] if isinstance(slots, list) else []
     return [
-        (place, slot)
-        for place, slot in enumerate(found, 1)
+        (index, slot)
+        for index, slot in slots_of(group)
         if _lists(slot, "experiments", experiment_id) or any(_lists(slot, "holdouts", id) for id in holdouts)
     ]
 
@@ -89,7 +88,7 @@ def _lists(part: Json | Group, name: str, id: str) -> bool:
 
 
 def _slot_words(slots: Sequence[tuple[int, Json]], share: float | None) -> str:
-    indexes = [str(slot.get("index") or place) for place, slot in slots]
+    indexes = [str(index) for index, _ in slots]
     return f"slot{'s' if len(slots) > 1 else ''} {' and '.join(indexes)} ({_percent(share)})"
 
 

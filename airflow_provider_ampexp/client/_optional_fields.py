@@ -171,3 +171,14 @@ def segments_of(config: Mapping[str, Any]) -> list[TargetSegment]:
     """Return the target segments; empty if the service shows none, or an invalid list."""
     segments: Any = config.get("targetSegments")
     return cast("list[TargetSegment]", segments) if _OF_FLAG["targetSegments"](segments) else []
+
+
+def slots_of(group: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the slots of a mutual exclusion group with their indexes, from 1; empty if the service shows none."""
+    slots = group.get("slots")
+    found = [slot for slot in slots if isinstance(slot, Mapping)] if isinstance(slots, list) else []
+    indexes = (str(slot.get("index")) for slot in found)
+    return [
+        (int(index) if index.isdigit() else place, slot)
+        for place, (index, slot) in enumerate(zip(indexes, found, strict=True), 1)
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
@@ -33,13 +35,45 @@ def only_way(**ways: str | None) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class FlagRef:
-    """A flag or an experiment. Exactly one of ``key`` and ``id`` is set."""
+class ObjectRef(ABC):
+    """What references to flags, experiments and groups share. Exactly one of ``key`` and ``id`` is set."""
 
-    kind: Kind
+    kind: str
     key: str | None = None
     id: str | None = None
     project_id: str | None = None
+
+    @property
+    @abstractmethod
+    def noun(self) -> str:
+        """What it is, in Amplitude's words."""
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return f"{self.noun} {self.id}"
+        return f"{self.noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
+
+    def is_in_project(self, found: Mapping[str, Any]) -> bool:
+        """Return true if the object is in the named project, if no project is named, or if the object shows none."""
+        return self.project_id is None or found.get("projectId") in (None, self.project_id)
+
+    def refuse_other_project(self, found: Mapping[str, Any]) -> None:
+        """Raise if the object of this id is in another project than the named one.
+
+        :raises OtherProjectError: names both projects
+        """
+        if not self.is_in_project(found):
+            raise OtherProjectError(
+                f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
+                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
+            )
+
+
+@dataclass(frozen=True)
+class FlagRef(ObjectRef):
+    """A flag or an experiment."""
+
+    kind: Kind
 
     @classmethod
     def of(
@@ -59,18 +93,13 @@ class FlagRef:
             flag_key=flag_key, flag_id=flag_id, experiment_key=experiment_key, experiment_id=experiment_id
         )
         kind: Kind = "flags" if way.startswith("flag") else "experiments"
-        return cls(
-            kind=kind,
-            key=value if way.endswith("_key") else None,
-            id=value if way.endswith("_id") else None,
-            project_id=project_id or None,
-        )
+        key, id = (value, None) if way.endswith("_key") else (None, value)
+        return cls(kind, key, id, project_id or None)
 
-    def __str__(self) -> str:
-        noun = "flag" if self.kind == "flags" else "experiment"
-        if self.key is None:
-            return f"{noun} {self.id}"
-        return f"{noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
+    @property
+    def noun(self) -> str:
+        """What it is, in Amplitude's words."""
+        return "flag" if self.kind == "flags" else "experiment"
 
     def endpoints(self, client: ManagementClient) -> FlagEndpoints:
         """Return the calls for this kind of object."""
@@ -97,11 +126,7 @@ class FlagRef:
         if found is None:
             cause = self._named_as_the_other_kind(client) or "Check the id and the connection's region."
             raise TargetNotFoundError(f"The {self} does not exist. Nothing was changed. {cause}")
-        if not self.is_in_project(found):
-            raise OtherProjectError(
-                f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
-                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
-            )
+        self.refuse_other_project(found)
         return found
 
     def _named_as_the_other_kind(self, client: ManagementClient) -> str:
@@ -121,10 +146,6 @@ class FlagRef:
         if self.key is not None:
             return f"The project has {a_thing} {self.key!r}: use {argument}_key."
         return f"The id {self.id} is {a_thing}: use {argument}_id."
-
-    def is_in_project(self, config: FlagConfig) -> bool:
-        """Return true if the object is in the named project, if no project is named, or if the object shows none."""
-        return self.project_id is None or config.get("projectId") in (None, self.project_id)
 
     def identify(self, client: ManagementClient) -> ResolvedFlag:
         """Find the id. This takes one request, or none if the id is known and no project is named."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import UncertainWriteError
+from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import FlagConfig, Group
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, UnconfirmedWriteError, WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._group_ref import GroupRef
-from airflow_provider_ampexp.ensure._groups import Part, Place, ids_of, slot_of, slots_of
+from airflow_provider_ampexp.ensure._groups import Part, Place, ids_of, slot_of
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._turns import in_turn
 
@@ -40,9 +41,7 @@ def ensure_in_group(
     :raises WrongStateError: when the experiment is in another slot of the group, or the group has no such slot
     :raises OtherProjectError: when the experiment and the group are in different projects
     """
-    if (slot is None) == (group.kind == "mutexes"):
-        expected = "the index of a slot" if slot is None else "none for a holdout group"
-        raise InvalidInputError("slot", f"expected {expected}, got {slot}")
+    group.check_slot(slot)
     return _Membership(client, experiment, group, slot, joins=True).reconcile()
 
 

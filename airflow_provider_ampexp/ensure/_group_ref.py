@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import NotFoundError, UnsupportedError
-from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError, WrongStateError
-from airflow_provider_ampexp.ensure._flag_ref import only_way
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError, WrongStateError
+from airflow_provider_ampexp.ensure._flag_ref import ObjectRef, only_way
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -16,13 +17,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GroupRef:
-    """A mutual exclusion group or a holdout group. Exactly one of ``key`` and ``id`` is set."""
+class GroupRef(ObjectRef):
+    """A mutual exclusion group or a holdout group."""
 
     kind: GroupKind
-    key: str | None = None
-    id: str | None = None
-    project_id: str | None = None
 
     @classmethod
     def of(
@@ -42,11 +40,6 @@ class GroupRef:
         kind: GroupKind = "mutexes" if way.startswith("mutex") else "holdouts"
         key, id = (value, None) if way.endswith("_key") else (None, value)
         return cls(kind, key, id, project_id or None)
-
-    def __str__(self) -> str:
-        if self.key is None:
-            return f"{self.noun} {self.id}"
-        return f"{self.noun} {self.key!r}" + (f" of project {self.project_id}" if self.project_id else "")
 
     @property
     def noun(self) -> str:
@@ -91,9 +84,14 @@ class GroupRef:
                 f"The {self} does not exist, or the service does not have {self.noun}s. Nothing was changed. Check "
                 "the id and the connection's region."
             ) from None
-        if self.project_id is not None and found.get("projectId") not in (None, self.project_id):
-            raise OtherProjectError(
-                f"The {self} ({found.get('key')!r}) is in project {found.get('projectId')}, not in the named project "
-                f"{self.project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
-            )
+        self.refuse_other_project(found)
         return found
+
+    def check_slot(self, slot: object) -> None:
+        """Raise unless a mutual exclusion group has a slot, and a holdout group has none.
+
+        :raises InvalidInputError: names ``slot``
+        """
+        if (slot is None) == (self.kind == "mutexes"):
+            expected = "the index of a slot" if slot is None else "none for a holdout group"
+            raise InvalidInputError("slot", f"expected {expected}, got {slot!r}")

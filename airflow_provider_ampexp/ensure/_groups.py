@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import UncertainWriteError
+from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import Group, GroupCreateFields, GroupEditFields, Json, SlotFields
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
 from airflow_provider_ampexp.ensure._creation import find_or_create
@@ -166,13 +167,6 @@ class Place:
         return self.words if self.slot is None else f"slot {self.slot} of {self.words}"
 
 
-def slots_of(group: Group) -> list[tuple[int, Part]]:
-    """Return the slots of a mutual exclusion group with their indexes, from 1."""
-    slots = group.get("slots")
-    found = [slot for slot in slots if isinstance(slot, Mapping)] if isinstance(slots, list) else []
-    return [(_index(slot, place), slot) for place, slot in enumerate(found, 1)]
-
-
 def slot_of(group: Group, index: int, words: str) -> Part:
     """Return a slot by its index.
 
@@ -270,11 +264,6 @@ def _value(part: Part, name: str) -> Any:
     if name == "slots":
         return [slot.get("percentage") for slot in part.get("slots") or () if isinstance(slot, Mapping)]
     return bool(part.get("deleted", False)) if name == "archive" else part.get(name)
-
-
-def _index(slot: Part, place: int) -> int:
-    index = str(slot.get("index"))
-    return int(index) if index.isdigit() else place
 
 
 def _result(client: ManagementClient, group: Group, before: Json, after: Json) -> ChangeResult:

@@ -229,3 +229,22 @@ def approvers(field: str, value: object) -> list[str]:
     :raises InvalidInputError: names the field
     """
     return texts(field, value) if value else []
+
+
+ArgumentTable = Mapping[str, tuple[str, Callable[[str, object], Any]]]
+"""Optional arguments of an operator: for each its field in the API, and its reader."""
+
+
+def check_table(operator: object, table: ArgumentTable) -> None:
+    """Check the arguments of a table, as far as they are known when Airflow parses the DAG."""
+    for argument, (_, read) in table.items():
+        check_literal(argument, getattr(operator, argument), optional(read))
+
+
+def given_fields(operator: object, table: ArgumentTable) -> dict[str, Any]:
+    """Return the fields of the arguments that are given."""
+    return {
+        field: read(argument, value)
+        for argument, (field, read) in table.items()
+        if (value := getattr(operator, argument)) is not None
+    }

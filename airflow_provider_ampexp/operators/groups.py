@@ -35,6 +35,16 @@ __all__ = [
 
 _if_exists = arguments.one_of("skip", "update", "fail")
 _mode = arguments.one_of("local", "remote")
+_GROUP_ARGUMENTS: arguments.ArgumentTable = {
+    "description": ("description", arguments.words),
+    "evaluation_mode": ("evaluationMode", _mode),
+    "bucketing_key": ("bucketingKey", arguments.text),
+}
+_HOLDOUT_ARGUMENTS: arguments.ArgumentTable = {
+    "experiment_ids": ("experiments", arguments.texts),
+    "individual_inclusion": ("individualInclusion", arguments.texts),
+    "individual_exclusion": ("individualExclusion", arguments.texts),
+}
 
 
 class _CreateGroupOperator(AmplitudeChangeOperator):
@@ -63,24 +73,13 @@ class _CreateGroupOperator(AmplitudeChangeOperator):
         self.bucketing_key = bucketing_key
         self.if_exists = if_exists
         arguments.check_literal("name", name, arguments.text)
-        arguments.check_literal("description", description, arguments.optional(arguments.words))
-        arguments.check_literal("evaluation_mode", evaluation_mode, arguments.optional(_mode))
-        arguments.check_literal("bucketing_key", bucketing_key, arguments.optional(arguments.text))
+        arguments.check_table(self, _GROUP_ARGUMENTS)
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def fields(self, hook: AmplitudeExperimentHook) -> GroupCreateFields:
         """Return the fields of both kinds, but the key."""
-        fields: GroupCreateFields = {
-            "projectId": self.required_project_of(hook),
-            "name": arguments.text("name", self.name),
-        }
-        if self.description is not None:
-            fields["description"] = arguments.words("description", self.description)
-        if self.evaluation_mode is not None:
-            fields["evaluationMode"] = _mode("evaluation_mode", self.evaluation_mode)
-        if self.bucketing_key is not None:
-            fields["bucketingKey"] = arguments.text("bucketing_key", self.bucketing_key)
-        return fields
+        named = {"projectId": self.required_project_of(hook), "name": arguments.text("name", self.name)}
+        return cast("GroupCreateFields", {**named, **arguments.given_fields(self, _GROUP_ARGUMENTS)})
 
     @property
     def wanted_if_exists(self) -> IfExists:
@@ -176,8 +175,7 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
         self.individual_exclusion = individual_exclusion
         arguments.check_literal("holdout_key", holdout_key, arguments.text)
         arguments.check_literal("holdout_percentage", holdout_percentage, read_holdout_percentage)
-        for name in ("experiment_ids", "individual_inclusion", "individual_exclusion"):
-            arguments.check_literal(name, getattr(self, name), arguments.optional(arguments.texts))
+        arguments.check_table(self, _HOLDOUT_ARGUMENTS)
 
     def described(self) -> str:
         """Which group, in words."""
@@ -188,12 +186,7 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
         fields = self.fields(hook)
         fields["key"] = arguments.text("holdout_key", self.holdout_key)
         fields["holdoutPercentage"] = read_holdout_percentage("holdout_percentage", self.holdout_percentage)
-        if self.experiment_ids is not None:
-            fields["experiments"] = arguments.texts("experiment_ids", self.experiment_ids)
-        if self.individual_inclusion is not None:
-            fields["individualInclusion"] = arguments.texts("individual_inclusion", self.individual_inclusion)
-        if self.individual_exclusion is not None:
-            fields["individualExclusion"] = arguments.texts("individual_exclusion", self.individual_exclusion)
+        fields.update(cast("GroupCreateFields", arguments.given_fields(self, _HOLDOUT_ARGUMENTS)))
         return ensure.ensure_group(hook.client, "holdouts", fields, if_exists=self.wanted_if_exists)
 
 
@@ -277,9 +270,7 @@ class AmplitudeAddToGroupOperator(_MembershipOperator):
         super().__init__(**kwargs)
         self.slot = slot
         arguments.check_literal("slot", slot, arguments.optional(slot_index))
-        if (slot is None) == (self.group_kind == "mutexes"):
-            expected = "the index of a slot" if slot is None else "none for a holdout group"
-            raise InvalidInputError("slot", f"expected {expected}, got {slot!r}")
+        GroupRef(self.group_kind).check_slot(slot)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Add the experiment to the list."""

@@ -77,8 +77,7 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         self.evaluation_mode = evaluation_mode
         self.bucketing_key = bucketing_key
         self.if_exists = if_exists
-        for argument, (_, read) in _CREATE_ARGUMENTS.items():
-            arguments.check_literal(argument, getattr(self, argument), arguments.optional(read))
+        arguments.check_table(self, _CREATE_ARGUMENTS)
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
@@ -92,11 +91,7 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         return self.kind
 
     def _fields(self) -> dict[str, object]:
-        return {
-            field: read(argument, getattr(self, argument))
-            for argument, (field, read) in _CREATE_ARGUMENTS.items()
-            if getattr(self, argument) is not None
-        }
+        return arguments.given_fields(self, _CREATE_ARGUMENTS)
 
 
 _CREATE_ARGUMENTS = {

@@ -32,12 +32,7 @@ def rollout_tasks(readable_dags: Iterable[str]) -> list[RolloutTask]:
     with create_session() as session:
         plans = [row for dags in in_parts(readable) for row in session.execute(_query(PLAN_XCOM, dags)).all()]
         plans = sorted(plans, key=lambda row: (row.run_state in RUN_UNDER_WAY, row.timestamp), reverse=True)[:_MOST]
-        runs = sorted({row.dag_run_id for row in plans})
-        records = {
-            place_of(row): XComModel.deserialize_value(row)
-            for part in in_parts(runs)
-            for row in session.execute(_record_query(part)).all()
-        }
+        records = values_beside(session, plans, RECORD_XCOM)
         is_triggerer_alive = _is_triggerer_alive(session)
     tasks = [
         _read(row, XComModel.deserialize_value(row), records.get(place_of(row)), is_triggerer_alive) for row in plans
@@ -80,10 +75,21 @@ def _query(key: str, dags: Sequence[str]) -> Any:
     )
 
 
-def _record_query(runs: Sequence[int]) -> Any:
-    return select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
-        XComModel.key == RECORD_XCOM, XComModel.dag_run_id.in_(runs)
+def values_beside(session: Any, rows: Iterable[Any], key: str) -> dict[tuple[Any, ...], Any]:
+    """Return the XComs of another key that the tasks of these rows pushed, by their places."""
+    places = {place_of(row) for row in rows}
+    runs, tasks = (sorted({place[part] for place in places}) for part in (0, 1))
+    found = (
+        row
+        for some_runs in in_parts(runs)
+        for some_tasks in in_parts(tasks)
+        for row in session.execute(
+            select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
+                XComModel.key == key, XComModel.dag_run_id.in_(some_runs), XComModel.task_id.in_(some_tasks)
+            )
+        ).all()
     )
+    return {place_of(row): XComModel.deserialize_value(row) for row in found if place_of(row) in places}
 
 
 def _is_triggerer_alive(session: Any) -> bool:

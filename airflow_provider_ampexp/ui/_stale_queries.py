@@ -10,7 +10,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, func, select
 
 from airflow_provider_ampexp._keys import STALE_XCOM
-from airflow_provider_ampexp.ui._airflow_queries import in_parts, place_of
+from airflow_provider_ampexp.ui._airflow_queries import in_parts, place_of, values_beside
 from airflow_provider_ampexp.ui._stale_flags import StaleList
 
 _MOST = 100  # lists; the newest
@@ -25,11 +25,7 @@ def stale_lists(readable_dags: Iterable[str]) -> list[StaleList]:
         parts = in_parts(sorted(set(readable_dags)))
         found = [row for dags in parts for row in session.execute(_latest(dags)).all()]
         found = sorted(found, key=lambda row: row.timestamp, reverse=True)[:_MOST]
-        results = {
-            place_of(row): XComModel.deserialize_value(row)
-            for part in in_parts(sorted({row.dag_run_id for row in found}))
-            for row in session.execute(_results(part)).all()
-        }
+        results = values_beside(session, found, XCOM_RETURN_KEY)
     lists = [_read(row, XComModel.deserialize_value(row), results.get(place_of(row))) for row in found]
     return [listed for listed in lists if listed is not None]
 
@@ -58,14 +54,6 @@ def _latest(dags: Sequence[str]) -> Any:
         .where(XComModel.key == STALE_XCOM)
         .order_by(XComModel.timestamp.desc(), XComModel.map_index)
         .limit(_MOST)
-    )
-
-
-def _results(runs: Sequence[int]) -> Any:
-    """Select what the tasks that listed stale flags returned in these runs."""
-    listed = select(XComModel.task_id).where(XComModel.key == STALE_XCOM, XComModel.dag_run_id.in_(runs))
-    return select(XComModel.value, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index).where(
-        XComModel.key == XCOM_RETURN_KEY, XComModel.dag_run_id.in_(runs), XComModel.task_id.in_(listed)
     )
 
 

@@ -61,9 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(said: str) -> None:
     """Print a line. A full disk or an old encoding does not keep the watchdog from the next flag."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(said.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding or "utf-8"))
-        sys.stdout.flush()
+        print(said.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
