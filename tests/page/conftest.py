@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from airflow_provider_ampexp._keys import STALE_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 from airflow_provider_ampexp.emulator.server import listen
@@ -86,6 +87,8 @@ def rollouts(airflow_database: None) -> Iterator[Rollouts]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
+    with create_session() as session:  # tests of real tasks leave their lists of stale flags
+        session.query(XComModel).where(XComModel.key == STALE_XCOM).delete()
     yield Rollouts()
     with create_session() as session:
         dags = [dag.dag_id for dag in session.query(DagModel).where(DagModel.bundle_name == "tests")]
