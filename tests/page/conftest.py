@@ -89,8 +89,8 @@ def rollouts(airflow_database: None) -> Iterator[Rollouts]:
 
     with create_session() as session:  # tests of real tasks leave their lists of stale flags
         session.query(XComModel).where(XComModel.key == STALE_XCOM).delete()
-    yield Rollouts()
+    added = Rollouts()
+    yield added
     with create_session() as session:
-        dags = [dag.dag_id for dag in session.query(DagModel).where(DagModel.bundle_name == "tests")]
         for model in (XComModel, TaskInstance, DagRun, DagModel):
-            session.query(model).where(model.dag_id.in_(dags)).delete()
+            session.query(model).where(model.dag_id.in_(added.dag_ids)).delete()
