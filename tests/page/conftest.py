@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import uvicorn
 
-from airflow_provider_ampexp._keys import STALE_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 from airflow_provider_ampexp.emulator.server import listen
@@ -29,6 +28,14 @@ def airflow_database() -> None:
 
 
 @pytest.fixture
+def empty_airflow(airflow_database: None) -> Iterator[None]:
+    """No DAG, run, task or XCom, before a test and after it: the tests of real tasks share this database."""
+    _empty()
+    yield
+    _empty()
+
+
+@pytest.fixture
 def known_emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:  # noqa: F811
     """An emulator that Airflow knows by its default connection."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", amplitude_emulator.connection_json)
@@ -42,7 +49,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def page(airflow_database: None, known_emulator: Emulator, clock: Clock) -> Iterator[Page]:
+def page(empty_airflow: None, known_emulator: Emulator, clock: Clock) -> Iterator[Page]:
     """The page, asked by nobody in particular."""
     from airflow.api_fastapi.app import init_auth_manager
 
@@ -79,18 +86,18 @@ def ask(page: Page) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def rollouts(airflow_database: None) -> Iterator[Rollouts]:
-    """What is added is taken away again: all tests share one database."""
+def rollouts(empty_airflow: None) -> Rollouts:
+    """The rollouts of this Airflow."""
+    return Rollouts()
+
+
+def _empty() -> None:
     from airflow.models.dag import DagModel
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    with create_session() as session:  # tests of real tasks leave their lists of stale flags
-        session.query(XComModel).where(XComModel.key == STALE_XCOM).delete()
-    added = Rollouts()
-    yield added
     with create_session() as session:
         for model in (XComModel, TaskInstance, DagRun, DagModel):
-            session.query(model).where(model.dag_id.in_(added.dag_ids)).delete()
+            session.query(model).delete()

@@ -52,9 +52,6 @@ def login(role: str) -> dict[str, str]:
 class Rollouts:
     """Tasks in Airflow's database, without an Airflow that carries them out."""
 
-    def __init__(self) -> None:
-        self.dag_ids: set[str] = set()
-
     def add(self, dag_id: str, flag_id: str, *, is_paused: bool = False) -> None:
         """Add a task that is to ramp a flag."""
         plan = RolloutPlan(parse_stages([1, 5, 25], "12h")).as_json()
@@ -80,7 +77,6 @@ class Rollouts:
         from airflow.utils.session import create_session
         from sqlalchemy import insert, select
 
-        self.dag_ids.add(dag_id)
         now = datetime.now(timezone.utc)
         of_task = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
         with create_session() as session:
