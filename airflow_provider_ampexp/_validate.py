@@ -145,9 +145,14 @@ def name(field: str, value: object) -> str:
 
 def text(field: str, value: object) -> str:
     """Return a name, a key or an id. A number becomes its text, because native rendering makes a number of an id."""
-    if value in _MISSING:
-        raise InvalidInputError(field, f"expected a key or an id, got {value!r}: a Param or an XCom is missing")
+    refuse_missing(field, value)
     return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def refuse_missing(field: str, value: object) -> None:
+    """Refuse the result of a template without its Param or XCom."""
+    if value in _MISSING:
+        raise InvalidInputError(field, f"expected a text, got {value!r}: a Param or an XCom is missing")
 
 
 def choice(field: str, value: object, words: Sequence[str], more: str = "") -> str:

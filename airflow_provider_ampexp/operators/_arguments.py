@@ -107,6 +107,7 @@ def words(field: str, value: object) -> str:
     """A text that may be empty, such as a description."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"{value!r} is not a text")
+    validate.refuse_missing(field, value)
     return value
 
 
@@ -218,8 +219,9 @@ def folder(field: str, value: object) -> str:
 
     :raises InvalidInputError: names the field
     """
-    if not isinstance(value, str) or value.strip() in ("", "None", "null", "undefined"):
+    if not isinstance(value, str) or not value.strip():
         raise InvalidInputError(field, f"expected a folder such as 's3://conn_id@bucket/rollouts', got {value!r}")
+    validate.refuse_missing(field, value.strip())
     return value
 
 

@@ -19,6 +19,7 @@ GROUP_WAYS = ("mutex_key", "mutex_id", "holdout_key", "holdout_id")
 _OF_A_SLOT = ("experiments", "holdouts", "individuals")
 _OF_A_GROUP = ("name", "description", "archive")
 _OF_A_HOLDOUT = (*_OF_A_GROUP, "experiments", "individualInclusion", "individualExclusion")
+_MOST_SLOTS = 20
 _READS: dict[str, Callable[[str, object], Any]] = {
     "percentage": arguments.percentage,
     "name": arguments.text,
@@ -80,8 +81,14 @@ def slot_index(field: str, value: object) -> int:
 def slots(field: str, value: object) -> list[Slot]:
     """Read the slots of a new mutual exclusion group."""
     found = arguments.json_list(field, value)
+    if len(found) > _MOST_SLOTS:
+        raise InvalidInputError(field, f"expected {_MOST_SLOTS} slots at most, got {len(found)}")
     read = [_read(f"{field}[{place}]", slot, ("percentage", *_OF_A_SLOT)) for place, slot in enumerate(found)]
-    total = sum(slot.get("percentage", 0) for slot in read)
+    for place, slot in enumerate(read):
+        if not slot.get("percentage"):
+            problem = "is required" if "percentage" not in slot else "expected a whole number from 1 to 100, got 0"
+            raise InvalidInputError(f"{field}[{place}].percentage", problem)
+    total = sum(slot["percentage"] for slot in read)
     if total != 100:
         raise InvalidInputError(field, f"expected percentages that add up to 100, got {total}")
     return cast("list[Slot]", read)

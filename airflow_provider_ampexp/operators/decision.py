@@ -80,7 +80,7 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
             raise InvalidInputError("flag_key/flag_id", "expected an experiment: a flag has no decision")
         arguments.check_literal("decision", decision, _decision)
         arguments.check_literal("winner", winner, arguments.optional(arguments.text))
-        arguments.check_literal("reason", reason, arguments.optional(arguments.words))
+        arguments.check_literal("reason", reason, arguments.optional(arguments.text))
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
         if arguments.is_literal(decision) and (winner is not None) != (decision == "rollout"):
             raise InvalidInputError("winner", f"expected {'a variant' if winner is None else 'none'} for {decision!r}")
@@ -108,7 +108,7 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
             target,
             cast("Decision", _decision("decision", self.decision)),
             winner=arguments.optional(arguments.text)("winner", self.winner),
-            reason=arguments.optional(arguments.words)("reason", self.reason),
+            reason=arguments.optional(arguments.text)("reason", self.reason),
             catch_all=arguments.optional(arguments.text)("catch_all", self.catch_all),
             chosen=self._choose,
         )

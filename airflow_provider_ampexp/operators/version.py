@@ -110,7 +110,7 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
 def _version(field: str, value: object) -> int:
     """The number of a version: 1, 2, ..."""
     text = str(value).strip()
-    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 18:
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 18 or not int(text):
         raise InvalidInputError(field, f"expected the number of a version, such as 12, got {value!r}")
     return int(text)
 

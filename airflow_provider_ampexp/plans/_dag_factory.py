@@ -122,7 +122,7 @@ def _release(read: LoadedPlan) -> None:
 
     from airflow_provider_ampexp.task_groups.release import make_release
 
-    release = make_release("release", [flag.group_arguments() for flag in read.flags], read.plan.regions or ())
+    release = make_release("release", [flag.group_arguments() for flag in read.flags], read.plan.regions)
     groups = [group for region in release.rollouts for group in region]
     for place, (rollout, group) in enumerate(zip(read.rollouts, groups, strict=True)):
         if rollout.plan.create is not None or rollout.plan.inclusions:

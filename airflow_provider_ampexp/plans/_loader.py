@@ -32,7 +32,7 @@ from airflow_provider_ampexp.plans._yaml import YamlDocument, YamlError
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._plan import ALERTS
 
-_FIELDS = {argument: field for field, argument in ARGUMENTS.items()}
+_FIELDS = {argument: field for field, argument in ARGUMENTS.items()} | {"connections": "regions", "flags": "release"}
 _MODELS: dict[str, type[BaseModel]] = {
     "stage": StageFields,
     "window": WindowFields,

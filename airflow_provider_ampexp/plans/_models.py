@@ -115,6 +115,7 @@ class CreateFields(StrictModel):
         return {name: value for name, value in given.items() if value is not None}
 
 
+Regions = Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)]
 Callback = Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")]
 
 AnyStage = Annotated[
@@ -136,7 +137,7 @@ class PlanFile(StrictModel):
         None,
         description="A coordinated release: the flags in their order, each with flag and its own fields.",
     )
-    regions: Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)] | None = (
+    regions: Annotated[Regions | None, or_else("connections such as [us, eu], or these by the names of regions")] = (
         Field(None, description="With release: the connections of the regions in their order, or these by name.")
     )
 

@@ -70,9 +70,9 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return "a group of fields"
+        return "a group of fields" if value else "an empty group of fields"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:76]}...'"
 

@@ -250,6 +250,8 @@ def with_plan(plan: RolloutPlan | None, arguments: Mapping[str, Any]) -> dict[st
 
     :raises InvalidInputError: names an argument that says again what the plan says, or that nothing gives the stages
     """
+    if plan is not None and not isinstance(plan, RolloutPlan):
+        raise InvalidInputError("plan", f"expected a RolloutPlan, got {plan!r}; load_plan reads a plan file")
     given = dict(arguments) if plan is None else plan._merged_with(arguments)
     if given["stages"] is None:
         raise InvalidInputError("stages", "is required, if no plan is given")

@@ -47,7 +47,8 @@ class RolloutPreview:
         object.__setattr__(self, "sums", tuple(validate.names("sums", self.sums)))
         object.__setattr__(self, "refuse_if", refused_values("refuse_if", self.refuse_if))
         if self.refuse_below is not None:
-            validate.percentage("refuse_below", self.refuse_below)
+            if not validate.percentage("refuse_below", self.refuse_below):
+                raise InvalidInputError("refuse_below", "expected a percentage from 1 to 100, got 0")
             if not self.refuse_if:
                 raise InvalidInputError("refuse_below", "is about refuse_if, which is not given")
 
@@ -96,8 +97,13 @@ def refused_values(field: str, given: object) -> dict[str, tuple[str, ...]]:
     """
     found = {}
     for column, values in validate.mapping(field, given).items():
+        if not isinstance(column, str) or not column.strip():
+            raise InvalidInputError(field, f"expected a column, got {column!r}")
         listed = [values] if isinstance(values, str) else values
         if not isinstance(listed, list | tuple | set | frozenset) or not listed:
             raise InvalidInputError(f"{field}.{column}", f"expected a list of values, got {values!r}")
+        for place, value in enumerate(listed):
+            if not isinstance(value, str | int | float):
+                raise InvalidInputError(f"{field}.{column}[{place}]", f"expected a text or a number, got {value!r}")
         found[column] = tuple(map(str, listed))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.sdk import TaskGroup
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators._rollout.release_order import AmplitudeReleaseOrderOperator
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
@@ -23,13 +24,14 @@ __all__ = ["coordinated_release"]
 
 _TARGET = ("flag_key", "flag_id", "experiment_key", "experiment_id")
 _CONNECTION = "amplitude_conn_id"
+_NOT_IN_AN_ID = r"[^A-Za-z0-9_-]"
 
 
 def coordinated_release(
     group_id: str = "release",
     *,
     flags: Sequence[str | Mapping[str, Any]],
-    connections: Sequence[str] | Mapping[str, str] = (),
+    connections: Sequence[str] | Mapping[str, str] | None = None,
     **rollout: Any,
 ) -> TaskGroup:
     """Make a group of tasks that releases several flags one after the other, in one region after the other.
@@ -51,7 +53,7 @@ def coordinated_release(
     :param rollout: the arguments of ``staged_rollout`` for all flags: ``stages`` or ``plan``, ``soak``, ``guardrails``
     :raises InvalidInputError: when Airflow parses the DAG; names the argument
     """
-    of_flags = [_flag(place, flag, rollout) for place, flag in enumerate(flags)]
+    of_flags = [_flag(place, flag, rollout) for place, flag in enumerate(_listed("flags", flags, "a list of flags"))]
     return make_release(group_id, of_flags, connections).group
 
 
@@ -69,7 +71,7 @@ class Release:
 
 
 def make_release(
-    group_id: str, flags: Sequence[Mapping[str, Any]], connections: Sequence[str] | Mapping[str, str]
+    group_id: str, flags: Sequence[Mapping[str, Any]], connections: Sequence[str] | Mapping[str, str] | None
 ) -> Release:
     """Make the tasks of a release.
 
@@ -77,8 +79,7 @@ def make_release(
     """
     if not flags:
         raise InvalidInputError("flags", "expected at least one flag, got none")
-    if isinstance(connections, str):
-        raise InvalidInputError("connections", f"expected a list or a mapping, got {connections!r}")
+    _check_ids("flags", [str(_name(flag)) for flag in flags])
     regions = _regions(flags, connections)
     checks: list[AmplitudeReleaseOrderOperator] = []
     rollouts: list[list[TaskGroup]] = []
@@ -111,23 +112,57 @@ def _flag(place: int, flag: object, rollout: Mapping[str, Any]) -> dict[str, Any
 
 
 def _regions(
-    flags: Sequence[Mapping[str, Any]], connections: Sequence[str] | Mapping[str, str]
+    flags: Sequence[Mapping[str, Any]], connections: Sequence[str] | Mapping[str, str] | None
 ) -> dict[str, dict[str, str]]:
     """Return the argument of the connection for each region by its name; without regions, of one without a name."""
     given = {flag.get(_CONNECTION) for flag in flags}
-    if connections and given != {None}:
+    if connections is not None and given != {None}:
         raise InvalidInputError(_CONNECTION, "is given, and connections, too: give one of them")
     if len(given) > 1:
         raise InvalidInputError(_CONNECTION, "must be the same for all flags; for regions give connections")
-    named = (
-        connections
-        if isinstance(connections, Mapping)
-        else {_as_id(connection): connection for connection in connections}
+    if connections is None:
+        only = given.pop()
+        return {"": {} if only is None else {_CONNECTION: only}}
+    return {name: {_CONNECTION: connection} for name, connection in _named(connections)}
+
+
+def _named(connections: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the connection of each region.
+
+    :raises InvalidInputError: names the region, also one that Airflow could not tell from another one
+    """
+    listed = _listed(
+        "connections", connections.items() if isinstance(connections, Mapping) else connections, "a list or a mapping"
     )
-    only = given.pop()
-    return {name: {_CONNECTION: connection} for name, connection in named.items()} or {
-        "": {} if only is None else {_CONNECTION: only}
-    }
+    if not listed:
+        raise InvalidInputError("connections", "expected at least one connection, got none")
+    if isinstance(connections, Mapping):
+        for name, connection in listed:
+            if not isinstance(name, str) or not name or re.search(_NOT_IN_AN_ID, name):
+                raise InvalidInputError("connections", f"expected a name of letters, digits, _ and -, got {name!r}")
+            yield name, validate.text(f"connections.{name}", connection)
+        return
+    names = [validate.text(f"connections[{place}]", connection) for place, connection in enumerate(listed)]
+    _check_ids("connections", names)
+    yield from zip(map(_as_id, names), names, strict=True)
+
+
+def _listed(field: str, given: object, expected: str) -> list[Any]:
+    """Return the entries of a list. A set has no order, and a text would be a list of its letters."""
+    mixed = isinstance(given, Set) and not isinstance(given, ItemsView)
+    if mixed or isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise InvalidInputError(field, f"expected {expected}, got {given!r}")
+    return list(given)
+
+
+def _check_ids(field: str, names: Sequence[str]) -> None:
+    """Refuse a name whose tasks would have the ids of other tasks."""
+    known: dict[str, str] = {}
+    for place, name in enumerate(names):
+        other = known.setdefault(_as_id(name), name)
+        if place >= len(known):
+            problem = f"{name!r} is given twice" if name == other else f"{other!r} and {name!r} have the same task ids"
+            raise InvalidInputError(f"{field}[{place}]", problem)
 
 
 def _check(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) -> AmplitudeReleaseOrderOperator:
@@ -173,8 +208,12 @@ def _target(flag: Mapping[str, Any]) -> dict[str, Any]:
     return {name: flag[name] for name in (*_TARGET, "project_id") if flag.get(name) is not None}
 
 
+def _name(flag: Mapping[str, Any]) -> object:
+    return next((flag[name] for name in _TARGET if flag.get(name) is not None), "flag")
+
+
 def _group_id(flag: Mapping[str, Any]) -> str:
-    return _as_id(next((str(flag[name]) for name in _TARGET if flag.get(name) is not None), "flag"))
+    return _as_id(str(_name(flag)))
 
 
 def _last_stage(flag: Mapping[str, Any]) -> int:
@@ -185,4 +224,4 @@ def _last_stage(flag: Mapping[str, Any]) -> int:
 
 def _as_id(name: str) -> str:
     """Return a name as the id of a group."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return re.sub(_NOT_IN_AN_ID, "_", name)

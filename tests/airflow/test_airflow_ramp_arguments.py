@@ -66,6 +66,8 @@ def passes(moment: Any) -> bool:
         ({"guardrails": passes}, "guardrails"),
         ({"window": "Mon-Fri"}, "window"),
         ({"enable": "yes"}, "enable"),
+        ({"plan": "search.yaml"}, "plan: expected a RolloutPlan, got 'search.yaml'"),
+        ({"plan": {"stages": [100]}}, "plan: expected a RolloutPlan"),
         ({"deferrable": "yes"}, "deferrable"),
     ],
 )

@@ -105,6 +105,13 @@ def test_without_regions_the_connection_of_the_release_counts(path: Path) -> Non
         ("release: [{flag: a}]\nregions: [us]\nconnection: eu", ["3: connection: is given, and regions, too"]),
         ("release: [{flag: a, connection: us}, {flag: b, connection: eu}]", ["1: connection: must be the same"]),
         ("flag: a\nregions: [us]", ["2: regions: needs release"]),
+        ("release: [{flag: a}]\nregions: us", ["2: regions: expected connections such as [us, eu]"]),
+        ("release: [{flag: a}]\nregions: []", ["2: regions: expected connections such as [us, eu]"]),
+        ("release: [{flag: a}]\nregions: {us: }", ["2: regions: expected connections"]),
+        ("release: [{flag: a}]\nregions: [us, us]", ["2: regions[1]: 'us' is given twice"]),
+        ("release: [{flag: a}]\nregions: [a.b, a_b]", ["2: regions[1]: 'a.b' and 'a_b' have the same task ids"]),
+        ("release: [{flag: a}]\nregions: {u s: us}", ["2: regions: expected a name"]),
+        ("release: [{flag: a}, {flag: a}]", ["1: release[1]: 'a' is given twice"]),
     ],
 )
 def test_a_mistake_has_the_line_and_the_field(path: Path, text: str, said: list[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeOperator
@@ -12,7 +14,7 @@ from airflow_provider_ampexp.operators._base import AmplitudeOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
+_NAMES = ("flag_key", "flag_id", "experiment_key", "experiment_id", "project_id")
 
 
 class AmplitudeReleaseOrderOperator(AmplitudeOperator):
@@ -28,9 +30,10 @@ class AmplitudeReleaseOrderOperator(AmplitudeOperator):
     template_fields: Sequence[str] = (*AmplitudeOperator.template_fields, "flags")
     template_fields_renderers: ClassVar[dict[str, str]] = {"flags": "json"}
 
-    def __init__(self, *, flags: Sequence[Mapping[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *, flags: Sequence[Mapping[str, str]] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.flags = flags
+        arguments.check_literal("flags", flags, _targets)
 
     def execute(self, context: Context) -> list[str]:
         """Read each flag, and return their keys in the order of the release."""
@@ -38,10 +41,32 @@ class AmplitudeReleaseOrderOperator(AmplitudeOperator):
         from airflow_provider_ampexp.operators._errors import error_context
 
         with error_context("check the order of the release"), self.hook() as hook:
-            keys = check_order(hook.client, [self._target(hook, flag) for flag in self.flags])
+            project = self.project_of(hook)
+            targets = [FlagRef.of(**{"project_id": project, **flag}) for flag in _targets("flags", self.flags)]
+            keys = check_order(hook.client, targets)
         self.log.info("The order fits the dependencies: %s.", ", ".join(keys))
         return keys
 
-    def _target(self, hook: AmplitudeExperimentHook, flag: Mapping[str, str]) -> FlagRef:
-        given = {name: arguments.text(name, value) for name, value in flag.items()}
-        return FlagRef.of(**{"project_id": self.project_of(hook), **given})
+
+def _targets(field: str, value: object) -> list[dict[str, str]]:
+    """Read the arguments that name each flag or experiment.
+
+    :raises InvalidInputError: names the flag
+    """
+    listed = arguments.json_list(field, value)
+    if not listed:
+        raise InvalidInputError(field, "expected at least one flag, got none")
+    return [_target(f"{field}[{place}]", flag) for place, flag in enumerate(listed)]
+
+
+def _target(field: str, value: object) -> dict[str, str]:
+    given = arguments.mapping(field, value)
+    for name in given:
+        if name not in _NAMES:
+            raise InvalidInputError(f"{field}.{name}", f"names no flag{validate.nearest(name, _NAMES)}")
+    target = {name: arguments.text(f"{field}.{name}", item) for name, item in given.items()}
+    try:
+        FlagRef.of(**target)
+    except InvalidInputError as error:
+        raise InvalidInputError(field, str(error)) from None
+    return target
