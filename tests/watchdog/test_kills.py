@@ -57,6 +57,9 @@ class Scene:
         for _ in range(2 * (AFTER // POLL) if exposure > CONFIRMED else 1):
             self._advance(pause)
             code = cli.main([str(self._folder), "--base-url", self._emulator.base_url])
+            if not any(self._folder.iterdir()):  # it died before its first heartbeat, so before its first raise
+                assert (code, exposure) == (4, 0)
+                break
             assert code in (0, 1, 3)
             if code == 1:
                 break
