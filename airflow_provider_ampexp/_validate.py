@@ -267,7 +267,7 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
                 raise InvalidInputError(many, f"expected a list, got {type(checked[many]).__name__}")
             checked[many] = [parse_item(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
     for place, variant in enumerate(checked.get("variants", ())):
-        _require(f"variants[{place}]", variant, ("key",))
+        require(f"variants[{place}]", variant, ("key",))
     if not as_read:
         _whole_segments(checked.get("targetSegments", ()), _OF_SEGMENT if patched else ("conditions",))
     json_element("fields", checked)
@@ -284,7 +284,7 @@ def _segment(share: Callable[[str, object], float], fields: Mapping[str, Any], f
 def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[str]) -> None:
     for place, segment in enumerate(segments):
         field = f"targetSegments[{place}]"
-        _require(field, segment, required)
+        require(field, segment, required)
         conditions = segment["conditions"]
         if isinstance(conditions, str | bytes | Mapping) or not isinstance(conditions, Iterable):
             raise InvalidInputError(f"{field}.conditions", f"expected a list, got {type(conditions).__name__}")
@@ -294,7 +294,7 @@ def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[st
 
 def _condition(field: str, value: object) -> None:
     condition = mapping(field, value)
-    _require(field, condition, ("type", "prop", "op", "values"))
+    require(field, condition, ("type", "prop", "op", "values"))
     if condition["type"] != "property":
         raise InvalidInputError(
             f"{field}.type", f"expected 'property', got {condition['type']!r} (the API takes no conditions on cohorts)"
@@ -304,7 +304,8 @@ def _condition(field: str, value: object) -> None:
         raise InvalidInputError(f"{field}.values", f"expected a list of strings, got {values!r}")
 
 
-def _require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:
+def require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:
+    """Refuse fields without a required one."""
     for missing in (name for name in required if fields.get(name) is None):
         raise InvalidInputError(f"{field}.{missing}", f"is required{nearest(missing, set(fields) - set(required))}")
 

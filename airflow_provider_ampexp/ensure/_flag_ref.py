@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
     from airflow_provider_ampexp.client.types import FlagConfig
 
+FLAG_WAYS = ("flag_key", "flag_id", "experiment_key", "experiment_id")
+"""The arguments that name a flag or experiment. Exactly one of them is given."""
+
 
 def only_way(**ways: str | None) -> tuple[str, str]:
     """Return the name and the value of the only argument that is given.

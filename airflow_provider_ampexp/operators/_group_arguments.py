@@ -21,7 +21,7 @@ _OF_A_GROUP = ("name", "description", "archive")
 _OF_A_HOLDOUT = (*_OF_A_GROUP, "experiments", "individualInclusion", "individualExclusion")
 _MOST_SLOTS = 20
 _READS: dict[str, Callable[[str, object], Any]] = {
-    "percentage": arguments.percentage,
+    "percentage": lambda field, value: _share(field, value, 100),
     "name": arguments.text,
     "description": arguments.words,
     "archive": arguments.switch,
@@ -85,9 +85,7 @@ def slots(field: str, value: object) -> list[Slot]:
         raise InvalidInputError(field, f"expected {_MOST_SLOTS} slots at most, got {len(found)}")
     read = [_read(f"{field}[{place}]", slot, ("percentage", *_OF_A_SLOT)) for place, slot in enumerate(found)]
     for place, slot in enumerate(read):
-        if not slot.get("percentage"):
-            problem = "is required" if "percentage" not in slot else "expected a whole number from 1 to 100, got 0"
-            raise InvalidInputError(f"{field}[{place}].percentage", problem)
+        validate.require(f"{field}[{place}]", slot, ("percentage",))
     total = sum(slot["percentage"] for slot in read)
     if total != 100:
         raise InvalidInputError(field, f"expected percentages that add up to 100, got {total}")
@@ -96,9 +94,14 @@ def slots(field: str, value: object) -> list[Slot]:
 
 def holdout_percentage(field: str, value: object) -> int:
     """Read a holdout percentage: a whole number from 1 to 99."""
+    return _share(field, value, 99)
+
+
+def _share(field: str, value: object, most: int) -> int:
+    """Read a percentage of the users, from 1."""
     found = arguments.percentage(field, value)
-    if found in (0, 100):
-        raise InvalidInputError(field, f"expected a whole number from 1 to 99, got {found}")
+    if not 1 <= found <= most:
+        raise InvalidInputError(field, f"expected a whole number from 1 to {most}, got {found}")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +13,7 @@ from airflow.sdk import TaskGroup
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._flag_ref import FLAG_WAYS
 from airflow_provider_ampexp.operators._rollout.release_order import AmplitudeReleaseOrderOperator
 from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
@@ -22,7 +23,6 @@ from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 __all__ = ["coordinated_release"]
 
-_TARGET = ("flag_key", "flag_id", "experiment_key", "experiment_id")
 _CONNECTION = "amplitude_conn_id"
 _NOT_IN_AN_ID = r"[^A-Za-z0-9_-]"
 
@@ -131,26 +131,25 @@ def _named(connections: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str
 
     :raises InvalidInputError: names the region, also one that Airflow could not tell from another one
     """
-    listed = _listed(
-        "connections", connections.items() if isinstance(connections, Mapping) else connections, "a list or a mapping"
+    given = (
+        connections if isinstance(connections, Mapping) else _listed("connections", connections, "a list or a mapping")
     )
-    if not listed:
+    if not given:
         raise InvalidInputError("connections", "expected at least one connection, got none")
-    if isinstance(connections, Mapping):
-        for name, connection in listed:
+    if isinstance(given, Mapping):
+        for name, connection in given.items():
             if not isinstance(name, str) or not name or re.search(_NOT_IN_AN_ID, name):
                 raise InvalidInputError("connections", f"expected a name of letters, digits, _ and -, got {name!r}")
             yield name, validate.text(f"connections.{name}", connection)
         return
-    names = [validate.text(f"connections[{place}]", connection) for place, connection in enumerate(listed)]
+    names = [validate.text(f"connections[{place}]", connection) for place, connection in enumerate(given)]
     _check_ids("connections", names)
     yield from zip(map(_as_id, names), names, strict=True)
 
 
 def _listed(field: str, given: object, expected: str) -> list[Any]:
     """Return the entries of a list. A set has no order, and a text would be a list of its letters."""
-    mixed = isinstance(given, Set) and not isinstance(given, ItemsView)
-    if mixed or isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Mapping | Set) or not isinstance(given, Iterable):
         raise InvalidInputError(field, f"expected {expected}, got {given!r}")
     return list(given)
 
@@ -159,10 +158,10 @@ def _check_ids(field: str, names: Sequence[str]) -> None:
     """Refuse a name whose tasks would have the ids of other tasks."""
     known: dict[str, str] = {}
     for place, name in enumerate(names):
-        other = known.setdefault(_as_id(name), name)
-        if place >= len(known):
+        if (other := known.get(_as_id(name))) is not None:
             problem = f"{name!r} is given twice" if name == other else f"{other!r} and {name!r} have the same task ids"
             raise InvalidInputError(f"{field}[{place}]", problem)
+        known[_as_id(name)] = name
 
 
 def _check(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) -> AmplitudeReleaseOrderOperator:
@@ -205,11 +204,11 @@ def _follow(before: Sequence[Any], task: Any) -> None:
 
 
 def _target(flag: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: flag[name] for name in (*_TARGET, "project_id") if flag.get(name) is not None}
+    return {name: flag[name] for name in (*FLAG_WAYS, "project_id") if flag.get(name) is not None}
 
 
 def _name(flag: Mapping[str, Any]) -> object:
-    return next((flag[name] for name in _TARGET if flag.get(name) is not None), "flag")
+    return next((flag[name] for name in FLAG_WAYS if flag.get(name) is not None), "flag")
 
 
 def _group_id(flag: Mapping[str, Any]) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.ensure._flag_ref import FLAG_WAYS, FlagRef
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._base import AmplitudeOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_NAMES = ("flag_key", "flag_id", "experiment_key", "experiment_id", "project_id")
+_NAMES = (*FLAG_WAYS, "project_id")
 
 
 class AmplitudeReleaseOrderOperator(AmplitudeOperator):
@@ -42,14 +43,16 @@ class AmplitudeReleaseOrderOperator(AmplitudeOperator):
 
         with error_context("check the order of the release"), self.hook() as hook:
             project = self.project_of(hook)
-            targets = [FlagRef.of(**{"project_id": project, **flag}) for flag in _targets("flags", self.flags)]
-            keys = check_order(hook.client, targets)
+            targets = _targets("flags", self.flags)
+            keys = check_order(
+                hook.client, [replace(target, project_id=target.project_id or project) for target in targets]
+            )
         self.log.info("The order fits the dependencies: %s.", ", ".join(keys))
         return keys
 
 
-def _targets(field: str, value: object) -> list[dict[str, str]]:
-    """Read the arguments that name each flag or experiment.
+def _targets(field: str, value: object) -> list[FlagRef]:
+    """Read which flags and experiments are named, before the project of the connection is known.
 
     :raises InvalidInputError: names the flag
     """
@@ -59,14 +62,13 @@ def _targets(field: str, value: object) -> list[dict[str, str]]:
     return [_target(f"{field}[{place}]", flag) for place, flag in enumerate(listed)]
 
 
-def _target(field: str, value: object) -> dict[str, str]:
+def _target(field: str, value: object) -> FlagRef:
     given = arguments.mapping(field, value)
     for name in given:
         if name not in _NAMES:
             raise InvalidInputError(f"{field}.{name}", f"names no flag{validate.nearest(name, _NAMES)}")
     target = {name: arguments.text(f"{field}.{name}", item) for name, item in given.items()}
     try:
-        FlagRef.of(**target)
+        return FlagRef.of(**target)
     except InvalidInputError as error:
         raise InvalidInputError(field, str(error)) from None
-    return target
