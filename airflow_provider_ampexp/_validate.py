@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,7 +14,6 @@ REGIONS = {
     "eu": "https://experiment.eu.amplitude.com",
 }
 MAX_INCLUSIONS = 2000
-_OF_SEGMENT = ("name", "conditions", "percentage", "rolloutWeights")
 # The result of a template without its Param or XCom.
 _MISSING = ("None", "null", "undefined")
 _LONGEST_SECONDS = 3650 * 86400.0
@@ -120,13 +118,6 @@ def percentage(field: str, value: object) -> int:
     return int(value)
 
 
-def _share(field: str, value: object) -> int | float:
-    """Return a percentage that was read, from 0 to 100, perhaps a fraction."""
-    if isinstance(value, float) and 0 < value < 100 and value != int(value):
-        return value
-    return percentage(field, value)
-
-
 def weight(field: str, value: object) -> int | float:
     """Return a variant's weight: a number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
@@ -224,84 +215,6 @@ def json_element(field: str, value: object) -> None:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(field, f"not JSON: {error}") from None
-
-
-def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]:
-    """Validate the body of a variant's create or edit."""
-    checked = mapping(field or "fields", fields)
-    prefix = f"{field}." if field else ""
-    if "key" in checked:
-        name(f"{prefix}key", checked["key"])
-    if "payload" in checked:
-        json_element(f"{prefix}payload", checked["payload"])
-    if "rolloutWeight" in checked:
-        weight(f"{prefix}rolloutWeight", checked["rolloutWeight"])
-    json_element(field or "fields", checked)
-    return checked
-
-
-def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bool = False) -> dict[str, Any]:
-    """Validate the body of a flag's or experiment's create or edit.
-
-    :param patched: true for an edit, for which a target segment needs all its fields
-    :param as_read: true if the body has values that were read: percentages may be fractions, segments are unchanged
-    """
-    share = _share if as_read else percentage
-    checked = mapping("fields", fields)
-    for required in ("projectId", "key"):
-        if required in checked:
-            checked[required] = name(required, checked[required])
-    if "rolloutPercentage" in checked:
-        checked["rolloutPercentage"] = share("rolloutPercentage", checked["rolloutPercentage"])
-    for field in ("enabled", "archive", "stickyBucketing"):
-        if field in checked:
-            switch(field, checked[field])
-    if "deployments" in checked:
-        checked["deployments"] = names("deployments", checked["deployments"])
-    if "rolloutWeights" in checked:
-        for key, value in mapping("rolloutWeights", checked["rolloutWeights"]).items():
-            weight(f"rolloutWeights.{key}", value)
-    for many, parse_item in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
-        if many in checked:
-            if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
-                raise InvalidInputError(many, f"expected a list, got {type(checked[many]).__name__}")
-            checked[many] = [parse_item(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
-    for place, variant in enumerate(checked.get("variants", ())):
-        require(f"variants[{place}]", variant, ("key",))
-    if not as_read:
-        _whole_segments(checked.get("targetSegments", ()), _OF_SEGMENT if patched else ("conditions",))
-    json_element("fields", checked)
-    return checked
-
-
-def _segment(share: Callable[[str, object], float], fields: Mapping[str, Any], field: str) -> dict[str, Any]:
-    checked = mapping(field, fields)
-    if "percentage" in checked:
-        checked["percentage"] = share(f"{field}.percentage", checked["percentage"])
-    return checked
-
-
-def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[str]) -> None:
-    for place, segment in enumerate(segments):
-        field = f"targetSegments[{place}]"
-        require(field, segment, required)
-        conditions = segment["conditions"]
-        if isinstance(conditions, str | bytes | Mapping) or not isinstance(conditions, Iterable):
-            raise InvalidInputError(f"{field}.conditions", f"expected a list, got {type(conditions).__name__}")
-        for number, condition in enumerate(conditions):
-            _condition(f"{field}.conditions[{number}]", condition)
-
-
-def _condition(field: str, value: object) -> None:
-    condition = mapping(field, value)
-    require(field, condition, ("type", "prop", "op", "values"))
-    if condition["type"] != "property":
-        raise InvalidInputError(
-            f"{field}.type", f"expected 'property', got {condition['type']!r} (the API takes no conditions on cohorts)"
-        )
-    values = condition["values"]
-    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
-        raise InvalidInputError(f"{field}.values", f"expected a list of strings, got {values!r}")
 
 
 def require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:

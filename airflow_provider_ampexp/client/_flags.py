@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client import _responses as responses
 from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._optional_fields import is_archived, version_number
@@ -79,7 +80,7 @@ class FlagEndpoints:
 
     def create(self, fields: CreateFields) -> Created:
         """Create an object (contract: *Create*). ``projectId`` and ``key`` are required."""
-        body = validate.flag_fields(fields)
+        body = request_body.flag_fields(fields)
         for required in ("projectId", "key"):
             validate.name(required, body.get(required))
         answer = self._call("POST", "", body=body, repeat=RetrySafety.ONCE)
@@ -92,7 +93,7 @@ class FlagEndpoints:
         :param as_read: true if the fields contain values that were read: percentages can then be fractions, such as
             0.5 % that a person set in Amplitude
         """
-        self._call("PATCH", "/{id}", id=id, body=validate.flag_fields(fields, patched=True, as_read=as_read))
+        self._call("PATCH", "/{id}", id=id, body=request_body.flag_fields(fields, patched=True, as_read=as_read))
 
     def versions(self, id: str) -> builtins.list[Version]:
         """Read the version history, newest first (contract: *List versions*)."""
@@ -126,13 +127,13 @@ class FlagEndpoints:
 
     def create_variant(self, id: str, fields: VariantFields) -> None:
         """Add a variant (contract: *Create variant*). ``key`` is required."""
-        body = validate.variant_fields(fields)
+        body = request_body.variant_fields(fields)
         validate.name("key", body.get("key"))
         self._call("POST", "/{id}/variants", id=id, body=body, repeat=RetrySafety.ONCE)
 
     def edit_variant(self, id: str, variant_key: str, fields: VariantFields) -> None:
         """Set the named fields of a variant (contract: *Edit variant*)."""
-        body = validate.variant_fields(fields)
+        body = request_body.variant_fields(fields)
         # After a rename the old key does not exist, so a rename is not idempotent.
         repeat = RetrySafety.ONCE if body.get("key", variant_key) != variant_key else RetrySafety.SAFE
         self._call("PATCH", "/{id}/variants/{variant_key}", id=id, variant_key=variant_key, body=body, repeat=repeat)

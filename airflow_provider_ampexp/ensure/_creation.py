@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
@@ -39,7 +40,7 @@ def ensure_created(
 
     1 request if the object exists and is left, 3 if it is created.
     """
-    fields = cast("CreateFields", validate.flag_fields(fields))
+    fields = cast("CreateFields", request_body.flag_fields(fields))
     key = validate.name("key", fields.get("key"))
     target = FlagRef(kind, key=key, project_id=validate.name("projectId", fields.get("projectId")))
     endpoints = target.endpoints(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
@@ -26,7 +26,7 @@ def ensure_fields(client: ManagementClient, target: FlagRef, wanted: EditFields)
     :raises ChangeNotVisibleError: when the service accepted the change and does not show it (approvals)
     :raises ConflictError: when another actor changed the same list at the same moment; that change was restored
     """
-    checked = cast("EditFields", validate.flag_fields(wanted, patched=True))
+    checked = cast("EditFields", request_body.flag_fields(wanted, patched=True))
     return bring_checked(client, target, target.read(client), checked)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
+from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
@@ -32,7 +33,7 @@ def ensure_variant(
 
     :param if_exists: for an existing variant: ``skip`` leaves it, ``update`` sets ``fields``, ``fail`` raises
     """
-    validate.variant_fields(fields)
+    request_body.variant_fields(fields)
     key = validate.name("key", fields.get("key"))
     identity = target.identify(client)
     existing = _read(client, target, identity, key)
@@ -57,7 +58,7 @@ def ensure_variant_fields(
     client: ManagementClient, target: FlagRef, variant: str, fields: VariantFields
 ) -> ChangeResult:
     """Set the named fields of a variant. Another ``key`` renames the variant."""
-    validate.variant_fields(fields)
+    request_body.variant_fields(fields)
     identity = target.identify(client)
     new_key = fields.get("key", variant)
     variants = read_variants(client, target, identity)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.rollout import _duration as duration
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def variant_fields(field: str, value: object) -> VariantFields:
 
     found = _converted(field, value, {"rolloutWeight": weight})
     validate.known_names(field, found, VariantFields.__annotations__)
-    return cast("VariantFields", validate.variant_fields(found, field))
+    return cast("VariantFields", request_body.variant_fields(found, field))
 
 
 def variants(field: str, value: object) -> list[VariantFields]:
@@ -173,7 +174,7 @@ def edit_fields(field: str, value: object) -> EditFields:
     if not found:
         raise InvalidInputError(field, "nothing to change is named")
     validate.known_names(field, found, EditFields.__annotations__)
-    return cast("EditFields", validate.flag_fields(found, patched=True))
+    return cast("EditFields", request_body.flag_fields(found, patched=True))
 
 
 def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, object], object]]) -> dict[str, Any]:

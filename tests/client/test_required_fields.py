@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import InvalidInputError
+from airflow_provider_ampexp.client import _request_body as request_body
 
 CONDITION = {"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}
 SEGMENT = {"name": "Beta", "conditions": [CONDITION], "percentage": 5, "rolloutWeights": {"on": 1}}
@@ -21,7 +21,7 @@ def without(fields: dict[str, Any], name: str) -> dict[str, Any]:
 def test_a_segment_that_is_edited_needs_all_its_fields(name: str) -> None:
     fields = {"targetSegments": [SEGMENT, without(SEGMENT, name)]}
     with pytest.raises(InvalidInputError, match=rf"targetSegments\[1\]\.{name}: is required"):
-        validate.flag_fields(fields, patched=True)
+        request_body.flag_fields(fields, patched=True)
 
 
 @pytest.mark.parametrize("patched", [False, True])
@@ -29,35 +29,35 @@ def test_a_segment_that_is_edited_needs_all_its_fields(name: str) -> None:
 def test_a_condition_needs_all_its_fields(name: str, patched: bool) -> None:
     fields = {"targetSegments": [{**SEGMENT, "conditions": [CONDITION, without(CONDITION, name)]}]}
     with pytest.raises(InvalidInputError, match=rf"targetSegments\[0\]\.conditions\[1\]\.{name}: is required"):
-        validate.flag_fields(fields, patched=patched)
+        request_body.flag_fields(fields, patched=patched)
 
 
 def test_a_misspelt_field_of_a_segment_is_met_with_the_nearest() -> None:
     fields = {"targetSegments": [{**without(SEGMENT, "percentage"), "percentge": 5}]}
     with pytest.raises(InvalidInputError, match=r"percentage: is required; is 'percentge' meant\?"):
-        validate.flag_fields(fields, patched=True)
+        request_body.flag_fields(fields, patched=True)
 
 
 def test_a_condition_on_a_cohort_is_refused() -> None:
     fields = {"targetSegments": [{**SEGMENT, "conditions": [{**CONDITION, "type": "cohort"}]}]}
     with pytest.raises(InvalidInputError, match=r"conditions\[0\]\.type: expected 'property', got 'cohort'"):
-        validate.flag_fields(fields, patched=True)
+        request_body.flag_fields(fields, patched=True)
 
 
 @pytest.mark.parametrize("values", ["pro", [1], None, {"a": 1}])
 def test_the_values_of_a_condition_are_a_list_of_strings(values: Any) -> None:
     fields = {"targetSegments": [{**SEGMENT, "conditions": [{**CONDITION, "values": values}]}]}
     with pytest.raises(InvalidInputError, match=r"conditions\[0\]\.values"):
-        validate.flag_fields(fields, patched=True)
+        request_body.flag_fields(fields, patched=True)
 
 
 def test_a_variant_of_a_new_flag_needs_a_key() -> None:
     with pytest.raises(InvalidInputError, match=r"variants\[1\]\.key: is required"):
-        validate.flag_fields({"projectId": "1", "key": "a", "variants": [{"key": "on"}, {"name": "Off"}]})
+        request_body.flag_fields({"projectId": "1", "key": "a", "variants": [{"key": "on"}, {"name": "Off"}]})
 
 
 def test_what_was_read_is_sent_back_as_it_is() -> None:
     segment = {"name": "Theirs", "percentage": 0.5, "conditions": [{"type": "new"}], "extra": 1}
-    assert validate.flag_fields({"targetSegments": [segment]}, patched=True, as_read=True) == {
+    assert request_body.flag_fields({"targetSegments": [segment]}, patched=True, as_read=True) == {
         "targetSegments": [segment]
     }
