@@ -4,7 +4,8 @@ The API removes a user by place. So a removal that is sent twice, or after anoth
 user. The live service also removes by value, which the contract does not have. The code tries this first. If the
 service does not support it, the code removes one user at a time, and reads the list after each removal:
 
-* A user whom our own removal hit by mistake is added again.
+* A user whom our own removal hit by mistake is added again. If the other task also adds that user, the second entry
+  is removed.
 * A user whom either our removal or another actor removed is not added again, because a removal by others stays. The
   result names that user.
 * Tasks on one machine take turns.
@@ -35,7 +36,7 @@ from airflow_provider_ampexp.ensure._errors import (
     no_such_variant,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone
+from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone, vanished_places
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._turns import in_turn
 from airflow_provider_ampexp.ensure._variants import read_variants
@@ -209,6 +210,7 @@ class InclusionList:
 
     def _add(self, now: list[str]) -> list[str]:
         missing = self._missing(now)
+        self._put_back += [user for user in self._due if user not in self._put_back]
         try:
             self._endpoints.add_inclusions(self._identity.id, self._variant, missing)
         except UncertainWriteError as error:
@@ -218,10 +220,11 @@ class InclusionList:
                 self._unanswered_addition = error.maybe_in_flight
         else:
             self._sent = True
-            then = self._read_back(now)
+            # Another task may remove a user at once whom this one adds again: the list is then as before.
+            then = self._read_until(lambda then: then != now) if self._due else self._read_back(now)
         if self._due and not self._missing(then):
-            self._put_back += self._due
             self._due.clear()
+            self._may_have_doubled = True  # the other task may have added the same user again
         return then
 
     def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
@@ -249,8 +252,9 @@ class InclusionList:
                 self._doubt(others)
                 if others and now[place] in possible:
                     self._instead[now[place]] = others
-                if not possible:
-                    self._doubt(["a user who was added at the same moment"])
+                if not possible:  # another task added users again between our read and our removal
+                    missing = [now[index] for index in vanished_places(now, then) if index >= place]
+                    self._doubt([*missing, "a user who was added at the same moment"])
         for unanswered in self._unanswered_places:
             self._doubt(possibly_removed(now, then, unanswered))
 
@@ -325,7 +329,7 @@ class InclusionList:
 
     def _notes(self, now: list[str]) -> tuple[str, ...]:
         put_back = f"This task removed other users by mistake, and added them again: {', '.join(self._put_back)}."
-        doubtful = [user for user in dict.fromkeys(self._doubtful) if user not in now]
+        doubtful = [user for user in dict.fromkeys([*self._doubtful, *self._due]) if user not in now]
         gone = (
             f"These users disappeared while this task removed others: {', '.join(doubtful)}. Another actor or this "
             "task removed them, so they were not added again. Check in Amplitude if they must be included."
@@ -353,4 +357,5 @@ class InclusionList:
         return ChangeNotVisibleError(
             f"Updating {self._inclusions()} failed: Amplitude accepted the change, but does not show it. "
             f"{self._state(now)} The change probably waits for approval. Approve it in Amplitude, then run this again."
+            f"{self._warning()}"
         )

@@ -134,6 +134,32 @@ def test_removals_on_different_machines_say_whom_they_may_have_hit(
 
 
 @pytest.mark.usefixtures("tasks_on_other_machines")
+def test_a_user_whom_two_tasks_add_again_is_in_the_list_once(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(emulator, by_value=False)
+    with a_client(emulator) as client, a_client(emulator) as other:
+        flags, flag_id = client.flags, IDS["flags"]
+        remove, add = flags.remove_inclusion, flags.add_inclusions
+
+        def remove_second(flag: str, variant: str, place: int) -> None:
+            other.flags.remove_inclusion(flag_id, VARIANT, 2)
+            monkeypatch.setattr(flags, "remove_inclusion", remove)
+            remove(flag, variant, place)  # hits user-4 in place of user-3
+
+        def add_second(flag: str, variant: str, users: list[str]) -> None:
+            other.flags.add_inclusions(flag_id, VARIANT, users)
+            add(flag, variant, users)
+
+        monkeypatch.setattr(flags, "remove_inclusion", remove_second)
+        monkeypatch.setattr(flags, "add_inclusions", add_second)
+        result = removes("user-3")(client)
+    assert Counter(included(emulator)) == Counter(set(PEOPLE) - {"user-2", "user-3"})
+    assert result.after["count"] == len(PEOPLE) - 2
+    assert "added them again: user-4" in " ".join(result.notes)
+
+
+@pytest.mark.usefixtures("tasks_on_other_machines")
 def test_an_addition_in_the_moment_of_a_clearing_stands(emulator: Emulator) -> None:
     seed(emulator, by_value=False)
     outcomes, errors = at_once(emulator, [lambda client: ensure_no_inclusions(client, by_id("flags"), VARIANT)])
