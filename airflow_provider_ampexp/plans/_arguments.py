@@ -23,7 +23,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="what", required=True, metavar="{check,forecast,backtest,plan,schema}")
     for name, words in (
         ("check", "print each mistake by file, line and field"),
-        ("forecast", "show the earliest time of each stage and of the end, without a request"),
+        ("forecast", "show the earliest time of each stage and of the end"),
         ("backtest", "show where the guardrails would have stopped the past releases of each flag, without writing"),
         ("plan", "show the next change in Amplitude, without writing"),
     ):
@@ -58,12 +58,27 @@ def parser_of_commands() -> argparse.ArgumentParser:
                 metavar="CV",
                 help="the metric's standard deviation divided by its mean; 3 for a conversion of 10 %% (default: 1)",
             )
+            one.add_argument(
+                "--traffic-sql",
+                metavar="SQL",
+                help="in place of --users: a query that returns one row, with the users and, as a second column, the "
+                "variation",
+            )
+            one.add_argument(
+                "--traffic-conn-id", metavar="ID", help="the connection of --traffic-sql (AIRFLOW_CONN_<ID>)"
+            )
+            one.add_argument(
+                "--dependencies",
+                action="store_true",
+                help="read the flags in Amplitude, and name each rollout that would be ahead of a flag that it "
+                "depends on",
+            )
             one.add_argument("--finish-by", metavar="TIME", help="exit with 1 if a rollout cannot be complete by then")
         if name == "backtest":
             one.add_argument("--since", metavar="TIME", required=True, help="releases whose first raise is not earlier")
             one.add_argument("--until", metavar="TIME", help="the end of the period (default: now)")
             one.add_argument("--json", action="store_true", help="print JSON")
-        if name in ("backtest", "plan"):
+        if name in ("backtest", "forecast", "plan"):
             one.add_argument(
                 "--conn-uri",
                 metavar="URI",

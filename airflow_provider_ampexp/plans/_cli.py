@@ -17,6 +17,7 @@ from airflow_provider_ampexp.plans._clients import CannotAskError, clients_of
 from airflow_provider_ampexp.plans._errors import PlanFileError, PlanIssue
 from airflow_provider_ampexp.plans._json_schema import schema_text
 from airflow_provider_ampexp.plans._loader import LoadedPlan, plans_of_one_flag, read_plans
+from airflow_provider_ampexp.plans._traffic import Traffic, traffic_of
 
 RIGHT, WRONG, MISUSED = 0, 1, 2
 
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         read = _read(given.paths, given.default)
         if given.what == "forecast":
             start, finish_by = parse_time("--start", given.start), parse_time("--finish-by", given.finish_by)
-            return forecast(read, start, finish_by, given.users, given.variation)
+            traffic = traffic_of(given.users, given.variation, given.traffic_sql, given.traffic_conn_id)
+            return forecast(read, start, finish_by, traffic, dependencies=given.dependencies, conn_uri=given.conn_uri)
         if given.what == "backtest":
             since, until = parse_time("--since", given.since), parse_time("--until", given.until)
             return backtest(read, given.conn_uri, since, until, as_json=given.json)
@@ -89,21 +91,23 @@ def forecast(
     read: list[LoadedPlan | PlanFileError],
     start: datetime | None,
     finish_by: datetime | None,
-    users: float | None = None,
-    variation: float = 1.0,
+    traffic: Traffic | None = None,
+    *,
+    dependencies: bool = False,
+    conn_uri: str | None = None,
 ) -> int:
     """Print the earliest time of each stage and of the end, if all guardrails pass and approvals come at once.
 
     :param start: when the rollouts begin; if not given, now
     :param finish_by: when they have to be complete
-    :param users: the users who are active during one soak, to show which harm a holdback guardrail finds
-    :param variation: the metric's standard deviation divided by its mean
+    :param traffic: to show which harm a holdback guardrail finds
+    :param dependencies: true to read the flags, and to name rollouts that are ahead of a flag that they depend on
     """
-    from airflow_provider_ampexp.plans._forecast import Traffic, forecast_file, shown
-
-    traffic = None if users is None else Traffic(users, variation)
+    from airflow_provider_ampexp.plans._dependencies import ahead_of_parents
+    from airflow_provider_ampexp.plans._forecast import forecast_file, shown
 
     made, result, start = [_with_dag(loaded) for loaded in read], RIGHT, start or datetime.now(timezone.utc)
+    forecasts = []
     for loaded in made:
         print(loaded if isinstance(loaded, PlanFileError) else loaded.file)
         if isinstance(loaded, PlanFileError):
@@ -115,13 +119,21 @@ def forecast(
             print(loaded.refused(error))
             result = WRONG
             continue
+        forecasts.append(course)
         for line in course.lines:
             print(f"  {line}")
         if finish_by is not None and course.finish > finish_by:
             print(f"  too late: expected the finish by {shown(finish_by, loaded.plan.rollout_plan().window)}")
             result = WRONG
-    for mistake in (conflicts := list(plans_of_one_flag(made))):
-        print(mistake)
+    conflicts: list[object] = list(plans_of_one_flag(made))
+    if dependencies:
+        try:
+            with clients_of(made, conn_uri) as clients:
+                conflicts += ahead_of_parents(forecasts, clients)
+        except CannotAskError as error:
+            conflicts.append(f"The dependencies were not compared: {error}")
+    for conflict in conflicts:
+        print(conflict)
     print(
         "The times are the earliest ones: each guardrail passes, each approval comes at once, and no person intervenes."
     )

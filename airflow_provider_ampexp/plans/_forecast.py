@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow_provider_ampexp.guardrails import HoldbackGuardrail
 from airflow_provider_ampexp.plans._loader import LoadedPlan
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, forecast
+from airflow_provider_ampexp.plans._traffic import Traffic
+from airflow_provider_ampexp.rollout import ChangeWindow, Forecast, RolloutPlan, forecast
 
 _ANY: dict[str, Any] = {"no_data": "hold", "worse": "lower"}
 
@@ -19,23 +20,16 @@ class PlanForecast:
     """The forecast of one file.
 
     :param lines: one line for each stage, and one for the end; for a release also one for each flag
-    :param finish: the earliest time at which the rollout is complete
+    :param rollouts: the rollouts of the file, each with its forecast
     """
 
     lines: tuple[str, ...]
-    finish: datetime
+    rollouts: tuple[tuple[LoadedPlan, Forecast], ...]
 
-
-@dataclass(frozen=True)
-class Traffic:
-    """What a metric of the users is like.
-
-    :param users: the users who are active during one soak
-    :param variation: the metric's standard deviation divided by its mean
-    """
-
-    users: float
-    variation: float
+    @property
+    def finish(self) -> datetime:
+        """The earliest time at which the last rollout is complete."""
+        return self.rollouts[-1][1].finish
 
 
 def forecast_file(loaded: LoadedPlan, start: datetime, traffic: Traffic | None = None) -> PlanForecast:
@@ -45,28 +39,26 @@ def forecast_file(loaded: LoadedPlan, start: datetime, traffic: Traffic | None =
     :raises InvalidInputError: when the window never opens again
     """
     lines: list[str] = []
+    rollouts: list[tuple[LoadedPlan, Forecast]] = []
     for rollout in loaded.rollouts:
-        course = _forecast_plan(rollout.plan.rollout_plan(), start, traffic)
+        plan = rollout.plan.rollout_plan()
+        found = forecast(plan, start)
         if loaded.flags:
             lines.append(f"{rollout.plan.target(None)} ({rollout.plan.connection})")
-        lines += course.lines
-        start = course.finish
-    return PlanForecast(tuple(lines), start)
+        lines += _lines(plan, found, traffic)
+        rollouts.append((rollout, found))
+        start = found.finish
+    return PlanForecast(tuple(lines), tuple(rollouts))
 
 
-def _forecast_plan(plan: RolloutPlan, start: datetime, traffic: Traffic | None) -> PlanForecast:
-    found = forecast(plan, start)
+def _lines(plan: RolloutPlan, found: Forecast, traffic: Traffic | None) -> Iterator[str]:
     needs_approval = set(plan.approve_before)
-
-    def lines() -> Iterator[str]:
-        for stage in found.stages:
-            approval = ", after an approval" if stage.percentage in needs_approval else ""
-            yield f"{stage.percentage:4} %  {shown(stage.at, plan.window)}{approval}"
-            if traffic is not None:
-                yield from _found_at(stage.percentage, plan.guardrails, traffic)
-        yield f"finish  {shown(found.finish, plan.window)}"
-
-    return PlanForecast(tuple(lines()), found.finish)
+    for stage in found.stages:
+        approval = ", after an approval" if stage.percentage in needs_approval else ""
+        yield f"{stage.percentage:4} %  {shown(stage.at, plan.window)}{approval}"
+        if traffic is not None:
+            yield from _found_at(stage.percentage, plan.guardrails, traffic)
+    yield f"finish  {shown(found.finish, plan.window)}"
 
 
 def _found_at(percentage: int, guardrails: Iterable[object], traffic: Traffic) -> Iterator[str]:

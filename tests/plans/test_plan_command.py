@@ -451,3 +451,97 @@ def test_forecast_shows_the_smallest_harm_that_a_holdback_guardrail_finds(comman
 def test_forecast_refuses_users_that_are_no_number(command: Command, users: str) -> None:
     with pytest.raises(SystemExit):
         command("forecast", "rollouts", "--users", users)
+
+
+def test_forecast_asks_the_warehouse_for_the_users_and_the_variation(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(database))
+    asked = ("forecast", "rollouts", "--traffic-conn-id", "warehouse", "--traffic-sql")
+    told = command("forecast", "rollouts", "--users", "200000", "--variation", "1.5")
+    assert command(*asked, "select 200000, 1.5") == told
+    assert command(*asked, "select 200000", "--variation", "1.5") == told
+
+
+@pytest.mark.parametrize("returned", ["0", "null", "'many'", "1, 2, 3", "1, -1", "1 union select 2", "1 where false"])
+def test_forecast_refuses_traffic_that_is_no_number_of_users(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returned: str
+) -> None:
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(database))
+    asked = ("forecast", "rollouts", "--traffic-conn-id", "warehouse", "--traffic-sql", f"select {returned}")
+    code, out, err = command(*asked)
+    assert (code, out) == (2, "")
+    assert err.startswith("--traffic-sql: expected one row with the number of users")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--traffic-sql", "select 1"), "--traffic-sql and --traffic-conn-id: expected both or neither"),
+        (("--traffic-conn-id", "wh"), "--traffic-sql and --traffic-conn-id: expected both or neither"),
+        (
+            ("--traffic-conn-id", "wh", "--traffic-sql", "select 1", "--users", "1"),
+            "--traffic-sql and --users: expected one of them",
+        ),
+        (("--traffic-conn-id", "wh", "--traffic-sql", "select 1"), "--traffic-sql failed on connection 'wh': "),
+    ],
+)
+def test_forecast_names_traffic_arguments_that_do_not_work(
+    command: Command, arguments: tuple[str, ...], problem: str
+) -> None:
+    code, _, err = command("forecast", "rollouts", *arguments)
+    assert code == 2
+    assert err.startswith(problem)
+
+
+START = ("--start", "2026-12-01T00:00:00Z")
+
+
+def depend(emulator: Emulator, child: str, *parents: str, operator: str = "all", kind: str = "flags") -> None:
+    """Create the parents, and a flag that depends on them."""
+    ids = [emulator.create_flag(parent, variants=[{"key": "on"}], enabled=True)["id"] for parent in parents]
+    config = emulator.create_flag(child, variants=[{"key": "on"}], enabled=True)
+    dependencies = {"flags": {id: ["on"] for id in ids}, "operator": operator}
+    emulator.edit(kind, config["id"], parentDependencies=dependencies)
+
+
+def test_forecast_names_a_rollout_that_is_ahead_of_the_flag_it_depends_on(
+    command: Command, amplitude_emulator: Emulator
+) -> None:
+    depend(amplitude_emulator, "new-checkout", "base")
+    write("base.yaml", "flag: base\nstages: [1, 25, 100]\nsoak: 36h\n")
+    reading = ("forecast", "rollouts", *START, "--dependencies", "--conn-uri", conn_uri(amplitude_emulator))
+    code, out, _ = command(*reading)
+    assert code == 1
+    assert (
+        "rollouts/checkout.yaml:1: flag: depends on flag 'base' of rollouts/base.yaml: at stage 25 %, "
+        "Tue 2026-12-01 12:00 UTC, that flag is at 1 % and reaches 25 % Wed 2026-12-02 12:00 UTC"
+    ) in out
+    assert command("forecast", "rollouts", *START)[0] == 0  # it sends no request
+
+    write("base.yaml", "flag: base\nstages: [1, 25, 100]\nsoak: 12h\n")
+    assert command(*reading)[0] == 0
+    write("base.yaml", "flag: base\nstages: [50]\nsoak: 12h\n")
+    assert "that flag is at 50 % and does not reach it" in command(*reading)[1]
+
+
+def test_forecast_adds_the_users_of_flags_of_which_any_is_enough(
+    command: Command, amplitude_emulator: Emulator
+) -> None:
+    depend(amplitude_emulator, "new-checkout", "base", "other", operator="any")
+    write("checkout.yaml", "flag: new-checkout\nstages: [80]\nsoak: 1h\n")
+    write("base.yaml", "flag: base\nstages: [40]\nsoak: 1h\n")
+    reading = ("forecast", "rollouts", *START, "--dependencies", "--conn-uri", conn_uri(amplitude_emulator))
+    assert command(*reading)[0] == 0  # nobody knows the users of the other flag
+    write("other.yaml", "flag: other\nstages: [30]\nsoak: 1h\n")
+    assert command(*reading)[0] == 1
+    write("other.yaml", "flag: other\nstages: [40]\nsoak: 1h\n")
+    assert command(*reading)[0] == 0
+
+
+def test_forecast_says_that_the_dependencies_could_not_be_read(command: Command) -> None:
+    code, out, _ = command("forecast", "rollouts", "--dependencies")
+    assert code == 1
+    assert "The dependencies were not compared: connection 'amplitude_experiment_default' not found" in out
