@@ -36,7 +36,7 @@ from airflow_provider_ampexp.ensure._errors import (
     no_such_variant,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._removal import possibly_removed, removed_by_us_alone, vanished_places
+from airflow_provider_ampexp.ensure._mistaken_removals import MistakenRemovals
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._turns import in_turn
 from airflow_provider_ampexp.ensure._variants import read_variants
@@ -71,12 +71,7 @@ class InclusionList:
         self._endpoints = target.endpoints(client)
         self._identity = target.identify(client)
         self._before: list[str] = []
-        self._due: dict[str, int] = {}
-        self._put_back: list[str] = []
-        self._doubtful: list[str] = []
-        self._instead: dict[str, list[str]] = {}
-        self._contended = False
-        self._unanswered_places: list[int] = []
+        self._mistakes = MistakenRemovals(goes, self._wanted)
         self._unanswered_addition = False
         self._may_have_doubled = False
         self._sent = False
@@ -117,7 +112,7 @@ class InclusionList:
                 if then == now:
                     return self._outcome(now)
                 now = then
-            elif self._due:
+            elif self._mistakes.has_due:
                 now = self._add(now)
             elif places := self._places_to_clear(now):
                 now = self._remove(now, places[0])
@@ -145,7 +140,7 @@ class InclusionList:
         """Return the places to remove, highest first: unwanted users, and duplicates of a repeated addition."""
         allowed: dict[str, int] = {}
         if self._may_have_doubled:
-            allowed = {user: max(1, self._before.count(user)) for user in (*self._wanted, *self._put_back)}
+            allowed = {user: max(1, self._before.count(user)) for user in (*self._wanted, *self._mistakes.put_back)}
         met: Counter[str] = Counter()
         places = []
         for place, user in enumerate(now):
@@ -155,9 +150,8 @@ class InclusionList:
         return places[::-1]
 
     def _missing(self, now: list[str]) -> list[str]:
-        present = Counter(now)
-        due = [user for user, count in self._due.items() for _ in range(count - present[user])]
-        return [user for user in self._wanted if user not in present and user not in self._due] + due
+        due = self._mistakes.missing(now)
+        return [user for user in self._wanted if user not in now and user not in due] + due
 
     # change the list: each method sends one request, and returns the list after it
 
@@ -192,25 +186,25 @@ class InclusionList:
         try:
             self._endpoints.remove_inclusion(self._identity.id, self._variant, place)
         except NotFoundError:
-            self._contended = True  # the list is shorter: others removed users
+            self._mistakes.is_contended = True  # the list is shorter: others removed users
             return self._read()
         except UncertainWriteError as error:
             self._sent = True
             fewer = now.count(user)
             then = self._read_until(lambda then: then.count(user) < fewer, wait=error.maybe_in_flight)
-            self._unanswered_places.append(place)
-            self._attribute(now, then)
+            self._mistakes.unanswered_places.append(place)
+            self._mistakes.attribute(now, then)
             if not error.maybe_in_flight:
-                self._unanswered_places.clear()
+                self._mistakes.unanswered_places.clear()
             return then
         self._sent = True
         then = self._read_back(now)
-        self._attribute(now, then, place)
+        self._mistakes.attribute(now, then, place)
         return then
 
     def _add(self, now: list[str]) -> list[str]:
         missing = self._missing(now)
-        self._put_back += [user for user in self._due if user not in self._put_back]
+        self._mistakes.are_sent()
         try:
             self._endpoints.add_inclusions(self._identity.id, self._variant, missing)
         except UncertainWriteError as error:
@@ -221,49 +215,11 @@ class InclusionList:
         else:
             self._sent = True
             # Another task may remove a user at once whom this one adds again: the list is then as before.
-            then = self._read_until(lambda then: then != now) if self._due else self._read_back(now)
-        if self._due and not self._missing(then):
-            self._due.clear()
+            then = self._read_until(lambda then: then != now) if self._mistakes.has_due else self._read_back(now)
+        if self._mistakes.has_due and not self._missing(then):
+            self._mistakes.are_back()
             self._may_have_doubled = True  # the other task may have added the same user again
         return then
-
-    def _attribute(self, now: list[str], then: list[str], place: int | None = None) -> None:
-        """Find the users whom our removals hit, and the users to add again.
-
-        :param place: the place of our last removal, if it got a response
-        """
-        places = [*self._unanswered_places, *([place] if place is not None else [])]
-        ours = removed_by_us_alone(now, then, places)
-        if ours is not None:
-            meant = now[places[-1]] if place is not None or len(ours) == 1 else None
-            self._unanswered_places = [
-                unanswered for index, unanswered in enumerate(self._unanswered_places) if index not in ours
-            ]
-            for user in ours.values():
-                self._owe(user, now, meant)
-            return
-        self._contended = True
-        if place is not None:
-            possible = possibly_removed(now, then, place)
-            if now[place] not in possible and len(possible) == 1:
-                self._owe(possible[0], now)
-            else:
-                others = [user for user in possible if user != now[place]]
-                self._doubt(others)
-                if others and now[place] in possible:
-                    self._instead[now[place]] = others
-                if not possible:  # another task added users again between our read and our removal
-                    missing = [now[index] for index in vanished_places(now, then) if index >= place]
-                    self._doubt([*missing, "a user who was added at the same moment"])
-        for unanswered in self._unanswered_places:
-            self._doubt(possibly_removed(now, then, unanswered))
-
-    def _owe(self, user: str, now: list[str], meant: str | None = None) -> None:
-        if user != meant and not self._goes(user) and user not in self._wanted:
-            self._due[user] = now.count(user)
-
-    def _doubt(self, users: Iterable[str]) -> None:
-        self._doubtful += [user for user in users if not self._goes(user) and user not in self._due]
 
     def _read_back(self, before: list[str]) -> list[str]:
         """Read back after a successful change. If nothing changed, the change waits for approval."""
@@ -284,28 +240,22 @@ class InclusionList:
         return now
 
     def _settled(self, now: list[str]) -> list[str]:
-        """Return the list some moments later, if others also removed users by place: they put users back.
-
-        If a user whom we removed is back, another task removed that user, and our removal hit a different user.
-        """
-        if not self._contended:
+        """Return the list some moments later, if others also removed users by place: they put users back."""
+        if not self._mistakes.is_contended:
             return now
         time.sleep(_OTHERS_REACT_WITHIN)
         then = self._read()
-        self._contended = then != now
-        for user, others in self._instead.items():
-            if user in then and len(others) == 1 and others[0] not in then:
-                self._owe(others[0], others)
-                self._doubtful = [doubtful for doubtful in self._doubtful if doubtful != others[0]]
+        self._mistakes.is_contended = then != now
+        self._mistakes.reconsider(then)
         return then
 
     def _after_late_work(self, now: list[str]) -> list[str]:
         """Return the list after the time in which a change without a response may be applied."""
-        if not self._unanswered_places and not self._unanswered_addition:
+        if not self._mistakes.unanswered_places and not self._unanswered_addition:
             return now
         then = self._read_until(lambda then: then != now)
-        self._attribute(now, then)
-        self._unanswered_places.clear()
+        self._mistakes.attribute(now, then)
+        self._mistakes.unanswered_places.clear()
         self._unanswered_addition = False
         return then
 
@@ -322,22 +272,15 @@ class InclusionList:
     # report the result
 
     def _outcome(self, now: list[str]) -> ChangeResult:
-        changed = Counter(now) != Counter(self._before) or bool(self._put_back)
+        changed = Counter(now) != Counter(self._before) or bool(self._mistakes.put_back)
         before, after = {"count": len(self._before)}, self._counts(now)
         url = self._identity.url(self._client)
-        return ChangeResult(self._identity.id, self._identity.key, changed, before, after, url, self._notes(now))
-
-    def _notes(self, now: list[str]) -> tuple[str, ...]:
-        put_back = f"This task removed other users by mistake, and added them again: {', '.join(self._put_back)}."
-        doubtful = [user for user in dict.fromkeys([*self._doubtful, *self._due]) if user not in now]
-        gone = (
-            f"These users disappeared while this task removed others: {', '.join(doubtful)}. Another actor or this "
-            "task removed them, so they were not added again. Check in Amplitude if they must be included."
+        return ChangeResult(
+            self._identity.id, self._identity.key, changed, before, after, url, self._mistakes.notes(now)
         )
-        return (*([put_back] if self._put_back else []), *([gone] if doubtful else []))
 
     def _warning(self) -> str:
-        return "".join(f" {note}" for note in self._notes([]))
+        return "".join(f" {note}" for note in self._mistakes.notes([]))
 
     def _counts(self, now: list[str]) -> dict[str, int]:
         was, is_now = Counter(self._before), Counter(now)
