@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from airflow.version import version as airflow_version
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
     from tests.chaos.report import report, scenarios_report
     from tests.chaos.scenarios import Scenarios
     from tests.chaos.services import Postgres, Redis
+    from tests.chaos.watchdog import play_rounds
     from tests.chaos.witness import read
     from tools.scratch import migrate
 
@@ -89,6 +91,8 @@ def run(arguments: argparse.Namespace, scratch: Path) -> bool:
             at_a_time=arguments.rollouts,
             kills=arguments.kills,
         )
+        if arguments.watchdog:
+            return not play_rounds(controller, arguments.watchdog, arguments.rollouts, partial(print, flush=True))
         is_over = controller.run(began + _LIMIT)
         scenarios = Scenarios(controller)
         is_over = is_over and scenarios.run(began + _LIMIT)
@@ -118,6 +122,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn by lot (default: 1)")
     parser.add_argument("--rollouts", type=int, default=20, help="how many go on at a time (default: 20)")
     parser.add_argument("--kills", type=int, default=50, help="after how many it lets the rollouts end (default: 50)")
+    parser.add_argument(
+        "--watchdog", type=int, default=0, help="in place of all else: kill all of Airflow so often, for the watchdog"
+    )
     parser.add_argument("--executor", choices=sorted(_NEEDED), default="local")
     parser.add_argument("--keep", action="store_true", help="keep Airflow's logs; they are kept anyway if it failed")
     return parser.parse_args()

@@ -92,6 +92,7 @@ class Kind:
     :param ends: how it must end
     :param final: where the flag must stand then, as percentage and enabled; ``None`` where the person left it
     :param connection: the id of its connection, where that is not the default one
+    :param has_heartbeat: whether it writes a heartbeat for the watchdog
     :param rolls_back_within: seconds, at most, from the failed check to the version that lowers the flag
     """
 
@@ -106,6 +107,7 @@ class Kind:
     at_write: bool = False
     hold: float | None = None
     connection: str | None = None
+    has_heartbeat: bool = False
     rolls_back_within: float | None = None
 
     @property
@@ -164,7 +166,9 @@ SCENARIO_KINDS = {
         Kind("trickled"),
     )
 }
-ALL_KINDS = KINDS | SCENARIO_KINDS
+# For the watchdog: all of Airflow is killed while the check at 25 % is about to fail, or before.
+WATCHED = Kind("watched", "stopped", None, check=Check("fail", at=25, in_outage=True), has_heartbeat=True)
+ALL_KINDS = KINDS | SCENARIO_KINDS | {WATCHED.name: WATCHED}
 
 SEGMENT = {
     "name": "Beta",

@@ -86,6 +86,19 @@ class Processes:
         for process in self.of(part):
             kill(process)
 
+    def kill_all(self) -> None:
+        """Kill every part and every task at once."""
+        while found := [process for process in self._tree() if _title(process)]:
+            for process in found:
+                kill(process)
+            psutil.wait_procs(found, timeout=3)
+            self.reap()
+
+    def start_all(self) -> None:
+        """Start all parts again."""
+        for part in self.dead():
+            self.start(part)
+
     @contextmanager
     def suspended(self, part: str) -> Iterator[None]:
         """Let a part hang: it is there and does not answer."""

@@ -25,6 +25,11 @@ class Signals:
         """The folder that the environment names."""
         return cls(Path(os.environ[FOLDER]))
 
+    @property
+    def heartbeats(self) -> Path:
+        """The folder for the heartbeats of rollouts."""
+        return self.folder / "heartbeats"
+
     def wait_for_outage(self, run_id: str) -> None:
         """In a guardrail: return when the controller has taken away what is to be gone when the check fails."""
         self._file("wanted", run_id).touch()

@@ -16,11 +16,17 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
+from airflow_provider_ampexp.ensure import FlagRef
+from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot
+from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, RolloutSubject
 from tests.chaos import kinds, secrets_backend, signals, witness
 from tests.chaos.judge import judge, plan_of
 from tests.chaos.report import scenarios_report
 from tests.chaos.scenarios import Scenario, Scenarios
+from tests.chaos.watchdog import play_rounds
 from tests.chaos.witness import Line, Witness, read
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -138,7 +144,10 @@ def test_what_is_wrong_is_found(told: Told, what: str) -> None:
     assert any(re.search(what, violation) for violation in found), found
 
 
-def test_the_plan_that_is_judged_is_the_one_that_the_operator_is_told() -> None:
+def test_the_plan_that_is_judged_is_the_one_that_the_operator_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(signals.FOLDER, str(tmp_path))
     spec = importlib.util.spec_from_file_location("chaos_rollouts", Path(kinds.__file__).parent / "dags/rollouts.py")
     assert spec is not None
     assert spec.loader is not None
@@ -290,3 +299,74 @@ def test_every_scenario_hits_its_rollouts_and_leaves_the_service_well(
         if rollout.foreign_versions
     }
     assert raised == {"foreign-next": 25, "foreign-later": 100, "foreign-checked": 25}
+
+
+class DeadAirflow(Director):
+    """An Airflow whose rollouts are at 25 % when all of it is killed.
+
+    :param leaves_heartbeat: whether a heartbeat names the version of 25 %, and 5 % as confirmed
+    :param raises_again: whether it sets 25 % again once it has been started again
+    """
+
+    def __init__(self, emulator: Any, folder: Path, *, leaves_heartbeat: bool, raises_again: bool = False) -> None:
+        super().__init__(emulator, folder)
+        self.processes = SimpleNamespace(kill_all=self._die, start_all=self._start)
+        self._leaves_heartbeat, self._raises_again = leaves_heartbeat, raises_again
+        self.rollouts: list[Any] = []
+
+    def begin(self, kind: kinds.Kind) -> Any:
+        rollout = super().begin(kind)
+        self.rollouts.append(rollout)
+        self._set(rollout, 25)
+        return rollout
+
+    def _set(self, rollout: Any, percentage: int) -> None:
+        self.emulator.edit("flags", rollout.flag_id, by="Airflow", rolloutPercentage=percentage)
+
+    def _die(self) -> None:
+        folder = self.installation.signals.heartbeats / "dag"
+        folder.mkdir(parents=True)
+        for rollout in self.rollouts if self._leaves_heartbeat else []:
+            now = datetime.now(timezone.utc)
+            beat = Heartbeat(
+                RolloutSubject("dag", self.emulator.base_url, "flags", rollout.flag_id, hold_tag="rollout-hold"),
+                at=now,
+                due=now,
+                position=Exposure(25, True),
+                version=int(self.emulator.versions("flags", rollout.flag_id)[0]["version"]),
+                lower_to=Exposure(5, True),
+                audience=self._seen(rollout.flag_id).audience.digest(),
+            )
+            (folder / beat.subject.file_name).write_text(beat.as_json())
+
+    def _seen(self, flag_id: str) -> FlagSnapshot:
+        with ManagementClient(self.emulator.api_key, base_url=self.emulator.base_url) as client:
+            return ManagedFlag.find(client, FlagRef("flags", id=flag_id), None).seen
+
+    def _start(self) -> None:
+        for rollout in self.rollouts if self._raises_again else []:
+            self._set(rollout, 25)
+
+
+def test_the_watchdog_must_lower_each_flag_after_the_death_of_airflow(
+    tmp_path: Path,
+    amplitude_emulator: Any,  # noqa: F811
+) -> None:
+    told: list[str] = []
+    well: Any = DeadAirflow(amplitude_emulator, tmp_path / "well", leaves_heartbeat=True)
+    assert play_rounds(well, 2, 3, told.append) == []
+    assert well.rollouts == []
+    assert told[-1].startswith(
+        "2 kills of all of Airflow with 6 rollouts: 6 flags lowered by the watchdog, 0 violations"
+    )
+
+    amplitude_emulator.reset()
+    left: Any = DeadAirflow(amplitude_emulator, tmp_path / "left", leaves_heartbeat=False)
+    violations = play_rounds(left, 1, 1, told.append)
+    assert len(violations) == 2
+    assert "the watchdog left the flag at 25 %" in violations[0]
+
+    amplitude_emulator.reset()
+    raised: Any = DeadAirflow(amplitude_emulator, tmp_path / "raised", leaves_heartbeat=True, raises_again=True)
+    violations = play_rounds(raised, 1, 1, told.append)
+    assert any("Airflow wrote after the watchdog had lowered the flag" in violation for violation in violations)

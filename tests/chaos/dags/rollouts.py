@@ -9,6 +9,7 @@ from airflow.sdk import DAG
 from airflow_provider_ampexp.guardrails import CallableGuardrail
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from tests.chaos.kinds import ALL_KINDS
+from tests.chaos.signals import Signals
 
 DAGS: dict[str, DAG] = {}
 
@@ -41,5 +42,6 @@ for kind in ALL_KINDS.values():
                 )
             ],
             poll_interval=1.0,
+            heartbeat_path=str(Signals.of_this_process().heartbeats) if kind.has_heartbeat else None,
             **kind.arguments,
         )
