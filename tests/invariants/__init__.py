@@ -119,7 +119,7 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         for before, after in history.external_changes():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_back = any(entry.stand == after.stand for entry in history.entries[: after.place])
-            is_shown = after.number not in observed.hidden or (after.stand == change.known.stand and not is_back)
+            is_shown = history.shows(after) or (history.since(change.known) <= after.at and not is_back)
             is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
             was_seen = after.place <= change.known.place and after.at > began and is_drift
             if was_seen and stops and not after.is_ours and not history.puts_back(change):
@@ -134,7 +134,7 @@ def nothing_ends_well_after_an_external_change(observed: Observed, history: Hist
     judged elsewhere.
     """
     unseen = {entry.number for change in history.changes for entry in change.unseen}
-    passed_over = unseen | set(observed.hidden) | set(observed.agreed)
+    passed_over = unseen | set(observed.agreed)
     for place, attempt in enumerate(observed.attempts):
         if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop":
             continue
@@ -143,7 +143,8 @@ def nothing_ends_well_after_an_external_change(observed: Observed, history: Hist
             [attempt.began, *(change.entry.at for change in _raises(history) if observed.run_of(change.attempt) == run)]
         )
         for _, after in history.external_changes():
-            is_external = not after.is_ours and after.number not in passed_over and not history.could_be_a_step(after)
+            is_external = not after.is_ours and after.number not in passed_over and history.shows(after)
+            is_external = is_external and not history.could_be_a_step(after)
             if is_external and began < after.at and after.number <= observed.last_read.get(place, 0):
                 yield "it ended well", after
 

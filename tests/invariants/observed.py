@@ -245,6 +245,14 @@ class History:
             if (before.stand.percentage, before.stand.reached) != (after.stand.percentage, after.stand.reached):
                 yield before, after
 
+    def shows(self, after: Entry) -> bool:
+        """Whether the history, as far as the service shows it, says that this version moved the flag.
+
+        A version that comes back to what the last shown one said has moved nothing that anybody could read.
+        """
+        shown = [entry for entry in self.entries[: after.place] if entry.number not in self.observed.hidden]
+        return after.number not in self.observed.hidden and (not shown or shown[-1].stand != after.stand)
+
     def could_be_a_step(self, after: Entry) -> bool:
         """Whether another task with the same key made just the step that an attempt of the rollout would have made.
 

@@ -209,6 +209,26 @@ FOUND = (
         ),
         omit=("targetSegments",),
     ),
+    # Somebody lowers a disabled flag and raises it again between two looks, and no version shows the lower percentage.
+    *(
+        Story(
+            stages=((0, 0.0), (1, 45.0), (2, 0.0)),
+            start=(2, False),
+            window=ChangeWindow(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="09:00", end="17:00", timezone="UTC"),
+            verdicts=((0.0, "pass"),),
+            poll_interval=600.0,
+            retries=0,
+            check_takes=0.0,
+            edits=(
+                (4.8, Edit({"rolloutPercentage": 0}, by=by)),
+                (45.0, Edit({"rolloutPercentage": 2}, by=by)),
+            ),
+            omit=("rolloutPercentage",),
+            omit_one_of=3,
+            version_gaps=True,
+        )
+        for by in ("Airflow", "Maria")
+    ),
     # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
 )
