@@ -180,11 +180,17 @@ def index(field: str, value: object) -> int:
     return value
 
 
+def items(field: str, values: object, expected: str = "a list") -> list[Any]:
+    """Return the items of a list. A text or a mapping is none."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInputError(field, f"expected {expected}, got {values!r}")
+    return list(values)
+
+
 def names(field: str, values: object) -> list[str]:
     """Return user, device or deployment ids, each once, in the given order."""
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InvalidInputError(field, f"expected a list of strings, got {type(values).__name__}")
-    return list(dict.fromkeys(name(f"{field}[{place}]", value) for place, value in enumerate(values)))
+    found = items(field, values, "a list of strings")
+    return list(dict.fromkeys(name(f"{field}[{place}]", value) for place, value in enumerate(found)))
 
 
 def label(field: str, value: object) -> str:

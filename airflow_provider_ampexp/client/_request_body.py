@@ -49,9 +49,8 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
             validate.weight(f"rolloutWeights.{key}", value)
     for many, parse_item in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
         if many in checked:
-            if isinstance(checked[many], str | bytes | Mapping) or not isinstance(checked[many], Iterable):
-                raise InvalidInputError(many, f"expected a list, got {type(checked[many]).__name__}")
-            checked[many] = [parse_item(item, f"{many}[{place}]") for place, item in enumerate(checked[many])]
+            listed = validate.items(many, checked[many])
+            checked[many] = [parse_item(item, f"{many}[{place}]") for place, item in enumerate(listed)]
     for place, variant in enumerate(checked.get("variants", ())):
         validate.require(f"variants[{place}]", variant, ("key",))
     if not as_read:
@@ -71,9 +70,7 @@ def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[st
     for place, segment in enumerate(segments):
         field = f"targetSegments[{place}]"
         validate.require(field, segment, required)
-        conditions = segment["conditions"]
-        if isinstance(conditions, str | bytes | Mapping) or not isinstance(conditions, Iterable):
-            raise InvalidInputError(f"{field}.conditions", f"expected a list, got {type(conditions).__name__}")
+        conditions = validate.items(f"{field}.conditions", segment["conditions"])
         for number, condition in enumerate(conditions):
             _condition(f"{field}.conditions[{number}]", condition)
 

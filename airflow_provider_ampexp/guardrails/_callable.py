@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails._base import (
     DEFAULT_TIMEOUT,
@@ -96,9 +97,7 @@ def as_guardrails(given: Iterable[object]) -> list[Guardrail]:
 
     :raises InvalidInputError: when a value is neither, or two have the same name
     """
-    if not isinstance(given, Iterable):
-        raise InvalidInputError("guardrails", f"expected a list of guardrails, got {given!r}")
-    guardrails = [as_guardrail(check) for check in given]
+    guardrails = [as_guardrail(check) for check in validate.items("guardrails", given, "a list of guardrails")]
     names = [guardrail.name for guardrail in guardrails]
     for name in names:
         if names.count(name) > 1:

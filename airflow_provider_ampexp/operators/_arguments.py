@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_ampexp import _validate as validate
@@ -188,9 +188,7 @@ def json_list(field: str, value: object) -> list[object]:
     """A list, or the text of one."""
     found = _parsed(value)
     # An iterator is empty when the task runs, because the check at the parse of the DAG has read it.
-    if isinstance(found, str | bytes | Mapping | Iterator) or not isinstance(found, Iterable):
-        raise InvalidInputError(field, f"expected a list, got {found!r}")
-    return list(found)
+    return validate.items(field, None if isinstance(found, Iterator) else found)
 
 
 def _number(value: object) -> object:

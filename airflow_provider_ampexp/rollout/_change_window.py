@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -158,7 +159,7 @@ def _minutes(field: str, value: object) -> int:
 def _days(value: object) -> tuple[str, ...]:
     """The days named, each once, from Monday on."""
     named: set[int] = set()
-    for text in [value] if isinstance(value, str) else _listed("days", value):
+    for text in [value] if isinstance(value, str) else validate.items("days", value):
         for part in text.split(",") if isinstance(text, str) else [repr(text)]:
             ends = [place for name in part.split("-") for place, day in enumerate(_DAYS) if name.strip().title() == day]
             if len(ends) != part.count("-") + 1 or len(ends) > 2 or (len(ends) == 2 and ends[0] == ends[1]):
@@ -172,7 +173,7 @@ def _days(value: object) -> tuple[str, ...]:
 def _dates(value: object) -> tuple[str, ...]:
     """The dates as ISO texts, each once, in their order."""
     found = set()
-    for place, day in enumerate(_listed("except_dates", value)):
+    for place, day in enumerate(validate.items("except_dates", value)):
         text = day.isoformat() if isinstance(day, date) else day
         try:
             if not isinstance(text, str) or date.fromisoformat(text).isoformat() != text:
@@ -181,12 +182,6 @@ def _dates(value: object) -> tuple[str, ...]:
             raise InvalidInputError(f"except_dates[{place}]", f"{day!r} is not a date such as '2026-12-24'") from None
         found.add(text)
     return tuple(sorted(found))
-
-
-def _listed(field: str, value: object) -> Iterable[object]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InvalidInputError(field, f"expected a list, got {value!r}")
-    return value
 
 
 def _zone(name: object) -> ZoneInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -75,9 +75,7 @@ def _listed(stages: object) -> list[Any]:
             stages = json.loads(text if text.startswith("[") else f"[{text}]")
         except ValueError:
             raise InvalidInputError("stages", f"{text!r} is neither a list of percentages nor JSON") from None
-    if isinstance(stages, Mapping) or not isinstance(stages, Iterable):
-        raise InvalidInputError("stages", f"expected a list, got {type(stages).__name__}")
-    return list(stages)
+    return validate.items("stages", stages)
 
 
 def _stage(stage: object, place: int, soak: timedelta | None) -> ResolvedStage:

@@ -160,3 +160,11 @@ def test_what_is_no_guardrail_is_refused(given: object):
 def test_two_of_one_name_are_refused():
     with pytest.raises(InvalidInputError, match="'<lambda>'"):
         as_guardrails([lambda _: True, lambda _: False])
+
+
+@pytest.mark.parametrize(
+    "given", ["check", {"errors": lambda _: True}, None, 5, CallableGuardrail(lambda _: True, "a")]
+)
+def test_guardrails_are_a_list(given: Any) -> None:
+    with pytest.raises(InvalidInputError, match="guardrails: expected a list of guardrails, got"):
+        as_guardrails(given)
