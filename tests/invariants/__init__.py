@@ -78,7 +78,7 @@ def no_soak_begins_anew(observed: Observed, history: History) -> Found:
         if stage is None:
             continue
         began = observed.attempts[observed.run_of(change.attempt)].began
-        due = max(history.since(change.known) + stage.soak, began)
+        due = max(history.soaks_since(change.known) + stage.soak, began)
         late = _without(observed.excused, due, change.entry.at)
         if late > observed.prompt_within:
             yield f"{stage.percentage} % had soaked at {due}, and was left {late} later than could be", change.entry

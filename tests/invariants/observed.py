@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import ceil
 from typing import Any, Literal
 
@@ -231,6 +232,16 @@ class History:
                 break
             began = earlier
         return began.at
+
+    def soaks_since(self, entry: Entry) -> datetime:
+        """The same, or since the rollout itself made a whole percentage of a person's fraction, if that is later."""
+        since = self.since(entry)
+        whole = [
+            later.at
+            for earlier, later in pairwise(self.entries[: entry.place + 1])
+            if later.is_ours and later.at > since and later.stand.shown_as != earlier.stand.shown_as
+        ]
+        return max(since, *whole) if whole else since
 
     def stand_at(self, moment: datetime) -> Entry:
         """The version that was there at a moment."""

@@ -229,6 +229,16 @@ FOUND = (
         )
         for by in ("Airflow", "Maria")
     ),
+    # Maria sets a fraction just below the first stage. The rollout makes it whole, and then it soaks in full.
+    Story(
+        stages=((3, 600.0), (4, 0.0), (5, 0.0)),
+        start=(0, True),
+        enable=False,
+        retries=0,
+        edits=((0.0, Edit({"rolloutPercentage": 2.5})),),
+        clears=(900.0,),
+        crashes={("step", 1): Crash(answered=False, noticed_after=1.0)},
+    ),
     # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
 )
