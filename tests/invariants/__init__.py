@@ -418,6 +418,8 @@ def _targets(
     began = history.stand_at(observed.attempts[run].began)
     starts = [began.stand, *_before_unbroken_raises(observed, history, began)]
     starts += _before_first_raises(observed, history, run)
+    if observed.plan.on_drift == "adopt":
+        starts += _left_by_the_dead(observed, history)
     below = observed.plan.highest_below(min(stand.percentage, failed_at))
     wanted: list[Stand] = starts
     if rollback == "hold":
@@ -429,6 +431,15 @@ def _targets(
     elif isinstance(rollback, int):
         wanted = [Stand(rollback, True)]
     return [target if target.exposure < stand.exposure else None for target in wanted]
+
+
+def _left_by_the_dead(observed: Observed, history: History) -> list[Stand]:
+    """Where an attempt left the flag that wrote over a person's edit and died before it could put that back.
+
+    Nobody can tell it from what another task did with the same key, so a retry that adopts begins from there.
+    """
+    dead = [place for place, attempt in enumerate(observed.attempts) if attempt.outcome == "killed"]
+    return [change.entry.stand for change in history.changes if change.attempt in dead and history.overwritten(change)]
 
 
 def _before_first_raises(observed: Observed, history: History, run: int) -> list[Stand]:

@@ -239,6 +239,17 @@ FOUND = (
         clears=(900.0,),
         crashes={("step", 1): Crash(answered=False, noticed_after=1.0)},
     ),
+    # Maria lowers the disabled flag at the moment of the first raise, and the attempt dies before it can put that back.
+    Story(
+        stages=((2, 0.0), (3, 0.0)),
+        on_drift="adopt",
+        verdicts=((0.0, "fail"),),
+        check_takes=0.0,
+        retries=1,
+        start=(2, False),
+        racing={1: Edit({"rolloutPercentage": 1})},
+        crashes={("write", 1): Crash(answered=True, noticed_after=1.0)},
+    ),
     # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
 )
