@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, mo
 from typing_extensions import Self
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.guardrails import as_guardrails
 from airflow_provider_ampexp.plans._alert_models import AnyAlert
@@ -341,6 +342,10 @@ class PlanFile(StrictModel):
             RolloutPlan(parse_stages(_staged(self.stages)), approve_before=[percentage])
         except InvalidInputError as error:
             raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
+
+    def creates(self, missing: TargetNotFoundError) -> bool:
+        """Return true if the rollout would create the flag that was not found."""
+        return self.create is not None and type(missing) is TargetNotFoundError
 
     def _create_by_key(self) -> None:
         if self.create is not None and self.flag is None and self.experiment is None:
