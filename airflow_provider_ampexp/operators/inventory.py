@@ -122,7 +122,7 @@ class AmplitudeListOperator(AmplitudeOperator):
         self.path = path
         self.max_items = max_items
         arguments.check_literal("kind", kind, _kind)
-        arguments.check_literal("key", key, arguments.optional(arguments.text))
+        arguments.check_literal("key", key, arguments.optional(arguments.identifier))
         arguments.check_literal("include_archived", include_archived, arguments.switch)
         arguments.check_literal("fields", fields, arguments.optional(arguments.texts))
         arguments.check_literal("path", path, arguments.optional(arguments.text))
@@ -149,8 +149,8 @@ class AmplitudeListOperator(AmplitudeOperator):
 
     def _items(self, hook: AmplitudeExperimentHook) -> Iterator[Mapping[str, object]]:
         kind = _kind("kind", self.kind)
-        key = arguments.optional(arguments.text)("key", self.key)
-        project_id = arguments.optional(arguments.text)("project_id", self.project_id)
+        key = arguments.optional(arguments.identifier)("key", self.key)
+        project_id = arguments.optional(arguments.identifier)("project_id", self.project_id)
         archived = arguments.switch("include_archived", self.include_archived)
         if kind == "deployments":
             if key is not None:

@@ -99,7 +99,7 @@ def _form_of_stage(value: object) -> str:
 class CreateFields(StrictModel):
     """The flag or experiment to create. An existing one is left as it is."""
 
-    name: str | None = Field(None, description="The name; default: the key.")
+    name: Text | None = Field(None, description="The name; default: the key.")
     description: str | None = Field(None, description="The description.")
     variants: list[Text | dict[str, Any]] = Field([], description="Variant keys, or fields as the API spells them.")
     rollout_weights: dict[str, int] | None = Field(None, description="The weight of each variant: {on: 1}.")
@@ -217,9 +217,7 @@ class PlanFile(StrictModel):
         None, description="The start of the schedule, in UTC unless it has a time zone."
     )
     owner: Text | None = Field(None, description="The owner of the tasks.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
-        [], description="The DAG's tags in Airflow."
-    )
+    tags: list[Annotated[Text, Field(max_length=100)]] = Field([], description="The DAG's tags in Airflow.")
     retries: Annotated[int, Field(ge=0)] | None = Field(
         None, description="The number of retries of a failed task; default: 5 for the tasks of the rollout."
     )
