@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators._rollout.release_order import AmplitudeReleaseOrderOperator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
+from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
 from airflow_provider_ampexp.operators.deployments import (
     AmplitudeCreateDeploymentOperator,
     AmplitudeEditDeploymentOperator,
@@ -26,6 +27,7 @@ from airflow_provider_ampexp.operators.inclusions import (
     AmplitudeRemoveInclusionsOperator,
     AmplitudeSetInclusionsOperator,
 )
+from airflow_provider_ampexp.operators.inventory import AmplitudeGetOperator, AmplitudeListOperator
 from airflow_provider_ampexp.operators.lifecycle import (
     AmplitudeCreateExperimentOperator,
     AmplitudeCreateFlagOperator,
@@ -36,6 +38,8 @@ from airflow_provider_ampexp.operators.preview import AmplitudePreviewRolloutOpe
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetWeightsOperator
 from airflow_provider_ampexp.operators.variants import AmplitudeCreateVariantOperator, AmplitudeEditVariantOperator
 from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
+from airflow_provider_ampexp.sensors.experiment import AmplitudeExperimentStateSensor
+from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 
 DECISION = {"experiment_key": "checkout", "decision": "rollback"}
 VARIANT = {"flag_key": "checkout", "variant": "on"}
@@ -128,6 +132,15 @@ PREVIEW = {"flag_key": "checkout", "percentage": 5, "conn_id": "warehouse", "sql
             AmplitudeAddToGroupOperator,
             {"experiment_key": "a", "holdout_key": "b\n"},
             "holdout_key: .* without line ends",
+        ),
+        (AmplitudeGetOperator, {"flag_key": "a", "fields": []}, "fields: expected at least one field, got none"),
+        (AmplitudeListOperator, {"kind": "flags", "fields": "[]"}, "fields: expected at least one field, got none"),
+        (AmplitudeSetDependenciesOperator, {"flag_key": "a", "depends_on": {"None": ["on"]}}, r"depends_on\.None: "),
+        (AmplitudeRolloutSensor, {"flag_key": "a", "at_least": 5, "deferrable": "no"}, "deferrable: 'no' is neither"),
+        (
+            AmplitudeExperimentStateSensor,
+            {"experiment_key": "a", "states": ["running"], "failed_states": ["planning", "running"]},
+            r"failed_states\[1\]: 'running' is one of states too",
         ),
         (AmplitudePreviewRolloutOperator, {**PREVIEW, "refuse_if": {"tier": []}}, r"refuse_if\.tier.*, got \[\]"),
     ],
