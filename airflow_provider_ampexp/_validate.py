@@ -15,7 +15,7 @@ REGIONS = {
 }
 MAX_INCLUSIONS = 2000
 # The result of a template without its Param or XCom.
-_MISSING = ("None", "null", "undefined")
+MISSING = ("None", "null", "undefined")
 _LONGEST_SECONDS = 3650 * 86400.0
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
@@ -140,9 +140,17 @@ def text(field: str, value: object) -> str:
     return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 
+def identifier(field: str, value: object) -> str:
+    """Return a key or an id without spaces around it and without line ends, which come from a file or a YAML block."""
+    found = text(field, value)
+    if found != found.strip() or len(found.splitlines()) > 1:
+        raise InvalidInputError(field, f"expected a text without spaces around it and without line ends, got {found!r}")
+    return found
+
+
 def refuse_missing(field: str, value: object) -> None:
     """Refuse the result of a template without its Param or XCom."""
-    if value in _MISSING:
+    if value in MISSING:
         raise InvalidInputError(field, f"expected a text, got {value!r}: a Param or an XCom is missing")
 
 
@@ -195,6 +203,7 @@ def names(field: str, values: object) -> list[str]:
 
 def label(field: str, value: object) -> str:
     """Validate a deployment's label (contract: *Create deployment*)."""
+    refuse_missing(field, value)
     if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise InvalidInputError(
             field, f"{value!r} may have letters, digits, '_' and '-' only, and at least one of them"

@@ -17,7 +17,7 @@ def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]
     checked = validate.mapping(field or "fields", fields)
     prefix = f"{field}." if field else ""
     if "key" in checked:
-        validate.name(f"{prefix}key", checked["key"])
+        validate.path_name(f"{prefix}key", checked["key"])
     if "payload" in checked:
         validate.json_element(f"{prefix}payload", checked["payload"])
     if "rolloutWeight" in checked:

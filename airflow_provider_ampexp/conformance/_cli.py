@@ -8,6 +8,7 @@ from pathlib import Path
 
 import requests
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import REGIONS, InvalidInputError
 from airflow_provider_ampexp.conformance._questions import QUESTIONS
 from airflow_provider_ampexp.conformance._report import ask_all
@@ -28,17 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         fields = AmplitudeExperimentHook(given.key_from_connection).fields
+        validate.text("--project", given.project)
+        _check_writable(given.out)
     except (AirflowNotFoundException, InvalidInputError) as error:
         print(f"Conformance suite failed: {error}. Nothing was sent.", file=sys.stderr)
         return MISUSED
     base_url = fields.base_url or REGIONS[fields.region]
     with Scratch(base_url, fields.key, given.project, timeout=fields.timeout) as scratch:
         try:
-            accepted = scratch.get("/flags", projectId=given.project, limit="1").status == 200
-            cause = f"{base_url} does not accept the key"
+            cause = _refused(base_url, given.project, scratch.get("/flags", projectId=given.project, limit="1").status)
         except requests.RequestException as error:
-            accepted, cause = False, f"no response from {base_url} ({type(error).__name__})"
-        if not accepted:
+            cause = f"no response from {base_url} ({type(error).__name__})"
+        if cause is not None:
             print(f"Conformance suite failed: {cause}. Nothing was created.", file=sys.stderr)
             return MISUSED
         report = ask_all(scratch, progress=print)
@@ -47,6 +49,27 @@ def main(arguments: list[str] | None = None) -> int:
         given.out.write_text(report.text(), "utf-8")
         print(f"Wrote {given.out}. Attach it to an issue.")
     return DIFFERENT if report.differences else SAME
+
+
+def _refused(base_url: str, project: str, status: int) -> str | None:
+    """Return why the suite cannot ask; ``None`` if it can."""
+    if status == 200:
+        return None
+    if status in (403, 404):
+        return f"--project: the key has no access to project {project!r} of {base_url} ({status})"
+    if status == 401:
+        return f"{base_url} does not accept the key"
+    return f"{base_url} answered {status} to the first request"
+
+
+def _check_writable(out: Path | None) -> None:
+    """Refuse a report that cannot be written, before the suite asks some 300 requests."""
+    if out is None:
+        return
+    try:
+        out.open("a").close()
+    except OSError as error:
+        raise InvalidInputError("--out", f"cannot write {str(out)!r} ({error.strerror})") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -63,6 +63,9 @@ def _welcome(base_url: str, service: Service) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until interrupted. Returns the exit code."""
     options = _parser().parse_args(arguments)
+    if not options.host.strip():  # an empty host would listen on all addresses
+        print("The emulator cannot listen: --host: expected an address, got an empty text", file=sys.stderr)
+        return 1
     service = Service()
     reset(service)
     if options.state is not None and options.state.exists():

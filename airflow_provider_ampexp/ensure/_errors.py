@@ -19,6 +19,10 @@ class OtherProjectError(TargetNotFoundError):
     """The object of this id is in another project than the named one. Nothing was changed."""
 
 
+class OtherKindError(TargetNotFoundError):
+    """A flag has the key or the id of the experiment, or the reverse."""
+
+
 class AlreadyExistsError(EnsureError):
     """The object exists, and ``if_exists`` is ``"fail"``. Nothing was changed."""
 

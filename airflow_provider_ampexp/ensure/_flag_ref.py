@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import ManagementApiError, NotFoundError
-from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
+from airflow_provider_ampexp.ensure._errors import OtherKindError, OtherProjectError, TargetNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -112,25 +112,28 @@ class FlagRef(ObjectRef):
         """Read the object, archived or not, with one request.
 
         :raises TargetNotFoundError: when the object does not exist
+        :raises OtherKindError: when it is an experiment in place of a flag, or the reverse
         :raises OtherProjectError: when the object of this id is in another project than the named one
         """
         endpoints = self.endpoints(client)
         if self.key is not None:
             found = endpoints.find(self.key, project_id=self.project_id)
             if found is None:
-                cause = self._named_as_the_other_kind(client)
-                check = "Check the key, the project_id and the connection's region."
-                raise TargetNotFoundError(f"The {self} does not exist. Nothing was changed. {cause or check}")
+                raise self._not_found(client, "Check the key, the project_id and the connection's region.")
             return found
         try:
             found = endpoints.get(str(self.id))
         except NotFoundError:
             found = None
         if found is None:
-            cause = self._named_as_the_other_kind(client) or "Check the id and the connection's region."
-            raise TargetNotFoundError(f"The {self} does not exist. Nothing was changed. {cause}")
+            raise self._not_found(client, "Check the id and the connection's region.")
         self.refuse_other_project(found)
         return found
+
+    def _not_found(self, client: ManagementClient, check: str) -> TargetNotFoundError:
+        hint = self._named_as_the_other_kind(client)
+        error = OtherKindError if hint else TargetNotFoundError
+        return error(f"The {self} does not exist. Nothing was changed. {hint or check}")
 
     def _named_as_the_other_kind(self, client: ManagementClient) -> str:
         """Return a hint if an experiment has the flag's key or id, or the reverse; otherwise "". One request."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
 
 _T = TypeVar("_T")
+_TEXTS = ("bucketingKey", "bucketingSalt", "bucketingUnit", "experimentType", "startDate", "decision", "decisionReason")
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
@@ -65,6 +66,11 @@ def text(field: str, value: object) -> str:
     return validate.text(field, value)
 
 
+def identifier(field: str, value: object) -> str:
+    """A key or an id, without spaces around it and without line ends."""
+    return validate.identifier(field, value)
+
+
 def percentage(field: str, value: object) -> int:
     """A whole number from 0 to 100."""
     return validate.percentage(field, _number(value))
@@ -83,6 +89,11 @@ def texts(field: str, value: object) -> list[str]:
     return validate.names(
         field, [text(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
     )
+
+
+def identifiers(field: str, value: object) -> list[str]:
+    """The same, without spaces around them and without line ends."""
+    return [identifier(f"{field}[{place}]", item) for place, item in enumerate(texts(field, value))]
 
 
 def interval(field: str, value: object) -> float:
@@ -128,6 +139,13 @@ def mapping(field: str, value: object) -> dict[str, Any]:
 
 def weights(field: str, value: object) -> dict[str, int]:
     """Variant keys with their weights."""
+    found = _weights(field, value)
+    if not found:
+        raise InvalidInputError(field, "expected at least one variant, got none")
+    return found
+
+
+def _weights(field: str, value: object) -> dict[str, int]:
     return {key: weight(f"{field}.{key}", item) for key, item in mapping(field, value).items()}
 
 
@@ -140,19 +158,23 @@ def variant_fields(field: str, value: object) -> VariantFields:
     """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
     from airflow_provider_ampexp.client.types import VariantFields
 
-    found = _converted(field, value, {"rolloutWeight": weight})
+    reads = {"key": identifier, "name": words, "description": words, "rolloutWeight": weight}
+    found = _converted(field, value, reads)
     validate.known_names(field, found, VariantFields.__annotations__)
     return cast("VariantFields", request_body.variant_fields(found, field))
 
 
 def variants(field: str, value: object) -> list[VariantFields]:
     """A list of variants (contract: *variants*)."""
-    return [variant_fields(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
+    found = [variant_fields(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
+    for place, variant in enumerate(found):
+        validate.require(f"{field}[{place}]", variant, ("key",))
+    return found
 
 
 def segments(field: str, value: object) -> list[TargetSegment]:
     """A list of target segments (contract: *targetSegments*)."""
-    reads = {"percentage": percentage, "rolloutWeights": weights}
+    reads = {"percentage": percentage, "rolloutWeights": _weights}
     return [
         cast("TargetSegment", _converted(f"{field}[{place}]", item, reads))
         for place, item in enumerate(json_list(field, value))
@@ -169,6 +191,10 @@ def edit_fields(field: str, value: object) -> EditFields:
         "archive": switch,
         "stickyBucketing": switch,
         "targetSegments": segments,
+        "name": text,
+        "description": words,
+        "tags": identifiers,
+        **dict.fromkeys(_TEXTS, text),
     }
     found = _converted(field, value, reads)
     if not found:

@@ -38,8 +38,8 @@ class AmplitudeOperator(BaseOperator):
         super().__init__(**kwargs)
         self.amplitude_conn_id = amplitude_conn_id
         self.project_id = project_id
-        arguments.check_literal("amplitude_conn_id", amplitude_conn_id, arguments.text)
-        arguments.check_literal("project_id", project_id, arguments.optional(arguments.text))
+        arguments.check_literal("amplitude_conn_id", amplitude_conn_id, arguments.identifier)
+        arguments.check_literal("project_id", project_id, arguments.optional(arguments.identifier))
 
     def render_template(
         self,
@@ -72,11 +72,11 @@ class AmplitudeOperator(BaseOperator):
         """Return a hook for the connection. The caller closes it (``with``)."""
         from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
-        return AmplitudeExperimentHook(arguments.text("amplitude_conn_id", self.amplitude_conn_id))
+        return AmplitudeExperimentHook(arguments.identifier("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
         """The project: the one that this task names, otherwise the connection's."""
-        named = arguments.optional(arguments.text)("project_id", self.project_id)
+        named = arguments.optional(arguments.identifier)("project_id", self.project_id)
         return hook.project_id if named is None else named
 
     def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
@@ -124,14 +124,14 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         self.experiment_key = experiment_key
         self.experiment_id = experiment_id
         # A placeholder for a value that is known only when the task runs: now only the number of names counts.
-        read = arguments.optional(arguments.text)
+        read = arguments.optional(arguments.identifier)
         FlagRef.of(
             **{way: read(way, name) if arguments.is_literal(name) else "later" for way, name in self._ways().items()}
         )
 
     def target(self, project_id: str | None) -> FlagRef:
         """Which flag or experiment is meant, once the arguments are rendered."""
-        read = arguments.optional(arguments.text)
+        read = arguments.optional(arguments.identifier)
         return FlagRef.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
 
     def described(self) -> str:

@@ -54,11 +54,13 @@ class AmplitudeGroupOperator(AmplitudeOperator):
         self.holdout_key = holdout_key
         self.holdout_id = holdout_id
         # A placeholder for a value that is known only when the task runs: here only the number of names counts.
-        self._group(lambda way, value: arguments.text(way, value) if arguments.is_literal(value) else "later", None)
+        self._group(
+            lambda way, value: arguments.identifier(way, value) if arguments.is_literal(value) else "later", None
+        )
 
     def group(self, project_id: str | None) -> GroupRef:
         """Which group is meant, after the arguments are rendered."""
-        return self._group(arguments.text, project_id)
+        return self._group(arguments.identifier, project_id)
 
     @property
     def group_kind(self) -> GroupKind:
@@ -117,4 +119,4 @@ def edit_fields(kind: GroupKind, slot: object, field: str, value: object) -> Gro
 def _read(field: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:
     found = arguments.mapping(field, value)
     validate.known_names(field, found, known)
-    return {name: _READS.get(name, arguments.texts)(f"{field}.{name}", item) for name, item in found.items()}
+    return {name: _READS.get(name, arguments.identifiers)(f"{field}.{name}", item) for name, item in found.items()}

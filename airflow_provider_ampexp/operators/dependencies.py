@@ -68,7 +68,10 @@ class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
 
 def _depends_on(field: str, value: object) -> dict[str, list[str]]:
     """The variants of each parent; no variant is not any variant."""
-    found = {name: arguments.texts(f"{field}.{name}", given) for name, given in arguments.mapping(field, value).items()}
+    found = {
+        arguments.identifier(f"{field}.{name}", name): arguments.texts(f"{field}.{name}", given)
+        for name, given in arguments.mapping(field, value).items()
+    }
     for name, variants in found.items():
         if not variants:
             raise InvalidInputError(f"{field}.{name}", "expected at least one variant, got none")

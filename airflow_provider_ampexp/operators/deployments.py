@@ -99,7 +99,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         self.archive = archive
         if label is None and archive is None:
             raise InvalidInputError("label/archive", "nothing to change is named")
-        arguments.check_literal("deployment_id", deployment_id, arguments.text)
+        arguments.check_literal("deployment_id", deployment_id, arguments.identifier)
         arguments.check_literal("label", label, arguments.optional(validate.label))
         arguments.check_literal("archive", archive, arguments.optional(arguments.switch))
 
@@ -114,7 +114,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
             fields["label"] = validate.label("label", self.deployment_label)
         if self.archive is not None:
             fields["archive"] = arguments.switch("archive", self.archive)
-        deployment_id = arguments.text("deployment_id", self.deployment_id)
+        deployment_id = arguments.identifier("deployment_id", self.deployment_id)
         return ensure.ensure_deployment_fields(hook.client, deployment_id, fields, project_id=self.project_of(hook))
 
 
@@ -133,11 +133,11 @@ class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
     def __init__(self, *, deployment_ids: Sequence[str] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deployment_ids = deployment_ids
-        arguments.check_literal("deployment_ids", deployment_ids, arguments.texts)
+        arguments.check_literal("deployment_ids", deployment_ids, arguments.identifiers)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Assign it to those that are missing."""
-        return ensure.ensure_assigned(client, target, arguments.texts("deployment_ids", self.deployment_ids))
+        return ensure.ensure_assigned(client, target, arguments.identifiers("deployment_ids", self.deployment_ids))
 
 
 class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
@@ -154,8 +154,8 @@ class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
     def __init__(self, *, deployment_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deployment_id = deployment_id
-        arguments.check_literal("deployment_id", deployment_id, arguments.text)
+        arguments.check_literal("deployment_id", deployment_id, arguments.identifier)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Take it off the deployment."""
-        return ensure.ensure_not_assigned(client, target, arguments.text("deployment_id", self.deployment_id))
+        return ensure.ensure_not_assigned(client, target, arguments.identifier("deployment_id", self.deployment_id))

@@ -50,7 +50,7 @@ class AmplitudeRollbackDrillOperator(AmplitudeOperator):
         super().__init__(**kwargs)
         self.flag_key = flag_key
         self.create = create
-        arguments.check_literal("flag_key", flag_key, arguments.text)
+        arguments.check_literal("flag_key", flag_key, arguments.identifier)
         arguments.check_literal("create", create, arguments.switch)
 
     def execute(self, context: Context) -> DrillXCom:
@@ -69,7 +69,7 @@ class AmplitudeRollbackDrillOperator(AmplitudeOperator):
     def _drill(self, hook: AmplitudeExperimentHook) -> RollbackDrill:
         from airflow_provider_ampexp.reconcile._drill import RollbackDrill
 
-        key = arguments.text("flag_key", self.flag_key)
+        key = arguments.identifier("flag_key", self.flag_key)
         target = ensure.FlagRef("flags", key=key, project_id=self.project_of(hook))
         try:
             return RollbackDrill(hook.client, target)

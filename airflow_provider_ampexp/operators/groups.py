@@ -41,9 +41,9 @@ _GROUP_ARGUMENTS: arguments.ArgumentTable = {
     "bucketing_key": ("bucketingKey", arguments.text),
 }
 _HOLDOUT_ARGUMENTS: arguments.ArgumentTable = {
-    "experiment_ids": ("experiments", arguments.texts),
-    "individual_inclusion": ("individualInclusion", arguments.texts),
-    "individual_exclusion": ("individualExclusion", arguments.texts),
+    "experiment_ids": ("experiments", arguments.identifiers),
+    "individual_inclusion": ("individualInclusion", arguments.identifiers),
+    "individual_exclusion": ("individualExclusion", arguments.identifiers),
 }
 
 
@@ -115,7 +115,7 @@ class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
         super().__init__(**kwargs)
         self.mutex_key = mutex_key
         self.slots = slots
-        arguments.check_literal("mutex_key", mutex_key, arguments.text)
+        arguments.check_literal("mutex_key", mutex_key, arguments.identifier)
         arguments.check_literal("slots", slots, read_slots)
 
     def described(self) -> str:
@@ -125,7 +125,7 @@ class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields = self.fields(hook)
-        fields["key"] = arguments.text("mutex_key", self.mutex_key)
+        fields["key"] = arguments.identifier("mutex_key", self.mutex_key)
         fields["slots"] = read_slots("slots", self.slots)
         return ensure.ensure_group(hook.client, "mutexes", fields, if_exists=self.wanted_if_exists)
 
@@ -173,7 +173,7 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
         self.experiment_ids = experiment_ids
         self.individual_inclusion = individual_inclusion
         self.individual_exclusion = individual_exclusion
-        arguments.check_literal("holdout_key", holdout_key, arguments.text)
+        arguments.check_literal("holdout_key", holdout_key, arguments.identifier)
         arguments.check_literal("holdout_percentage", holdout_percentage, read_holdout_percentage)
         arguments.check_table(self, _HOLDOUT_ARGUMENTS)
 
@@ -184,7 +184,7 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields = self.fields(hook)
-        fields["key"] = arguments.text("holdout_key", self.holdout_key)
+        fields["key"] = arguments.identifier("holdout_key", self.holdout_key)
         fields["holdoutPercentage"] = read_holdout_percentage("holdout_percentage", self.holdout_percentage)
         fields.update(cast("GroupCreateFields", arguments.given_fields(self, _HOLDOUT_ARGUMENTS)))
         return ensure.ensure_group(hook.client, "holdouts", fields, if_exists=self.wanted_if_exists)

@@ -49,16 +49,17 @@ class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
     """What the operators for a list of users have in common."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "users")
+    read_list = staticmethod(arguments.identifiers)
 
     def __init__(self, *, variant: str, users: Sequence[str] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.variant = variant
         self.users = users
         arguments.check_literal("variant", variant, arguments.text)
-        arguments.check_literal("users", users, arguments.texts)
+        arguments.check_literal("users", users, self.read_list)
 
     def _variant_and_users(self) -> tuple[str, list[str]]:
-        return arguments.text("variant", self.variant), arguments.texts("users", self.users)
+        return arguments.text("variant", self.variant), self.read_list("users", self.users)
 
 
 class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
@@ -89,6 +90,7 @@ class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
     """
 
     what = "remove inclusions from"
+    read_list = staticmethod(arguments.texts)  # also ids with spaces around them, which were included by mistake
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove who is there."""
@@ -115,16 +117,17 @@ class _AmplitudeCohortsOperator(AmplitudeTargetChangeOperator):
     """What the operators for a list of cohorts have in common."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "cohorts")
+    read_list = staticmethod(arguments.identifiers)
 
     def __init__(self, *, variant: str, cohorts: Sequence[str] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.variant = variant
         self.cohorts = cohorts
         arguments.check_literal("variant", variant, arguments.text)
-        arguments.check_literal("cohorts", cohorts, arguments.texts)
+        arguments.check_literal("cohorts", cohorts, self.read_list)
 
     def _variant_and_cohorts(self) -> tuple[str, list[str]]:
-        return arguments.text("variant", self.variant), arguments.texts("cohorts", self.cohorts)
+        return arguments.text("variant", self.variant), self.read_list("cohorts", self.cohorts)
 
 
 class AmplitudeAddCohortsOperator(_AmplitudeCohortsOperator):
@@ -153,6 +156,7 @@ class AmplitudeRemoveCohortsOperator(_AmplitudeCohortsOperator):
     """
 
     what = "remove cohorts from"
+    read_list = staticmethod(arguments.texts)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove the included ones of these cohorts."""

@@ -95,14 +95,14 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
 
 
 _CREATE_ARGUMENTS = {
-    "name": ("name", arguments.words),
+    "name": ("name", arguments.text),
     "description": ("description", arguments.words),
     "variants": ("variants", arguments.variants),
     "rollout_weights": ("rolloutWeights", arguments.weights),
     "target_segments": ("targetSegments", arguments.segments),
-    "deployments": ("deployments", arguments.texts),
-    "evaluation_mode": ("evaluationMode", arguments.words),
-    "bucketing_key": ("bucketingKey", arguments.words),
+    "deployments": ("deployments", arguments.identifiers),
+    "evaluation_mode": ("evaluationMode", arguments.one_of("local", "remote")),
+    "bucketing_key": ("bucketingKey", arguments.text),
 }
 
 
@@ -132,14 +132,14 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     def __init__(self, *, flag_key: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.flag_key = flag_key
-        arguments.check_literal("flag_key", flag_key, arguments.text)
+        arguments.check_literal("flag_key", flag_key, arguments.identifier)
 
     def described(self) -> str:
         """Which flag, in words."""
         return f"flag {self.flag_key!r}"
 
     def _fields(self) -> dict[str, object]:
-        return {"key": arguments.text("flag_key", self.flag_key), **super()._fields()}
+        return {"key": arguments.identifier("flag_key", self.flag_key), **super()._fields()}
 
 
 class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
@@ -159,17 +159,17 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
         super().__init__(**kwargs)
         self.experiment_key = experiment_key
         self.experiment_type = experiment_type
-        arguments.check_literal("experiment_key", experiment_key, arguments.text)
-        arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.words))
+        arguments.check_literal("experiment_key", experiment_key, arguments.identifier)
+        arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.text))
 
     def described(self) -> str:
         """Which experiment, in words."""
         return f"experiment {self.experiment_key!r}"
 
     def _fields(self) -> dict[str, object]:
-        fields = {"key": arguments.text("experiment_key", self.experiment_key), **super()._fields()}
+        fields = {"key": arguments.identifier("experiment_key", self.experiment_key), **super()._fields()}
         if self.experiment_type is not None:
-            fields["experimentType"] = arguments.words("experiment_type", self.experiment_type)
+            fields["experimentType"] = arguments.text("experiment_type", self.experiment_type)
         return fields
 
 

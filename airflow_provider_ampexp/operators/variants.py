@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp import ensure
+from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["AmplitudeCreateVariantOperator", "AmplitudeEditVariantOperator", "AmplitudeRemoveVariantOperator"]
 
 _if_exists = arguments.one_of("skip", "update", "fail")
+
+
+def _edit_fields(field: str, value: object) -> VariantFields:
+    found = arguments.variant_fields(field, value)
+    if not found:
+        raise InvalidInputError(field, "expected fields to change, got none")
+    return found
 
 
 class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
@@ -65,7 +73,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
         self.payload = payload
         self.rollout_weight = rollout_weight
         self.if_exists = if_exists
-        arguments.check_literal("variant", variant, arguments.text)
+        arguments.check_literal("variant", variant, arguments.identifier)
         arguments.check_literal("name", name, arguments.optional(arguments.words))
         arguments.check_literal("description", description, arguments.optional(arguments.words))
         arguments.check_literal("payload", payload, arguments.json_element)
@@ -74,7 +82,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Create the variant, or do with an existing one as ``if_exists`` says."""
-        fields: VariantFields = {"key": arguments.text("variant", self.variant)}
+        fields: VariantFields = {"key": arguments.identifier("variant", self.variant)}
         if self.name is not None:
             fields["name"] = arguments.words("name", self.name)
         if self.description is not None:
@@ -107,12 +115,12 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
         self.variant = variant
         self.fields = fields
         arguments.check_literal("variant", variant, arguments.text)
-        arguments.check_literal("fields", fields, arguments.variant_fields)
+        arguments.check_literal("fields", fields, _edit_fields)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the variant to the fields."""
         variant = arguments.text("variant", self.variant)
-        return ensure.ensure_variant_fields(client, target, variant, arguments.variant_fields("fields", self.fields))
+        return ensure.ensure_variant_fields(client, target, variant, _edit_fields("fields", self.fields))
 
 
 class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):

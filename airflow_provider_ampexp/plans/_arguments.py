@@ -28,7 +28,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
         ("plan", "show the next change in Amplitude, without writing"),
     ):
         one = commands.add_parser(name, help=words, description=f"{words.capitalize()}.", epilog=_EPILOG)
-        one.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a folder of plan files, or a file")
+        one.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a folder of plan files, or a file")
         one.add_argument(
             "--default",
             action="append",
@@ -54,7 +54,6 @@ def parser_of_commands() -> argparse.ArgumentParser:
             one.add_argument(
                 "--variation",
                 type=_above_0,
-                default=1.0,
                 metavar="CV",
                 help="the metric's standard deviation divided by its mean; 3 for a conversion of 10 %% (default: 1)",
             )
@@ -96,22 +95,34 @@ def parse_time(option: str, text: str | None) -> datetime | None:
     return moment
 
 
+def _path(text: str) -> Path:
+    if not text.strip():  # Path("") is the present folder
+        raise argparse.ArgumentTypeError(f"expected a folder or a file, got {text!r}")
+    return Path(text)
+
+
 def _above_0(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
     if not 0 < number < float("inf"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
 
 
 def parse_defaults(given: list[str]) -> dict[str, object]:
     """Parse arguments such as ``soak=12h``, with the syntax of a file."""
-    defaults = {}
+    defaults: dict[str, object] = {}
     for argument in given:
         name, is_given, value = argument.partition("=")
         try:
-            if not is_given:
+            if not is_given or not name.strip():
                 raise ValueError
-            defaults[name.strip()] = YamlDocument(value.encode()).value
+            found = YamlDocument(value.encode()).value
         except (ValueError, YamlError):
             raise Misuse(f"--default: expected a field such as soak=12h, got {argument!r}") from None
+        if name.strip() in defaults:
+            raise Misuse(f"--default {name.strip()}: expected it once")
+        defaults[name.strip()] = found
     return defaults

@@ -34,11 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         read = _read(given.paths, given.default)
         if given.what == "forecast":
+            if given.conn_uri is not None and not given.dependencies:
+                raise Misuse("--conn-uri: expected --dependencies with it, because nothing else reads Amplitude")
             start, finish_by = parse_time("--start", given.start), parse_time("--finish-by", given.finish_by)
             traffic = traffic_of(given.users, given.variation, given.traffic_sql, given.traffic_conn_id)
             return forecast(read, start, finish_by, traffic, dependencies=given.dependencies, conn_uri=given.conn_uri)
         if given.what == "backtest":
             since, until = parse_time("--since", given.since), parse_time("--until", given.until)
+            if since and until and until <= since:
+                raise Misuse(f"--until: expected a time after --since {given.since!r}, got {given.until!r}")
             return backtest(read, given.conn_uri, since, until, as_json=given.json)
         return check(read, ask=given.preflight) if given.what == "check" else plan(read, given.conn_uri)
     except Misuse as error:

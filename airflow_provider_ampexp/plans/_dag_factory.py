@@ -6,7 +6,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,13 +146,30 @@ def _before(plan: PlanFile, group: TaskGroup) -> None:
     following: Any = group
     if plan.inclusions:
         following = [
-            AmplitudeAddInclusionsOperator(task_id=f"include_{_as_id(variant)}", variant=variant, users=users, **target)
+            _named(
+                {"variant": f"inclusions.{variant}", "users": f"inclusions.{variant}"},
+                partial(AmplitudeAddInclusionsOperator, task_id=f"include_{_as_id(variant)}"),
+                **target,
+                variant=variant,
+                users=users,
+            )
             for variant, users in plan.inclusions.items()
         ]
         following >> group
     if plan.create is not None:
         create = AmplitudeCreateFlagOperator if plan.flag is not None else AmplitudeCreateExperimentOperator
-        create(task_id="create", **target, **plan.create.arguments) >> following
+        given = plan.create.arguments
+        fields = {name: f"create.{name}" for name in given}
+        _named(fields, partial(create, task_id="create"), **target, **given) >> following
+
+
+def _named(fields: Mapping[str, str], make: Callable[..., Any], **given: Any) -> Any:
+    """Make a task. The error of an argument names the field of the file."""
+    try:
+        return make(**given)
+    except InvalidInputError as error:
+        argument, rest = re.fullmatch(r"(\w*)(.*)", error.field, re.DOTALL).groups()  # type: ignore[union-attr]
+        raise InvalidInputError(f"{fields.get(argument, argument)}{rest}", error.problem) from None
 
 
 def _as_id(name: str) -> str:

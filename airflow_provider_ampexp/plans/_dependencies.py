@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._parents import operator_of, parents_of
 from airflow_provider_ampexp.plans._clients import Clients
 from airflow_provider_ampexp.plans._errors import PlanIssue
@@ -14,6 +17,10 @@ from airflow_provider_ampexp.plans._forecast import PlanForecast, shown
 from airflow_provider_ampexp.plans._loader import LoadedPlan
 from airflow_provider_ampexp.plans._models import TARGETS
 from airflow_provider_ampexp.rollout import Forecast
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client import ManagementClient
+    from airflow_provider_ampexp.client.types import FlagConfig
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,9 @@ def ahead_of_parents(forecasts: Sequence[PlanForecast], clients: Clients) -> Ite
     """
     rollouts = {}
     for loaded, course in (rollout for found in forecasts for rollout in found.rollouts):
-        config = clients.ask(loaded, lambda client, project, loaded=loaded: loaded.plan.target(project).read(client))  # type: ignore[misc]
+        config = clients.ask(loaded, partial(_read, loaded))
+        if config is None:
+            continue
         needs_all = operator_of(config.get("parentDependencies")) == "all"
         found = _Rollout(loaded, course, tuple(parents_of(config)), needs_all)
         rollouts[loaded.plan.connection, config["id"]] = found
@@ -56,6 +65,16 @@ def ahead_of_parents(forecasts: Sequence[PlanForecast], clients: Clients) -> Ite
             continue
         if child.needs_all or len(ramped) == len(parents):
             yield from _ahead(child, ramped)
+
+
+def _read(loaded: LoadedPlan, client: ManagementClient, project_id: str | None) -> FlagConfig | None:
+    """Read the flag; ``None`` if the rollout creates it, because a new flag has no dependencies."""
+    try:
+        return loaded.plan.target(project_id).read(client)
+    except TargetNotFoundError as error:
+        if loaded.plan.creates(error):
+            return None
+        raise
 
 
 def _ahead(child: _Rollout, parents: Sequence[_Rollout]) -> Iterator[PlanIssue]:

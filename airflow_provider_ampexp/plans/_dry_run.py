@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.plans._models import PlanFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import (
@@ -44,10 +45,16 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
 
     :param project_id: the project of a key, if the file names none
     :raises ManagementApiError: when a call to Amplitude fails
-    :raises EnsureError: when the flag does not exist, or does not show its percentage
+    :raises EnsureError: when the flag is missing and the file does not create it, or it shows no percentage
     :raises InvalidInputError: when the window never opens again
     """
-    flag = ManagedFlag.find(client, plan.target(project_id), plan.segment, plan.catch_all)
+    target = plan.target(project_id)
+    try:
+        flag = ManagedFlag.find(client, target, plan.segment, plan.catch_all)
+    except TargetNotFoundError as error:
+        if not plan.creates(error):
+            raise
+        return DryRun(f"{target} does not exist", f"create the {target.noun}, disabled and at 0 %", True)
     rollout, state, now = replace(plan.rollout_plan(), preview=None), RolloutState(), flag.now
     since = flag.since(state.after_observation(rollout, flag.seen, now))
     view = Evaluation(rollout, flag.seen, state, now)

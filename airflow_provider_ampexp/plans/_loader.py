@@ -120,7 +120,7 @@ def read_plan(path: Path, defaults: Mapping[str, Any] | None = None) -> LoadedPl
         said.pop("connection", None)  # the regions replace the default connection
     empty = dict.fromkeys(_empty_fields(said), _EMPTY)
     try:
-        plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id") or path.stem})
+        plan = PlanFile.model_validate({**said, "dag_id": said.get("dag_id", path.stem)})
         found = []
     except ValidationError as error:
         found = [(path, problem) for path, problem in _told(error) if path not in empty]

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, mo
 from typing_extensions import Self
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.guardrails import as_guardrails
 from airflow_provider_ampexp.plans._alert_models import AnyAlert
@@ -98,7 +99,7 @@ def _form_of_stage(value: object) -> str:
 class CreateFields(StrictModel):
     """The flag or experiment to create. An existing one is left as it is."""
 
-    name: str | None = Field(None, description="The name; default: the key.")
+    name: Text | None = Field(None, description="The name; default: the key.")
     description: str | None = Field(None, description="The description.")
     variants: list[Text | dict[str, Any]] = Field([], description="Variant keys, or fields as the API spells them.")
     rollout_weights: dict[str, int] | None = Field(None, description="The weight of each variant: {on: 1}.")
@@ -216,9 +217,7 @@ class PlanFile(StrictModel):
         None, description="The start of the schedule, in UTC unless it has a time zone."
     )
     owner: Text | None = Field(None, description="The owner of the tasks.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
-        [], description="The DAG's tags in Airflow."
-    )
+    tags: list[Annotated[Text, Field(max_length=100)]] = Field([], description="The DAG's tags in Airflow.")
     retries: Annotated[int, Field(ge=0)] | None = Field(
         None, description="The number of retries of a failed task; default: 5 for the tasks of the rollout."
     )
@@ -341,6 +340,10 @@ class PlanFile(StrictModel):
             RolloutPlan(parse_stages(_staged(self.stages)), approve_before=[percentage])
         except InvalidInputError as error:
             raise InvalidInputError(f"approve_before[{place}]", error.problem) from None
+
+    def creates(self, missing: TargetNotFoundError) -> bool:
+        """Return true if the rollout would create the flag that was not found."""
+        return self.create is not None and type(missing) is TargetNotFoundError
 
     def _create_by_key(self) -> None:
         if self.create is not None and self.flag is None and self.experiment is None:

@@ -20,7 +20,10 @@ class Traffic:
     variation: float
 
 
-def traffic_of(users: float | None, variation: float, sql: str | None, conn_id: str | None) -> Traffic | None:
+_VARIATION = 1.0
+
+
+def traffic_of(users: float | None, variation: float | None, sql: str | None, conn_id: str | None) -> Traffic | None:
     """Return the traffic of the command line; ``None`` if it names none.
 
     :raises Misuse: when the arguments contradict each other, or the query does not work
@@ -28,13 +31,15 @@ def traffic_of(users: float | None, variation: float, sql: str | None, conn_id: 
     if (sql is None) != (conn_id is None):
         raise Misuse("--traffic-sql and --traffic-conn-id: expected both or neither")
     if sql is None or conn_id is None:
-        return None if users is None else Traffic(users, variation)
+        if users is None and variation is not None:
+            raise Misuse("--variation: expected --users or --traffic-sql with it")
+        return None if users is None else Traffic(users, variation or _VARIATION)
     if users is not None:
         raise Misuse("--traffic-sql and --users: expected one of them")
     return _read(conn_id, sql, variation)
 
 
-def _read(conn_id: str, sql: str, variation: float) -> Traffic:
+def _read(conn_id: str, sql: str, variation: float | None) -> Traffic:
     """Run a query that returns one row: the users and, as a second column, the variation.
 
     :param variation: if the query returns only the users
@@ -48,7 +53,7 @@ def _read(conn_id: str, sql: str, variation: float) -> Traffic:
         raise Misuse(f"--traffic-sql failed on connection {conn_id!r}: {error}") from None
     try:
         (row,) = rows
-        users, found = (float(str(value)) for value in (*row, variation)[:2])
+        users, found = (float(str(value)) for value in (*row, variation or _VARIATION)[:2])
         if not (math.isfinite(users) and math.isfinite(found) and users > 0 < found and len(row) <= 2):
             raise ValueError
     except ValueError:
@@ -56,4 +61,6 @@ def _read(conn_id: str, sql: str, variation: float) -> Traffic:
             "--traffic-sql: expected one row with the number of users and, as a second column, the variation, "
             f"both above 0, got {rows[:2]}"
         ) from None
+    if variation is not None and len(row) == 2:
+        raise Misuse("--variation: the query of --traffic-sql returns the variation too; expected one of them")
     return Traffic(users, found)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, ValidationError
 
-from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp._validate import MISSING, InvalidInputError, identifier
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.rollout._duration import interval, parse_duration
 
@@ -80,6 +80,8 @@ def shown(value: object) -> str:
 def _said(value: str) -> str:
     if not value.strip():
         raise wrong("must not be empty")
+    if value in MISSING:
+        raise wrong(f"expected a text, got {value!r}; remove it, or give it a value")
     if any(mark in value for mark in _TEMPLATE_MARKS):
         raise wrong(f"{shown(value)} is a template; a plan file has no templates, so write this rollout in Python")
     return value
@@ -121,7 +123,21 @@ def _number_as_text(value: object) -> object:
 
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(_said)]
-Id = Annotated[Text, BeforeValidator(_number_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})]
+
+
+def _identified(value: str) -> str:
+    try:
+        return identifier("", value)
+    except InvalidInputError as error:
+        raise wrong(error.problem) from None
+
+
+Id = Annotated[
+    Text,
+    AfterValidator(_identified),
+    BeforeValidator(_number_as_text),
+    WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
+]
 Percentage = Annotated[int, Field(ge=0, le=100)]
 Duration = Annotated[
     timedelta,

@@ -48,11 +48,14 @@ def forecast(plan: RolloutPlan, start: datetime, seen: FlagSnapshot | None = Non
     :param start: when the rollout begins, with a time zone
     :param seen: the flag at that time; if not given, a new flag at 0 %, disabled if the plan enables it
     :raises InvalidInputError: when the window never opens again, a person holds the rollout with the tag, or the
-        rollout refuses to begin from this flag
+        rollout refuses to begin from this flag, or it would not finish before the year 10000
     """
     course = _Course(plan, start, seen)
-    while (finish := course.advance()) is None:
-        pass
+    try:
+        while (finish := course.advance()) is None:
+            pass
+    except OverflowError:
+        raise InvalidInputError("stages", "the rollout does not finish before the year 10000") from None
     return Forecast(tuple(course.stages), finish)
 
 

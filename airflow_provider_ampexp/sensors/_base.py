@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.ensure._refusals import StillRefusedError
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, retry_while_unavailable
@@ -82,6 +83,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         self.deferrable = (
             conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable
         )
+        validate.switch("deferrable", self.deferrable)
         self._failures = 0
         self._last: ConditionResult | None = None
         self._was_rescheduled = False
@@ -190,7 +192,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     def _named(self) -> dict[str, Any]:
         """Return the target's arguments for a trigger, with the connection's project as the default."""
-        return asdict(self.target(arguments.optional(arguments.text)("project_id", self.project_id)))
+        return asdict(self.target(arguments.optional(arguments.identifier)("project_id", self.project_id)))
 
     def _look(self, hook: AmplitudeExperimentHook, until: float) -> ConditionResult:
         """Poll until there is a response or a final refusal.

@@ -44,11 +44,22 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
                 if state not in KNOWN_STATES:
                     meant = validate.nearest(state, KNOWN_STATES) or f" ({', '.join(KNOWN_STATES)})"
                     warnings.warn(f"{field}: {state!r} is not a documented state{meant}", stacklevel=2)
+        if arguments.is_literal([states, failed_states]):
+            _states(states, failed_states)
         self._begin_in_the_triggerer()
 
     def condition(self) -> StateIs:
         """Return the condition: one of the states."""
-        return StateIs(_some("states", self.states), arguments.texts("failed_states", self.failed_states))
+        return StateIs(*_states(self.states, self.failed_states))
+
+
+def _states(states: object, failed_states: object) -> tuple[list[str], list[str]]:
+    """The states to wait for, and those that fail the wait."""
+    found, failed = _some("states", states), arguments.texts("failed_states", failed_states)
+    for place, state in enumerate(failed):
+        if state in found:
+            raise InvalidInputError(f"failed_states[{place}]", f"{state!r} is one of states too")
+    return found, failed
 
 
 def _some(field: str, value: object) -> list[str]:

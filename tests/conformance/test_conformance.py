@@ -196,6 +196,31 @@ def test_the_command_takes_the_key_of_a_connection_and_writes_a_report(
     assert "Conformance suite failed: The conn_id `nobody` isn't defined. Nothing was sent." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (("--out", ""), "--out: cannot write '.' (Is a directory)"),
+        (("--out", "missing/report.md"), "--out: cannot write 'missing/report.md' (No such file or directory)"),
+        (("--project", ""), "--project: expected a non-empty string, got ''"),
+        (("--project", "None"), "--project: expected a text, got 'None'"),
+        (("--project", "7"), "--project: the key has no access to project '7' of http"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_is_created(
+    service: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    given: tuple[str, ...],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_SCRATCH", service.connection_json)
+    assert main(["--key-from-connection", "scratch", "--project", service.project_id, *given]) == 2
+    assert f"Conformance suite failed: {problem}" in capsys.readouterr().err
+    assert service.dump()["flags"] == []
+
+
 def test_the_page_of_the_documentation_has_each_question() -> None:
     page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
     rows = "".join(f"| {question.name} | {question.expected} | {question.source} |\n" for question in QUESTIONS)

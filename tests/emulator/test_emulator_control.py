@@ -355,6 +355,9 @@ def test_what_the_command_line_says_when_it_cannot(tmp_path: Path, capsys: pytes
         assert main(["--port", str(taken.getsockname()[1])]) == 1
     assert "cannot listen" in capsys.readouterr().err
     assert main(["--port", "99999"]) == 1
+    capsys.readouterr()
+    assert main(["--port", "0", "--host", ""]) == 1  # an empty host would be all addresses
+    assert "--host: expected an address, got an empty text" in capsys.readouterr().err
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0

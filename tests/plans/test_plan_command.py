@@ -448,9 +448,12 @@ def test_forecast_shows_the_smallest_harm_that_a_holdback_guardrail_finds(comman
 
 
 @pytest.mark.parametrize("users", ["0", "-1", "many", "inf"])
-def test_forecast_refuses_users_that_are_no_number(command: Command, users: str) -> None:
+def test_forecast_refuses_users_that_are_no_number(
+    command: Command, users: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         command("forecast", "rollouts", "--users", users)
+    assert f"argument --users: expected a number above 0, got '{users}'" in capsys.readouterr().err
 
 
 def test_forecast_asks_the_warehouse_for_the_users_and_the_variation(
@@ -462,6 +465,9 @@ def test_forecast_asks_the_warehouse_for_the_users_and_the_variation(
     told = command("forecast", "rollouts", "--users", "200000", "--variation", "1.5")
     assert command(*asked, "select 200000, 1.5") == told
     assert command(*asked, "select 200000", "--variation", "1.5") == told
+    code, out, err = command(*asked, "select 200000, 1.5", "--variation", "3")
+    assert (code, out) == (2, "")
+    assert err == "--variation: the query of --traffic-sql returns the variation too; expected one of them\n"
 
 
 @pytest.mark.parametrize("returned", ["0", "null", "'many'", "1, 2, 3", "1, -1", "1 union select 2", "1 where false"])
@@ -486,6 +492,7 @@ def test_forecast_refuses_traffic_that_is_no_number_of_users(
             "--traffic-sql and --users: expected one of them",
         ),
         (("--traffic-conn-id", "wh", "--traffic-sql", "select 1"), "--traffic-sql failed on connection 'wh': "),
+        (("--variation", "3"), "--variation: expected --users or --traffic-sql with it"),
     ],
 )
 def test_forecast_names_traffic_arguments_that_do_not_work(
@@ -545,3 +552,59 @@ def test_forecast_says_that_the_dependencies_could_not_be_read(command: Command)
     code, out, _ = command("forecast", "rollouts", "--dependencies")
     assert code == 1
     assert "The dependencies were not compared: connection 'amplitude_experiment_default' not found" in out
+
+
+@pytest.mark.parametrize("what", ["check", "forecast", "plan"])
+def test_an_empty_path_is_not_the_present_folder(
+    command: Command, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(what, "")
+    assert left.value.code == 2
+    assert "argument PATH: expected a folder or a file, got ''" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("check", "--default", "soak=1h", "--default", "soak=2h"), "--default soak: expected it once"),
+        (("check", "--default", "=1h"), "--default: expected a field such as soak=12h, got '=1h'"),
+        (
+            ("forecast", "--conn-uri", "amplitude-experiment://:ampex_demo@/"),
+            "--conn-uri: expected --dependencies with it, because nothing else reads Amplitude",
+        ),
+        (
+            ("backtest", "--since", "2026-12-02T00:00Z", "--until", "2026-12-01T00:00Z"),
+            "--until: expected a time after --since '2026-12-02T00:00Z', got '2026-12-01T00:00Z'",
+        ),
+    ],
+)
+def test_an_argument_without_an_effect_is_refused(command: Command, arguments: tuple[str, ...], problem: str) -> None:
+    assert command(arguments[0], "rollouts", *arguments[1:]) == (2, "", f"{problem}\n")
+
+
+def test_forecast_refuses_a_rollout_that_never_finishes(command: Command) -> None:
+    code, out, _ = command("forecast", "rollouts", "--start", "9999-12-31T00:00:00Z")
+    assert code == 1
+    assert "rollouts/checkout.yaml:2: stages: the rollout does not finish before the year 10000" in out
+
+
+def test_a_flag_that_the_rollout_creates_may_be_missing(command: Command, amplitude_emulator: Emulator) -> None:
+    depend(amplitude_emulator, "child", "base")
+    uri = ("--conn-uri", conn_uri(amplitude_emulator))
+    write("checkout.yaml", GOOD + "create: {variants: [{key: on}]}\n")
+    code, out, _ = command("plan", "rollouts", *uri)
+    assert code == 0
+    assert "  now:  flag 'new-checkout' of project 100001 does not exist\n  next: create the flag, disabled" in out
+    assert "; 1 would change a flag now." in out
+
+    write("base.yaml", "flag: base\nstages: [1, 25, 100]\nsoak: 36h\n")
+    write("child.yaml", "flag: child\nstages: [1, 25, 100]\nsoak: 12h\n")
+    code, out, _ = command("forecast", "rollouts", *START, "--dependencies", *uri)
+    assert code == 1
+    assert "rollouts/child.yaml:1: flag: depends on flag 'base' of rollouts/base.yaml" in out
+
+    amplitude_emulator.create_experiment("new-checkout")
+    code, out, _ = command("plan", "rollouts/checkout.yaml", *uri)
+    assert code == 1
+    assert "The project has an experiment 'new-checkout': use experiment_key." in out

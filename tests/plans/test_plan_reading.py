@@ -720,3 +720,43 @@ def test_what_stands_around_a_rollout_is_checked(tmp_path: Path, more: str, mist
 def test_what_has_an_id_is_not_created(tmp_path: Path) -> None:
     said = mistakes(tmp_path, f"{GOOD}create: {{}}\n".replace("flag: checkout", "flag_id: 7"))
     assert said == ["plan.yaml:4: create: needs flag or experiment (a key); an object with an id already exists"]
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ("pool: None", "4: pool: expected a text, got 'None'; remove it, or give it a value"),
+        ("owner: None", "4: owner: expected a text, got 'None'; remove it, or give it a value"),
+        ("tags: [None]", "4: tags[0]: expected a text, got 'None'; remove it, or give it a value"),
+        ("dag_id: ''", "4: dag_id: '' should match pattern '^[\\w.-]+$'"),
+        (
+            "project_id: |\n  1",
+            "4: project_id: expected a text without spaces around it and without line ends, got '1\\n'",
+        ),
+        ("create: {name: ''}", "4: create.name: '' should have at least 1 character"),
+    ],
+)
+def test_an_empty_value_is_not_the_default(tmp_path: Path, more: str, mistake: str) -> None:
+    assert mistakes(tmp_path, f"{GOOD}{more}\n") == [f"plan.yaml:{mistake}"]
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ("create:\n  variants:\n    - name: on", "6: create.variants[0].key: is required"),
+        ("create:\n  rollout_weights: {}", "5: create.rollout_weights: expected at least one variant, got none"),
+        (
+            "inclusions:\n  on: [ann]\n  None: [bob]",
+            "6: inclusions.None: expected a text, got 'None': a Param or an XCom is missing",
+        ),
+    ],
+)
+def test_a_mistake_before_the_first_stage_has_the_field_of_the_file(tmp_path: Path, more: str, mistake: str) -> None:
+    from airflow_provider_ampexp.plans._dag_factory import rollout_dag
+
+    (tmp_path / "plan.yaml").write_text(f"{GOOD}{more}\n")
+    (loaded,) = read_plans([tmp_path])
+    assert isinstance(loaded, LoadedPlan)
+    with pytest.raises(PlanFileError) as refused:
+        rollout_dag(loaded)
+    assert str(refused.value).removeprefix(f"{tmp_path}/") == f"plan.yaml:{mistake}"

@@ -67,7 +67,7 @@ def _target(field: str, value: object) -> FlagRef:
     for name in given:
         if name not in _NAMES:
             raise InvalidInputError(f"{field}.{name}", f"names no flag{validate.nearest(name, _NAMES)}")
-    target = {name: arguments.text(f"{field}.{name}", item) for name, item in given.items()}
+    target = {name: arguments.identifier(f"{field}.{name}", item) for name, item in given.items()}
     try:
         return FlagRef.of(**target)
     except InvalidInputError as error:
