@@ -307,7 +307,12 @@ def _top(path: str) -> str:
 
 
 def _lowers(now: FlagConfig, then: FlagConfig) -> bool:
-    """Return true if the version gives the object to fewer users somewhere."""
+    """Return true if the version gives the object to fewer users somewhere.
+
+    Nobody gets a disabled or archived object. A version that enables it raises, also with a lower percentage.
+    """
+    if now.get("enabled") is False or now.get("deleted"):
+        return False
     shares = {segment.get("name"): segment.get("percentage") for segment in then.get("targetSegments") or ()}
     pairs = [
         (segment.get("percentage"), shares.get(segment.get("name"))) for segment in now.get("targetSegments") or ()

@@ -183,4 +183,8 @@ def _shown(moment: datetime) -> str:
 
 
 def _is_part(field: str, name: str) -> bool:
-    return field == name or field.startswith((f"{name}.", f"{name}["))
+    """Whether a changed field is a named one, a part of it, or the whole list that has it.
+
+    The history shows a list whose items have no names of their own, such as two segments of one name, as one field.
+    """
+    return field == name or field.startswith((f"{name}.", f"{name}[")) or name.startswith((f"{field}.", f"{field}["))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -114,6 +114,42 @@ def test_the_rollback_takes_down_what_a_failed_task_left(
     assert (result["changed"], result["before"], result["after"]) == (True, 1, 0)
     assert [line["what"] for line in done.xcom("rollout.rollback", RECORD_XCOM)] == ["rollback"]
     assert not done.succeeded
+
+
+@pytest.mark.parametrize(
+    ("before", "rollback", "ends"), [(0, "success", [0, 1, 0]), (1, "skipped", [1])], ids=["raised", "found"]
+)
+def test_the_rollback_of_a_cleared_run_takes_back_only_what_the_run_raised_before(
+    run: Callable[[DAG], Run],
+    emulator: Emulator,
+    dag_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    rollback: str,
+    ends: list[int],
+) -> None:
+    """Airflow sets the beginning of a run again when a person clears the run after its end."""
+    from airflow.sdk import task
+
+    from airflow_provider_ampexp.operators import _attempts as attempts
+
+    flag_id = flag(emulator, enabled=before > 0, rolloutPercentage=before)
+    with DAG(dag_id) as dag:
+        staged_rollout(**QUICK, stages=[1, 25])
+
+        @task
+        def cleared_and_marked_as_failed() -> None:
+            monkeypatch.setattr(attempts, "run_began", lambda context, now: now + timedelta(seconds=5))
+            raise RuntimeError
+
+        broken = cleared_and_marked_as_failed()
+        (
+            dag.get_task("rollout.stage_1")
+            >> broken
+            >> [dag.get_task("rollout.stage_25"), dag.get_task("rollout.rollback")]
+        )
+    assert states(run(dag))["rollback"] == rollback
+    assert exposures(emulator, flag_id) == ends
 
 
 def test_what_a_person_did_is_left_as_it_is(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:

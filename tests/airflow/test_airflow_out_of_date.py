@@ -183,6 +183,28 @@ def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
     assert found[other_id]["enabled"] is False
 
 
+def test_a_segment_beside_two_of_one_name_is_not_overruled(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late
+) -> None:
+    """The history then shows the segments as one field."""
+    condition = {"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}
+    variants = [{"key": "on"}, {"key": "new"}]
+
+    def segments(beta: int, weights: dict[str, int]) -> list[dict[str, Any]]:
+        twin = {"name": "Staff", "conditions": [condition], "percentage": 100, "rolloutWeights": {"on": 1}}
+        return [twin, twin, {**twin, "name": "Beta", "percentage": beta, "rolloutWeights": weights}]
+
+    flag_id = flag(emulator, enabled=True, variants=variants, targetSegments=segments(50, {"on": 0, "new": 1}))
+    emulator.edit("flags", flag_id, by="Maria", targetSegments=segments(0, {"on": 1, "new": 0}))
+    with DAG(dag_id) as dag:
+        AmplitudeSetRolloutOperator(task_id="segment", flag_key="search", segment="Beta", percentage=50)
+        AmplitudeSetWeightsOperator(task_id="weights", flag_key="search", segment="Beta", weights={"on": 0, "new": 1})
+    late.begins()
+    assert run(dag).states == {"segment": "failed", "weights": "failed"}
+    beta = emulator.flag(flag_id)["targetSegments"][-1]
+    assert (beta["percentage"], beta["rolloutWeights"]) == (0, {"on": 1, "new": 0})
+
+
 def test_weights_that_somebody_set_since_are_kept(run: Runner, emulator: Emulator, dag_id: str, late: Late) -> None:
     variants = [{"key": "blue"}, {"key": "green"}]
     flag_id = flag(emulator, variants=variants, rolloutWeights={"blue": 1, "green": 1})

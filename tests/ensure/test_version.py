@@ -153,6 +153,20 @@ def test_it_raises_after_it_changed_weights(emulator: Emulator, client: Manageme
     assert percentages(emulator) == [(True, 10, 1), (False, 0, 7), (False, 0, 7), (False, 0, 1), (True, 10, 1)]
 
 
+@pytest.mark.parametrize("away", ["disabled", "archived"])
+def test_it_enables_after_it_changed_weights_also_at_a_lower_percentage(
+    emulator: Emulator, client: ManagementClient, away: str
+) -> None:
+    """Before that nobody gets the flag, so a lower percentage takes it from nobody."""
+    was: dict[str, Any] = {"enabled": False} if away == "disabled" else {"archive": True}
+    edit(emulator, **was, rolloutPercentage=100, rolloutWeights={"control": 7, "treatment": 0, "old": 0})
+    ensure_version(client, FLAG, 1, overwrite=True)
+    history = [version["flagConfig"] for version in reversed(emulator.versions("flags", ID))]
+    reached = [entry["rolloutWeights"]["control"] for entry in history if entry["enabled"] and not entry["deleted"]]
+    assert set(reached) == {1}
+    assert (history[-1]["enabled"], history[-1]["rolloutPercentage"], history[-1]["deleted"]) == (True, 10, False)
+
+
 def test_an_archived_flag_is_restored_with_the_version(emulator: Emulator, client: ManagementClient) -> None:
     edit(emulator, archive=True, rolloutPercentage=0)
     assert ensure_version(client, FLAG, 1, overwrite=["Maria"]).changed

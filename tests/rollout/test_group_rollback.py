@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+
+import pytest
 
 from airflow_provider_ampexp.rollout import (
     Abort,
@@ -63,6 +66,16 @@ def test_what_a_person_changed_since_stays() -> None:
     assert isinstance(after(on(1), on(5), on(50, "Maria")), Abort)
 
 
+@pytest.mark.parametrize("on_drift", ["adopt", "stop"])
+def test_what_it_raised_after_the_change_of_a_person_is_taken_back(on_drift: str) -> None:
+    """The plan adopts the change, or a person cleared the stage that stopped there."""
+    plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak="1h"), on_drift=on_drift)
+    back = RollBack(START, "failed: stage_5")
+    assert after(on(1), on(5), on(2, "Maria"), on(5), plan=plan) == back
+    assert after(on(1), off(1, "Maria"), on(1, "Maria"), on(5), plan=plan) == back
+    assert isinstance(after(on(1), on(2, "Maria"), on(5), on(3, "Maria"), plan=plan), Abort)
+
+
 def test_a_stage_that_rolled_back_by_itself_has_done_it() -> None:
     assert isinstance(after(on(1), on(5), on(0)), Complete)
     assert isinstance(after(off(1), on(1), on(5), off(5), off(50), start=Exposure(50, enabled=False)), Complete)
@@ -82,3 +95,23 @@ def test_an_early_raise_is_taken_back_only_if_the_stage_before_ended_well() -> N
     assert act.cause == "drift"
     assert after(on(1), on(5), plan=slow, finished=(1,)) == RollBack(START, "failed: stage_5")
     assert isinstance(after(on(1), on(25), plan=slow, finished=(1,)), Abort)
+
+
+def test_a_history_that_shows_no_exposure_does_not_tell_who_raised_it() -> None:
+    """Then users may still get what this run raised, so a person must know."""
+    raised = Exposure(25, enabled=True)
+    hidden = tuple(VersionEntry(number, BEGAN + timedelta(hours=number), "Airflow", None) for number in (2, 1))
+    shown = VersionEntry(3, BEGAN + timedelta(hours=3), "Airflow", raised)
+    plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak="1h"), rollback="off")
+
+    def decided(history: tuple[VersionEntry, ...], position: Exposure = raised) -> str:
+        seen = FlagSnapshot(position, history=history)
+        act = decide_group_rollback(plan, seen, RolloutState(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5")
+        assert isinstance(act, Abort)
+        return str(act.cause)
+
+    assert decided((shown, *hidden)) == "unknown"
+    assert decided(()) == "unknown"
+    assert decided((shown, *hidden), Exposure(25, enabled=False)) == "behind"  # nobody gets it
+    old = tuple(replace(entry, at=BEGAN - timedelta(days=1)) for entry in (shown, *hidden))
+    assert decided(old) == "behind"  # it stood there before this run

@@ -29,6 +29,7 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause, AlertCause
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
     from pydantic import JsonValue
 
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
@@ -116,9 +117,7 @@ class Alerts:
         """Add the alerts of other tasks of the run. Airflow has 2 seconds to respond."""
         if (ti := self._context.get("ti")) is None or not any(self._notifiers.values()):
             return
-        index = ti.map_index
-        where: dict[str, Any] = {} if index is None or index < 0 else {"map_indexes": index}
-        tasks = sorted(task_ids)
+        where, tasks = of_same_index(ti), sorted(task_ids)
         found = bounded_call.call_bounded(
             "read which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
         )
@@ -283,6 +282,11 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
         why = f"the flag has the tag {plan.hold_tag!r}"
         text = f"{held}: {why}. Nothing is raised until a person removes the tag."
         send_alert(task, "hold", text, why, once=_hold_id(AlertCause.TAG), cause=AlertCause.TAG)
+
+
+def of_same_index(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
+    """Return the argument of ``xcom_pull`` for tasks of the same mapped task group; empty outside of one."""
+    return {} if ti.map_index is None or ti.map_index < 0 else {"map_indexes": ti.map_index}
 
 
 def _hold_id(cause: AlertCause) -> str:

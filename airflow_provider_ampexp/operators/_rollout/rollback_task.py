@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -10,7 +13,7 @@ from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
-from airflow_provider_ampexp.operators._rollout.alerts import Alerts, send_alert
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import find_cohorts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+    from airflow_provider_ampexp.rollout._record import RecordLine
 
 _FAILED = ("failed", "upstream_failed")
 _KEPT = {
@@ -75,7 +79,7 @@ class RollbackTask(RolloutTask):
         if cause := self._kept_by(failed):
             self._leave(looked, _KEPT[cause], cause)
         why = f"failed: {', '.join(failed)}"
-        action = decide_group_rollback(plan, flag.seen, state, flag.now, why, self._finished_stages())
+        action = self._decide(state, why)
         before = flag.seen.position
         if isinstance(action, RollBack) and action.to is not None:
             state = self._roll_back(action.to, action.why, looked)
@@ -88,6 +92,15 @@ class RollbackTask(RolloutTask):
         else:
             self._leave(looked, action.why, action.cause)
         return {**self.outcome(state), "changed": before != flag.seen.position, "before": before.percentage}
+
+    def _decide(self, state: RolloutState, why: str) -> RollBack | Complete | Abort:
+        """Decide by the history since the run began; since its first raise, if a person cleared the run after that."""
+        plan, flag, finished = self.plan, self.flag, self._finished_stages()
+        action = decide_group_rollback(plan, flag.seen, state, flag.now, why, finished)
+        is_behind = isinstance(action, Abort) and action.cause is AbortCause.BEHIND
+        if not is_behind or not flag.seen.position.exposure or (raised_at := self._first_raise()) is None:
+            return action
+        return decide_group_rollback(plan, flag.seen, replace(state, run_began=raised_at), flag.now, why, finished)
 
     def _roll_back(self, to: Exposure, why: str, state: RolloutState) -> RolloutState:
         flag = self.flag
@@ -156,12 +169,30 @@ class RollbackTask(RolloutTask):
     def _kept_by(self, failed: list[str]) -> AbortCause | None:
         """Return why a stage stopped on purpose, by its record. Without a record it counts as failed."""
         causes = {AbortCause.HELD: self.plan.on_hold_timeout == "stop", AbortCause.REFUSED: self.plan.preview}
-        if (ti := self.context.get("ti")) is None or not any(causes.values()):
+        if not any(causes.values()):
             return None
-        found = call_bounded("read why a stage failed", lambda: ti.xcom_pull(task_ids=failed, key=RECORD_XCOM), None)
-        ends = [record[-1] for record in found or () if isinstance(record, list) and record]
-        stops = [end.get("cause") for end in ends if isinstance(end, dict) and end.get("what") == RecordKind.STOP]
+        ends = [record[-1] for record in self._records("read why a stage failed", failed)]
+        stops = [end.get("cause") for end in ends if end.get("what") == RecordKind.STOP]
         return next((cause for cause, counts in causes.items() if counts and cause in stops), None)
+
+    def _first_raise(self) -> datetime | None:
+        """Return when this run first raised the flag, by the records of its stages.
+
+        Airflow sets the beginning of a run again when a person clears the run after its end.
+        """
+        records = self._records("read when the run raised the flag", self._own_stages)
+        raises = [line for record in records for line in record if line.get("what") == RecordKind.RAISE]
+        times = (datetime.fromisoformat(line.get("made_at") or line["at"]) for line in raises)
+        return min(times, default=None)
+
+    def _records(self, what: str, tasks: Iterable[str]) -> list[list[RecordLine]]:
+        """Read the records of tasks of this run. Airflow has 2 seconds to respond."""
+        if (ti := self.context.get("ti")) is None:
+            return []
+        where, wanted = of_same_index(ti), sorted(tasks)
+        found = call_bounded(what, lambda: ti.xcom_pull(task_ids=wanted, key=RECORD_XCOM, **where), None)
+        records = [record for record in found or () if isinstance(record, list) and record]
+        return [record for record in records if all(isinstance(line, dict) for line in record)]
 
     def _finished_stages(self) -> list[int]:
         """The stages whose tasks succeeded, or were marked as success. The raise after them is an own step."""
@@ -184,4 +215,8 @@ class RollbackTask(RolloutTask):
         tasks = sorted(self.operator.upstream_task_ids - rollbacks)
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=tasks, run_ids=[ti.run_id])
         found: dict[str, str | None] = states.get(ti.run_id, {})
-        return found
+        if not of_same_index(ti):
+            return found
+        # In a mapped task group each flag has its own stages. Airflow names them by their task and their index.
+        names = {name: task for task in tasks for name in (task, f"{task}_{ti.map_index}")}
+        return {names[name]: state for name, state in found.items() if name in names}
