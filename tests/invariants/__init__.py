@@ -119,7 +119,8 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
         for before, after in history.external_changes():
             stops = observed.plan.on_drift == "stop" or after.stand.reached < 0 <= before.stand.reached
             is_back = any(entry.stand == after.stand for entry in history.entries[: after.place])
-            is_shown = history.shows(after) or (history.since(change.known) <= after.at and not is_back)
+            lasts = after.stand == change.known.stand and history.since(change.known) <= after.at
+            is_shown = history.shows(after) or (lasts and not is_back)
             is_drift = is_shown and after.number not in observed.agreed and not history.could_be_a_step(after)
             was_seen = after.place <= change.known.place and after.at > began and is_drift
             if was_seen and stops and not after.is_ours and not history.puts_back(change):

@@ -250,6 +250,15 @@ FOUND = (
         racing={1: Edit({"rolloutPercentage": 1})},
         crashes={("write", 1): Crash(answered=True, noticed_after=1.0)},
     ),
+    # Maria sets the first stage at the moment of the first raise, and no version shows it.
+    Story(
+        stages=((1, 0.0), (2, 0.0)),
+        start=(0, False),
+        is_experiment=True,
+        retries=0,
+        racing={1: Edit({"rolloutPercentage": 1})},
+        omit=("rolloutPercentage",),
+    ),
     # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
 )
