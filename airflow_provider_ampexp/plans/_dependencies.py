@@ -8,14 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._parents import operator_of, parents_of
 from airflow_provider_ampexp.plans._clients import Clients
 from airflow_provider_ampexp.plans._errors import PlanIssue
 from airflow_provider_ampexp.plans._forecast import PlanForecast, shown
 from airflow_provider_ampexp.plans._loader import LoadedPlan
-from airflow_provider_ampexp.plans._models import TARGETS
 from airflow_provider_ampexp.rollout import Forecast
 
 if TYPE_CHECKING:
@@ -81,18 +79,14 @@ def _ahead(child: _Rollout, parents: Sequence[_Rollout]) -> Iterator[PlanIssue]:
     """Yield a mistake for the first stage at which more users are in the child than can be in its parents."""
     window = child.loaded.plan.rollout_plan().window
     for stage in child.course.stages:
-        shares = {parent.loaded.file: parent.percentage_at(stage.at) for parent in parents}
-        share = min(shares.values()) if child.needs_all else sum(shares.values())
-        if stage.percentage <= share:
+        shares = [parent.percentage_at(stage.at) for parent in parents]
+        if stage.percentage <= (min(shares) if child.needs_all else sum(shares)):
             continue
-        file = min(shares, key=lambda file: shares[file])
-        (parent,) = (parent for parent in parents if parent.loaded.file == file)
+        share, parent = min(zip(shares, parents, strict=True), key=lambda pair: pair[0])
         later = parent.reaches(stage.percentage)
         reaches = f"reaches {stage.percentage} % {shown(later, window)}" if later else "does not reach it"
-        problem = (
-            f"depends on {parent.loaded.plan.target(None)} of {file}: at stage {stage.percentage} %, "
-            f"{shown(stage.at, window)}, that flag is at {shares[file]} % and {reaches}"
+        yield child.loaded.conflict(
+            f"depends on {parent.loaded.plan.target(None)} of {parent.loaded.file}: at stage {stage.percentage} %, "
+            f"{shown(stage.at, window)}, that flag is at {share} % and {reaches}"
         )
-        field = next(name for name in TARGETS if getattr(child.loaded.plan, name) is not None)
-        yield from child.loaded.refused(InvalidInputError(field, problem)).mistakes
         return

@@ -94,6 +94,11 @@ class LoadedPlan:
         """Return the error for a mistake that is found only when the tasks are created."""
         return PlanFileError([_mistake(self.file, self.yaml, (*self.path, *_path(error.field)), error.problem)])
 
+    def conflict(self, problem: str) -> PlanIssue:
+        """Return a mistake at the field that names the flag or experiment: the rollout disagrees with another file."""
+        field = next(name for name in TARGETS if getattr(self.plan, name) is not None)
+        return _mistake(self.file, self.yaml, (*self.path, field), problem)
+
 
 def _in_region(plan: PlanFile, connection: str | None) -> PlanFile:
     return plan if connection is None else plan.model_copy(update={"connection": connection})
@@ -218,9 +223,7 @@ def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[Pl
     for plan in (rollout for loaded in read if isinstance(loaded, LoadedPlan) for rollout in loaded.rollouts):
         first = known.setdefault(plan.plan.what_it_ramps, plan)
         if first is not plan:
-            field = next(name for name in TARGETS if getattr(plan.plan, name) is not None)
-            problem = f"{first.file} ramps the same; each rollout would stop at the other's changes"
-            yield _mistake(plan.file, plan.yaml, (*plan.path, field), problem)
+            yield plan.conflict(f"{first.file} ramps the same; each rollout would stop at the other's changes")
 
 
 def plan_files(folder: Path) -> list[Path]:

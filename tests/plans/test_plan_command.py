@@ -548,6 +548,15 @@ def test_forecast_adds_the_users_of_flags_of_which_any_is_enough(
     assert command(*reading)[0] == 0
 
 
+def test_forecast_names_the_parent_that_a_release_ramps_last(command: Command, amplitude_emulator: Emulator) -> None:
+    depend(amplitude_emulator, "new-checkout", "api", "web")
+    write("release.yaml", "stages: [25, 100]\nsoak: 1h\nrelease:\n  - flag: api\n  - flag: web\n")
+    reading = ("forecast", "rollouts", *START, "--dependencies", "--conn-uri", conn_uri(amplitude_emulator))
+    code, out, _ = command(*reading)
+    assert code == 1
+    assert "depends on flag 'web' of rollouts/release.yaml: at stage 1 %" in out
+
+
 def test_forecast_says_that_the_dependencies_could_not_be_read(command: Command) -> None:
     code, out, _ = command("forecast", "rollouts", "--dependencies")
     assert code == 1
