@@ -67,8 +67,8 @@ def seconds_to_roll_back(versions: Sequence[dict[str, Any]], lines: Sequence[Lin
     """How long the flag stayed up after the first check that failed; ``None`` when it is still up, or none failed."""
     fails = [line.at for line in lines if line.what == "verdict" and line.more["acts"] == "roll back"]
     for before, after in pairwise(versions):
-        at = _made(after)
-        if fails and at >= fails[0] and _exposure(after) < _exposure(before):
+        at = made_at(after)
+        if fails and at >= fails[0] and exposure_of(after) < exposure_of(before):
             return at - fails[0]
     return None
 
@@ -83,12 +83,12 @@ def _late(rollout: Rollout, versions: Sequence[dict[str, Any]], lines: Sequence[
     return [] if took <= limit else [f"the flag was lowered {took:.1f} s after the failed check, at most {limit:g} s"]
 
 
-def _exposure(version: dict[str, Any]) -> float:
+def exposure_of(version: dict[str, Any]) -> float:
     config = version["flagConfig"]
     return float(config["rolloutPercentage"]) if config["enabled"] else 0.0
 
 
-def _made(version: dict[str, Any]) -> float:
+def made_at(version: dict[str, Any]) -> float:
     return datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")).timestamp() + 0.001
 
 
@@ -167,7 +167,7 @@ def _writes(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> tuple[
     for version in versions:
         if version["createdBy"] != "Airflow":
             continue
-        made = _made(version)
+        made = made_at(version)
         makers = [
             line
             for line in patches

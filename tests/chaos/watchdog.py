@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from airflow_provider_ampexp.watchdog import _cli as watchdog
-from tests.chaos.judge import _exposure, _made
+from tests.chaos.judge import exposure_of, made_at
 from tests.chaos.kinds import WATCHED
+from tests.watchdog.rollouts import add_key
 
 if TYPE_CHECKING:
     from tests.chaos.controller import Controller, Rollout
@@ -23,7 +24,6 @@ CONFIRMED = 5
 _MOMENT = timedelta(seconds=30)  # of a busy machine, on whose time the emulator's clock runs too
 _BEGINS_WITHIN = 120.0
 _ENDS_WITHIN = 180.0
-_KEY = "ampex_watchdog"
 
 
 @dataclass
@@ -55,8 +55,7 @@ class WatchdogRounds:
         self._emulator = controller.emulator
         self._signals = controller.installation.signals
         self._at_a_time = at_a_time
-        key = {"key": _KEY, "person": "Watchdog", "projects": [self._emulator.project_id]}
-        self._emulator.load({"keys": [key]})
+        self._key = add_key(self._emulator)
 
     def play(self) -> Round:
         """Kill all of Airflow once, let the watchdog pass, and start Airflow again."""
@@ -78,7 +77,7 @@ class WatchdogRounds:
     def _pass_by(self) -> timedelta:
         """Let the watchdog run every few minutes of the service's clock, until no step can be late any more."""
         passes = (AFTER + 3 * POLL) // POLL
-        with patch.dict(os.environ, {watchdog.KEY: _KEY}):
+        with patch.dict(os.environ, {watchdog.KEY: self._key}):
             for _ in range(passes):
                 self._emulator.advance(POLL.total_seconds())
                 folder = str(self._signals.heartbeats)
@@ -87,11 +86,11 @@ class WatchdogRounds:
 
     def _judge_lowering(self, rollout: Rollout, died: datetime, result: Round) -> None:
         versions = self._emulator.versions("flags", rollout.flag_id)
-        if _exposure(versions[0]) > CONFIRMED:
-            result.violations.append(f"{rollout}: the watchdog left the flag at {_exposure(versions[0]):g} %")
+        if exposure_of(versions[0]) > CONFIRMED:
+            result.violations.append(f"{rollout}: the watchdog left the flag at {exposure_of(versions[0]):g} %")
         if versions[0]["createdBy"] != "Watchdog":
             return
-        lowered, raised = (datetime.fromtimestamp(_made(version), timezone.utc) for version in versions[:2])
+        lowered, raised = (datetime.fromtimestamp(made_at(version), timezone.utc) for version in versions[:2])
         late = lowered - max(died, raised + timedelta(seconds=WATCHED.soaks[2] or 0))
         result.late.append(late)
         if late > AFTER + POLL + _MOMENT:
@@ -107,13 +106,13 @@ class WatchdogRounds:
         self._controller.until(lambda: all(rollout.ended is not None for rollout in rollouts), _ENDS_WITHIN)
         for rollout, exposure in zip(rollouts, result.exposures, strict=True):
             versions = self._emulator.versions("flags", rollout.flag_id)
-            if rollout.ended != "failed" or _exposure(versions[0]) > CONFIRMED:
-                result.violations.append(f"{rollout}: ended as {rollout.ended} at {_exposure(versions[0]):g} %")
+            if rollout.ended != "failed" or exposure_of(versions[0]) > CONFIRMED:
+                result.violations.append(f"{rollout}: ended as {rollout.ended} at {exposure_of(versions[0]):g} %")
             if exposure > CONFIRMED and len(versions) != lowered[rollout.flag_id]:
                 result.violations.append(f"{rollout}: Airflow wrote after the watchdog had lowered the flag")
 
     def _stands_at(self, rollout: Rollout) -> float:
-        return _exposure(self._emulator.versions("flags", rollout.flag_id)[0])
+        return exposure_of(self._emulator.versions("flags", rollout.flag_id)[0])
 
 
 def play_rounds(controller: Controller, rounds: int, at_a_time: int, tell: Callable[[str], None]) -> list[str]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from airflow_provider_ampexp.rollout import ChangeWindow
-from tests.proof.story import Crash, Edit, Fault, Story
+from tests.proof.story import NIGHTS, OFFICE_HOURS, Crash, Edit, Fault, Story
 from tests.proof.world import US
 
 _SOAKS = (0.0, 1.0, 45.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
@@ -76,7 +75,7 @@ def _plans(draw: st.DrawFn) -> dict[str, Any]:
     percentages = draw(st.lists(st.integers(0, 100), min_size=at_least, max_size=4, unique=True).map(sorted))
     stages = tuple((percentage, draw(st.sampled_from(_SOAKS))) for percentage in percentages)
     longest = max(soak for _, soak in stages)
-    window = draw(st.sampled_from([None, None, None, *_WINDOWS]))
+    window = draw(st.sampled_from([None, None, None, OFFICE_HOURS, NIGHTS]))
     least = 30.0 if window is None else 600.0  # a window is closed for many hours
     polls = draw(st.sampled_from([0.2, 0.5, 1.5])) * longest
     every = draw(st.sampled_from([None, 0.1, 0.4, 2.0]))
@@ -100,12 +99,6 @@ def _plans(draw: st.DrawFn) -> dict[str, Any]:
 def _rollbacks(last: int) -> list[str | int]:
     """A plan with a percentage at or above its last stage is refused."""
     return ["start", "previous", "off", "hold", *(percentage for percentage in (0, 3) if percentage < last)]
-
-
-_WINDOWS = (
-    ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC"),
-    ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin"),
-)
 
 
 def _beginnings(percentages: list[int]) -> st.SearchStrategy[dict[str, Any]]:

@@ -25,6 +25,8 @@ FaultKind = Literal[
 ]
 
 
+OFFICE_HOURS = ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC")
+NIGHTS = ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin")
 _HOLD_TIMEOUT = timedelta(hours=1)  # a guardrail that holds is asked very often in the day that is the default
 
 PointKind = Literal["step", "write", "end"]

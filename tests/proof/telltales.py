@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_ampexp.rollout import ChangeWindow
-from tests.proof.story import Crash, Edit, Fault, Story
+from tests.proof.story import NIGHTS, OFFICE_HOURS, Crash, Edit, Fault, Story
 
 _HOUR = 3600.0
 _FREE = [{"type": "property", "prop": "plan", "op": "is", "values": ["free"]}]
@@ -32,9 +31,7 @@ TELLTALES: dict[str, Story] = {
     "nothing_starts_again_after_a_rollback": Story(
         stages=_TWO_STAGES, verdicts=((0.0, "fail"),), crashes={("end", 2): Crash()}, state="none"
     ),
-    "nothing_is_raised_outside_the_window": Story(
-        window=ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC")
-    ),
+    "nothing_is_raised_outside_the_window": Story(window=OFFICE_HOURS),
     "nothing_is_raised_while_held": Story(edits=((_HOUR / 2, Edit({"tags": ["rollout-hold"]})),)),
     "nothing_is_raised_for_another_audience": Story(
         segment="Beta", edits=((_HOUR / 2, Edit({"conditions": _FREE}, "Beta")),)
@@ -191,7 +188,7 @@ FOUND = (
         start=(0, True),
         enable=False,
         retries=0,
-        window=ChangeWindow(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="09:00", end="17:00", timezone="UTC"),
+        window=OFFICE_HOURS,
         racing={1: Edit({"rolloutPercentage": 1})},
     ),
     # Another task with the same key raises a disabled flag and lowers it between two looks, and no version shows it.
@@ -202,7 +199,7 @@ FOUND = (
         check_takes=0.0,
         poll_interval=600.0,
         retries=0,
-        window=ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin"),
+        window=NIGHTS,
         edits=(
             (9.7, Edit({"percentage": 82}, "Beta", by="Airflow")),
             (48.6, Edit({"percentage": 0}, "Beta", by="Airflow")),
@@ -214,7 +211,7 @@ FOUND = (
         Story(
             stages=((0, 0.0), (1, 45.0), (2, 0.0)),
             start=(2, False),
-            window=ChangeWindow(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="09:00", end="17:00", timezone="UTC"),
+            window=OFFICE_HOURS,
             verdicts=((0.0, "pass"),),
             poll_interval=600.0,
             retries=0,
