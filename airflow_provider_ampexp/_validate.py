@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 REGIONS = {
@@ -16,6 +16,7 @@ REGIONS = {
 MAX_INCLUSIONS = 2000
 # The result of a template without its Param or XCom.
 MISSING = ("None", "null", "undefined")
+_Sized = TypeVar("_Sized", bound=Sized)
 _LONGEST_SECONDS = 3650 * 86400.0
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
@@ -193,6 +194,16 @@ def items(field: str, values: object, expected: str = "a list") -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidInputError(field, f"expected {expected}, got {values!r}")
     return list(values)
+
+
+def some(field: str, found: _Sized, expected: str) -> _Sized:
+    """Return what was found, and refuse nothing.
+
+    :param expected: such as ``at least one field``
+    """
+    if not found:
+        raise InvalidInputError(field, f"expected {expected}, got none")
+    return found
 
 
 def names(field: str, values: object) -> list[str]:

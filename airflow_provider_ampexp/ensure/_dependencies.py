@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._errors import WrongStateError, no_such_variant
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
@@ -172,7 +171,5 @@ class _Project:
 
 
 def _variants(name: str, given: Iterable[str]) -> list[str]:
-    variants = validate.names(f"depends_on.{name}", given)
-    if not variants:
-        raise InvalidInputError(f"depends_on.{name}", "expected at least one variant, got none")
-    return variants
+    place = f"depends_on.{name}"
+    return validate.some(place, validate.names(place, given), "at least one variant")

@@ -87,9 +87,7 @@ def ensure_group_fields(
 
     1 request without a change, 3 with a change.
     """
-    wanted = validate.mapping("fields", fields)
-    if not wanted:
-        raise InvalidInputError("fields", "expected fields to change, got none")
+    wanted = validate.some("fields", validate.mapping("fields", fields), "fields to change")
     if wanted.get("archive") and len(wanted) > 1:
         raise InvalidInputError("fields.archive", "expected no other field: an archive ignores the others")
     group = ref.read(client)

@@ -150,8 +150,8 @@ class InclusionList:
         return places[::-1]
 
     def _missing(self, now: list[str]) -> list[str]:
-        due = self._mistakes.missing(now)
-        return [user for user in self._wanted if user not in now and user not in due] + due
+        present = set(now)
+        return [user for user in self._wanted if user not in present] + self._mistakes.missing(now)
 
     # change the list: each method sends one request, and returns the list after it
 

@@ -56,8 +56,7 @@ def ensure_weights(
         sum would be 0
     :raises ConflictError: when another actor changed the same weights at the same time; that change was restored
     """
-    if not weights:
-        raise InvalidInputError("weights", "expected at least one variant, got none")
+    validate.some("weights", weights, "at least one variant")
     for key, value in weights.items():
         validate.weight(f"weights.{key}", value)
     if others is not None and others != "keep":

@@ -96,6 +96,11 @@ def identifiers(field: str, value: object) -> list[str]:
     return [identifier(f"{field}[{place}]", item) for place, item in enumerate(texts(field, value))]
 
 
+def field_names(field: str, value: object) -> list[str] | None:
+    """The names of fields; none is not all."""
+    return None if value is None else validate.some(field, texts(field, value), "at least one field")
+
+
 def interval(field: str, value: object) -> float:
     """The time between two polls, in seconds."""
     return duration.interval(field, value)
@@ -139,10 +144,7 @@ def mapping(field: str, value: object) -> dict[str, Any]:
 
 def weights(field: str, value: object) -> dict[str, int]:
     """Variant keys with their weights."""
-    found = _weights(field, value)
-    if not found:
-        raise InvalidInputError(field, "expected at least one variant, got none")
-    return found
+    return validate.some(field, _weights(field, value), "at least one variant")
 
 
 def _weights(field: str, value: object) -> dict[str, int]:

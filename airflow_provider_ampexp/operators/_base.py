@@ -76,8 +76,12 @@ class AmplitudeOperator(BaseOperator):
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
         """The project: the one that this task names, otherwise the connection's."""
-        named = arguments.optional(arguments.identifier)("project_id", self.project_id)
+        named = self.named_project()
         return hook.project_id if named is None else named
+
+    def named_project(self) -> str | None:
+        """The project that this task names."""
+        return arguments.optional(arguments.identifier)("project_id", self.project_id)
 
     def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
         """The same for what cannot be done without one.

@@ -110,10 +110,7 @@ def _share(field: str, value: object, most: int) -> int:
 def edit_fields(kind: GroupKind, slot: object, field: str, value: object) -> GroupEditFields | SlotFields:
     """Read the fields of an edit: those of a slot if there is one, otherwise those of the group."""
     known = _OF_A_SLOT if slot is not None else _OF_A_GROUP if kind == "mutexes" else _OF_A_HOLDOUT
-    read = _read(field, value, known)
-    if not read:
-        raise InvalidInputError(field, "expected fields to change, got none")
-    return cast("GroupEditFields | SlotFields", read)
+    return cast("GroupEditFields | SlotFields", validate.some(field, _read(field, value, known), "fields to change"))
 
 
 def _read(field: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:

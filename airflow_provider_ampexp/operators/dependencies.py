@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
-from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
 
@@ -68,11 +68,10 @@ class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
 
 def _depends_on(field: str, value: object) -> dict[str, list[str]]:
     """The variants of each parent; no variant is not any variant."""
-    found = {
-        arguments.identifier(f"{field}.{name}", name): arguments.texts(f"{field}.{name}", given)
-        for name, given in arguments.mapping(field, value).items()
-    }
-    for name, variants in found.items():
-        if not variants:
-            raise InvalidInputError(f"{field}.{name}", "expected at least one variant, got none")
+    found = {}
+    for name, given in arguments.mapping(field, value).items():
+        place = f"{field}.{name}"
+        found[arguments.identifier(place, name)] = validate.some(
+            place, arguments.texts(place, given), "at least one variant"
+        )
     return found

@@ -84,7 +84,7 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
         with error_context("export the changes of an interval"):
             start, end = self._interval(context)
             write = _writer(_format("format", self.format))
-            project_id = arguments.optional(arguments.identifier)("project_id", self.project_id)
+            project_id = self.named_project()
         with error_context(f"export the changes from {start:%Y-%m-%d %H:%M:%SZ} to {end:%Y-%m-%d %H:%M:%SZ}"):
             with self.hook() as hook:
                 changed = _changed(hook.client, start, end, project_id)

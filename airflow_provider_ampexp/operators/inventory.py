@@ -47,7 +47,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
         super().__init__(**kwargs)
         self.fields = fields
         self.include = include
-        arguments.check_literal("fields", fields, _fields)
+        arguments.check_literal("fields", fields, arguments.field_names)
         arguments.check_literal("include", include, _includes)
 
     def execute(self, context: Context) -> dict[str, object]:
@@ -57,7 +57,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
         :raises AmplitudeTaskError: when a retry may
         """
         with error_context(f"read {self.described()}"), self.hook() as hook:
-            fields = _fields("fields", self.fields)
+            fields = arguments.field_names("fields", self.fields)
             include = _includes("include", self.include)
             target = self.target(self.project_of(hook))
             config = target.read(hook.client)
@@ -124,7 +124,7 @@ class AmplitudeListOperator(AmplitudeOperator):
         arguments.check_literal("kind", kind, _kind)
         arguments.check_literal("key", key, arguments.optional(arguments.identifier))
         arguments.check_literal("include_archived", include_archived, arguments.switch)
-        arguments.check_literal("fields", fields, _fields)
+        arguments.check_literal("fields", fields, arguments.field_names)
         arguments.check_literal("path", path, arguments.optional(arguments.text))
 
     def execute(self, context: Context) -> list[dict[str, object]] | ListXCom:
@@ -135,7 +135,7 @@ class AmplitudeListOperator(AmplitudeOperator):
         :raises AmplitudeTaskError: when a retry may
         """
         with error_context(f"list {self.kind}"), self.hook() as hook:
-            fields = _fields("fields", self.fields)
+            fields = arguments.field_names("fields", self.fields)
             items = (_chosen(item, fields) for item in self._items(hook))
             if self.path is not None:
                 return self._write(items, arguments.text("path", self.path))
@@ -150,7 +150,7 @@ class AmplitudeListOperator(AmplitudeOperator):
     def _items(self, hook: AmplitudeExperimentHook) -> Iterator[Mapping[str, object]]:
         kind = _kind("kind", self.kind)
         key = arguments.optional(arguments.identifier)("key", self.key)
-        project_id = arguments.optional(arguments.identifier)("project_id", self.project_id)
+        project_id = self.named_project()
         archived = arguments.switch("include_archived", self.include_archived)
         if kind == "deployments":
             if key is not None:
@@ -179,14 +179,6 @@ class AmplitudeListOperator(AmplitudeOperator):
 def _includes(field: str, value: object) -> list[str]:
     read = arguments.one_of(*_INCLUDES)
     return [read(field, text) for text in arguments.texts(field, value)]
-
-
-def _fields(field: str, value: object) -> list[str] | None:
-    """The names of fields; none is not all."""
-    names = arguments.optional(arguments.texts)(field, value)
-    if names == []:
-        raise InvalidInputError(field, "expected at least one field, got none")
-    return names
 
 
 def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[str, object]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
-from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
 
@@ -21,10 +21,7 @@ _if_exists = arguments.one_of("skip", "update", "fail")
 
 
 def _edit_fields(field: str, value: object) -> VariantFields:
-    found = arguments.variant_fields(field, value)
-    if not found:
-        raise InvalidInputError(field, "expected fields to change, got none")
-    return found
+    return validate.some(field, arguments.variant_fields(field, value), "fields to change")
 
 
 class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):

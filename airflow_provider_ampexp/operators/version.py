@@ -69,12 +69,12 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
         self._plan: Restoration | None = None
         arguments.check_literal("version", version, _version)
         arguments.check_literal("overwrite", overwrite, _overwrite)
-        arguments.check_literal("fields", fields, _fields)
+        arguments.check_literal("fields", fields, arguments.field_names)
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def written_fields(self) -> Sequence[str]:
         """The named fields; otherwise those that decide exposure."""
-        return _fields("fields", self.fields) or _WRITTEN
+        return arguments.field_names("fields", self.fields) or _WRITTEN
 
     def sets(self, field: str, value: object) -> bool:
         """Each value of the version."""
@@ -86,7 +86,7 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
             client,
             target,
             _version("version", self.version),
-            fields=_fields("fields", self.fields),
+            fields=arguments.field_names("fields", self.fields),
             overwrite=_overwrite("overwrite", self.overwrite),
             catch_all=arguments.optional(arguments.text)("catch_all", self.catch_all),
             shown=self._show,
@@ -120,11 +120,3 @@ def _overwrite(field: str, value: object) -> bool | list[str]:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
         return arguments.switch(field, value)
     return arguments.texts(field, value)
-
-
-def _fields(field: str, value: object) -> list[str] | None:
-    """The names of fields; none is not all."""
-    names = arguments.optional(arguments.texts)(field, value)
-    if names == []:
-        raise InvalidInputError(field, "expected at least one field, got none")
-    return names

@@ -192,7 +192,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     def _named(self) -> dict[str, Any]:
         """Return the target's arguments for a trigger, with the connection's project as the default."""
-        return asdict(self.target(arguments.optional(arguments.identifier)("project_id", self.project_id)))
+        return asdict(self.target(self.named_project()))
 
     def _look(self, hook: AmplitudeExperimentHook, until: float) -> ConditionResult:
         """Poll until there is a response or a final refusal.

@@ -63,7 +63,4 @@ def _states(states: object, failed_states: object) -> tuple[list[str], list[str]
 
 
 def _some(field: str, value: object) -> list[str]:
-    found = arguments.texts(field, value)
-    if not found:
-        raise InvalidInputError(field, "expected at least one state, got none")
-    return found
+    return validate.some(field, arguments.texts(field, value), "at least one state")

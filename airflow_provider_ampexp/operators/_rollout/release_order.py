@@ -56,9 +56,7 @@ def _targets(field: str, value: object) -> list[FlagRef]:
 
     :raises InvalidInputError: names the flag
     """
-    listed = arguments.json_list(field, value)
-    if not listed:
-        raise InvalidInputError(field, "expected at least one flag, got none")
+    listed = validate.some(field, arguments.json_list(field, value), "at least one flag")
     return [_target(f"{field}[{place}]", flag) for place, flag in enumerate(listed)]
 
 
