@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.exceptions import is_retryable
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
+from airflow_provider_ampexp.polling._time_limit import wait_at_most
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -45,7 +46,7 @@ async def watch_flag(amplitude_conn_id: str, target: FlagRef, poll_interval: flo
 async def _poll_forever(amplitude_conn_id: str, watch: _Watch) -> None:
     while True:
         try:
-            await asyncio.wait_for(poll_until(amplitude_conn_id, watch), REJOIN_AFTER)
+            await wait_at_most(REJOIN_AFTER, poll_until(amplitude_conn_id, watch))
         except asyncio.TimeoutError:
             continue
 
@@ -63,7 +64,7 @@ class _Watch:
     async def wait(self) -> None:
         """Wait for a poll that shows the flag, or for the interval."""
         try:
-            await asyncio.wait_for(self._is_seen.wait(), self._interval)
+            await wait_at_most(self._interval, self._is_seen.wait())
         except asyncio.TimeoutError:
             return
         self._is_seen.clear()

@@ -18,6 +18,7 @@ from airflow_provider_ampexp.client._errors import AuthenticationError, RateLimi
 from airflow_provider_ampexp.hooks._metrics import count_in_the_triggerer
 from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 from airflow_provider_ampexp.polling._batch_reader import BatchReader, ReadResult
+from airflow_provider_ampexp.polling._time_limit import wait_at_most
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -168,7 +169,7 @@ class SharedPoller:
         try:
             if wanted.due:
                 look = asyncio.to_thread(self._look, wanted, self._given_up)
-                self._tell(wanted, await asyncio.wait_for(look, _LONGEST_ROUND))
+                self._tell(wanted, await wait_at_most(_LONGEST_ROUND, look))
         except asyncio.TimeoutError:
             self._give_up()
             why = f"Polling with connection {self._conn_id!r} failed: timed out after {_LONGEST_ROUND:g} s."

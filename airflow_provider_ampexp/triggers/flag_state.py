@@ -20,6 +20,7 @@ from airflow_provider_ampexp.polling._check_once import seen, why_never
 from airflow_provider_ampexp.polling._conditions import from_plain
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
 from airflow_provider_ampexp.polling._statuses import WaitStatus
+from airflow_provider_ampexp.polling._time_limit import wait_at_most
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -150,7 +151,7 @@ class AmplitudeFlagStateTrigger(BaseTrigger):
         left = max(self.ends_at - time.time(), 0)
         at_most = left + _LAST_LOOK_TAKES if left < math.inf else None
         try:
-            return await asyncio.wait_for(poll_until(str(self.amplitude_conn_id), wait), at_most)
+            return await wait_at_most(at_most, poll_until(str(self.amplitude_conn_id), wait))
         except asyncio.TimeoutError:
             return wait.timed_out()
 
