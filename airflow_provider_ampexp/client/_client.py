@@ -13,6 +13,7 @@ from airflow_provider_ampexp.client._auth import BearerKey
 from airflow_provider_ampexp.client._deployments import DeploymentEndpoints
 from airflow_provider_ampexp.client._flags import FlagEndpoints
 from airflow_provider_ampexp.client._groups import GroupEndpoints
+from airflow_provider_ampexp.client._http_session import HttpSession
 from airflow_provider_ampexp.client._request_stats import RequestStats
 from airflow_provider_ampexp.client._transport import Transport
 from airflow_provider_ampexp.client._versions_feed import VersionsFeed
@@ -56,13 +57,13 @@ class ManagementClient:
             address = None
             raise InvalidInputError("base_url", wrong)
         home = validate.region(region)
-        self._transport = Transport(
+        http = HttpSession(
             bearer,
             base_url=address.rstrip("/") if address else home,
             timeout=validate.timeout("timeout", timeout),
-            retry_for=validate.seconds("retry_for", retry_for),
             session=session,
         )
+        self._transport = Transport(http, retry_for=validate.seconds("retry_for", retry_for))
         self.flags = FlagEndpoints(self._transport, "flags")
         self.experiments = FlagEndpoints(self._transport, "experiments")
         self.deployments = DeploymentEndpoints(self._transport)
@@ -73,12 +74,12 @@ class ManagementClient:
     @property
     def base_url(self) -> str:
         """The address of the service."""
-        return self._transport.base_url
+        return self._transport.http.base_url
 
     @property
     def timeout(self) -> float:
         """Seconds to wait for a connection, and again for a response."""
-        return self._transport.timeout
+        return self._transport.http.timeout
 
     @property
     def date(self) -> datetime | None:
@@ -92,12 +93,12 @@ class ManagementClient:
     def date_given(self, local_clock_error: float | None) -> datetime | None:
         """Return ``date``, with the :attr:`local_clock_error` of an earlier client."""
         error = None if local_clock_error is None else timedelta(seconds=local_clock_error)
-        return self._transport.clock.now(error)
+        return self._transport.http.clock.now(error)
 
     @property
     def local_clock_error(self) -> float | None:
         """Seconds that this machine's clock is ahead of the service's; ``None`` until this client has seen a change."""
-        error = self._transport.clock.local_error
+        error = self._transport.http.clock.local_error
         return None if error is None else error.total_seconds()
 
     @property
@@ -124,7 +125,7 @@ class ManagementClient:
 
     def close(self) -> None:
         """Close the connections, unless the session was given."""
-        self._transport.close()
+        self._transport.http.close()
 
     def __enter__(self) -> ManagementClient:
         return self

@@ -35,7 +35,7 @@ class FlagEndpoints:
         self.kind: Kind = kind
 
     def __repr__(self) -> str:
-        return f"<{self.kind} of {self._transport.base_url}>"
+        return f"<{self.kind} of {self._transport.http.base_url}>"
 
     def list(
         self, *, key: str | None = None, project_id: str | None = None, include_archived: bool = False
@@ -105,7 +105,7 @@ class FlagEndpoints:
             raise answer.unexpected("Expected a list of versions")
         versions = [responses.version(item) for item in found]
         newest = max(versions, key=version_number, default=Version())
-        self._transport.clock.read_history((self.kind, id), parse_timestamp(newest.get("createdAt")))
+        self._transport.http.clock.read_history((self.kind, id), parse_timestamp(newest.get("createdAt")))
         return versions
 
     def version(self, id: str, version: int | str) -> Version:

@@ -28,7 +28,7 @@ class GroupEndpoints:
         self.kind: GroupKind = kind
 
     def __repr__(self) -> str:
-        return f"<{self.kind} of {self._transport.base_url}>"
+        return f"<{self.kind} of {self._transport.http.base_url}>"
 
     def list(self, *, project_id: str | None = None) -> Iterator[Group]:
         """Iterate over all groups, newest first.

@@ -9,23 +9,18 @@ The result of a failed call decides about a retry:
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import json
-import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import requests
 import tenacity
 
 from airflow_provider_ampexp import _validate as validate
-from airflow_provider_ampexp.client._auth import BearerKey
 from airflow_provider_ampexp.client._errors import (
     BY_STATUS,
     ConnectionFailedError,
@@ -37,21 +32,13 @@ from airflow_provider_ampexp.client._errors import (
     UncertainWriteError,
     UnexpectedResponseError,
 )
+from airflow_provider_ampexp.client._http_session import HttpSession
 from airflow_provider_ampexp.client._request_stats import CallOutcome, RequestStats
-from airflow_provider_ampexp.client._response_body import (
-    BodyNotReadError,
-    BodyTooLargeError,
-    ResponseBody,
-    parse_json,
-    read_body,
-)
-from airflow_provider_ampexp.client._service_clock import ServiceClock, parse_date
+from airflow_provider_ampexp.client._response_body import ResponseBody, parse_json
+from airflow_provider_ampexp.client._service_clock import parse_date
 from airflow_provider_ampexp.client._transport_errors import FailedCall
 
 _E = TypeVar("_E", bound=ManagementApiError)
-_DETAIL_LENGTH = 500
-_LONGEST_SHIFT = 1e10  # seconds, some 300 years: a date beyond that is invalid
-_PHASES = 3  # to connect, until the response starts, until it is complete: each may take the timeout
 LONGEST_RETRY_AFTER = 300.0
 """The longest wait after a ``Retry-After``, in seconds."""
 MAX_CONFIRM_SECONDS = 30.0
@@ -91,43 +78,18 @@ class ApiResponse:
         return UnexpectedResponseError(self.method, self.path, f"{problem}: {self.body[:200]!r}", self.status)
 
 
-def avoid_proxies(session: requests.Session) -> None:
-    """Disable proxies in a session for loopback, because a proxy would see the key."""
-    session.trust_env = False
-    # Without the environment's settings, the CA bundle for https on loopback is missing too, so set it here.
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
 class Transport:
-    """Send calls over one kept-alive session.
+    """Send calls, and retry them.
 
     :param retry_for: seconds from the first attempt during which a call may be retried; 0 for no retry
     """
 
-    def __init__(
-        self, bearer: BearerKey, *, base_url: str, timeout: float, retry_for: float, session: requests.Session | None
-    ) -> None:
-        self.bearer = bearer
-        self._base_url = base_url
-        self._timeout = timeout
+    def __init__(self, http: HttpSession, *, retry_for: float) -> None:
+        self.http = http
         self._retry_for = retry_for
-        self._session = session or requests.Session()
-        self._owns_session = session is None
-        self._is_loopback = validate.is_loopback(urlsplit(base_url).hostname or "")
-        if session is None and self._is_loopback:
-            avoid_proxies(self._session)
-        self.clock = ServiceClock(base_url)
         self._late_until = 0.0
         self.before_write: Callable[[], None] | None = None
         self.counts = RequestStats()
-
-    @property
-    def base_url(self) -> str:
-        return self._base_url
-
-    @property
-    def timeout(self) -> float:
-        return self._timeout
 
     @property
     def unresolved_write_seconds(self) -> float:
@@ -136,11 +98,7 @@ class Transport:
 
     def note_unresolved_write(self) -> None:
         """Note a write that timed out. The service gets the same time again to carry it out."""
-        self._late_until = time.monotonic() + min(self._timeout, MAX_CONFIRM_SECONDS)
-
-    def close(self) -> None:
-        if self._owns_session:
-            self._session.close()
+        self._late_until = time.monotonic() + min(self.http.timeout, MAX_CONFIRM_SECONDS)
 
     def call(
         self,
@@ -181,66 +139,6 @@ class Transport:
         if isinstance(error, RateLimitError) and state.next_action is not None:
             self.counts.waited_for_429(state.next_action.sleep)
 
-    def send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None
-    ) -> ResponseBody | FailedCall:
-        """Send once, and read the complete response within three times the timeout.
-
-        An exception of ``requests`` contains the request with its key, so this returns a ``FailedCall`` instead.
-        """
-        seconds = _PHASES * self._timeout
-        deadline = time.monotonic() + seconds
-        try:
-            response = self._session.request(
-                method,
-                self._base_url + path,
-                params=query,
-                json=body,
-                headers={"Accept": "application/json"},
-                auth=self.bearer,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-            received = ResponseBody(response.status_code, response.headers, read_body(response, deadline, seconds))
-        except BodyNotReadError as error:
-            is_too_large = isinstance(error, BodyTooLargeError)
-            return FailedCall(never_sent=False, hopeless=is_too_large, why=self._redacted(str(error)), began=True)
-        except requests.RequestException as error:
-            no_answer = FailedCall.of(error, self._timeout)
-            return replace(no_answer, why=self._redacted(no_answer.why))
-        except BaseException as interruption:
-            # For example a task's timeout. Drop the frames that contain the header, because a traceback may show them.
-            raise interruption.with_traceback(None) from None
-        self.clock.heard(parse_date(received.headers.get("Date")), self._moved_on_purpose(received))
-        return received
-
-    def _redacted(self, text: str) -> str:
-        return self.bearer.redact(text.encode(errors="replace")).decode()[:_DETAIL_LENGTH]
-
-    def _moved_on_purpose(self, received: ResponseBody) -> timedelta:
-        """Return the time by which the emulator moved its clock. Only an emulator on this machine counts."""
-        told = received.headers.get("X-Emulator-Clock-Offset") if self._is_loopback else None
-        with contextlib.suppress(ValueError, OverflowError):
-            seconds = float(told or 0)
-            if abs(seconds) < _LONGEST_SHIFT:
-                return timedelta(seconds=seconds)
-        return timedelta(0)
-
-    def detail(self, received: ResponseBody) -> str:
-        """Return the text of an error's body (JSON, text or HTML), shortened and without the key."""
-        said: Any = self.bearer.redact(received.body).decode(errors="replace").strip()
-        try:
-            parsed = parse_json(said)
-        except ValueError:
-            parsed = None
-        if isinstance(parsed, dict):
-            said = next((parsed[name] for name in ("error", "message", "detail") if parsed.get(name)), said)
-        text = said if isinstance(said, str) else json.dumps(said)
-        if text.lstrip().startswith("<"):
-            text = "(an HTML page)"
-        return text[:_DETAIL_LENGTH]
-
 
 class _Call:
     """A call with all its attempts. ``may_be_repeated`` decides about a retry after an attempt raised."""
@@ -267,7 +165,7 @@ class _Call:
         self._is_repeat = False
 
     def attempt(self) -> ApiResponse:
-        answer = self._transport.send(self._method, self._path, self._query, self._body)
+        answer = self._transport.http.send(self._method, self._path, self._query, self._body)
         self._count(answer)
         if isinstance(answer, FailedCall):
             raise self._without_answer(answer)
@@ -293,7 +191,7 @@ class _Call:
         return UncertainWriteError(self._method, self._path, f"Its last attempt: {last}", last.status)
 
     def _answer(self, status: int, body: bytes) -> ApiResponse:
-        return ApiResponse(self._method, self._path, status, self._transport.bearer.redact(body))
+        return ApiResponse(self._method, self._path, status, self._transport.http.bearer.redact(body))
 
     def may_be_repeated(self, error: BaseException) -> bool:
         if isinstance(error, RateLimitError):
@@ -317,7 +215,7 @@ class _Call:
         return self._error(UncertainWriteError, answer.why)
 
     def _refused(self, received: ResponseBody) -> ManagementApiError:
-        status, detail = received.status, self._transport.detail(received)
+        status, detail = received.status, self._transport.http.detail(received)
         if status >= 500 and self._method != "GET":
             self._maybe_applied = True
             error = self._error(UncertainWriteError, detail, status)

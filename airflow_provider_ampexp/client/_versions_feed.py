@@ -18,7 +18,7 @@ class VersionsFeed:
         self._transport = transport
 
     def __repr__(self) -> str:
-        return f"<versions of {self._transport.base_url}>"
+        return f"<versions of {self._transport.http.base_url}>"
 
     def versions(self, start: datetime, end: datetime | None = None) -> Iterator[Version]:
         """Iterate over the versions from ``start`` until before ``end``, newest first.

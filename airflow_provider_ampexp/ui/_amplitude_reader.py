@@ -23,8 +23,8 @@ import requests
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
+from airflow_provider_ampexp.client._http_session import avoid_proxies
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
-from airflow_provider_ampexp.client._transport import avoid_proxies
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._flag_ref import flag_url
 from airflow_provider_ampexp.hooks._connection import ConnectionFields
