@@ -234,7 +234,7 @@ def plan_files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise NotADirectoryError(f"folder {str(folder)!r} not found")
+        raise NotADirectoryError(f"expected a folder or a plan file, but {str(folder)!r} does not exist")
     found = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml"))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 

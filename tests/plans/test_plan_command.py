@@ -143,7 +143,7 @@ def test_check_takes_the_defaults_of_the_dag_file(command: Command) -> None:
 def test_nothing_to_look_at_is_no_success(command: Command) -> None:
     Path("empty").mkdir()
     assert command("check", "empty") == (2, "", "no *.yaml or *.yml files in empty\n")
-    assert command("plan", "rolouts") == (2, "", "folder 'rolouts' not found\n")
+    assert command("plan", "rolouts") == (2, "", "expected a folder or a plan file, but 'rolouts' does not exist\n")
 
 
 def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplitude_emulator: Emulator) -> None:

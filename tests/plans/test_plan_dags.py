@@ -147,7 +147,7 @@ def test_a_mistake_in_the_dag_file_is_an_import_error(folder: Path) -> None:
         "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rolouts/')\n"
     )
     (error,) = bag(folder).import_errors.values()
-    assert f"NotADirectoryError: folder '{folder}/rolouts' not found" in error
+    assert f"NotADirectoryError: expected a folder or a plan file, but '{folder}/rolouts' does not exist" in error
     (folder / "releases.py").write_text(
         "from airflow_provider_ampexp.plans import rollout_dags\nrollout_dags('rollouts/', sok='1h')\n"
     )
