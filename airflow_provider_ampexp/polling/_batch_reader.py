@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import AuthenticationError, UnexpectedResponseError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
     from airflow_provider_ampexp.client._flags import Kind
     from airflow_provider_ampexp.client.types import FlagConfig, Version
+
+_ById = defaultdict[str, list[FlagRef]]
+_ByKey = dict[tuple[str | None, str | None], FlagRef]
 
 _KINDS: tuple[Kind, ...] = ("flags", "experiments")
 _PAGE = 1000
@@ -78,19 +82,19 @@ class BatchReader:
         self._failed: FlagRef | None = None
 
     def look(
-        self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef] = frozenset()
+        self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], needed: Set[FlagRef] = frozenset()
     ) -> ReadResult:
         """Read the due flags, and others that need no more requests.
 
         :param due: the flags to read now
         :param soon: these, and the flags that are due before the next poll
         :param watched: these, and all other watched flags
-        :param ending: flags whose configuration is needed even without a change
+        :param needed: flags whose configuration is needed even without a change
         """
         began = time.monotonic()
         result = ReadResult()
         try:
-            self._look(result, due, soon, watched, ending)
+            self._look(result, due, soon, watched, needed)
         except Exception as error:
             result.error = error
         self._remember(result, began, watched)
@@ -101,9 +105,9 @@ class BatchReader:
         self.client.close()
 
     def _look(
-        self, result: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]
+        self, result: ReadResult, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], needed: Set[FlagRef]
     ) -> None:
-        covered_by_feed = {flag for flag in watched if flag not in ending and self._is_fresh(flag)}
+        covered_by_feed = {flag for flag in watched if flag not in needed and self._is_fresh(flag)}
         if self._has_feed and covered_by_feed and 1 + self._fewest(due - covered_by_feed) < self._fewest(soon):
             changed = self._changed(covered_by_feed)
             if changed is not None:
@@ -154,11 +158,11 @@ class BatchReader:
         missing, twice = set(wanted), set[FlagRef]()
         before = self.client.requests.total
         listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
-        names = {(flag.key, self._project_of(flag)): flag for flag in watched if flag.kind == kind and flag.id is None}
-        is_sure = all(project_id for _, project_id in names)  # a later page may have the same key in another project
+        by_id, by_key = self._watched(kind, watched)
+        is_sure = all(project_id for _, project_id in by_key)  # a later page may have the same key in another project
         try:
             for config in islice(listing, _PAGE * len(wanted)):
-                for flag in self._meant(kind, config, watched, names):
+                for flag in self._meant(config, by_id, by_key):
                     if flag in found:
                         twice.add(flag)
                     found[flag] = config
@@ -175,17 +179,26 @@ class BatchReader:
         self._pages[kind] = 2 * used if stopped_early else used
         return {flag: config for flag, config in found.items() if flag not in twice}
 
-    def _meant(
-        self, kind: Kind, config: FlagConfig, watched: Set[FlagRef], names: Mapping[tuple[Any, str | None], FlagRef]
-    ) -> Iterator[FlagRef]:
+    def _watched(self, kind: Kind, watched: Set[FlagRef]) -> tuple[_ById, _ByKey]:
+        by_id, by_key = _ById(list), _ByKey()
+        for flag in watched:
+            if flag.kind != kind:
+                continue
+            if flag.id is not None:
+                by_id[flag.id].append(flag)
+            else:
+                by_key[flag.key, self._project_of(flag)] = flag
+        return by_id, by_key
+
+    def _meant(self, config: FlagConfig, by_id: _ById, by_key: _ByKey) -> Iterator[FlagRef]:
         """Yield the references under which a flag is watched: by its id, by its key, or none."""
-        for project_id in {config.get("projectId"), None}:
-            by_id = FlagRef(kind, id=config["id"], project_id=project_id)
-            if by_id in watched and replace(by_id, project_id=self._project_of(by_id)).is_in_project(config):
-                yield by_id
-        for project_id in (config.get("projectId"), None) if names else ():
-            if (by_key := names.get((config.get("key"), project_id))) is not None:
-                yield by_key
+        own_project = config.get("projectId")
+        for flag in by_id.get(config["id"], ()):
+            if self._project_of(flag) in (None, own_project) or own_project is None:
+                yield flag
+        for project_id in (own_project, None) if by_key else ():
+            if (named := by_key.get((config.get("key"), project_id))) is not None:
+                yield named
 
     def _changed(self, wanted: Set[FlagRef]) -> set[FlagRef] | None:
         """Return the flags with a new version; ``None`` if the feed does not show it."""

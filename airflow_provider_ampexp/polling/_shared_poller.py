@@ -79,6 +79,8 @@ class _Subscription:
     due: float
     context: Context = field(default_factory=copy_context)  # its log lines go to its task
     is_new: bool = True
+    has_judged: bool = False
+    """The subscriber has judged a configuration. Until then it needs one, also of a flag without a change."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class _Round:
     due: Set[FlagRef]
     soon: Set[FlagRef]
     watched: Set[FlagRef]
-    ending: Set[FlagRef]
+    needed: Set[FlagRef]
     joined: list[_Subscription]
 
 
@@ -153,7 +155,11 @@ class SharedPoller:
             due={entry.waiter.target for entry in entries},
             soon={target for target, at in due_at.items() if at <= before_the_next},
             watched=due_at.keys(),
-            ending={entry.waiter.target for entry in entries if entry.waiter.seconds_left(service_now) <= 0},
+            needed={
+                entry.waiter.target
+                for entry in entries
+                if not entry.has_judged or entry.waiter.seconds_left(service_now) <= 0
+            },
             joined=[entry for entry in entries if entry.is_new],
         )
 
@@ -209,7 +215,7 @@ class SharedPoller:
 
     def _see(self, reader: BatchReader, wanted: _Round) -> ReadResult:
         before = reader.client.requests.total
-        result = reader.look(wanted.due, wanted.soon, wanted.watched, wanted.ending)
+        result = reader.look(wanted.due, wanted.soon, wanted.watched, wanted.needed)
         _log.debug(
             "%s: %d of %d were due; saw %d and %d unchanged with %d requests. %s",
             self._conn_id,
@@ -246,9 +252,11 @@ class SharedPoller:
 
     def _tell(self, wanted: _Round, result: ReadResult) -> None:
         self._slow_down(result)
+        self._told_at = self._service_now()
         for target, config in result.configs.items():
             assert self._reader is not None
             for entry in self._entries.get(target, ()):
+                entry.has_judged = True
                 self._ask(entry, entry.waiter.saw, config, self._reader.client)
         for target in result.unchanged:
             for entry in self._entries.get(target, ()):
@@ -283,7 +291,7 @@ class SharedPoller:
 
     def _go_on(self, entry: _Subscription) -> None:
         entry.is_new = False
-        its_end = self._loop.time() + entry.waiter.seconds_left(self._service_now())
+        its_end = self._loop.time() + entry.waiter.seconds_left(self._told_at)
         entry.due = max(min(self._began + entry.waiter.interval, its_end), self._began + _SHORTEST_PAUSE)
 
     def _slow_down(self, result: ReadResult) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
+from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.polling import _shared_poller as shared_poller
@@ -26,9 +27,9 @@ READ, LIST = "GET /api/1/flags/{id}", "GET /api/1/flags"
 class Waiter:
     """Waits for a flag to be enabled, or for some looks."""
 
-    def __init__(self, id: str, *, looks: int | None = None, interval: float = 0.1) -> None:
+    def __init__(self, id: str, *, looks: int | None = None, interval: float = 0.1, kind: Kind = "flags") -> None:
         self.id = id
-        self.target = FlagRef("flags", id=id)
+        self.target = FlagRef(kind, id=id)
         self.interval = interval
         self.looks = 0
         self._until = looks
@@ -121,6 +122,40 @@ def test_who_comes_and_goes_changes_nothing_for_the_others(emulator: Emulator, r
     assert goes.looks in (3, 4)  # a round may have been on its way
     assert len(rounds.sights) == 8
     assert emulator.requests()["total"] == 8 or emulator.requests()["by_route"][READ] > 0
+
+
+@pytest.mark.parametrize("first_poll", ["succeeds", "fails"])
+def test_who_joins_learns_the_state_although_the_others_read_only_changes(
+    emulator: Emulator, rounds: Rounds, first_poll: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
+    emulator.settings(extra_endpoints=True)
+    kinds: tuple[Kind, ...] = ("flags", "experiments")
+    stay = [
+        Waiter(id, kind=kind)
+        for kind in kinds
+        for id in emulator.load({kind: [{"key": f"{kind}-{number}"} for number in range(3)]})[kind]
+    ]
+    comes, failures = Waiter(stay[0].id, looks=1), []
+    monkeypatch.setattr(comes, "failed", failures.append)
+
+    async def people() -> dict[str, Any]:
+        staying = [asyncio.ensure_future(poll_until(CONNECTION, waiter)) for waiter in stay]
+        for waiter in stay:
+            monkeypatch.setattr(waiter, "failed", lambda error: None)
+        while not rounds.sights or not rounds.sights[-1].unchanged:
+            await asyncio.sleep(0.01)
+        if first_poll == "fails":
+            emulator.fault("status", status=503, times=1)
+        try:
+            return await asyncio.wait_for(poll_until(CONNECTION, comes), 10)
+        finally:
+            for task in staying:
+                task.cancel()
+            await asyncio.gather(*staying, return_exceptions=True)
+
+    assert asyncio.run(people()) == {"looks": 1}
+    assert len(failures) == (first_poll == "fails")
 
 
 def test_the_last_one_out_closes_the_session(
