@@ -232,7 +232,7 @@ def deployment_type(field: str, value: object) -> str:
 def switch(field: str, value: object) -> None:
     """Validate a boolean."""
     if not isinstance(value, bool):
-        raise InvalidInputError(field, f"{value!r} is neither true nor false")
+        raise InvalidInputError(field, f"expected true or false, got {value!r}")
 
 
 def json_element(field: str, value: object) -> None:

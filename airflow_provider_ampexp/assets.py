@@ -34,7 +34,7 @@ def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: 
     :param flag_key: the flag's key
     :param project_id: the id of its project
     :param region: ``us`` (default) or ``eu``, as in the connection
-    :param watchers: who tells of changes; see :class:`airflow.sdk.AssetWatcher`
+    :param watchers: the watchers that report changes; see :class:`airflow.sdk.AssetWatcher`
     """
     return _asset("flags", flag_key, project_id, region, watchers)
 
@@ -57,9 +57,9 @@ def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> s
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Bring a URI of this scheme to its one form; Airflow asks this for every asset (``asset-uris``).
+    """Normalise a URI of this scheme. Airflow calls this for each asset (``asset-uris``).
 
-    :raises ValueError: when it is none of a flag or experiment
+    :raises ValueError: when it is not the URI of a flag or an experiment
     """
     parts = uri.path.split("/")[1:]
     if len(parts) != 3 or parts[1] not in _KINDS or not all(parts) or uri.query:

@@ -12,7 +12,12 @@ from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagC
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
 from airflow_provider_ampexp.ensure._edit import bring_checked
-from airflow_provider_ampexp.ensure._errors import AlreadyExistsError, ArchivedError, ChangeNotVisibleError
+from airflow_provider_ampexp.ensure._errors import (
+    USE_EXISTING,
+    AlreadyExistsError,
+    ArchivedError,
+    ChangeNotVisibleError,
+)
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._variants import IfExists, ensure_variant
@@ -88,7 +93,7 @@ def _take(
     client: ManagementClient, target: FlagRef, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
 ) -> ChangeResult:
     if if_exists == "fail":
-        raise AlreadyExistsError(f"{target} already exists (id {existing['id']}). Nothing was changed.")
+        raise AlreadyExistsError(f"{target} already exists (id {existing['id']}). Nothing was changed. {USE_EXISTING}")
     if existing.get("deleted"):
         raise ArchivedError(f"{target} already exists and is archived. Nothing was changed. Restore it first.")
     if if_exists == "skip":

@@ -10,6 +10,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
+    USE_EXISTING,
     AlreadyExistsError,
     ChangeNotVisibleError,
     OtherProjectError,
@@ -64,7 +65,9 @@ def ensure_deployment(
         created = cast("Deployment", find())
         return _outcome(created["id"], label, None, created)
     if if_exists == "fail":
-        raise AlreadyExistsError(f"Deployment {label!r} of project {project_id} already exists. Nothing was changed.")
+        raise AlreadyExistsError(
+            f"Deployment {label!r} of project {project_id} already exists. Nothing was changed. {USE_EXISTING}"
+        )
     # The contract has no type in a response, but the deployment's key begins with the type.
     type = existing.get("type") or str(existing.get("key")).partition("-")[0]
     if type in ("client", "server") and type != fields["type"]:
@@ -97,7 +100,9 @@ def ensure_deployment_fields(
                     f"Deployment {deployment_id} is in project {deployment.get('projectId')}, not in the named project "
                     f"{project_id}. Nothing was changed. Correct the id, or the project_id of the task or connection."
                 )
-        raise TargetNotFoundError(f"Deployment {deployment_id} does not exist. Nothing was changed.")
+        raise TargetNotFoundError(
+            f"Deployment {deployment_id} does not exist. Nothing was changed. Check the id and the connection's region."
+        )
 
     def differs(existing: Deployment) -> bool:
         return existing.get("label") != fields.get("label", existing.get("label")) or bool(

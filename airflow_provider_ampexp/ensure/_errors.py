@@ -61,3 +61,7 @@ class UnconfirmedWriteError(EnsureError):
 
 class MissingFieldError(EnsureError):
     """The service does not show a required field."""
+
+
+USE_EXISTING = "Set if_exists to 'skip' or 'update', or use another name."
+"""The next step where an object already exists."""

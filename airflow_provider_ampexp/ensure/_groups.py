@@ -18,6 +18,7 @@ from airflow_provider_ampexp.client.types import Group, GroupCreateFields, Group
 from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
 from airflow_provider_ampexp.ensure._creation import find_or_create
 from airflow_provider_ampexp.ensure._errors import (
+    USE_EXISTING,
     AlreadyExistsError,
     ArchivedError,
     ChangeNotVisibleError,
@@ -60,7 +61,7 @@ def ensure_group(
     if is_new:
         return _result(client, group, None, _shown(group, fields))
     if if_exists == "fail":
-        raise AlreadyExistsError(f"The {ref} already exists (id {group['id']}). Nothing was changed.")
+        raise AlreadyExistsError(f"The {ref} already exists (id {group['id']}). Nothing was changed. {USE_EXISTING}")
     if group.get("deleted"):
         raise ArchivedError(f"The {ref} already exists and is archived. Nothing was changed. Restore it first.")
     before = _shown(group, fields)

@@ -263,7 +263,9 @@ class InclusionList:
         then = len(now) - len(self._places_to_clear(now)) + len(self._missing(now))
         if then > validate.MAX_INCLUSIONS and self._missing(now):
             raise WrongStateError(
-                f"{self._what()} would be {then}; a variant has at most {validate.MAX_INCLUSIONS}. Nothing was changed."
+                f"{self._what()} would be {then}; a variant has at most {validate.MAX_INCLUSIONS}. Nothing was "
+                "changed. "
+                "Include a cohort instead."
             )
 
     def _in_turn(self) -> AbstractContextManager[None]:

@@ -49,6 +49,20 @@ class Refusals:
         return not may_be_momentary(error, self._also) or now - self._since >= REFUSED_FOR
 
 
+def describe_failed_poll(polled: object, error: Exception, is_refusal: bool) -> str:
+    """Return the line for the log of a wait, which continues.
+
+    :param polled: what was polled, such as ``flag 'checkout'``
+    """
+    if is_refusal:
+        minutes = f"{REFUSED_FOR / 60:g} minutes"
+        return (
+            f"Amplitude refused a poll of {polled}. The wait ends after {minutes} of refusals. Correct the connection "
+            f"before that. Cause: {error}"
+        )
+    return f"Polling {polled} failed; will keep retrying. Cause: {error}"
+
+
 class StillRefusedError(Exception):
     """The time for a call was over before its refusal was final."""
 

@@ -67,7 +67,8 @@ def percentage_fields(
         if share is None:
             raise MissingFieldError(
                 f"Amplitude does not show the percentage of segment {target.get('name')!r} of {config.get('key')!r}. A "
-                f"change of {segment!r} must send that segment back. Nothing was changed."
+                f"change of {segment!r} must send that segment back. Nothing was changed. Set the percentage in "
+                "Amplitude."
             )
         segments.append({**target, "percentage": share})
     return {"targetSegments": segments}

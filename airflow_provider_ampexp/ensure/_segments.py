@@ -102,6 +102,6 @@ def find_segment(config: FlagConfig, name: str) -> TargetSegment:
         known = ", ".join(f"{segment.get('name')!r} at {segment.get('percentage')} %" for segment in segments) or "none"
         raise WrongStateError(
             f"{config.get('key')!r} has {len(found) or 'no'} target segments named {name!r} (its segments: {known}). "
-            "Nothing was changed."
+            "Nothing was changed. Correct the name of the segment."
         )
     return found[0]

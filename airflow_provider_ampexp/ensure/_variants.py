@@ -11,6 +11,7 @@ from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
+    USE_EXISTING,
     AlreadyExistsError,
     ChangeNotVisibleError,
     WrongStateError,
@@ -39,7 +40,7 @@ def ensure_variant(
     existing = _read(client, target, identity, key)
     if existing is not None:
         if if_exists == "fail":
-            raise AlreadyExistsError(f"Variant {key!r} of {target} already exists. Nothing was changed.")
+            raise AlreadyExistsError(f"Variant {key!r} of {target} already exists. Nothing was changed. {USE_EXISTING}")
         if if_exists == "update":
             return _bring_to(client, target, identity, existing, fields)
         return _outcome(client, identity, existing, existing, fields)
@@ -65,7 +66,9 @@ def ensure_variant_fields(
     existing = variants.get(variant)
     if new_key != variant:
         if existing is not None and new_key in variants:
-            raise AlreadyExistsError(f"{target} already has a variant {new_key!r}. Nothing was changed.")
+            raise AlreadyExistsError(
+                f"{target} already has a variant {new_key!r}. Nothing was changed. Name another key."
+            )
         existing = existing or variants.get(new_key)  # renamed by an earlier run
     if existing is None:
         raise no_such_variant(target, variant, variants)

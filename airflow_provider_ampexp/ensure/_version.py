@@ -140,7 +140,10 @@ def _planned(
     found = next((entry for entry in history if version_number(entry) == version), None)
     if found is None:
         newest = max(map(version_number, history), default=0)
-        raise WrongStateError(f"{target} has no version {version}; its newest is {newest}. Nothing was changed.")
+        raise WrongStateError(
+            f"{target} has no version {version}; its newest is {newest}. Nothing was changed. Name a version of its "
+            "history."
+        )
     then = config_of(found)
     named = None if fields is None else tuple(validate.choice("fields", name, RESTORED_FIELDS) for name in fields)
     required = named or _DECIDE_EXPOSURE

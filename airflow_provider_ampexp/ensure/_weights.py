@@ -103,7 +103,8 @@ def _wanted(
     wanted = {**rest, **weights}
     if not any(wanted.values()):
         raise WrongStateError(
-            f"The weights of {place} of {target} would all be 0: no user would get a variant. Nothing was changed."
+            f"The weights of {place} of {target} would all be 0: no user would get a variant. Nothing was changed. "
+            "Give at least one variant a weight."
         )
     return wanted
 

@@ -123,7 +123,7 @@ def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | 
 def words(field: str, value: object) -> str:
     """A text that may be empty, such as a description."""
     if not isinstance(value, str):
-        raise InvalidInputError(field, f"{value!r} is not a text")
+        raise InvalidInputError(field, f"expected a text, got {value!r}")
     validate.refuse_missing(field, value)
     return value
 
@@ -200,7 +200,7 @@ def edit_fields(field: str, value: object) -> EditFields:
     }
     found = _converted(field, value, reads)
     if not found:
-        raise InvalidInputError(field, "nothing to change is named")
+        raise InvalidInputError(field, "expected at least one field to change, got none")
     validate.known_names(field, found, EditFields.__annotations__)
     return cast("EditFields", request_body.flag_fields(found, patched=True))
 

@@ -44,7 +44,7 @@ def emit_asset_events(
         uri, extra = _event(task, hook, endpoints, outcome)
         silent = [outlet for outlet in ours if outlet.uri != uri]
         for outlet in silent:
-            task.log.warning("No event for the outlet %s: what was changed here is %s.", outlet.uri, uri)
+            task.log.warning("The outlet %s gets no event: this task changed %s. Correct the outlet.", outlet.uri, uri)
         events: Any = context.get("outlet_events")
         if events is not None:  # there are none outside of a task
             for outlet in ours:
@@ -63,7 +63,11 @@ def _event(
         made = _version_that_made(endpoints.versions(outcome["id"]), outcome["after"])
     except ManagementApiError as error:
         # The change is complete, so a retry would find nothing to change and emit no event.
-        task.log.warning("The event of %s says neither version nor by whom: %s", task.outlets, error)
+        task.log.warning(
+            "Reading the version of the change failed: %s. The asset event of %s has no version and no actor.",
+            error,
+            task.outlets,
+        )
         made = {}
     config = config_of(made)
     key = str(outcome["key"] or config.get("key") or outcome["id"])

@@ -84,13 +84,16 @@ class AmplitudeOperator(BaseOperator):
         return arguments.optional(arguments.identifier)("project_id", self.project_id)
 
     def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
-        """The same for what cannot be done without one.
+        """Return the project that the task names, otherwise the connection's.
 
-        :raises InvalidInputError: when there is none
+        :raises InvalidInputError: when neither names a project
         """
         if project_id := self.project_of(hook):
             return project_id
-        raise InvalidInputError("project_id", f"name it here or in the connection {hook.amplitude_conn_id!r}")
+        raise InvalidInputError(
+            "project_id",
+            f"expected a project, got none: set project_id of the task or of connection {hook.amplitude_conn_id!r}",
+        )
 
 
 class AmplitudeTargetOperator(AmplitudeOperator):

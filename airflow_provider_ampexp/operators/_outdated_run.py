@@ -41,7 +41,7 @@ class LateRun(NamedTuple):
     began: datetime
 
     def __str__(self) -> str:
-        return f"the run was due at {_shown(self.due)}, began at {_shown(self.began)}, and in between"
+        return f"after the run was due ({_shown(self.due)}) and before it began ({_shown(self.began)})"
 
 
 class LateRetry(NamedTuple):
@@ -51,7 +51,7 @@ class LateRetry(NamedTuple):
     began: None = None
 
     def __str__(self) -> str:
-        return f"the first attempt of this task began at {_shown(self.due)}, and after that"
+        return f"after the first attempt of this task began ({_shown(self.due)})"
 
 
 def late_run(context: Context, service_now: datetime) -> LateRun | None:
@@ -139,7 +139,7 @@ def refuse_a_ramp(
     view = Evaluation(plan, flag.seen, RolloutState(), flag.now)
     if view.next_stage is None or view.plan.approval is not None:
         return  # it would write nothing
-    out_of_date(described, f"it was changed {made[-1]}", run, if_changed_since)
+    out_of_date(described, f"the flag was changed {made[-1]}", run, if_changed_since)
 
 
 def _is_before(change: ExposureChange, moment: datetime) -> bool:
@@ -173,7 +173,7 @@ def out_of_date(described: str, change: str, late: LateRun | LateRetry, if_chang
     """
     kind: Callable[[str], Exception] = AirflowSkipException if if_changed_since == "skip" else AirflowFailException
     raise kind(
-        f"Changing {described} failed: {late} {change}. Nothing was written. To overrule that change, "
+        f"Changing {described} failed: {change}, {late}. Nothing was written. To overrule that change, "
         f"{'start a new run' if isinstance(late, LateRun) else 'clear the task'}, or set if_changed_since='write'."
     )
 

@@ -98,7 +98,7 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         self.deployment_label = label
         self.archive = archive
         if label is None and archive is None:
-            raise InvalidInputError("label/archive", "nothing to change is named")
+            raise InvalidInputError("label/archive", "expected at least one field to change, got none")
         arguments.check_literal("deployment_id", deployment_id, arguments.identifier)
         arguments.check_literal("label", label, arguments.optional(validate.label))
         arguments.check_literal("archive", archive, arguments.optional(arguments.switch))

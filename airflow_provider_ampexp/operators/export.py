@@ -116,7 +116,7 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
 def _moment(field: str, value: object) -> datetime:
     found = value if isinstance(value, datetime) else parse_timestamp(value)
     if found is None or found.tzinfo is None:
-        raise InvalidInputError(field, f"{value!r} is not a moment in ISO 8601 with a time zone")
+        raise InvalidInputError(field, f"expected a time in ISO 8601 with a time zone, got {value!r}")
     return found.astimezone(timezone.utc)
 
 
@@ -156,8 +156,8 @@ def _after(end: datetime, client: ManagementClient, read: Callable[[], Iterator[
             return [*first, *items]
         if left > _LONGEST_WAIT:
             raise AmplitudeTaskError(
-                f"Failed to export the changes until {end}: that is in {left:.0f} s on Amplitude's clock. "
-                "Nothing was written; run this again when the interval is over."
+                f"Exporting the changes until {end} failed: the interval ends in {left:.0f} s on Amplitude's clock. "
+                "Nothing was written. Run the task again after that."
             )
         time.sleep(left)
 

@@ -142,7 +142,7 @@ class AmplitudeListOperator(AmplitudeOperator):
             found = list(islice(items, self.max_items + 1))
             if len(found) > self.max_items:
                 raise InvalidInputError(
-                    "max_items", f"there are more than {self.max_items}: name a path to write them to a file"
+                    "max_items", f"more than {self.max_items} results; set path to write them to a file"
                 )
             self.log.info("Found %d %s.", len(found), self.kind)
             return found

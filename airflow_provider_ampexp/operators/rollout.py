@@ -25,9 +25,9 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param percentage: 0 to 100, whole: Amplitude tells users apart by whole percentages only (templated)
-    :param segment: the name of a target segment whose own percentage is meant (templated). If not given, it is the
-        percentage of the users whom no target segment captured. Other segments are sent back as they were.
+    :param percentage: 0 to 100, whole: Amplitude buckets users in steps of 1 % (templated)
+    :param segment: the target segment whose percentage to set (templated). If not given, the percentage of the users in
+        no target segment. Other segments are sent back as they were.
     :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
         conditions of a segment for a cohort, so with ``segment`` any other that shows none is refused.
     :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
@@ -70,7 +70,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
 
 
 class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
-    """Set how those who get a variant are shared out among the variants (contract: *Edit variant*, ``rolloutWeight``).
+    """Set the weights of the variants (contract: *Edit variant*, ``rolloutWeight``).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
@@ -121,7 +121,7 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("all_segments", all_segments, arguments.switch)
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
         if segment is not None and all_segments:
-            raise InvalidInputError("segment/all_segments", "only one of them can be given")
+            raise InvalidInputError("segment/all_segments", "expected one of them, got both")
 
     def written_fields(self) -> Sequence[str]:
         """The weights."""

@@ -129,7 +129,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
                 result = {"path": path, "count": len(rows)}
             elif len(rows) > self.max_items:
                 raise InvalidInputError(
-                    "max_items", f"there are more than {self.max_items}: name a path to write them to a file"
+                    "max_items", f"more than {self.max_items} results; set path to write them to a file"
                 )
             self._show(context, hook.amplitude_conn_id)
             return result

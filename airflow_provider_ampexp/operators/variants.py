@@ -35,7 +35,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
     :param description: the description
     :param payload: any JSON element: a dict, a list, a text, a number. A text is sent as a text, also when a template
         gave it.
-    :param rollout_weight: the weight for users whom no target segment captured
+    :param rollout_weight: the weight for users in no target segment
     :param if_exists: ``skip`` (default) leaves a variant with this key as it is; ``update`` brings it to the fields
         given here; ``fail`` fails the task
     """

@@ -227,7 +227,8 @@ class ManagedFlag:
             done = f"That change was overwritten and NOT restored: {error} Check the flag in Amplitude now"
         raise ConflictError(
             f"Conflict on {self.target}: {who} changed it to {had} during the raise to {percentage} % (version "
-            f"{lost.version.get('version')}, {lost.version.get('createdAt')}). {done}. The rollout stopped."
+            f"{lost.version.get('version')}, {lost.version.get('createdAt')}). {done}. The rollout stopped. "
+            "To continue, start a new run."
         )
 
     def _fields_of(self, config: FlagConfig) -> EditFields:

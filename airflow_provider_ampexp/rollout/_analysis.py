@@ -51,13 +51,13 @@ class GuardrailPolicy:
 
     def __post_init__(self) -> None:
         if self.effect not in get_args(Effect):
-            raise InvalidInputError("effect", f"{self.effect!r} is neither 'rollback' nor 'hold'")
+            raise InvalidInputError("effect", f"expected 'rollback' or 'hold', got {self.effect!r}")
         if not isinstance(self.dry_run, bool):
-            raise InvalidInputError("dry_run", f"{self.dry_run!r} is neither true nor false")
+            raise InvalidInputError("dry_run", f"expected true or false, got {self.dry_run!r}")
         for field in ("failure_limit", "inconclusive_limit", "error_limit"):
             limit = getattr(self, field)
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise InvalidInputError(field, f"{limit!r} is not a whole number, 1 or more")
+                raise InvalidInputError(field, f"expected a whole number, 1 or more, got {limit!r}")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def restore_overwritten_edit(view: Evaluation) -> Action | None:
     theirs, _ = view.overwritten_edit
     if not _raised_before(view, theirs):
         return None
-    why = f"the flag was lowered {theirs} during a raise, which overwrote that; restoring it"
+    why = f"the flag was lowered {theirs}; a raise of this rollout overwrote that, so the rollout restores it"
     return RollBack(theirs.after, why)
 
 

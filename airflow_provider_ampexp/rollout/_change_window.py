@@ -166,7 +166,7 @@ def _days(value: object) -> tuple[str, ...]:
                 raise InvalidInputError("days", f"{part!r} is not a day or days such as 'Mon' or 'Mon-Thu'")
             named.update((ends[0] + step) % 7 for step in range((ends[-1] - ends[0]) % 7 + 1))
     if not named:
-        raise InvalidInputError("days", "there is none, so it would never open")
+        raise InvalidInputError("days", "expected at least one day, got none")
     return tuple(_DAYS[place] for place in sorted(named))
 
 

@@ -93,9 +93,9 @@ def _end_when_not_approved(view: Evaluation) -> Action | None:
         return None
     if response is not None and not response.approved:
         cause, then, why = AbortCause.REJECTED, approval.on_reject, f"{response.by} rejected {approval.before} %"
-    elif response is None and due is not None and view.now >= due:
+    elif response is None and approval.timeout is not None and due is not None and view.now >= due:
         cause, then = AbortCause.NO_ANSWER, approval.on_no_answer
-        why = f"no answer within {approval.timeout} to the request to approve {approval.before} %"
+        why = f"no answer within {format_duration(approval.timeout)} to the request to approve {approval.before} %"
     else:
         return None
     return roll_back_action(view, why) if then == "rollback" else Abort(cause, why)

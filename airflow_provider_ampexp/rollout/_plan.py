@@ -342,10 +342,10 @@ _PARSERS: Mapping[str, Callable[[str, object], object]] = {
 
 def _check_stages(stages: tuple[ResolvedStage, ...]) -> None:
     if not stages:
-        raise InvalidInputError("stages", "there is none")
+        raise InvalidInputError("stages", "expected at least one stage, got none")
     percentages = [stage.percentage for stage in stages]
     if any(later <= earlier for earlier, later in pairwise(percentages)):
-        raise InvalidInputError("stages", f"must rise from one to the next, and are {percentages}")
+        raise InvalidInputError("stages", f"expected rising percentages, got {percentages}")
 
 
 def _check_approvals(plan: RolloutPlan, percentages: list[int]) -> None:

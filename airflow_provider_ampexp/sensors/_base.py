@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._request_stats import RequestStats
-from airflow_provider_ampexp.ensure._refusals import StillRefusedError
+from airflow_provider_ampexp.ensure._refusals import StillRefusedError, describe_failed_poll
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError, retry_while_unavailable
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
@@ -168,13 +168,13 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             with error_context(f"read {self.described()}"), self._quiet_hook() as hook:
                 verdict = self._look(hook, until)
         except StillRefusedError as error:
-            self.log.warning("Poll was refused; will keep retrying. Cause: %s", error)
+            self.log.warning("%s", describe_failed_poll(self.described(), error, is_refusal=True))
             return self._go_on()
         except AmplitudeTaskError as error:
             self._failures += 1
             if not self.deferrable and not self.reschedule and self._failures >= FAILURES:
                 raise
-            self.log.warning("Poll failed (%d in a row); will keep retrying. Cause: %s", self._failures, error)
+            self.log.warning("%s", describe_failed_poll(self.described(), error, is_refusal=False))
             return self._go_on()
         self._failures = 0
         self._tell(context, verdict)
@@ -239,7 +239,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         if status == WaitStatus.NEVER:
             raise AirflowFailException(self._never(why))
         if status == WaitStatus.TIMEOUT:
-            raise AirflowSensorTimeout(f"Timed out after {self.timeout:g} s. Last seen: {why}.")
+            raise AirflowSensorTimeout(
+                f"Waiting for {self.described()} timed out after {self.timeout:g} s. Last seen: {why}. Clear the "
+                "task to wait again, or raise timeout."
+            )
         if status == WaitStatus.ERROR and not said.get("is_retryable"):
             raise AirflowFailException(f"Failed to read {self.described()}: {why}")
         if status != WaitStatus.ERROR:
@@ -275,7 +278,10 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             self.log.warning("%s", verdict.warning)
 
     def _never(self, why: str) -> str:
-        return f"Waiting for {self.described()} failed: the condition can no longer be met: {why}."
+        return (
+            f"Waiting for {self.described()} failed: the condition can no longer be met: {why}. Correct the flag or "
+            "the sensor, then clear the task."
+        )
 
     def _last_seen(self) -> str:
         return f"Last seen of {self.described()}: {self._last.why}." if self._last else "No poll was successful."

@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_provider_ampexp._keys import URL_XCOM
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.ensure._refusals import describe_failed_poll
 from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._check_once import seen, why_never
 from airflow_provider_ampexp.polling._conditions import from_plain
@@ -205,14 +206,14 @@ class _Wait:
             is_unknown = isinstance(error, AirflowNotFoundException) and not self._was_seen and not self._began_here
             if not is_unknown and not self._refusals.are_final(error):
                 if self._last_refusal != str(error):
-                    self._log.warning("Poll refused; the wait ends if that lasts. Cause: %s", error)
+                    self._log.warning("%s", describe_failed_poll(self.target, error, is_refusal=True))
                 self._last_refusal = str(error)
                 self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
                 return self._at_the_end()
             return {"status": WaitStatus.ERROR.value, "is_retryable": False, "why": str(error)}
         self._failures += 1
         if self._failures == 1:
-            self._log.warning("Poll failed; will keep retrying. Cause: %s", error)
+            self._log.warning("%s", describe_failed_poll(self.target, error, is_refusal=False))
         if self._failures == self._limit:
             why = f"{self._failures} polls in a row failed. Cause: {error}"
             return {"status": WaitStatus.ERROR.value, "is_retryable": True, "why": why}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
+from airflow_provider_ampexp.ensure._refusals import describe_failed_poll
 from airflow_provider_ampexp.exceptions import is_retryable, refusals
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
 from airflow_provider_ampexp.polling._soak_condition import SoakCondition
@@ -117,6 +118,6 @@ class _Soak:
                 return {"status": SoakStatus.ERROR.value, "archived": False, "why": str(error)}
             self.interval = min(self._interval, LOOKS_WHILE_REFUSED)
         if not self._is_failing:
-            self._log.warning("Poll failed; will keep retrying. Cause: %s", error)
+            self._log.warning("%s", describe_failed_poll(self.target, error, not is_retryable(error)))
         self._is_failing = True
         return None

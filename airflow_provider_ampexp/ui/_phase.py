@@ -104,7 +104,7 @@ class Reason(str, Enum):
         "stopped",
         RolloutPhase.DEGRADED,
         "stopped",
-        "no automatic step: clear the task to continue, or change the flag in Amplitude",
+        "no automatic step: see the manual actions, or change the flag in Amplitude",
     )
     ROLLED_BACK = (
         "rolled back",

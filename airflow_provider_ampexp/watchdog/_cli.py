@@ -52,10 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
                 _report(said)
         except FolderError as error:
             outcomes.append(Outcome.UNKNOWN)
-            _report(f"Reading {given.folder} failed: {error}. No flag is watched.")
+            _report(f"Reading {given.folder} failed: {error}. No flag is watched. Check that the folder is mounted.")
     if not outcomes:
         outcomes.append(Outcome.UNKNOWN)
-        _report(f"Reading {given.folder} failed: it has no heartbeat. No flag is watched. Check that it is mounted.")
+        _report(
+            f"Reading {given.folder} failed: it has no heartbeat. No flag is watched. Check that the folder is mounted."
+        )
     return worst(outcomes).value
 
 

@@ -40,7 +40,11 @@ class Watchdog:
         unreadable = set()
         for name, beat in files:
             if isinstance(beat, HeartbeatError):
-                yield Outcome.UNKNOWN, f"Reading the heartbeat {name} failed: {beat}. Its flag is not watched."
+                yield (
+                    Outcome.UNKNOWN,
+                    f"Reading the heartbeat {name} failed: {beat}. Its flag is not watched. Check the file, or delete "
+                    "it.",
+                )
                 unreadable.add(name.rpartition("/")[2])
             else:
                 subject = beat.subject
@@ -64,7 +68,10 @@ class Watchdog:
                 self._client, FlagRef(subject.kind, id=subject.object_id), subject.segment, subject.catch_all
             )
         except Exception as error:
-            return Outcome.UNKNOWN, f"Watching {subject} failed: {_said(error)} Nothing was changed."
+            return (
+                Outcome.UNKNOWN,
+                f"Watching {subject} failed: {_said(error)} Nothing was changed. Check the flag in Amplitude.",
+            )
         latest, now = max(running, key=lambda beat: beat.due), flag.now
         judged = [(judge(beat, flag.seen, now, self._limits), beat) for beat in (latest, *running)]
         verdict, beat = judged[0]
@@ -87,15 +94,17 @@ class Watchdog:
             flag.roll_back_to(beat.lower_to)
         except Exception as error:
             return Outcome.NOT_CONFIRMED, (
-                f"ROLLBACK NOT CONFIRMED for {beat.subject} ({before} -> {beat.lower_to}). Users are probably still "
-                f"exposed at {before}. Check Amplitude now. Reason for the rollback: {reason}. Cause: {_said(error)}"
+                f"ROLLBACK NOT CONFIRMED for {beat.subject} ({before} -> {beat.lower_to}). USERS PROBABLY STILL "
+                f"GET IT at {before}. Check the flag in Amplitude now. Reason for the rollback: {reason}. "
+                f"Cause: {_said(error)}"
             )
         ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
-        still = f" Users still get it through {', and '.join(ways)}." if ways else ""
+        confirmed = "and confirmed it by reading"
+        if ways:
+            confirmed = f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
         notes = "".join(f" {note}" for note in flag.notes)
         return Outcome.LOWERED, (
-            f"Lowered {beat.subject} from {before} to {flag.seen.position}, and confirmed it by reading: {reason}."
-            f"{still}{notes}"
+            f"Lowered {beat.subject} from {before} to {flag.seen.position}, {confirmed}: {reason}.{notes}"
         )
 
 

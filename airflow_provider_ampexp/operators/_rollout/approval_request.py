@@ -14,6 +14,7 @@ from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
@@ -82,11 +83,12 @@ def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str
     checks = "".join(f"\n* {streak}" for streak in state.statuses)
     where = f"The flag is at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     preview = f"\n\n{_plain(state.preview.text)}" if state.preview else ""
-    refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back ({task.plan.rollback})"}
+    refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back (rollback={task.plan.rollback!r})"}
     then = f"*{REJECT}* {refusal[policy.on_reject]}."
-    late = f" So does no answer, after {policy.timeout}" if policy.timeout else ""
-    if late and policy.on_no_answer != policy.on_reject:
-        late = f" No answer within {policy.timeout} {refusal[policy.on_no_answer]}"
+    late = ""
+    if policy.timeout:
+        has_effect = "has the same effect" if policy.on_no_answer == policy.on_reject else refusal[policy.on_no_answer]
+        late = f" No answer within {format_duration(policy.timeout)} {has_effect}"
     link = f" [Open the flag in Amplitude]({url})." if url else ""
     return f"{where}{link}{preview}\n{checks}\n\n*{APPROVE}* sets {policy.before} %. {then}{late + '.' if late else ''}"
 

@@ -28,7 +28,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     flag, log = task.flag, task.logger
     key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *limits_of_parents(flag, task.plan)):
-        log.warning("Users may not get %s: %s", key, why)
+        log.warning("Not all users of a stage get flag %r: %s", key, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     if not state.is_retry:  # a retry may have a rollback to finish
         find_cohorts(task)
@@ -40,7 +40,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
         why = f"with the first stage, all users of {cohorts[0]} get it too"
     else:
         return state
-    log.warning("%s: %s. The rollout and its rollback leave that as it is.", key, why)
+    log.warning("Flag %r: %s. A rollback does not take it from them.", key, why)
     return state.with_line(RecordKind.WARNING, flag.now, {"why": why})
 
 

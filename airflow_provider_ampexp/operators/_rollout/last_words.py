@@ -28,8 +28,12 @@ def last_words(task: RolloutTask, act: Action) -> str:
     elif isinstance(act, Wait):
         during = "while it waited"
     position, described = task.flag.seen.position, task.described
-    gets = f"USERS STILL GET {described} at {position}" if position.exposure else f"{described} is at {position}"
-    return f"The task ended {during}. As far as is known {gets}. The exposure stays until the task runs again."
+    if not position.exposure:
+        return f"The task ended {during}. {described} is probably at {position}, until the task runs again."
+    return (
+        f"The task ended {during}. USERS PROBABLY STILL GET {described} at {position}. No guardrail runs until the "
+        "task runs again: check the flag in Amplitude, or let the task retry."
+    )
 
 
 @contextmanager

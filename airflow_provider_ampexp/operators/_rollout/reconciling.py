@@ -77,8 +77,7 @@ class ReconcilingTask(RolloutTask):
         with self.alerts.alert_of_errors():
             status = event.get("status")
             if status == SoakStatus.ERROR:
-                why = f"{event.get('why')} It stays as it is."
-                raise AirflowFailException(f"Watching {self.described} during its soak failed: {why}")
+                raise AirflowFailException(_watch_failed(self.described, watch, str(event.get("why"))))
             if status not in (SoakStatus.DUE, SoakStatus.CHANGED) or watch is None or state is None:
                 raise AmplitudeTaskError(f"The trigger ended with an unknown event: {event!r}.")
             with error_context(f"ramp {self.described}", has_begun=True), self.operator.hook() as hook:
@@ -121,3 +120,12 @@ def _own_event(context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
     if ti is not None and event.get("ti_id") not in (None, str(ti.id)):
         return {"status": SoakStatus.CHANGED}
     return {"status": SoakStatus.CHANGED, **event} if "chosen_options" in event else event
+
+
+def _watch_failed(described: str, watch: Mapping[str, Any] | None, why: str) -> str:
+    is_known = watch is not None and "kind" in watch and "id" in watch
+    stays = f"at {SoakCondition.from_plain(watch).position}" if watch is not None and is_known else "as it is"
+    return (
+        f"Watching {described} failed: {why} The flag stays {stays}, and no guardrail runs. Correct the connection, "
+        "then clear this task."
+    )

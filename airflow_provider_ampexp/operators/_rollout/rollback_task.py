@@ -142,7 +142,7 @@ class RollbackTask(RolloutTask):
         raise AirflowFailException(failed)
 
     def _leave(self, state: RolloutState, why: str, cause: AbortCause) -> NoReturn:
-        left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}."
+        left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}.{self._still_exposed(cause)}"
         if cause is not AbortCause.BEHIND:  # then this run has raised nothing
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
@@ -150,6 +150,11 @@ class RollbackTask(RolloutTask):
             self.end_heartbeat("stopped")
         self._keep_end(RecordKind.LEFT, state, why)
         raise AirflowSkipException(left)
+
+    def _still_exposed(self, cause: AbortCause) -> str:
+        if cause is AbortCause.BEHIND or not self.flag.seen.position.exposure:
+            return ""
+        return " No guardrail runs now. Lower the flag in Amplitude if users must not keep the feature."
 
     def _learn_alerts(self) -> None:
         """Read the alerts of the stages. This comes after the rollback, which waits for nothing."""

@@ -46,7 +46,7 @@ def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator
     before = task.flag.seen.position
     wanted = f"from {before} to {to}" if to else f"left at {before}"
     words = (
-        f"ROLLBACK NOT CONFIRMED for {task.described} ({wanted}). As far as is known USERS STILL GET IT at {before}. "
+        f"ROLLBACK NOT CONFIRMED for {task.described} ({wanted}). USERS PROBABLY STILL GET IT at {before}. "
         f"Check the flag in Amplitude now. Reason for the rollback: {why}."
     )
     task.failure_note.begin(task.context, why)

@@ -34,9 +34,9 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
 def _log_that_a_hold_began(task: RolloutTask, state: RolloutState) -> None:
     plan = task.plan
     _, why = aggregate(state.statuses)
-    then = "leaves the flag there and fails" if plan.on_hold_timeout == "stop" else "rolls back"
-    limit = f" After {format_duration(plan.hold_limit)} of this the rollout {then}." if plan.hold_limit else ""
     position = task.flag.seen.position
+    then = f"fails and leaves the flag at {position}" if plan.on_hold_timeout == "stop" else "rolls back"
+    limit = f" After {format_duration(plan.hold_limit)} of this hold the task {then}." if plan.hold_limit else ""
     task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", position, why, limit)
 
 

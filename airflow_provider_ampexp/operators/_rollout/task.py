@@ -204,6 +204,6 @@ class RolloutTask(ABC):
         if failed is None:
             return f"ramp {self.described}"
         return (
-            f"finish the rollback of {self.described}. ROLLBACK NOT CONFIRMED: as far as is known USERS STILL GET IT. "
-            f"Check the flag in Amplitude now. Reason for the rollback: {failed}. Cause"
+            f"ROLLBACK NOT CONFIRMED for {self.described}. USERS PROBABLY STILL GET IT. Check the flag in Amplitude "
+            f"now. Reason for the rollback: {failed}. Cause"
         )

@@ -20,6 +20,25 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 
+_CORRECT = "Correct this, then clear this task."
+_CONTINUE = "Clear this task to continue from there."
+NEXT_STEP = {
+    AbortCause.ARCHIVED: "Restore the flag in Amplitude, then start a new run.",
+    AbortCause.DISABLED: "To continue, enable the flag in Amplitude, then start a new run.",
+    AbortCause.DRIFT: "To continue from there, start a new run. After this run has ended, a clear of this task works "
+    "only with if_changed_since='write'.",
+    AbortCause.ROLLED_BACK: "Clear this task to start again.",
+    AbortCause.UNKNOWN: f"Check the flag in Amplitude. {_CONTINUE}",
+    AbortCause.BEHIND: "",  # the reason says it
+    AbortCause.HELD: _CONTINUE,
+    AbortCause.STICKY: _CORRECT,
+    AbortCause.DECIDED: _CORRECT,
+    AbortCause.OTHERS: _CORRECT,
+    AbortCause.COHORT: _CORRECT,
+    AbortCause.REFUSED: _CORRECT,
+}
+"""What a person does after a stop, by its cause. Causes of a skip are not here: nothing needs a person then."""
+
 
 def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     """Stop the rollout, and leave the flag as it is.
@@ -40,7 +59,7 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     push_record(task, state)
     if act.cause in (AbortCause.REJECTED, AbortCause.NO_ANSWER):
         raise AirflowSkipException(f"{stopped} The tasks after this one are skipped.")
-    raise AirflowFailException(f"{stopped} Clear this task to continue from there.")
+    raise AirflowFailException(f"{stopped} {NEXT_STEP[act.cause]}".rstrip())
 
 
 def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn:
@@ -54,8 +73,13 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     if act.to is None:
         task.failure_note.finish()
         state = state.with_line(RecordKind.HOLD, flag.now, {"stage": before.percentage, "why": act.why})
-        who = ": users still get it" if before.exposure else ", where nobody gets it"
-        left = f"Rollout of {described} failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}."
+        who, after = ", where nobody gets it", _CONTINUE
+        if before.exposure:
+            who = ": users still get it"
+            after = f"No guardrail runs now. Disable the flag in Amplitude if users must not keep it. {_CONTINUE}"
+        left = (
+            f"Rollout of {described} failed: {act.why}. It was left at {before}{who}. No rollback: {act.kept}. {after}"
+        )
         begin_file(task, state)
         send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED)
         task.end_heartbeat("stopped")
