@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_ampexp.ensure._dependencies import dependents
-from airflow_provider_ampexp.ensure._edit import bring_checked
+from airflow_provider_ampexp.ensure._edit import write_validated_fields
 from airflow_provider_ampexp.ensure._errors import WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._result import ChangeResult
@@ -34,4 +34,4 @@ def ensure_archived(
             f"Archiving {target} failed: it is a dependency of {', '.join(found)}, whose users would get no "
             "variant. Nothing was changed. Remove the dependency, or set if_depended_on='archive'."
         )
-    return bring_checked(client, target, config, {"archive": True})
+    return write_validated_fields(client, target, config, {"archive": True})

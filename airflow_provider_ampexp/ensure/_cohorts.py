@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import NotFoundError, UncertainWriteError, UnsupportedError
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     UnconfirmedWriteError,
@@ -108,7 +108,7 @@ class _CohortList:
     def reconcile(self) -> ChangeResult:
         """Remove and add until the list is as wanted, and no lost write can still change it."""
         before = self._read()
-        with told_as_sent(f"The {self} were changed, or may have been", when=lambda: self._sent):
+        with mention_sent_change(f"The {self} were changed, or may have been", when=lambda: self._sent):
             now = self._reconcile(before)
         url = self._identity.url(self._client)
         return ChangeResult(self._identity.id, self._identity.key, now != before, before, now, url)
@@ -182,7 +182,7 @@ class _CohortList:
             now = self._read()
             return shows(now)
 
-        wait_until_visible(self._client, check, wait=wait)
+        wait_until_visible(self._client, check, patient=wait)
         return now
 
     def __str__(self) -> str:

@@ -21,15 +21,15 @@ def write_and_confirm(
     write: Callable[[], object],
     applied: Callable[[], bool],
     *,
-    a_second_counts: bool = False,
+    repeat_duplicates: bool = False,
 ) -> None:
     """Send a change, and read the object after a lost response.
 
     :param doing: the action and its object, for the error
     :param write: sends the change
     :param applied: reads the object, and returns true if it shows the change
-    :param a_second_counts: true if a second request would create a duplicate (labels are not unique). The function then
-        sends no second request while the first may still be applied.
+    :param repeat_duplicates: true if a second request would create a duplicate (labels are not unique). The function
+        then sends no second request while the first may still be applied.
 
     :raises UnconfirmedWriteError: when all responses were lost and the change is not visible
     """
@@ -47,9 +47,9 @@ def write_and_confirm(
         if lost is None and refused is not None:
             raise refused
         in_flight = lost is not None and lost.maybe_in_flight
-        if wait_until_visible(client, applied, wait=in_flight):
+        if wait_until_visible(client, applied, patient=in_flight):
             return
-        if a_second_counts and in_flight:
+        if repeat_duplicates and in_flight:
             raise UnconfirmedWriteError(
                 f"{doing} failed: no response, and the change is not visible yet. It may still be applied, so it was "
                 f"not resent (a second request would create a duplicate). Run this again later. Cause: {lost}"
@@ -65,19 +65,21 @@ def write_and_confirm(
     )
 
 
-def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *, wait: bool = True) -> bool:
+def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *, patient: bool = True) -> bool:
     """Read until the change is visible, for as long as the service may still work on it.
 
     This is the client's timeout once more, 30 s at most.
 
+    :param patient: false to read only once
+
     :raises UnconfirmedWriteError: when the object cannot be read
     """
-    with told_as_sent("The change was sent and may have been applied, but reading it back failed"):
-        return _comes_to_show(client, applied, wait)
+    with mention_sent_change("The change was sent and may have been applied, but reading it back failed"):
+        return _comes_to_show(client, applied, patient)
 
 
 @contextmanager
-def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def mention_sent_change(what: str, *, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Add to an error that a change was sent before it. The error itself may say that nothing was changed.
 
     :param what: the change
@@ -99,14 +101,14 @@ def told_as_sent(what: str, *, when: Callable[[], bool] = lambda: True) -> Itera
     raise UnconfirmedWriteError(f"{what}. Run this again: completed changes are skipped. Cause: {problem}")
 
 
-def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], wait: bool) -> bool:
+def _comes_to_show(client: ManagementClient, applied: Callable[[], bool], patient: bool) -> bool:
     import tenacity
 
     from airflow_provider_ampexp.client._transport import MAX_CONFIRM_SECONDS
 
     if applied():
         return True
-    if not wait:
+    if not patient:
         return False
     patience = min(client.timeout, MAX_CONFIRM_SECONDS)
     retrying = tenacity.Retrying(

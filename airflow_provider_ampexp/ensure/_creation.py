@@ -9,9 +9,9 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
-from airflow_provider_ampexp.ensure._edit import bring_checked
+from airflow_provider_ampexp.ensure._edit import write_validated_fields
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
     AlreadyExistsError,
@@ -103,11 +103,11 @@ def _take(
     by_id = FlagRef(target.kind, id=existing["id"])
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
     done: list[ChangeResult] = []
-    with told_as_sent(f"A part of {target} was changed", when=lambda: any(step.changed for step in done)):
+    with mention_sent_change(f"A part of {target} was changed", when=lambda: any(step.changed for step in done)):
         for variant in fields.get("variants", ()):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, because segments may have weights for them.
-        done.append(bring_checked(client, target, existing, wanted))
+        done.append(write_validated_fields(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
         if fields.get("deployments"):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change
 from airflow_provider_ampexp.ensure._errors import ArchivedError, no_such_variant
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import cohort_segments, refuse_cohorts
 from airflow_provider_ampexp.ensure._weights import Weights, set_weights_of_all_other_users
@@ -104,7 +104,7 @@ class _Experiment:
             return _all_on(key, now)
 
         weights = set_weights_of_all_other_users(self.client, self.target, ResolvedFlag.of(self.config), wanted_weights)
-        with told_as_sent(f"The weights of {self.target} were changed", when=lambda: weights.changed):
+        with mention_sent_change(f"The weights of {self.target} were changed", when=lambda: weights.changed):
             rest = self.bring(wanted)
         return replace(
             rest,
@@ -137,7 +137,7 @@ class _Experiment:
         def read() -> FlagConfig:
             return _with_key_of_winner(endpoints.get(self.config["id"]), self.variants)
 
-        return bring_keeping_others(self.client, self.target, self.config, wanted, read=read)
+        return write_and_keep_edits(self.client, self.target, self.config, wanted, read=read)
 
     @property
     def _segments(self) -> list[TargetSegment]:

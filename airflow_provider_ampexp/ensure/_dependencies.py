@@ -11,7 +11,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._errors import WrongStateError, no_such_variant
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._parents import operator_of, parents_of
 from airflow_provider_ampexp.ensure._result import ChangeResult
 
@@ -54,7 +54,7 @@ def ensure_dependencies(
     if not flags:
         config = {"parentDependencies": None, **config}  # an object that does not show the field has no dependency
     wanted: EditFields = {"parentDependencies": {"flags": flags, "operator": operator}}
-    outcome = bring_keeping_others(client, target, config, wanted)
+    outcome = write_and_keep_edits(client, target, config, wanted)
     kept = [f"The dependency on {id} stays: it is no flag or experiment of the project." for id in groups]
     return replace(outcome, notes=(*outcome.notes, *kept))
 

@@ -56,7 +56,7 @@ def ensure_deployment(
             f"Creating deployment {label!r} of project {project_id}",
             lambda: client.deployments.create(fields),
             lambda: find() is not None,
-            a_second_counts=True,
+            repeat_duplicates=True,
         )
         if not wait_until_visible(client, lambda: find() is not None):
             raise ChangeNotVisibleError(

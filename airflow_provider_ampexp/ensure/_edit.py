@@ -9,7 +9,7 @@ from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import emptied_notes, refuse_to_empty
 
@@ -27,17 +27,19 @@ def ensure_fields(client: ManagementClient, target: FlagRef, wanted: EditFields)
     :raises ConflictError: when another actor changed the same list at the same moment; that change was restored
     """
     checked = cast("EditFields", request_body.flag_fields(wanted, patched=True))
-    return bring_checked(client, target, target.read(client), checked)
+    return write_validated_fields(client, target, target.read(client), checked)
 
 
-def bring_checked(client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields) -> ChangeResult:
+def write_validated_fields(
+    client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields
+) -> ChangeResult:
     """Set validated fields of a flag that was just read.
 
     :raises WrongStateError: when a segment that may be for a cohort would lose its conditions
     """
     if "targetSegments" not in differing(config, wanted):
-        return bring_keeping_others(client, target, config, wanted)
+        return write_and_keep_edits(client, target, config, wanted)
     segments = config.get("targetSegments") or []
     refuse_to_empty(config.get("key"), segments, wanted["targetSegments"])
-    outcome = bring_keeping_others(client, target, config, wanted)
+    outcome = write_and_keep_edits(client, target, config, wanted)
     return replace(outcome, notes=(*outcome.notes, *emptied_notes(segments, wanted["targetSegments"])))

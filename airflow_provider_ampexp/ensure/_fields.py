@@ -32,7 +32,7 @@ _NEVER_SHOWN = ("exposureEvent",)
 _REACHES_USERS = ("enabled", "rolloutPercentage", "targetSegments")
 
 
-def apply_fields(
+def write_fields(
     client: ManagementClient,
     target: FlagRef,
     config: FlagConfig,

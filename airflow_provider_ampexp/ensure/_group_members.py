@@ -14,7 +14,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import UncertainWriteError
 from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import FlagConfig, Group
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, UnconfirmedWriteError, WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._group_ref import GroupRef
@@ -73,7 +73,7 @@ class _Membership:
         config = self._experiment.read(self._client)
         before: list[int | None] | None = None
         lost: UncertainWriteError | None = None
-        with told_as_sent(f"The {self._group} was changed, or may have been", when=lambda: self._sent):
+        with mention_sent_change(f"The {self._group} was changed, or may have been", when=lambda: self._sent):
             for _ in range(_ROUNDS):
                 with in_turn(self._client.base_url, self._group.kind):
                     group = self._read(config)

@@ -15,7 +15,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import UncertainWriteError
 from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import Group, GroupCreateFields, GroupEditFields, Json, SlotFields
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible
 from airflow_provider_ampexp.ensure._creation import find_or_create
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
@@ -70,7 +70,7 @@ def ensure_group(
     _refuse_fixed(ref, group, fields)
     by_id = GroupRef(kind, id=group["id"])
     done: list[bool] = []
-    with told_as_sent(f"A part of the {ref} was changed", when=lambda: any(done)):
+    with mention_sent_change(f"A part of the {ref} was changed", when=lambda: any(done)):
         for place, wanted in _parts(client, by_id, fields):
             done.append(_update(place, place.part_of(group), wanted))
         after = _shown(by_id.read(client), fields) if any(done) else before

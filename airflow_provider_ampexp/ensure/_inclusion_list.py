@@ -28,7 +28,7 @@ from airflow_provider_ampexp.client._errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     UnconfirmedWriteError,
@@ -81,7 +81,7 @@ class InclusionList:
         with self._in_turn():
             self._before = self._read()
             self._refuse_too_many(self._before)
-            with told_as_sent(f"{self._what()} were changed, or may have been", when=lambda: self._sent):
+            with mention_sent_change(f"{self._what()} were changed, or may have been", when=lambda: self._sent):
                 return self._reconcile(self._before)
 
     def clear(self) -> ChangeResult:
@@ -236,7 +236,7 @@ class InclusionList:
             now = self._read()
             return shows(now)
 
-        wait_until_visible(self._client, check, wait=wait)
+        wait_until_visible(self._client, check, patient=wait)
         return now
 
     def _settled(self, now: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
 from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, WrongStateError
-from airflow_provider_ampexp.ensure._fields import apply_fields, differing, same_field, same_json
+from airflow_provider_ampexp.ensure._fields import differing, same_field, same_json, write_fields
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 from airflow_provider_ampexp.ensure._parents import merged_dependencies
@@ -64,7 +64,7 @@ def overwritten(
     return None
 
 
-def bring_keeping_others(
+def write_and_keep_edits(
     client: ManagementClient,
     target: FlagRef,
     config: FlagConfig,
@@ -81,7 +81,7 @@ def bring_keeping_others(
     :raises ConflictError: when both changed the same value; the other change was restored
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
-    outcome = apply_fields(client, target, config, wanted, read=read)
+    outcome = write_fields(client, target, config, wanted, read=read)
     notes = [*outcome.notes]
     for name, value in sent.items():
         notes += _restore(client, target, config, name, value)
@@ -139,7 +139,7 @@ def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any
 def _write(client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, value: Any, who: str) -> None:
     try:
         now = target.endpoints(client).get(config["id"])
-        apply_fields(client, target, now, cast("EditFields", {name: value}))
+        write_fields(client, target, now, cast("EditFields", {name: value}))
     except (ManagementApiError, EnsureError) as error:
         raise ConflictError(
             f"Conflict on {name} of {target}: {who} changed it while this task was writing. That change was "

@@ -9,7 +9,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure._errors import MissingFieldError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 
@@ -35,7 +35,7 @@ def ensure_percentage(
     """
     validate.percentage("percentage", percentage)
     config = target.read(client)
-    outcome = bring_keeping_others(client, target, config, percentage_fields(config, percentage, segment, catch_all))
+    outcome = write_and_keep_edits(client, target, config, percentage_fields(config, percentage, segment, catch_all))
     if segment is None:
         return outcome
     was = find_segment(config, segment).get("percentage")

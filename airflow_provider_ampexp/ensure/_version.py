@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, VariantFields, Version
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned, ensure_not_assigned
 from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._fields import same_field
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, KnownFlag, ResolvedFlag, flag_url
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
 from airflow_provider_ampexp.ensure._variants import ensure_variant, ensure_variant_fields
@@ -186,7 +186,7 @@ class _Writes:
         steps.insert(1 if _lowers(plan.config, plan.then) else len(steps), lambda: self._edit(edit))
         for step in [*steps, self._assign]:
             done = ", ".join(self._done)
-            with told_as_sent(f"{done} of {plan.target} were changed", when=lambda done=done: bool(done)):  # type: ignore[misc]
+            with mention_sent_change(f"{done} of {plan.target} were changed", when=lambda done=done: bool(done)):  # type: ignore[misc]
                 step()
         return tuple(self._notes)
 
@@ -205,7 +205,7 @@ class _Writes:
 
     def _edit(self, fields: EditFields) -> None:
         if fields:
-            outcome = bring_keeping_others(self._client, self._target, self._plan.config, fields)
+            outcome = write_and_keep_edits(self._client, self._target, self._plan.config, fields)
             self._note(", ".join(fields), outcome)
 
     def _create_variants(self) -> None:

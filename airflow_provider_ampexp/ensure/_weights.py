@@ -13,7 +13,7 @@ from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import told_as_sent, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     ConflictError,
@@ -21,7 +21,7 @@ from airflow_provider_ampexp.ensure._errors import (
     no_such_variant,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
-from airflow_provider_ampexp.ensure._lost_updates import bring_keeping_others, overwritten
+from airflow_provider_ampexp.ensure._lost_updates import overwritten, write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 
@@ -75,7 +75,7 @@ def ensure_weights(
     outcome = _of_segments(client, target, config, chosen, weights, others, catch_all)
     if segment is not None:
         return outcome
-    with told_as_sent(f"The weights of the segments of {target} were changed", when=lambda: outcome.changed):
+    with mention_sent_change(f"The weights of the segments of {target} were changed", when=lambda: outcome.changed):
         rest = set_weights_of_all_other_users(client, target, ResolvedFlag.of(config), of_all_other_users)
     return replace(
         rest,
@@ -131,7 +131,7 @@ def _of_segments(
         segments.append(segment)
     if segments != list(config.get("targetSegments") or ()):
         refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=catch_all)
-    outcome = bring_keeping_others(client, target, config, cast("EditFields", {"targetSegments": segments}))
+    outcome = write_and_keep_edits(client, target, config, cast("EditFields", {"targetSegments": segments}))
     names = [segment.get("name") for segment in chosen]
     return replace(
         outcome,
@@ -165,7 +165,9 @@ def set_weights_of_all_other_users(
     if wrong:
         done: list[str] = []
         for key, value in sorted(wrong.items(), key=lambda item: item[1] < before[item[0]]):
-            with told_as_sent(f"The weights of {done} were changed, but not that of {key!r}", when=lambda: bool(done)):
+            with mention_sent_change(
+                f"The weights of {done} were changed, but not that of {key!r}", when=lambda: bool(done)
+            ):
                 write_and_confirm(
                     client,
                     f"Setting the weight of variant {key!r} of {target}",

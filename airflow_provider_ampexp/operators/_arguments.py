@@ -92,7 +92,7 @@ def texts(field: str, value: object) -> list[str]:
 
 
 def identifiers(field: str, value: object) -> list[str]:
-    """The same, without spaces around them and without line ends."""
+    """Read a list of ids, without spaces around them and without line ends."""
     return [identifier(f"{field}[{place}]", item) for place, item in enumerate(texts(field, value))]
 
 
@@ -116,7 +116,7 @@ def one_of(*known: str) -> Callable[[str, object], str]:
 
 
 def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | None]:
-    """The same, or ``None`` for not given."""
+    """Return a reader that also accepts ``None``, for a value that is not given."""
     return lambda field, value: None if value is None else read(field, value)
 
 

@@ -23,8 +23,8 @@ class Attempt:
 
     :param is_retry: whether Airflow made it by itself
     :param was_cleared: whether a person cleared the task before it, or before the attempt that it retries
-    :param first_began: for a retry: when the attempt began that a person or the run began; ``None`` where Airflow does
-        not keep it. It is on the clock that :func:`this_attempt` is given.
+    :param first_began: for a retry: the start of the first attempt since the run began, or since the task was last
+        cleared, on the clock that :func:`this_attempt` is given; ``None`` where Airflow does not keep it
     """
 
     is_retry: bool
@@ -102,7 +102,7 @@ def was_cleared(context: Context, retries: int | None) -> bool:
 
 
 def first_try(ti: Any, retries: int | None) -> int:
-    """The number of the try that a person began."""
+    """Return the number of the first try since the run began, or since the task was last cleared."""
     return max(1, (ti.max_tries or 0) - (retries or 0) + 1)
 
 

@@ -117,7 +117,7 @@ def refuse_before_a_write(
             rows = [row for row in newest.values() if not sets(row["field"], row["to"])]
             if rows:
                 newest_row = max(rows, key=lambda row: row["version"])
-                out_of_date(described, change_in_words(newest_row), period, if_changed_since)
+                refuse_outdated(described, change_in_words(newest_row), period, if_changed_since)
 
     client.before_write = refuse
 
@@ -139,7 +139,7 @@ def refuse_a_ramp(
     view = Evaluation(plan, flag.seen, RolloutState(), flag.now)
     if view.next_stage is None or view.plan.approval is not None:
         return  # it would write nothing
-    out_of_date(described, f"the flag was changed {made[-1]}", run, if_changed_since)
+    refuse_outdated(described, f"the flag was changed {made[-1]}", run, if_changed_since)
 
 
 def _is_before(change: ExposureChange, moment: datetime) -> bool:
@@ -165,7 +165,9 @@ def change_in_words(row: Row) -> str:
     return f"{row['field']} was changed from {row['from']} to {row['to']} by {row['by']} at {row['at']}"
 
 
-def out_of_date(described: str, change: str, late: LateRun | LateRetry, if_changed_since: IfChangedSince) -> NoReturn:
+def refuse_outdated(
+    described: str, change: str, late: LateRun | LateRetry, if_changed_since: IfChangedSince
+) -> NoReturn:
     """End the task, because it is out of date.
 
     :raises AirflowSkipException: with ``"skip"``

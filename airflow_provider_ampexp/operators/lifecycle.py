@@ -213,7 +213,7 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     what = "enable"
 
     def written_fields(self) -> Sequence[str]:
-        """The switch."""
+        """Return the fields that the task writes."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
@@ -234,7 +234,7 @@ class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
     if_changed_since_default = "write"  # a kill switch always works
 
     def written_fields(self) -> Sequence[str]:
-        """The switch."""
+        """Return the fields that the task writes."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
@@ -262,7 +262,7 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("if_depended_on", if_depended_on, _if_depended_on)
 
     def written_fields(self) -> Sequence[str]:
-        """The archive."""
+        """Return the fields that the task writes."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
@@ -280,7 +280,7 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
     what = "restore"
 
     def written_fields(self) -> Sequence[str]:
-        """The archive."""
+        """Return the fields that the task writes."""
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:

@@ -21,7 +21,7 @@ from airflow_provider_ampexp.rollout import GuardrailStatus, read_history
 from airflow_provider_ampexp.rollout._backtest import CheckedLook, Look, ReleaseBacktest, backtest, past_releases
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._history import VersionEntry
-from airflow_provider_ampexp.rollout._vocabulary import Decision
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -199,7 +199,7 @@ def _note(each: ReleaseBacktest) -> str:
         return each.stopped.why
     if each.held is not None:
         return f"held {_place(each.held)}: {each.held.why}"
-    waits = [look for look in each.looks if look.decision != Decision.GO]
+    waits = [look for look in each.looks if look.decision != GuardrailDecision.GO]
     return f"{len(waits)} of {len(each.looks)} looks without a pass: {waits[-1].why}" if waits else ""
 
 

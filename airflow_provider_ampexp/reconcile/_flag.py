@@ -20,14 +20,14 @@ from airflow_provider_ampexp.ensure._errors import (
     SegmentLostError,
     WrongStateError,
 )
-from airflow_provider_ampexp.ensure._fields import apply_fields, differing
+from airflow_provider_ampexp.ensure._fields import differing, write_fields
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._refusals import retry_while_refused
 from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 from airflow_provider_ampexp.reconcile._overwritten_edit import OverwrittenEdit, find_overwritten_edit
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
-from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 from airflow_provider_ampexp.rollout._history import since
 from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_still_gets_it
 
@@ -260,7 +260,7 @@ class ManagedFlag:
             self.observe(archived=self.seen.archived)
             return self.config
 
-        retry_while_refused(lambda: apply_fields(self.client, self.target, self.config, wanted, read=read))
+        retry_while_refused(lambda: write_fields(self.client, self.target, self.config, wanted, read=read))
 
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})
@@ -268,11 +268,11 @@ class ManagedFlag:
         tags = tags_of(config) or ()
         position = self._position(config, versions)
         history = read_history(versions, self.segment, position)
-        self.seen = FlagSnapshot(position, archived, history, tags, Audience.of(config, self.segment))
+        self.seen = FlagSnapshot(position, archived, history, tags, AudienceFields.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
         versions = retry_while_refused(lambda: self.target.endpoints(self.client).versions(self.id))
-        return sorted(versions, key=_number, reverse=True)
+        return sorted(versions, key=version_number, reverse=True)
 
     def _position(self, config: FlagConfig, versions: list[Version]) -> Exposure:
         if self.segment is not None:
@@ -291,7 +291,3 @@ class ManagedFlag:
                 f"Amplitude does not show whether {self.target} is enabled, or its percentage. Nothing was changed."
             )
         return position
-
-
-def _number(version: Version) -> int:
-    return version_number(version)

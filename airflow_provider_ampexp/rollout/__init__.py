@@ -1,6 +1,7 @@
-"""The rules of a rollout: plan, history, state, decision. Pure functions.
+"""The rules of a rollout: plan, history, state, decision. Pure functions: no I/O, no clock, no Airflow.
 
-Pure functions: no I/O, no clock, no Airflow. ``decide`` is the whole rule.
+``decide`` is the rule of the loop. The last task of a group asks ``decide_group_rollback``. The watchdog, which runs
+without Airflow, has a rule of its own in ``watchdog/_verdict.py``. No other rule changes the exposure of a flag.
 """
 
 from __future__ import annotations
@@ -76,7 +77,6 @@ if not TYPE_CHECKING:  # with it, a type checker would accept any name
                 "Action",
                 "Complete",
                 "Preflight",
-                "PreviewRaise",
                 "PreviewRaise",
                 "RequestApproval",
                 "RollBack",

@@ -75,12 +75,12 @@ class RollBack:
     """Lower the flag to this exposure, and end without a retry.
 
     :param to: ``None`` leaves the flag as it is
-    :param kept: the reason for leaving the flag as it is
+    :param why_left: the reason for leaving the flag as it is
     """
 
     to: Exposure | None
     why: str
-    kept: str = ""
+    why_left: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ Action: TypeAlias = (
 def describe(act: Action) -> str:
     """Return the name of an action, for the beginning of a log line."""
     if isinstance(act, RollBack) and act.to is None:
-        return f"Failing without a rollback ({act.kept})"
+        return f"Failing without a rollback ({act.why_left})"
     names = {
         SetStage: "Raising",
         Wait: "Waiting",

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout._vocabulary import Decision, Verdict, VerdictLike
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision, Verdict, VerdictLike
 
 Effect: TypeAlias = Literal["rollback", "hold"]
 """``hold`` raises nothing until the guardrail passes."""
@@ -114,18 +114,22 @@ class GuardrailStatus:
         )
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> GuardrailDecision:
         """The demand of this guardrail now."""
         if self.consequence.dry_run or self.verdict == Verdict.PASS:
-            return Decision.GO
+            return GuardrailDecision.GO
         return self._without_dry_run
 
     @property
-    def _without_dry_run(self) -> Decision:
+    def _without_dry_run(self) -> GuardrailDecision:
         count, limit = self._count_and_limit
         if count < limit:
-            return Decision.WAIT
-        return Decision.ROLL_BACK if (self.effect or self.consequence.effect) == "rollback" else Decision.HOLD
+            return GuardrailDecision.WAIT
+        return (
+            GuardrailDecision.ROLL_BACK
+            if (self.effect or self.consequence.effect) == "rollback"
+            else GuardrailDecision.HOLD
+        )
 
     @property
     def _count_and_limit(self) -> tuple[int, int]:
@@ -172,11 +176,13 @@ class GuardrailStatus:
         return cls(**{"name": "", **known})
 
 
-def aggregate(statuses: Iterable[GuardrailStatus]) -> tuple[Decision, str]:
+def aggregate(statuses: Iterable[GuardrailStatus]) -> tuple[GuardrailDecision, str]:
     """Return the strongest demand of all guardrails, and the statuses with that demand as text.
 
-    :returns: ``Decision.GO`` without guardrails
+    :returns: ``GuardrailDecision.GO`` without guardrails
     """
     listed = list(statuses)
-    strongest = max((status.decision for status in listed), key=list(Decision).index, default=Decision.GO)
+    strongest = max(
+        (status.decision for status in listed), key=list(GuardrailDecision).index, default=GuardrailDecision.GO
+    )
     return strongest, "; ".join(str(status) for status in listed if status.decision == strongest)

@@ -19,7 +19,7 @@ _STICKY = "stickyBucketing"
 
 
 @dataclass(frozen=True)
-class Audience:
+class AudienceFields:
     """What one configuration shows of who gets which variant.
 
     :param shown: the fields that decide it, in the API's spelling, as they were read
@@ -31,7 +31,7 @@ class Audience:
     segment: str | None = None
 
     @classmethod
-    def of(cls, config: FlagConfig, segment: str | None) -> Audience:
+    def of(cls, config: FlagConfig, segment: str | None) -> AudienceFields:
         """Take out of a configuration what decides who gets which variant."""
         fields: Mapping[str, Any] = without_odd_fields(config)
         shown = {name: fields[name] for name, kind in _FIELDS.items() if isinstance(fields.get(name), kind.types)}
@@ -41,9 +41,9 @@ class Audience:
             shown.pop("rolloutPercentage", None)
         return cls(shown, segment)
 
-    def over(self, earlier: Audience) -> Audience:
+    def over(self, earlier: AudienceFields) -> AudienceFields:
         """This audience, with an earlier one for the fields that it does not show."""
-        return Audience({**earlier.shown, **self.shown}, self.segment)
+        return AudienceFields({**earlier.shown, **self.shown}, self.segment)
 
     @property
     def is_sticky(self) -> bool:
@@ -55,7 +55,7 @@ class Audience:
         """Whether a person decided to roll the experiment back."""
         return str(self.shown.get("decision")).lower() == "rollback"
 
-    def drift_from(self, approved: Audience) -> list[str]:
+    def drift_from(self, approved: AudienceFields) -> list[str]:
         """Name each change that lets more users in, or that changes who gets which variant.
 
         A lower percentage of another segment, and a deployment that was removed, only take users out: neither is drift.
@@ -81,7 +81,7 @@ class Audience:
         return [*kept, *self.others(catch_all)]
 
     def others(self, catch_all: str | None = None) -> list[str]:
-        """The same for the percentages alone: of other segments, and of all other users."""
+        """Return the ways in through percentages alone: of other segments, and of all other users."""
         found = []
         for segment in _segments(self.shown.get("targetSegments")):
             share = _share(segment.get("percentage"))

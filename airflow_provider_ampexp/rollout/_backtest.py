@@ -22,7 +22,7 @@ from airflow_provider_ampexp.rollout._history import (
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
 from airflow_provider_ampexp.rollout._state import RolloutState
-from airflow_provider_ampexp.rollout._vocabulary import Decision
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision
 
 LOWERED_WITHIN = timedelta(days=14)
 """A flag that is lowered later than this after its last raise was lowered for another reason, such as its clean-up."""
@@ -71,7 +71,7 @@ class CheckedLook:
 
     look: Look
     statuses: tuple[GuardrailStatus, ...]
-    decision: Decision
+    decision: GuardrailDecision
     why: str
 
 
@@ -129,7 +129,7 @@ def backtest(plan: RolloutPlan, release: PastRelease, ask: Ask) -> ReleaseBackte
             looks.append(checked)
             if stops:
                 return ReleaseBacktest(release, tuple(looks), checked, held)
-            if held is None and checked.decision == Decision.HOLD:
+            if held is None and checked.decision == GuardrailDecision.HOLD:
                 held = checked
     return ReleaseBacktest(release, tuple(looks), None, held)
 
@@ -149,7 +149,7 @@ def _looks(plan: RolloutPlan, stage: PastStage, ask: Ask) -> Iterator[tuple[Chec
         view = Evaluation(plan, seen, state, now)
         checked = CheckedLook(look, state.statuses, view.decision, view.said)
         held_too_long = view.is_held_too_long
-        stops = view.decision == Decision.ROLL_BACK or (held_too_long and plan.on_hold_timeout == "rollback")
+        stops = view.decision == GuardrailDecision.ROLL_BACK or (held_too_long and plan.on_hold_timeout == "rollback")
         yield checked, stops
         if held_too_long:
             return

@@ -12,7 +12,7 @@ from airflow_provider_ampexp.rollout._actions import (
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, made_since
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision
 
 
 def restore_overwritten_edit(view: Evaluation) -> Action | None:
@@ -122,4 +122,4 @@ def _with_own_key(view: Evaluation, external_changes: Iterable[ExposureChange]) 
 def _failed_before(view: Evaluation) -> str:
     """Return the failed checks of the exposure before, for the reason of the stop."""
     decision, why = aggregate(view.last_state.statuses)
-    return f"; the guardrails had failed ({why})" if decision == Decision.ROLL_BACK else ""
+    return f"; the guardrails had failed ({why})" if decision == GuardrailDecision.ROLL_BACK else ""

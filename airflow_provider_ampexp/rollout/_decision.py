@@ -2,7 +2,7 @@
 
 ``decide`` is a pure function. It asks its rules in order, and the first rule that returns an action decides. The loop
 carries the action out, observes the flag again and asks again. The rollback task of a group runs after the loops of its
-stages have ended, and asks ``decide_group_rollback`` in ``_group_rollback.py``. Nothing else moves a rollout.
+stages have ended, and asks ``decide_group_rollback`` in ``_group_rollback.py``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import FlagSnapshot
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision
 
 # A wait for a person has no end of its own. The trigger polls the flag in that time; this only repeats the log line.
 _MAX_WAIT = timedelta(hours=12)
@@ -76,7 +76,7 @@ def _finish_a_rollback(view: Evaluation) -> Action | None:
 def _roll_back_when_failed(view: Evaluation) -> Action | None:
     """A failed check counts also if another actor changed the flag during the check, and the plan adopts that."""
     decision, why = aggregate(view.last_state.statuses)
-    return roll_back_action(view, why) if decision == Decision.ROLL_BACK else None
+    return roll_back_action(view, why) if decision == GuardrailDecision.ROLL_BACK else None
 
 
 def _check_first(view: Evaluation) -> Action | None:

@@ -20,7 +20,7 @@ from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._rollback_target import RollbackTarget
 from airflow_provider_ampexp.rollout._stages import ResolvedStage
 from airflow_provider_ampexp.rollout._state import RolloutState
-from airflow_provider_ampexp.rollout._vocabulary import Decision
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision
 
 
 class Evaluation:
@@ -128,7 +128,7 @@ class Evaluation:
     def check_is_due(self) -> datetime:
         """When the guardrails must run next."""
         last = self.state.checked_at
-        if last is None or (self.decision == Decision.GO and not self.were_asked_after_the_soak):
+        if last is None or (self.decision == GuardrailDecision.GO and not self.were_asked_after_the_soak):
             every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
@@ -152,7 +152,7 @@ class Evaluation:
         """Whether the last check passed, after the whole soak and not too long ago."""
         if not self.is_checked:
             return True
-        if self.state.checked_at is None or self.decision != Decision.GO:
+        if self.state.checked_at is None or self.decision != GuardrailDecision.GO:
             return False
         return self.were_asked_after_the_soak and self.now < self.check_is_due
 
@@ -215,7 +215,7 @@ class Evaluation:
         if not self.plan.checked:
             return True
         decision, _ = aggregate(self.last_state.statuses)
-        return decision == Decision.GO and change == self._since_last_look[0]
+        return decision == GuardrailDecision.GO and change == self._since_last_look[0]
 
     def is_own_change(self, change: ExposureChange) -> bool:
         """Whether a change since the run began may be its own step, or came before its first own step."""
@@ -232,10 +232,10 @@ class Evaluation:
 
     @property
     def overwritten_edit(self) -> tuple[ExposureChange, ExposureChange] | None:
-        """The lower percentage that this run's newest raise overwrote unaware, and that raise; ``None`` without one.
+        """A person's lower percentage that this run's newest raise overwrote, and that raise; ``None`` without one.
 
-        A raise that was aware of it would have set the stage above it, and this one set a higher stage. It is this
-        run's raise for certain only if the run has raised before.
+        A rollout that has read the lower percentage sets the next stage above it. This raise set a higher stage, so the
+        rollout had not read it. The raise is this run's for certain only if the run has raised before.
         """
         *_, external, own = (None, None, *exposure_changes(self.seen.history, self.state.run_began))
         if external is None or own is None or own.after != self.seen.position or not external.lowers:

@@ -20,7 +20,7 @@ from airflow_provider_ampexp.client._optional_fields import (
 )
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FlagSnapshot:
     archived: bool = False
     history: tuple[VersionEntry, ...] = ()
     tags: tuple[str, ...] = ()
-    audience: Audience = field(default_factory=Audience)
+    audience: AudienceFields = field(default_factory=AudienceFields)
 
     @property
     def newest_version(self) -> int:
@@ -69,7 +69,7 @@ class VersionEntry:
     by: str
     position: Exposure | None
     tags: tuple[str, ...] = ()
-    audience: Audience = field(default_factory=Audience)
+    audience: AudienceFields = field(default_factory=AudienceFields)
 
     def __str__(self) -> str:
         return f"version {self.version} by {self.by} at {_moment(self.at)}"
@@ -123,7 +123,7 @@ def read_history(
             by=actor_name(version.get("createdBy")),
             position=exposure_of(config, segment),
             tags=tags_of(config) or (),
-            audience=Audience.of(config, segment),
+            audience=AudienceFields.of(config, segment),
         )
         for version in versions
         for config in [config_of(version)]
@@ -189,7 +189,7 @@ def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterat
 
     :param accepted: the number of the version whose audience was accepted last
     """
-    approved = now = Audience()
+    approved = now = AudienceFields()
     named: set[str] = set()
     for entry in reversed(history):
         now = entry.audience.over(now)

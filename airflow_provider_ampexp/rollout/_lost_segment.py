@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._optional_fields import config_of, segments_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment, Version
-from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 
 
 def what_became_of(segment: str, versions: Iterable[Version]) -> str | None:
@@ -37,7 +37,7 @@ def who_still_gets_it(config: FlagConfig) -> str:
     """Name the segments and percentages through which users get the flag now."""
     if config.get("deleted") or config.get("enabled") is False:
         return "The flag is disabled, so nobody gets it."
-    ways = Audience.of(config, "").others()
+    ways = AudienceFields.of(config, "").others()
     return f"USERS STILL GET IT through {', and '.join(ways)}." if ways else "All percentages are 0, so nobody gets it."
 
 

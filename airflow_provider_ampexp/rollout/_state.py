@@ -24,7 +24,7 @@ from airflow_provider_ampexp.rollout._record import (
     fields_before,
     line_of,
 )
-from airflow_provider_ampexp.rollout._vocabulary import Decision, RecordKind
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision, RecordKind
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ class RolloutState:
     def _held_since(self, statuses: Iterable[GuardrailStatus], now: datetime) -> datetime | None:
         """Return since when the guardrails hold the rollout. An inconclusive result does not end a hold."""
         decision, _ = aggregate(statuses)
-        if decision == Decision.GO:
+        if decision == GuardrailDecision.GO:
             return None
-        return self.held_since or (now if decision == Decision.HOLD else None)
+        return self.held_since or (now if decision == GuardrailDecision.HOLD else None)
 
     def with_line(self, kind: RecordKind, at: datetime, more: RecordLine) -> RolloutState:
         """Return the state with one more line in the record.

@@ -30,7 +30,7 @@ class Verdict(Word):
 VerdictLike: TypeAlias = Verdict | Literal["pass", "fail", "inconclusive", "error"]
 
 
-class Decision(Word):
+class GuardrailDecision(Word):
     """The demand of one guardrail, or of all together, from the weakest to the strongest."""
 
     GO = "go"

@@ -13,8 +13,8 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
+from airflow_provider_ampexp.operators._rollout.group_rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
-from airflow_provider_ampexp.operators._rollout.rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
 from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS, with_plan

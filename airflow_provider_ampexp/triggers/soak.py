@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._refusals import describe_failed_poll
 from airflow_provider_ampexp.exceptions import is_retryable, refusals
+from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.polling._shared_poller import Event, poll_until
-from airflow_provider_ampexp.polling._soak_condition import SoakCondition
 from airflow_provider_ampexp.polling._statuses import SoakStatus
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class AmplitudeSoakTrigger(BaseTrigger):
     write twice. All waits for flags of one connection share one poll, so a thousand soaks take the requests of one. The
     worker does the next step.
 
-    The trigger ends with one event: a :class:`~airflow_provider_ampexp.polling._soak_condition.SoakEvent`, and the
+    The trigger ends with one event: a :class:`~airflow_provider_ampexp.polling._rollout_wait.SoakEvent`, and the
     state of the task. It never raises, because Airflow would then not resume the task. After a poll that fails for a
     temporary reason, the trigger polls again during the soak and after it, so an outage of Amplitude ends no rollout. A
     refusal (401, 403, 404, an unknown connection) ends the wait after 5 minutes.
 
     :param amplitude_conn_id: the connection's id. Airflow stores these arguments as plain text, so they have no key.
-    :param watch: the condition, as :meth:`SoakCondition.as_plain` writes it
+    :param watch: the condition, as :meth:`RolloutWait.as_plain` writes it
     :param poll_interval: the longest time in seconds between two polls
     :param memory: the state of the rollout. The trigger returns it in its event as ``memory``, and the condition as
         ``watch``. The ``kwargs`` of a deferral could hold it, but ``dag.test()`` and ``airflow dags test`` lose those.
@@ -95,7 +95,7 @@ class _Soak:
     """A subscriber of the shared poll."""
 
     def __init__(self, trigger: AmplitudeSoakTrigger) -> None:
-        self._watch = SoakCondition.from_plain(trigger.watch)
+        self._watch = RolloutWait.from_plain(trigger.watch)
         self.target = FlagRef(self._watch.kind, id=self._watch.id)
         self.interval = self._interval = trigger.poll_interval
         self._log = trigger.log

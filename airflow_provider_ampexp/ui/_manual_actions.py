@@ -172,7 +172,7 @@ class _Effects:
         if isinstance(act, RollBack) and act.to is not None:
             return f"The task lowers the flag from {self.seen.position} to {act.to}, reads that back and fails."
         if isinstance(act, RollBack):
-            return f"The task fails. {self._keeps}: {act.kept}."
+            return f"The task fails. {self._keeps}: {act.why_left}."
         return f"{self._keeps}. The stages that follow are skipped."
 
     def _torn_down(self) -> str:
@@ -186,7 +186,7 @@ class _Effects:
             return "The rollback task confirms that the flag is lowered already."
         if isinstance(act, RollBack) and act.to is not None:
             return f"The rollback task lowers the flag from {self.seen.position} to {act.to} and reads that back."
-        why = act.kept if isinstance(act, RollBack) else act.why
+        why = act.why_left if isinstance(act, RollBack) else act.why
         return f"The rollback task leaves the flag as it is: {why}. {self._keeps}."
 
 

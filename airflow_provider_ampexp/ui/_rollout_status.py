@@ -26,7 +26,7 @@ from airflow_provider_ampexp.rollout import (
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import VersionEntry, since
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, Decision, RecordKind, Verdict
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision, RecordKind, Verdict
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
 
@@ -193,7 +193,7 @@ def _reason(act: Action, view: Evaluation) -> Reason:
     # A reason that needs a person comes first. Then the order is the order of the rules.
     if view.is_held:
         return Reason.TAG
-    if view.decision == Decision.HOLD:
+    if view.decision == GuardrailDecision.HOLD:
         return Reason.GUARDRAIL
     if any(_is_failing(status.verdict, status.decision, status.effect) for status in view.state.statuses):
         return Reason.FAILING
@@ -215,7 +215,7 @@ def _why(reason: Reason, view: Evaluation, act: Action) -> str:
 
 def _is_failing(verdict: object, decision: object, effect: object) -> bool:
     """Return whether a guardrail counts towards its limit. An inconclusive result, and one to wait, do not count."""
-    return verdict in _FAILING and decision == Decision.WAIT and effect != "wait"
+    return verdict in _FAILING and decision == GuardrailDecision.WAIT and effect != "wait"
 
 
 def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> datetime | None:

@@ -39,7 +39,7 @@ def worst(outcomes: list[Outcome]) -> Outcome:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HeartbeatVerdict:
     """The verdict about one heartbeat.
 
     :param lowers: whether the flag must be lowered to the heartbeat's ``lower_to``
@@ -70,30 +70,30 @@ class Limits:
         return now > beat.due + self.after
 
 
-def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) -> Verdict:
+def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) -> HeartbeatVerdict:
     """Judge a heartbeat of a rollout that has not ended.
 
     :param now: the service's clock
     """
     if not limits.is_late(beat, now):
-        return Verdict(Outcome.QUIET, f"in time at {seen.position}: the next step is due {_utc(beat.due)}")
+        return HeartbeatVerdict(Outcome.QUIET, f"in time at {seen.position}: the next step is due {_utc(beat.due)}")
     late, left = f"the step that was due {_utc(beat.due)} is late", f"Left at {seen.position}"
     if seen.position.exposure <= beat.lower_to.exposure:
-        return Verdict(Outcome.QUIET, f"{late}, but no user gets it beyond the last confirmed stage. {left}")
+        return HeartbeatVerdict(Outcome.QUIET, f"{late}, but no user gets it beyond the last confirmed stage. {left}")
     if not beat.is_at_its_step(seen):
-        return Verdict(Outcome.QUIET, f"{late}, but another actor changed the flag. {left}")
+        return HeartbeatVerdict(Outcome.QUIET, f"{late}, but another actor changed the flag. {left}")
     if seen.position.exposure <= limits.above:
-        return Verdict(Outcome.QUIET, f"{late}, but {seen.position} is not above {limits.above} %. {left}")
+        return HeartbeatVerdict(Outcome.QUIET, f"{late}, but {seen.position} is not above {limits.above} %. {left}")
     if not beat.audience:
-        return Verdict(Outcome.LATE, f"{late}, but the heartbeat does not have the audience. {left}")
+        return HeartbeatVerdict(Outcome.LATE, f"{late}, but the heartbeat does not have the audience. {left}")
     if changed := changed_fields(beat.audience, seen.audience.digest()):
-        return Verdict(Outcome.LATE, f"{late}, but another actor changed {', '.join(changed)}. {left}")
+        return HeartbeatVerdict(Outcome.LATE, f"{late}, but another actor changed {', '.join(changed)}. {left}")
     if has_tag(seen.tags, beat.subject.hold_tag):
-        return Verdict(Outcome.LATE, f"{late}, but the flag has the tag {beat.subject.hold_tag!r}. {left}")
+        return HeartbeatVerdict(Outcome.LATE, f"{late}, but the flag has the tag {beat.subject.hold_tag!r}. {left}")
     if not limits.is_overdue(beat, now):
         at = _utc(beat.due + limits.after)
-        return Verdict(Outcome.LATE, f"{late}. {left}, and lowered to {beat.lower_to} after {at}")
-    return Verdict(Outcome.LOWERED, late, lowers=True)
+        return HeartbeatVerdict(Outcome.LATE, f"{late}. {left}, and lowered to {beat.lower_to} after {at}")
+    return HeartbeatVerdict(Outcome.LOWERED, late, lowers=True)
 
 
 def _utc(moment: datetime) -> str:

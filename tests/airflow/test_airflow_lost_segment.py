@@ -125,7 +125,7 @@ def test_the_rollback_task_of_a_group_says_loudly_that_it_cannot_lower_a_lost_se
 def test_a_rollback_that_has_nothing_to_take_back_is_skipped_also_where_the_segment_is_lost(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_ampexp.operators._rollout.rollback_task import RollbackTask
+    from airflow_provider_ampexp.operators._rollout.group_rollback_task import RollbackTask
 
     flag_id = flag(emulator, enabled=True, targetSegments=[segment("Beta", 0)])
     look = RollbackTask.find_flag

@@ -14,7 +14,7 @@ from ramps import flag
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs, as_plain, from_plain
-from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState
 from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
@@ -71,7 +71,7 @@ def test_a_plan_without_a_key_is_read_if_it_has_stages(state: dict[str, Any]) ->
 def test_a_wait_that_does_not_say_enough_is_over_at_once(state: dict[str, Any]) -> None:
     if not {"kind", "id"} <= set(state):
         return  # without them there is nothing to look at: the task looks for its own flag
-    watch = SoakCondition.from_plain({**state, "of_a_later_version": 1})
+    watch = RolloutWait.from_plain({**state, "of_a_later_version": 1})
     now = datetime(2026, 3, 2, 11, tzinfo=timezone.utc)
     event = watch.judge({"id": "1", "rolloutPercentage": 5, "enabled": True, "tags": []}, now)
     is_over = not {"percentage", "enabled", "until"} <= set(state)

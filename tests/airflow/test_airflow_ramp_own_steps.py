@@ -73,17 +73,17 @@ def test_a_segments_change_by_another_task_with_the_same_key_stops_its_ramp(
 
 
 def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+    from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 
     flag_id = flag(emulator)
-    look = SoakCondition.look
+    look = RolloutWait.look
 
-    def foreign(watch: SoakCondition, client: Any) -> Any:
-        monkeypatch.setattr(SoakCondition, "look", look)
+    def foreign(watch: RolloutWait, client: Any) -> Any:
+        monkeypatch.setattr(RolloutWait, "look", look)
         another_task(emulator, flag_id, rolloutPercentage=25)()
         return look(watch, client)
 
-    monkeypatch.setattr(SoakCondition, "look", foreign)
+    monkeypatch.setattr(RolloutWait, "look", foreign)
     ramp = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **{**PLAN, "deferrable": False})
     with pytest.raises(AirflowFailException, match=r"from 1 % to 25 % by Airflow at .*own key"):
         ramp.execute({})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus, aggregate
-from airflow_provider_ampexp.rollout._vocabulary import Decision, Verdict
+from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -86,8 +86,8 @@ def test_plain_values_give_the_same_streak_again(streak: GuardrailStatus):
 def test_the_gravest_wins(listed: list[GuardrailStatus]):
     acts, why = aggregate(listed)
     wanted = [status.decision for status in listed]
-    gravest = Decision.GO
-    for decision in Decision:
+    gravest = GuardrailDecision.GO
+    for decision in GuardrailDecision:
         gravest = decision if decision in wanted else gravest
     assert acts == gravest
     assert all(str(status) in why for status in listed if status.decision == acts)
@@ -122,7 +122,7 @@ def test_a_guardrail_that_was_not_asked_yet_is_no_leave_to_go_on():
         (after(*[("inconclusive", "wait")] * 9, "inconclusive"), "wait"),
     ],
 )
-def test_what_follows(streak: GuardrailStatus, acts: Decision):
+def test_what_follows(streak: GuardrailStatus, acts: GuardrailDecision):
     assert streak.decision == acts
 
 

@@ -14,7 +14,7 @@ from airflow_provider_ampexp.reconcile import _flag as flag
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import _decision as decision
 from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
-from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from tests.invariants import INVARIANTS, violations
@@ -87,11 +87,11 @@ def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
 
 
 def _only_the_percentage_counts(patch: Patch) -> None:
-    patch.setattr(Audience, "ways_in", lambda audience, catch_all=None: [])
+    patch.setattr(AudienceFields, "ways_in", lambda audience, catch_all=None: [])
 
 
 def _others_do_not_count(patch: Patch) -> None:
-    patch.setattr(Audience, "others", lambda audience, catch_all=None: [])
+    patch.setattr(AudienceFields, "others", lambda audience, catch_all=None: [])
 
 
 def _all_segments_alike(patch: Patch) -> None:

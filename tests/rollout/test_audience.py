@@ -19,7 +19,7 @@ from airflow_provider_ampexp.rollout import (
     parse_stages,
 )
 from airflow_provider_ampexp.rollout._actions import SwitchOffSticky
-from airflow_provider_ampexp.rollout._audience import Audience
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 from airflow_provider_ampexp.rollout._history import read_history
 from tests.rollout.test_decision import at
 
@@ -52,7 +52,7 @@ def with_segments(*segments: dict[str, Any]) -> dict[str, Any]:
 
 
 def drift(now: dict[str, Any], segment: str | None = "Beta", approved: dict[str, Any] | None = None) -> list[str]:
-    return Audience.of(now, segment).drift_from(Audience.of(approved or CONFIG, segment))  # type: ignore[arg-type]
+    return AudienceFields.of(now, segment).drift_from(AudienceFields.of(approved or CONFIG, segment))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_each_change_of_who_gets_what_is_drift_and_is_named(now: dict[str, Any],
         assert drift(now, approved={**CONFIG, "decision": None}) == [named]
     else:
         assert drift(now) == [named]
-    assert Audience.of(now, "Beta").digest() != Audience.of(CONFIG, "Beta").digest()  # type: ignore[arg-type]
+    assert AudienceFields.of(now, "Beta").digest() != AudienceFields.of(CONFIG, "Beta").digest()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
         ),
     ]
     for config, ways in cases:
-        assert Audience.of(config, "Beta").ways_in() == ways  # type: ignore[arg-type]
+        assert AudienceFields.of(config, "Beta").ways_in() == ways  # type: ignore[arg-type]
 
 
 def test_nobody_reaches_what_comes_after_a_segment_that_captures_everybody_on_purpose() -> None:
     config: Any = {**with_segments({**BETA, "conditions": []}), "rolloutPercentage": 40}
-    assert Audience.of(config, "Beta").ways_in("Beta") == []
+    assert AudienceFields.of(config, "Beta").ways_in("Beta") == []
     # It may be for a cohort; then all other users get the feature at 40 %.
-    assert Audience.of(config, "Beta").ways_in() == ["the percentage of all other users, 40 %"]
+    assert AudienceFields.of(config, "Beta").ways_in() == ["the percentage of all other users, 40 %"]
 
 
 # what a rollout decides
@@ -179,7 +179,7 @@ def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> 
     newest = configs[-1][1]
     history = read_history(versions, segment)  # type: ignore[arg-type]
     assert history[0].position is not None
-    return FlagSnapshot(history[0].position, history=history, audience=Audience.of(newest, segment))  # type: ignore[arg-type]
+    return FlagSnapshot(history[0].position, history=history, audience=AudienceFields.of(newest, segment))  # type: ignore[arg-type]
 
 
 def at_share(share: int, **more: Any) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def test_a_retry_stops_at_a_change_since_its_run_raised_first_and_not_at_one_fro
 def test_where_the_history_does_not_show_it_the_flag_does() -> None:
     def thin(config: dict[str, Any]) -> FlagSnapshot:
         shown = seen(("Airflow", {"enabled": True, "targetSegments": config["targetSegments"]}))
-        return FlagSnapshot(shown.position, history=shown.history, audience=Audience.of(config, "Beta"))  # type: ignore[arg-type]
+        return FlagSnapshot(shown.position, history=shown.history, audience=AudienceFields.of(config, "Beta"))  # type: ignore[arg-type]
 
     state = RolloutState().after_observation(PLAN, thin(CONFIG), at(1))
     assert not isinstance(decide(PLAN, thin(CONFIG), state, at(1.5)), Abort)

@@ -364,12 +364,12 @@ def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback
     act = look(CHECKED, seen, 2, said(remembered(CHECKED, seen, 2), "fail", 2, "errors"))
     assert isinstance(act, RollBack)
     assert act.to is None
-    assert act.kept == "before this rollout the flag was at 5 %, which is not below 5 %, so nothing was lowered"
-    assert describe(act) == f"Failing without a rollback ({act.kept})"
+    assert act.why_left == "before this rollout the flag was at 5 %, which is not below 5 %, so nothing was lowered"
+    assert describe(act) == f"Failing without a rollback ({act.why_left})"
     assert describe(RollBack(on(0), "")) == "Rolling back"
     plan = replace(CHECKED, rollback=50)
     act = look(plan, seen, 2, said(remembered(plan, seen, 2), "fail", 2, "errors"))
-    assert "rollback=50 is not below 5 %" in act.kept  # type: ignore[union-attr]
+    assert "rollback=50 is not below 5 %" in act.why_left  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("history", ["none", "hidden"])

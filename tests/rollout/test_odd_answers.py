@@ -25,10 +25,10 @@ from airflow_provider_ampexp.history._field_changes import in_order, rows_of, wi
 from airflow_provider_ampexp.operators._asset_events import _version_that_made
 from airflow_provider_ampexp.polling._check_once import seen as seen_by
 from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs
-from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, decide, read_history
-from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
+from airflow_provider_ampexp.rollout._audience import AudienceFields, changed_fields
 from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
 from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, RolloutTask
@@ -212,22 +212,22 @@ def test_what_reads_without_a_client_takes_odd_answers_too(answers: dict[str, An
     versions = [version for version in answers["/flags/848345/versions"] if isinstance(version, dict)]
     readers_of_a_history(cast("Any", versions))
     config = answers["/flags/848345"]
-    watch = SoakCondition("flags", "848345", "Beta", Exposure(5, True), NOW, "hold", audience={"tags": "x"})
+    watch = RolloutWait("flags", "848345", "Beta", Exposure(5, True), NOW, "hold", audience={"tags": "x"})
     watch.judge(config, NOW)
     exposure_of(config, "Beta")
-    Audience.of(config, None).drift_from(Audience.of(cast("Any", CONFIG), None))
+    AudienceFields.of(config, None).drift_from(AudienceFields.of(cast("Any", CONFIG), None))
 
 
 def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
     for segment in (None, "Beta", "Nobody"):
         position = exposure_of(config, segment)
-        audience = Audience.of(config, segment)
-        original = Audience.of(cast("Any", CONFIG), segment)
+        audience = AudienceFields.of(config, segment)
+        original = AudienceFields.of(cast("Any", CONFIG), segment)
         audience.drift_from(original)
         original.drift_from(audience)
         audience.ways_in()
         changed_fields(original.digest(), audience.digest())
-        watch = SoakCondition("flags", "848345", segment, Exposure(5, True), NOW, "hold", audience=original.digest())
+        watch = RolloutWait("flags", "848345", segment, Exposure(5, True), NOW, "hold", audience=original.digest())
         watch.judge(config, NOW)
         tried(lambda segment=segment: percentage_fields(config, 25, segment))  # type: ignore[misc]
         assert position is None or isinstance(position.exposure, int | float)
@@ -296,5 +296,5 @@ def rollout() -> Rollout:
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_odd_tags_end_no_soak(odd: Any) -> None:
-    watch = SoakCondition("flags", "848345", None, Exposure(5, True), NOW + timedelta(hours=1), "hold")
+    watch = RolloutWait("flags", "848345", None, Exposure(5, True), NOW + timedelta(hours=1), "hold")
     assert watch.judge(cast("Any", {**CONFIG, "tags": odd}), NOW) is None

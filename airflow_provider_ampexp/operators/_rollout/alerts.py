@@ -20,7 +20,7 @@ from airflow_provider_ampexp.ensure import flag_url
 from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
-from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
+from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
 from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, new_alert
@@ -65,7 +65,7 @@ class Alerts:
     ) -> None:
         self.sent = set(sent or ())
         self._delivered = set(self.sent)
-        self._is_recalled = sent is not None
+        self._is_loaded = sent is not None
         self._context = context
         self._notifiers = notifiers
         self._operator = operator
@@ -88,18 +88,18 @@ class Alerts:
         notifiers = {event: getattr(operator, f"on_{event}") for event in EVENTS}
         return cls(context, notifiers, operator, reason_to_roll_back, sent)
 
-    def recall(self, sent: Iterable[str]) -> None:
+    def set_sent(self, sent: Iterable[str]) -> None:
         """Set the alerts that this attempt sent before a wait."""
         self.sent = set(sent)
         self._delivered = set(self.sent)
-        self._is_recalled = True
+        self._is_loaded = True
 
-    def _recall(self) -> None:
+    def _load_sent(self) -> None:
         """Read the alerts of earlier attempts. This waits until the first alert, because a rollback comes first."""
         store, ti = self._context.get("task_state_store"), self._context.get("ti")
-        if self._is_recalled or store is None or ti is None or ti.try_number < 2:
+        if self._is_loaded or store is None or ti is None or ti.try_number < 2:
             return
-        self._is_recalled = True
+        self._is_loaded = True
         kept = bounded_call.call_bounded("read which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
         if isinstance(kept, dict) and kept.get("since_try") == attempts.first_try(ti, ti.task.retries):
             self.learn(kept.get("sent"))
@@ -132,7 +132,7 @@ class Alerts:
         event = alert["event"]
         if not self._notifiers[event]:
             return
-        self._recall()
+        self._load_sent()
         if once in self.sent:
             return
         self.sent.add(once)

@@ -1,7 +1,7 @@
 """The arguments that all tasks of a rollout share.
 
 Airflow imports this module for each parse of a DAG file. What only a running task needs is in ``task.py``,
-``reconciling.py`` and ``rollback_task.py``, which are imported when a task runs.
+``reconciling.py`` and ``group_rollback_task.py``, which are imported when a task runs.
 """
 
 from __future__ import annotations

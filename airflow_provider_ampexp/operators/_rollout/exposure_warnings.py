@@ -31,7 +31,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
         log.warning("Not all users of a stage get flag %r: %s", key, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     if not state.is_retry:  # a retry may have a rollback to finish
-        find_cohorts(task)
+        read_included_cohorts(task)
     cohorts = [named_cohorts(flag.cohorts)] if flag.cohorts else []
     others = [*flag.seen.audience.others(flag.catch_all), *cohorts] if flag.seen.position.enabled else []
     if others:
@@ -44,7 +44,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     return state.with_line(RecordKind.WARNING, flag.now, {"why": why})
 
 
-def find_cohorts(task: RolloutTask) -> None:
+def read_included_cohorts(task: RolloutTask) -> None:
     """Read the included cohorts, within 5 seconds. A rollout does not depend on the answer."""
     try:
         time_limit.begin(task.flag.read_cohorts, "read the included cohorts").result(LIMIT)

@@ -14,11 +14,11 @@ from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout.approval_request import with_response
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
-from airflow_provider_ampexp.operators._rollout.failure_note import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.group_note import note_group_share
+from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import plan_edited, rebuilt, record_on_error
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.reconcile._loop import reconcile
@@ -73,7 +73,7 @@ class ReconcilingTask(RolloutTask):
         watch, memory = watch or event.get("watch"), memory or event.get("memory")
         state = None if memory is None else RolloutState.from_json(memory)
         if state is not None:
-            self.alerts.recall(state.alerted)
+            self.alerts.set_sent(state.alerted)
         with self.alerts.alert_of_errors():
             status = event.get("status")
             if status == SoakStatus.ERROR:
@@ -96,7 +96,7 @@ class ReconcilingTask(RolloutTask):
         """Observe the flag after the wait, and return the state."""
         is_known = "kind" in watch and "id" in watch  # if not, another version of this provider stored it
         if is_known:
-            watched = SoakCondition.from_plain(watch)
+            watched = RolloutWait.from_plain(watch)
             target = FlagRef(watched.kind, id=watched.id)
             self.flag = ManagedFlag(hook.client, target, self.plan.segment, self.plan.catch_all)
             self.flag.known_clock_error = watched.local_clock_error
@@ -124,7 +124,7 @@ def _own_event(context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _watch_failed(described: str, watch: Mapping[str, Any] | None, why: str) -> str:
     is_known = watch is not None and "kind" in watch and "id" in watch
-    stays = f"at {SoakCondition.from_plain(watch).position}" if watch is not None and is_known else "as it is"
+    stays = f"at {RolloutWait.from_plain(watch).position}" if watch is not None and is_known else "as it is"
     return (
         f"Watching {described} failed: {why} The flag stays {stays}, and no guardrail runs. Correct the connection, "
         "then clear this task."

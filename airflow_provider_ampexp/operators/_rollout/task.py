@@ -19,14 +19,14 @@ from airflow_provider_ampexp.operators._rollout import (
     last_words,
     preview_raise,
     record,
-    rollback_write,
+    rollback,
     run_guardrails,
-    termination,
+    stop,
     waiting,
 )
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts
-from airflow_provider_ampexp.operators._rollout.failure_note import FailureNote, pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.heartbeat_file import HeartbeatFile
+from airflow_provider_ampexp.operators._rollout.pending_rollback import PendingRollback, pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
 from airflow_provider_ampexp.operators._rollout.record_file import RecordFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
@@ -57,7 +57,7 @@ class RolloutTask(ABC):
         self.guardrails = operator.guardrails
         self.described = operator.described()
         self.logger = operator.log
-        self.failure_note = FailureNote()
+        self.pending_rollback = PendingRollback()
         self.record_file: RecordFile | None = None
         self.heartbeat: HeartbeatFile | None = None
 
@@ -160,7 +160,7 @@ class RolloutTask(ABC):
 
     def rollback_guard(self, action: RollBack) -> AbstractContextManager[None]:
         """Report an error within this as a rollback that is not confirmed."""
-        return rollback_write.rollback_guard(self, action.to, action.why)
+        return rollback.rollback_guard(self, action.to, action.why)
 
     def keep_record(self, state: RolloutState) -> None:
         """Begin to write the record, without waiting."""
@@ -188,11 +188,11 @@ class RolloutTask(ABC):
 
     def roll_back(self, action: RollBack, state: RolloutState) -> NoReturn:
         """Roll the flag back, and end the task."""
-        termination.roll_back(self, action, state)
+        rollback.roll_back(self, action, state)
 
     def abort(self, action: Abort, state: RolloutState) -> NoReturn:
         """Leave the flag as it is, and end the task."""
-        termination.abort(self, action, state)
+        stop.abort(self, action, state)
 
     def _show(self, hook: AmplitudeExperimentHook) -> None:
         push_link(self.context, flag_url(hook.client, self.flag.config))

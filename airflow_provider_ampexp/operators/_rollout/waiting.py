@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.exceptions import retry_while_unavailable
 from airflow_provider_ampexp.operators._rollout.record import keep_before_a_wait, record_on_error
-from airflow_provider_ampexp.polling._soak_condition import SoakCondition
+from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -34,16 +34,16 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
     flag, tag, until = task.flag, task.plan.hold_tag, action.until
     if task.heartbeat is not None and not task.heartbeat.is_stored:
         until = min(until, flag.now + _NO_HEARTBEAT)
-    watch = SoakCondition(
-        flag.target.kind,
-        flag.id,
-        flag.segment,
-        flag.seen.position,
-        until,
-        tag,
-        has_tag(flag.seen.tags, tag),
-        state.listed or state.audience,
-        flag.local_clock_error,
+    watch = RolloutWait(
+        kind=flag.target.kind,
+        id=flag.id,
+        segment=flag.segment,
+        position=flag.seen.position,
+        until=until,
+        hold_tag=tag,
+        is_held=has_tag(flag.seen.tags, tag),
+        audience=state.listed or state.audience,
+        local_clock_error=flag.local_clock_error,
     )
     state = replace(state, alerted=tuple(sorted(task.alerts.sent)))
     if task.operator.deferrable and watch.seconds_left(flag.client) > _SHORT_WAIT:
@@ -55,7 +55,7 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
     return state.with_listed(event.get("audience"))
 
 
-def _defer(task: RolloutTask, watch: SoakCondition, state: RolloutState) -> NoReturn:
+def _defer(task: RolloutTask, watch: RolloutWait, state: RolloutState) -> NoReturn:
     """Free the worker until the trigger ends the wait."""
     ti, operator = task.context.get("ti"), task.operator
     plain = {"watch": watch.as_plain(), "memory": state.as_json()}  # the names that 0.1.0 stored

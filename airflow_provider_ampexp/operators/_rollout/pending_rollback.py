@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _KEEP = "store the reason for the rollback"
 
 
-class FailureNote:
+class PendingRollback:
     """Note in Airflow that this attempt is about to roll back. The attempt may die before the rollback is complete.
 
     The rollback does not wait for the note. Airflow 3.3 stores it. If the note is lost, the next attempt runs the

@@ -16,7 +16,7 @@ from airflow_provider_ampexp.client._optional_fields import has_tag, tags_of, wi
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.rollout import Exposure, exposure_of
-from airflow_provider_ampexp.rollout._audience import Audience, changed_fields
+from airflow_provider_ampexp.rollout._audience import AudienceFields, changed_fields
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -38,7 +38,7 @@ class SoakEvent(TypedDict):
 
 
 @dataclass(frozen=True)
-class SoakCondition:
+class RolloutWait:
     """A flag that must stay at ``position``, with or without a tag, until a time on the service's clock.
 
     :param local_clock_error: the seconds by which the worker's clock is ahead of the service's
@@ -73,7 +73,7 @@ class SoakCondition:
                 "archived": archived,
                 "why": f"the tag {self.hold_tag!r} was added or removed",
             }
-        audience = Audience.of(config, self.segment).digest()
+        audience = AudienceFields.of(config, self.segment).digest()
         if changed := changed_fields(self.audience, audience):
             why = f"the audience changed: {', '.join(changed)}"
             return {"status": SoakStatus.CHANGED.value, "archived": archived, "why": why, "audience": audience}
@@ -105,7 +105,7 @@ class SoakCondition:
         }
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> SoakCondition:
+    def from_plain(cls, plain: Mapping[str, Any]) -> RolloutWait:
         """Read the values that :meth:`as_plain` wrote in this or another version.
 
         Without a time or a position, the wait ends at once, and the task reads the flag.

@@ -14,10 +14,10 @@ from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
-from airflow_provider_ampexp.operators._rollout.exposure_warnings import find_cohorts
+from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
 from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
-from airflow_provider_ampexp.operators._rollout.rollback_write import (
+from airflow_provider_ampexp.operators._rollout.rollback import (
     describe_confirmation,
     rollback_line,
     write_rollback,
@@ -86,7 +86,7 @@ class RollbackTask(RolloutTask):
         elif isinstance(action, Complete):
             state = self._confirm(action, looked)
         elif isinstance(action, RollBack):
-            self._leave(looked, action.kept, AbortCause.NOT_LOWERED)
+            self._leave(looked, action.why_left, AbortCause.NOT_LOWERED)
         elif action.cause is AbortCause.UNKNOWN:
             self._fail(action, looked)
         else:
@@ -121,7 +121,7 @@ class RollbackTask(RolloutTask):
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
         """A stage has already rolled the flag back."""
         if self.flag.seen.position.enabled:
-            find_cohorts(self)
+            read_included_cohorts(self)
         text = f"{self.described} is at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
         self.logger.info("%s", text)
         self._learn_alerts()
