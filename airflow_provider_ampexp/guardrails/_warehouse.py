@@ -75,6 +75,13 @@ class QueryGuardrail(GuardrailOptions):
             self._judge, moment, load_time(rows), limit, is_bounded="loaded_until" in self.sql
         )
 
+    def check_query(self, moment: CheckContext) -> None:
+        """Run the query as far as it needs no configuration of the flag, before there is one.
+
+        :raises Exception: when the guardrail cannot work
+        """
+        self.check(moment)
+
     @abstractmethod
     def _judge(self, moment: CheckContext) -> CheckResult:
         """Run the query and judge its result."""

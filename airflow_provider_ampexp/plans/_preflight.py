@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import (
-    CheckContext,
-    CheckResult,
-    Guardrail,
-    HoldbackGuardrail,
-    SampleRatioGuardrail,
-    SqlGuardrail,
-)
+from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, Guardrail
 from airflow_provider_ampexp.guardrails._run import preflight
-from airflow_provider_ampexp.guardrails._warehouse import stream_rows
+from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail, stream_rows
 from airflow_provider_ampexp.plans._errors import PlanIssue
 from airflow_provider_ampexp.plans._loader import LoadedPlan
 from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPreview
@@ -26,7 +19,7 @@ from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPreview
 class _QueryOnly:
     """A guardrail of a flag whose configuration is not known here: only its query runs."""
 
-    guardrail: SampleRatioGuardrail | HoldbackGuardrail
+    guardrail: QueryGuardrail
 
     @property
     def name(self) -> str:
@@ -81,7 +74,5 @@ def _check_query(preview: RolloutPreview) -> None:
 
 
 def _asked(guardrail: Guardrail) -> list[Guardrail]:
-    """Return the guardrail if it is an SQL guardrail. A function needs the context of its task."""
-    if isinstance(guardrail, SampleRatioGuardrail | HoldbackGuardrail):
-        return [_QueryOnly(guardrail)]
-    return [guardrail] if isinstance(guardrail, SqlGuardrail) else []
+    """Return the guardrail if it runs a query. A function needs the context of its task."""
+    return [_QueryOnly(guardrail)] if isinstance(guardrail, QueryGuardrail) else []
