@@ -136,7 +136,11 @@ PREVIEW = {"flag_key": "checkout", "percentage": 5, "conn_id": "warehouse", "sql
         (AmplitudeGetOperator, {"flag_key": "a", "fields": []}, "fields: expected at least one field, got none"),
         (AmplitudeListOperator, {"kind": "flags", "fields": "[]"}, "fields: expected at least one field, got none"),
         (AmplitudeSetDependenciesOperator, {"flag_key": "a", "depends_on": {"None": ["on"]}}, r"depends_on\.None: "),
-        (AmplitudeRolloutSensor, {"flag_key": "a", "at_least": 5, "deferrable": "no"}, "deferrable: 'no' is neither"),
+        (
+            AmplitudeRolloutSensor,
+            {"flag_key": "a", "at_least": 5, "deferrable": "no"},
+            "deferrable: expected true or false, got 'no'",
+        ),
         (
             AmplitudeExperimentStateSensor,
             {"experiment_key": "a", "states": ["running"], "failed_states": ["planning", "running"]},

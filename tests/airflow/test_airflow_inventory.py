@@ -103,7 +103,7 @@ def test_inclusions_of_a_flag_that_does_not_show_its_variants(emulator: Emulator
 
 def test_too_many_for_xcom_names_the_way_out(emulator: Emulator) -> None:
     some_flags(emulator, 5)
-    with pytest.raises(AirflowFailException, match="more than 4: name a path"):
+    with pytest.raises(AirflowFailException, match="more than 4 results; set path"):
         AmplitudeListOperator(task_id="list", max_items=4).execute({})
     assert len(AmplitudeListOperator(task_id="list", max_items=5).execute({})) == 5
 

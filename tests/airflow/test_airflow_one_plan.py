@@ -128,7 +128,9 @@ def test_a_plan_is_loaded_from_a_file(tmp_path: Path) -> None:
 def test_a_file_with_mistakes_is_refused_with_their_lines(tmp_path: Path) -> None:
     file = tmp_path / "search.yaml"
     file.write_text("flag: search\nstages: [50, 1]\nsoka: 1h\n")
-    with pytest.raises(PlanFileError, match=r"search\.yaml:2: stages: must rise[\s\S]*search\.yaml:3: soka"):
+    with pytest.raises(
+        PlanFileError, match=r"search\.yaml:2: stages: expected rising percentages[\s\S]*search\.yaml:3: soka"
+    ):
         load_plan(file)
 
 

@@ -539,7 +539,10 @@ def test_a_key_in_two_projects_is_ambiguous_without_the_project(
     assert (emulator.flag(one["id"])["enabled"], emulator.flag(other["id"])["enabled"]) == (False, True)
     AmplitudeEnableOperator(task_id="c", flag_key="search").execute({})  # the connection names the project
     assert emulator.flag(one["id"])["enabled"] is True
-    with pytest.raises(AirflowFailException, match="project_id: name it here or in the connection 'everywhere'"):
+    with pytest.raises(
+        AirflowFailException,
+        match="project_id: expected a project, got none: set project_id of the task or of connection 'everywhere'",
+    ):
         AmplitudeCreateFlagOperator(task_id="d", flag_key="new", amplitude_conn_id="everywhere").execute({})
 
 

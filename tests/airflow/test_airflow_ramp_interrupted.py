@@ -292,7 +292,7 @@ def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
 
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1]
-    words = "The task ended while a check was undecided. As far as is known USERS STILL GET flag 'search' at 1 %."
+    words = "The task ended while a check was undecided. USERS PROBABLY STILL GET flag 'search' at 1 %."
     assert any(words in line for line in lines)
     assert words in broken.said("ramp")
     record = ran.xcom("ramp", key=RECORD_XCOM)
@@ -321,7 +321,7 @@ def test_an_interrupted_rollback_is_not_confirmed(
 
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1]
-    assert any("ROLLBACK NOT CONFIRMED" in line and "USERS STILL GET IT at 1 %" in line for line in lines)
+    assert any("ROLLBACK NOT CONFIRMED" in line and "USERS PROBABLY STILL GET IT at 1 %" in line for line in lines)
     assert "ROLLBACK NOT CONFIRMED" in ran.xcom("ramp", key=RECORD_XCOM)[-1]["why"]
 
 
@@ -346,5 +346,5 @@ def test_a_task_that_is_killed_in_a_check_says_what_users_still_get(
     finally:
         signal.signal(signal.SIGTERM, before)
 
-    words = "while a check was undecided. As far as is known USERS STILL GET flag 'search' at 1 %"
+    words = "while a check was undecided. USERS PROBABLY STILL GET flag 'search' at 1 %"
     assert any(words in line and "ended from outside" in line for line in lines)

@@ -45,8 +45,9 @@ def test_who_changes_the_flag_meanwhile_stops_the_rollout_and_is_named(
         when = f"{began(emulator, ids[key])[-1]:%Y-%m-%d %H:%M:%SZ}"
         assert f"the flag was changed from 25 % to {shown} by Maria at {when}" in broken.said(key)
         assert f"left the flag as it is, at {shown}:" in broken.said(key)
-        assert "Clear this task to continue" in broken.said(key)
-    assert "archived" in broken.said("archived")
+        assert "start a new run" in broken.said(key)
+    assert "enable the flag in Amplitude, then start a new run" in broken.said("disabled")
+    assert "Restore the flag in Amplitude, then start a new run" in broken.said("archived")
 
 
 def test_there_and_back_between_two_looks_is_a_change_too(

@@ -157,7 +157,7 @@ def test_a_hold_that_lasts_too_long_ends_as_the_plan_says(
     assert "the guardrails have held the rollout for 5 hours (errors (fail" in broken.said("ramp")
     began = [line for line in lines if line.startswith("The guardrails hold the rollout at 25 %: errors")]
     assert len(began) == 1  # said once, when it begins
-    assert "After 5 hours of this the rollout" in began[0]
+    assert "After 5 hours of this hold the task" in began[0]
 
 
 def test_a_hold_that_stops_a_group_leaves_the_flag_where_it_is(

@@ -166,7 +166,7 @@ def test_one_that_waits_for_an_approval_says_what_users_still_get(
     assert "ROLLBACK NOT CONFIRMED" in said
     assert "9 % of the requests fail" in said
     assert "(from 25 % to 1 %)" in said
-    assert "USERS STILL GET IT at 25 %. Check the flag in Amplitude now" in said
+    assert "USERS PROBABLY STILL GET IT at 25 %. Check the flag in Amplitude now" in said
     assert "waits for approval" in said
     assert len(impatient.pending()) == 1
     record = ran.xcom("ramp", key=RECORD_XCOM)
@@ -200,6 +200,6 @@ def test_one_that_amplitude_does_not_answer_is_finished_by_the_retry(
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
     assert len(said) == 1
     assert "ROLLBACK NOT CONFIRMED" in said[0]
-    assert "USERS STILL GET IT at 25 %" in said[0]
+    assert "USERS PROBABLY STILL GET IT at 25 %" in said[0]
     assert exposures(impatient, flag_id) == [1, 25, 0]
     assert writes(impatient) == 3

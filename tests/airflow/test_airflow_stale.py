@@ -177,7 +177,7 @@ def test_a_file_and_the_bound_of_an_xcom(emulator: Emulator, tmp_path: Path) -> 
     for key in ("a", "b"):
         made(emulator, key=key, enabled=False)
     emulator.advance(31 * DAY)
-    with pytest.raises(AirflowFailException, match="more than 1: name a path"):
+    with pytest.raises(AirflowFailException, match="more than 1 results; set path"):
         stale(max_items=1)
     path = f"file://{tmp_path}/stale.jsonl"
     written: Any = AmplitudeStaleFlagsOperator(task_id="stale", path=path, max_items=1).execute({})

@@ -127,7 +127,7 @@ REFUSED: list[tuple[str, Change, type[Exception], str]] = [
         "a switch that is a text",
         lambda client, target: ensure_fields(client, target, {"enabled": "yes"}),  # type: ignore[typeddict-item]
         InvalidInputError,
-        r"enabled: 'yes'",
+        r"enabled: expected true or false, got 'yes'",
     ),
     (
         "a payload that is not JSON",

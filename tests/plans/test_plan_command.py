@@ -428,7 +428,7 @@ def test_forecast_finds_files_that_conflict_and_files_with_mistakes(command: Com
     code, out, _ = command("forecast", "rollouts")
     assert code == 1
     assert "rollouts/zebra.yaml:1: flag: rollouts/checkout.yaml ramps the same" in out
-    assert "rollouts/bad.yaml:2: stages: must rise" in out
+    assert "rollouts/bad.yaml:2: stages: expected rising percentages" in out
 
 
 def test_forecast_refuses_a_time_that_it_cannot_read(command: Command) -> None:

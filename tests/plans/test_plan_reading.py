@@ -146,7 +146,7 @@ SQL = """\
         ),
         pytest.param(
             "flag: a\nsoak: 1h\nstages: [5, 1]\n",
-            ["plan.yaml:3: stages: must rise from one to the next, and are [5, 1]"],
+            ["plan.yaml:3: stages: expected rising percentages, got [5, 1]"],
             id="falling",
         ),
         pytest.param(

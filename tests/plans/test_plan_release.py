@@ -98,7 +98,7 @@ def test_without_regions_the_connection_of_the_release_counts(path: Path) -> Non
             ["3: release[1]: expected exactly one of flag, flag_id, experiment, experiment_id, got none"],
         ),
         ("release:\n - flag: a\n   soack: 1h", ["3: release[0].soack: is an unknown field; is 'soak' meant?"]),
-        ("release:\n - flag: a\n   stages: [5, 1]", ["3: release[0].stages: must rise"]),
+        ("release:\n - flag: a\n   stages: [5, 1]", ["3: release[0].stages: expected rising percentages"]),
         ("release:\n - flag: a\n   owner: eve", ["3: release[0].owner: belongs to the release"]),
         ("release:\n - flag: a\n   window:", ["3: release[0].window: must not be empty"]),
         ("release: [{flag: a}]\nflag: b", ["2: flag: belongs to a flag of release"]),

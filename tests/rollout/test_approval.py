@@ -99,7 +99,7 @@ def test_a_rejection(on_reject: str, expected: Action) -> None:
 )
 def test_no_answer_is_another_thing_than_a_rejection(on_no_answer: str, expected: Action) -> None:
     plan, seen = waiting("rollback" if on_no_answer == "hold" else "hold", on_no_answer), flag(0, 1, 5)
-    why = "no answer within 1 day, 0:00:00 to the request to approve 25 %"
+    why = "no answer within 1 day to the request to approve 25 %"
     assert look(plan, seen, asked(plan, seen), DAY) == replace(expected, why=why)
     assert isinstance(look(plan, seen, asked(plan, seen), DAY - timedelta(seconds=1)), Wait)
 

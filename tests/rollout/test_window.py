@@ -312,7 +312,7 @@ GOOD: dict[str, Any] = {"days": "Mon", "start": "09:00", "end": "16:00", "timezo
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        *[("days", value, "days: there is none, so it would never open") for value in ([], ())],
+        *[("days", value, "days: expected at least one day, got none") for value in ([], ())],
         *[("days", value, "is not a day or days") for value in ("", "Mom", "Mon-", "Mon-Tue-Wed", "Mon-Mon", "Mon,")],
         *[("days", value, "is not a day or days") for value in ("M", "Monday", "Mon/Thu", [0], [None], ["Mon", ""])],
         *[("days", value, "expected a list") for value in (None, 1, b"Mon")],
