@@ -15,9 +15,10 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+from airflow_provider_ampexp.client._timestamps import format_timestamp
+
 _log = logging.getLogger(__name__)
 _SECOND = timedelta(seconds=1)
-_SHOWN = "%Y-%m-%d %H:%M:%SZ"
 _SANE_YEARS = range(1970, 9000)
 
 CLOCKS_AGREE_WITHIN = timedelta(minutes=6)
@@ -188,9 +189,9 @@ class ServiceClock:
                 "time that fits the version history. Check the proxies on the way to %s, and the time synchronisation "
                 "of this machine.",
                 " and ".join(belief.doubted),
-                f"{self._date.now():{_SHOWN}}" if self._date else "an unknown time",
-                f"{local:{_SHOWN}}",
-                f"{belief.now:{_SHOWN}}",
+                format_timestamp(self._date.now() if self._date else None),
+                format_timestamp(local),
+                format_timestamp(belief.now),
                 self._address or "Amplitude",
             )
         self._warned = belief.doubted

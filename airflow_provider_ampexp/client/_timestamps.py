@@ -1,4 +1,4 @@
-"""The parser of ISO 8601 times.
+"""Read and write times: the parser of ISO 8601, and the format for people.
 
 ``datetime.fromisoformat`` of Python 3.10 does not accept ``Z`` or offsets without a colon, and accepts only 3 or 6
 digits of a second's fraction. This parser is the same on all versions of Python.
@@ -44,3 +44,8 @@ def parse_timestamp(value: object, *, default_zone: timezone | None = None) -> d
         return local.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
+
+
+def format_timestamp(moment: datetime | None) -> str:
+    """Return a time for a person: ``2023-07-29 03:32:49Z``."""
+    return "an unknown time" if moment is None else f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%SZ}"

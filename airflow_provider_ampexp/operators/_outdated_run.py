@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
 from airflow_provider_ampexp.operators._attempts import Attempt
 from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
@@ -41,7 +42,9 @@ class LateRun(NamedTuple):
     began: datetime
 
     def __str__(self) -> str:
-        return f"after the run was due ({_shown(self.due)}) and before it began ({_shown(self.began)})"
+        return (
+            f"after the run was due ({format_timestamp(self.due)}) and before it began ({format_timestamp(self.began)})"
+        )
 
 
 class LateRetry(NamedTuple):
@@ -51,7 +54,7 @@ class LateRetry(NamedTuple):
     began: None = None
 
     def __str__(self) -> str:
-        return f"after the first attempt of this task began ({_shown(self.due)})"
+        return f"after the first attempt of this task began ({format_timestamp(self.due)})"
 
 
 def late_run(context: Context, service_now: datetime) -> LateRun | None:
@@ -178,10 +181,6 @@ def refuse_outdated(
         f"Changing {described} failed: {change}, {late}. Nothing was written. To overrule that change, "
         f"{'start a new run' if isinstance(late, LateRun) else 'clear the task'}, or set if_changed_since='write'."
     )
-
-
-def _shown(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
 
 
 def _is_part(field: str, name: str) -> bool:

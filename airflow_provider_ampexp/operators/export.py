@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import NotFoundError, UnexpectedResponseError
 from airflow_provider_ampexp.client._optional_fields import config_of
-from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.client._timestamps import format_timestamp, parse_timestamp
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.history._field_changes import COLUMNS, Row, in_order, rows_of, within
 from airflow_provider_ampexp.operators import _arguments as arguments
@@ -85,7 +85,7 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
             start, end = self._interval(context)
             write = _writer(_format("format", self.format))
             project_id = self.named_project()
-        with error_context(f"export the changes from {start:%Y-%m-%d %H:%M:%SZ} to {end:%Y-%m-%d %H:%M:%SZ}"):
+        with error_context(f"export the changes from {format_timestamp(start)} to {format_timestamp(end)}"):
             with self.hook() as hook:
                 changed = _changed(hook.client, start, end, project_id)
                 rows = in_order(within(_rows(hook.client, changed), start, end))

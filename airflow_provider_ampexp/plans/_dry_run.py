@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.plans._models import PlanFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
@@ -64,7 +65,7 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     if plan.segment is not None:
         what = f"segment {plan.segment!r} of {what}"
     return DryRun(
-        f"{what} is at {flag.seen.position} since {since:%Y-%m-%d %H:%M:%SZ} ({_span(now - since)})",
+        f"{what} is at {flag.seen.position} since {format_timestamp(since)} ({_span(now - since)})",
         _told(act, plan, flag.seen, comes),
         isinstance(act, SetStage),
     )

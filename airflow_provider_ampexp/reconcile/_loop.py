@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.rollout import (
     Abort,
     Complete,
@@ -92,7 +93,7 @@ def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: R
         if not isinstance(action, Abort):
             flag.notes += audience_drift(plan, flag.seen, state, flag.now)
         state = port.take_notes(state.after_observation(plan, flag.seen, flag.now))
-        present = f"{flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M:%SZ}"
+        present = f"{flag.seen.position} since {format_timestamp(flag.since(state))}"
         port.log(f"{present}. {describe(action)}: {action.why}.")
         port.write_heartbeat(action, state)
         if isinstance(action, Complete):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.rollout import _change_rules as change_rules
 from airflow_provider_ampexp.rollout import _start_rules as start_rules
 from airflow_provider_ampexp.rollout._actions import (
@@ -134,7 +135,7 @@ def _end_when_hold_timed_out(view: Evaluation) -> Action | None:
 def _wait_while_soaking(view: Evaluation) -> Action | None:
     if not view.is_soaking:
         return None
-    return Wait(_or_check(view, view.soak_ends), f"soaking until {_utc(view.soak_ends)}; {_next(view)}")
+    return Wait(_or_check(view, view.soak_ends), f"soaking until {format_timestamp(view.soak_ends)}; {_next(view)}")
 
 
 def _wait_while_not_passed(view: Evaluation) -> Action | None:
@@ -203,7 +204,7 @@ def _raise(view: Evaluation) -> Action | None:
     assert stage is not None
     if view.stage is None:
         return SetStage(stage, _next(view))
-    return SetStage(stage, f"{_next(view)}; soaked since {_utc(view.began)}")
+    return SetStage(stage, f"{_next(view)}; soaked since {format_timestamp(view.began)}")
 
 
 _RULES: tuple[Callable[[Evaluation], Action | None], ...] = (
@@ -270,7 +271,3 @@ def _next(view: Evaluation) -> str:
     approval, stage = view.plan.approval, view.next_stage
     after = approval.before if approval else stage.percentage if stage else None
     return "last stage" if after is None else f"next stage {after} %"
-
-
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

@@ -18,7 +18,7 @@ from airflow_provider_ampexp.client._optional_fields import (
     version_number,
     without_odd_fields,
 )
-from airflow_provider_ampexp.client._timestamps import parse_timestamp
+from airflow_provider_ampexp.client._timestamps import format_timestamp, parse_timestamp
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.rollout._audience import AudienceFields
 
@@ -72,7 +72,7 @@ class VersionEntry:
     audience: AudienceFields = field(default_factory=AudienceFields)
 
     def __str__(self) -> str:
-        return f"version {self.version} by {self.by} at {_moment(self.at)}"
+        return f"version {self.version} by {self.by} at {format_timestamp(self.at)}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ExposureChange:
         return self.after.exposure > self.before.exposure
 
     def __str__(self) -> str:
-        return f"from {self.before} to {self.after} by {self.entry.by} at {_moment(self.entry.at)}"
+        return f"from {self.before} to {self.after} by {self.entry.by} at {format_timestamp(self.entry.at)}"
 
 
 def exposure_of(config: FlagConfig, segment: str | None) -> Exposure | None:
@@ -199,7 +199,7 @@ def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterat
         for words in now.drift_from(approved):
             if words not in named:
                 named.add(words)
-                yield f"{words}, by {entry.by} at {_moment(entry.at)}", entry
+                yield f"{words}, by {entry.by} at {format_timestamp(entry.at)}", entry
 
 
 def versions_before(history: tuple[VersionEntry, ...], change: ExposureChange) -> tuple[VersionEntry, ...]:
@@ -214,7 +214,3 @@ def made_since(history: tuple[VersionEntry, ...], moment: datetime) -> tuple[Ver
     """
     late = [place for place, entry in enumerate(history) if entry.at is None or entry.at >= moment]
     return history[: late[-1] + 2] if late else ()
-
-
-def _moment(value: datetime | None) -> str:
-    return value.strftime("%Y-%m-%d %H:%M:%SZ") if value else "an unknown time"

@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.rollout import (
     Abort,
     Action,
@@ -152,7 +153,7 @@ def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
     if task.state == "deferred" and task.until is not None and now > task.until + _OVERDUE_AFTER:
         return _Stuck(
             Reason.OVERDUE,
-            f"its task was due at {task.until:%Y-%m-%d %H:%M:%SZ} and has not been resumed. Check the triggerer and "
+            f"its task was due at {format_timestamp(task.until)} and has not been resumed. Check the triggerer and "
             "the scheduler",
             task.until,
         )

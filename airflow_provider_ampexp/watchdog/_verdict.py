@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from airflow_provider_ampexp.client._optional_fields import has_tag
+from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.rollout import FlagSnapshot
 from airflow_provider_ampexp.rollout._audience import changed_fields
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat
@@ -76,8 +77,10 @@ def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) ->
     :param now: the service's clock
     """
     if not limits.is_late(beat, now):
-        return HeartbeatVerdict(Outcome.QUIET, f"in time at {seen.position}: the next step is due {_utc(beat.due)}")
-    late, left = f"the step that was due {_utc(beat.due)} is late", f"Left at {seen.position}"
+        return HeartbeatVerdict(
+            Outcome.QUIET, f"in time at {seen.position}: the next step is due {format_timestamp(beat.due)}"
+        )
+    late, left = f"the step that was due {format_timestamp(beat.due)} is late", f"Left at {seen.position}"
     if seen.position.exposure <= beat.lower_to.exposure:
         return HeartbeatVerdict(Outcome.QUIET, f"{late}, but no user gets it beyond the last confirmed stage. {left}")
     if not beat.is_at_its_step(seen):
@@ -91,10 +94,6 @@ def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) ->
     if has_tag(seen.tags, beat.subject.hold_tag):
         return HeartbeatVerdict(Outcome.LATE, f"{late}, but the flag has the tag {beat.subject.hold_tag!r}. {left}")
     if not limits.is_overdue(beat, now):
-        at = _utc(beat.due + limits.after)
+        at = format_timestamp(beat.due + limits.after)
         return HeartbeatVerdict(Outcome.LATE, f"{late}. {left}, and lowered to {beat.lower_to} after {at}")
     return HeartbeatVerdict(Outcome.LOWERED, late, lowers=True)
-
-
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
