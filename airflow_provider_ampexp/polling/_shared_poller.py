@@ -80,7 +80,7 @@ class _Subscription:
     context: Context = field(default_factory=copy_context)  # its log lines go to its task
     is_new: bool = True
     has_judged: bool = False
-    """The subscriber has judged a configuration. Until then it needs one, also of a flag without a change."""
+    """The subscriber judged a configuration, and no poll failed since. Otherwise it needs one, also without a change."""
 
 
 @dataclass(frozen=True)
@@ -270,12 +270,16 @@ class SharedPoller:
                 self._fail(target, result.error)
         elif result.disconnected is not None:
             for entry in wanted.joined:
-                self._ask(entry, entry.waiter.failed, result.disconnected)
+                self._ask_failed(entry, result.disconnected)
                 entry.is_new = True
 
     def _fail(self, target: FlagRef, error: Exception) -> None:
         for entry in self._entries.get(target, ()):
-            self._ask(entry, entry.waiter.failed, error)
+            self._ask_failed(entry, error)
+
+    def _ask_failed(self, entry: _Subscription, error: Exception) -> None:
+        entry.has_judged = False
+        self._ask(entry, entry.waiter.failed, error)
 
     def _ask(self, entry: _Subscription, judge: Any, *seen: object) -> None:
         if entry.over.done():

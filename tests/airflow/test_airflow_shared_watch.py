@@ -86,6 +86,19 @@ def flags(emulator: Emulator, count: int) -> list[str]:
     return ids
 
 
+def all_kinds(emulator: Emulator) -> list[Waiter]:
+    """Waits for flags and experiments, for which the feed of versions saves requests."""
+    emulator.settings(extra_endpoints=True)
+    kinds: tuple[Kind, ...] = ("flags", "experiments")
+    waiters = [
+        Waiter(id, kind=kind)
+        for kind in kinds
+        for id in emulator.load({kind: [{"key": f"{kind}-{number}"} for number in range(3)]})[kind]
+    ]
+    emulator.advance(60)  # the feed reports young versions again after a failed poll
+    return waiters
+
+
 async def all_of(waiters: list[Waiter], conn_id: str = CONNECTION) -> list[dict[str, Any]]:
     return await asyncio.gather(*(poll_until(conn_id, waiter) for waiter in waiters))
 
@@ -129,13 +142,7 @@ def test_who_joins_learns_the_state_although_the_others_read_only_changes(
     emulator: Emulator, rounds: Rounds, first_poll: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
-    emulator.settings(extra_endpoints=True)
-    kinds: tuple[Kind, ...] = ("flags", "experiments")
-    stay = [
-        Waiter(id, kind=kind)
-        for kind in kinds
-        for id in emulator.load({kind: [{"key": f"{kind}-{number}"} for number in range(3)]})[kind]
-    ]
+    stay = all_kinds(emulator)
     comes, failures = Waiter(stay[0].id, looks=1), []
     monkeypatch.setattr(comes, "failed", failures.append)
 
@@ -156,6 +163,34 @@ def test_who_joins_learns_the_state_although_the_others_read_only_changes(
 
     assert asyncio.run(people()) == {"looks": 1}
     assert len(failures) == (first_poll == "fails")
+
+
+def test_after_a_failed_poll_each_wait_learns_the_state_again(
+    emulator: Emulator, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two failures hours apart count as failures in a row, where the others read only changes."""
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
+    waiters, failures = all_kinds(emulator), []
+
+    async def people() -> None:
+        tasks = [asyncio.ensure_future(poll_until(CONNECTION, waiter)) for waiter in waiters]
+        for waiter in waiters:
+            monkeypatch.setattr(waiter, "failed", failures.append)
+        while not rounds.sights or not rounds.sights[-1].unchanged:
+            await asyncio.sleep(0.01)
+        before = [waiter.looks for waiter in waiters]
+        emulator.fault("status", status=503, times=1)
+        while not failures:
+            await asyncio.sleep(0.01)
+        polls = len(rounds.sights)
+        while len(rounds.sights) < polls + 4:
+            await asyncio.sleep(0.01)
+        assert [waiter.looks for waiter in waiters] == [looks + 1 for looks in before]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(people())
 
 
 def test_the_last_one_out_closes_the_session(
