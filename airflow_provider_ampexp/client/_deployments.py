@@ -19,9 +19,8 @@ class DeploymentEndpoints:
 
     def list(self) -> Iterator[Deployment]:
         """Yield all deployments that the key can see, also archived ones (contract: *List deployments*)."""
-        for page in pages(self._transport, "deployments", {}):
-            for item in page:
-                yield responses.deployment(item)
+        for page in pages(self._transport, "deployments", {}, responses.deployment):
+            yield from page
 
     def create(self, fields: DeploymentCreateFields) -> str:
         """Create a deployment and return its id (contract: *Create deployment*)."""

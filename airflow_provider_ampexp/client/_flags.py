@@ -11,7 +11,7 @@ from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client import _responses as responses
 from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._optional_fields import is_archived, version_number
-from airflow_provider_ampexp.client._pagination import pages
+from airflow_provider_ampexp.client._pagination import PageCache, pages
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client._transport import ApiResponse, RetrySafety, Transport
 from airflow_provider_ampexp.client.types import (
@@ -38,7 +38,12 @@ class FlagEndpoints:
         return f"<{self.kind} of {self._transport.http.base_url}>"
 
     def list(
-        self, *, key: str | None = None, project_id: str | None = None, include_archived: bool = False
+        self,
+        *,
+        key: str | None = None,
+        project_id: str | None = None,
+        include_archived: bool = False,
+        cache: PageCache[FlagConfig] | None = None,
     ) -> Iterator[FlagConfig]:
         """Iterate over all objects, newest first, with a page of 1,000 in memory at a time (contract: *List*).
 
@@ -46,12 +51,13 @@ class FlagEndpoints:
         :param project_id: only objects of this project
         :param include_archived: also archived objects. The client always reads them and filters here, so that it
             misses no object when another one becomes archived during the list.
+        :param cache: of a caller that lists again and again, and does not change the objects
         """
         if key is not None:
             validate.name("key", key)
         if project_id is not None:
             validate.name("project_id", project_id)
-        return (item for page in self._pages(key, project_id, include_archived) for item in page)
+        return (item for page in self._pages(key, project_id, include_archived, cache) for item in page)
 
     def find(self, key: str, *, project_id: str | None = None) -> FlagConfig | None:
         """Find an object by its key, archived or not; ``None`` if there is none (contract: *List*).
@@ -249,7 +255,11 @@ class FlagEndpoints:
         return self._transport.call(method, f"/{self.kind}{route}", names, body=body, repeat=repeat)
 
     def _pages(
-        self, key: str | None, project_id: str | None, include_archived: bool
+        self,
+        key: str | None,
+        project_id: str | None,
+        include_archived: bool,
+        cache: PageCache[FlagConfig] | None = None,
     ) -> Iterator[builtins.list[FlagConfig]]:
         query = {
             **({"key": key} if key is not None else {}),
@@ -257,12 +267,11 @@ class FlagEndpoints:
             # Without archived objects, an object that becomes archived would move others past the cursor, unseen.
             "includeArchived": "true",
         }
-        for page in pages(self._transport, self.kind, query):
+        for page in pages(self._transport, self.kind, query, responses.flag_config, cache=cache):
             # A server that does not know a filter ignores it, so everything is looked at again.
-            items = [responses.flag_config(item) for item in page]
             yield [
                 item
-                for item in items
+                for item in page
                 if (key is None or item.get("key") == key)
                 and (project_id is None or item.get("projectId") in (None, project_id))
                 and (include_archived or not is_archived(item))

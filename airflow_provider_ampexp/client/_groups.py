@@ -37,8 +37,8 @@ class GroupEndpoints:
         """
         if project_id is not None:
             validate.name("project_id", project_id)
-        for page in pages(self._transport, self.kind, {}):
-            for group in map(responses.group, page):
+        for page in pages(self._transport, self.kind, {}, responses.group):
+            for group in page:
                 if project_id is None or group.get("projectId") in (None, project_id):
                     yield group
 

@@ -26,8 +26,8 @@ class VersionsFeed:
         :raises NotFoundError: when the server has no such endpoint
         """
         query = {"start": _iso(start)} | ({} if end is None else {"end": _iso(end)})
-        for page in pages(self._transport, "versions", query, version_of):
-            yield from (responses.version(item) for item in page)
+        for page in pages(self._transport, "versions", query, responses.version, identity=version_of):
+            yield from page
 
 
 def _iso(moment: datetime) -> str:

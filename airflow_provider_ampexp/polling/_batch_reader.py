@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._errors import AuthenticationError, UnexpectedResponseError
+from airflow_provider_ampexp.client._pagination import PageCache
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.exceptions import is_retryable
 
@@ -76,6 +77,7 @@ class BatchReader:
         self._project_id = project_id
         # The number of pages of each list at the last time; before that, the minimum.
         self._pages: dict[Kind, float] = dict.fromkeys(_KINDS, 1)
+        self._caches: dict[Kind, PageCache[FlagConfig]] = {kind: PageCache() for kind in _KINDS}
         self._has_feed = True
         self._known: dict[FlagRef, _Known] = {}
         self._told: set[tuple[str, str]] = set()
@@ -157,7 +159,8 @@ class BatchReader:
         found: dict[FlagRef, FlagConfig] = {}
         missing, twice = set(wanted), set[FlagRef]()
         before = self.client.requests.total
-        listing = endpoints.list(project_id=self._only_project_of(wanted), include_archived=True)
+        project_id = self._only_project_of(wanted)
+        listing = endpoints.list(project_id=project_id, include_archived=True, cache=self._caches[kind])
         by_id, by_key = self._watched(kind, watched)
         is_sure = all(project_id for _, project_id in by_key)  # a later page may have the same key in another project
         try:

@@ -80,7 +80,7 @@ class _Subscription:
     context: Context = field(default_factory=copy_context)  # its log lines go to its task
     is_new: bool = True
     has_judged: bool = False
-    """The subscriber judged a configuration, and no poll failed since. Otherwise it needs one, also without a change."""
+    """The subscriber judged a configuration, and no poll failed since. If not, it needs one, also without a change."""
 
 
 @dataclass(frozen=True)

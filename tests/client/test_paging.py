@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_ampexp.client import AmbiguousKeyError, ManagementClient, ServerError, UnexpectedResponseError
+from airflow_provider_ampexp.client._pagination import PageCache
+from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.emulator.control import Emulator
 
 from .bare_server import BareServer, reply
@@ -302,3 +304,34 @@ def test_an_object_that_is_archived_while_pages_are_read_hides_no_other(
     found += [item["key"] for item in listing]
     assert found == [f"f{place}" for place in reversed(range(9))]
     assert [item["key"] for item in many.list()] == [f"f{place}" for place in reversed(range(7))]
+
+
+@each_kind_of_id
+@quick
+@given(data=st.data())
+def test_a_list_that_is_read_again_with_a_cache_has_what_it_has_without(
+    numeric_ids: bool, data: st.DataObject, bare: BareServer, to_bare: ManagementClient
+):
+    cache: PageCache[FlagConfig] = PageCache()
+    paged = data.draw(lists(numeric_ids=numeric_ids, cursors="offset"))
+    paged.name = "flags"
+    paged.changes = []
+    bare.answer = paged
+    for _ in range(4):
+        assert ids(to_bare.flags.list(cache=cache)) == ids(to_bare.flags.list()) == paged.ids
+        if data.draw(st.booleans()) and paged.ids:
+            paged.ids.pop(data.draw(st.integers(0, len(paged.ids) - 1)))
+
+
+def test_an_equal_page_is_parsed_once(emulator: Emulator, client: ManagementClient) -> None:
+    first, second = (emulator.create_flag(key) for key in ("first", "second"))
+    cache: PageCache[FlagConfig] = PageCache()
+
+    def read() -> dict[str, FlagConfig]:
+        return {config["id"]: config for config in client.flags.list(cache=cache)}
+
+    before = read()
+    assert all(config is before[id] for id, config in read().items())
+    emulator.edit("flags", first["id"], rolloutPercentage=5)
+    after = read()
+    assert (after[first["id"]]["rolloutPercentage"], after[second["id"]]) == (5, before[second["id"]])
