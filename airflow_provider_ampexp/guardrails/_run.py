@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp import _limited_call as limited_call
+from airflow_provider_ampexp._limited_call import CallExitedError, LimitedCall, NoAnswerInTimeError
 from airflow_provider_ampexp.guardrails._base import CheckContext, CheckResult, Guardrail, timeout_of
-from airflow_provider_ampexp.guardrails._time_limit import CallExitedError, LimitedCall, NoAnswerInTimeError
 from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
@@ -82,7 +82,7 @@ def _begin(
     _, earlier = _left_behind.get(id(guardrail), (guardrail, None))
     if earlier is not None and earlier.is_running:
         return None
-    return time_limit.begin(lambda: question(moment), f"guardrail {guardrail.name}")
+    return limited_call.begin(lambda: question(moment), f"guardrail {guardrail.name}")
 
 
 def _result_of(guardrail: Guardrail, call: LimitedCall[object] | None) -> CheckResult:

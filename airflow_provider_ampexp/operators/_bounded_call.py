@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
-from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+from airflow_provider_ampexp import _limited_call as limited_call
+from airflow_provider_ampexp._limited_call import LimitedCall
 
 T = TypeVar("T")
 LIMIT = 2.0
@@ -25,7 +25,7 @@ def begin(what: str, function: Callable[[], T]) -> LimitedCall[T]:
 
     :param what: such as ``store the reason for the rollback``
     """
-    return time_limit.begin(function, what)
+    return limited_call.begin(function, what)
 
 
 def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:

@@ -24,7 +24,7 @@ import greenlet
 import tenacity.nap
 
 import airflow_provider_ampexp
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
+from airflow_provider_ampexp import _limited_call as limited_call
 
 BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
 
@@ -210,7 +210,7 @@ def told_by(timeline: Timeline) -> Iterator[None]:
     new = {time: clock, asyncio: loop, real.datetime: Moment}
     places = [(module, name, substitute) for old, substitute in new.items() for module, name in _looks_at(old)]
     with _instead(
-        [*places, (tenacity, "time", clock), (tenacity.nap, "time", clock), (time_limit, "begin", DirectCall)]
+        [*places, (tenacity, "time", clock), (tenacity.nap, "time", clock), (limited_call, "begin", DirectCall)]
     ):
         yield
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._keys import ALERTS_XCOM
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import flag_url
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
@@ -139,7 +139,7 @@ class Alerts:
         rollout = mask_secrets(alert)
         # Each call has its own context and object, because a notifier writes its rendered fields into both.
         calls = [
-            (notifier, time_limit.begin(_calling(notifier, {**self._context, "rollout": {**rollout}}), f"on_{event}"))
+            (notifier, limited_call.begin(_calling(notifier, {**self._context, "rollout": {**rollout}}), f"on_{event}"))
             for notifier in self._notifiers[event]
         ]
         failed = False

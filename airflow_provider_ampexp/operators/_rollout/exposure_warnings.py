@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp.ensure._cohorts import named_cohorts
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators._rollout.parents import limits_of_parents
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
@@ -47,7 +47,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
 def read_included_cohorts(task: RolloutTask) -> None:
     """Read the included cohorts, within 5 seconds. A rollout does not depend on the answer."""
     try:
-        time_limit.begin(task.flag.read_cohorts, "read the included cohorts").result(LIMIT)
+        limited_call.begin(task.flag.read_cohorts, "read the included cohorts").result(LIMIT)
     except Exception as error:
         task.logger.warning(
             "Reading the included cohorts of %s failed: %s. If there are any, their users get it at any percentage.",

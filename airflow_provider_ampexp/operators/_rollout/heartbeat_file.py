@@ -9,8 +9,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
 from airflow_provider_ampexp.operators._rollout.record_file import file_name
@@ -20,7 +20,7 @@ from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, RolloutSubject
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+    from airflow_provider_ampexp._limited_call import LimitedCall
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
     from airflow_provider_ampexp.rollout._actions import Action
@@ -96,7 +96,7 @@ class HeartbeatFile:
             if self._is_writing:
                 return
             self._is_writing = True
-        self._call = time_limit.begin(self._write, "write the heartbeat of the rollout")
+        self._call = limited_call.begin(self._write, "write the heartbeat of the rollout")
 
     def _finish(self) -> None:
         """Wait at most 5 seconds for the write."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import JsonValue
 
-    from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+    from airflow_provider_ampexp._limited_call import LimitedCall
 
 _KEEP = "store the reason for the rollback"
 

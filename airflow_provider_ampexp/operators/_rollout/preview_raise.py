@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators._preview import begin_preview, count_entrants, refusal_of
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import PreviewResult
@@ -58,7 +58,7 @@ def _compute(task: RolloutTask, preview: RolloutPreview, percentage: int) -> Pre
     entrants = begin_preview(
         flag.client, flag.target, preview, percentage, segment=flag.segment, catch_all=flag.catch_all
     )
-    counting = time_limit.begin(lambda: count_entrants(entrants, percentage, flag.segment), "preview")
+    counting = limited_call.begin(lambda: count_entrants(entrants, percentage, flag.segment), "preview")
     return counting.result(LIMIT.total_seconds())
 
 

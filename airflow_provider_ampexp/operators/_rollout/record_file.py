@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.guardrails import _time_limit as time_limit
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.guardrails._time_limit import LimitedCall
+    from airflow_provider_ampexp._limited_call import LimitedCall
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout._record import RecordLine
 
@@ -88,7 +88,7 @@ class RecordFile:
         """Begin to write the missing lines. During an earlier write, the lines wait for the next call."""
         missing = self._missing(record)
         if missing and (self._call is None or not self._call.is_running):
-            self._call = time_limit.begin(lambda: self._write(missing), "write the record of the rollout")
+            self._call = limited_call.begin(lambda: self._write(missing), "write the record of the rollout")
 
     def finish(self, record: Iterable[RecordLine]) -> None:
         """Wait at most 5 seconds for the write. A failed write is repeated once. Missing lines are logged."""
