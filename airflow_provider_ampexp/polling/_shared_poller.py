@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE = 0.1
 _LONGEST_BACKOFF = 60.0
+_MOST_DOUBLINGS = 10
 _LONGEST_ROUND = 300.0
 _JOIN_DELAY = 1.0  # the longest time in seconds that a new subscriber waits for others
 
@@ -186,8 +187,8 @@ class SharedPoller:
         finally:
             self._running = None
             self._end_if_alone()
-        if self._entries:
-            self._wake_at(min(entry.due for entries in self._entries.values() for entry in entries))
+            if self._entries:
+                self._wake_at(min(entry.due for entries in self._entries.values() for entry in entries))
 
     def _give_up(self) -> None:
         """Leave the client to the thread that hangs. The next poll creates its own client."""
@@ -304,7 +305,7 @@ class SharedPoller:
             self._failed = 0
         else:
             self._failed += 1
-        pause = min(2.0**self._failed, _LONGEST_BACKOFF) if self._failed else 0.0
+        pause = min(2.0 ** min(self._failed, _MOST_DOUBLINGS), _LONGEST_BACKOFF) if self._failed else 0.0
         if isinstance(result.error, RateLimitError):
             pause = max(pause, result.error.retry_after or 1.0)
         self._not_before = self._loop.time() + pause

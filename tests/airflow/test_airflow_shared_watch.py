@@ -193,6 +193,27 @@ def test_after_a_failed_poll_each_wait_learns_the_state_again(
     asyncio.run(people())
 
 
+def test_an_outage_of_many_hours_ends_no_wait(
+    emulator: Emulator, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.01)
+    (id,) = flags(emulator, 1)
+    waiter, failures = Waiter(id, looks=2), []
+    monkeypatch.setattr(waiter, "failed", failures.append)
+
+    async def people() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(poll_until(CONNECTION, waiter))
+        while not rounds.sights:
+            await asyncio.sleep(0.01)
+        (poller,) = shared_poller._watches.values()
+        poller._failed = 1023  # as after 17 hours with a poll each minute
+        emulator.fault("status", status=503, times=3)
+        return await asyncio.wait_for(waiting, 10)
+
+    assert asyncio.run(people()) == {"looks": 2}
+    assert len(failures) == 3
+
+
 def test_the_last_one_out_closes_the_session(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, rounds: Rounds
 ) -> None:

@@ -25,6 +25,7 @@ import tenacity.nap
 
 import airflow_provider_ampexp
 from airflow_provider_ampexp import _limited_call as limited_call
+from airflow_provider_ampexp.polling import _shared_poller as shared_poller
 
 BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
 
@@ -194,7 +195,7 @@ def told_by(timeline: Timeline) -> Iterator[None]:
     async def to_thread(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
-    async def wait_for(work: Coroutine[Any, Any, Any], timeout: float) -> Any:
+    async def wait_at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
         return await work
 
     clock = SimpleNamespace(
@@ -205,13 +206,17 @@ def told_by(timeline: Timeline) -> Iterator[None]:
         assert timeline.actor is not None
         return timeline.actor.event_loop
 
-    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, wait_for=wait_for, get_running_loop=get_running_loop)
+    loop = SimpleNamespace(sleep=sleep, to_thread=to_thread, get_running_loop=get_running_loop)
     loop.TimeoutError = asyncio.TimeoutError
     new = {time: clock, asyncio: loop, real.datetime: Moment}
     places = [(module, name, substitute) for old, substitute in new.items() for module, name in _looks_at(old)]
-    with _instead(
-        [*places, (tenacity, "time", clock), (tenacity.nap, "time", clock), (limited_call, "begin", DirectCall)]
-    ):
+    more = [
+        (tenacity, "time", clock),
+        (tenacity.nap, "time", clock),
+        (limited_call, "begin", DirectCall),
+        (shared_poller, "wait_at_most", wait_at_most),
+    ]
+    with _instead([*places, *more]):
         yield
 
 
