@@ -106,7 +106,7 @@ def remove_at_once(users: list[str], number: int, monkeypatch: pytest.MonkeyPatc
     service = ListService(time, chance, slowest=chance.choice([0.05, 0.4, 1.0]))
     said: list[str] = []
 
-    def wait_until_visible(client: object, applied: Callable[[], bool], *, wait: bool = True) -> bool:
+    def wait_until_visible(client: object, applied: Callable[[], bool], *, patient: bool = True) -> bool:
         for _ in range(4):
             if applied():
                 return True
