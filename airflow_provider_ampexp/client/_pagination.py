@@ -6,10 +6,12 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_ampexp.client._optional_fields import version_number
-from airflow_provider_ampexp.client._transport import ApiResponse, Transport
+
+if TYPE_CHECKING:
+    from airflow_provider_ampexp.client._transport import ApiResponse, Transport
 
 T = TypeVar("T")
 
