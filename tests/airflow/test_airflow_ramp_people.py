@@ -13,6 +13,8 @@ from ramps import PLAN, RETRIED, Failures, Soaks, began, exposures, flag, histor
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
+from airflow_provider_ampexp.operators._rollout.stop import NEXT_STEP
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 Runner = Callable[..., Run]
 
@@ -258,3 +260,10 @@ def test_who_is_overwritten_at_the_moment_of_a_raise_is_named_and_put_back(
     assert "That change was restored. The rollout stopped" in broken.said("ramp")
     lines = [line["what"] for line in ran.xcom("ramp", key=RECORD_XCOM)]
     assert [what for what in lines if what != "warning"] == ["error"]
+
+
+def test_each_stop_that_fails_the_task_says_the_next_step() -> None:
+    skips = {AbortCause.REJECTED, AbortCause.NO_ANSWER}
+    other_errors = {AbortCause.NOT_LOWERED}  # the end of a rollback
+    assert set(NEXT_STEP) == set(AbortCause) - skips - other_errors
+    assert [cause for cause, step in NEXT_STEP.items() if not step] == [AbortCause.BEHIND]
