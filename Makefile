@@ -115,8 +115,11 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 
+# The types are those of the newest Airflow. Airflow 3.2 has no task state store, so its types differ.
 types: setup
+ifeq ($(AIRFLOW),3.3)
 	$(VENV)/bin/mypy
+endif
 
 # Many of them wait for something, so that three keep two cores busy.
 unit: setup
