@@ -258,4 +258,15 @@ FOUND = (
     ),
     # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
+    # Maria edits the segment between the two reads of the first look, which a version without all percentages makes.
+    Story(
+        stages=((0, 0.0),),
+        segment="Beta",
+        start=(0, False),
+        retries=0,
+        check_takes=0.0,
+        edits=((2.5, Edit({"percentage": 1}, "Beta")),),
+        omit=("rolloutPercentage",),
+        omit_one_of=1,
+    ),
 )
