@@ -269,4 +269,14 @@ FOUND = (
         omit=("rolloutPercentage",),
         omit_one_of=1,
     ),
+    # Maria lowers the disabled flag when it is enabled, and sets a fraction while that is restored: both stay.
+    Story(
+        stages=((2, 0.0), (3, 0.0)),
+        verdicts=((0.0, "pass"),),
+        check_takes=0.0,
+        retries=0,
+        start=(3, False),
+        is_experiment=True,
+        racing={2: Edit({"rolloutPercentage": 0}), 3: Edit({"rolloutPercentage": 2.5})},
+    ),
 )
