@@ -26,9 +26,8 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     included cohorts.
     """
     flag, log = task.flag, task.logger
-    key = flag.config.get("key") or flag.id
     for why in (*_own_reasons(flag), *limits_of_parents(flag, task.plan)):
-        log.warning("Not all users of a stage get flag %r: %s", key, why)
+        log.warning("Not all users of a stage get %s: %s", task.described, why)
         state = state.with_line(RecordKind.WARNING, flag.now, {"why": why})
     if not state.is_retry:  # a retry may have a rollback to finish
         read_included_cohorts(task)
@@ -40,7 +39,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
         why = f"with the first stage, all users of {cohorts[0]} get it too"
     else:
         return state
-    log.warning("Flag %r: %s. A rollback does not take it from them.", key, why)
+    log.warning("Exposure of %s: %s. A rollback takes it from them only if it disables it.", task.described, why)
     return state.with_line(RecordKind.WARNING, flag.now, {"why": why})
 
 

@@ -94,16 +94,15 @@ class ReconcilingTask(RolloutTask):
         event: Mapping[str, Any],
     ) -> RolloutState:
         """Observe the flag after the wait, and return the state."""
-        is_known = "kind" in watch and "id" in watch  # if not, another version of this provider stored it
-        if is_known:
-            watched = RolloutWait.from_plain(watch)
+        watched = _known_wait(watch)
+        if watched is not None:
             target = FlagRef(watched.kind, id=watched.id)
             self.flag = ManagedFlag(hook.client, target, self.plan.segment, self.plan.catch_all)
             self.flag.known_clock_error = watched.local_clock_error
         else:
             self.flag = self.find_flag(hook, self.operator.target(self.operator.project_of(hook)))
         state = with_response(state, self.plan, event, self.flag.now)
-        if is_known:
+        if watched is not None:
             with record_on_error(self, state):
                 self.flag.observe(archived=bool(event.get("archived")))
         self.open_files()
@@ -122,9 +121,14 @@ def _own_event(context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"status": SoakStatus.CHANGED, **event} if "chosen_options" in event else event
 
 
+def _known_wait(watch: Mapping[str, Any]) -> RolloutWait | None:
+    """Return the wait that was stored; ``None`` if another version of this provider stored it in another form."""
+    return RolloutWait.from_plain(watch) if "kind" in watch and "id" in watch else None
+
+
 def _watch_failed(described: str, watch: Mapping[str, Any] | None, why: str) -> str:
-    is_known = watch is not None and "kind" in watch and "id" in watch
-    stays = f"at {RolloutWait.from_plain(watch).position}" if watch is not None and is_known else "as it is"
+    watched = _known_wait(watch or {})
+    stays = "as it is" if watched is None else f"at {watched.position}"
     return (
         f"Watching {described} failed: {why} The flag stays {stays}, and no guardrail runs. Correct the connection, "
         "then clear this task."
