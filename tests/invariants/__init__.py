@@ -60,8 +60,8 @@ def no_soak_is_cut_short(observed: Observed, history: History) -> Found:
         since = history.since(change.known)
         if stage is not None and change.entry.at - since < stage.soak - observed.granularity:
             yield f"{stage.percentage} % soaked {change.entry.at - since} instead of {stage.soak}", change.entry
-    for attempt in observed.attempts:
-        last = history.stand_at(attempt.ended)
+    for place, attempt in enumerate(observed.attempts):
+        last = history.stand_at_the_end(place)
         stage = observed.plan.stage_at(last.stand.reached)
         if attempt.outcome in ("success", "lost") and stage is not None:
             soaked = attempt.ended - history.since(last)
@@ -155,7 +155,7 @@ def another_tasks_step_is_checked(observed: Observed, history: History) -> Found
     for place, attempt in enumerate(observed.attempts):
         if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop" or not observed.plan.checked:
             continue
-        last = history.stand_at(attempt.ended)
+        last = history.stand_at_the_end(place)
         began = next(
             entry for entry in history.entries if entry.at >= history.since(last) and entry.stand == last.stand
         )
@@ -224,7 +224,7 @@ def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> 
             yield f"it says {said.said!r}, and nothing was lowered", None
         if fail is None or said.outcome == "killed" or any(change.entry.at >= fail.at for change in lowered):
             continue
-        ended = history.stand_at(said.ended)
+        ended = history.stand_at_the_end(run[-1])
         if said.outcome in ("success", "lost"):
             yield f"the guardrails failed at {fail.at}, and the task ended well", ended
         elif not any(words in said.said for words in _SAYS_SO):

@@ -84,7 +84,8 @@ class Observed:
     :param last_read: the number of the newest version that each attempt has read, by its place in ``attempts``
     :param agreed: the numbers of versions with which somebody did just what a write of ours, under way, was to do
     :param hidden: the numbers of versions that the service does not show in full
-    :param race: the time between a look and its write, within which an edit cannot be known
+    :param race: the time between a look and what rests on it (a write, or the end of an attempt), within which an edit
+        cannot be known
     :param granularity: by how much the clocks that are compared may differ
     :param in_flight: how long a write may be under way from its decision to its version
     :param prompt_within: by how much a raise may be later than it could be, outside of ``excused``; ``None`` does not
@@ -246,6 +247,14 @@ class History:
     def stand_at(self, moment: datetime) -> Entry:
         """The version that was there at a moment."""
         return [entry for entry in self.entries if entry.at <= moment or entry.place == 0][-1]
+
+    def stand_at_the_end(self, place: int) -> Entry:
+        """The version with which an attempt ended: not what somebody did within ``race``, after it had looked last."""
+        last, ended = self.stand_at(self.observed.attempts[place].ended), self.observed.attempts[place].ended
+        read = self.observed.last_read.get(place)
+        while read is not None and not last.is_ours and last.number > read and last.at > ended - self.observed.race:
+            last = self.entries[last.place - 1]
+        return last
 
     def external_changes(self) -> Iterator[tuple[Entry, Entry]]:
         """Each version that stands elsewhere for users than the one before it, after that one.

@@ -27,6 +27,7 @@ from tests.proof.world import US, World
 _SILENCE = logging.getLogger("tests.proof")
 _SILENCE.setLevel(logging.CRITICAL)
 _IN_FLIGHT = timedelta(seconds=400)
+_RACE = timedelta(seconds=1)  # the last response is under way, and Airflow is told
 _CONNECTION = {
     "conn_type": "amplitude_experiment",
     "password": "ampex_demo",
@@ -57,6 +58,7 @@ def tell(story: Story) -> Observed:
         agreed=world.agreed,
         hidden=[version["version"] for version in world.versions if story.hides(version["version"])],
         granularity=timedelta(milliseconds=1),
+        race=_RACE,
         in_flight=_IN_FLIGHT,
         prompt_within=None if story.is_thin else timedelta(seconds=90 + 3 * story.check_takes),
         excused=[

@@ -279,4 +279,13 @@ FOUND = (
         is_experiment=True,
         racing={2: Edit({"rolloutPercentage": 0}), 3: Edit({"rolloutPercentage": 2.5})},
     ),
+    # Maria goes back to the stage before while the response to the last look is under way: the rollout cannot know that.
+    Story(
+        stages=((0, 0.0), (1, 0.0)),
+        verdicts=((0.0, "pass"),),
+        check_takes=0.0,
+        retries=0,
+        start=(0, False),
+        edits=((3.6, Edit({"rolloutPercentage": 0})),),
+    ),
 )
