@@ -279,7 +279,7 @@ FOUND = (
         is_experiment=True,
         racing={2: Edit({"rolloutPercentage": 0}), 3: Edit({"rolloutPercentage": 2.5})},
     ),
-    # Maria goes back to the stage before while the response to the last look is under way: the rollout cannot know that.
+    # Maria goes back to the stage before, while the response to the last look is under way, which cannot tell of it.
     Story(
         stages=((0, 0.0), (1, 0.0)),
         verdicts=((0.0, "pass"),),
