@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import sqlite3
@@ -32,6 +33,9 @@ def airflow_database() -> None:
         from airflow.sdk.execution_time import supervisor
         from airflow.utils import db
 
+        if not hasattr(supervisor.in_process_api_server, "cache_info"):
+            # Airflow 3.2 makes a new API and a new thread for each task, which takes a second. Airflow 3.3 keeps one.
+            supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
         db.initdb()
         DagBundlesManager().sync_bundles_to_db()
         supervisor.in_process_api_server()
