@@ -124,6 +124,11 @@ function line(ctx, ...ends) {
   ctx.stroke();
 }
 
+function textWidth(ctx, ratio, said, weight) {
+  ctx.font = `${weight} ${12 * ratio}px system-ui, sans-serif`;
+  return ctx.measureText(said).width;
+}
+
 function text(ctx, ratio, said, x, y, align, name, weight = "") {
   ctx.font = `${weight} ${12 * ratio}px system-ui, sans-serif`;
   ctx.textAlign = align;
@@ -145,29 +150,26 @@ function drawOver(u, { picture, marks, rollout, now }) {
     line(ctx, x(now), top, x(now), top + height);
     text(ctx, ratio, "now", x(now), top - 10 * ratio, x(now) > left + width - 24 * ratio ? "right" : "center", "quiet");
     const taken = [];
-    const free = (said, at, up, align) => {
-      ctx.font = `${12 * ratio}px system-ui, sans-serif`;
-      const wide = ctx.measureText(said).width;
-      const from = align === "right" ? at - wide : at;
+    // Write a label beside a step: to its left where it would not fit to its right, and not over another label.
+    const label = (said, at, percentage, name, weight) => {
+      const wide = textWidth(ctx, ratio, said, weight);
+      const align = at + wide + 8 * ratio > left + width ? "right" : "left";
+      const beside = at + (align === "right" ? -6 : 4) * ratio;
+      const up = Math.max(y(percentage) - 8 * ratio, top + 12 * ratio);
+      const from = align === "right" ? beside - wide : beside;
       const box = [from - 4 * ratio, up - 14 * ratio, from + wide + 4 * ratio, up + 4 * ratio];
-      if (box[0] < left || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return false;
-      return taken.push(box);
+      if (box[0] < left || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return;
+      taken.push(box);
+      text(ctx, ratio, said, beside, up, align, name, weight);
     };
     for (const step of [...picture.steps].reverse()) {
       const at = x(seconds(step.at));
       const said = `${step.is_enabled ? `${step.percentage} %` : "disabled"} · ${step.by.length > 24 ? `${step.by.slice(0, 23)}…` : step.by}`;
-      const up = Math.max(y(step.percentage) - 8 * ratio, top + 12 * ratio);
-      const align = at + 110 * ratio > left + width ? "right" : "left";
-      const from = at + (align === "right" ? -6 : 4) * ratio;
-      if (at >= left && free(said, from, up, align)) text(ctx, ratio, said, from, up, align, "ink", "600");
+      if (at >= left) label(said, at, step.percentage, "ink", "600");
     }
     for (const [percentage, at] of rollout?.ahead ?? []) {
       if (!at) break;
-      const at_ = x(Math.max(seconds(at), now + 1));
-      const align = at_ + 110 * ratio > left + width ? "right" : "left";
-      const from = at_ + (align === "right" ? -6 : 4) * ratio;
-      const up = Math.max(y(percentage) - 8 * ratio, top + 12 * ratio);
-      if (free(`${percentage} % planned`, from, up, align)) text(ctx, ratio, `${percentage} % planned`, from, up, align, "quiet");
+      label(`${percentage} % planned`, x(Math.max(seconds(at), now + 1)), percentage, "quiet", "");
     }
     const set = [];
     for (const mark of marks) {
