@@ -101,8 +101,8 @@ class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOper
         """Bring the flag or experiment to the wanted state."""
 
 
-class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
-    """A task that changes who gets a flag or experiment, and does not undo a later change of another actor.
+class AmplitudeIfChangedSinceOperator(AmplitudeChangeOperator):
+    """A task that does not undo a later change of another actor.
 
     :param if_changed_since: the effect of a change of the same field after the run was due and before it began, as in
         an old run that is cleared or filled in; for a retry, after the first attempt began (Airflow 3.3). ``"fail"``,
@@ -110,7 +110,7 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
         out of date.
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
+    template_fields: Sequence[str] = (*AmplitudeChangeOperator.template_fields, "if_changed_since")
     if_changed_since_default: ClassVar[IfChangedSince] = "fail"
 
     def __init__(self, *, if_changed_since: IfChangedSince | str | None = None, **kwargs: Any) -> None:
@@ -121,7 +121,10 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
 
     @abstractmethod
     def written_fields(self) -> Sequence[str]:
-        """The fields that it may change, as the version history calls them."""
+        """The fields that it may change, as the version history calls them.
+
+        ``deployments[1]`` is whether the flag is assigned to that deployment.
+        """
 
     def sets(self, field: str, value: object) -> bool:
         """Whether it sets this field, by its path in the version history, to this value, in a write of its own.
@@ -140,26 +143,40 @@ class AmplitudeExposureChangeOperator(AmplitudeTargetChangeOperator):
         self._context = context
         return super().execute(context)
 
-    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Find out which flag or experiment is meant, and change it."""
+    def refuse_if_outdated(self, client: ManagementClient, target: FlagRef) -> None:
+        """Let the client refuse its first write of this flag or experiment when the run is out of date."""
         from airflow_provider_ampexp.operators._at_run_time import NO_RETRY, refuse_before_a_write, this_attempt
 
-        target = self.target(self.project_of(hook))
         then = _if_changed_since("if_changed_since", self.if_changed_since)
-        if self._context is not None and then != "write":
-            # A task without retries has no attempt that a second one would have to know of.
-            is_retried = bool(self.retries)
-            attempt = this_attempt(self._context, self.retries, datetime.now(timezone.utc)) if is_retried else NO_RETRY
-            refuse_before_a_write(
-                hook.client,
-                target,
-                self._context,
-                attempt,
-                self.written_fields(),
-                self.described(),
-                cast("IfChangedSince", then),
-                self.sets,
-            )
+        if self._context is None or then == "write":
+            return
+        # A task without retries has no attempt that a second one would have to know of.
+        is_retried = bool(self.retries)
+        attempt = this_attempt(self._context, self.retries, datetime.now(timezone.utc)) if is_retried else NO_RETRY
+        refuse_before_a_write(
+            client,
+            target,
+            self._context,
+            attempt,
+            self.written_fields(),
+            self.described(),
+            cast("IfChangedSince", then),
+            self.sets,
+        )
+
+
+class AmplitudeExposureChangeOperator(AmplitudeIfChangedSinceOperator, AmplitudeTargetChangeOperator):
+    """A task that changes who gets an existing flag or experiment, and does not undo a later change of another actor.
+
+    Takes the arguments of :class:`AmplitudeIfChangedSinceOperator`.
+    """
+
+    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
+
+    def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
+        """Find out which flag or experiment is meant, and change it."""
+        target = self.target(self.project_of(hook))
+        self.refuse_if_outdated(hook.client, target)
         return self.change(hook.client, target)
 
 

@@ -7,15 +7,17 @@ the flag in an incident.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.client._timestamps import format_timestamp
+from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
 from airflow_provider_ampexp.operators._attempts import Attempt
+from airflow_provider_ampexp.operators._written_fields import is_assigned
 from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, versions_before
@@ -85,7 +87,18 @@ def changes_unseen(
     """List the changes of some fields, oldest first, that the run or the retry did not see."""
     names = tuple(fields)
     rows = within(rows_of(kind, id, versions), late.due, late.began)  # type: ignore[arg-type]
-    return [row for row in rows if any(_is_part(row["field"], name) for name in names)]
+    parts = (part for row in rows for part in _items(row, names))
+    return [row for row in parts if any(_is_part(row["field"], name) for name in names)]
+
+
+def _items(row: Row, names: Sequence[str]) -> Iterator[Row]:
+    """Yield the row; for a list of deployments, a row for each named deployment that was added or removed."""
+    named = [name for name in names if name.startswith("deployments[")]
+    if row["field"] != "deployments" or not named:
+        yield row
+        return
+    changed = [name for name in named if is_assigned(name, row["from"]) is not is_assigned(name, row["to"])]
+    yield from (cast("Row", {**row, "field": name}) for name in changed)
 
 
 def refuse_before_a_write(
@@ -113,7 +126,10 @@ def refuse_before_a_write(
         late = [late for late in (late_run(context, now), late_retry(attempt, now)) if late is not None]
         if not late:
             return
-        id = target.identify(client).id
+        try:
+            id = target.identify(client).id
+        except TargetNotFoundError:
+            return  # the write creates it
         versions = target.endpoints(client).versions(id)
         for period in late:
             newest = {row["field"]: row for row in changes_unseen(target.kind, id, versions, period, fields)}

@@ -9,7 +9,12 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators._change import (
+    AmplitudeChangeOperator,
+    AmplitudeExposureChangeOperator,
+    AmplitudeTargetChangeOperator,
+)
+from airflow_provider_ampexp.operators._written_fields import is_assigned
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -118,22 +123,32 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         return ensure.ensure_deployment_fields(hook.client, deployment_id, fields, project_id=self.project_of(hook))
 
 
-class AmplitudeAddDeploymentsOperator(AmplitudeTargetChangeOperator):
+class AmplitudeAddDeploymentsOperator(AmplitudeExposureChangeOperator):
     """Make sure that a flag or experiment is assigned to these deployments, among others.
 
     Contract: *Create flag or experiment deployment*. Takes the arguments of
     :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_ids: the ids of the deployments (templated)
+    :param if_changed_since: when it was taken off one of these deployments after the run was due and before it began:
+        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "deployment_ids")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "deployment_ids")
     what = "add deployments to"
 
     def __init__(self, *, deployment_ids: Sequence[str] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deployment_ids = deployment_ids
         arguments.check_literal("deployment_ids", deployment_ids, arguments.identifiers)
+
+    def written_fields(self) -> Sequence[str]:
+        """These deployments, each for itself."""
+        return [f"deployments[{id}]" for id in arguments.identifiers("deployment_ids", self.deployment_ids)]
+
+    def sets(self, field: str, value: object) -> bool:
+        """Each of these deployments, so that only a removal counts."""
+        return is_assigned(field, value)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Assign it to those that are missing."""

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._change import AmplitudeChangeOperator, AmplitudeExposureChangeOperator
+from airflow_provider_ampexp.operators._change import (
+    AmplitudeExposureChangeOperator,
+    AmplitudeIfChangedSinceOperator,
+)
+from airflow_provider_ampexp.operators._written_fields import creation_sets, written_fields_of_creation
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -31,11 +35,11 @@ _if_depended_on = arguments.one_of("fail", "archive")
 _if_exists = arguments.one_of("skip", "update", "fail")
 
 
-class _AmplitudeCreateOperator(AmplitudeChangeOperator):
+class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
     """What creating a flag and creating an experiment have in common."""
 
     template_fields: Sequence[str] = (
-        *AmplitudeChangeOperator.template_fields,
+        *AmplitudeIfChangedSinceOperator.template_fields,
         "name",
         "description",
         "variants",
@@ -82,9 +86,20 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
-        fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
+        fields = cast("CreateFields", {"projectId": self.required_project_of(hook), **self._fields()})
         if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
-        return ensure.ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
+        if if_exists == "update":
+            target = ensure.FlagRef(self.kind, key=fields["key"], project_id=fields["projectId"])
+            self.refuse_if_outdated(hook.client, target)
+        return ensure.ensure_created(hook.client, self.kind, fields, if_exists=if_exists)
+
+    def written_fields(self) -> Sequence[str]:
+        """The given fields. Each variant, weight and deployment counts for itself."""
+        return written_fields_of_creation(self._fields())
+
+    def sets(self, field: str, value: object) -> bool:
+        """Each given field."""
+        return creation_sets(self._fields(), field, value)
 
     def changed_kind(self) -> Kind:
         """What it creates."""
@@ -123,6 +138,8 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     :param bucketing_key: the user property to bucket users by
     :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
         given here, adds variants and deployments and removes none; ``fail`` fails the task
+    :param if_changed_since: with ``if_exists="update"``, when one of the given fields of an existing flag was changed
+        after the run was due and before it began: ``"fail"`` (default), ``"skip"`` or ``"write"``
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "flag_key")

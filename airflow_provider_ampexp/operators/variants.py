@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
 from airflow_provider_ampexp.operators import _arguments as arguments
-from airflow_provider_ampexp.operators._change import AmplitudeTargetChangeOperator
+from airflow_provider_ampexp.operators._change import AmplitudeExposureChangeOperator
+from airflow_provider_ampexp.operators._written_fields import written_fields_of_variant
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -24,7 +25,7 @@ def _edit_fields(field: str, value: object) -> VariantFields:
     return validate.some(field, arguments.variant_fields(field, value), "fields to change")
 
 
-class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
+class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
     """Make sure that there is a variant with this key (contract: *Create variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and (all
@@ -38,10 +39,12 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
     :param rollout_weight: the weight for users in no target segment
     :param if_exists: ``skip`` (default) leaves a variant with this key as it is; ``update`` brings it to the fields
         given here; ``fail`` fails the task
+    :param if_changed_since: when one of these fields was changed, or the variant was removed, after the run was due and
+        before it began: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     template_fields: Sequence[str] = (
-        *AmplitudeTargetChangeOperator.template_fields,
+        *AmplitudeExposureChangeOperator.template_fields,
         "variant",
         "name",
         "description",
@@ -77,8 +80,17 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("rollout_weight", rollout_weight, arguments.optional(arguments.weight))
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
+    def written_fields(self) -> Sequence[str]:
+        """The given fields of the variant."""
+        fields = self._fields()
+        return written_fields_of_variant(fields["key"], fields)
+
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Create the variant, or do with an existing one as ``if_exists`` says."""
+        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        return ensure.ensure_variant(client, target, self._fields(), if_exists=if_exists)
+
+    def _fields(self) -> VariantFields:
         fields: VariantFields = {"key": arguments.identifier("variant", self.variant)}
         if self.name is not None:
             fields["name"] = arguments.words("name", self.name)
@@ -88,12 +100,10 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
             fields["payload"] = arguments.json_element("payload", self.payload)
         if self.rollout_weight is not None:
             fields["rolloutWeight"] = arguments.weight("rollout_weight", self.rollout_weight)
-        return ensure.ensure_variant(
-            client, target, fields, if_exists=cast("IfExists", _if_exists("if_exists", self.if_exists))
-        )
+        return fields
 
 
-class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
+class AmplitudeEditVariantOperator(AmplitudeExposureChangeOperator):
     """Bring fields of a variant to the given values and leave its others as they are (contract: *Edit variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
@@ -101,9 +111,11 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
     :param variant: the key of the variant (templated)
     :param fields: in the API's spelling, such as ``{"payload": {"color": "red"}, "rolloutWeight": 2}`` (templated).
         Naming another ``key`` renames the variant.
+    :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "fields")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "variant", "fields")
     template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
     what = "edit a variant of"
 
@@ -114,27 +126,38 @@ class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
         arguments.check_literal("fields", fields, _edit_fields)
 
+    def written_fields(self) -> Sequence[str]:
+        """The named fields of the variant."""
+        return written_fields_of_variant(arguments.text("variant", self.variant), _edit_fields("fields", self.fields))
+
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the variant to the fields."""
         variant = arguments.text("variant", self.variant)
         return ensure.ensure_variant_fields(client, target, variant, _edit_fields("fields", self.fields))
 
 
-class AmplitudeRemoveVariantOperator(AmplitudeTargetChangeOperator):
+class AmplitudeRemoveVariantOperator(AmplitudeExposureChangeOperator):
     """Make sure that there is no variant with this key (contract: *Remove variant*).
 
     Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
+    :param if_changed_since: when the variant or its weight was changed after the run was due and before it began:
+        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
-    template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "variant")
     what = "remove a variant of"
 
     def __init__(self, *, variant: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.variant = variant
         arguments.check_literal("variant", variant, arguments.text)
+
+    def written_fields(self) -> Sequence[str]:
+        """The variant and its weight. The users of the variant get the other variants."""
+        variant = arguments.text("variant", self.variant)
+        return (f"variants[{variant}]", f"rolloutWeights.{variant}")
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Remove the variant."""

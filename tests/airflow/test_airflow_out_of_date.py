@@ -14,7 +14,13 @@ from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, writes
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators.decision import AmplitudeDecideExperimentOperator
 from airflow_provider_ampexp.operators.dependencies import AmplitudeSetDependenciesOperator
+from airflow_provider_ampexp.operators.deployments import (
+    AmplitudeAddDeploymentsOperator,
+    AmplitudeRemoveDeploymentOperator,
+)
 from airflow_provider_ampexp.operators.lifecycle import (
+    AmplitudeCreateExperimentOperator,
+    AmplitudeCreateFlagOperator,
     AmplitudeDisableOperator,
     AmplitudeEditOperator,
     AmplitudeEnableOperator,
@@ -23,6 +29,11 @@ from airflow_provider_ampexp.operators.rollout import (
     AmplitudeRampRolloutOperator,
     AmplitudeSetRolloutOperator,
     AmplitudeSetWeightsOperator,
+)
+from airflow_provider_ampexp.operators.variants import (
+    AmplitudeCreateVariantOperator,
+    AmplitudeEditVariantOperator,
+    AmplitudeRemoveVariantOperator,
 )
 from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
@@ -215,6 +226,116 @@ def test_weights_that_somebody_set_since_are_kept(run: Runner, emulator: Emulato
     assert run(dag).states == {"set": "failed"}
 
 
+WEB, SERVER, IOS = "600001", "600002", "600003"
+
+
+def deploy(emulator: Emulator) -> None:
+    emulator.load(
+        {"deployments": [{"id": id, "label": f"app-{id}", "key": f"client-{id}"} for id in (WEB, SERVER, IOS)]}
+    )
+
+
+def german(percentage: int) -> dict[str, Any]:
+    condition = {"type": "property", "prop": "country", "op": "is", "values": ["DE"]}
+    return {"name": "DE", "conditions": [condition], "percentage": percentage, "rolloutWeights": {"blue": 1}}
+
+
+TWO = [{"key": "blue"}, {"key": "green"}]
+# What a person changes, and the task that would undo it.
+UNDONE: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
+    "create": ({"targetSegments": [german(0)]}, AmplitudeCreateFlagOperator, {"target_segments": [german(100)]}),
+    "create with weights": (
+        {"rolloutWeights": {"blue": 0, "green": 1}},
+        AmplitudeCreateFlagOperator,
+        {"rollout_weights": {"blue": 3}},
+    ),
+    "create with variants": (
+        {"rolloutWeights": {"blue": 0, "green": 1}},
+        AmplitudeCreateFlagOperator,
+        {"variants": [{"key": "blue", "rolloutWeight": 3}]},
+    ),
+    "create with deployments": ({"deployments": [SERVER]}, AmplitudeCreateFlagOperator, {"deployments": [WEB]}),
+    "edit a variant": (
+        {"rolloutWeights": {"blue": 0, "green": 1}},
+        AmplitudeEditVariantOperator,
+        {"variant": "blue", "fields": {"rolloutWeight": 3}},
+    ),
+    "create a variant": (
+        {"rolloutWeights": {"blue": 0, "green": 1}},
+        AmplitudeCreateVariantOperator,
+        {"variant": "blue", "rollout_weight": 3},
+    ),
+    "create a variant that was removed": (
+        {"variants": [{"key": "green"}], "rolloutWeights": {"green": 1}},
+        AmplitudeCreateVariantOperator,
+        {"variant": "blue", "rollout_weight": 3},
+    ),
+    "remove a variant": (
+        {"rolloutWeights": {"blue": 1, "green": 99}},
+        AmplitudeRemoveVariantOperator,
+        {"variant": "green"},
+    ),
+    "add a deployment": ({"deployments": [SERVER]}, AmplitudeAddDeploymentsOperator, {"deployment_ids": [WEB, SERVER]}),
+}
+
+
+@pytest.mark.parametrize("name", UNDONE)
+@pytest.mark.parametrize(("then", "state"), [("fail", "failed"), ("skip", "skipped"), ("write", "success")])
+def test_an_old_run_undoes_no_later_edit_of_variants_deployments_and_the_fields_of_a_creation(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late, name: str, then: str, state: str
+) -> None:
+    edit, operator, arguments = UNDONE[name]
+    deploy(emulator)
+    segments, weights = [german(100)], {"blue": 1, "green": 1}
+    flag_id = flag(
+        emulator, enabled=True, variants=TWO, rolloutWeights=weights, targetSegments=segments, deployments=[WEB]
+    )
+    emulator.edit("flags", flag_id, by="Maria", **edit)
+    before, broken = emulator.flag(flag_id), Failures()
+    updates = {"if_exists": "update"} if "create" in name else {}
+    with DAG(dag_id, default_args=broken.callback) as dag:
+        operator(task_id="task", flag_key="search", **arguments, **updates, if_changed_since=then)
+    late.begins()
+    assert run(dag).states == {"task": state}
+    assert (emulator.flag(flag_id) == before) is (then != "write")
+    if then == "fail":
+        assert "by Maria" in broken.said("task")
+
+
+def test_an_old_run_creates_a_flag_and_an_experiment_that_do_not_exist(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late
+) -> None:
+    with DAG(dag_id) as dag:
+        AmplitudeCreateFlagOperator(task_id="a", flag_key="new", variants=TWO, if_exists="update")
+        AmplitudeCreateExperimentOperator(task_id="b", experiment_key="newer", variants=TWO, if_exists="update")
+    late.begins()
+    assert run(dag).succeeded
+    assert [len(emulator.dump()[kind]) for kind in ("flags", "experiments")] == [1, 1]
+
+
+def test_an_old_run_changes_what_no_later_edit_is_about(
+    run: Runner, emulator: Emulator, dag_id: str, late: Late
+) -> None:
+    deploy(emulator)
+    weights = {"blue": 1, "green": 1}
+    flag_id = flag(emulator, enabled=True, variants=TWO, rolloutWeights=weights, deployments=[WEB])
+    emulator.edit("flags", flag_id, by="Maria", deployments=[SERVER], rolloutWeights={"blue": 1, "green": 0})
+    with DAG(dag_id) as dag:
+        add = AmplitudeAddDeploymentsOperator(task_id="add", flag_key="search", deployment_ids=[SERVER, IOS])
+        edit = AmplitudeEditVariantOperator(
+            task_id="edit", flag_key="search", variant="green", fields={"name": "Green", "description": "New"}
+        )
+        update = AmplitudeCreateFlagOperator(
+            task_id="update", flag_key="search", if_exists="update", name="Search", rollout_weights={"blue": 2}
+        )
+        remove = AmplitudeRemoveDeploymentOperator(task_id="remove", flag_key="search", deployment_id=SERVER)
+        add >> edit >> update >> remove
+    late.begins()
+    assert run(dag).succeeded
+    assert emulator.flag(flag_id)["deployments"] == [IOS]
+    assert emulator.flag(flag_id)["rolloutWeights"] == {"blue": 2, "green": 0}
+
+
 def test_a_run_that_began_in_time_costs_no_request_more(run: Runner, emulator: Emulator, dag_id: str) -> None:
     flag_id = flag(emulator, enabled=True)
     emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=100)
@@ -353,6 +474,17 @@ SEVERAL_WRITES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "restore": (
         AmplitudeRestoreVersionOperator,
         {"experiment_key": "button", "version": 1, "overwrite": True},
+        "PATCH /api/1/experiments/{id}/variants/{variantKey}",
+    ),
+    "create": (
+        AmplitudeCreateExperimentOperator,
+        {
+            "experiment_key": "button",
+            "if_exists": "update",
+            "variants": [{"key": "treatment", "payload": {"color": "green"}, "rolloutWeight": 3}],
+            "target_segments": [{**german(5), "rolloutWeights": {"treatment": 1}}],
+            "rollout_weights": {"treatment": 3, "control": 0},
+        },
         "PATCH /api/1/experiments/{id}/variants/{variantKey}",
     ),
     "weigh": (
