@@ -104,7 +104,8 @@ def _take(
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
     done: list[ChangeResult] = []
     with mention_sent_change(f"A part of {target} was changed", when=lambda: any(step.changed for step in done)):
-        for variant in fields.get("variants", ()):
+        # A weight is taken from a variant after the others have theirs.
+        for variant in sorted(fields.get("variants", ()), key=lambda variant: variant.get("rolloutWeight") == 0):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, because segments may have weights for them.
         done.append(write_validated_fields(client, target, existing, wanted))

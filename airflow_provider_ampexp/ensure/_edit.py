@@ -10,6 +10,7 @@ from airflow_provider_ampexp.client.types import EditFields, FlagConfig
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
+from airflow_provider_ampexp.ensure._no_weight import refuse_segments_without_weight
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import emptied_notes, refuse_to_empty
 
@@ -40,6 +41,7 @@ def write_validated_fields(
     if "targetSegments" not in differing(config, wanted):
         return write_and_keep_edits(client, target, config, wanted)
     segments = config.get("targetSegments") or []
+    refuse_segments_without_weight(config.get("key"), segments, wanted["targetSegments"])
     refuse_to_empty(config.get("key"), segments, wanted["targetSegments"])
     outcome = write_and_keep_edits(client, target, config, wanted)
     return replace(outcome, notes=(*outcome.notes, *emptied_notes(segments, wanted["targetSegments"])))

@@ -1,6 +1,6 @@
-"""Find and restore a change by another actor that our write of a whole list overwrote.
+"""Find and restore a change by another actor that our write of a percentage or of a whole list overwrote.
 
-The API has no conditional write. A version contains the whole configuration. So the version before ours shows the list
+The API has no conditional write. A version contains the whole configuration. So the version before ours shows the value
 as we read it, unless another actor changed it in between.
 """
 
@@ -30,6 +30,7 @@ _MERGED: dict[str, Callable[[Any, Any, Any], Any]] = {
     "targetSegments": merged_segments,
     "tags": merged_tags,
     "parentDependencies": merged_dependencies,
+    "rolloutPercentage": lambda read, ours, theirs: None,  # two changes of a number cannot both be kept
 }
 _TIMES = 5
 
@@ -72,10 +73,10 @@ def write_and_keep_edits(
     *,
     read: Callable[[], FlagConfig] | None = None,
 ) -> ChangeResult:
-    """Set fields, and restore a concurrent change of the same list that our write overwrote.
+    """Set fields, and restore a concurrent change of the same percentage or list that our write overwrote.
 
     Both changes are merged if they are about different tags or segments, or different fields of a segment. A write of
-    such a list takes 1 more request.
+    such a field takes 1 more request.
 
     :param read: reads the object back; default: by its id
     :raises ConflictError: when both changed the same value; the other change was restored
@@ -83,12 +84,22 @@ def write_and_keep_edits(
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
     outcome = write_fields(client, target, config, wanted, read=read)
     notes = [*outcome.notes]
+    try:
+        versions = target.endpoints(client).versions(config["id"]) if sent else ()
+    except ManagementApiError as error:
+        return replace(outcome, notes=(*notes, *(_not_checked(name, error) for name in sent)))
     for name, value in sent.items():
-        notes += _restore(client, target, config, name, value)
+        notes += _restore(client, target, config, name, value, versions)
     return replace(outcome, notes=tuple(notes))
 
 
-def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, sent: Any) -> list[str]:
+def _not_checked(name: str, error: ManagementApiError) -> str:
+    return f"{name} was written, but a check for overwritten changes failed: {error}"
+
+
+def _restore(
+    client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, sent: Any, versions: Sequence[Version]
+) -> list[str]:
     endpoints = target.endpoints(client)
     read: Any = cast("dict[str, Any]", config)[name]
     notes: list[str] = []
@@ -97,10 +108,7 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
         return cast("dict[str, Any]", version).get(name)
 
     for _ in range(_TIMES):
-        try:
-            theirs = overwritten(endpoints.versions(config["id"]), value, read, sent, partial(same_field, name))
-        except ManagementApiError as error:
-            return [*notes, f"{name} was written, but a check for overwritten changes failed: {error}"]
+        theirs = overwritten(versions, value, read, sent, partial(same_field, name))
         if theirs is None:
             return notes
         had = cast("dict[str, Any]", config_of(theirs))[name]
@@ -115,6 +123,10 @@ def _restore(client: ManagementClient, target: FlagRef, config: FlagConfig, name
             )
         notes.append(f"{who} changed {name} at the same time. Both changes were kept.")
         read, sent = sent, merged
+        try:
+            versions = endpoints.versions(config["id"])
+        except ManagementApiError as error:
+            return [*notes, _not_checked(name, error)]
     return [*notes, f"Others keep changing {name}. Check it in Amplitude."]
 
 

@@ -25,13 +25,14 @@ def ensure_percentage(
     segment: str | None = None,
     catch_all: str | None = None,
 ) -> ChangeResult:
-    """Set the percentage; 1 request without a change, 3 with a change.
+    """Set the percentage; 1 request without a change, 4 with a change.
 
     :param percentage: a whole number, 0 to 100
     :param segment: the name of a target segment, to set its percentage. All other segments are sent back unchanged,
         because the service replaces the whole list. Without it, the percentage is that of the users in no segment.
     :param catch_all: the name of a segment without conditions on purpose; it may be ``segment`` itself. Any other
         segment without visible conditions may be for a cohort, and is not sent back.
+    :raises ConflictError: when another actor changed the same percentage at the same time; that change was restored
     """
     validate.percentage("percentage", percentage)
     config = target.read(client)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import NotFoundError
-from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
+from airflow_provider_ampexp.client.types import Json, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
@@ -19,7 +20,14 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._fields import same_json
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
+from airflow_provider_ampexp.ensure._no_weight import (
+    ALL_OTHER_USERS,
+    check_weights_left,
+    refuse_all_the_weight,
+    weights_by_place,
+)
 from airflow_provider_ampexp.ensure._result import ChangeResult
+from airflow_provider_ampexp.ensure._weights import restore_weights
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -33,16 +41,19 @@ def ensure_variant(
     """Make sure that a variant with this key exists.
 
     :param if_exists: for an existing variant: ``skip`` leaves it, ``update`` sets ``fields``, ``fail`` raises
+    :raises WrongStateError: when the variant has all the weight of all other users, and would have none
+    :raises ConflictError: when another actor changed its weight at the same time; that change was restored
     """
     request_body.variant_fields(fields)
     key = validate.name("key", fields.get("key"))
     identity = target.identify(client)
-    existing = _read(client, target, identity, key)
+    variants = read_variants(client, target, identity)
+    existing = variants.get(key)
     if existing is not None:
         if if_exists == "fail":
             raise AlreadyExistsError(f"Variant {key!r} of {target} already exists. Nothing was changed. {USE_EXISTING}")
         if if_exists == "update":
-            return _bring_to(client, target, identity, existing, fields)
+            return _bring_to(client, target, identity, variants, existing, fields)
         return _outcome(client, identity, existing, existing, fields)
 
     endpoints = target.endpoints(client)
@@ -58,7 +69,11 @@ def ensure_variant(
 def ensure_variant_fields(
     client: ManagementClient, target: FlagRef, variant: str, fields: VariantFields
 ) -> ChangeResult:
-    """Set the named fields of a variant. Another ``key`` renames the variant."""
+    """Set the named fields of a variant. Another ``key`` renames the variant.
+
+    :raises WrongStateError: when the variant has all the weight of all other users, and would have none
+    :raises ConflictError: when another actor changed its weight at the same time; that change was restored
+    """
     request_body.variant_fields(fields)
     identity = target.identify(client)
     new_key = fields.get("key", variant)
@@ -72,65 +87,84 @@ def ensure_variant_fields(
         existing = existing or variants.get(new_key)  # renamed by an earlier run
     if existing is None:
         raise no_such_variant(target, variant, variants)
-    return _bring_to(client, target, identity, existing, fields)
+    return _bring_to(client, target, identity, variants, existing, fields)
 
 
 def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: str) -> ChangeResult:
     """Make sure that no variant has this key. Its inclusions are removed with it.
 
     :raises WrongStateError: when the variant has all the weight, of all users or of a target segment
+    :raises ConflictError: when another actor took the other weights at the same time, so that no weight is left
     """
     identity = target.identify(client)
     existing = _read(client, target, identity, variant)
     notes: tuple[str, ...] = ()
     if existing is not None:
         endpoints = target.endpoints(client)
-        _refuse_all_the_weight(target, endpoints.get(identity.id), variant)
+        doing = f"Removing variant {variant!r} of {target}"
+        config = endpoints.get(identity.id)
+        if len(config.get("variants") or ()) > 1:
+            for place, weights in weights_by_place(config).items():
+                refuse_all_the_weight(doing, variant, place, weights)
         if count := len(endpoints.inclusions(identity.id, variant)):
             notes = (f"{count} inclusions of variant {variant!r} were removed with it.",)
         write_and_confirm(
             client,
-            f"Removing variant {variant!r} of {target}",
+            doing,
             lambda: endpoints.remove_variant(identity.id, variant),
             lambda: _read(client, target, identity, variant) is None,
         )
         if not wait_until_visible(client, lambda: _read(client, target, identity, variant) is None):
-            raise _held(f"Removing variant {variant!r} of {target}", "still shows it")
+            raise _held(doing, "still shows it")
+        left = weights_by_place(endpoints.get(identity.id))
+        for place, weights in weights_by_place(config).items():
+            if place in left and any(weight for key, weight in weights.items() if key != variant):
+                check_weights_left(doing, place, left[place].values())
     before = cast("Json", existing)
     return ChangeResult(identity.id, identity.key, existing is not None, before, None, identity.url(client), notes)
 
 
-def _refuse_all_the_weight(target: FlagRef, config: FlagConfig, variant: str) -> None:
-    """Raise if the other variants have a total weight of 0, because no user would get a variant."""
-    places: dict[str, Mapping[str, float] | None] = {"all other users": config.get("rolloutWeights")}
-    places |= {
-        f"segment {segment.get('name')!r}": segment.get("rolloutWeights")
-        for segment in config.get("targetSegments") or ()
-    }
-    for place, weights in places.items():
-        others = {key: weight for key, weight in (weights or {}).items() if key != variant}
-        if (weights or {}).get(variant) and not any(others.values()) and len(config.get("variants") or ()) > 1:
-            raise WrongStateError(
-                f"Removing variant {variant!r} of {target} failed: it has all the weight of {place} ({weights}), so "
-                "these users would get no variant. Nothing was changed. Give another variant a weight first."
-            )
-
-
 def _bring_to(
-    client: ManagementClient, target: FlagRef, identity: ResolvedFlag, existing: VariantFields, fields: VariantFields
+    client: ManagementClient,
+    target: FlagRef,
+    identity: ResolvedFlag,
+    variants: Mapping[str, VariantFields],
+    existing: VariantFields,
+    fields: VariantFields,
 ) -> ChangeResult:
     wrong = _differing(existing, fields)
     if not wrong:
         return _outcome(client, identity, existing, existing, fields)
     endpoints = target.endpoints(client)
     key = existing["key"]
+    weight = wrong.get("rolloutWeight")
+    weights = _weights(variants)
+    if weight == 0 and weights is not None:
+        doing = f"Setting the weight of variant {key!r} of {target} to 0"
+        refuse_all_the_weight(doing, key, ALL_OTHER_USERS, weights)
     write_and_confirm(
         client,
         f"Editing variant {key!r} of {target}",
         lambda: endpoints.edit_variant(identity.id, key, wrong),
         lambda: _shows(_read(client, target, identity, wrong.get("key", key)), wrong),
     )
-    return _read_back(client, target, identity, existing, {"key": key, **fields})
+    outcome = _read_back(client, target, identity, existing, {"key": key, **fields})
+    if weight is None or weights is None:
+        return outcome
+    new_key = wrong.get("key", key)
+    notes = restore_weights(client, target, identity, {new_key: weights[key]}, {new_key: weight})
+    left = _weights(read_variants(client, target, identity)) if weight == 0 else None
+    if left is not None:
+        check_weights_left(f"Editing variant {key!r} of {target}", ALL_OTHER_USERS, left.values())
+    return replace(outcome, notes=(*outcome.notes, *notes))
+
+
+def _weights(variants: Mapping[str, VariantFields]) -> dict[str, float] | None:
+    """Return the weights of all other users; ``None`` unless each variant shows its weight."""
+    weights: dict[str, float] = {
+        key: variant["rolloutWeight"] for key, variant in variants.items() if "rolloutWeight" in variant
+    }
+    return weights if len(weights) == len(variants) else None
 
 
 def _read_back(

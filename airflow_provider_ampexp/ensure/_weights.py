@@ -22,6 +22,7 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import overwritten, write_and_keep_edits
+from airflow_provider_ampexp.ensure._no_weight import ALL_OTHER_USERS, check_weights_left
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 
@@ -150,7 +151,8 @@ def set_weights_of_all_other_users(
     """Set the weights of the users in no target segment, higher weights first.
 
     :param wanted_of: returns all wanted weights for the present ones
-    :raises ConflictError: when another actor changed the same weights at the same time; that change was restored
+    :raises ConflictError: when another actor changed the same weights at the same time; that change was restored. Also
+        when another actor took the other weights at the same time, so that no weight is left.
     """
     endpoints = target.endpoints(client)
 
@@ -186,14 +188,19 @@ def set_weights_of_all_other_users(
                 f"Setting the weights of {target} to {wrong} failed: Amplitude accepted the change, but shows {after}. "
                 "The change probably waits for approval. Approve it in Amplitude, then run this again."
             )
-        notes = _restore(client, target, identity, before, wrong)
+        notes = restore_weights(client, target, identity, before, wrong)
+        if any(wanted.values()):
+            check_weights_left(f"Setting the weights of {target}", ALL_OTHER_USERS, after.values())
     return ChangeResult(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
 
 
-def _restore(
+def restore_weights(
     client: ManagementClient, target: FlagRef, identity: ResolvedFlag, read: Weights, sent: Weights
 ) -> tuple[str, ...]:
-    """Restore weights that another actor set between our read and our write."""
+    """Restore weights that another actor set between our read and our write. It reads the versions.
+
+    :raises ConflictError: when it restored a weight
+    """
     endpoints = target.endpoints(client)
     try:
         versions = endpoints.versions(identity.id)

@@ -111,7 +111,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (
         AmplitudeDecideExperimentOperator,
         {"experiment_key": "button", "decision": "rollout", "winner": "treatment", "reason": "It won."},
-        7,
+        8,
         2,
     ),
     (AmplitudeSetDependenciesOperator, {**CHECKOUT, "depends_on": {"button": ["treatment"]}}, 5, 3),
@@ -129,7 +129,7 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
         2,
     ),
     (AmplitudeEditVariantOperator, {**CHECKOUT, "variant": "blue", "fields": {"payload": "x"}}, 4, 2),
-    (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 6, 2),
+    (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 7, 2),
     (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 4, 1),
     (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),

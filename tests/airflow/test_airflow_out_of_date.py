@@ -338,10 +338,10 @@ def test_an_old_run_changes_what_no_later_edit_is_about(
 
 def test_a_run_that_began_in_time_costs_no_request_more(run: Runner, emulator: Emulator, dag_id: str) -> None:
     flag_id = flag(emulator, enabled=True)
-    emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=100)
+    emulator.edit("flags", flag_id, by="Maria", enabled=False)
     emulator.clear_requests()
     with DAG(dag_id) as dag:
-        AmplitudeSetRolloutOperator(task_id="set", flag_key="search", percentage=50)
+        AmplitudeEnableOperator(task_id="set", flag_key="search")
     assert run(dag).succeeded
     assert emulator.requests()["by_route"] == {
         "GET /api/1/flags": 1,

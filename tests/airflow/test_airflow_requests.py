@@ -32,6 +32,7 @@ from airflow_provider_ampexp.operators.inclusions import (
 )
 from airflow_provider_ampexp.operators.lifecycle import AmplitudeArchiveOperator, AmplitudeEnableOperator
 from airflow_provider_ampexp.operators.rollout import AmplitudeSetRolloutOperator
+from airflow_provider_ampexp.operators.variants import AmplitudeEditVariantOperator, AmplitudeRemoveVariantOperator
 from airflow_provider_ampexp.operators.version import AmplitudeRestoreVersionOperator
 from airflow_provider_ampexp.polling._batch_reader import BatchReader
 from airflow_provider_ampexp.polling._shared_poller import poll_until
@@ -56,7 +57,7 @@ def test_enabling_and_percentages(emulator: Emulator, way: str) -> None:
     named = ways(emulator.create_flag("search", variants=ON))[way]
     assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 3
     assert cost(emulator, AmplitudeEnableOperator(task_id="a", **named)) == 1
-    assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 3
+    assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 4
     assert cost(emulator, AmplitudeSetRolloutOperator(task_id="a", percentage=25, **named)) == 1
 
 
@@ -84,9 +85,9 @@ def test_decisions(emulator: Emulator, way: str, losers: int, segments: int) -> 
     named = {"experiment_key": "search"} if way == "key" else {"experiment_id": experiment["id"]}
     roll_out = AmplitudeDecideExperimentOperator(task_id="a", decision="rollout", winner="winner", **named)
     roll_back = AmplitudeDecideExperimentOperator(task_id="b", decision="rollback", **named)
-    assert cost(emulator, roll_out) == losers + 6 + bool(segments)
+    assert cost(emulator, roll_out) == losers + 7
     assert cost(emulator, roll_out) == 2
-    assert cost(emulator, roll_back) == 3 + bool(segments)
+    assert cost(emulator, roll_back) == 4
     assert cost(emulator, roll_back) == 1
 
 
@@ -139,7 +140,8 @@ WITHOUT_BLUE = {"variants": [{"key": "on", "payload": 1}, {"key": "off"}], "roll
 @pytest.mark.parametrize(
     ("edit", "changed"),
     [
-        ({"description": "Hers", "rolloutPercentage": 7}, 4),
+        ({"description": "Hers"}, 4),
+        ({"description": "Hers", "rolloutPercentage": 7}, 5),
         ({"tags": ["hers"]}, 5),
         ({"description": "Hers", "rolloutWeights": {"on": 3, "off": 2, "blue": 1}}, 4 + 2 + 3),
         ({"description": "Hers", **WITHOUT_BLUE}, 4 + 3 + 3 + 1 + 3),
@@ -155,6 +157,18 @@ def test_restoring_a_version(emulator: Emulator, way: str, edit: dict[str, Any],
     emulator.edit("flags", flag["id"], **edit)
     restore = AmplitudeRestoreVersionOperator(task_id="a", version=1, overwrite=True, **ways(flag)[way])
     assert (cost(emulator, restore), cost(emulator, restore)) == (changed, 2)
+
+
+@pytest.mark.parametrize("way", ["key", "id"])
+def test_variants(emulator: Emulator, way: str) -> None:
+    """By its id it is read as well, as for inclusions."""
+    variants = [{"key": "on"}, {"key": "old"}]
+    named = {**ways(emulator.create_flag("search", variants=variants))[way], "variant": "old"}
+    for fields, changed in (({"name": "Old"}, 4), ({"rolloutWeight": 3}, 5), ({"rolloutWeight": 0}, 6)):
+        edit = AmplitudeEditVariantOperator(task_id="a", fields=fields, **named)  # type: ignore[arg-type]
+        assert (cost(emulator, edit), cost(emulator, edit)) == (changed, 2)
+    remove = AmplitudeRemoveVariantOperator(task_id="a", **named)
+    assert (cost(emulator, remove), cost(emulator, remove)) == (7, 2)
 
 
 @pytest.mark.parametrize("way", ["key", "id"])

@@ -15,6 +15,8 @@ from airflow_provider_ampexp.ensure import (
     ensure_created,
     ensure_fields,
     ensure_percentage,
+    ensure_variant,
+    ensure_variant_fields,
     ensure_weights,
 )
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
@@ -160,6 +162,64 @@ def test_another_variants_weight_set_at_the_same_moment_stands(emulator: Emulato
     )
     assert flag(emulator)["rolloutWeights"] == {"control": 2, "treatment": 7, "old": 0}
     assert outcome.notes == ()
+
+
+def edits_the_variant(client: ManagementClient) -> ChangeResult:
+    return ensure_variant_fields(client, TARGET, "treatment", {"rolloutWeight": 3})
+
+
+def updates_the_variant(client: ManagementClient) -> ChangeResult:
+    return ensure_variant(client, TARGET, {"key": "treatment", "rolloutWeight": 3}, if_exists="update")
+
+
+def updates_its_variants(client: ManagementClient) -> ChangeResult:
+    fields: Any = {"projectId": PROJECT, "key": KEYS["flags"], "variants": [{"key": "treatment", "rolloutWeight": 3}]}
+    return ensure_created(client, "flags", fields, if_exists="update")
+
+
+@pytest.mark.parametrize("change", [edits_the_variant, updates_the_variant, updates_its_variants])
+def test_the_weight_of_an_edited_variant_that_another_set_at_the_same_moment_is_restored(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
+) -> None:
+    theirs = {"control": 1, "treatment": 0, "old": 1}
+    emulator.edit_before_write("flags", ID, rolloutWeights=theirs)
+    with (
+        a_client(emulator, timeout=5) as client,
+        pytest.raises(ConflictError, match=r"Maria \(version 2.*set the weight of 'treatment' to 0"),
+    ):
+        change(client)
+    assert flag(emulator)["rolloutWeights"] == theirs
+
+
+def sets_the_percentage(client: ManagementClient) -> ChangeResult:
+    return ensure_percentage(client, TARGET, 60)
+
+
+def edits_the_percentage(client: ManagementClient) -> ChangeResult:
+    return ensure_fields(client, TARGET, {"rolloutPercentage": 60, "description": "New"})
+
+
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+@pytest.mark.parametrize("theirs", [0, 2.5])
+def test_a_percentage_that_another_set_at_the_same_moment_is_restored(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], theirs: float
+) -> None:
+    emulator.edit_before_write("flags", ID, rolloutPercentage=theirs)
+    with (
+        a_client(emulator, timeout=5) as client,
+        pytest.raises(ConflictError, match=r"Conflict on rolloutPercentage .*Maria \(version 2.*was restored"),
+    ):
+        change(client)
+    assert flag(emulator)["rolloutPercentage"] == theirs
+
+
+def test_one_read_of_the_history_finds_all_overwritten_fields(emulator: Emulator) -> None:
+    """The fields of one write are compared with one history, also after a part of them was merged."""
+    emulator.edit_before_write("flags", ID, tags=["release", "web", "hers"])
+    with a_client(emulator, timeout=5) as client:
+        ensure_fields(client, TARGET, {"rolloutPercentage": 60, "tags": ["release"]})
+    assert (flag(emulator)["rolloutPercentage"], flag(emulator)["tags"]) == (60, ["release", "hers"])
+    assert sum(request["path"].endswith("/versions") for request in emulator.request_log()) == 2
 
 
 # the pure merge
