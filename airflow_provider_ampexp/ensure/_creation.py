@@ -11,7 +11,7 @@ from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
-from airflow_provider_ampexp.ensure._edit import write_validated_fields
+from airflow_provider_ampexp.ensure._edit import refuse_wrong_segments
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
     AlreadyExistsError,
@@ -19,7 +19,9 @@ from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
+from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
+from airflow_provider_ampexp.ensure._segments import refuse_catch_alls
 from airflow_provider_ampexp.ensure._variants import IfExists, ensure_variant
 from airflow_provider_ampexp.ensure._weights import ensure_weights
 
@@ -34,13 +36,20 @@ _EDITABLE = ("name", "description", "bucketingKey", "targetSegments", "evaluatio
 
 
 def ensure_created(
-    client: ManagementClient, kind: Kind, fields: CreateFields, *, if_exists: IfExists = "skip"
+    client: ManagementClient,
+    kind: Kind,
+    fields: CreateFields,
+    *,
+    if_exists: IfExists = "skip",
+    catch_all: str | None = None,
 ) -> ChangeResult:
     """Make sure that the project has a flag or experiment with this key.
 
     :param fields: the fields of the new object; ``projectId`` and ``key`` are required
     :param if_exists: for an existing object: ``skip`` leaves it, ``update`` sets the given fields and adds variants and
         deployments, ``fail`` raises
+    :param catch_all: the name of a target segment without conditions on purpose; any other one without conditions is
+        refused
     :raises ArchivedError: when the object exists and is archived, because it would give the feature to nobody
 
     1 request if the object exists and is left, 3 if it is created.
@@ -53,9 +62,13 @@ def ensure_created(
     def find() -> FlagConfig | None:
         return endpoints.find(key, project_id=target.project_id)
 
-    config, is_new = find_or_create(client, target, find, lambda: endpoints.create(fields))
+    def create() -> object:
+        refuse_catch_alls(key, (), fields.get("targetSegments", ()), catch_all=catch_all)
+        return endpoints.create(fields)
+
+    config, is_new = find_or_create(client, target, find, create)
     if not is_new:
-        return _take(client, target, config, fields, if_exists)
+        return _take(client, target, config, fields, if_exists, catch_all)
     return ChangeResult(config["id"], key, True, None, _told(config), flag_url(client, config))
 
 
@@ -90,7 +103,12 @@ def find_or_create(
 
 
 def _take(
-    client: ManagementClient, target: FlagRef, existing: FlagConfig, fields: CreateFields, if_exists: IfExists
+    client: ManagementClient,
+    target: FlagRef,
+    existing: FlagConfig,
+    fields: CreateFields,
+    if_exists: IfExists,
+    catch_all: str | None,
 ) -> ChangeResult:
     if if_exists == "fail":
         raise AlreadyExistsError(f"{target} already exists (id {existing['id']}). Nothing was changed. {USE_EXISTING}")
@@ -102,13 +120,14 @@ def _take(
         )
     by_id = FlagRef(target.kind, id=existing["id"])
     wanted = cast("EditFields", {name: value for name, value in fields.items() if name in _EDITABLE})
+    refuse_wrong_segments(existing, wanted, catch_all=catch_all)
     done: list[ChangeResult] = []
     with mention_sent_change(f"A part of {target} was changed", when=lambda: any(step.changed for step in done)):
         # A weight is taken from a variant after the others have theirs.
         for variant in sorted(fields.get("variants", ()), key=lambda variant: variant.get("rolloutWeight") == 0):
             done.append(ensure_variant(client, by_id, variant, if_exists="update"))
         # After the variants, because segments may have weights for them.
-        done.append(write_validated_fields(client, target, existing, wanted))
+        done.append(write_and_keep_edits(client, target, existing, wanted))
         if fields.get("rolloutWeights"):
             done.append(ensure_weights(client, by_id, fields["rolloutWeights"], others="keep"))
         if fields.get("deployments"):

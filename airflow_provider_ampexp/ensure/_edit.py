@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_ampexp.client import _request_body as request_body
@@ -12,36 +11,52 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._no_weight import refuse_segments_without_weight
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import emptied_notes, refuse_to_empty
+from airflow_provider_ampexp.ensure._segments import refuse_catch_alls
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
 
-def ensure_fields(client: ManagementClient, target: FlagRef, wanted: EditFields) -> ChangeResult:
+def ensure_fields(
+    client: ManagementClient, target: FlagRef, wanted: EditFields, *, catch_all: str | None = None
+) -> ChangeResult:
     """Set the named fields, and leave all others.
 
-    1 request without a change, 3 with a change, 4 if ``targetSegments`` or ``tags`` are written. ``before`` and
-    ``after`` contain the fields to change.
+    1 request without a change, 3 with a change, 4 if the percentage, ``targetSegments`` or ``tags`` are written.
+    ``before`` and ``after`` contain the fields to change.
 
+    :param catch_all: the name of a target segment without conditions on purpose; any other one without conditions is
+        refused
     :raises ChangeNotVisibleError: when the service accepted the change and does not show it (approvals)
-    :raises ConflictError: when another actor changed the same list at the same moment; that change was restored
+    :raises ConflictError: when another actor changed the same percentage or list at the same moment; that change was
+        restored
     """
     checked = cast("EditFields", request_body.flag_fields(wanted, patched=True))
-    return write_validated_fields(client, target, target.read(client), checked)
+    return write_validated_fields(client, target, target.read(client), checked, catch_all=catch_all)
 
 
 def write_validated_fields(
-    client: ManagementClient, target: FlagRef, config: FlagConfig, wanted: EditFields
+    client: ManagementClient,
+    target: FlagRef,
+    config: FlagConfig,
+    wanted: EditFields,
+    *,
+    catch_all: str | None = None,
 ) -> ChangeResult:
     """Set validated fields of a flag that was just read.
 
-    :raises WrongStateError: when a segment that may be for a cohort would lose its conditions
+    :raises WrongStateError: when a segment would capture all users, or would have a percentage and no weight
     """
-    if "targetSegments" not in differing(config, wanted):
-        return write_and_keep_edits(client, target, config, wanted)
-    segments = config.get("targetSegments") or []
-    refuse_segments_without_weight(config.get("key"), segments, wanted["targetSegments"])
-    refuse_to_empty(config.get("key"), segments, wanted["targetSegments"])
-    outcome = write_and_keep_edits(client, target, config, wanted)
-    return replace(outcome, notes=(*outcome.notes, *emptied_notes(segments, wanted["targetSegments"])))
+    refuse_wrong_segments(config, wanted, catch_all=catch_all)
+    return write_and_keep_edits(client, target, config, wanted)
+
+
+def refuse_wrong_segments(config: FlagConfig, wanted: EditFields, *, catch_all: str | None = None) -> None:
+    """Raise if the fields replace the segments by a list that is not safe.
+
+    :raises WrongStateError: when a segment would capture all users, or would have a percentage and no weight
+    """
+    if "targetSegments" in differing(config, wanted):
+        segments = config.get("targetSegments") or []
+        refuse_segments_without_weight(config.get("key"), segments, wanted["targetSegments"])
+        refuse_catch_alls(config.get("key"), segments, wanted["targetSegments"], catch_all=catch_all)

@@ -46,41 +46,36 @@ def cohort_segments(segments: Sequence[TargetSegment], catch_all: str | None = N
     ]
 
 
-def refuse_to_empty(flag: str | None, segments: Sequence[TargetSegment], wanted: Sequence[TargetSegment]) -> None:
-    """Raise if a segment that may be for a cohort is in the new list without conditions.
+def refuse_catch_alls(
+    flag: str | None,
+    segments: Sequence[TargetSegment],
+    wanted: Sequence[TargetSegment],
+    *,
+    catch_all: str | None = None,
+) -> None:
+    """Raise if a segment of a new list has no conditions, so that it would capture all users.
 
-    The last new segment may have no conditions: it is then the catch-all. All may have none if none shows conditions.
+    A new segment at 0 % gives the feature to no user, and is sent.
 
     :param segments: the segments as read
     :param wanted: the new list
+    :param catch_all: the name of a segment that has no conditions on purpose
     :raises WrongStateError: when there is such a segment
     """
-    emptied = {segment.get("name") for segment in wanted[:-1] if not segment.get("conditions")}
-    others_show = any(segment.get("conditions") for segment in segments)
-    found = [segment.get("name") for segment in segments if others_show and may_be_for_a_cohort(segment)]
-    found = [name for name in found if name in emptied]
+    hidden = cohort_segments(segments)
+    found = [
+        segment.get("name")
+        for segment in wanted
+        if not segment.get("conditions")
+        and not _is_named(segment, catch_all)
+        and (segment.get("percentage") or segment.get("name") in hidden)
+    ]
     if found:
         raise WrongStateError(
-            f"The target segments of {flag!r} cannot be replaced: {_listed(found)} may be for a cohort; {_WHY}. "
-            "Nothing was changed. Give the segment its conditions, or put it last if it is for all users."
+            f"The target segments of {flag!r} cannot be replaced: {_listed(found)} has no conditions and would capture "
+            "all users. The API does not show the conditions of a segment for a cohort. Nothing was changed. Give the "
+            "segment its conditions. If it has no conditions on purpose, set `catch_all` to its name."
         )
-
-
-def emptied_notes(segments: Sequence[TargetSegment], written: Sequence[TargetSegment]) -> tuple[str, ...]:
-    """Return a warning for each written segment without conditions that may have been for a cohort.
-
-    :param segments: the segments as read
-    :param written: the new list
-    """
-    hidden = [segment.get("name") for segment in segments if may_be_for_a_cohort(segment)]
-    found = [
-        segment.get("name") for segment in written if not segment.get("conditions") and segment.get("name") in hidden
-    ]
-    return tuple(
-        f"Segment {name!r} was written without conditions and captures all users. Amplitude showed no conditions "
-        "before. If the segment was for a cohort, set the cohort again in Amplitude."
-        for name in found
-    )
 
 
 def _is_named(segment: TargetSegment, catch_all: str | None) -> bool:

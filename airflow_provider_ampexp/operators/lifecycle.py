@@ -49,6 +49,7 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         "evaluation_mode",
         "bucketing_key",
         "if_exists",
+        "catch_all",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "variants": "json",
@@ -69,6 +70,7 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         evaluation_mode: str | None = None,
         bucketing_key: str | None = None,
         if_exists: IfExists | str = "skip",
+        catch_all: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,7 +83,9 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         self.evaluation_mode = evaluation_mode
         self.bucketing_key = bucketing_key
         self.if_exists = if_exists
+        self.catch_all = catch_all
         arguments.check_table(self, _CREATE_ARGUMENTS)
+        arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
         arguments.check_literal("if_exists", if_exists, _if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
@@ -91,7 +95,8 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         if if_exists == "update":
             target = ensure.FlagRef(self.kind, key=fields["key"], project_id=fields["projectId"])
             self.refuse_if_outdated(hook.client, target)
-        return ensure.ensure_created(hook.client, self.kind, fields, if_exists=if_exists)
+        catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
+        return ensure.ensure_created(hook.client, self.kind, fields, if_exists=if_exists, catch_all=catch_all)
 
     def written_fields(self) -> Sequence[str]:
         """The given fields. Each variant, weight and deployment counts for itself."""
@@ -138,6 +143,8 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     :param bucketing_key: the user property to bucket users by
     :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
         given here, adds variants and deployments and removes none; ``fail`` fails the task
+    :param catch_all: the name of a target segment that has no conditions on purpose. The API shows no conditions of a
+        segment for a cohort, so any other segment without conditions and with a percentage is refused.
     :param if_changed_since: with ``if_exists="update"``, when one of the given fields of an existing flag was changed
         after the run was due and before it began: ``"fail"`` (default), ``"skip"`` or ``"write"``
     """
@@ -197,17 +204,21 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 
     :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
         ``targetSegments`` and ``tags`` replace the whole list.
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
+        conditions of a segment for a cohort, so any other segment without conditions is refused.
     :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
     """
 
-    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "fields")
+    template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "fields", "catch_all")
     template_fields_renderers: ClassVar[dict[str, str]] = {"fields": "json"}
     what = "edit"
 
-    def __init__(self, *, fields: EditFields | str, **kwargs: Any) -> None:
+    def __init__(self, *, fields: EditFields | str, catch_all: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fields = fields
+        self.catch_all = catch_all
+        arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
         arguments.check_literal("fields", fields, arguments.edit_fields)
 
     def written_fields(self) -> Sequence[str]:
@@ -216,7 +227,8 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Bring the fields to their values."""
-        return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields))
+        catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
+        return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields), catch_all=catch_all)
 
 
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):

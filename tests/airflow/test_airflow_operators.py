@@ -558,3 +558,25 @@ def test_what_may_pass_is_retried_by_airflow(run: Runner, impatient: Emulator, d
     assert ran.succeeded
     assert ran.tries == {"rollout": 2}
     assert impatient.flag(flag["id"])["rolloutPercentage"] == 10
+
+
+@pytest.mark.parametrize("operator", [AmplitudeEditOperator, AmplitudeCreateFlagOperator])
+def test_a_segment_whose_conditions_are_hidden_is_sent_only_as_the_named_catch_all(
+    emulator: Emulator, operator: Any
+) -> None:
+    emulator.settings(hide_cohorts=True)
+    cohort = {"type": "cohort", "prop": "userdata_cohort", "op": "set contains", "values": ["abc123"]}
+    vip = {"name": "VIP", "conditions": [cohort], "percentage": 5, "rolloutWeights": {"on": 1}}
+    flag = emulator.create_flag("early", variants=[{"key": "on"}], targetSegments=[vip])
+    segments = [{**vip, "conditions": [], "percentage": 50}]
+    if operator is AmplitudeEditOperator:
+        given: dict[str, Any] = {"fields": {"targetSegments": segments}}
+    else:
+        given = {"target_segments": segments, "if_exists": "update"}
+    with pytest.raises(AirflowFailException, match=r"'VIP' has no conditions.*Nothing was changed.*`catch_all`"):
+        operator(task_id="a", flag_key="early", **given).execute({})
+    assert emulator.dump()["flags"][-1]["targetSegments"][0]["conditions"] == [cohort]
+    assert operator(task_id="b", flag_key="early", catch_all="VIP", **given).execute({})["changed"]
+    assert emulator.flag(flag["id"])["targetSegments"][0]["percentage"] == 50
+    with pytest.raises(InvalidInputError, match="catch_all"):
+        operator(task_id="c", flag_key="early", catch_all="", **given)

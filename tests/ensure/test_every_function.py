@@ -23,7 +23,7 @@ from airflow_provider_ampexp.ensure import (
 )
 
 from .trial import tells_what_is_so
-from .world import IDS, IOS, KEYS, KINDS, OLD_IOS, PROJECT, WEB, by_id, by_key, name_of, seed, state
+from .world import IDS, IOS, KEYS, KINDS, OLD_IOS, PROJECT, SEGMENTS, WEB, by_id, by_key, name_of, seed, state
 from .writes import (
     ARCHIVE,
     CREATE,
@@ -211,7 +211,7 @@ def test_an_update_may_weigh_a_new_variant_in_a_segment(
 ) -> None:
     wanted = {
         "variants": [{"key": "new"}],
-        "targetSegments": [{"name": "Beta", "conditions": [], "percentage": 5, "rolloutWeights": {"new": 1}}],
+        "targetSegments": [{**SEGMENTS[0], "percentage": 5, "rolloutWeights": {"new": 1}}],
     }
     assert exists(client, "update", kind, **wanted).changed
     assert state(emulator)[name_of(kind)]["targetSegments"][0]["rolloutWeights"] == {"new": 1}

@@ -51,9 +51,9 @@ def test_the_same_in_other_words_changes_nothing(
 ) -> None:
     target = by_key("experiments")
     emulator.edit("experiments", IDS["experiments"], tags=["x"], endDate="2030-01-01")
-    assert ensure_fields(hasty, target, first).changed  # type: ignore[arg-type]
+    assert ensure_fields(hasty, target, first, catch_all="All").changed  # type: ignore[arg-type]
     there = state(emulator)
-    outcome = ensure_fields(hasty, target, again)  # type: ignore[arg-type]
+    outcome = ensure_fields(hasty, target, again, catch_all="All")  # type: ignore[arg-type]
     assert not outcome.changed
     assert outcome.notes == ()
     assert state(emulator) == there
@@ -78,9 +78,9 @@ def test_what_differs_is_changed(
     emulator: Emulator, client: ManagementClient, first: dict[str, Any], again: dict[str, Any]
 ) -> None:
     target = by_key("experiments")
-    ensure_fields(client, target, first)  # type: ignore[arg-type]
+    ensure_fields(client, target, first, catch_all="All")  # type: ignore[arg-type]
     versions = len(emulator.versions("experiments", IDS["experiments"]))
-    outcome = ensure_fields(client, target, again)  # type: ignore[arg-type]
+    outcome = ensure_fields(client, target, again, catch_all="All")  # type: ignore[arg-type]
     assert outcome.changed
     assert outcome.before != outcome.after
     assert len(emulator.versions("experiments", IDS["experiments"])) == versions + 1

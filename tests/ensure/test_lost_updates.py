@@ -273,7 +273,7 @@ def test_a_catch_all_of_this_task_stands_when_anothers_change_is_restored(emulat
     ours: Any = [*SEGMENTS, {**SEGMENTS[0], "name": "Rest", "conditions": [], "percentage": 20}]
     outcome = at_the_same_moment(
         emulator,
-        lambda client: ensure_fields(client, TARGET, {"targetSegments": ours}),
+        lambda client: ensure_fields(client, TARGET, {"targetSegments": ours}, catch_all="Rest"),
         marias(targetSegments=changed("Staff", percentage=0)),
     )
     assert any("Both changes were kept" in note for note in outcome.notes)

@@ -111,45 +111,70 @@ def test_a_condition_on_a_cohort_that_shows_is_not_sent_back_as_a_catch_all(
         ensure_percentage(client, by_id("flags"), 50, segment="Beta", catch_all="Beta")
 
 
-@pytest.mark.parametrize("way", ["edit", "create"])
-def test_who_replaces_the_only_segment_without_its_conditions_is_warned(
-    emulator: Emulator, client: ManagementClient, way: str
+def replaces_with(
+    *segments: dict[str, Any], catch_all: str | None = None
+) -> Callable[[ManagementClient], ChangeResult]:
+    given: Any = {"targetSegments": list(segments)}
+    return lambda client: ensure_fields(client, by_id("flags"), given, catch_all=catch_all)
+
+
+def updates_with(*segments: dict[str, Any], catch_all: str | None = None) -> Callable[[ManagementClient], ChangeResult]:
+    given: Any = {"key": "checkout", "projectId": PROJECT, "targetSegments": list(segments)}
+    return lambda client: ensure_created(client, "flags", given, if_exists="update", catch_all=catch_all)
+
+
+WAYS = pytest.mark.parametrize("way", [replaces_with, updates_with])
+CATCHES_ALL = r"'Cohort' has no conditions.*all users.*Nothing was changed.*`catch_all`"
+
+
+@WAYS
+@pytest.mark.parametrize("percentage", [0, 40])
+def test_the_only_segment_is_not_replaced_without_the_conditions_that_are_hidden(
+    emulator: Emulator, client: ManagementClient, way: Any, percentage: int
 ):
-    seed(emulator, [segment("Cohort", 30, ON_A_COHORT)], hidden=True)
-    given: Any = [segment("Cohort", 40, [])]
-    if way == "edit":
-        outcome = ensure_fields(client, by_id("flags"), {"targetSegments": given})
-    else:
-        fields: Any = {"key": "checkout", "projectId": PROJECT, "targetSegments": given}
-        outcome = ensure_created(client, "flags", fields, if_exists="update")
-    assert outcome.changed
-    (note,) = outcome.notes
-    assert "Segment 'Cohort' was written without conditions and captures all users" in note
-
-
-def test_an_existing_flags_cohort_is_not_emptied_by_its_creation_either(emulator: Emulator, client: ManagementClient):
-    segments = [segment("Cohort", 30, ON_A_COHORT), segment("Beta")]
+    segments = [segment("Cohort", 30, ON_A_COHORT)]
     seed(emulator, segments, hidden=True)
-    given: Any = [segment("Cohort", 30, []), segment("Beta", 50)]
-    fields: Any = {"key": "checkout", "projectId": PROJECT, "targetSegments": given}
-    with pytest.raises(WrongStateError, match="'Cohort' may be for a cohort"):
-        ensure_created(client, "flags", fields, if_exists="update")
+    for catch_all in (None, "Rest"):
+        with pytest.raises(WrongStateError, match=CATCHES_ALL):
+            way(segment("Cohort", percentage, []), catch_all=catch_all)(client)
+    assert stored(emulator) == segments
+    assert way(segment("Cohort", percentage, []), catch_all="Cohort")(client).notes == ()
+    assert stored(emulator) == [segment("Cohort", percentage, [])]
+
+
+@WAYS
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_list_that_was_read_and_is_sent_back_makes_no_cohort_all_users(
+    emulator: Emulator, client: ManagementClient, way: Any, is_last: bool
+):
+    """The segment of the cohort is read without its conditions. The edit is of the other segment."""
+    segments = [segment("Beta"), segment("Cohort", 30, ON_A_COHORT)][:: 1 if is_last else -1]
+    seed(emulator, segments, hidden=True)
+    read = [dict(shown) for shown in client.flags.get(IDS["flags"])["targetSegments"]]
+    read[0 if is_last else 1]["percentage"] = 50
+    with pytest.raises(WrongStateError, match=CATCHES_ALL):
+        way(*read)(client)
     assert stored(emulator) == segments
 
 
-def replaces_with(*segments: dict[str, Any]) -> Callable[[ManagementClient], ChangeResult]:
-    return lambda client: ensure_fields(client, by_id("flags"), {"targetSegments": list(segments)})  # type: ignore[typeddict-item]
+@WAYS
+def test_a_new_segment_for_all_users_is_named_as_the_catch_all(emulator: Emulator, client: ManagementClient, way: Any):
+    seed(emulator, [segment("Beta")])
+    with pytest.raises(WrongStateError, match=CATCHES_ALL):
+        way(segment("Beta", 50), segment("Cohort", 20, []))(client)
+    assert stored(emulator) == [segment("Beta")]
+    assert way(segment("Beta", 50), segment("Rest", 20, []), catch_all="Rest")(client).changed
+    assert way(segment("Rest", 30, []), catch_all="Rest")(client).changed
+    assert not way(segment("Rest", 30, []))(client).changed  # nothing is sent
 
 
-def test_a_list_that_empties_the_segment_of_a_cohort_is_refused(emulator: Emulator, client: ManagementClient):
-    segments = [segment("Cohort", 30, ON_A_COHORT), segment("Beta")]
-    seed(emulator, segments, hidden=True)
-    with pytest.raises(WrongStateError, match=r"'Cohort' may be for a cohort"):
-        replaces_with(segment("Cohort", 30, []), segment("Beta", 50))(client)
-    assert stored(emulator) == segments
-
-
-def test_a_list_that_ends_with_a_catch_all_replaces_the_segments(emulator: Emulator, client: ManagementClient):
-    seed(emulator, [segment("Beta"), segment("Rest", 20, [])])
-    assert replaces_with(segment("Beta", 50), segment("Rest", 20, []))(client).changed
-    assert replaces_with(segment("Rest", 30, []))(client).changed
+def test_a_new_flag_with_a_segment_for_all_users_names_it_as_the_catch_all(
+    emulator: Emulator, client: ManagementClient
+):
+    fields: Any = {"key": "new", "projectId": PROJECT, "variants": [{"key": "on"}], "rolloutWeights": {"on": 1}}
+    fields["targetSegments"] = [segment("Cohort", 20, [])]
+    with pytest.raises(WrongStateError, match=CATCHES_ALL):
+        ensure_created(client, "flags", fields)
+    assert client.flags.find("new") is None
+    assert ensure_created(client, "flags", fields, catch_all="Cohort").changed
+    assert not ensure_created(client, "flags", fields).changed
