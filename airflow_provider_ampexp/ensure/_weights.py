@@ -17,13 +17,14 @@ from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wa
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     ConflictError,
+    MissingFieldError,
     WrongStateError,
     no_such_variant,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import overwritten, write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts, refuse_unknown_values, shown_segments
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -70,8 +71,7 @@ def ensure_weights(
     if segment is None and not all_segments:
         return set_weights_of_all_other_users(client, target, target.identify(client), of_all_other_users)
     config = target.read(client)
-    segments = list(config.get("targetSegments") or ())
-    chosen = segments if segment is None else [find_segment(config, segment)]
+    chosen = shown_segments(config) if segment is None else [find_segment(config, segment)]
     outcome = _of_segments(client, target, config, chosen, weights, others, catch_all)
     if segment is not None:
         return outcome
@@ -87,19 +87,25 @@ def ensure_weights(
 
 
 def _wanted(
-    target: FlagRef, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
+    target: FlagRef, place: str, now: Mapping[str, float | None], weights: Mapping[str, float], others: Others | None
 ) -> Weights:
     """Return all weights of one place."""
     unknown = sorted(set(weights) - set(now))
     if unknown:
         raise no_such_variant(target, unknown[0], now)
-    left = {key: weight for key, weight in now.items() if key not in weights and weight}
+    left = {key: weight for key, weight in now.items() if key not in weights and weight != 0}
     if left and others is None:
         raise WrongStateError(
             f"The weights of {place} of {target} name only {sorted(weights)}, and {left} would stay. Nothing was "
             "changed. Name all variants, or set the rest with others=0 or others='keep'."
         )
-    rest = {key: weight if others in (None, "keep") else cast("float", others) for key, weight in now.items()}
+    if others == "keep" and None in left.values():
+        raise MissingFieldError(
+            f"Amplitude does not show all weights of {place} of {target}: {left}. Nothing was changed. Name all "
+            "variants."
+        )
+    kept = {key: weight or 0 for key, weight in now.items()}
+    rest = kept if others in (None, "keep") else dict.fromkeys(now, cast("float", others))
     wanted = {**rest, **weights}
     if not any(wanted.values()):
         raise WrongStateError(
@@ -119,7 +125,8 @@ def _of_segments(
     catch_all: str | None,
 ) -> ChangeResult:
     segments: list[TargetSegment] = []
-    for segment in config.get("targetSegments") or ():
+    shown_before = shown_segments(config)
+    for segment in shown_before:
         if segment not in chosen:
             segments.append(segment)
             continue
@@ -129,8 +136,9 @@ def _of_segments(
         if any(wanted[key] != known[key] for key in wanted):
             segment = cast("TargetSegment", {**segment, "rolloutWeights": wanted})
         segments.append(segment)
-    if segments != list(config.get("targetSegments") or ()):
-        refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=catch_all)
+    if segments != shown_before:
+        refuse_cohorts(config.get("key"), shown_before, catch_all=catch_all)
+        refuse_unknown_values(config, segments)
     outcome = write_and_keep_edits(client, target, config, cast("EditFields", {"targetSegments": segments}))
     names = [segment.get("name") for segment in chosen]
     return replace(
@@ -151,11 +159,12 @@ def set_weights_of_all_other_users(
 
     :param wanted_of: returns all wanted weights for the present ones
     :raises ConflictError: when another actor changed the same weights at the same time; that change was restored
+    :raises MissingFieldError: when the service does not show a weight
     """
     endpoints = target.endpoints(client)
 
     def read() -> Weights:
-        return {str(variant.get("key")): variant.get("rolloutWeight", 0) for variant in endpoints.variants(identity.id)}
+        return {str(variant.get("key")): _weight(target, variant) for variant in endpoints.variants(identity.id)}
 
     before = read()
     wanted = wanted_of(before)
@@ -188,6 +197,15 @@ def set_weights_of_all_other_users(
             )
         notes = _restore(client, target, identity, before, wrong)
     return ChangeResult(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
+
+
+def _weight(target: FlagRef, variant: VariantFields) -> float:
+    if "rolloutWeight" not in variant:
+        raise MissingFieldError(
+            f"Amplitude does not show the weight of variant {variant.get('key')!r} of {target}. No weight was changed. "
+            "Check the weights in Amplitude."
+        )
+    return variant["rolloutWeight"]
 
 
 def _restore(

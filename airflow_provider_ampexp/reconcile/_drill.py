@@ -73,8 +73,7 @@ class RollbackDrill:
         :raises WrongStateError: when users may get the flag
         """
         config = target.read(client)
-        self.flag = ManagedFlag(client, FlagRef(target.kind, id=config["id"]), None)
-        self.flag.observe(archived=bool(config.get("deleted")))
+        self.flag = ManagedFlag.of_read(client, target, config)
         _refuse_used(target, config, self.flag.seen, dependents(client, config))
         self.left = f"The flag is at {self.flag.seen.position}."
 

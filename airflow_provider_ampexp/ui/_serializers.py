@@ -13,6 +13,7 @@ from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 from airflow_provider_ampexp.ui._chart_data import chart_marks, exposure_series
 from airflow_provider_ampexp.ui._forecast import remaining_stages
 from airflow_provider_ampexp.ui._interval_series import interval_series
@@ -101,7 +102,8 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
     if position is None:
         return None
     tags = tags_of(config) or ()
-    return FlagSnapshot(position, bool(config.get("deleted")), read_history(versions, segment), tags)
+    history, audience = read_history(versions, segment), AudienceFields.of(config, segment)
+    return FlagSnapshot(position, bool(config.get("deleted")), history, tags, audience)
 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
