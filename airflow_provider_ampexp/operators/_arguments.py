@@ -253,11 +253,11 @@ def folder(field: str, value: object) -> str:
 
 
 def approvers(field: str, value: object) -> list[str]:
-    """Read ids of users who may answer an approval; an empty list is for all users.
+    """Read ids of users who may answer an approval. None would be all users.
 
     :raises InvalidInputError: names the field
     """
-    return texts(field, value) if value else []
+    return validate.some(field, texts(field, value), "at least one user")
 
 
 ArgumentTable = Mapping[str, tuple[str, Callable[[str, object], Any]]]

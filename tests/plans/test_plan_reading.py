@@ -786,6 +786,8 @@ def test_what_has_an_id_is_not_created(tmp_path: Path) -> None:
             "4: project_id: expected a text without spaces around it and without line ends, got '1\\n'",
         ),
         ("create: {name: ''}", "4: create.name: '' should have at least 1 character"),
+        ("approve_before: [1]\napprovers: ['']", "5: approvers[0]: '' should have at least 1 character"),
+        ("on_abort: [{kind: email, to: []}]", "4: on_abort[0].to: expected one or more recipients, got an empty list"),
     ],
 )
 def test_an_empty_value_is_not_the_default(tmp_path: Path, more: str, mistake: str) -> None:
