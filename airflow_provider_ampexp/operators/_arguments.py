@@ -241,6 +241,19 @@ def _parsed(value: object) -> object:
     return value
 
 
+def missing_parts(field: str, given: object, rendered: object) -> Iterator[tuple[str, object]]:
+    """Yield each part of a JSON value whose template has become ``None``, or the text of it."""
+    if isinstance(given, str):
+        if not is_literal(given) and (rendered is None or rendered in validate.MISSING):
+            yield field, rendered
+    elif isinstance(given, Mapping) and isinstance(rendered, Mapping):
+        for name, part in given.items():
+            yield from missing_parts(f"{field}.{name}", part, rendered.get(name))
+    elif isinstance(given, list | tuple) and isinstance(rendered, list | tuple):
+        for place, (part, found) in enumerate(zip(given, rendered, strict=False)):
+            yield from missing_parts(f"{field}[{place}]", part, found)
+
+
 def folder(field: str, value: object) -> str:
     """Read a folder of an object store.
 
