@@ -9,7 +9,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import FlagConfig, Json, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import read_until, wait_until_visible, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
     AlreadyExistsError,
@@ -140,14 +140,10 @@ def _read_back(
     before: VariantFields | None,
     fields: VariantFields,
 ) -> ChangeResult:
-    now: VariantFields | None = None
-
-    def applied() -> bool:
-        nonlocal now
-        now = _read(client, target, identity, fields["key"])
-        return _shows(now, fields)
-
-    if not wait_until_visible(client, applied):
+    now, is_applied = read_until(
+        client, lambda: _read(client, target, identity, fields["key"]), lambda now: _shows(now, fields)
+    )
+    if not is_applied:
         raise _held(f"Setting variant {fields['key']!r} of {target} to {dict(fields)}", f"shows {now}")
     return _outcome(client, identity, before, now, fields)
 

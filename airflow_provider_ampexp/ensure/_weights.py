@@ -13,7 +13,7 @@ from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     ConflictError,
@@ -184,13 +184,8 @@ def set_weights_of_all_other_users(
                     lambda key=key, value=value: read().get(key) == value,  # type: ignore[misc]
                 )
             done.append(key)
-
-        def applied() -> bool:
-            nonlocal after
-            after = read()
-            return all(after.get(key) == value for key, value in wrong.items())
-
-        if not wait_until_visible(client, applied):
+        after, is_applied = read_until(client, read, lambda now: wrong.items() <= now.items())
+        if not is_applied:
             raise ChangeNotVisibleError(
                 f"Setting the weights of {target} to {wrong} failed: Amplitude accepted the change, but shows {after}. "
                 "The change probably waits for approval. Approve it in Amplitude, then run this again."
