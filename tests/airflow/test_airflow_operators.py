@@ -132,8 +132,8 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     ),
     (AmplitudeEditVariantOperator, {**CHECKOUT, "variant": "blue", "fields": {"payload": "x"}}, 4, 2),
     (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 6, 2),
-    (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 4, 1),
-    (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
+    (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 3, 1),
+    (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 3, 1),
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
     (AmplitudeRemoveDeploymentOperator, {**CHECKOUT, "deployment_id": WEB_APP}, 4, 2),
     (
