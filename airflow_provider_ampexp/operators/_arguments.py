@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
+    from airflow_provider_ampexp.ensure._variants import IfExists
 
 _T = TypeVar("_T")
 _TEXTS = ("bucketingKey", "bucketingSalt", "bucketingUnit", "experimentType", "startDate", "decision", "decisionReason")
@@ -108,11 +109,10 @@ def interval(field: str, value: object) -> float:
 
 def one_of(*known: str) -> Callable[[str, object], str]:
     """One of some words."""
+    return lambda field, value: validate.choice(field, value, known)
 
-    def read(field: str, value: object) -> str:
-        return validate.choice(field, value, known)
 
-    return read
+if_exists = cast("Callable[[str, object], IfExists]", one_of("skip", "update", "fail"))
 
 
 def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | None]:

@@ -28,7 +28,6 @@ __all__ = [
 
 _READ_AS = {"archive": "deleted"}
 _if_depended_on = arguments.one_of("fail", "archive")
-_if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class _AmplitudeCreateOperator(AmplitudeChangeOperator):
@@ -78,12 +77,12 @@ class _AmplitudeCreateOperator(AmplitudeChangeOperator):
         self.bucketing_key = bucketing_key
         self.if_exists = if_exists
         arguments.check_table(self, _CREATE_ARGUMENTS)
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields: dict[str, object] = {"projectId": self.required_project_of(hook), **self._fields()}
-        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        if_exists = arguments.if_exists("if_exists", self.if_exists)
         return ensure.ensure_created(hook.client, self.kind, cast("CreateFields", fields), if_exists=if_exists)
 
     def changed_kind(self) -> Kind:

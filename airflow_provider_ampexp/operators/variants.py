@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
 
 __all__ = ["AmplitudeCreateVariantOperator", "AmplitudeEditVariantOperator", "AmplitudeRemoveVariantOperator"]
-
-_if_exists = arguments.one_of("skip", "update", "fail")
 
 
 def _edit_fields(field: str, value: object) -> VariantFields:
@@ -75,7 +73,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("description", description, arguments.optional(arguments.words))
         arguments.check_literal("payload", payload, arguments.json_element)
         arguments.check_literal("rollout_weight", rollout_weight, arguments.optional(arguments.weight))
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Create the variant, or do with an existing one as ``if_exists`` says."""
@@ -88,9 +86,7 @@ class AmplitudeCreateVariantOperator(AmplitudeTargetChangeOperator):
             fields["payload"] = arguments.json_element("payload", self.payload)
         if self.rollout_weight is not None:
             fields["rolloutWeight"] = arguments.weight("rollout_weight", self.rollout_weight)
-        return ensure.ensure_variant(
-            client, target, fields, if_exists=cast("IfExists", _if_exists("if_exists", self.if_exists))
-        )
+        return ensure.ensure_variant(client, target, fields, if_exists=arguments.if_exists("if_exists", self.if_exists))
 
 
 class AmplitudeEditVariantOperator(AmplitudeTargetChangeOperator):
