@@ -62,7 +62,7 @@ class Audience:
     def dependencies(self) -> Mapping[str, tuple[str, ...]]:
         """The variants of other flags that this flag depends on, by flag id."""
         flags = self._parent_dependencies.get("flags") or {}
-        return {str(id): tuple(map(str, variants)) for id, variants in flags.items()}
+        return {str(id): tuple(map(str, variants or ())) for id, variants in flags.items()}
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class Audience:
         return next((result for result in found if isinstance(result, Unknown)), not decisive)
 
     def _meets(self, flag_id: str, variants: Sequence[str], row: Row) -> bool | Unknown:
-        if flag_id not in self.parents:
+        if flag_id not in self.parents or not variants:
             return Unknown(f"the flag depends on flag {flag_id}")
         variant = self.parents[flag_id].evaluate(row)
         return variant if isinstance(variant, Unknown) else (variant or "off") in variants
@@ -162,6 +162,8 @@ class Audience:
                     return variant
         if self.is_sticky:
             return Unknown("sticky bucketing keeps users in the variant that they got before")
+        if "targetSegments" not in self.config:
+            return Unknown("the flag does not show: targetSegments")
         return self._bucketed(row, 0)
 
     def _bucketed(self, row: Row, place: int) -> str | Unknown | None:
@@ -215,6 +217,8 @@ class Audience:
         key = shown.get("bucketingKey") or self.config.get("bucketingKey")
         salt, unit = self.config.get("bucketingSalt"), self.config.get("bucketingUnit") or "User"
         percentage, weights = shown.get(percentage_field), shown.get("rolloutWeights")
+        if weights is not None and None in weights.values():
+            weights = None
         if unit.casefold() != "user":
             return Unknown(f"the flag buckets groups of type {unit!r}, not users")
         if not key or salt is None or percentage is None or weights is None or not self._variants:

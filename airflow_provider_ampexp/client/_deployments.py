@@ -30,7 +30,7 @@ class DeploymentEndpoints:
         validate.deployment_type("type", body.get("type"))
         validate.json_element("fields", body)
         answer = self._transport.call("POST", "/deployments", body=body, repeat=RetrySafety.ONCE)
-        return str(responses.created(answer)["id"])
+        return responses.created(answer)["id"]
 
     def edit(self, id: str, fields: DeploymentEditFields) -> None:
         """Rename, archive or restore a deployment (contract: *Edit deployment*)."""

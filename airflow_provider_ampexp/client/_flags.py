@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import builtins  # here `list` is a method
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client import _responses as responses
+from airflow_provider_ampexp.client._endpoints import Endpoints
 from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._optional_fields import is_archived, version_number
 from airflow_provider_ampexp.client._pagination import PageCache, pages
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
-from airflow_provider_ampexp.client._transport import ApiResponse, RetrySafety, Transport
+from airflow_provider_ampexp.client._transport import RetrySafety
 from airflow_provider_ampexp.client.types import (
     Created,
     CreateFields,
@@ -27,15 +28,8 @@ from airflow_provider_ampexp.client.types import (
 Kind = Literal["flags", "experiments"]
 
 
-class FlagEndpoints:
+class FlagEndpoints(Endpoints[Kind]):
     """The calls for flags or for experiments. ``kind`` is the path: ``flags`` or ``experiments``."""
-
-    def __init__(self, transport: Transport, kind: Kind) -> None:
-        self._transport = transport
-        self.kind: Kind = kind
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} of {self._transport.http.base_url}>"
 
     def list(
         self,
@@ -89,9 +83,7 @@ class FlagEndpoints:
         body = request_body.flag_fields(fields)
         for required in ("projectId", "key"):
             validate.name(required, body.get(required))
-        answer = self._call("POST", "", body=body, repeat=RetrySafety.ONCE)
-        created = responses.created(answer)
-        return {"id": str(created["id"]), "url": str(created.get("url") or "")}
+        return responses.created(self._call("POST", "", body=body, repeat=RetrySafety.ONCE))
 
     def edit(self, id: str, fields: EditFields, *, as_read: bool = False) -> None:
         """Set the named fields, and leave the others (contract: *Edit*).
@@ -159,14 +151,8 @@ class FlagEndpoints:
         body = {"inclusions": validate.names("users", users)}
         if not body["inclusions"]:
             return
-        self._call(
-            "POST",
-            "/{id}/variants/{variant_key}/users",
-            id=id,
-            variant_key=variant_key,
-            body=body,
-            repeat=RetrySafety.ONCE,
-        )
+        route = "/{id}/variants/{variant_key}/users"
+        self._call("POST", route, id=id, variant_key=variant_key, body=body, repeat=RetrySafety.ONCE)
 
     def remove_inclusion(self, id: str, variant_key: str, index: int) -> None:
         """Remove the id at this place of the list, counted from 0 (contract: *Remove users from variant*).
@@ -174,14 +160,8 @@ class FlagEndpoints:
         Not idempotent: a second request removes the next id as well.
         """
         place = str(validate.index("index", index))
-        self._call(
-            "DELETE",
-            "/{id}/variants/{variant_key}/users/{index}",
-            id=id,
-            variant_key=variant_key,
-            index=place,
-            repeat=RetrySafety.ONCE,
-        )
+        route = "/{id}/variants/{variant_key}/users/{index}"
+        self._call("DELETE", route, id=id, variant_key=variant_key, index=place, repeat=RetrySafety.ONCE)
 
     def remove_inclusions(self, id: str, variant_key: str, users: Iterable[str]) -> None:
         """Remove all entries of these user or device ids, at most 100 ids.
@@ -236,23 +216,8 @@ class FlagEndpoints:
 
     def remove_deployment(self, id: str, deployment_id: str) -> None:
         """Remove an object from a deployment (contract: *Remove deployment*)."""
-        self._call(
-            "DELETE",
-            "/{id}/deployments/{deployment_id}",
-            id=id,
-            deployment_id=deployment_id,
-            repeat=RetrySafety.GONE_IS_DONE,
-        )
-
-    def _call(
-        self,
-        method: str,
-        route: str,
-        body: Mapping[str, Any] | None = None,
-        repeat: RetrySafety = RetrySafety.SAFE,
-        **names: str,
-    ) -> ApiResponse:
-        return self._transport.call(method, f"/{self.kind}{route}", names, body=body, repeat=repeat)
+        route = "/{id}/deployments/{deployment_id}"
+        self._call("DELETE", route, id=id, deployment_id=deployment_id, repeat=RetrySafety.GONE_IS_DONE)
 
     def _pages(
         self,

@@ -11,24 +11,18 @@ from typing import Any, Literal, cast
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _responses as responses
+from airflow_provider_ampexp.client._endpoints import Endpoints
 from airflow_provider_ampexp.client._errors import AmbiguousKeyError
 from airflow_provider_ampexp.client._pagination import pages
-from airflow_provider_ampexp.client._transport import ApiResponse, RetrySafety, Transport
+from airflow_provider_ampexp.client._transport import RetrySafety
 from airflow_provider_ampexp.client.types import Created, Group, GroupCreateFields, GroupEditFields, SlotFields
 
 GroupKind = Literal["mutexes", "holdouts"]
 _LISTS_OF_IDS = ("experiments", "holdouts")
 
 
-class GroupEndpoints:
+class GroupEndpoints(Endpoints[GroupKind]):
     """The calls for mutual exclusion groups or for holdout groups. ``kind`` is the path."""
-
-    def __init__(self, transport: Transport, kind: GroupKind) -> None:
-        self._transport = transport
-        self.kind: GroupKind = kind
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} of {self._transport.http.base_url}>"
 
     def list(self, *, project_id: str | None = None) -> Iterator[Group]:
         """Iterate over all groups, newest first.
@@ -67,8 +61,7 @@ class GroupEndpoints:
         body = _body(fields)
         for required in ("projectId", "name"):
             validate.name(required, body.get(required))
-        created = responses.created(self._call("POST", "", body=body, repeat=RetrySafety.ONCE))
-        return {"id": str(created["id"]), "url": str(created.get("url") or "")}
+        return responses.created(self._call("POST", "", body=body, repeat=RetrySafety.ONCE))
 
     def edit(self, id: str, fields: GroupEditFields) -> None:
         """Set the named fields. Lists replace the whole list. ``archive: True`` archives, and sets no other field."""
@@ -78,16 +71,6 @@ class GroupEndpoints:
         """Set the named lists of a slot of a mutual exclusion group. Slots have the indexes 1, 2, ..."""
         place = str(validate.index("index", index))
         self._call("PATCH", "/{id}/slots/{index}", id=id, index=place, body=_body(fields))
-
-    def _call(
-        self,
-        method: str,
-        route: str,
-        body: Mapping[str, Any] | None = None,
-        repeat: RetrySafety = RetrySafety.SAFE,
-        **names: str,
-    ) -> ApiResponse:
-        return self._transport.call(method, f"/{self.kind}{route}", names, body=body, repeat=repeat)
 
 
 def _body(fields: Mapping[str, Any]) -> dict[str, Any]:

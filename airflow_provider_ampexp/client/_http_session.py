@@ -31,13 +31,6 @@ _LONGEST_SHIFT = 1e10  # seconds, some 300 years: a date beyond that is invalid
 _PHASES = 3  # to connect, until the response starts, until it is complete: each may take the timeout
 
 
-def avoid_proxies(session: requests.Session) -> None:
-    """Disable proxies in a session for loopback, because a proxy would see the key."""
-    session.trust_env = False
-    # Without the environment's settings, the CA bundle for https on loopback is missing too, so set it here.
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
 class HttpSession:
     """A session with one service.
 
@@ -53,7 +46,10 @@ class HttpSession:
         self._owns_session = session is None
         self._is_loopback = validate.is_loopback(urlsplit(base_url).hostname or "")
         if session is None and self._is_loopback:
-            avoid_proxies(self._session)
+            # A proxy would see the key. Without the environment's settings, the CA bundle for https is missing too.
+            self._session.trust_env = False
+            bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+            self._session.verify = bundle or True
         self.clock = ServiceClock(base_url)
 
     def close(self) -> None:

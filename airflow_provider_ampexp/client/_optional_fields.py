@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def without_odd_fields(config: Mapping[str, Any]) -> FlagConfig:
     """Return a flag or an experiment without the known fields of a wrong type.
 
-    A list with one invalid item is dropped as a whole: a write without that item would remove the item.
+    A list with one invalid item is dropped as a whole: a write without that item would remove the item. A null weight,
+    and null variants of a dependency, stay: their value is unknown, and the rest of the list is known.
     """
     return cast("FlagConfig", _kept(config, _OF_FLAG))
 
@@ -117,11 +118,15 @@ def _are_weights(value: object) -> bool:
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 
+def _are_weights_or_null(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_or_null(_is_number), value.values()))
+
+
 def _are_dependencies(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
     flags = value.get("flags", {})
-    return isinstance(flags, Mapping) and all(map(_is_list_of(_is_plain), flags.values()))
+    return isinstance(flags, Mapping) and all(map(_or_null(_is_list_of(_is_plain)), flags.values()))
 
 
 _OF_CONDITION: dict[str, _Kind] = {"type": _or_null(_is_text)}
@@ -130,7 +135,7 @@ _OF_SEGMENT: dict[str, _Kind] = {
     "conditions": _or_null(_is_list_of(_has(_OF_CONDITION))),
     "percentage": _or_null(_is_number),
     "bucketingKey": _or_null(_is_text),
-    "rolloutWeights": _or_null(_are_weights),
+    "rolloutWeights": _or_null(_are_weights_or_null),
 }
 _OF_VARIANT: dict[str, _Kind] = {
     "key": _is_text,

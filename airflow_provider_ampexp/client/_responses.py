@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client._optional_fields import (
     without_odd_fields,
 )
 from airflow_provider_ampexp.client._transport import ApiResponse
-from airflow_provider_ampexp.client.types import Deployment, FlagConfig, Group, VariantFields, Version
+from airflow_provider_ampexp.client.types import Created, Deployment, FlagConfig, Group, VariantFields, Version
 
 
 def flag_config(item: dict[str, Any]) -> FlagConfig:
@@ -59,13 +59,14 @@ def an_object(answer: ApiResponse, wanted: str = "id") -> dict[str, Any]:
     return found
 
 
-def created(answer: ApiResponse) -> dict[str, Any]:
+def created(answer: ApiResponse) -> Created:
     """Return the body of a create.
 
     :raises UncertainWriteError: when the body is invalid. The status is a success, so the object probably exists.
     """
     try:
-        return an_object(answer)
+        made = an_object(answer)
+        return {"id": str(made["id"]), "url": str(made.get("url") or "")}
     except UnexpectedResponseError as error:
         problem = error.detail
     uncertain = UncertainWriteError(answer.method, answer.path, problem, answer.status)

@@ -140,29 +140,20 @@ class Transport:
             self.counts.waited_for_429(state.next_action.sleep)
 
 
+@dataclass(repr=False, eq=False)  # a traceback may show local variables
 class _Call:
     """A call with all its attempts. ``may_be_repeated`` decides about a retry after an attempt raised."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        method: str,
-        path: str,
-        route: str,
-        query: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
-        repeat: RetrySafety,
-    ) -> None:
-        self._transport = transport
-        self._method = method
-        self._path = path
-        self._route = route
-        self._query = query
-        self._body = body
-        self._repeat = repeat
-        self._maybe_applied = False
-        self._is_permanent = False
-        self._is_repeat = False
+    _transport: Transport
+    _method: str
+    _path: str
+    _route: str
+    _query: Mapping[str, str] | None
+    _body: Mapping[str, Any] | None
+    _repeat: RetrySafety
+    _maybe_applied: bool = False
+    _is_permanent: bool = False
+    _is_repeat: bool = False
 
     def attempt(self) -> ApiResponse:
         answer = self._transport.http.send(self._method, self._path, self._query, self._body)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client._errors import NotFoundError, UncertainWriteError, UnsupportedError
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     UnconfirmedWriteError,
@@ -175,15 +175,7 @@ class _CohortList:
         )
 
     def _read_until(self, shows: Callable[[list[str]], bool], *, wait: bool = True) -> list[str]:
-        now: list[str] = []
-
-        def check() -> bool:
-            nonlocal now
-            now = self._read()
-            return shows(now)
-
-        wait_until_visible(self._client, check, patient=wait)
-        return now
+        return read_until(self._client, self._read, shows, patient=wait)[0]
 
     def __str__(self) -> str:
         return f"cohorts of variant {self._variant!r} of {self._target}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_ampexp.client._errors import ManagementApiError, UncertainWriteError
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError, UnconfirmedWriteError, WrongStateError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
 
 _ATTEMPTS = 4
+_Read = TypeVar("_Read")
 
 
 def write_and_confirm(
@@ -76,6 +77,20 @@ def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *,
     """
     with mention_sent_change("The change was sent and may have been applied, but reading it back failed"):
         return _comes_to_show(client, applied, patient)
+
+
+def read_until(
+    client: ManagementClient, read: Callable[[], _Read], shows: Callable[[_Read], bool], *, patient: bool = True
+) -> tuple[_Read, bool]:
+    """Read as :func:`wait_until_visible` does, and return what was read last, and whether it shows the change."""
+    found: list[_Read] = []
+
+    def applied() -> bool:
+        found[:] = [read()]
+        return shows(found[0])
+
+    is_shown = wait_until_visible(client, applied, patient=patient)
+    return found[0], is_shown
 
 
 @contextmanager

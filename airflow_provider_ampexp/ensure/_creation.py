@@ -9,7 +9,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import InvalidRequestError
 from airflow_provider_ampexp.client.types import CreateFields, EditFields, FlagConfig, Json
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._deployments import ensure_assigned
 from airflow_provider_ampexp.ensure._edit import refuse_wrong_segments
 from airflow_provider_ampexp.ensure._errors import (
@@ -88,14 +88,8 @@ def find_or_create(
         if existing is None:
             raise
         return existing, False  # another actor has created it after the first read
-    created: _Found | None = None
-
-    def appears() -> bool:
-        nonlocal created
-        created = find()
-        return created is not None
-
-    if not wait_until_visible(client, appears) or created is None:
+    created, _ = read_until(client, find, lambda found: found is not None)
+    if created is None:
         raise ChangeNotVisibleError(
             f"Creating {what} failed: Amplitude accepted it, but does not show it. Check Amplitude before you retry."
         )

@@ -15,7 +15,7 @@ from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import cohort_segments, refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import cohort_segments, refuse_cohorts, shown_segments, unknown_values
 from airflow_provider_ampexp.ensure._weights import Weights, set_weights_of_all_other_users
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Decision = Literal["rollout", "rollback", "continue-running"]
 _ALL_WEIGHT = 100
 _DISABLED = "The experiment is disabled, so no user gets the winner. Enable it with AmplitudeEnableOperator."
+
+_SEGMENTS_NOT_SHOWN = (
+    "Amplitude does not show the target segments, so they keep their percentages. The experiment is disabled, so no "
+    "user gets a variant. Check the segments in Amplitude before you enable it again."
+)
 
 
 def ensure_decision(
@@ -52,6 +57,7 @@ def ensure_decision(
     :param chosen: called with the key of the winner before the first write
     :raises ArchivedError: when the experiment is archived
     :raises WrongStateError: when the variant does not exist, or a segment may be for a cohort
+    :raises MissingFieldError: when the service does not show the segments or a weight, for ``rollout``
     :raises ConflictError: when another actor changed the same weights or segments at the same time
     """
     validate.choice("decision", decision, get_args(Decision))
@@ -85,7 +91,7 @@ class _Experiment:
         if key is None:
             raise no_such_variant(self.target, winner, [variant["key"] for variant in self.variants])
         chosen(key)
-        segments = self._segments
+        segments = shown_segments(self.config)
         rolled_out = [_rolled_out(segment, key, [variant["key"] for variant in self.variants]) for segment in segments]
         if rolled_out != segments:
             refuse_cohorts(self.config.get("key"), segments, catch_all=self.catch_all)
@@ -115,18 +121,21 @@ class _Experiment:
         )
 
     def roll_back(self, recorded: EditFields) -> ChangeResult:
-        segments = self._segments
+        segments = list(self.config.get("targetSegments") or ())
         hidden = cohort_segments(segments, self.catch_all)
+        hidden += [segment.get("name") for segment in segments if unknown_values({**segment, "percentage": 0})]
         wanted: EditFields = {"enabled": False, "rolloutPercentage": 0, **recorded}
         if segments and not hidden:
             wanted["targetSegments"] = [{**segment, "percentage": 0} for segment in segments]
         outcome = self.bring(wanted)
+        if "targetSegments" not in self.config:
+            return replace(outcome, notes=(*outcome.notes, _SEGMENTS_NOT_SHOWN))
         if not hidden or not any(segment.get("percentage") != 0 for segment in segments):
             return outcome
         note = (
-            f"The target segments keep their percentages, because {', '.join(map(repr, hidden))} may be for a cohort "
-            "and cannot be sent back. The experiment is disabled, so no user gets a variant. Set the percentages to 0 "
-            "in Amplitude before you enable it again."
+            f"The target segments keep their percentages, because {', '.join(map(repr, hidden))} may be for a cohort, "
+            "or is not shown in full, and cannot be sent back. The experiment is disabled, so no user gets a variant. "
+            "Set the percentages to 0 in Amplitude before you enable it again."
         )
         return replace(outcome, notes=(*outcome.notes, note))
 
@@ -138,10 +147,6 @@ class _Experiment:
             return _with_key_of_winner(endpoints.get(self.config["id"]), self.variants)
 
         return write_and_keep_edits(self.client, self.target, self.config, wanted, read=read)
-
-    @property
-    def _segments(self) -> list[TargetSegment]:
-        return list(self.config.get("targetSegments") or ())
 
     def _refuse_archived(self, wanted: EditFields) -> None:
         if self.config.get("deleted") and differing(self.config, wanted):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
-from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
     AlreadyExistsError,
@@ -58,11 +58,11 @@ def ensure_deployment(
             lambda: find() is not None,
             repeat_duplicates=True,
         )
-        if not wait_until_visible(client, lambda: find() is not None):
+        created, _ = read_until(client, find, lambda found: found is not None)
+        if created is None:
             raise ChangeNotVisibleError(
                 f"Creating deployment {label!r} failed: Amplitude accepted it, but does not show it. Check Amplitude."
             )
-        created = cast("Deployment", find())
         return _outcome(created["id"], label, None, created)
     if if_exists == "fail":
         raise AlreadyExistsError(
@@ -118,12 +118,12 @@ def ensure_deployment_fields(
         lambda: client.deployments.edit(deployment_id, fields),
         lambda: not differs(read()),
     )
-    if not wait_until_visible(client, lambda: not differs(read())):
+    after, is_applied = read_until(client, read, lambda after: not differs(after))
+    if not is_applied:
         raise ChangeNotVisibleError(
             f"Editing deployment {deployment_id} to {dict(fields)} failed: Amplitude accepted the change, but shows "
-            f"{_visible(read())}. Check the deployment in Amplitude."
+            f"{_visible(after)}. Check the deployment in Amplitude."
         )
-    after = read()
     return _outcome(deployment_id, after.get("label"), before, after)
 
 
@@ -170,13 +170,8 @@ def _assignments(
         )
     after = before
     if to_add or to_remove:
-
-        def applied() -> bool:
-            nonlocal after
-            after = read()
-            return remove not in after and all(deployment_id in after for deployment_id in to_add)
-
-        if not wait_until_visible(client, applied):
+        after, is_applied = read_until(client, read, lambda now: remove not in now and set(to_add) <= set(now))
+        if not is_applied:
             raise ChangeNotVisibleError(
                 f"Changing the deployments of {target} failed (add {to_add}, remove {[remove] if remove else []}): "
                 f"Amplitude accepted the change, but shows {after}. The change probably waits for approval. Approve it "

@@ -10,7 +10,7 @@ from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._errors import ManagementApiError, UncertainWriteError
 from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json
-from airflow_provider_ampexp.ensure._confirmation import wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import read_until
 from airflow_provider_ampexp.ensure._errors import (
     ArchivedError,
     ChangeNotVisibleError,
@@ -59,14 +59,12 @@ def write_fields(
         endpoints.edit(config["id"], cast("EditFields", wrong), as_read=True)
     except UncertainWriteError as error:
         lost = error
-    now = config
-
-    def applied() -> bool:
-        nonlocal now
-        now = read() if read else endpoints.get(config["id"])
-        return not _confirmable(differing(now, wrong), now)
-
-    if not wait_until_visible(client, applied):
+    now, is_applied = read_until(
+        client,
+        read or (lambda: endpoints.get(config["id"])),
+        lambda now: not _confirmable(differing(now, wrong), now),
+    )
+    if not is_applied:
         raise _not_shown(client, target, wrong, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)

@@ -115,35 +115,30 @@ class FlagRef(ObjectRef):
         :raises OtherKindError: when it is an experiment in place of a flag, or the reverse
         :raises OtherProjectError: when the object of this id is in another project than the named one
         """
-        endpoints = self.endpoints(client)
-        if self.key is not None:
-            found = endpoints.find(self.key, project_id=self.project_id)
-            if found is None:
-                raise self._not_found(client, "Check the key, the project_id and the connection's region.")
-            return found
-        try:
-            found = endpoints.get(str(self.id))
-        except NotFoundError:
-            found = None
+        found = self._found(client)
         if found is None:
-            raise self._not_found(client, "Check the id and the connection's region.")
+            hint = self._named_as_the_other_kind(client)
+            check = "key, the project_id" if self.key is not None else "id"
+            error = OtherKindError if hint else TargetNotFoundError
+            advice = hint or f"Check the {check} and the connection's region."
+            raise error(f"The {self} does not exist. Nothing was changed. {advice}")
         self.refuse_other_project(found)
         return found
 
-    def _not_found(self, client: ManagementClient, check: str) -> TargetNotFoundError:
-        hint = self._named_as_the_other_kind(client)
-        error = OtherKindError if hint else TargetNotFoundError
-        return error(f"The {self} does not exist. Nothing was changed. {hint or check}")
+    def _found(self, client: ManagementClient) -> FlagConfig | None:
+        endpoints = self.endpoints(client)
+        if self.key is not None:
+            return endpoints.find(self.key, project_id=self.project_id)
+        try:
+            return endpoints.get(str(self.id))
+        except NotFoundError:
+            return None
 
     def _named_as_the_other_kind(self, client: ManagementClient) -> str:
         """Return a hint if an experiment has the flag's key or id, or the reverse; otherwise "". One request."""
         other = replace(self, kind="experiments" if self.kind == "flags" else "flags")
-        endpoints = other.endpoints(client)
         try:
-            if self.key is not None:
-                found = endpoints.find(self.key, project_id=self.project_id)
-            else:
-                found = endpoints.get(str(self.id))
+            found = other._found(client)
         except ManagementApiError:
             return ""  # the first error stands
         if found is None:

@@ -15,7 +15,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._errors import UncertainWriteError
 from airflow_provider_ampexp.client._optional_fields import slots_of
 from airflow_provider_ampexp.client.types import Group, GroupCreateFields, GroupEditFields, Json, SlotFields
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until
 from airflow_provider_ampexp.ensure._creation import find_or_create
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
@@ -126,13 +126,8 @@ class Place:
         if not sent:
             return now
         lost = self.send(sent)
-
-        def applied() -> bool:
-            nonlocal now
-            now = self.read()
-            return not wrong(now)
-
-        if wait_until_visible(self.client, applied):
+        now, is_applied = read_until(self.client, self.read, lambda now: not wrong(now))
+        if is_applied:
             return now
         raise self.not_shown(sent, now, lost)
 

@@ -28,7 +28,7 @@ from airflow_provider_ampexp.client._errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     UnconfirmedWriteError,
@@ -89,9 +89,7 @@ class InclusionList:
         with self._in_turn():
             self._before = now = self._read()
 
-            def cleared() -> bool:
-                nonlocal now
-                now = self._read()
+            def is_cleared(now: list[str]) -> bool:
                 return not set(now) & set(self._before)
 
             if self._before:
@@ -99,9 +97,10 @@ class InclusionList:
                     self._client,
                     f"Removing all {self._inclusions()}",
                     lambda: self._endpoints.remove_all_inclusions(self._identity.id, self._variant),
-                    cleared,
+                    lambda: is_cleared(self._read()),
                 )
-                if not wait_until_visible(self._client, cleared):
+                now, is_applied = read_until(self._client, self._read, is_cleared)
+                if not is_applied:
                     raise self._not_applied(now)
             return self._outcome(now)
 
@@ -229,15 +228,7 @@ class InclusionList:
         return now
 
     def _read_until(self, shows: Callable[[list[str]], bool], *, wait: bool = True) -> list[str]:
-        now: list[str] = []
-
-        def check() -> bool:
-            nonlocal now
-            now = self._read()
-            return shows(now)
-
-        wait_until_visible(self._client, check, patient=wait)
-        return now
+        return read_until(self._client, self._read, shows, patient=wait)[0]
 
     def _settled(self, now: list[str]) -> list[str]:
         """Return the list some moments later, if others also removed users by place: they put users back."""

@@ -30,17 +30,14 @@ def merged_segments(
     order = _one_of(list(before), list(mine), list(other))
     if order is None:
         return None
-    merged = []
-    for name in dict.fromkeys([*before, *mine, *other]):
-        segment = _merged_fields(before.get(name), mine.get(name), other.get(name))
-        if segment is None and name in order:
+    merged = {
+        name: _merged_fields(before.get(name), mine.get(name), other.get(name)) for name in {**before, **mine, **other}
+    }
+    for name, segment in merged.items():
+        is_removed = _is_removed(before.get(name), mine.get(name), other.get(name))
+        if segment is None if name in order else not is_removed:
             return None
-        if name not in order and not _is_removed(before.get(name), mine.get(name), other.get(name)):
-            return None
-    for name in order:
-        segment = _merged_fields(before.get(name), mine.get(name), other.get(name))
-        merged.append(segment or {})
-    return merged
+    return [merged[name] or {} for name in order]
 
 
 def _is_removed(before: Segment | None, mine: Segment | None, other: Segment | None) -> bool:

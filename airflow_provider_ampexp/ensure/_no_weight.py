@@ -14,12 +14,16 @@ ALL_OTHER_USERS = "all other users"
 
 
 def weights_by_place(config: FlagConfig) -> dict[str, Mapping[str, float]]:
-    """Return the weights of all other users and of each segment, by the name of the place."""
+    """Return the weights of all other users and of each segment, by the name of the place.
+
+    Weights that the service does not show are unknown, and not among them.
+    """
     segments = config.get("targetSegments") or ()
-    return {
-        ALL_OTHER_USERS: config.get("rolloutWeights") or {},
-        **{f"segment {segment.get('name')!r}": segment.get("rolloutWeights") or {} for segment in segments},
+    places = {
+        ALL_OTHER_USERS: config.get("rolloutWeights"),
+        **{f"segment {segment.get('name')!r}": segment.get("rolloutWeights") for segment in segments},
     }
+    return {place: weights for place, weights in places.items() if weights is not None}
 
 
 def refuse_all_the_weight(doing: str, variant: str, place: str, weights: Mapping[str, float]) -> None:

@@ -42,4 +42,4 @@ def merged_dependencies(read: Any, ours: Any, theirs: Any) -> dict[str, Any] | N
 
 def _by_id(dependencies: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
     flags = (dependencies or {}).get("flags") or {}
-    return {str(id): tuple(map(str, variants)) for id, variants in flags.items()}
+    return {str(id): tuple(map(str, variants or ())) for id, variants in flags.items()}

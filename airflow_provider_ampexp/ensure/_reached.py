@@ -20,5 +20,11 @@ def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, 
         f"segment {segment.get('name')!r}": segment.get("percentage") for segment in config.get("targetSegments") or ()
     }
     shares["all other users"] = config.get("rolloutPercentage")
-    given = [f"{who} at {share:g} %" for who, share in shares.items() if share]
+    unknown = [] if "targetSegments" in config else ["its target segments, which Amplitude does not show"]
+    known = [f"{who} at {_percent(share)}" for who, share in shares.items() if share != 0]
+    given = [*unknown, *known]
     return (f"It is now enabled for {', '.join(given) if given else 'no users'}, and for its inclusions.",)
+
+
+def _percent(share: float | None) -> str:
+    return "an unknown percentage" if share is None else f"{share:g} %"

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
-from airflow_provider_ampexp.ensure._errors import MissingFieldError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts, refuse_unknown_values
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -54,7 +53,7 @@ def percentage_fields(
 
     A fraction, here or in another segment, is a value that a person set in Amplitude. It is sent unchanged.
 
-    :raises MissingFieldError: when another segment has no visible percentage
+    :raises MissingFieldError: when another segment has no visible percentage, or a segment has an unknown weight
     :raises WrongStateError: when a segment may have a cohort condition, which cannot be sent back
     """
     if segment is None:
@@ -62,14 +61,8 @@ def percentage_fields(
     wanted = find_segment(config, segment)
     if wanted.get("percentage") != percentage:
         refuse_cohorts(config.get("key"), config.get("targetSegments") or [], catch_all=catch_all)
-    segments: list[TargetSegment] = []
-    for target in config.get("targetSegments", []):
-        share = percentage if target is wanted else target.get("percentage")
-        if share is None:
-            raise MissingFieldError(
-                f"Amplitude does not show the percentage of segment {target.get('name')!r} of {config.get('key')!r}. A "
-                f"change of {segment!r} must send that segment back. Nothing was changed. Set the percentage in "
-                "Amplitude."
-            )
-        segments.append({**target, "percentage": share})
+    segments: list[TargetSegment] = [
+        {**target, "percentage": percentage} if target is wanted else target for target in config["targetSegments"]
+    ]
+    refuse_unknown_values(config, segments)
     return {"targetSegments": segments}

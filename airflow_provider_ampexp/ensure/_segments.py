@@ -6,11 +6,11 @@ conditions. If it is sent back as read, it captures all users.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort
-from airflow_provider_ampexp.ensure._errors import WrongStateError
+from airflow_provider_ampexp.ensure._errors import MissingFieldError, WrongStateError
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client.types import FlagConfig, TargetSegment
@@ -86,12 +86,47 @@ def _listed(names: Sequence[str | None]) -> str:
     return ", ".join(map(repr, names))
 
 
+def shown_segments(config: FlagConfig) -> list[TargetSegment]:
+    """Return the target segments as they were read. A list that is not shown is not an empty list.
+
+    :raises MissingFieldError: when the service does not show the list, or shows one that cannot be read
+    """
+    if "targetSegments" not in config:
+        raise MissingFieldError(
+            f"Amplitude does not show the target segments of {config.get('key')!r}, or not in a form that can be read. "
+            "Nothing was changed. Check the segments in Amplitude."
+        )
+    return list(config["targetSegments"])
+
+
+def refuse_unknown_values(config: FlagConfig, segments: Sequence[TargetSegment]) -> None:
+    """Raise if a segment to send back has no known percentage, or an unknown weight.
+
+    :raises MissingFieldError: names the segment and the field
+    """
+    for segment in segments:
+        if fields := unknown_values(segment):
+            raise MissingFieldError(
+                f"Amplitude does not show the {' and the '.join(fields)} of segment {segment.get('name')!r} of "
+                f"{config.get('key')!r}. A change of one segment must send all segments back. Nothing was changed. Set "
+                "it in Amplitude."
+            )
+
+
+def unknown_values(segment: TargetSegment) -> list[str]:
+    """Return what the service does not show of a segment, so that the segment cannot be sent back."""
+    unknown = [] if segment.get("percentage") is not None else ["percentage"]
+    weights: Mapping[str, float | None] = segment.get("rolloutWeights") or {}
+    return [*unknown, *(f"weight of {key!r}" for key, weight in weights.items() if weight is None)]
+
+
 def find_segment(config: FlagConfig, name: str) -> TargetSegment:
     """Return the target segment of that name.
 
     :raises WrongStateError: when no segment or several segments have the name
+    :raises MissingFieldError: when the service does not show the segments
     """
-    segments = config.get("targetSegments") or []
+    segments = shown_segments(config)
     found = [segment for segment in segments if segment.get("name") == name]
     if len(found) != 1:
         known = ", ".join(f"{segment.get('name')!r} at {segment.get('percentage')} %" for segment in segments) or "none"

@@ -23,7 +23,7 @@ def sticky_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, .
         return ()
     if changed.get("enabled") is False:
         return (_DISABLED,)
-    return (_LOWERED,) if _lowers(config, changed) else ()
+    return (_LOWERED,) if lowers_a_percentage(config, changed) else ()
 
 
 def weighed_notes(config: FlagConfig) -> tuple[str, ...]:
@@ -31,13 +31,11 @@ def weighed_notes(config: FlagConfig) -> tuple[str, ...]:
     return (_WEIGHED,) if config.get("stickyBucketing") is True else ()
 
 
-def _lowers(config: FlagConfig, changed: Mapping[str, Any]) -> bool:
-    before, after = config.get("rolloutPercentage"), changed.get("rolloutPercentage")
-    pairs = [(before, after)]
+def lowers_a_percentage(config: FlagConfig, changed: Mapping[str, Any]) -> bool:
+    """Return true if a percentage gets lower, of a target segment or of all other users."""
     shares = {segment.get("name"): segment.get("percentage") for segment in changed.get("targetSegments") or ()}
-    if "targetSegments" in changed:
-        pairs += [
-            (segment.get("percentage"), shares.get(segment.get("name")))
-            for segment in config.get("targetSegments") or ()
-        ]
+    pairs = [
+        (config.get("rolloutPercentage"), changed.get("rolloutPercentage")),
+        *((each.get("percentage"), shares.get(each.get("name"))) for each in config.get("targetSegments") or ()),
+    ]
     return any(was is not None and now is not None and now < was for was, now in pairs)

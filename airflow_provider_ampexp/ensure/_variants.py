@@ -10,7 +10,12 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import _request_body as request_body
 from airflow_provider_ampexp.client._errors import NotFoundError
 from airflow_provider_ampexp.client.types import Json, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import (
+    mention_sent_change,
+    read_until,
+    wait_until_visible,
+    write_and_confirm,
+)
 from airflow_provider_ampexp.ensure._errors import (
     USE_EXISTING,
     AlreadyExistsError,
@@ -116,7 +121,8 @@ def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: st
         )
         if not wait_until_visible(client, lambda: _read(client, target, identity, variant) is None):
             raise _held(doing, "still shows it")
-        left = weights_by_place(endpoints.get(identity.id))
+        with mention_sent_change(f"Variant {variant!r} of {target} was removed, but reading the weights failed"):
+            left = weights_by_place(endpoints.get(identity.id))
         for place, weights in weights_by_place(config).items():
             if place in left and any(weight for key, weight in weights.items() if key != variant):
                 check_weights_left(doing, place, left[place].values())
@@ -153,7 +159,10 @@ def _bring_to(
         return outcome
     new_key = wrong.get("key", key)
     notes = restore_weights(client, target, identity, {new_key: weights[key]}, {new_key: weight})
-    left = _weights(read_variants(client, target, identity)) if weight == 0 else None
+    left = None
+    if weight == 0:
+        with mention_sent_change(f"Variant {key!r} of {target} was changed, but reading the weights failed"):
+            left = _weights(read_variants(client, target, identity))
     if left is not None:
         check_weights_left(f"Editing variant {key!r} of {target}", ALL_OTHER_USERS, left.values())
     return replace(outcome, notes=(*outcome.notes, *notes))
@@ -174,14 +183,10 @@ def _read_back(
     before: VariantFields | None,
     fields: VariantFields,
 ) -> ChangeResult:
-    now: VariantFields | None = None
-
-    def applied() -> bool:
-        nonlocal now
-        now = _read(client, target, identity, fields["key"])
-        return _shows(now, fields)
-
-    if not wait_until_visible(client, applied):
+    now, is_applied = read_until(
+        client, lambda: _read(client, target, identity, fields["key"]), lambda now: _shows(now, fields)
+    )
+    if not is_applied:
         raise _held(f"Setting variant {fields['key']!r} of {target} to {dict(fields)}", f"shows {now}")
     return _outcome(client, identity, before, now, fields)
 

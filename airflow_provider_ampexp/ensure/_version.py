@@ -17,9 +17,10 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef, KnownFlag, Resolve
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._sticky import lowers_a_percentage
 from airflow_provider_ampexp.ensure._variants import ensure_variant, ensure_variant_fields
 from airflow_provider_ampexp.ensure._weights import Weights, set_weights_of_all_other_users
-from airflow_provider_ampexp.history._field_changes import Row, flattened, rows_of
+from airflow_provider_ampexp.history._field_changes import Row, field_of, flattened, rows_of
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -152,6 +153,11 @@ def _planned(
             f"Restoring version {version} of {target} failed: the version does not show {', '.join(missing)}. Nothing "
             "was changed. Restore it in Amplitude, or name the other fields with `fields`."
         )
+    if missing := [name for name in required if name in _DECIDE_EXPOSURE and name not in config]:
+        raise MissingFieldError(
+            f"Restoring version {version} of {target} failed: Amplitude does not show {', '.join(missing)} of now. "
+            "Nothing was changed. Restore it in Amplitude, or name the other fields with `fields`."
+        )
     considered = [name for name in named or RESTORED_FIELDS if name in then and name in config]
     differing = [name for name in considered if not _same(name, config, then)]
     cannot = [name for name in differing if _values(then, [name])[name] is None and name not in _NULLABLE]
@@ -160,7 +166,7 @@ def _planned(
     later = [row for row in rows_of(target.kind, config["id"], history) if row["version"] > version]
     made = [row for row in later if row["field"] in changed]
     edits = tuple(row for row in made if not _is_toward(row, then))
-    known = {_top(row["field"]) for row in made}
+    known = {field_of(row["field"]) for row in made}
     notes = [f"{name} was not restored: the API does not accept null." for name in cannot]
     if "variants" in considered:
         added = [variant for variant in _variants(config) if variant not in _variants(then)]
@@ -305,10 +311,6 @@ def _is_toward(edit: Row, then: FlagConfig) -> bool:
     return is_now - was <= wanted and not (was - is_now) & wanted
 
 
-def _top(path: str) -> str:
-    return min((path.partition(mark)[0] for mark in ".["), key=len)
-
-
 def _lowers(now: FlagConfig, then: FlagConfig) -> bool:
     """Return true if the version gives the object to fewer users somewhere.
 
@@ -316,10 +318,8 @@ def _lowers(now: FlagConfig, then: FlagConfig) -> bool:
     """
     if now.get("enabled") is False or now.get("deleted"):
         return False
-    shares = {segment.get("name"): segment.get("percentage") for segment in then.get("targetSegments") or ()}
-    pairs = [
-        (segment.get("percentage"), shares.get(segment.get("name"))) for segment in now.get("targetSegments") or ()
-    ]
-    pairs.append((now.get("rolloutPercentage"), then.get("rolloutPercentage")))
-    lowered = any(was is not None and wanted is not None and wanted < was for was, wanted in pairs)
-    return lowered or (now.get("enabled") is True and then.get("enabled") is False) or bool(then.get("deleted"))
+    return (
+        lowers_a_percentage(now, then)
+        or (now.get("enabled") is True and then.get("enabled") is False)
+        or bool(then.get("deleted"))
+    )

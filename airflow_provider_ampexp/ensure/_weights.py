@@ -13,10 +13,11 @@ from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
-from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, wait_until_visible, write_and_confirm
+from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
     ChangeNotVisibleError,
     ConflictError,
+    MissingFieldError,
     WrongStateError,
     no_such_variant,
 )
@@ -24,7 +25,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
 from airflow_provider_ampexp.ensure._lost_updates import overwritten, write_and_keep_edits
 from airflow_provider_ampexp.ensure._no_weight import ALL_OTHER_USERS, check_weights_left
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts, refuse_unknown_values, shown_segments
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -71,8 +72,7 @@ def ensure_weights(
     if segment is None and not all_segments:
         return set_weights_of_all_other_users(client, target, target.identify(client), of_all_other_users)
     config = target.read(client)
-    segments = list(config.get("targetSegments") or ())
-    chosen = segments if segment is None else [find_segment(config, segment)]
+    chosen = shown_segments(config) if segment is None else [find_segment(config, segment)]
     outcome = _of_segments(client, target, config, chosen, weights, others, catch_all)
     if segment is not None:
         return outcome
@@ -88,19 +88,25 @@ def ensure_weights(
 
 
 def _wanted(
-    target: FlagRef, place: str, now: Mapping[str, float], weights: Mapping[str, float], others: Others | None
+    target: FlagRef, place: str, now: Mapping[str, float | None], weights: Mapping[str, float], others: Others | None
 ) -> Weights:
     """Return all weights of one place."""
     unknown = sorted(set(weights) - set(now))
     if unknown:
         raise no_such_variant(target, unknown[0], now)
-    left = {key: weight for key, weight in now.items() if key not in weights and weight}
+    left = {key: weight for key, weight in now.items() if key not in weights and weight != 0}
     if left and others is None:
         raise WrongStateError(
             f"The weights of {place} of {target} name only {sorted(weights)}, and {left} would stay. Nothing was "
             "changed. Name all variants, or set the rest with others=0 or others='keep'."
         )
-    rest = {key: weight if others in (None, "keep") else cast("float", others) for key, weight in now.items()}
+    if others == "keep" and None in left.values():
+        raise MissingFieldError(
+            f"Amplitude does not show all weights of {place} of {target}: {left}. Nothing was changed. Name all "
+            "variants."
+        )
+    kept = {key: weight or 0 for key, weight in now.items()}
+    rest = kept if others in (None, "keep") else dict.fromkeys(now, cast("float", others))
     wanted = {**rest, **weights}
     if not any(wanted.values()):
         raise WrongStateError(
@@ -120,7 +126,8 @@ def _of_segments(
     catch_all: str | None,
 ) -> ChangeResult:
     segments: list[TargetSegment] = []
-    for segment in config.get("targetSegments") or ():
+    shown_before = shown_segments(config)
+    for segment in shown_before:
         if segment not in chosen:
             segments.append(segment)
             continue
@@ -130,8 +137,9 @@ def _of_segments(
         if any(wanted[key] != known[key] for key in wanted):
             segment = cast("TargetSegment", {**segment, "rolloutWeights": wanted})
         segments.append(segment)
-    if segments != list(config.get("targetSegments") or ()):
-        refuse_cohorts(config.get("key"), config.get("targetSegments") or (), catch_all=catch_all)
+    if segments != shown_before:
+        refuse_cohorts(config.get("key"), shown_before, catch_all=catch_all)
+        refuse_unknown_values(config, segments)
     outcome = write_and_keep_edits(client, target, config, cast("EditFields", {"targetSegments": segments}))
     names = [segment.get("name") for segment in chosen]
     return replace(
@@ -153,11 +161,12 @@ def set_weights_of_all_other_users(
     :param wanted_of: returns all wanted weights for the present ones
     :raises ConflictError: when another actor changed the same weights at the same time; that change was restored. Also
         when another actor took the other weights at the same time, so that no weight is left.
+    :raises MissingFieldError: when the service does not show a weight
     """
     endpoints = target.endpoints(client)
 
     def read() -> Weights:
-        return {str(variant.get("key")): variant.get("rolloutWeight", 0) for variant in endpoints.variants(identity.id)}
+        return {str(variant.get("key")): _weight(target, variant) for variant in endpoints.variants(identity.id)}
 
     before = read()
     wanted = wanted_of(before)
@@ -177,13 +186,8 @@ def set_weights_of_all_other_users(
                     lambda key=key, value=value: read().get(key) == value,  # type: ignore[misc]
                 )
             done.append(key)
-
-        def applied() -> bool:
-            nonlocal after
-            after = read()
-            return all(after.get(key) == value for key, value in wrong.items())
-
-        if not wait_until_visible(client, applied):
+        after, is_applied = read_until(client, read, lambda now: wrong.items() <= now.items())
+        if not is_applied:
             raise ChangeNotVisibleError(
                 f"Setting the weights of {target} to {wrong} failed: Amplitude accepted the change, but shows {after}. "
                 "The change probably waits for approval. Approve it in Amplitude, then run this again."
@@ -192,6 +196,15 @@ def set_weights_of_all_other_users(
         if any(wanted.values()):
             check_weights_left(f"Setting the weights of {target}", ALL_OTHER_USERS, after.values())
     return ChangeResult(identity.id, identity.key, bool(wrong), before, after, identity.url(client), notes)
+
+
+def _weight(target: FlagRef, variant: VariantFields) -> float:
+    if "rolloutWeight" not in variant:
+        raise MissingFieldError(
+            f"Amplitude does not show the weight of variant {variant.get('key')!r} of {target}. No weight was changed. "
+            "Check the weights in Amplitude."
+        )
+    return variant["rolloutWeight"]
 
 
 def restore_weights(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.rollout._analysis import AnswerEffect, Effect, GuardrailPolicy, LiftInterval
-from airflow_provider_ampexp.rollout._duration import DurationLike, parse_duration
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_positive_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict, VerdictLike
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class GuardrailOptions:
 
     def __post_init__(self) -> None:
         _ = self.consequence  # raises for invalid options when Airflow parses the DAG
-        object.__setattr__(self, "timeout", checked_timeout(self.timeout))
+        object.__setattr__(self, "timeout", parse_positive_duration("timeout", self.timeout))
 
     @property
     def consequence(self) -> GuardrailPolicy:
@@ -138,18 +138,7 @@ def timeout_of(guardrail: object) -> timedelta:
     :raises InvalidInputError: when its ``timeout`` is not a duration, or zero
     """
     given: DurationLike | None = getattr(guardrail, "timeout", None)
-    return DEFAULT_TIMEOUT if given is None else checked_timeout(given)
-
-
-def checked_timeout(given: DurationLike) -> timedelta:
-    """Return the time limit as a duration.
-
-    :raises InvalidInputError: when the value is not a duration, or zero
-    """
-    limit = parse_duration("timeout", given)
-    if not limit:
-        raise InvalidInputError("timeout", "must be greater than zero")
-    return limit
+    return DEFAULT_TIMEOUT if given is None else parse_positive_duration("timeout", given)
 
 
 def number(value: float) -> str:

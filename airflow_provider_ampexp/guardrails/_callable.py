@@ -12,11 +12,10 @@ from airflow_provider_ampexp.guardrails._base import (
     CheckContext,
     CheckResult,
     Guardrail,
-    checked_timeout,
     timeout_of,
 )
 from airflow_provider_ampexp.rollout._analysis import Effect, GuardrailPolicy
-from airflow_provider_ampexp.rollout._duration import DurationLike
+from airflow_provider_ampexp.rollout._duration import DurationLike, parse_positive_duration
 from airflow_provider_ampexp.rollout._vocabulary import Verdict
 
 CheckFunction: TypeAlias = Callable[[CheckContext], "CheckResult | bool | None"]
@@ -56,7 +55,7 @@ class CallableGuardrail:
         self._function = function
         self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.consequence = GuardrailPolicy(effect, dry_run, failure_limit, inconclusive_limit, error_limit)
-        self.timeout = checked_timeout(timeout)
+        self.timeout = parse_positive_duration("timeout", timeout)
 
     def check(self, moment: CheckContext) -> CheckResult:
         """Call the function."""

@@ -100,14 +100,11 @@ def _result_of(guardrail: Guardrail, call: LimitedCall[object] | None) -> CheckR
     except Exception as error:
         raised = str(error) if isinstance(error, CallExitedError) else f"{type(error).__name__}: {error}"
         answer = CheckResult(Verdict.ERROR, _in_one_line(raised))
-        _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(_traceback(error)))
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        _log.warning("Guardrail %s raised an error.\n%s", guardrail.name, _without_secrets(trace))
     if not isinstance(answer, CheckResult):
         return CheckResult(Verdict.ERROR, _in_one_line(f"expected a CheckResult, got {answer!r}"))
     return answer
-
-
-def _traceback(error: Exception) -> str:
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
 
 
 def _in_one_line(text: str) -> str:

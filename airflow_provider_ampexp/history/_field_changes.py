@@ -71,7 +71,7 @@ def rows_of(kind: str, id: str, versions: Iterable[Version]) -> Iterator[Row]:
         if place == 0:
             changed = {CREATED: (None, key)} if version_number(entry) == 1 else {}
         else:
-            gone = {path: known.pop(path) for path in list(known) if path not in now and _top(path) in config}
+            gone = {path: known.pop(path) for path in list(known) if path not in now and field_of(path) in config}
             changed = {path: (known.get(path), value) for path, value in now.items() if not _same(known, path, value)}
             changed |= {path: (before, None) for path, before in gone.items() if before not in _NOTHING}
         known |= now
@@ -139,7 +139,8 @@ def _same(known: Mapping[str, Json], path: str, value: Json) -> bool:
     return known[path] == value and isinstance(known[path], bool) is isinstance(value, bool)
 
 
-def _top(path: str) -> str:
+def field_of(path: str) -> str:
+    """Return the field of a configuration in which a path is."""
     return min((path.partition(mark)[0] for mark in ".["), key=len)
 
 

@@ -21,7 +21,7 @@ def _splits(config: Mapping[str, Any]) -> bool:
     """Return true if users get different variants, as in an experiment that runs."""
     places = [config.get("rolloutWeights"), *(segment.get("rolloutWeights") for segment in segments_of(config))]
     shown = [weights for weights in places if weights is not None]
-    given = {key for weights in shown for key, weight in weights.items() if weight}
+    given = {key for weights in shown for key, weight in weights.items() if weight != 0}
     return len(given) > 1 if shown else len(config.get("variants") or ()) > 1
 
 

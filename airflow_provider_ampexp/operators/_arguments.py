@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from airflow_provider_ampexp.client.types import EditFields, Json, TargetSegment, VariantFields
+    from airflow_provider_ampexp.ensure._variants import IfExists
 
 _T = TypeVar("_T")
 _TEXTS = ("bucketingKey", "bucketingSalt", "bucketingUnit", "experimentType", "startDate", "decision", "decisionReason")
@@ -108,11 +109,10 @@ def interval(field: str, value: object) -> float:
 
 def one_of(*known: str) -> Callable[[str, object], str]:
     """One of some words."""
+    return lambda field, value: validate.choice(field, value, known)
 
-    def read(field: str, value: object) -> str:
-        return validate.choice(field, value, known)
 
-    return read
+if_exists = cast("Callable[[str, object], IfExists]", one_of("skip", "update", "fail"))
 
 
 def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | None]:
@@ -241,6 +241,19 @@ def _parsed(value: object) -> object:
     return value
 
 
+def missing_parts(field: str, given: object, rendered: object) -> Iterator[tuple[str, object]]:
+    """Yield each part of a JSON value whose template has become ``None``, or the text of it."""
+    if isinstance(given, str):
+        if not is_literal(given) and (rendered is None or rendered in validate.MISSING):
+            yield field, rendered
+    elif isinstance(given, Mapping) and isinstance(rendered, Mapping):
+        for name, part in given.items():
+            yield from missing_parts(f"{field}.{name}", part, rendered.get(name))
+    elif isinstance(given, list | tuple) and isinstance(rendered, list | tuple):
+        for place, (part, found) in enumerate(zip(given, rendered, strict=False)):
+            yield from missing_parts(f"{field}[{place}]", part, found)
+
+
 def folder(field: str, value: object) -> str:
     """Read a folder of an object store.
 
@@ -253,11 +266,11 @@ def folder(field: str, value: object) -> str:
 
 
 def approvers(field: str, value: object) -> list[str]:
-    """Read ids of users who may answer an approval; an empty list is for all users.
+    """Read ids of users who may answer an approval. None would be all users.
 
     :raises InvalidInputError: names the field
     """
-    return texts(field, value) if value else []
+    return validate.some(field, texts(field, value), "at least one user")
 
 
 ArgumentTable = Mapping[str, tuple[str, Callable[[str, object], Any]]]

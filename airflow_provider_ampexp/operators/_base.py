@@ -58,14 +58,22 @@ class AmplitudeOperator(BaseOperator):
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def _do_render_template_fields(self, parent: Any, template_fields: Iterable[str], *more: Any, **named: Any) -> None:
-        """Render, and refuse an argument that was given and has become ``None``: that is not "not given"."""
+        """Render, and refuse an argument that was given and has become ``None``: that is not "not given".
+
+        A part of a JSON value is checked here too. No reader refuses a payload ``"None"``, because any JSON is valid.
+        """
         before = {name: getattr(parent, name) for name in template_fields}
         super()._do_render_template_fields(parent, template_fields, *more, **named)
         for name, value in before.items():
-            if value is not None and getattr(parent, name, value) is None:
+            rendered = getattr(parent, name, value)
+            missing: list[tuple[str, object]] = [(name, None)] if value is not None and rendered is None else []
+            if self.template_fields_renderers.get(name) == "json":
+                missing.extend(arguments.missing_parts(name, value, rendered))
+            if missing:
+                field, became = missing[0]
                 raise AirflowFailException(
-                    f"Rendering task {self.task_id!r} failed: {name} became None: a Param or an XCom is missing. "
-                    "Nothing was sent. Correct the template or the task that gives the value."
+                    f"Rendering task {self.task_id!r} failed: {field} became {became!r}: a Param or an XCom is missing."
+                    " Nothing was sent. Correct the template or the task that gives the value."
                 )
 
     def hook(self) -> AmplitudeExperimentHook:

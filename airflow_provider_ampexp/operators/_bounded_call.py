@@ -20,14 +20,6 @@ LIMIT = 2.0
 _log = logging.getLogger(__name__)
 
 
-def begin(what: str, function: Callable[[], T]) -> LimitedCall[T]:
-    """Begin a call, without waiting.
-
-    :param what: such as ``store the reason for the rollback``
-    """
-    return limited_call.begin(function, what)
-
-
 def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
     """Return the result of the call; ``otherwise``, with a warning, if it failed or takes longer than 2 seconds."""
     try:
@@ -39,4 +31,4 @@ def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
 
 def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
     """Call Airflow, and continue without a response after 2 seconds."""
-    return finish(what, begin(what, function), otherwise)
+    return finish(what, limited_call.begin(function, what), otherwise)

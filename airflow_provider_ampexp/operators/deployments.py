@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 # The argument is `label`, the attribute is not: a task has a `label` of its own, which the graph shows.
-_if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
@@ -60,7 +59,7 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         self.if_exists = if_exists
         arguments.check_literal("label", label, validate.label)
         arguments.check_literal("deployment_type", deployment_type, validate.deployment_type)
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def described(self) -> str:
         """Which deployment, in words."""
@@ -73,7 +72,7 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
             "label": validate.label("label", self.deployment_label),
             "type": validate.deployment_type("deployment_type", self.deployment_type),
         }
-        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        if_exists = arguments.if_exists("if_exists", self.if_exists)
         return ensure.ensure_deployment(hook.client, fields, if_exists=if_exists)
 
 

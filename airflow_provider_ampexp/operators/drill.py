@@ -105,12 +105,12 @@ class AmplitudeRollbackDrillOperator(AmplitudeOperator):
                 requests.waits,
                 requests.waited,
             )
-        self.log.info("Raised in %.1f s, rolled back in %.1f s.", raised.seconds, rolled_back.seconds)
+        self.log.info("Raised in %.1f s, rolled back in %.1f s.", raised["seconds"], rolled_back["seconds"])
         return {
             "id": drill.flag.id,
             "key": drill.flag.config.get("key"),
             "url": url,
-            "raised": raised.as_xcom(),
-            "rolled_back": rolled_back.as_xcom(),
+            "raised": raised,
+            "rolled_back": rolled_back,
             "waits_for_429": requests.waits,
         }

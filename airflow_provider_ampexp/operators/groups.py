@@ -33,7 +33,6 @@ __all__ = [
     "AmplitudeRemoveFromGroupOperator",
 ]
 
-_if_exists = arguments.one_of("skip", "update", "fail")
 _mode = arguments.one_of("local", "remote")
 _GROUP_ARGUMENTS: arguments.ArgumentTable = {
     "description": ("description", arguments.words),
@@ -74,7 +73,7 @@ class _CreateGroupOperator(AmplitudeChangeOperator):
         self.if_exists = if_exists
         arguments.check_literal("name", name, arguments.text)
         arguments.check_table(self, _GROUP_ARGUMENTS)
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def fields(self, hook: AmplitudeExperimentHook) -> GroupCreateFields:
         """Return the fields of both kinds, but the key."""
@@ -84,7 +83,7 @@ class _CreateGroupOperator(AmplitudeChangeOperator):
     @property
     def wanted_if_exists(self) -> IfExists:
         """What to do with a group that exists."""
-        return cast("IfExists", _if_exists("if_exists", self.if_exists))
+        return arguments.if_exists("if_exists", self.if_exists)
 
 
 class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):

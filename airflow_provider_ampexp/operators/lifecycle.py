@@ -32,7 +32,6 @@ __all__ = [
 
 _READ_AS = {"archive": "deleted"}
 _if_depended_on = arguments.one_of("fail", "archive")
-_if_exists = arguments.one_of("skip", "update", "fail")
 
 
 class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
@@ -86,12 +85,12 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         self.catch_all = catch_all
         arguments.check_table(self, _CREATE_ARGUMENTS)
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
         """Create it, or do with an existing one as ``if_exists`` says."""
         fields = cast("CreateFields", {"projectId": self.required_project_of(hook), **self._fields()})
-        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        if_exists = arguments.if_exists("if_exists", self.if_exists)
         if if_exists == "update":
             target = ensure.FlagRef(self.kind, key=fields["key"], project_id=fields["projectId"])
             self.refuse_if_outdated(hook.client, target)

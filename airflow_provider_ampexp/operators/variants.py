@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp import ensure
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import ChangeResult, FlagRef, IfExists
 
 __all__ = ["AmplitudeCreateVariantOperator", "AmplitudeEditVariantOperator", "AmplitudeRemoveVariantOperator"]
-
-_if_exists = arguments.one_of("skip", "update", "fail")
 
 
 def _edit_fields(field: str, value: object) -> VariantFields:
@@ -78,7 +76,7 @@ class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("description", description, arguments.optional(arguments.words))
         arguments.check_literal("payload", payload, arguments.json_element)
         arguments.check_literal("rollout_weight", rollout_weight, arguments.optional(arguments.weight))
-        arguments.check_literal("if_exists", if_exists, _if_exists)
+        arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def written_fields(self) -> Sequence[str]:
         """The given fields of the variant."""
@@ -87,7 +85,7 @@ class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
         """Create the variant, or do with an existing one as ``if_exists`` says."""
-        if_exists = cast("IfExists", _if_exists("if_exists", self.if_exists))
+        if_exists = arguments.if_exists("if_exists", self.if_exists)
         return ensure.ensure_variant(client, target, self._fields(), if_exists=if_exists)
 
     def _fields(self) -> VariantFields:

@@ -12,10 +12,11 @@ from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.plans._types import StrictModel, Text, obey
+from airflow_provider_ampexp.plans._types import StrictModel, Text, obey, or_else
 from airflow_provider_ampexp.rollout._alert import Notifier
 
 _TEXT = "{{ rollout.text }}"
+Recipients = Annotated[Text | Annotated[list[Text], Field(min_length=1)], or_else("one or more recipients")]
 
 
 class AlertFields(StrictModel):
@@ -59,7 +60,7 @@ class EmailAlert(AlertFields):
 
     kind: Literal["email"]
     connection: Text = Field("smtp_default", description="The Airflow connection to the mail server.")
-    to: Text | list[Text] = Field(description="The recipients.")
+    to: Recipients = Field(description="The recipients.")
     sender: Text | None = Field(None, description="Who sends it; if left out, what the connection says.")
     subject: str = Field("Rollout of {{ rollout.key }}: {{ rollout.event }}", description="The subject, a template.")
     text: str = Field("{{ rollout.text | e }}", description="The message, a template of HTML.")

@@ -2,6 +2,9 @@
 
 The rules are those of YAML 1.2, as in editors. PyYAML's default is YAML 1.1, in which ``off`` is false, ``22:00`` is
 the number 1320, ``010`` is eight and ``1e-3`` is a text.
+
+One rule is stricter: a whole number has one way to be written. ``007`` and ``+48123456789`` are texts, because the
+number would be another flag or another user.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from airflow_provider_ampexp.plans._errors import FieldPath, named
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
+_EXPONENT = r"(?:[eE][-+]?[0-9]+)"
 
 
 class YamlError(Exception):
@@ -75,8 +79,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without ty
 for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
     ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("tag:yaml.org,2002:int", r"[-+]?[0-9]{1,18}", "-+0123456789"),
-    ("tag:yaml.org,2002:float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("tag:yaml.org,2002:int", r"0|-?[1-9][0-9]{0,17}", "-0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        rf"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*){_EXPONENT}?|[0-9]+{_EXPONENT})",
+        "-+.0123456789",
+    ),
     (_MERGE, r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), [*_first, *([""] if _first == "~nN" else [])])
@@ -105,7 +113,8 @@ def _wrong_keys(node: yaml.Node, path: FieldPath, seen: set[int]) -> Iterator[tu
             line = key.start_mark.line + 1
             if key.tag not in (_TEXT, _MERGE):
                 name = repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list"
-                yield line, named(path), f"expected the name of a field, got {name}"
+                in_quotes = "; put it in quotes" if path and isinstance(key, yaml.ScalarNode) else ""
+                yield line, named(path), f"expected the name of a field, got {name}{in_quotes}"
                 continue
             here = (*path, key.value)
             if key.value in lines:

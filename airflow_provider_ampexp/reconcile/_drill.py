@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from airflow_provider_ampexp.client._errors import ManagementApiError
@@ -41,18 +40,6 @@ class DrillXCom(TypedDict):
     waits_for_429: int
 
 
-@dataclass(frozen=True)
-class DrillStep:
-    """The duration of a step with its reading back, and its requests."""
-
-    seconds: float
-    requests: int
-
-    def as_xcom(self) -> DrillStepXCom:
-        """Return the step for XCom."""
-        return {"seconds": round(self.seconds, 3), "requests": self.requests}
-
-
 class DrillError(Exception):
     """A step of a drill failed. The message names the step, the cause and the present state of the flag."""
 
@@ -73,12 +60,11 @@ class RollbackDrill:
         :raises WrongStateError: when users may get the flag
         """
         config = target.read(client)
-        self.flag = ManagedFlag(client, FlagRef(target.kind, id=config["id"]), None)
-        self.flag.observe(archived=bool(config.get("deleted")))
+        self.flag = ManagedFlag.of_read(client, target, config)
         _refuse_used(target, config, self.flag.seen, dependents(client, config))
         self.left = f"The flag is at {self.flag.seen.position}."
 
-    def run(self) -> tuple[DrillStep, DrillStep]:
+    def run(self) -> tuple[DrillStepXCom, DrillStepXCom]:
         """Raise the flag and roll it back, and read it back each time: 2 requests each.
 
         The first step is a rollback, if an earlier drill was killed.
@@ -121,11 +107,11 @@ class RollbackDrill:
             )
             raise DrillError(step, used, self.left)
 
-    def _measured(self, change: Callable[[], object]) -> DrillStep:
+    def _measured(self, change: Callable[[], object]) -> DrillStepXCom:
         requests = self.flag.client.requests
         began, sent = time.monotonic(), requests.total
         change()
-        return DrillStep(time.monotonic() - began, requests.total - sent)
+        return {"seconds": round(time.monotonic() - began, 3), "requests": requests.total - sent}
 
     def _roll_back(self) -> None:
         self.flag.roll_back_to(_OFF)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
@@ -39,15 +39,24 @@ class ManagedFlag:
     """A flag or experiment under a rollout. ``seen`` is the last observation, ``now`` the service's clock.
 
     ``cohorts`` are the included cohorts when they were last read. Their users get it at any percentage.
+
+    :param shown: the fields of the audience that a read of the flag shows. A version may omit some of them; then the
+        flag is read too, because an omitted field could have changed.
     """
 
     def __init__(
-        self, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
+        self,
+        client: ManagementClient,
+        target: FlagRef,
+        segment: str | None,
+        catch_all: str | None = None,
+        shown: Iterable[str] = (),
     ) -> None:
         self.client = client
         self.target = target
         self.segment = segment
         self.catch_all = catch_all
+        self._shown = frozenset(shown)
         self.config: FlagConfig = {}
         self.seen: FlagSnapshot
         self.notes: list[str] = []
@@ -62,8 +71,20 @@ class ManagedFlag:
         cls, client: ManagementClient, target: FlagRef, segment: str | None, catch_all: str | None = None
     ) -> ManagedFlag:
         """Find and observe a flag: 2 requests."""
-        config = target.read(client)
-        flag = cls(client, FlagRef(target.kind, id=config["id"]), segment, catch_all)
+        return cls.of_read(client, target, target.read(client), segment, catch_all)
+
+    @classmethod
+    def of_read(
+        cls,
+        client: ManagementClient,
+        target: FlagRef,
+        config: FlagConfig,
+        segment: str | None = None,
+        catch_all: str | None = None,
+    ) -> ManagedFlag:
+        """Observe a flag that was just read: 1 request."""
+        shown = AudienceFields.of(config, segment).shown
+        flag = cls(client, FlagRef(target.kind, id=config["id"]), segment, catch_all, shown)
         flag.observe(archived=bool(config.get("deleted")))
         return flag
 
@@ -130,7 +151,7 @@ class ManagedFlag:
         """Whether a version lacks a needed field. Before the flag is enabled, all percentages are needed."""
         position = exposure_of(config, self.segment)
         needed = {"tags"} if position is None or position.enabled else {"tags", "targetSegments", "rolloutPercentage"}
-        return position is None or not needed <= config.keys()
+        return position is None or not needed | self._shown <= config.keys()
 
     def set_stage(self, percentage: int) -> Exposure:
         """Set a stage, enable a disabled flag, and read both back: 2 requests.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from airflow_provider_ampexp._validate import InvalidInputError
 
@@ -48,25 +48,8 @@ class RolloutAlert(TypedDict):
 
 def new_alert(event: AlertEvent, text: str, why: str, *, confirmed: bool | None) -> RolloutAlert:
     """Return an alert that has the given values, and ``None`` for all others."""
-    return {
-        "event": event,
-        "text": text,
-        "why": why,
-        "cause": None,
-        "kind": "flag",
-        "key": None,
-        "id": None,
-        "segment": None,
-        "url": None,
-        "percentage": None,
-        "enabled": None,
-        "from_percentage": None,
-        "to_percentage": None,
-        "confirmed": confirmed,
-        "stage": None,
-        "approvers": [],
-        "approve_url": None,
-    }
+    blank: dict[str, Any] = {**dict.fromkeys(RolloutAlert.__annotations__), "kind": "flag", "approvers": []}
+    return cast("RolloutAlert", {**blank, "event": event, "text": text, "why": why, "confirmed": confirmed})
 
 
 def as_notifiers(field: str, value: Notifiers | None) -> tuple[Notifier, ...]:

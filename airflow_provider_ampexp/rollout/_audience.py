@@ -94,6 +94,18 @@ class AudienceFields:
             found.append(f"the percentage of all other users, {others:g} %")
         return found
 
+    def unknown_others(self) -> list[str]:
+        """Return the percentages of others that the service does not show. A missing list is not an empty list."""
+        missing = [] if "targetSegments" in self.shown else ["the target segments"]
+        missing += [
+            f"the percentage of segment {segment.get('name')!r}"
+            for segment in _segments(self.shown.get("targetSegments"))
+            if segment.get("name") != self.segment and segment.get("percentage") is None
+        ]
+        if self.segment is not None and "rolloutPercentage" not in self.shown:
+            missing.append("the percentage of all other users")
+        return missing
+
     def hidden_segments(self, catch_all: str | None) -> list[str]:
         """Name the target segments that may be for a cohort, so that they cannot be sent back as they were read."""
         return [
@@ -101,6 +113,10 @@ class AudienceFields:
             for segment in _segments(self.shown.get("targetSegments"))
             if may_be_for_a_cohort(segment) and (segment.get("conditions") or segment.get("name") != catch_all)
         ]
+
+
+WITHOUT_OTHERS = AudienceFields({"targetSegments": [], "rolloutPercentage": 0})
+"""The audience of a flag that no user gets beside the ramped percentage."""
 
 
 def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

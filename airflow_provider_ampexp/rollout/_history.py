@@ -20,7 +20,7 @@ from airflow_provider_ampexp.client._optional_fields import (
 )
 from airflow_provider_ampexp.client._timestamps import format_timestamp, parse_timestamp
 from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.rollout._audience import AudienceFields
+from airflow_provider_ampexp.rollout._audience import WITHOUT_OTHERS, AudienceFields
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Exposure:
 
 @dataclass(frozen=True)
 class FlagSnapshot:
-    """One observation of a flag, with its history, newest first."""
+    """One observation of a flag, with its history, newest first. Without an ``audience``, the flag has no others."""
 
     position: Exposure
     archived: bool = False
     history: tuple[VersionEntry, ...] = ()
     tags: tuple[str, ...] = ()
-    audience: AudienceFields = field(default_factory=AudienceFields)
+    audience: AudienceFields = field(default_factory=lambda: WITHOUT_OTHERS)
 
     @property
     def newest_version(self) -> int:

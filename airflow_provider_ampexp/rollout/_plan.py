@@ -317,7 +317,7 @@ def _window(field: str, value: object) -> object:
 
 _PARSERS: Mapping[str, Callable[[str, object], object]] = {
     "segment": _optional(validate.text),
-    "guardrails": lambda field, value: tuple(cast("Iterable[object]", value)),
+    "guardrails": lambda field, value: tuple(validate.items(field, value, "a list of guardrails")),
     "check_every": _optional(parse_positive_duration),
     "preflight": _switch,
     "window": _window,

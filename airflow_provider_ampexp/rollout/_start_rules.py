@@ -52,8 +52,17 @@ def abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
 
 def abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
     """The first stage enables a disabled flag, and with it all its other percentages."""
-    others = view.seen.audience.others(view.plan.catch_all)
-    if view.seen.position.enabled or not others:
+    audience = view.seen.audience
+    if view.seen.position.enabled:
+        return None
+    if unknown := audience.unknown_others():
+        return Abort(
+            AbortCause.OTHERS,
+            "the flag is disabled, and enabling it for the first stage may also give it to users outside of this "
+            f"rollout: Amplitude does not show {', and '.join(unknown)}. Check the flag in Amplitude, or enable the "
+            "flag first",
+        )
+    if not (others := audience.others(view.plan.catch_all)):
         return None
     return Abort(
         AbortCause.OTHERS,

@@ -170,7 +170,7 @@ def _check(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) ->
 
 def _released(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) -> Any:
     """Wait until all flags of a region are at their last stages, before the next region begins."""
-    wanted = [{**_target(flag), "at_least": _last_stage(flag), "segment": flag.get("segment")} for flag in flags]
+    wanted = [{**_target(flag), "at_least": _last_stage(flag), "segment": _segment(flag)} for flag in flags]
     known = [{name: value for name, value in sensor.items() if value is not None} for sensor in wanted]
     return AmplitudeRolloutSensor.partial(task_id="released", deferrable=True, **connection).expand_kwargs(known)
 
@@ -219,6 +219,11 @@ def _last_stage(flag: Mapping[str, Any]) -> int:
     plan = flag.get("plan")
     stages = plan.all_stages if isinstance(plan, RolloutPlan) else parse_stages(flag["stages"])
     return stages[-1].percentage
+
+
+def _segment(flag: Mapping[str, Any]) -> Any:
+    plan = flag.get("plan")
+    return plan.segment if isinstance(plan, RolloutPlan) else flag.get("segment")
 
 
 def _as_id(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
@@ -81,13 +82,14 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
             "experiment_key": experiment_key,
             "experiment_id": experiment_id,
         }
-        self.target = FlagRef.of(**ways, project_id=project_id)
-        if to and fields:
+        named = None if project_id is None else validate.identifier("project_id", project_id)
+        self.target = FlagRef.of(**ways, project_id=named)
+        if to is not None and fields is not None:
             raise InvalidInputError("fields", "expected fields or to, got both")
         if isinstance(fields, str) or (fields is not None and not fields):
             raise InvalidInputError("fields", f"expected a list of fields, got {fields!r}")
         self.amplitude_conn_id = amplitude_conn_id
-        self.to: dict[str, Json] = json.loads(to) if isinstance(to, str) else dict(to or {})
+        self.to: dict[str, Json] = {} if to is None else _wanted(to)
         self.fields = list(self.to or fields or FIELDS)
         self.poll_interval = interval("poll_interval", poll_interval)
         self._ways = {way: value for way, value in ways.items() if value is not None}
@@ -216,3 +218,14 @@ class AmplitudeFlagChangedTrigger(BaseEventTrigger):
         if text != self._complained:
             self.log.error("Polling for changes of %s failed; will keep retrying. %s", self.target, text)
         self._complained = text
+
+
+def _wanted(to: Mapping[str, Json] | str) -> dict[str, Json]:
+    """Read the argument ``to``. Without a field, it would report each change."""
+    try:
+        found = json.loads(to) if isinstance(to, str) else to
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping):
+        raise InvalidInputError("to", f"expected fields with their values, got {to!r}")
+    return validate.some("to", dict(found), "at least one field with its value")

@@ -16,14 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
-import requests
-
-from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.client._flags import FlagEndpoints, Kind
-from airflow_provider_ampexp.client._http_session import avoid_proxies
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._flag_ref import flag_url
@@ -35,6 +30,7 @@ _INCLUSIONS_TTL = 300.0  # they change rarely, and each variant takes a request
 _TIMEOUT, _RETRY_FOR = 8.0, 3.0  # a person waits for the page
 _THREADS = 4
 _COUNTED_VARIANTS = 10
+_KINDS_OF_REQUESTS = {"flags": "lists", "experiments": "lists", "versions": "histories"}
 _T = TypeVar("_T")
 
 
@@ -134,35 +130,16 @@ class AmplitudeReader:
     @contextmanager
     def _connect(self, connection_id: str) -> Iterator[ManagementClient]:
         fields = self._fields_of(connection_id)
-        with _CountingSession(lambda what: self._sent(connection_id, what)) as session:
-            if fields.base_url and validate.is_loopback(urlsplit(fields.base_url).hostname or ""):
-                avoid_proxies(session)
-            yield ManagementClient(
-                fields.key,
-                region=fields.region,
-                base_url=fields.base_url,
-                timeout=min(fields.timeout, _TIMEOUT),
-                retry_for=min(fields.retry_for, _RETRY_FOR),
-                session=session,
-            )
+        timeout, retry_for = min(fields.timeout, _TIMEOUT), min(fields.retry_for, _RETRY_FOR)
+        with fields.connect(timeout=timeout, retry_for=retry_for) as client:
+            client.requests.on_each = lambda method, route, outcome: self._sent(connection_id, route)
+            yield client
 
-    def _sent(self, connection_id: str, what: str) -> None:
+    def _sent(self, connection_id: str, route: str) -> None:
+        """Count a request, also a retry."""
+        what = _KINDS_OF_REQUESTS.get(route.rpartition("/")[2], "others")
         with self._lock:
             self._used.setdefault(connection_id, Counter())[what] += 1
-
-
-class _CountingSession(requests.Session):
-    """Count each request, also a retry."""
-
-    def __init__(self, sent: Callable[[str], None]) -> None:
-        super().__init__()
-        self._count = sent
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        path = str(request.path_url).partition("?")[0]
-        last = path.rpartition("/")[2]
-        self._count({"flags": "lists", "experiments": "lists", "versions": "histories"}.get(last, "others"))
-        return super().send(request, **kwargs)
 
 
 def _endpoints(client: ManagementClient, kind: Kind) -> FlagEndpoints:

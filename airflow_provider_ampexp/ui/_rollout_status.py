@@ -128,30 +128,23 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
     return Reason.DONE, f"the last stage, {last} %, is reached"
 
 
-@dataclass(frozen=True)
-class _Stuck:
-    reason: Reason
-    why: str
-    since: datetime | None = None
-
-
-def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
+def _stuck(rollout: Rollout, now: datetime) -> RolloutStatus | None:
     """Return why the rollout does not continue, independent of its plan; ``None`` if it continues."""
     task = rollout.task
     if task.is_paused and task.state != "running":
-        return _Stuck(
+        return RolloutStatus(
             Reason.PAUSED,
             "the DAG is paused: until a person unpauses it, no guardrail runs, and nothing is raised or rolled back. "
             "The percentage stays",
         )
     if task.state == "deferred" and not task.is_triggerer_alive:
-        return _Stuck(
+        return RolloutStatus(
             Reason.TRIGGERER,
             "no triggerer of this Airflow is alive, so the task does not resume: no guardrail runs, and nothing is "
             "raised or rolled back. Start the triggerer",
         )
     if task.state == "deferred" and task.until is not None and now > task.until + _OVERDUE_AFTER:
-        return _Stuck(
+        return RolloutStatus(
             Reason.OVERDUE,
             f"its task was due at {format_timestamp(task.until)} and has not been resumed. Check the triggerer and "
             "the scheduler",
@@ -159,14 +152,14 @@ def _stuck(rollout: Rollout, now: datetime) -> _Stuck | None:
         )
     if rollout.is_rolling_back:
         failed = ", ".join(task.task_id for task in rollout.tasks if task.has_failed)
-        return _Stuck(Reason.ROLLING_BACK, f"failed: {failed}", task.ended)
+        return RolloutStatus(Reason.ROLLING_BACK, f"failed: {failed}", task.ended)
     if task.state == "up_for_retry":
         why = (
             str(task.record[-1].get("why") or "")
             if task.record and task.record[-1].get("what") == RecordKind.ERROR
             else ""
         )
-        return _Stuck(Reason.RETRYING, why or "its task failed; its log has the reason", task.ended)
+        return RolloutStatus(Reason.RETRYING, why or "its task failed; its log has the reason", task.ended)
     return None
 
 

@@ -86,7 +86,7 @@ class RolloutTask:
 
 @dataclass(frozen=True)
 class Rollout:
-    """All tasks of one run that carry out the rollout of one flag, newest first: one, or one a stage."""
+    """All tasks of one run that ramp one flag for the same users, newest first: one, or one a stage."""
 
     tasks: tuple[RolloutTask, ...]
 
@@ -107,9 +107,19 @@ class Rollout:
         return any(task.is_part for task in self.tasks)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether one of its tasks failed."""
+        return any(task.has_failed for task in self.tasks)
+
+    @property
+    def run(self) -> tuple[str, str]:
+        """Its DAG and its run."""
+        return (self.tasks[0].dag_id, self.tasks[0].run_id)
+
+    @property
     def is_rolling_back(self) -> bool:
         """Whether a task of the group failed, and its rollback task has not ended yet."""
-        if not self.is_group or not any(task.has_failed for task in self.tasks):
+        if not self.is_group or not self.has_failed:
             return False
         if self.task.is_under_way:
             return not self.task.is_part
@@ -171,17 +181,21 @@ class Rollout:
 
 
 def rollouts_by_flag(tasks: Iterable[RolloutTask]) -> dict[tuple[str, Kind, str], list[Rollout]]:
-    """Return the rollouts by connection, kind and id of the flag, the newest first."""
-    runs: dict[tuple[str, Kind, str, str, str], list[RolloutTask]] = {}
+    """Return the rollouts by connection, kind and id of the flag, the newest first.
+
+    Each segment has its own rollout, because a run can ramp several segments of one flag.
+    """
+    of_flags: dict[tuple[str, Kind, str], dict[tuple[str, str, str | None], list[RolloutTask]]] = {}
     for task in sorted(tasks, key=lambda task: task.began, reverse=True):
-        runs.setdefault((task.amplitude_conn_id, task.kind, task.flag_id, task.dag_id, task.run_id), []).append(task)
-    found: dict[tuple[str, Kind, str], list[Rollout]] = {}
-    for (connection_id, kind, flag_id, _, _), of_run in runs.items():
-        found.setdefault((connection_id, kind, flag_id), []).append(Rollout(tuple(of_run)))
-    return found
+        rollouts = of_flags.setdefault((task.amplitude_conn_id, task.kind, task.flag_id), {})
+        rollouts.setdefault((task.dag_id, task.run_id, task.plan.segment), []).append(task)
+    return {flag: [Rollout(tuple(tasks)) for tasks in rollouts.values()] for flag, rollouts in of_flags.items()}
 
 
 def latest(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """Return the rollout to show: the rollout under way, otherwise the newest."""
+    """Return the rollout to show: the rollout under way; otherwise a failed one of the newest run, or the newest."""
     listed = list(rollouts)
-    return next((rollout for rollout in listed if not rollout.is_over), listed[0] if listed else None)
+    if not listed:
+        return None
+    of_run = (rollout for rollout in listed if rollout.run == listed[0].run and rollout.has_failed)
+    return next((rollout for rollout in listed if not rollout.is_over), next(of_run, listed[0]))

@@ -13,6 +13,7 @@ from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
 from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
+from airflow_provider_ampexp.rollout._audience import AudienceFields
 from airflow_provider_ampexp.ui._chart_data import chart_marks, exposure_series
 from airflow_provider_ampexp.ui._forecast import remaining_stages
 from airflow_provider_ampexp.ui._interval_series import interval_series
@@ -24,6 +25,7 @@ from airflow_provider_ampexp.ui._stages import stages_of
 
 _LONGEST = 2000  # characters of one value; a description can be any length
 _MOST_SEGMENTS = 20
+_NO_NAME = "(no name)"
 
 
 def list_item(kind: Kind, config: FlagConfig, url: str, rollouts: Iterable[Rollout], now: datetime) -> dict[str, Any]:
@@ -47,7 +49,8 @@ def flag_detail(
     listed = sorted(versions, key=version_number, reverse=True)
     newest: FlagConfig = {**config_of(listed[0]), "id": flag_id} if listed else {"id": flag_id}
     rollout = latest(rollouts)
-    segments = [None, *(segment["name"] for segment in _segments(newest))]
+    # The history has segments by their names.
+    segments = [None, *(name for segment in _segments(newest) if (name := segment["name"]) != _NO_NAME)]
     return {
         **_named(kind, newest, url),
         "description": _cut(newest.get("description") or ""),
@@ -101,7 +104,8 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
     if position is None:
         return None
     tags = tags_of(config) or ()
-    return FlagSnapshot(position, bool(config.get("deleted")), read_history(versions, segment), tags)
+    history, audience = read_history(versions, segment), AudienceFields.of(config, segment)
+    return FlagSnapshot(position, bool(config.get("deleted")), history, tags, audience)
 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
@@ -154,9 +158,11 @@ def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
 
 
 def _segments(config: FlagConfig) -> list[dict[str, Any]]:
-    segments = (segment for segment in config.get("targetSegments") or [] if isinstance(segment, Mapping))
-    named = [segment for segment in segments if segment.get("name")][:_MOST_SEGMENTS]
-    return [{"name": str(segment["name"])[:200], "percentage": segment.get("percentage")} for segment in named]
+    segments = [segment for segment in config.get("targetSegments") or [] if isinstance(segment, Mapping)]
+    return [
+        {"name": str(segment.get("name") or _NO_NAME)[:200], "percentage": segment.get("percentage")}
+        for segment in segments[:_MOST_SEGMENTS]
+    ]
 
 
 def _variants(config: FlagConfig) -> list[dict[str, Any]]:

@@ -191,6 +191,19 @@ def test_regions_come_one_after_the_other(emulator: Emulator, dag_id: str) -> No
     assert all(stages <= back.upstream_task_ids for back in backs.values())
 
 
+def test_the_segment_of_a_plan_is_the_segment_that_the_next_region_waits_for(dag_id: str) -> None:
+    common = RolloutPlan([5, 50], soak="1h", segment="DE")
+    own = {"flag_key": "web", "plan": RolloutPlan([100], segment="AT")}
+    everywhere = {"flag_key": "app", "plan": RolloutPlan([20])}
+    with DAG(dag_id) as dag:
+        coordinated_release(flags=["api", own, everywhere], connections=["us", "eu"], plan=common)
+    assert dag.get_task("release.us.released").expand_input.value == [  # type: ignore[union-attr]
+        {"flag_key": "api", "at_least": 50, "segment": "DE"},
+        {"flag_key": "web", "at_least": 100, "segment": "AT"},
+        {"flag_key": "app", "at_least": 20},
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [

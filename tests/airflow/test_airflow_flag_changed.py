@@ -287,6 +287,11 @@ def test_its_arguments_are_plain_and_make_it_again(emulator: Emulator, arguments
         ({"flag_key": "a", "fields": "enabled"}, "fields"),
         ({"flag_key": "a", "fields": []}, "fields"),
         ({"flag_key": "a", "fields": ["enabled"], "to": {"enabled": True}}, "fields"),
+        ({"flag_key": "a", "project_id": ""}, "^project_id: expected a non-empty string, got ''"),
+        ({"flag_key": "a", "to": {}}, "^to: expected at least one field with its value, got none"),
+        ({"flag_key": "a", "to": "{}"}, "^to: expected at least one field with its value, got none"),
+        ({"flag_key": "a", "to": ""}, "^to: expected fields with their values, got ''"),
+        ({"flag_key": "a", "to": "[]"}, r"^to: expected fields with their values, got '\[\]'"),
         ({"flag_key": "a", "poll_interval": 0}, "poll_interval"),
     ],
 )

@@ -232,6 +232,44 @@ def test_somebody_answers(
     assert datetime.fromisoformat(answered["answered_at"]).tzinfo is not None
 
 
+@pytest.mark.parametrize("is_native", [False, True])
+@pytest.mark.parametrize(
+    ("approvers", "given"),
+    [
+        ("{{ params.approvers }}", ""),
+        ("{{ params.approvers }}", []),
+        ("{{ params.approvers }}", [""]),
+        ("{{ params.approvers }}", None),
+        ("{{ dag_run.conf.get('approvers', '') }}", "not asked"),
+    ],
+    ids=str,
+)
+def test_an_empty_template_of_approvers_lets_nobody_approve(
+    run: Callable[[DAG], Run],
+    emulator: Emulator,
+    dag_id: str,
+    people: Callable[[str], list[Any]],
+    approvers: str,
+    given: Any,
+    is_native: bool,
+) -> None:
+    flag_id = flag(emulator)
+    failed = Failures()
+    with DAG(
+        dag_id,
+        params={"approvers": given},
+        render_template_as_native_obj=is_native,
+        default_args=failed.callback,
+    ) as dag:
+        staged_rollout(**QUICK, stages=[1, 25], approve_before={25}, approvers=approvers)
+    asked = people("Approve")
+    done = run(dag)
+    assert asked == []
+    assert states(done)["approve_25"] == "failed"
+    assert "approvers" in failed.said("rollout.approve_25")
+    assert exposures(emulator, flag_id)[-1] == 0
+
+
 def test_a_rejection_before_the_first_stage_frightens_nobody(
     run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, people: Callable[[str], list[Any]]
 ) -> None:

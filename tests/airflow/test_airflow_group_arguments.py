@@ -25,6 +25,16 @@ PLAN: dict[str, Any] = {"flag_key": "search", "stages": [1, 50, 100], "soak": "1
         ({"on_no_answer": "rolback"}, r"on_no_answer: .*'rolback'.*is 'rollback' meant"),
         ({"approvers": ["eve"]}, r"approvers: .*approve_before"),
         ({"approval_timeout": "1d"}, r"approval_timeout: .*approve_before"),
+        ({"approve_before": [50], "approvers": ""}, "^approvers: expected a list, got ''"),
+        ({"approve_before": [50], "approvers": "[]"}, "^approvers: expected at least one user, got none"),
+        ({"approve_before": [50], "approvers": "None"}, "^approvers: expected a list, got None"),
+        ({"approve_before": [50], "approvers": False}, "^approvers: expected a list, got False"),
+        ({"approve_before": [50], "approvers": set()}, "^approvers: expected at least one user, got none"),
+        ({"approve_before": [50], "approvers": [""]}, r"^approvers\[0\]: expected a non-empty string, got ''"),
+        (
+            {"approve_before": [50], "approvers": ["eve", None]},
+            r"^approvers\[1\]: expected a non-empty string, got None",
+        ),
         ({"gaurdrails": []}, "gaurdrails: is not an argument of staged_rollout; is 'guardrails' meant"),
         ({"retrys": 3}, r"retrys: .*is 'retries' meant"),
         ({"zzz": 3}, r"zzz: is not an argument of staged_rollout$"),
@@ -47,3 +57,9 @@ def test_on_reject_is_checked_also_where_the_timeout_is_a_template() -> None:
         AmplitudeApprovalOperator(
             task_id="approve", before=50, on_reject="holdd", approval_timeout="{{ params.timeout }}", **PLAN
         )
+
+
+@pytest.mark.parametrize("nobody_named", [None, (), []], ids=str)
+def test_all_users_may_approve_where_the_dag_file_names_none(nobody_named: Any) -> None:
+    approval = AmplitudeApprovalOperator(task_id="approve", before=50, approvers=nobody_named, **PLAN)
+    assert approval.approver_ids() == []

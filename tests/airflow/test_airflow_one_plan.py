@@ -34,6 +34,13 @@ def ramp(**arguments: Any) -> AmplitudeRampRolloutOperator:
         return AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **arguments)
 
 
+@pytest.mark.parametrize("given", ["", None, {}, 0, "errors"], ids=repr)
+def test_a_plan_without_guardrails_has_an_empty_list_of_them(given: Any) -> None:
+    """Anything else that is empty is a missing value: the rollout would run without its checks."""
+    with pytest.raises(InvalidInputError, match=r"^guardrails: expected a list of guardrails, got"):
+        RolloutPlan(stages=[1, 100], soak="1h", guardrails=given)
+
+
 def test_the_operator_does_what_the_plan_says() -> None:
     said_twice = ramp(
         stages=[1, 5, 25], soak="2h", rollback="previous", guardrails=[healthy], check_every="30m", hold_tag="wait"

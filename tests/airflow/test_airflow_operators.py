@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import DAG, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 from airflow_runs import Run
+from ramps import Failures
 
 from airflow_provider_ampexp.client import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
@@ -65,6 +66,7 @@ WEB_APP = "{{ ti.xcom_pull(task_ids='AmplitudeCreateDeploymentOperator')['id'] }
 CHECKOUT = {"flag_key": "checkout"}
 BUTTON = {"experiment_key": "button"}
 WHOLE = [{"percentage": 100}]
+GERMANY = {"type": "property", "prop": "country", "op": "is"}
 ON = {"flag_key": "checkout", "variant": "on"}
 
 # Each stands on what those before it have done. The numbers are the requests of a first run, and of a second one that
@@ -130,8 +132,8 @@ STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     ),
     (AmplitudeEditVariantOperator, {**CHECKOUT, "variant": "blue", "fields": {"payload": "x"}}, 4, 2),
     (AmplitudeRemoveVariantOperator, {**CHECKOUT, "variant": "blue"}, 7, 2),
-    (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 4, 1),
-    (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 4, 1),
+    (AmplitudeCreateDeploymentOperator, {"label": "web-app", "deployment_type": "client"}, 3, 1),
+    (AmplitudeEditDeploymentOperator, {"deployment_id": WEB_APP, "label": "web"}, 3, 1),
     (AmplitudeAddDeploymentsOperator, {**CHECKOUT, "deployment_ids": [WEB_APP]}, 4, 2),
     (AmplitudeRemoveDeploymentOperator, {**CHECKOUT, "deployment_id": WEB_APP}, 4, 2),
     (
@@ -486,6 +488,67 @@ def test_wrong_arguments_that_only_show_when_rendered(run: Runner, emulator: Emu
     operator.percentage = "101"
     with pytest.raises(AirflowFailException, match="percentage: 101 is outside 0 to 100"):
         operator.execute({})
+
+
+@pytest.mark.parametrize("is_native", [False, True])
+def test_a_part_of_a_json_value_whose_param_is_missing_is_not_sent(
+    run: Runner, emulator: Emulator, dag_id: str, is_native: bool
+) -> None:
+    missing = "{{ params.missing }}"
+    segment = {"name": "DE", "percentage": 5, "conditions": [{**GERMANY, "values": ["DE", missing]}]}
+    flag = emulator.create_flag("checkout", variants=[{"key": "on"}])
+    emulator.clear_requests()
+    failed = Failures()
+    with DAG(
+        dag_id,
+        params={"missing": None},
+        render_template_as_native_obj=is_native,
+        default_args={"retries": 1, "retry_delay": timedelta(0), **failed.callback},
+    ) as dag:
+        AmplitudeCreateVariantOperator(task_id="whole", flag_key="checkout", variant="a", payload=missing)
+        AmplitudeCreateVariantOperator(task_id="part", flag_key="checkout", variant="b", payload={"c": [1, missing]})
+        AmplitudeEditVariantOperator(task_id="edit", **ON, fields={"payload": missing})
+        AmplitudeEditOperator(task_id="segment", flag_key="checkout", fields={"targetSegments": [segment]})
+        AmplitudeCreateFlagOperator(task_id="flag", flag_key="new", variants=[{"key": "on", "payload": missing}])
+        AmplitudeCreateVariantOperator.partial(task_id="mapped", flag_key="checkout", variant="c").expand(
+            payload=[{"c": missing}]
+        )
+    ran = run(dag)
+
+    assert set(ran.states.values()) == {"failed"}
+    assert set(ran.tries.values()) == {1}
+    assert emulator.requests()["total"] == 0
+    named = {
+        "whole": "payload",
+        "part": "payload.c[1]",
+        "edit": "fields.payload",
+        "segment": "fields.targetSegments[0].conditions[0].values[1]",
+        "flag": "variants[0].payload",
+        "mapped": "payload.c",
+    }
+    for task_id, field in named.items():
+        became = "None" if is_native else "'None'"
+        assert failed.said(task_id) == (
+            f"Rendering task {task_id!r} failed: {field} became {became}: a Param or an XCom is missing. Nothing was "
+            "sent. Correct the template or the task that gives the value."
+        )
+    assert emulator.versions("flags", flag["id"])[0]["version"] == 1
+
+
+def test_a_payload_can_be_a_text_that_looks_like_nothing(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    emulator.create_flag("checkout", variants=[{"key": "on"}])
+    with DAG(dag_id, params={"mode": "dark"}) as dag:
+        AmplitudeEditVariantOperator(
+            task_id="edit",
+            **ON,
+            fields={"payload": {"texts": ["None", "null"], "nothing": None, "m": "{{ params.mode }}"}},
+        ) >> AmplitudeCreateVariantOperator(task_id="text", flag_key="checkout", variant="b", payload="None")
+    assert run(dag).succeeded
+    variants = emulator.dump()["flags"][0]["variants"]
+    assert [variant["payload"] for variant in variants] == [
+        {"texts": ["None", "null"], "nothing": None, "m": "dark"},
+        "None",
+    ]
 
 
 def test_errors_say_what_was_being_done_and_whether_a_retry_helps(impatient: Emulator) -> None:

@@ -106,15 +106,17 @@ def remove_at_once(users: list[str], number: int, monkeypatch: pytest.MonkeyPatc
     service = ListService(time, chance, slowest=chance.choice([0.05, 0.4, 1.0]))
     said: list[str] = []
 
-    def wait_until_visible(client: object, applied: Callable[[], bool], *, patient: bool = True) -> bool:
+    def read_until(
+        client: object, read: Callable[[], list[str]], shows: Callable[[list[str]], bool], *, patient: bool = True
+    ) -> tuple[list[str], bool]:
         for _ in range(4):
-            if applied():
-                return True
+            if shows(found := read()):
+                return found, True
             time.pause(0.6)
-        return False
+        return found, False
 
     monkeypatch.setattr(inclusion_list, "in_turn", lambda *names: nullcontext())
-    monkeypatch.setattr(inclusion_list, "wait_until_visible", wait_until_visible)
+    monkeypatch.setattr(inclusion_list, "read_until", read_until)
     monkeypatch.setattr(inclusion_list, "time", SimpleNamespace(sleep=time.pause))
 
     class Client(SimpleNamespace):

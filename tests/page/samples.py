@@ -22,7 +22,8 @@ def version(number: int, at: datetime, by: str = "Airflow", **config: Any) -> Ve
 
 
 def flag(percentage: int = 5, enabled: bool = True, **more: Any) -> dict[str, Any]:
-    return {"id": "1", "key": "new-checkout", "rolloutPercentage": percentage, "enabled": enabled, "tags": [], **more}
+    shown = {"rolloutPercentage": percentage, "enabled": enabled, "tags": [], "targetSegments": []}
+    return {"id": "1", "key": "new-checkout", **shown, **more}
 
 
 VERSIONS = [

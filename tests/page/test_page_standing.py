@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
@@ -136,6 +137,44 @@ def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
     assert found.task.run_id == "run"
 
 
+def test_rollouts_of_different_segments_are_different_rollouts() -> None:
+    """One run, one flag: the rollback of one segment says nothing about the other segment."""
+    went_back = (
+        {"at": MONDAY.isoformat(), "what": "raise", "from": 0, "to": 1},
+        {"at": (MONDAY + HOUR).isoformat(), "what": "rollback", "from": 1, "to": 0, "why": "errors"},
+        {"at": (MONDAY + HOUR).isoformat(), "what": "confirmed", "from": 1, "to": 0},
+    )
+    went_up = ({"at": (MONDAY + HOUR / 2).isoformat(), "what": "raise", "from": 0, "to": 100},)
+    ended: dict[str, Any] = {"run_state": "failed", "rollout_state": None}
+    german = task(map_index=0, state="failed", plan=replace(PLAN, segment="DE"), record=went_back, **ended)
+    austrian = task(map_index=1, state="success", plan=replace(PLAN, segment="AT"), record=went_up, **ended)
+    for_all = task(task_id="for_all", state="success", record=(), **ended)
+    segments = [{"name": "DE", "percentage": 0}, {"name": "AT", "percentage": 100}]
+    config = flag(0, targetSegments=segments)
+    for newest in (german, austrian, for_all):
+        ramps = (german, austrian, for_all)
+        tasks = [replace(ramp, began=NOW if ramp is newest else MONDAY) for ramp in ramps]
+        found = rollouts_by_flag(tasks)[("acme", "flags", "1")]
+        assert sorted((rollout.plan.segment or "", len(rollout.tasks)) for rollout in found) == [
+            ("", 1),
+            ("AT", 1),
+            ("DE", 1),
+        ]
+        told = shown(*tasks, config=config)
+        assert (told["segment"], told["reason"], told["reached"]) == ("DE", "rolled back", 1)  # what needs a person
+    told = shown(austrian, replace(for_all, began=MONDAY - HOUR), config=config)
+    assert (told["segment"], told["reason"], told["reached"]) == ("AT", "done", 100)
+    later = replace(austrian, run_id="later", began=NOW)
+    assert shown(german, later, config=config)["segment"] == "AT"
+
+
+def test_the_tasks_of_a_group_for_one_segment_are_one_rollout() -> None:
+    plan = replace(PLAN, segment="DE")
+    stages = [task(task_id=f"stage_{only}", plan=replace(plan, only=only)) for only in (1, 5)]
+    (found,) = rollouts_by_flag([*stages, task(task_id="rollback", plan=plan)])[("acme", "flags", "1")]
+    assert len(found.tasks) == 3
+
+
 def test_the_picture() -> None:
     off = [
         version(4, NOW, "Maria", **flag(5, False)),
@@ -163,6 +202,22 @@ def test_each_segment_has_a_picture_of_its_own() -> None:
         (None, 0),
         ("Beta", 40),
     ]
+
+
+@pytest.mark.parametrize("unnamed", [{}, {"name": None}, {"name": ""}], ids=str)
+def test_a_segment_without_a_name_is_shown(unnamed: dict[str, Any]) -> None:
+    """Its users get the feature, too. The history tells segments apart by their names, so it has no picture."""
+    segments = [{**unnamed, "percentage": 100}, {"name": "Beta", "percentage": 40}, {**unnamed, "percentage": 7}]
+    config = flag(0, targetSegments=segments)
+    expected = [
+        {"name": "(no name)", "percentage": 100},
+        {"name": "Beta", "percentage": 40},
+        {"name": "(no name)", "percentage": 7},
+    ]
+    assert list_item("flags", FlagConfig(**config), "", [], NOW)["segments"] == expected
+    told = detail(versions=[version(1, MONDAY, **config)])
+    assert told["segments"] == expected
+    assert [picture["segment"] for picture in told["pictures"]] == [None, "Beta"]
 
 
 def test_a_flag_that_shows_nothing_is_shown() -> None:

@@ -430,10 +430,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_it_is_read_as_editors_read_it(tmp_path: Path) -> None:
-    """By YAML 1.2: in 1.1, off is false, 09:00 is refused or a number, 010 is 8, and 1e-2 and 2026-12-24 no texts."""
+    """By YAML 1.2: in 1.1, off is false, 09:00 is refused or a number, and 1e-2 and 2026-12-24 no texts."""
     plan = read(
         tmp_path,
-        f"flag: off\nproject_id: 0100\nstages: [010, 100]\nsoak: 1h\nrollback: off\n"
+        f"flag: off\nproject_id: 100\nstages: [10, 100]\nsoak: 1h\nrollback: off\n"
         f"window: {{days: Mon, start: 09:00, end: 22:00, timezone: UTC, except_dates: [2026-12-24]}}\n"
         f"guardrails:\n  - kind: sql\n    name: on\n    at_most: 1e-2\n    at_least: -.5\n{SQL}",
     )
@@ -441,6 +441,58 @@ def test_it_is_read_as_editors_read_it(tmp_path: Path) -> None:
     assert plan.group_arguments()["window"] == ChangeWindow("Mon", "09:00", "22:00", "UTC", ["2026-12-24"])
     (guardrail,) = plan.group_arguments()["guardrails"]
     assert (guardrail.name, guardrail.at_most, guardrail.at_least) == ("on", 0.01, -0.5)
+
+
+AS_WRITTEN = (
+    *("007", "+48123456789", "0042", "-0", "-007", "+1", "00", "0x1F", "0o17", "0b1", "1:30", "190:20:30", "1_000"),
+    *("2026-01-01", "2026-01-01T09:00:00Z", "yes", "No", "on", "off", "y", "12", "-12", "0", "1" * 30, ".inf", ".NaN"),
+)
+
+
+@pytest.mark.parametrize("text", AS_WRITTEN)
+def test_a_key_or_an_id_is_what_the_file_has(tmp_path: Path, text: str) -> None:
+    """A text that is changed is another user."""
+    more = f"project_id: {text}\ncreate: {{deployments: [{text}]}}\ninclusions: {{on: [{text}]}}\n"
+    plan = read(tmp_path, f"{GOOD}{more}".replace("checkout", text))
+    assert plan.create is not None
+    assert (plan.flag, plan.project_id, plan.create.deployments, plan.inclusions) == (
+        text,
+        text,
+        [text],
+        {"on": [text]},
+    )
+    with_id = read(tmp_path, GOOD.replace("flag: checkout", f"experiment_id: {text}"))
+    assert with_id.target_arguments()["experiment_id"] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("1.50", "1.5"), ("1e5", "100000.0"), ("+1.0", "1.0"), ("7.", "7.0"), (".5", "0.5"), ("true", "true")],
+)
+def test_a_key_or_an_id_that_yaml_would_change_needs_quotes(tmp_path: Path, text: str, shown: str) -> None:
+    problem = f"expected a text, got {shown}; put it in quotes"
+    assert mistakes(tmp_path, GOOD.replace("checkout", text)) == [f"plan.yaml:1: flag: {problem}"]
+    said = mistakes(tmp_path, f"{GOOD}inclusions: {{on: [{text}]}}\n")
+    assert said == [f"plan.yaml:4: inclusions.on[0]: {problem}"]
+    said = mistakes(tmp_path, f"{GOOD}inclusions: {{{text}: [ann]}}\n")
+    assert said == [f"plan.yaml:4: inclusions: expected the name of a field, got {text!r}; put it in quotes"]
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ("stages: [01, 5]", "2: stages[0]: expected a whole number, got '01'"),
+        ("stages: [+1, 5]", "2: stages[0]: expected a whole number, got '+1'"),
+        ("stages: [1, 0x10]", "2: stages[1]: expected a whole number, got '0x10'"),
+        ("stages: [1, 100]\nretries: 03", "3: retries: expected a whole number, got '03'"),
+        (
+            "stages: [1, 100]\nrollback: 05",
+            "3: rollback: expected 'start', 'previous', 'off', 'hold' or a percentage, got '05'",
+        ),
+    ],
+)
+def test_a_number_has_one_way_to_be_written(tmp_path: Path, more: str, mistake: str) -> None:
+    assert mistakes(tmp_path, f"flag: a\n{more}\nsoak: 1h\n") == [f"plan.yaml:{mistake}"]
 
 
 def test_fields_can_be_merged_and_their_lines_are_told(tmp_path: Path) -> None:
@@ -734,6 +786,8 @@ def test_what_has_an_id_is_not_created(tmp_path: Path) -> None:
             "4: project_id: expected a text without spaces around it and without line ends, got '1\\n'",
         ),
         ("create: {name: ''}", "4: create.name: '' should have at least 1 character"),
+        ("approve_before: [1]\napprovers: ['']", "5: approvers[0]: '' should have at least 1 character"),
+        ("on_abort: [{kind: email, to: []}]", "4: on_abort[0].to: expected one or more recipients, got an empty list"),
     ],
 )
 def test_an_empty_value_is_not_the_default(tmp_path: Path, more: str, mistake: str) -> None:

@@ -140,14 +140,9 @@ class Story:
         """Whether the fields to omit are left out of this version."""
         return bool(self.omit) and version % self.omit_one_of == 0
 
-    def hides_where_it_stands(self, version: int, is_enabled: bool) -> bool:
-        """Whether this version leaves out what a rollout looks for, so that the flag itself is read, too.
-
-        Before the flag is enabled, that is all percentages.
-        """
-        ramped = "rolloutPercentage" if self.segment is None else "targetSegments"
-        percentages = {ramped} if is_enabled else {"rolloutPercentage", "targetSegments"}
-        return self.hides(version) and bool({*percentages, "enabled", "tags"} & set(self.omit))
+    def hides_where_it_stands(self, version: int) -> bool:
+        """Whether this version leaves out what a rollout looks for, so that the flag itself is read, too."""
+        return self.hides(version) and bool({"rolloutPercentage", "targetSegments", "enabled", "tags"} & set(self.omit))
 
     def verdict_at(self, seconds: float) -> str:
         """What the guardrail says at a time."""

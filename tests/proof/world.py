@@ -124,8 +124,7 @@ class World:
         """An attempt has looked once it has read the versions; twice, where the newest one does not show all."""
         if url.endswith("/versions"):
             self._looks[self._attempt] = self._looks.get(self._attempt, 0) + 1
-            version = next(version for version in self.versions if version["version"] == newest)
-            is_thin = self.story.hides_where_it_stands(newest, version["flagConfig"]["enabled"])
+            is_thin = self.story.hides_where_it_stands(newest)
             if self._looks[self._attempt] == 2 or not is_thin:
                 self.first_seen.setdefault(self._attempt, self.timeline.now)
 

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import PlainTextResponse, Response
 
 from airflow_provider_ampexp.emulator._api.json_io import json_response, parse_object
 from airflow_provider_ampexp.emulator._api.path_params import ObjectId, VariantKey
+from airflow_provider_ampexp.emulator._api.request_models import Body
 from airflow_provider_ampexp.emulator._api.routes import RawBody
 from airflow_provider_ampexp.emulator._control.help import HELP
 from airflow_provider_ampexp.emulator._faults.rules import Fault
@@ -28,25 +29,21 @@ _LOOPBACK = ("127.0.0.1", "::1")
 _FASTEST = 1e7  # a third of a year in each second
 
 
-class _HoldBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _HoldBody(Body):
     hold: Hold
 
 
-class _ApproveBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _ApproveBody(Body):
     by: str = "Olga"
 
 
-class _EvaluateBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _EvaluateBody(Body):
     kind: str
     id: str
     users: list[dict[str, Any]]
 
 
-class _ClockBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class _ClockBody(Body):
     advance: OffsetSeconds | None = None
     offset: OffsetSeconds | None = None
     speed: float | None = Field(default=None, ge=0, le=_FASTEST)

@@ -83,10 +83,10 @@ def load(service: Service, world: Snapshot) -> dict[str, list[str]]:
         # Reserve the given ids first, so that objects without an id do not get one of them.
         for item in (*world.flags, *world.experiments):
             service.reserve_id(str(item.get("id", "")))
-        for kind, items in (("flags", world.flags), ("experiments", world.experiments)):
-            ids[kind] = [_load_object(service, _kind(kind), item).id for item in items]
-        for group_kind, items in (("mutexes", world.mutexes), ("holdouts", world.holdouts)):
-            ids[group_kind] = [_load_group(service, _group_kind(group_kind), item) for item in items]
+        for kind in KINDS:
+            ids[kind] = [_load_object(service, kind, item).id for item in getattr(world, kind)]
+        for group_kind in get_args(GroupKind):
+            ids[group_kind] = [_load_group(service, group_kind, item) for item in getattr(world, group_kind)]
         return ids
 
 
@@ -109,14 +109,6 @@ def dump(service: Service) -> dict[str, Any]:
         for group_kind in get_args(GroupKind):
             everything[group_kind] = service.groups.oldest_first(group_kind)
         return deepcopy(everything)
-
-
-def _kind(text: str) -> Kind:
-    return "experiments" if text == "experiments" else "flags"
-
-
-def _group_kind(text: str) -> GroupKind:
-    return "mutexes" if text == "mutexes" else "holdouts"
 
 
 def _load_group(service: Service, kind: GroupKind, given: dict[str, Any]) -> str:

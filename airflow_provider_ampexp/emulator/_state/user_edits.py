@@ -6,9 +6,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from airflow_provider_ampexp.emulator._api import request_models
+from airflow_provider_ampexp.emulator._api.request_models import Body
 from airflow_provider_ampexp.emulator._state import flags
 from airflow_provider_ampexp.emulator._state.flags import Content, Kind
 
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.emulator._state.service import Service
 
 
-class PersonEdit(BaseModel):
+class PersonEdit(Body):
     """The body of ``POST /_emulator/edit``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Kind
     id: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -50,43 +50,25 @@ class Alerts:
     Each event is sent once. A deferral stores :attr:`sent` with the rollout's state. For a retry, Airflow 3.3 stores it
     after each notifier has returned. So a kill loses no alert, and an alert may be sent twice after a kill.
 
-    :param context: of the task
-    :param notifiers: by event
-    :param operator: has the names of the flag, for an alert without Amplitude
+    :param operator: has the notifiers, and the names of the flag for an alert without Amplitude
+    :param reason_to_roll_back: returns why the task must roll back before it reads the flag
+    :param sent: the alerts of this attempt; ``None`` at its start, to read the alerts of earlier attempts from Airflow
     """
 
     def __init__(
         self,
-        context: Context,
-        notifiers: Mapping[AlertEvent, tuple[Notifier, ...]],
         operator: RolloutOperator,
-        reason_to_roll_back: Callable[[], str | None],
+        context: Context,
+        reason_to_roll_back: Callable[[], str | None] = lambda: None,
         sent: Iterable[str] | None = None,
     ) -> None:
         self.sent = set(sent or ())
         self._delivered = set(self.sent)
         self._is_loaded = sent is not None
         self._context = context
-        self._notifiers = notifiers
+        self._notifiers: dict[str, tuple[Notifier, ...]] = {event: getattr(operator, f"on_{event}") for event in EVENTS}
         self._operator = operator
         self._reason_to_roll_back = reason_to_roll_back
-
-    @classmethod
-    def of(
-        cls,
-        operator: RolloutOperator,
-        context: Context,
-        reason_to_roll_back: Callable[[], str | None] = lambda: None,
-        sent: Iterable[str] | None = None,
-    ) -> Alerts:
-        """Return the alerts of a task.
-
-        :param reason_to_roll_back: returns why the task must roll back before it reads the flag
-        :param sent: the alerts of this attempt; ``None`` at its start, to read the alerts of earlier attempts from
-            Airflow
-        """
-        notifiers = {event: getattr(operator, f"on_{event}") for event in EVENTS}
-        return cls(context, notifiers, operator, reason_to_roll_back, sent)
 
     def set_sent(self, sent: Iterable[str]) -> None:
         """Set the alerts that this attempt sent before a wait."""

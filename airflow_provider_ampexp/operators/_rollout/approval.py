@@ -24,7 +24,8 @@ class AmplitudeApprovalOperator(ReconcilingOperator):
 
     :param before: the percentage of the stage that needs the approval
     :param approvers: ids of the Airflow users who may answer; if not given, all users who may edit the DAG run
-        (templated). With ``[core] simple_auth_manager_all_admins`` all people are the same user, so each may answer.
+        (templated). A template that renders to an empty value fails the task. With
+        ``[core] simple_auth_manager_all_admins`` all people are the same user, so each may answer.
     :param approval_timeout: how long to wait for an answer: a ``timedelta`` or a text such as ``"12h"``; without limit
         if not given (templated)
     :param on_reject: ``"rollback"`` rolls back and fails; ``"hold"`` leaves the flag and skips the next tasks
@@ -40,7 +41,7 @@ class AmplitudeApprovalOperator(ReconcilingOperator):
         self,
         *,
         before: int,
-        approvers: Sequence[str] | str = (),
+        approvers: Sequence[str] | str | None = (),
         approval_timeout: DurationLike | None = None,
         on_reject: OnReject | str = "rollback",
         on_no_answer: OnReject | str = "hold",
@@ -51,17 +52,27 @@ class AmplitudeApprovalOperator(ReconcilingOperator):
         self.approval_timeout = approval_timeout
         self.on_reject = on_reject
         self.on_no_answer = on_no_answer
+        # Only the DAG file can name all users. An empty list in place of a template is a missing value.
+        self._asks_all_users = approvers is None or (isinstance(approvers, list | tuple) and not approvers)
         # Only the triggerer and a resumed task get the answer.
         super().__init__(**{**kwargs, "deferrable": True})
-        arguments.check_literal("approvers", approvers, arguments.approvers)
         self.approval()
 
     def plan(self) -> RolloutPlan:
         """Return the plan of the whole rollout, without an own stage."""
         return replace(super().plan(), approval=self.approval())
 
+    def approver_ids(self) -> list[str]:
+        """Return the users who may answer, after the arguments are rendered; an empty list is for all users.
+
+        :raises InvalidInputError: when the value is empty and the DAG file does not say so
+        """
+        return [] if self._asks_all_users else arguments.approvers("approvers", self.approvers)
+
     def approval(self) -> ApprovalPolicy:
         """Return the policy, after the arguments are rendered."""
+        if arguments.is_literal(self.approvers):
+            self.approver_ids()
         given = self.approval_timeout
         is_known = given is not None and arguments.is_literal(given)
         timeout = parse_duration("approval_timeout", given) if is_known else None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_ampexp.ensure import flag_url
-from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._rollout.alerts import approve_url, send_alert
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
 from airflow_provider_ampexp.rollout._duration import format_duration
@@ -37,11 +36,11 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     flag, policy = task.flag, task.plan.approval
     if policy is None or task.context.get("ti") is None:
         raise AirflowFailException("Request of an approval failed: expected a task that runs in Airflow.")
-    users = [HITLUser(id=name, name=name) for name in arguments.approvers("approvers", task.operator.approvers)]
+    approvers = task.operator.approver_ids()
+    users = [HITLUser(id=name, name=name) for name in approvers]
     if users and _all_admins_enabled():
-        approvers = task.operator.approvers
         task.logger.warning(
-            "[core] simple_auth_manager_all_admins is on, so each user may answer, not only %s.", approvers
+            "[core] simple_auth_manager_all_admins is on, so each user may answer, not only %s.", ", ".join(approvers)
         )
         users = []
     upsert_hitl_detail(

@@ -78,7 +78,6 @@ class RolloutOperator(AmplitudeTargetOperator):
     on_approval_needed: tuple[Notifier, ...]
     poll_interval: float
     deferrable: bool
-    approvers: Sequence[str] | str = ()
     _task: RolloutTask | None = None
 
     def __init__(
@@ -136,6 +135,10 @@ class RolloutOperator(AmplitudeTargetOperator):
         :raises InvalidInputError: names the argument that is wrong
         """
         return plan_of(self)
+
+    def approver_ids(self) -> list[str]:
+        """Return the users who may answer an approval; an empty list is for all users."""
+        return []
 
     @property
     def is_continuation(self) -> bool:

@@ -61,7 +61,7 @@ class RollbackTask(RolloutTask):
     def reason_to_roll_back(self) -> str | None:
         """The tasks that failed, unless one of them has alerted of the end of the rollout."""
         failed = self._failed_tasks()
-        of_stages = Alerts.of(self.operator, self.context, sent=())
+        of_stages = Alerts(self.operator, self.context, sent=())
         of_stages.learn_from(self._own_stages)
         return f"failed: {', '.join(failed)}" if failed and not {"rollback", "abort"} & of_stages.sent else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._keys import ROLLBACK_STATE
 from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._attempts import first_try
@@ -34,7 +35,7 @@ class PendingRollback:
         if store is None or ti is None or why == self._why:
             return
         note: dict[str, JsonValue] = {"since_try": first_try(ti, ti.task.retries), "why": why}
-        self._why, self._call = why, bounded_call.begin(_KEEP, lambda: store.set(ROLLBACK_STATE, note))
+        self._why, self._call = why, limited_call.begin(lambda: store.set(ROLLBACK_STATE, note), _KEEP)
 
     def finish(self) -> None:
         """Wait for the note, at most 2 seconds from its begin."""

@@ -97,7 +97,7 @@ class ReconcilingTask(RolloutTask):
         watched = _known_wait(watch)
         if watched is not None:
             target = FlagRef(watched.kind, id=watched.id)
-            self.flag = ManagedFlag(hook.client, target, self.plan.segment, self.plan.catch_all)
+            self.flag = ManagedFlag(hook.client, target, self.plan.segment, self.plan.catch_all, state.audience)
             self.flag.known_clock_error = watched.local_clock_error
         else:
             self.flag = self.find_flag(hook, self.operator.target(self.operator.project_of(hook)))

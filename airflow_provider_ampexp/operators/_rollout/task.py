@@ -53,7 +53,7 @@ class RolloutTask(ABC):
     def __init__(self, operator: RolloutOperator, context: Context) -> None:
         self.operator = operator
         self.context = context
-        self.alerts = Alerts.of(operator, context, self.reason_to_roll_back)
+        self.alerts = Alerts(operator, context, self.reason_to_roll_back)
         self.guardrails = operator.guardrails
         self.described = operator.described()
         self.logger = operator.log
