@@ -11,7 +11,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._no_weight import refuse_segments_without_weight
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import refuse_catch_alls
+from airflow_provider_ampexp.ensure._segments import refuse_catch_alls, shown_segments
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -55,8 +55,9 @@ def refuse_wrong_segments(config: FlagConfig, wanted: EditFields, *, catch_all: 
     """Raise if the fields replace the segments by a list that is not safe.
 
     :raises WrongStateError: when a segment would capture all users, or would have a percentage and no weight
+    :raises MissingFieldError: when the service does not show the segments that the list would replace
     """
     if "targetSegments" in differing(config, wanted):
-        segments = config.get("targetSegments") or []
+        segments = shown_segments(config)
         refuse_segments_without_weight(config.get("key"), segments, wanted["targetSegments"])
         refuse_catch_alls(config.get("key"), segments, wanted["targetSegments"], catch_all=catch_all)

@@ -36,6 +36,9 @@ def lowers_a_percentage(config: FlagConfig, changed: Mapping[str, Any]) -> bool:
     shares = {segment.get("name"): segment.get("percentage") for segment in changed.get("targetSegments") or ()}
     pairs = [
         (config.get("rolloutPercentage"), changed.get("rolloutPercentage")),
-        *((each.get("percentage"), shares.get(each.get("name"))) for each in config.get("targetSegments") or ()),
+        *(
+            (segment.get("percentage"), shares.get(segment.get("name")))
+            for segment in config.get("targetSegments") or ()
+        ),
     ]
     return any(was is not None and now is not None and now < was for was, now in pairs)

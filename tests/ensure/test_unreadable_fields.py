@@ -133,6 +133,9 @@ def stored(emulator: Emulator, target: FlagRef) -> dict[str, Any]:
 WRITES: dict[str, Callable[[ManagementClient, FlagRef], object]] = {
     "weights of all": lambda client, flag: ensure_weights(client, flag, {"control": 0, "grid": 1}, all_segments=True),
     "weights of a segment": lambda client, flag: ensure_weights(client, flag, {"control": 0, "grid": 1}, segment="DE"),
+    "all segments": lambda client, flag: ensure_fields(
+        client, flag, {"targetSegments": fields()["targetSegments"][:1]}
+    ),
     "percentage of a segment": lambda client, flag: ensure_percentage(client, flag, 10, segment="DE"),
 }
 
