@@ -314,7 +314,7 @@ class History:
             return True
         newest = (change.unseen[-1] if change.unseen else change.known).stand.shown_as
         shown = change.entry.stand.shown_as  # with the fraction that a write of other fields leaves
-        theirs = [place for place, value in enumerate(newest) if change.unseen and value in (now[place], shown[place])]
+        theirs = [place for place, value in enumerate(newest) if change.unseen and value == shown[place]]
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
                 return False

@@ -288,4 +288,13 @@ FOUND = (
         start=(0, False),
         edits=((3.6, Edit({"rolloutPercentage": 0})),),
     ),
+    # Maria sets a fraction at the moment of a raise, and disables the flag while the fraction is restored: both stay.
+    Story(
+        stages=((0, 0.0), (3, 0.0)),
+        verdicts=((0.0, "pass"),),
+        check_takes=0.0,
+        retries=0,
+        start=(0, False),
+        racing={2: Edit({"rolloutPercentage": 2.5}), 3: Edit({"enabled": False})},
+    ),
 )
