@@ -44,8 +44,6 @@ def manual_actions(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -
     """
     if seen is None:
         return []
-    if seen.history:
-        seen = replace(seen, audience=seen.history[0].audience.over(seen.audience))
     effects = _Effects(rollout, seen, now)
     return list(effects.after_the_end() if rollout.is_over else effects.under_way())
 

@@ -105,6 +105,8 @@ def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> 
         return None
     tags = tags_of(config) or ()
     history, audience = read_history(versions, segment), AudienceFields.of(config, segment)
+    if history:
+        audience = history[0].audience.over(audience)
     return FlagSnapshot(position, bool(config.get("deleted")), history, tags, audience)
 
 

@@ -32,7 +32,7 @@ def forecast_of(story: Story, observed: Observed) -> Forecast:
     first = Exposure(*story.start)
     history = read_history(observed.versions[:1], story.segment, first)
     try:
-        return forecast(observed.plan, BEGIN, FlagSnapshot(first, history=history))
+        return forecast(observed.plan, BEGIN, FlagSnapshot(first, history=history, audience=history[0].audience))
     except InvalidInputError:
         assume(False)
         raise
