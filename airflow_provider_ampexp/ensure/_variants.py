@@ -108,8 +108,9 @@ def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: st
         endpoints = target.endpoints(client)
         doing = f"Removing variant {variant!r} of {target}"
         config = endpoints.get(identity.id)
+        places = weights_by_place(config)
         if len(config.get("variants") or ()) > 1:
-            for place, weights in weights_by_place(config).items():
+            for place, weights in places.items():
                 refuse_all_the_weight(doing, variant, place, weights)
         if count := len(endpoints.inclusions(identity.id, variant)):
             notes = (f"{count} inclusions of variant {variant!r} were removed with it.",)
@@ -123,7 +124,7 @@ def ensure_variant_absent(client: ManagementClient, target: FlagRef, variant: st
             raise _held(doing, "still shows it")
         with mention_sent_change(f"Variant {variant!r} of {target} was removed, but reading the weights failed"):
             left = weights_by_place(endpoints.get(identity.id))
-        for place, weights in weights_by_place(config).items():
+        for place, weights in places.items():
             if place in left and any(weight for key, weight in weights.items() if key != variant):
                 check_weights_left(doing, place, left[place].values())
     before = cast("Json", existing)
@@ -143,28 +144,27 @@ def _bring_to(
         return _outcome(client, identity, existing, existing, fields)
     endpoints = target.endpoints(client)
     key = existing["key"]
+    new_key = wrong.get("key", key)
+    doing = f"Editing variant {key!r} of {target}"
     weight = wrong.get("rolloutWeight")
     weights = _weights(variants)
     if weight == 0 and weights is not None:
-        doing = f"Setting the weight of variant {key!r} of {target} to 0"
-        refuse_all_the_weight(doing, key, ALL_OTHER_USERS, weights)
+        refuse_all_the_weight(f"Setting the weight of variant {key!r} of {target} to 0", key, ALL_OTHER_USERS, weights)
     write_and_confirm(
         client,
-        f"Editing variant {key!r} of {target}",
+        doing,
         lambda: endpoints.edit_variant(identity.id, key, wrong),
-        lambda: _shows(_read(client, target, identity, wrong.get("key", key)), wrong),
+        lambda: _shows(_read(client, target, identity, new_key), wrong),
     )
     outcome = _read_back(client, target, identity, existing, {"key": key, **fields})
     if weight is None or weights is None:
         return outcome
-    new_key = wrong.get("key", key)
     notes = restore_weights(client, target, identity, {new_key: weights[key]}, {new_key: weight})
-    left = None
     if weight == 0:
         with mention_sent_change(f"Variant {key!r} of {target} was changed, but reading the weights failed"):
             left = _weights(read_variants(client, target, identity))
-    if left is not None:
-        check_weights_left(f"Editing variant {key!r} of {target}", ALL_OTHER_USERS, left.values())
+        if left is not None:
+            check_weights_left(doing, ALL_OTHER_USERS, left.values())
     return replace(outcome, notes=(*outcome.notes, *notes))
 
 

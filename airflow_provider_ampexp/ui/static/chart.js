@@ -124,13 +124,17 @@ function line(ctx, ...ends) {
   ctx.stroke();
 }
 
-function textWidth(ctx, ratio, said, weight) {
+function setFont(ctx, ratio, weight) {
   ctx.font = `${weight} ${12 * ratio}px system-ui, sans-serif`;
+}
+
+function textWidth(ctx, ratio, said, weight) {
+  setFont(ctx, ratio, weight);
   return ctx.measureText(said).width;
 }
 
 function text(ctx, ratio, said, x, y, align, name, weight = "") {
-  ctx.font = `${weight} ${12 * ratio}px system-ui, sans-serif`;
+  setFont(ctx, ratio, weight);
   ctx.textAlign = align;
   ctx.lineWidth = 3 * ratio;
   ctx.lineJoin = "round";
