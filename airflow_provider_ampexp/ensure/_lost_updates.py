@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client._actors import author_of
+from airflow_provider_ampexp.client._actors import actor_name, author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
@@ -49,20 +49,32 @@ def overwritten(
     :param sent: the value that we wrote, several times after a lost response
     :returns: ``None`` also if the history does not show the value that we read
     """
-    theirs = None
-    their_value: Any = None
-    ours_came_after = False
-    for version in sorted(versions, key=version_number, reverse=True):
+    steps: list[tuple[Version, Any]] = []  # each version that set another value, from the one that we read
+    as_sent: list[Version] = []
+    for version in sorted(versions, key=version_number):
         shown = value(config_of(version))
-        if shown is not None and same(shown, sent):
-            ours_came_after = True
-        elif shown is not None and same(shown, read):
+        if shown is not None and same(shown, read):
+            steps, as_sent = [(version, shown)], []
+        elif shown is not None and steps:
+            as_sent += [version] if same(shown, sent) else []
+            steps += [] if same(shown, steps[-1][1]) else [(version, shown)]
+    for (theirs, _), (version, shown) in zip(steps[-2:0:-1], steps[:1:-1], strict=True):
+        if same(shown, sent) and not is_set_again(version, theirs, as_sent):
             return theirs
-        elif shown is not None and ours_came_after and theirs is None:
-            theirs, their_value = version, shown
-        elif theirs is not None and shown is not None and same(shown, their_value):
-            theirs = version  # this version set the value; later versions changed other fields
     return None
+
+
+def is_set_again(version: Version, theirs: Version, as_sent: Sequence[Version]) -> bool:
+    """Whether another actor, who had changed our value, set the same value again. Then this version is not our write.
+
+    :param version: the version that shows our value after ``theirs``
+    :param as_sent: all versions that show our value. One of them is our write: an older one, or one of another author.
+        Where two tasks share a key, the oldest of them counts as our write.
+    """
+    actor = actor_name(version.get("createdBy"))
+    if actor != actor_name(theirs.get("createdBy")):
+        return False
+    return version is not as_sent[0] or any(actor_name(other.get("createdBy")) != actor for other in as_sent)
 
 
 def write_and_keep_edits(

@@ -57,6 +57,26 @@ def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 25, False)]
 
 
+@pytest.mark.parametrize("hers", [0, 100])
+def test_what_a_person_left_and_set_again_after_our_write_is_not_restored(emulator: Emulator, hers: int) -> None:
+    """The newest version has our percentage. It is hers, so the one before it was not overwritten by the rollout."""
+    operator, flag_id = ramp(emulator)
+    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
+
+    def maria() -> None:
+        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
+            time.sleep(0.01)
+        for percentage in (hers, 25):
+            emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=percentage)
+
+    thread = threading.Thread(target=maria)
+    thread.start()
+    with pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"):
+        operator.execute({})
+    thread.join()
+    assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", hers, True), ("Maria", 25, True)]
+
+
 @pytest.mark.parametrize("hers", [2, 5])
 def test_who_changes_it_before_a_lost_write_is_repeated_has_the_last_word(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, hers: int

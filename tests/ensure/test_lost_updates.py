@@ -21,7 +21,7 @@ from airflow_provider_ampexp.ensure import (
 )
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 
-from .trial import BeforeEachWrite
+from .trial import AfterFirstWrite, BeforeEachWrite
 from .world import IDS, KEYS, PROJECT, SEGMENTS, a_client, by_id
 
 ID = IDS["flags"]
@@ -211,6 +211,37 @@ def test_a_percentage_that_another_set_at_the_same_moment_is_restored(
     ):
         change(client)
     assert flag(emulator)["rolloutPercentage"] == theirs
+
+
+def to_percentages(emulator: Emulator, by: str, *percentages: int) -> None:
+    for percentage in percentages:
+        emulator.edit("flags", ID, by=by, rolloutPercentage=percentage)
+
+
+def percentages(emulator: Emulator) -> list[float]:
+    """The percentages of all versions after the first, oldest first."""
+    return [version["flagConfig"]["rolloutPercentage"] for version in reversed(emulator.versions("flags", ID)[:-1])]
+
+
+@pytest.mark.parametrize("by", ["Maria", "Airflow"])
+@pytest.mark.parametrize("away", [0, 100])
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+def test_a_percentage_that_another_left_and_set_again_after_our_write_stands(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], away: int, by: str
+) -> None:
+    """The newest of these versions has our percentage, but it is not our write. Nothing was overwritten."""
+    with (
+        AfterFirstWrite(lambda: to_percentages(emulator, by, away, 60)) as session,
+        a_client(emulator, timeout=5, session=session) as client,
+    ):
+        change(client)
+    assert percentages(emulator) == [60, away, 60]
+
+
+def test_a_percentage_that_another_set_to_ours_before_our_write_stands(emulator: Emulator) -> None:
+    """Our write has one more field. So the history has a version of ours, and tells that the one before is hers."""
+    at_the_same_moment(emulator, edits_the_percentage, lambda _: to_percentages(emulator, "Maria", 100, 60))
+    assert percentages(emulator) == [100, 60, 60]
 
 
 def test_one_read_of_the_history_finds_all_overwritten_fields(emulator: Emulator) -> None:

@@ -44,6 +44,23 @@ class BeforeEachWrite(requests.Session):
         return super().request(method, url, *args, **more)
 
 
+class AfterFirstWrite(requests.Session):
+    """Calls ``happens`` right after the first write, before its response is read."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._happens = happens
+        self._is_done = False
+
+    def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+        response = super().request(method, url, *args, **more)
+        if method != "GET" and not self._is_done:
+            self._is_done = True
+            self._happens()
+        return response
+
+
 class InProcess(Emulator):
     """The control of an emulator in this very process, without HTTP: the matrix seeds and reads it a thousand times."""
 

@@ -302,7 +302,8 @@ class History:
     def puts_back(self, change: Change) -> bool:
         """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile.
 
-        So does the same write once more, repeated since its answer was lost.
+        So does the same write once more, repeated since its answer was lost; and so does the lower percentage of
+        another task with the same key, which then set the same as the run again: nothing tells whose version is last.
         """
         now = change.entry.stand.set_to
         if any(
@@ -319,12 +320,23 @@ class History:
             if earlier.entry.place >= change.entry.place:
                 return False
             is_same_run = self.observed.run_of(earlier.attempt) == self.observed.run_of(change.attempt)
-            lost = self.overwritten(earlier) if is_same_run else None
+            lost = (self.overwritten(earlier) or self._maybe_overwritten(earlier)) if is_same_run else None
             if lost is not None and len(theirs) < len(now):
                 wanted = lost.stand.set_to
                 if all(value == wanted[place] or place in theirs for place, value in enumerate(now)):
                     return True
         return False
+
+    def _maybe_overwritten(self, change: Change) -> Entry | None:
+        """The lower version after this change that another task with the same key made, and left for the same again."""
+        lower: Entry | None = None
+        for entry in self.entries[change.entry.place + 1 :]:
+            if entry.by not in self.observed.shared or entry.at > change.entry.at + self.observed.race:
+                return None
+            if lower is not None and entry.stand == change.entry.stand:
+                return lower
+            lower = entry if entry.stand.exposure < change.entry.stand.exposure else None
+        return None
 
     def _entry(self, place: int, version: Mapping[str, Any]) -> Entry:
         config = version["flagConfig"]

@@ -297,4 +297,20 @@ FOUND = (
         start=(0, False),
         racing={2: Edit({"rolloutPercentage": 2.5}), 3: Edit({"enabled": False})},
     ),
+    # Another leaves the new stage right after the raise, and sets it again. With the same key, nothing tells which of
+    # the two equal versions is the rollout's, so a lower percentage between them is restored.
+    *(
+        Story(
+            stages=((0, _HOUR), (1, 0.0), (2, 0.0)),
+            poll_interval=720.0,
+            start=(0, False),
+            is_experiment=True,
+            keeps_kwargs=False,
+            retries=0,
+            check_takes=0.0,
+            edits=tuple((_HOUR + 5.8, Edit({"rolloutPercentage": value}, by=by)) for value in (away, 1)),
+        )
+        for by in ("Airflow", "Maria")
+        for away in (0, 100)
+    ),
 )
