@@ -62,7 +62,7 @@ class ManagedFlag:
         self.notes: list[str] = []
         self.cohorts: list[str] = []
         self.known_clock_error: float | None = None
-        self.said_if_interrupted = ""
+        self.interruption_message = ""
         self.groups: frozenset[str] = frozenset()  # the ids of an experiment's groups, once they were read
         self._versions: list[Version] = []
 
@@ -89,15 +89,15 @@ class ManagedFlag:
         return flag
 
     @contextmanager
-    def last_words(self, words: str) -> Iterator[None]:
-        """Set the log line for an interruption within this. The innermost line counts."""
-        before, self.said_if_interrupted = self.said_if_interrupted, words
+    def set_interruption_message(self, message: str) -> Iterator[None]:
+        """Set the log line for an interruption of this block. Of nested blocks, the innermost line is logged."""
+        before, self.interruption_message = self.interruption_message, message
         try:
             yield
         except Exception:
-            self.said_if_interrupted = before
+            self.interruption_message = before
             raise
-        self.said_if_interrupted = before
+        self.interruption_message = before
 
     @property
     def id(self) -> str:

@@ -265,7 +265,7 @@ def test_a_warehouse_in_airflows_own_connections_is_asked_in_time(
     assert {line["verdict"] for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "check"} == {"pass"}
 
 
-def test_a_task_that_times_out_in_a_check_has_last_words_and_a_record(
+def test_a_task_that_times_out_in_a_check_says_what_users_still_get(
     run: Runner,
     emulator: Emulator,
     dag_id: str,

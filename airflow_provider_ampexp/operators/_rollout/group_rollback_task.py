@@ -15,7 +15,7 @@ from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
-from airflow_provider_ampexp.operators._rollout.last_words import ended_with_last_words
+from airflow_provider_ampexp.operators._rollout.interruption import log_interruption
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
 from airflow_provider_ampexp.operators._rollout.rollback import (
     describe_confirmation,
@@ -105,7 +105,7 @@ class RollbackTask(RolloutTask):
     def _roll_back(self, to: Exposure, why: str, state: RolloutState) -> RolloutState:
         flag = self.flag
         before, since = flag.seen.position, flag.since(state)
-        with ended_with_last_words(self, state, ""):
+        with log_interruption(self, state, ""):
             write_rollback(self, to, why)
         after, how = flag.seen.position, describe_confirmation(flag)
         self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)

@@ -91,14 +91,14 @@ def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator
     )
     task.pending_rollback.begin(task.context, why)
     try:
-        with task.flag.last_words(words):
+        with task.flag.set_interruption_message(words):
             yield
     except BaseException as error:
         task.pending_rollback.finish()
         if isinstance(error, Exception | AirflowTaskTimeout):
             send_alert(task, "rollback" if to else "abort", words, why, before=before, to=to, confirmed=False)
         if not isinstance(error, Exception):
-            raise  # the interruption of the task, which logs the last words
+            raise  # the interruption of the task, which logs the message
         kind = AmplitudeTaskError if is_retryable(error) else AirflowFailException
         raise kind(f"{words} Cause: {error}") from None
 

@@ -16,7 +16,7 @@ from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._rollout import (
     alerts,
     approval_request,
-    last_words,
+    interruption,
     preview_raise,
     record,
     rollback,
@@ -125,8 +125,8 @@ class RolloutTask(ABC):
     def log_interruption(self) -> None:
         """Log what users still get, when Airflow kills the task."""
         flag = getattr(self, "flag", None)
-        if flag is not None and flag.said_if_interrupted:
-            self.logger.error("%s (ended from outside)", flag.said_if_interrupted)
+        if flag is not None and flag.interruption_message:
+            self.logger.error("%s (ended from outside)", flag.interruption_message)
 
     def log(self, text: str) -> None:
         """Log one line about the flag."""
@@ -152,7 +152,7 @@ class RolloutTask(ABC):
 
     def interruptible(self, action: Action, state: RolloutState) -> AbstractContextManager[None]:
         """Log and record what users still get, if the task is interrupted within this."""
-        return last_words.ended_with_last_words(self, state, last_words.last_words(self, action))
+        return interruption.log_interruption(self, state, interruption.interruption_message(self, action))
 
     def recorded_on_error(self, state: RolloutState) -> AbstractContextManager[None]:
         """Make an error within this the last line of the record."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._actions import Action
 
 
-def last_words(task: RolloutTask, act: Action) -> str:
-    """Return the line for an interruption before ``act`` is complete."""
+def interruption_message(task: RolloutTask, act: Action) -> str:
+    """Return the log line for an interruption before ``act`` is complete."""
     during = "in the middle of its rollout"
     if isinstance(act, RunGuardrails):
         during = "while a check was undecided"
@@ -37,21 +37,21 @@ def last_words(task: RolloutTask, act: Action) -> str:
 
 
 @contextmanager
-def ended_with_last_words(task: RolloutTask, state: RolloutState, words: str) -> Iterator[None]:
+def log_interruption(task: RolloutTask, state: RolloutState, message: str) -> Iterator[None]:
     """Log what users still get, and store the record, when the task is interrupted here.
 
     An interruption is ``execution_timeout``, ``sys.exit`` or Ctrl-C, but no error and no deferral.
     """
     flag = task.flag
     try:
-        with flag.last_words(words):
+        with flag.set_interruption_message(message):
             yield
     except (Exception, TaskDeferred):
         raise
     except BaseException as end:
-        said, reason = flag.said_if_interrupted, f"{type(end).__name__}: {end}".removesuffix(": ")
-        task.logger.error("%s (%s)", said, reason)
-        push_record(task, state.with_line(RecordKind.ERROR, flag.now, {"why": f"{said} ({reason})"}))
+        message, reason = flag.interruption_message, f"{type(end).__name__}: {end}".removesuffix(": ")
+        task.logger.error("%s (%s)", message, reason)
+        push_record(task, state.with_line(RecordKind.ERROR, flag.now, {"why": f"{message} ({reason})"}))
         if isinstance(end, AirflowTaskTimeout):
-            raise AirflowTaskTimeout(f"{said} ({reason})") from end
+            raise AirflowTaskTimeout(f"{message} ({reason})") from end
         raise
