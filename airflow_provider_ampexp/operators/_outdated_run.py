@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
 _LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
-# The service tells its time in whole seconds, so the beginning of an attempt is known to be at most this much earlier
-# than it is. An earlier task of the same run must not count as a change by another person.
+# The service's time has steps of 1 s, so the noted start of an attempt can be up to 2 s before its real start. A write
+# of an earlier task of the same run must not count as a change by another person.
 _CLOCK_STEP = timedelta(seconds=2)
 
 

@@ -39,7 +39,7 @@ def decide_group_rollback(
             return Abort(
                 AbortCause.UNKNOWN, "the version history does not show the exposure, so it is not known who raised it"
             )
-        return Abort(AbortCause.BEHIND, "this run raised nothing")
+        return Abort(AbortCause.NOTHING_RAISED, "this run raised nothing")
     rolled_back = external = None
     for change in exposure_changes(seen.history, state.run_began):
         if view.is_own_change(change):

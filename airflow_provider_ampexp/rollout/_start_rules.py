@@ -45,8 +45,8 @@ def abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
     if view.plan.only is None or before is None or view.percentage >= before.percentage:
         return None
     return Abort(
-        AbortCause.BEHIND,
-        f"{before.percentage} % comes before this stage. Clear the task of that stage, or an earlier one",
+        AbortCause.PREDECESSOR_NOT_SET,
+        f"it is at {view.seen.position}, and stage {before.percentage} % must be set before this stage",
     )
 
 

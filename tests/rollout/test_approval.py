@@ -145,8 +145,8 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
     plan, seen = RolloutPlan(STAGES, only=25), flag(*percentages)
     act = look(plan, seen, RolloutState(run_began=NOW - timedelta(hours=10)))
     assert isinstance(act, Abort)
-    assert act.cause == "behind"
-    assert "5 % comes before" in act.why
+    assert act.cause == "predecessor not set"
+    assert "stage 5 % must be set before" in act.why
 
 
 def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:

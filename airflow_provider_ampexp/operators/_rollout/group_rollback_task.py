@@ -97,8 +97,8 @@ class RollbackTask(RolloutTask):
         """Decide by the history since the run began; since its first raise, if a person cleared the run after that."""
         plan, flag, finished = self.plan, self.flag, self._finished_stages()
         action = decide_group_rollback(plan, flag.seen, state, flag.now, why, finished)
-        is_behind = isinstance(action, Abort) and action.cause is AbortCause.BEHIND
-        if not is_behind or not flag.seen.position.exposure or (raised_at := self._first_raise()) is None:
+        has_raised_nothing = isinstance(action, Abort) and action.cause is AbortCause.NOTHING_RAISED
+        if not has_raised_nothing or not flag.seen.position.exposure or (raised_at := self._first_raise()) is None:
             return action
         return decide_group_rollback(plan, flag.seen, replace(state, run_began=raised_at), flag.now, why, finished)
 
@@ -143,7 +143,7 @@ class RollbackTask(RolloutTask):
 
     def _leave(self, state: RolloutState, why: str, cause: AbortCause) -> NoReturn:
         left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}.{self._still_exposed(cause)}"
-        if cause is not AbortCause.BEHIND:  # then this run has raised nothing
+        if cause is not AbortCause.NOTHING_RAISED:
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
                 send_alert(self, "abort", left, why, cause=cause)
@@ -152,7 +152,7 @@ class RollbackTask(RolloutTask):
         raise AirflowSkipException(left)
 
     def _still_exposed(self, cause: AbortCause) -> str:
-        if cause is AbortCause.BEHIND or not self.flag.seen.position.exposure:
+        if cause is AbortCause.NOTHING_RAISED or not self.flag.seen.position.exposure:
             return ""
         return " No guardrail runs now. Lower the flag in Amplitude if users must not keep the feature."
 

@@ -24,7 +24,7 @@ NEXT_STEP = {
     "only with if_changed_since='write'.",
     AbortCause.ROLLED_BACK: "Clear this task to start again.",
     AbortCause.UNKNOWN: f"Check the flag in Amplitude. {CONTINUE}",
-    AbortCause.BEHIND: "",  # the reason says it
+    AbortCause.PREDECESSOR_NOT_SET: "Clear the task of that stage.",
     AbortCause.HELD: CONTINUE,
     AbortCause.STICKY: _CORRECT,
     AbortCause.DECIDED: _CORRECT,
