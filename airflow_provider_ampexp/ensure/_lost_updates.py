@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from airflow_provider_ampexp.client._actors import actor_name, author_of
+from airflow_provider_ampexp.client._actors import author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Version
 from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, WrongStateError
 from airflow_provider_ampexp.ensure._fields import differing, same_field, same_json, write_fields
@@ -22,6 +24,7 @@ from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 from airflow_provider_ampexp.ensure._parents import merged_dependencies
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._writer import Writer, writer_of
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -33,48 +36,59 @@ _MERGED: dict[str, Callable[[Any, Any, Any], Any]] = {
     "rolloutPercentage": lambda read, ours, theirs: None,  # two changes of a number cannot both be kept
 }
 _TIMES = 5
+# The service's time comes from a header with steps of 1 s, and a response takes a moment.
+_CLOCK_STEP = timedelta(seconds=2)
 
 
-def overwritten(
+class Overwritten(NamedTuple):
+    """A change by another actor that our write overwrote.
+
+    :param is_certain: whether the history shows that our write came after the change
+    :param is_last: whether our write is the newest change of the value
+    """
+
+    version: Version
+    is_certain: bool
+    is_last: bool
+
+
+def find_overwritten(
     versions: Sequence[Version],
     value: Callable[[FlagConfig], Any],
     read: Any,
     sent: Any,
     same: Callable[[Any, Any], bool] = same_json,
-) -> Version | None:
-    """Return the last version in which another actor changed a value between our read and our write.
+    *,
+    read_at: datetime | None = None,
+) -> Overwritten | None:
+    """Find the last version in which another actor changed a value between our read and our write.
 
     :param value: returns the value of a configuration; ``None`` if it has none
     :param read: the value that we read
     :param sent: the value that we wrote, several times after a lost response
+    :param read_at: the service's time of our read. A version made later that shows ``read`` is a change by another
+        actor. Without it, such a version counts as older than our read.
     :returns: ``None`` also if the history does not show the value that we read
     """
     steps: list[tuple[Version, Any]] = []  # each version that set another value, from the one that we read
-    as_sent: list[Version] = []
     for version in sorted(versions, key=version_number):
         shown = value(config_of(version))
-        if shown is not None and same(shown, read):
-            steps, as_sent = [(version, shown)], []
-        elif shown is not None and steps:
-            as_sent += [version] if same(shown, sent) else []
-            steps += [] if same(shown, steps[-1][1]) else [(version, shown)]
-    for (theirs, _), (version, shown) in zip(steps[-2:0:-1], steps[:1:-1], strict=True):
-        if same(shown, sent) and not is_set_again(version, theirs, as_sent):
-            return theirs
+        if shown is not None and same(shown, read) and not (steps and _is_after(version, read_at)):
+            steps = [(version, shown)]
+        elif shown is not None and steps and not same(shown, steps[-1][1]):
+            steps.append((version, shown))
+    as_sent = [(place, version) for place, (version, shown) in enumerate(steps) if place and same(shown, sent)]
+    for place, version in reversed(as_sent):
+        theirs = steps[place - 1][0]
+        writer = writer_of(version, theirs, (earlier for before, earlier in as_sent if before < place))
+        if place > 1 and writer is not Writer.THEIRS:
+            return Overwritten(theirs, writer is Writer.OURS, place == len(steps) - 1)
     return None
 
 
-def is_set_again(version: Version, theirs: Version, as_sent: Sequence[Version]) -> bool:
-    """Whether another actor, who had changed our value, set the same value again. Then this version is not our write.
-
-    :param version: the version that shows our value after ``theirs``
-    :param as_sent: all versions that show our value. One of them is our write: an older one, or one of another author.
-        Where two tasks share a key, the oldest of them counts as our write.
-    """
-    actor = actor_name(version.get("createdBy"))
-    if actor != actor_name(theirs.get("createdBy")):
-        return False
-    return version is not as_sent[0] or any(actor_name(other.get("createdBy")) != actor for other in as_sent)
+def _is_after(version: Version, read_at: datetime | None) -> bool:
+    made = parse_timestamp(version.get("createdAt"))
+    return made is not None and read_at is not None and made > read_at + _CLOCK_STEP
 
 
 def write_and_keep_edits(
@@ -94,6 +108,7 @@ def write_and_keep_edits(
     :raises ConflictError: when both changed the same value; the other change was restored
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
+    read_at = client.date
     outcome = write_fields(client, target, config, wanted, read=read)
     notes = [*outcome.notes]
     try:
@@ -101,7 +116,7 @@ def write_and_keep_edits(
     except ManagementApiError as error:
         return replace(outcome, notes=(*notes, *(_not_checked(name, error) for name in sent)))
     for name, value in sent.items():
-        notes += _restore(client, target, config, name, value, versions)
+        notes += _restore(client, target, config, name, value, versions, read_at)
     return replace(outcome, notes=tuple(notes))
 
 
@@ -110,7 +125,13 @@ def _not_checked(name: str, error: ManagementApiError) -> str:
 
 
 def _restore(
-    client: ManagementClient, target: FlagRef, config: FlagConfig, name: str, sent: Any, versions: Sequence[Version]
+    client: ManagementClient,
+    target: FlagRef,
+    config: FlagConfig,
+    name: str,
+    sent: Any,
+    versions: Sequence[Version],
+    read_at: datetime | None,
 ) -> list[str]:
     endpoints = target.endpoints(client)
     read: Any = cast("dict[str, Any]", config)[name]
@@ -120,12 +141,20 @@ def _restore(
         return cast("dict[str, Any]", version).get(name)
 
     for _ in range(_TIMES):
-        theirs = overwritten(versions, value, read, sent, partial(same_field, name))
-        if theirs is None:
+        lost = find_overwritten(versions, value, read, sent, partial(same_field, name), read_at=read_at)
+        if lost is None:
             return notes
-        had = cast("dict[str, Any]", config_of(theirs))[name]
-        who = author_of(theirs)
+        had, who = value(config_of(lost.version)), author_of(lost.version)
         merged = _MERGED[name](read, sent, had)
+        if name == "rolloutPercentage":
+            if not lost.is_last:
+                return [*notes, f"Others changed {name} after this task. Check it in Amplitude."]
+            if not lost.is_certain and had > sent:
+                raise ConflictError(
+                    f"Conflict on {name} of {target}: {who} changed it to {had} while this task was writing {sent}. "
+                    f"The history does not show which came last. It is {sent} now, and {had} was NOT restored. Check "
+                    f"{name} in Amplitude."
+                )
         _refuse_to_empty_theirs(target, name, sent, had if merged is None else merged, who)
         _write(client, target, config, name, had if merged is None else merged, who)
         if merged is None:
@@ -134,7 +163,7 @@ def _restore(
                 "restored, and the change of this task was dropped. Check both, then run the task again."
             )
         notes.append(f"{who} changed {name} at the same time. Both changes were kept.")
-        read, sent = sent, merged
+        read, sent, read_at = sent, merged, None
         try:
             versions = endpoints.versions(config["id"])
         except ManagementApiError as error:

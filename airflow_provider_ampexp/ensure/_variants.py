@@ -159,7 +159,8 @@ def _bring_to(
     outcome = _read_back(client, target, identity, existing, {"key": key, **fields})
     if weight is None or weights is None:
         return outcome
-    notes = restore_weights(client, target, identity, {new_key: weights[key]}, {new_key: weight})
+    read = {new_key: weights[key]}
+    notes = restore_weights(client, target, identity, read, {new_key: weight}, former_key=key)
     if weight == 0:
         with mention_sent_change(f"Variant {key!r} of {target} was changed, but reading the weights failed"):
             left = _weights(read_variants(client, target, identity))

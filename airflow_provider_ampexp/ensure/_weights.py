@@ -22,7 +22,7 @@ from airflow_provider_ampexp.ensure._errors import (
     no_such_variant,
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, ResolvedFlag
-from airflow_provider_ampexp.ensure._lost_updates import overwritten, write_and_keep_edits
+from airflow_provider_ampexp.ensure._lost_updates import find_overwritten, write_and_keep_edits
 from airflow_provider_ampexp.ensure._no_weight import ALL_OTHER_USERS, check_weights_left
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts, refuse_unknown_values, shown_segments
@@ -208,10 +208,17 @@ def _weight(target: FlagRef, variant: VariantFields) -> float:
 
 
 def restore_weights(
-    client: ManagementClient, target: FlagRef, identity: ResolvedFlag, read: Weights, sent: Weights
+    client: ManagementClient,
+    target: FlagRef,
+    identity: ResolvedFlag,
+    read: Weights,
+    sent: Weights,
+    *,
+    former_key: str = "",
 ) -> tuple[str, ...]:
     """Restore weights that another actor set between our read and our write. It reads the versions.
 
+    :param former_key: the key of the variant in the versions before our write, if our write renamed it
     :raises ConflictError: when it restored a weight
     """
     endpoints = target.endpoints(client)
@@ -224,13 +231,13 @@ def restore_weights(
 
         def shown(config: FlagConfig, key: str = key) -> float | None:
             weights = config.get("rolloutWeights")
-            return None if weights is None else weights.get(key, 0)
+            return None if weights is None else weights.get(key, weights.get(former_key, 0))
 
-        theirs = overwritten(versions, shown, read[key], value)
-        if theirs is not None:
-            had = config_of(theirs)["rolloutWeights"].get(key, 0)
-            endpoints.edit_variant(identity.id, key, {"rolloutWeight": had})
-            who = author_of(theirs)
+        lost = find_overwritten(versions, shown, read[key], value)
+        if lost is not None and lost.is_last:
+            had = shown(config_of(lost.version))
+            endpoints.edit_variant(identity.id, key, cast("VariantFields", {"rolloutWeight": had}))
+            who = author_of(lost.version)
             restored.append(f"{who} set the weight of {key!r} to {had}")
     if restored:
         raise ConflictError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_ampexp.client._actors import actor_name
+from airflow_provider_ampexp.client._actors import actor_name, author_of
 from airflow_provider_ampexp.client._errors import ManagementApiError
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment, Version
@@ -229,6 +229,12 @@ class ManagedFlag:
     def _restore(self, lost: OverwrittenEdit, percentage: int) -> EditFields:
         config = lost.config
         who, had = actor_name(lost.version.get("createdBy")), exposure_of(config, self.segment)
+        if not lost.is_restorable:
+            raise ConflictError(
+                f"Conflict on {self.target}: {author_of(lost.version)} changed it to {had} during the raise to "
+                f"{percentage} %. The history does not show which came last, so that change was NOT restored. The "
+                "rollout stopped. Check the flag in Amplitude. To continue, start a new run."
+            )
         if not lost.moved:
             # The ramped exposure was not changed: the other segments are restored, and the stage stays.
             try:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from airflow_provider_ampexp.client._actors import actor_name
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._fields import differing
-from airflow_provider_ampexp.ensure._lost_updates import is_set_again
-from airflow_provider_ampexp.rollout import exposure_of
+from airflow_provider_ampexp.ensure._writer import Writer, writer_of
+from airflow_provider_ampexp.rollout import Exposure, exposure_of
 
 
 class OverwrittenEdit(NamedTuple):
@@ -23,12 +22,15 @@ class OverwrittenEdit(NamedTuple):
     :param config: the flag then. A field that the version does not show is as before.
     :param moved: the actor changed the exposure or archived the flag, in this version or just before
     :param edited: the actor changed the segments
+    :param is_restorable: our write certainly overwrote it, or it gave the feature to no more users. A higher exposure
+        that its actor may have lowered again is not restored.
     """
 
     version: Version
     config: FlagConfig
     moved: bool
     edited: bool
+    is_restorable: bool = True
 
 
 def find_overwritten_edit(
@@ -36,8 +38,8 @@ def find_overwritten_edit(
 ) -> OverwrittenEdit | None:
     """Find the last version of another actor that changed the exposure or the segments before our write.
 
-    It can also be after a version of our write: the client repeats a write whose response was lost. Where another task
-    with the same key may have set our stage again, only a lower exposure counts: to restore it puts nobody in.
+    It can also be after a version of our write: the client repeats a write whose response was lost. Nothing counts as
+    overwritten that another actor changed again after our write.
 
     :param newest: the number of the newest version at the observation before the write
     :param observed: the flag at that observation
@@ -48,39 +50,37 @@ def find_overwritten_edit(
     external = lost = None
     was: FlagConfig = observed
     new = sorted((version for version in versions if version_number(version) > newest), key=version_number)
-    as_sent = [version for version in new if _is_as_sent(config_of(version), sent)]
+    as_sent: list[Version] = []
     for version in new:
         config = config_of(version)
         now = cast("FlagConfig", {**was, **config})  # a field that a version does not show counts as unchanged
-        if _is_as_sent(config, sent):
+        if not any(name in config for name in differing(config, sent)):
             now = cast("FlagConfig", {**was, **sent, **config})
             if external is not None and not _edit_survived(external, now, segment):
-                may_be_ours = not is_set_again(version, external.version, as_sent)
-                is_lost = may_be_ours or (_share_a_key(as_sent) and _is_lower(external.config, now, segment))
-                lost = external if is_lost else lost
+                lost = _overwritten_by(version, now, external, as_sent, segment)
+            as_sent += [version] if differing(was, sent) else []
             external = None
         elif changed := [name for name in matters if name in was and now.get(name) != was.get(name)]:
             moved = not _same_exposure(was, now, segment) or (external is not None and external.moved)
             edited = "targetSegments" in changed or (external is not None and external.edited)
-            external = OverwrittenEdit(version, now, moved, edited)
+            external, lost = OverwrittenEdit(version, now, moved, edited), None
         was = now
     return lost
 
 
-def _is_as_sent(config: FlagConfig, sent: Mapping[str, Any]) -> bool:
-    """Whether a version has the written fields, as far as it shows them."""
-    return not any(name in config for name in differing(config, sent))
+def _overwritten_by(
+    version: Version, now: FlagConfig, external: OverwrittenEdit, as_sent: Iterable[Version], segment: str | None
+) -> OverwrittenEdit | None:
+    """Return the change, if this version of our value may be our write."""
+    writer = writer_of(version, external.version, as_sent)
+    if writer is Writer.THEIRS:
+        return None
+    is_safe = not external.moved or _is_lower(exposure_of(external.config, segment), exposure_of(now, segment))
+    return external._replace(is_restorable=writer is Writer.OURS or is_safe)
 
 
-def _share_a_key(as_sent: Iterable[Version]) -> bool:
-    """Whether one actor made all versions of our write: then nothing tells ours from those of another task."""
-    return len({actor_name(version.get("createdBy")) for version in as_sent}) == 1
-
-
-def _is_lower(one: FlagConfig, other: FlagConfig, segment: str | None) -> bool:
-    """Whether the first configuration gives the feature to fewer users than the second."""
-    first, second = exposure_of(one, segment), exposure_of(other, segment)
-    return first is not None and second is not None and first.exposure < second.exposure
+def _is_lower(had: Exposure | None, now: Exposure | None) -> bool:
+    return had is not None and now is not None and had.reached < now.reached
 
 
 def _edit_survived(external: OverwrittenEdit, now: FlagConfig, segment: str | None) -> bool:

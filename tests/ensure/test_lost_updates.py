@@ -21,7 +21,7 @@ from airflow_provider_ampexp.ensure import (
 )
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 
-from .trial import AfterFirstWrite, BeforeEachWrite
+from .trial import AfterFirstWrite, BeforeEachWrite, BeforeVersions
 from .world import IDS, KEYS, PROJECT, SEGMENTS, a_client, by_id
 
 ID = IDS["flags"]
@@ -191,6 +191,16 @@ def test_the_weight_of_an_edited_variant_that_another_set_at_the_same_moment_is_
     assert flag(emulator)["rolloutWeights"] == theirs
 
 
+def test_a_weight_set_at_the_moment_of_a_rename_is_restored(emulator: Emulator) -> None:
+    emulator.edit_before_write("flags", ID, rolloutWeights={"control": 1, "treatment": 7, "old": 1})
+    with (
+        a_client(emulator, timeout=5) as client,
+        pytest.raises(ConflictError, match=r"Maria \(version 2.*set the weight of 'new' to 7"),
+    ):
+        ensure_variant_fields(client, TARGET, "treatment", {"key": "new", "rolloutWeight": 3})
+    assert flag(emulator)["rolloutWeights"] == {"control": 1, "new": 7, "old": 1}
+
+
 def sets_the_percentage(client: ManagementClient) -> ChangeResult:
     return ensure_percentage(client, TARGET, 60)
 
@@ -223,25 +233,64 @@ def percentages(emulator: Emulator) -> list[float]:
     return [version["flagConfig"]["rolloutPercentage"] for version in reversed(emulator.versions("flags", ID)[:-1])]
 
 
-@pytest.mark.parametrize("by", ["Maria", "Airflow"])
 @pytest.mark.parametrize("away", [0, 100])
 @pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
 def test_a_percentage_that_another_left_and_set_again_after_our_write_stands(
-    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], away: int, by: str
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], away: int
 ) -> None:
     """The newest of these versions has our percentage, but it is not our write. Nothing was overwritten."""
     with (
-        AfterFirstWrite(lambda: to_percentages(emulator, by, away, 60)) as session,
+        AfterFirstWrite(lambda: to_percentages(emulator, "Maria", away, 60)) as session,
         a_client(emulator, timeout=5, session=session) as client,
     ):
         change(client)
     assert percentages(emulator) == [60, away, 60]
 
 
-def test_a_percentage_that_another_set_to_ours_before_our_write_stands(emulator: Emulator) -> None:
-    """Our write has one more field. So the history has a version of ours, and tells that the one before is hers."""
-    at_the_same_moment(emulator, edits_the_percentage, lambda _: to_percentages(emulator, "Maria", 100, 60))
-    assert percentages(emulator) == [100, 60, 60]
+@pytest.mark.parametrize(
+    ("away", "error", "left"),
+    [
+        (0, r"Airflow \(version 3, .* That change was restored", [60, 0, 60, 0]),
+        (100, r"Airflow \(version 3, .* changed it to 100 .* 60 now, and 100 was NOT restored", [60, 100, 60]),
+    ],
+)
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+def test_where_another_task_with_the_same_key_did_so_only_a_lower_percentage_is_restored(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], away: int, error: str, left: list[float]
+) -> None:
+    """Nothing tells which version of 60 % is ours: it may have overwritten what the other task wants."""
+    with (
+        AfterFirstWrite(lambda: to_percentages(emulator, "Airflow", away, 60)) as session,
+        a_client(emulator, timeout=5, session=session) as client,
+        pytest.raises(ConflictError, match=error),
+    ):
+        change(client)
+    assert percentages(emulator) == left
+
+
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+def test_who_changes_the_percentage_again_after_our_write_has_the_last_word(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
+) -> None:
+    """Maria goes to 100 % right before our write, and to 0 % before the history is read."""
+    emulator.edit_before_write("flags", ID, rolloutPercentage=100)
+    with (
+        BeforeVersions(lambda: to_percentages(emulator, "Maria", 0)) as session,
+        a_client(emulator, timeout=5, session=session) as client,
+    ):
+        change(client)
+    assert percentages(emulator) == [100, 60, 0]
+
+
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+def test_a_percentage_that_another_set_to_ours_before_our_write_stands(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
+) -> None:
+    """Our write changed no percentage, so the history does not tell whether it came last. Hers of before stays away."""
+    with pytest.raises(ConflictError, match="100 was NOT restored"):
+        at_the_same_moment(emulator, change, lambda _: to_percentages(emulator, "Maria", 100, 60))
+    assert percentages(emulator)[:2] == [100, 60]
+    assert flag(emulator)["rolloutPercentage"] == 60
 
 
 def test_one_read_of_the_history_finds_all_overwritten_fields(emulator: Emulator) -> None:

@@ -61,6 +61,20 @@ class AfterFirstWrite(requests.Session):
         return response
 
 
+class BeforeVersions(requests.Session):
+    """Calls ``happens`` before each read of the history is sent."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._happens = happens
+
+    def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:  # type: ignore[override]
+        if str(url).endswith("/versions"):
+            self._happens()
+        return super().request(method, url, *args, **more)
+
+
 class InProcess(Emulator):
     """The control of an emulator in this very process, without HTTP: the matrix seeds and reads it a thousand times."""
 

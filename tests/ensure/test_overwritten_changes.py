@@ -1,0 +1,104 @@
+"""Which change of another actor a write overwrote, by the history alone: who set what, in which order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_ampexp.client.types import FlagConfig, Version
+from airflow_provider_ampexp.ensure._lost_updates import find_overwritten
+from airflow_provider_ampexp.reconcile._overwritten_edit import find_overwritten_edit
+
+OFF = -1.0
+READ, SENT = 5.0, 25.0
+READ_AT = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+# After the read of 5 %, ours is the write of 25 % by "us"; another task with our key is "us", too. Expected is the
+# overwritten change, and whether it is restored.
+SEQUENCES: dict[str, tuple[str, tuple[float, bool] | None]] = {
+    "only ours": ("us 25", None),
+    "hers, then ours": ("maria 100, us 25", (100, True)),
+    "she disables it, then ours": ("maria off, us 25", (OFF, True)),
+    "ours, then hers": ("us 25, maria 0", None),
+    "ours, hers, and ours once more": ("us 25, maria 0, us 25", (0, True)),
+    "she leaves ours and comes back": ("us 25, maria 0, maria 25", None),
+    "she goes far up and comes back": ("us 25, maria 100, maria 25", None),
+    "hers last, after one that ours overwrote": ("maria 100, us 25, maria 0", None),
+    "hers last, by disabling": ("maria 10, us 25, maria off", None),
+    "she goes up and then to ours, which changes nothing": ("maria 100, maria 25", (100, False)),
+    "she goes down and then to ours, which changes nothing": ("maria 0, maria 25", (0, True)),
+    "she corrects Nina": ("us 25, nina 100, maria 25", (100, False)),
+    "another task with our key was lower": ("us 0, us 25", (0, True)),
+    "another task with our key was higher": ("us 100, us 25", (100, False)),
+    "ours, another task with our key, and 25 again by one of them": ("us 25, us 0, us 25", (0, True)),
+    "the same with a higher one": ("us 25, us 100, us 25", (100, False)),
+}
+
+
+def versions_of(sequence: str, *, seconds: float = 0.0) -> list[Version]:
+    """Version 1 is by Seed at 5 %. ``seconds`` after the read come the others, 10 seconds apart."""
+    steps = [("seed", str(READ)), *(tuple(step.split()) for step in sequence.split(", "))]
+    found: list[Any] = []
+    for number, (by, value) in enumerate(steps, start=1):
+        config: dict[str, Any] = {
+            "enabled": value != "off",
+            "rolloutPercentage": READ if value == "off" else float(value),
+        }
+        at = READ_AT + timedelta(seconds=(number - 1) * 10 + seconds if number > 1 else -3600)
+        found.append({"version": number, "createdBy": by, "createdAt": at.isoformat(), "flagConfig": config})
+    return found[::-1]
+
+
+def value_of(version: Version) -> float:
+    config = version["flagConfig"]
+    return config["rolloutPercentage"] if config["enabled"] else OFF
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_what_a_raise_of_a_rollout_overwrote(name: str) -> None:
+    sequence, expected = SEQUENCES[name]
+    observed: FlagConfig = {"enabled": True, "rolloutPercentage": READ}
+    sent = {"enabled": True, "rolloutPercentage": SENT}
+    lost = find_overwritten_edit(versions_of(sequence), 1, observed, sent, None)
+    assert (lost and (value_of(lost.version), lost.is_restorable)) == expected
+
+
+@pytest.mark.parametrize("name", [name for name, (sequence, _) in SEQUENCES.items() if "off" not in sequence])
+def test_what_a_write_of_a_percentage_overwrote(name: str) -> None:
+    sequence, expected = SEQUENCES[name]
+    lost = find_overwritten(versions_of(sequence), lambda config: config["rolloutPercentage"], READ, SENT)
+    restored = lost and lost.is_last and (value_of(lost.version), lost.is_certain or value_of(lost.version) < SENT)
+    assert (restored or None) == expected
+
+
+@pytest.mark.parametrize("read_at", [READ_AT, None])
+def test_a_value_that_she_takes_back_to_what_was_read(read_at: datetime | None) -> None:
+    """Our write came through twice, since its first response was lost. Only the time tells hers from what was read."""
+    versions = versions_of("us 25, maria 5, us 25")
+    value = lambda config: config["rolloutPercentage"]  # noqa: E731
+    lost = find_overwritten(versions, value, READ, SENT, read_at=read_at)
+    assert (lost and lost.version["version"]) == (3 if read_at else None)
+
+
+def test_the_same_long_before_the_read_is_no_change() -> None:
+    versions = versions_of("us 25, maria 5, us 25", seconds=-25)
+    lost = find_overwritten(versions, lambda config: config["rolloutPercentage"], READ, SENT, read_at=READ_AT)
+    assert lost is None
+
+
+def test_the_segment_of_another_task_with_our_key_is_restored() -> None:
+    """Its edit put nobody into the ramped segment, so to restore it is safe also where nothing tells who was last."""
+
+    def segments(ramped: int, other: int) -> list[dict[str, Any]]:
+        return [{"name": "Beta", "percentage": ramped}, {"name": "Staff", "percentage": other}]
+
+    first: Any = {"enabled": True, "targetSegments": segments(5, 10)}
+    history: list[Any] = [
+        {"version": number, "createdBy": "us", "flagConfig": {"enabled": True, "targetSegments": segments(*shares)}}
+        for number, shares in enumerate([(5, 10), (25, 10), (25, 0), (25, 10)], start=1)
+    ]
+    lost = find_overwritten_edit(history, 1, first, {"targetSegments": segments(25, 10)}, "Beta")
+    assert lost is not None
+    assert (lost.version["version"], lost.moved, lost.is_restorable) == (3, False, True)
