@@ -14,16 +14,23 @@ ALL_OTHER_USERS = "all other users"
 
 
 def weights_by_place(config: FlagConfig) -> dict[str, Mapping[str, float]]:
-    """Return the weights of all other users and of each segment, by the name of the place.
+    """Return the weights of each segment and of all other users, by the name of the place.
 
     Weights that the service does not show are unknown, and not among them.
     """
-    segments = config.get("targetSegments") or ()
-    places = {
-        ALL_OTHER_USERS: config.get("rolloutWeights"),
-        **{f"segment {segment.get('name')!r}": segment.get("rolloutWeights") for segment in segments},
-    }
-    return {place: weights for place, weights in places.items() if weights is not None}
+    weights = {_place_of(segment): segment.get("rolloutWeights") for segment in config.get("targetSegments") or ()}
+    places = {**weights, ALL_OTHER_USERS: config.get("rolloutWeights")}
+    return {place: known for place, known in places.items() if known is not None}
+
+
+def percentages_by_place(config: FlagConfig) -> dict[str, float | None]:
+    """Return the percentage of each segment and of all other users, by the name of the place."""
+    percentages = {_place_of(segment): segment.get("percentage") for segment in config.get("targetSegments") or ()}
+    return {**percentages, ALL_OTHER_USERS: config.get("rolloutPercentage")}
+
+
+def _place_of(segment: TargetSegment) -> str:
+    return f"segment {segment.get('name')!r}"
 
 
 def refuse_all_the_weight(doing: str, variant: str, place: str, weights: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_ampexp.client.types import FlagConfig
+from airflow_provider_ampexp.ensure._no_weight import percentages_by_place, weights_by_place
 
 
 def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
@@ -16,14 +17,31 @@ def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, 
     """
     if changed.get("enabled") is not True and not (changed.get("archive") is False and config.get("enabled") is True):
         return ()
-    shares = {
-        f"segment {segment.get('name')!r}": segment.get("percentage") for segment in config.get("targetSegments") or ()
-    }
-    shares["all other users"] = config.get("rolloutPercentage")
+    shares = percentages_by_place(config)
     unknown = [] if "targetSegments" in config else ["its target segments, which Amplitude does not show"]
     known = [f"{who} at {_percent(share)}" for who, share in shares.items() if share != 0]
     given = [*unknown, *known]
     return (f"It is now enabled for {', '.join(given) if given else 'no users'}, and for its inclusions.",)
+
+
+def unreached_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why users get no variant from a change that enables the object or sets a percentage above 0.
+
+    :param config: the configuration after the change
+    :param changed: the fields that were changed, with their new values
+    """
+    shares = percentages_by_place(config)
+    is_concerned = changed.get("enabled") is True or "targetSegments" in changed or "rolloutPercentage" in changed
+    if not is_concerned or not any(shares.values()):
+        return ()
+    reasons = ["It is in no deployment, so nobody gets it."] if config.get("deployments") == [] else []
+    if config.get("variants") == []:
+        return (*reasons, "It has no variant, so nobody gets one.")
+    zeros = {place for place, weights in weights_by_place(config).items() if weights and set(weights.values()) == {0}}
+    places = [place for place, share in shares.items() if share and place in zeros]
+    if places:
+        reasons.append(f"All weights of {', '.join(places)} are 0, so these users get no variant.")
+    return tuple(reasons)
 
 
 def _percent(share: float | None) -> str:
