@@ -27,13 +27,12 @@ def writer_of(version: Version, theirs: Version, as_sent: Iterable[Version]) -> 
     For example, 60 % by us, 0 % by Maria and 60 % by Maria: she wrote the last version, so ours overwrote nothing.
 
     :param theirs: the version of the change
-    :param as_sent: the versions that set our value, up to this one. Our write is among them, unless it changed nothing.
+    :param as_sent: the earlier versions that set our value
     """
-    actor = _actor_of(version)
-    actors = {_actor_of(other) for other in (*as_sent, version)}
-    if actor == _actor_of(theirs):
-        return Writer.UNKNOWN if actors == {actor} else Writer.THEIRS
-    return Writer.OURS if actors == {actor} else Writer.UNKNOWN
+    actor, others = _actor_of(version), {_actor_of(earlier) for earlier in as_sent}
+    if actor == _actor_of(theirs) and others - {actor}:
+        return Writer.THEIRS
+    return Writer.UNKNOWN if others or actor == _actor_of(theirs) else Writer.OURS
 
 
 def _actor_of(version: Version) -> str:
