@@ -21,7 +21,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._parents import same_dependencies
 from airflow_provider_ampexp.ensure._reached import enabled_notes, unreached_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._sticky import sticky_notes
+from airflow_provider_ampexp.ensure._sticky import lowers_a_percentage, sticky_notes
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -68,7 +68,9 @@ def write_fields(
         raise _not_shown(client, target, wrong, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
-    notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong), *unreached_notes(now, wrong))
+    notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong))
+    if not lowers_a_percentage(config, wrong):
+        notes = (*notes, *unreached_notes(now, wrong))
     if unseen:
         notes = (f"Amplitude does not show {', '.join(unseen)}, so this change is not confirmed.", *notes)
     return ChangeResult(

@@ -61,7 +61,8 @@ def warnings(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, made: BaseOper
 
 
 def create(emulator: Emulator, *, sticky: bool = True) -> str:
-    fields: dict[str, Any] = {"stickyBucketing": sticky, "targetSegments": [SEGMENT]}
+    fields: dict[str, Any] = {"stickyBucketing": sticky, "targetSegments": [SEGMENT], "deployments": ["1"]}
+    fields["variants"] = [{"key": "control"}]
     return str(emulator.create_experiment("search", enabled=True, rolloutPercentage=40, **fields)["id"])
 
 

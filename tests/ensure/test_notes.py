@@ -60,6 +60,11 @@ def test_a_change_that_reaches_nobody_says_so(
     assert told in change(client).notes
 
 
+def test_a_lower_percentage_says_nothing(emulator: Emulator, client: ManagementClient) -> None:
+    emulator.edit("flags", IDS["flags"], deployments=[], rolloutPercentage=90)
+    assert of_all_others(client).notes == ()
+
+
 @pytest.mark.parametrize("change", [of_all_others, of_the_segment, by_an_edit])
 def test_a_change_that_reaches_users_says_nothing(
     client: ManagementClient, change: Callable[[ManagementClient], ChangeResult]

@@ -138,7 +138,8 @@ def test_the_only_segment_is_not_replaced_without_the_conditions_that_are_hidden
         with pytest.raises(WrongStateError, match=CATCHES_ALL):
             way(segment("Cohort", percentage, []), catch_all=catch_all)(client)
     assert stored(emulator) == segments
-    assert way(segment("Cohort", percentage, []), catch_all="Cohort")(client).notes == ()
+    notes = way(segment("Cohort", percentage, []), catch_all="Cohort")(client).notes
+    assert [note for note in notes if "deployment" not in note] == []
     assert stored(emulator) == [segment("Cohort", percentage, [])]
 
 
