@@ -52,7 +52,7 @@ class ChangeNotVisibleError(EnsureError):
 
 
 class ConflictError(EnsureError):
-    """A change overwrote a concurrent change by another actor. The other change was restored."""
+    """Another actor changed the same at the same time. The error says which change stands."""
 
 
 class UnconfirmedWriteError(EnsureError):

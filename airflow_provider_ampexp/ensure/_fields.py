@@ -14,6 +14,8 @@ from airflow_provider_ampexp.ensure._confirmation import read_until
 from airflow_provider_ampexp.ensure._errors import (
     ArchivedError,
     ChangeNotVisibleError,
+    ConflictError,
+    EnsureError,
     MissingFieldError,
     UnconfirmedWriteError,
 )
@@ -65,7 +67,7 @@ def write_fields(
         lambda now: not _confirmable(differing(now, wrong), now),
     )
     if not is_applied:
-        raise _not_shown(client, target, wrong, now, lost)
+        raise _not_shown(client, target, wrong, before, now, lost)
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
     notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong))
@@ -109,14 +111,24 @@ def _must_show(target: FlagRef, unseen: list[str]) -> None:
 
 
 def _not_shown(
-    client: ManagementClient, target: FlagRef, wrong: dict[str, Any], now: FlagConfig, lost: UncertainWriteError | None
-) -> ChangeNotVisibleError | UnconfirmedWriteError:
+    client: ManagementClient,
+    target: FlagRef,
+    wrong: dict[str, Any],
+    before: Mapping[str, Json],
+    now: FlagConfig,
+    lost: UncertainWriteError | None,
+) -> EnsureError:
     still = shown(now, differing(now, wrong))
     newest = _newest_version(client, target, now["id"])
     if lost is not None:
         return UnconfirmedWriteError(
-            f"Updating {target} to {wrong} failed: no attempt got a response, and it still shows {still}. {newest}"
+            f"Updating {target} to {wrong} failed: no attempt got a response, and it shows {still}. {newest}"
             f"Run this again when the API has recovered. Cause: {lost}"
+        )
+    if any(name in before and not same_field(name, value, before[name]) for name, value in still.items()):
+        return ConflictError(
+            f"Updating {target} to {wrong} failed: another actor changed it at the same time, and it shows {still}. "
+            f"{newest}Check it in Amplitude, then run this again."
         )
     return ChangeNotVisibleError(
         f"Updating {target} to {wrong} failed: Amplitude accepted the change, but shows {still}. {newest}"

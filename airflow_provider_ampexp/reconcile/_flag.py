@@ -168,7 +168,7 @@ class ManagedFlag:
         observed, version, before = self.config, self.seen.newest_version, self.seen.position
         enabled = before.enabled or before.percentage <= percentage
         wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
-        self._bring_to(wanted)
+        self._bring_to(wanted, at_any_time=True)
         if (seconds := self.client.unresolved_write_seconds) > 0:
             # A write without a response in time may be carried out late. It must not come after the next write.
             time.sleep(seconds)
@@ -282,12 +282,24 @@ class ManagedFlag:
                 raise
             return {}
 
-    def _bring_to(self, wanted: EditFields) -> None:
+    def _bring_to(self, wanted: EditFields, *, at_any_time: bool = False) -> None:
+        """Write the fields, and read the flag back.
+
+        :param at_any_time: a version with the fields confirms the write, also if another actor has changed them since
+        """
+        newest = self.seen.newest_version
+
         def read() -> FlagConfig:
             self.observe(archived=self.seen.archived)
-            return self.config
+            return self._as_written(newest, wanted) if at_any_time else self.config
 
         retry_while_refused(lambda: write_fields(self.client, self.target, self.config, wanted, read=read))
+
+    def _as_written(self, newest: int, wanted: EditFields) -> FlagConfig:
+        """Return the flag of the first new version with these fields; without one, the present flag."""
+        new = (config_of(version) for version in reversed(self._versions) if version_number(version) > newest)
+        written = next((config for config in new if not differing(config, wanted)), None)
+        return self.config if written is None else cast("FlagConfig", {**self.config, **written})
 
     def _see(self, config: FlagConfig, versions: list[Version], *, archived: bool) -> None:
         self.config = cast("FlagConfig", {**config, "id": self.id})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -75,6 +75,34 @@ def test_what_a_person_left_and_set_again_after_our_write_is_not_restored(emulat
         operator.execute({})
     thread.join()
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", hers, True), ("Maria", 25, True)]
+
+
+@pytest.mark.parametrize("on_drift", ["stop", "adopt"])
+def test_who_sets_another_percentage_between_write_and_reading_back_has_the_last_word(
+    emulator: Emulator, on_drift: Literal["stop", "adopt"]
+) -> None:
+    """The history shows that the raise came through. So it does not wait for an approval."""
+    flag_id = emulator.create_flag("search", enabled=True, rolloutPercentage=5, variants=[{"key": "on"}])["id"]
+    operator = AmplitudeRampRolloutOperator(
+        task_id="ramp", flag_key="search", stages=[1, 5, 25, 100], soak=0, on_drift=on_drift
+    )
+    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
+
+    def maria() -> None:
+        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
+            time.sleep(0.01)
+        emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=40)
+
+    thread = threading.Thread(target=maria)
+    thread.start()
+    if on_drift == "adopt":
+        operator.execute({})
+    else:
+        with pytest.raises(AirflowFailException, match=r"the flag was changed from 25 % to 40 % by Maria"):
+            operator.execute({})
+    thread.join()
+    ours = [("Airflow", 100, True)] if on_drift == "adopt" else []
+    assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 40, True), *ours]
 
 
 @pytest.mark.parametrize("hers", [2, 5])

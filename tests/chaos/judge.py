@@ -5,7 +5,7 @@ It rests on the emulator's own version history and on what the witness in each t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,9 @@ def judge(
     ours = [version for version in versions if int(version["version"]) not in rollout.foreign_versions]
     writes, unknown = _writes(ours, lines)
     attempts = _attempts(tries, lines)
-    found = [*_ending(rollout, emulator.flag(rollout.flag_id), attempts), *unknown, *_late(rollout, versions, lines)]
+    found = [*unknown, *_late(rollout, versions, lines)]
+    if not (rollout.ended == "failed" and _was_overtaken(lines, writes)):
+        found += _ending(rollout, emulator.flag(rollout.flag_id), attempts)
     if attempts:
         observed = Observed(
             plan=plan_of(rollout.kind),
@@ -98,6 +100,19 @@ def plan_of(kind: Kind) -> RolloutPlan:
     if "check_every" in more:
         more["check_every"] = parse_duration("check_every", more["check_every"])
     return RolloutPlan(parse_stages(kind.stages), checked=kind.check is not None, **more)
+
+
+def _was_overtaken(lines: Sequence[Line], writes: Mapping[int, Write]) -> bool:
+    """Whether an older attempt, which lived on, made the next step while the check of the newest one had not passed.
+
+    The newest attempt cannot know that the check passed for the other one. So it stops.
+    """
+    ended = [line for line in lines if line.what == "failed"]
+    if not ended or not writes or "this connection's own key" not in str(ended[-1].more.get("said")):
+        return False
+    newest = ended[-1].try_number
+    acts = [line.more["acts"] for line in lines if line.what == "verdict" and line.try_number == newest]
+    return acts[-1:] != ["go"] and writes[max(writes)].attempt < _places(lines)[newest]
 
 
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:

@@ -44,6 +44,7 @@ class Told:
         self.config: dict[str, Any] = kinds.flag_fields(kinds.ALL_KINDS[kind])
         self.tries: list[Any] = [SimpleNamespace(number=1, state=ended, ended=BEGAN + timedelta(minutes=5))]
         self._version(-9, "Seed")
+        self.number = 1
         self._line(0, "running")
 
     def writes(self, at: float, pid: int = 7, is_witnessed: bool = True, **body: Any) -> Told:
@@ -76,7 +77,7 @@ class Told:
         return judge(self.rollout, emulator, self.tries, self.lines, [])
 
     def _line(self, at: float, what: str, pid: int = 7, **more: Any) -> None:
-        self.lines.append(Line(what, (BEGAN + timedelta(seconds=at)).timestamp(), "run", 1, pid, more))
+        self.lines.append(Line(what, (BEGAN + timedelta(seconds=at)).timestamp(), "run", self.number, pid, more))
 
     def _version(self, at: float, by: str) -> None:
         made = (BEGAN + timedelta(seconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -106,6 +107,25 @@ def test_a_rollout_that_went_as_planned_is_told_nothing() -> None:
     assert rolled_back_after(4).verdict() == []
     assert foreign_raise().ends(8, "failed", "It has stopped").verdict() == []
     assert foreign_raise(100, "foreign-later").ends(8, "failed", "It has stopped").verdict() == []
+
+
+def overtaken(last: str, ended: str = "failed") -> Told:
+    """A second attempt runs the check; then the first one, which lives on, sets the next stage."""
+    told = Told("breaks", ended).writes(1, rolloutPercentage=1, enabled=True)
+    for at, percentage in ((6, 5), (11, 25)):
+        told.asks(at, told.config["rolloutPercentage"], "go").writes(at, rolloutPercentage=percentage)
+    told.tries.append(SimpleNamespace(number=2, state=ended, ended=BEGAN))
+    told.number = 2
+    told.asks(16, 25, last)
+    told.number = 1
+    told.asks(16, 25, "go").writes(17, rolloutPercentage=100)
+    told.number = 2
+    return told.ends(18, "failed", "from 25 % to 100 % by Airflow (this connection's own key: another task did it)")
+
+
+def test_an_attempt_whose_check_has_not_passed_may_stop_where_an_older_one_went_on() -> None:
+    assert overtaken("wait").verdict() == []
+    assert "was to end as success" in overtaken("go").verdict()[0]
 
 
 def wrong() -> Iterator[tuple[str, Told, str]]:

@@ -247,6 +247,19 @@ def test_a_percentage_that_another_left_and_set_again_after_our_write_stands(
     assert percentages(emulator) == [60, away, 60]
 
 
+@pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
+def test_another_percentage_right_after_our_write_is_no_approval_to_wait_for(
+    emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
+) -> None:
+    with (
+        AfterFirstWrite(lambda: to_percentages(emulator, "Maria", 40)) as session,
+        a_client(emulator, session=session) as client,
+        pytest.raises(ConflictError, match=r"another actor changed it .* shows .* 40.* newest version is 3, by Maria"),
+    ):
+        change(client)
+    assert percentages(emulator) == [60, 40]
+
+
 @pytest.mark.parametrize(
     ("away", "error", "left"),
     [
