@@ -10,6 +10,7 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import Deployment, DeploymentCreateFields, DeploymentEditFields, Json
 from airflow_provider_ampexp.ensure._confirmation import read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
+    NOT_SHOWN_NEXT_STEP,
     USE_EXISTING,
     AlreadyExistsError,
     ChangeNotVisibleError,
@@ -174,8 +175,7 @@ def _assignments(
         if not is_applied:
             raise ChangeNotVisibleError(
                 f"Changing the deployments of {target} failed (add {to_add}, remove {[remove] if remove else []}): "
-                f"Amplitude accepted the change, but shows {after}. The change probably waits for approval. Approve it "
-                "in Amplitude, then run this again."
+                f"Amplitude accepted the change, but shows {after}. {NOT_SHOWN_NEXT_STEP}"
             )
     return ChangeResult(
         identity.id, identity.key, bool(to_add or to_remove), list(before), list(after), identity.url(client)

@@ -47,6 +47,13 @@ def no_such_variant(target: object, variant: str, variants: Iterable[str]) -> Wr
     return WrongStateError(f"{target} has no variant {variant!r}{meant} {has} Nothing was changed.")
 
 
+NOT_SHOWN_NEXT_STEP = (
+    "The change probably waits for approval, or another actor changed it at the same time. Check it in Amplitude, then "
+    "run this again."
+)
+"""The cause and the next step of a :class:`ChangeNotVisibleError`."""
+
+
 class ChangeNotVisibleError(EnsureError):
     """The service accepted a change and does not show it. The change probably waits for approval."""
 

@@ -12,6 +12,7 @@ from airflow_provider_ampexp.client._timestamps import parse_timestamp
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json
 from airflow_provider_ampexp.ensure._confirmation import read_until
 from airflow_provider_ampexp.ensure._errors import (
+    NOT_SHOWN_NEXT_STEP,
     ArchivedError,
     ChangeNotVisibleError,
     ConflictError,
@@ -132,7 +133,7 @@ def _not_shown(
         )
     return ChangeNotVisibleError(
         f"Updating {target} to {wrong} failed: Amplitude accepted the change, but shows {still}. {newest}"
-        "The change probably waits for approval. Approve it in Amplitude, then run this again."
+        f"{NOT_SHOWN_NEXT_STEP}"
     )
 
 

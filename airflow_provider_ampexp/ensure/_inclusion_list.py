@@ -30,6 +30,7 @@ from airflow_provider_ampexp.client._errors import (
 )
 from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
+    NOT_SHOWN_NEXT_STEP,
     ChangeNotVisibleError,
     UnconfirmedWriteError,
     WrongStateError,
@@ -292,6 +293,5 @@ class InclusionList:
     def _not_applied(self, now: list[str]) -> ChangeNotVisibleError:
         return ChangeNotVisibleError(
             f"Updating {self._inclusions()} failed: Amplitude accepted the change, but does not show it. "
-            f"{self._state(now)} The change probably waits for approval. Approve it in Amplitude, then run this again."
-            f"{self._warning()}"
+            f"{self._state(now)} {NOT_SHOWN_NEXT_STEP}{self._warning()}"
         )

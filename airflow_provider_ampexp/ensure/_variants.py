@@ -17,6 +17,7 @@ from airflow_provider_ampexp.ensure._confirmation import (
     write_and_confirm,
 )
 from airflow_provider_ampexp.ensure._errors import (
+    NOT_SHOWN_NEXT_STEP,
     USE_EXISTING,
     AlreadyExistsError,
     ChangeNotVisibleError,
@@ -238,6 +239,5 @@ def _only(existing: VariantFields | None, named: VariantFields) -> Json:
 
 def _held(wanted: str, instead: str) -> ChangeNotVisibleError:
     return ChangeNotVisibleError(
-        f"{wanted} failed: Amplitude accepted the change, but {instead}. The change probably waits for approval. "
-        "Approve it in Amplitude, then run this again."
+        f"{wanted} failed: Amplitude accepted the change, but {instead}. {NOT_SHOWN_NEXT_STEP}"
     )

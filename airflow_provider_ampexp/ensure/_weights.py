@@ -15,6 +15,7 @@ from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, Json, TargetSegment, VariantFields
 from airflow_provider_ampexp.ensure._confirmation import mention_sent_change, read_until, write_and_confirm
 from airflow_provider_ampexp.ensure._errors import (
+    NOT_SHOWN_NEXT_STEP,
     ChangeNotVisibleError,
     ConflictError,
     MissingFieldError,
@@ -190,7 +191,7 @@ def set_weights_of_all_other_users(
         if not is_applied:
             raise ChangeNotVisibleError(
                 f"Setting the weights of {target} to {wrong} failed: Amplitude accepted the change, but shows {after}. "
-                "The change probably waits for approval. Approve it in Amplitude, then run this again."
+                f"{NOT_SHOWN_NEXT_STEP}"
             )
         notes = restore_weights(client, target, identity, before, wrong)
         if any(wanted.values()):
