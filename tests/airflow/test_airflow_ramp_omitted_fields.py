@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ STARTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.usefixtures("soaks")  # a ramp that is not refused ends
 @pytest.mark.parametrize("field", STARTS)
 def test_a_ramp_is_refused_at_its_start_by_a_field_that_no_version_shows(
     run: Runner, emulator: Emulator, dag_id: str, field: str
@@ -80,10 +83,17 @@ def test_an_edit_during_a_soak_of_a_field_that_no_version_shows_stops_the_ramp(
     def maria() -> None:
         emulator.edit("experiments", object_id, by="Maria", **edit)
 
+    looks = count(1)
+
+    def soak_with_maria(_: float) -> None:
+        assert next(looks) < 5, "the ramp did not stop at her edit"
+        maria()
+
+    last = Timer(15, soaks.end)  # a ramp that does not see her edit ends well
     if deferrable:
-        soaks.will(maria)
+        soaks.will(lambda: (maria(), last.start()))
     else:
-        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.waiting.time.sleep", lambda seconds: maria())
+        monkeypatch.setattr("airflow_provider_ampexp.operators._rollout.waiting.time.sleep", soak_with_maria)
     broken = Failures()
     emulator.clear_requests()
     with DAG(dag_id) as dag:
@@ -91,6 +101,7 @@ def test_an_edit_during_a_soak_of_a_field_that_no_version_shows_stops_the_ramp(
             task_id="ramp", experiment_key="search", deferrable=deferrable, **RETRIED, **broken.callback, **PLAN
         )
     ran = run(dag)
+    last.cancel()
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 1})
     assert writes(emulator) == 0
     assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["cause"] in ("drift", "sticky", "decided")
