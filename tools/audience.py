@@ -18,7 +18,7 @@ _DECIDES_WHO_GETS_WHAT = ("bucketingKey", "bucketingSalt", "bucketingUnit", "rol
 def changes_by_people(history: History, segment: str | None) -> Iterator[Entry]:
     """Yield the versions with which somebody let more users in, or changed who gets what, besides the percentage."""
     for before, after in zip(history.entries, history.entries[1:], strict=False):
-        if not after.is_ours and _is_another(before.config, after.config, segment):
+        if not after.is_ours and is_another(before.config, after.config, segment):
             yield after
 
 
@@ -42,7 +42,8 @@ def lets_others_in(config: Config, segment: str | None) -> bool:
     return segment is not None and bool(config["rolloutPercentage"] > 0)
 
 
-def _is_another(before: Config, after: Config, segment: str | None) -> bool:
+def is_another(before: Config, after: Config, segment: str | None) -> bool:
+    """Whether the second configuration lets more users in, or changes who gets what, besides the percentage."""
     if any(before.get(name) != after.get(name) for name in _DECIDES_WHO_GETS_WHAT):
         return True
     if is_sticky(after) and not is_sticky(before):

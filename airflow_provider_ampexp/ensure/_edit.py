@@ -10,6 +10,7 @@ from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
 from airflow_provider_ampexp.ensure._no_weight import refuse_segments_without_weight
+from airflow_provider_ampexp.ensure._reached import with_unreached_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import refuse_catch_alls, shown_segments
 
@@ -48,7 +49,8 @@ def write_validated_fields(
     :raises WrongStateError: when a segment would capture all users, or would have a percentage and no weight
     """
     refuse_wrong_segments(config, wanted, catch_all=catch_all)
-    return write_and_keep_edits(client, target, config, wanted)
+    outcome = write_and_keep_edits(client, target, config, wanted)
+    return with_unreached_notes(outcome, config, wanted)
 
 
 def refuse_wrong_segments(config: FlagConfig, wanted: EditFields, *, catch_all: str | None = None) -> None:

@@ -22,9 +22,9 @@ from airflow_provider_ampexp.ensure._errors import (
 )
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef, flag_url
 from airflow_provider_ampexp.ensure._parents import same_dependencies
-from airflow_provider_ampexp.ensure._reached import enabled_notes, unreached_notes
+from airflow_provider_ampexp.ensure._reached import enabled_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._sticky import lowers_a_percentage, sticky_notes
+from airflow_provider_ampexp.ensure._sticky import sticky_notes
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient
@@ -72,8 +72,6 @@ def write_fields(
     unseen = sorted(differing(now, wrong))
     _must_show(target, unseen)
     notes = (*sticky_notes(config, wrong), *enabled_notes(now, wrong))
-    if not lowers_a_percentage(config, wrong):
-        notes = (*notes, *unreached_notes(now, wrong))
     if unseen:
         notes = (f"Amplitude does not show {', '.join(unseen)}, so this change is not confirmed.", *notes)
     return ChangeResult(
@@ -129,7 +127,8 @@ def _not_shown(
     if any(name in before and not same_field(name, value, before[name]) for name, value in still.items()):
         return ConflictError(
             f"Updating {target} to {wrong} failed: another actor changed it at the same time, and it shows {still}. "
-            f"{newest}Check it in Amplitude, then run this again."
+            f"{newest}If the change of this task waits for approval, reject it. Check the flag in Amplitude, then "
+            "run this again."
         )
     return ChangeNotVisibleError(
         f"Updating {target} to {wrong} failed: Amplitude accepted the change, but shows {still}. {newest}"

@@ -45,11 +45,13 @@ class Overwritten(NamedTuple):
 
     :param is_certain: whether the history shows that our write came after the change
     :param is_last: whether our write is the newest change of the value
+    :param is_repeated: whether an older version shows our value too
     """
 
     version: Version
     is_certain: bool
     is_last: bool
+    is_repeated: bool
 
 
 def find_overwritten(
@@ -80,9 +82,10 @@ def find_overwritten(
     as_sent = [(place, version) for place, (version, shown) in enumerate(steps) if place and same(shown, sent)]
     for place, version in reversed(as_sent):
         theirs = steps[place - 1][0]
-        writer = writer_of(version, theirs, (earlier for before, earlier in as_sent if before < place))
+        earlier = [older for before, older in as_sent if before < place]
+        writer = writer_of(version, theirs, earlier)
         if place > 1 and writer is not Writer.THEIRS:
-            return Overwritten(theirs, writer is Writer.OURS, place == len(steps) - 1)
+            return Overwritten(theirs, writer is Writer.OURS, place == len(steps) - 1, bool(earlier))
     return None
 
 
@@ -146,15 +149,15 @@ def _restore(
             return notes
         had, who = value(config_of(lost.version)), author_of(lost.version)
         merged = _MERGED[name](read, sent, had)
-        if name == "rolloutPercentage":
-            if not lost.is_last:
-                return [*notes, f"Others changed {name} after this task. Check it in Amplitude."]
-            if not lost.is_certain and had > sent:
-                raise ConflictError(
-                    f"Conflict on {name} of {target}: {who} changed it to {had} while this task was writing {sent}. "
-                    f"The history does not show which came last. It is {sent} now, and {had} was NOT restored. Check "
-                    f"{name} in Amplitude."
-                )
+        if merged is None and not lost.is_last:
+            return [*notes, f"Others changed {name} after this task. Check it in Amplitude."]
+        is_doubtful = not lost.is_certain and (merged is None or lost.is_repeated)
+        if is_doubtful and _raises(name, had if merged is None else merged, sent):
+            raise ConflictError(
+                f"Conflict on {name} of {target}: {who} changed it to {had} while this task was writing {sent}. The "
+                "history does not show which came last. The value of this task stands, and the other one was NOT "
+                f"restored. Check {name} in Amplitude."
+            )
         _refuse_to_empty_theirs(target, name, sent, had if merged is None else merged, who)
         _write(client, target, config, name, had if merged is None else merged, who)
         if merged is None:
@@ -169,6 +172,16 @@ def _restore(
         except ManagementApiError as error:
             return [*notes, _not_checked(name, error)]
     return [*notes, f"Others keep changing {name}. Check it in Amplitude."]
+
+
+def _raises(name: str, restored: Any, sent: Any) -> bool:
+    """Whether a restored value gives the feature to more users than the sent one."""
+    if name == "rolloutPercentage":
+        return bool(restored > sent)
+    if name != "targetSegments":
+        return False
+    now = {segment.get("name"): segment.get("percentage") or 0 for segment in sent}
+    return any((segment.get("percentage") or 0) > now.get(segment.get("name"), 0) for segment in restored)
 
 
 def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any, who: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.ensure._no_weight import percentages_by_place, weights_by_place
+from airflow_provider_ampexp.ensure._result import ChangeResult
+from airflow_provider_ampexp.ensure._sticky import lowers_a_percentage
 
 
 def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
@@ -24,12 +27,19 @@ def enabled_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, 
     return (f"It is now enabled for {', '.join(given) if given else 'no users'}, and for its inclusions.",)
 
 
-def unreached_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return why users get no variant from a change that enables the object or sets a percentage above 0.
+def with_unreached_notes(outcome: ChangeResult, config: FlagConfig, wanted: Mapping[str, Any]) -> ChangeResult:
+    """Add notes why users get no variant, if a change has enabled the object or raised a percentage.
 
-    :param config: the configuration after the change
-    :param changed: the fields that were changed, with their new values
+    :param config: the configuration before the change
+    :param wanted: all fields that the task sets
     """
+    if not outcome.changed or (lowers_a_percentage(config, wanted) and "enabled" not in wanted):
+        return outcome
+    notes = _unreached(cast("FlagConfig", {**config, **wanted}), wanted)
+    return replace(outcome, notes=(*outcome.notes, *notes))
+
+
+def _unreached(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:
     shares = percentages_by_place(config)
     is_concerned = changed.get("enabled") is True or "targetSegments" in changed or "rolloutPercentage" in changed
     if not is_concerned or not any(shares.values()):

@@ -9,6 +9,7 @@ from airflow_provider_ampexp import _validate as validate
 from airflow_provider_ampexp.client.types import EditFields, FlagConfig, TargetSegment
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._lost_updates import write_and_keep_edits
+from airflow_provider_ampexp.ensure._reached import with_unreached_notes
 from airflow_provider_ampexp.ensure._result import ChangeResult
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts, refuse_unknown_values
 
@@ -35,7 +36,8 @@ def ensure_percentage(
     """
     validate.percentage("percentage", percentage)
     config = target.read(client)
-    outcome = write_and_keep_edits(client, target, config, percentage_fields(config, percentage, segment, catch_all))
+    wanted = percentage_fields(config, percentage, segment, catch_all)
+    outcome = with_unreached_notes(write_and_keep_edits(client, target, config, wanted), config, wanted)
     if segment is None:
         return outcome
     was = find_segment(config, segment).get("percentage")

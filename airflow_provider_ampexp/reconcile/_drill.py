@@ -79,8 +79,11 @@ class RollbackDrill:
             raised = self._measured(lambda: flag.set_stage(_RAISED))
             step = f"it rolled back the flag from {_RAISED} %"
             rolled_back = self._measured(self._roll_back)
-        except ConflictError as error:  # the other person's change was restored, and stays
-            self.left = f"The flag is at {flag.seen.position}."
+        except ConflictError as error:
+            if flag.seen.position.exposure == _RAISED:  # the other person's change was not restored
+                self._lower()
+            else:
+                self.left = f"The flag is at {flag.seen.position}."
             raise DrillError(step, error, self.left) from None
         except BaseException as error:
             self._lower()

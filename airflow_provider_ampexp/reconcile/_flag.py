@@ -199,12 +199,12 @@ class ManagedFlag:
         by, had = actor_name(lost.version.get("createdBy")), exposure_of(lost.config, self.segment)
         now = self.seen.position
         if lost.moved and had is not None and had.exposure < now.exposure:
-            self._bring_to(self._fields_of(lost.config))
+            self._bring_to(self._fields_to_restore_exposure(lost))
             self.notes.append(f"{by} lowered it further, to {had}, during the rollback; that was restored.")
             return
         if lost.moved and had is not None and had.exposure > now.exposure:
             self.notes.append(f"{by} changed it to {had} during the rollback; the rollback overwrote that.")
-        if self.segment is not None:
+        if self.segment is not None and not lost.is_superseded and lost.is_restorable:
             self._restore_other_segments(lost.config, by)
 
     def _restore_other_segments(self, config: FlagConfig, by: str) -> None:
@@ -229,11 +229,13 @@ class ManagedFlag:
     def _restore(self, lost: OverwrittenEdit, percentage: int) -> EditFields:
         config = lost.config
         who, had = actor_name(lost.version.get("createdBy")), exposure_of(config, self.segment)
-        if not lost.is_restorable:
+        if not lost.is_restorable or (lost.is_superseded and not lost.moved):
+            what = f"changed it to {had}" if lost.moved else "edited the segments"
+            why = "another edit came after the raise" if lost.is_superseded else "it is not known which came last"
             raise ConflictError(
-                f"Conflict on {self.target}: {author_of(lost.version)} changed it to {had} during the raise to "
-                f"{percentage} %. The history does not show which came last, so that change was NOT restored. The "
-                "rollout stopped. Check the flag in Amplitude. To continue, start a new run."
+                f"Conflict on {self.target}: {author_of(lost.version)} {what} during the raise to {percentage} %. That "
+                f"change was NOT restored, because {why}. The flag is at {self.seen.position}. The rollout stopped. "
+                "Check the flag in Amplitude. To continue, start a new run."
             )
         if not lost.moved:
             # The ramped exposure was not changed: the other segments are restored, and the stage stays.
@@ -249,7 +251,7 @@ class ManagedFlag:
             return wanted
         done = "That change was restored"
         try:
-            self._bring_to(self._fields_of(config))
+            self._bring_to(self._fields_to_restore_exposure(lost))
         except (EnsureError, ManagementApiError) as error:
             done = f"That change was overwritten and NOT restored: {error} Check the flag in Amplitude now"
         raise ConflictError(
@@ -258,11 +260,12 @@ class ManagedFlag:
             "To continue, start a new run."
         )
 
-    def _fields_of(self, config: FlagConfig) -> EditFields:
-        """Return the fields to write for the exposure of this configuration."""
-        position = exposure_of(config, self.segment)
-        fields = self._fields_to_restore(config, position.percentage) if position else {}
-        return {**fields, "enabled": bool(config.get("enabled"))}
+    def _fields_to_restore_exposure(self, lost: OverwrittenEdit) -> EditFields:
+        """Return the fields of the overwritten exposure; with the present segments, if another edit came after it."""
+        position = exposure_of(lost.config, self.segment)
+        segments = self.config if lost.is_superseded else lost.config
+        fields = self._fields_to_restore(segments, position.percentage) if position else {}
+        return {**fields, "enabled": bool(lost.config.get("enabled"))}
 
     def _fields_to_restore(self, config: FlagConfig, percentage: float) -> EditFields:
         """Return the fields that another actor wrote, with this percentage."""

@@ -6,7 +6,7 @@ actor set between the observation and the write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
@@ -24,6 +24,7 @@ class OverwrittenEdit(NamedTuple):
     :param edited: the actor changed the segments
     :param is_restorable: our write certainly overwrote it, or it gave the feature to no more users. A higher exposure
         that its actor may have lowered again is not restored.
+    :param is_superseded: another actor changed the segments after our write
     """
 
     version: Version
@@ -31,6 +32,7 @@ class OverwrittenEdit(NamedTuple):
     moved: bool
     edited: bool
     is_restorable: bool = True
+    is_superseded: bool = False
 
 
 def find_overwritten_edit(
@@ -38,8 +40,8 @@ def find_overwritten_edit(
 ) -> OverwrittenEdit | None:
     """Find the last version of another actor that changed the exposure or the segments before our write.
 
-    It can also be after a version of our write: the client repeats a write whose response was lost. Nothing counts as
-    overwritten that another actor changed again after our write.
+    It can also be after a version of our write: the client repeats a write whose response was lost. An exposure that
+    another actor changed again after our write does not count as overwritten.
 
     :param newest: the number of the newest version at the observation before the write
     :param observed: the flag at that observation
@@ -57,26 +59,37 @@ def find_overwritten_edit(
         if not any(name in config for name in differing(config, sent)):
             now = cast("FlagConfig", {**was, **sent, **config})
             if external is not None and not _edit_survived(external, now, segment):
-                lost = _overwritten_by(version, now, external, as_sent, segment)
+                lost = _overwritten_by(version, now, external, as_sent, segment) or lost
             as_sent += [version] if differing(was, sent) else []
             external = None
         elif changed := [name for name in matters if name in was and now.get(name) != was.get(name)]:
-            moved = not _same_exposure(was, now, segment) or (external is not None and external.moved)
+            moves = not _same_exposure(was, now, segment)
+            moved = moves or (external is not None and external.moved)
             edited = "targetSegments" in changed or (external is not None and external.edited)
-            external, lost = OverwrittenEdit(version, now, moved, edited), None
+            external = OverwrittenEdit(version, now, moved, edited)
+            lost = None if lost is None or (moves and lost.moved) else lost._replace(is_superseded=True)
         was = now
     return lost
 
 
 def _overwritten_by(
-    version: Version, now: FlagConfig, external: OverwrittenEdit, as_sent: Iterable[Version], segment: str | None
+    version: Version, now: FlagConfig, external: OverwrittenEdit, as_sent: Sequence[Version], segment: str | None
 ) -> OverwrittenEdit | None:
     """Return the change, if this version of our value may be our write."""
     writer = writer_of(version, external.version, as_sent)
     if writer is Writer.THEIRS:
         return None
     is_safe = not external.moved or _is_lower(exposure_of(external.config, segment), exposure_of(now, segment))
+    if as_sent and _raises_a_segment(external.config, now):
+        is_safe = False
     return external._replace(is_restorable=writer is Writer.OURS or is_safe)
+
+
+def _raises_a_segment(config: FlagConfig, now: FlagConfig) -> bool:
+    """Whether a segment has a higher percentage in the first configuration than in the second, or is new there."""
+    given = {segment.get("name"): segment.get("percentage") or 0 for segment in now.get("targetSegments") or ()}
+    segments = config.get("targetSegments") or ()
+    return any((segment.get("percentage") or 0) > given.get(segment.get("name"), 0) for segment in segments)
 
 
 def _is_lower(had: Exposure | None, now: Exposure | None) -> bool:

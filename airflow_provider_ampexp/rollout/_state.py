@@ -262,7 +262,9 @@ class RolloutState:
     def _actor_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> str | None:
         """Return the actor of the stage that this attempt set, or of this run's first own step."""
         if self.wrote_last and self.last_exposure == seen.position:
-            set_by = since(seen)
+            # Another actor may have left the stage since and set it again. So the version of the write comes first.
+            own = (entry for entry in seen.history if entry.version == self.version)
+            set_by = next((entry for entry in own if entry.position == seen.position), since(seen))
             return set_by.by if set_by else None
         first = OwnSteps(plan, seen.history).first(self.run_began)
         return first.entry.by if first else None

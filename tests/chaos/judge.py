@@ -47,7 +47,7 @@ def judge(
     writes, unknown = _writes(ours, lines)
     attempts = _attempts(tries, lines)
     found = [*unknown, *_late(rollout, versions, lines)]
-    if not (rollout.ended == "failed" and _was_overtaken(lines, writes)):
+    if not (rollout.kind.check and rollout.ended == "failed" and _was_overtaken(versions, lines, writes)):
         found += _ending(rollout, emulator.flag(rollout.flag_id), attempts)
     if attempts:
         observed = Observed(
@@ -102,7 +102,7 @@ def plan_of(kind: Kind) -> RolloutPlan:
     return RolloutPlan(parse_stages(kind.stages), checked=kind.check is not None, **more)
 
 
-def _was_overtaken(lines: Sequence[Line], writes: Mapping[int, Write]) -> bool:
+def _was_overtaken(versions: Sequence[dict[str, Any]], lines: Sequence[Line], writes: Mapping[int, Write]) -> bool:
     """Whether an older attempt, which lived on, made the next step while the check of the newest one had not passed.
 
     The newest attempt cannot know that the check passed for the other one. So it stops.
@@ -111,8 +111,11 @@ def _was_overtaken(lines: Sequence[Line], writes: Mapping[int, Write]) -> bool:
     if not ended or not writes or "this connection's own key" not in str(ended[-1].more.get("said")):
         return False
     newest = ended[-1].try_number
-    acts = [line.more["acts"] for line in lines if line.what == "verdict" and line.try_number == newest]
-    return acts[-1:] != ["go"] and writes[max(writes)].attempt < _places(lines)[newest]
+    own = [line for line in lines if line.try_number == newest]
+    (made,) = [made_at(version) for version in versions if int(version["version"]) == max(writes)]
+    acts = [line.more["acts"] for line in own if line.what == "verdict" and line.at <= made]
+    is_by_an_older_one = writes[max(writes)].attempt < _places(lines)[newest]
+    return is_by_an_older_one and own[0].at < made and acts[-1:] != ["go"]
 
 
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a person edits at the moment of a rollback of a segment stands, except a higher exposure of that segment."""
+"""What a person edits at the moment of a raise or a rollback of a segment stands, except a higher exposure of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pytest
 
 from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.ensure import FlagRef
+from airflow_provider_ampexp.ensure import ConflictError, FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Exposure
 
-from .world import IDS
+from .trial import AfterFirstWrite
+from .world import IDS, a_client
 
 ID = IDS["flags"]
 
@@ -61,3 +62,19 @@ def test_of_a_raise_with_an_edit_of_another_segment_only_the_edit_is_restored(
     managed = rolled_back(emulator, client, [segment("Pro", 100), segment("VIP", 0)])
     assert [stored["percentage"] for stored in emulator.flag(ID)["targetSegments"]] == [1, 0]
     assert len(managed.notes) == 2
+
+
+def test_a_segment_that_is_lowered_after_a_raise_stays_so_when_the_one_before_is_restored(emulator: Emulator) -> None:
+    """In an incident Maria lowers one segment after the other, and the raise falls between the two."""
+    flag: dict[str, Any] = {"id": ID, "key": "checkout", "enabled": True, "variants": [{"key": "on"}]}
+    emulator.load({"flags": [{**flag, "targetSegments": [segment("Pro", 5), segment("VIP", 10)]}]})
+    emulator.edit_before_write("flags", ID, by="Maria", targetSegments=[segment("Pro", 0), segment("VIP", 10)])
+
+    def maria() -> None:
+        emulator.edit("flags", ID, by="Maria", targetSegments=[segment("Pro", 25), segment("VIP", 0)])
+
+    with AfterFirstWrite(maria) as session, a_client(emulator, timeout=5, session=session) as client:
+        managed = ManagedFlag.find(client, FlagRef("flags", id=ID), "Pro")
+        with pytest.raises(ConflictError, match=r"Maria changed it to 0 % .* That change was restored"):
+            managed.set_stage(25)
+    assert [stored["percentage"] for stored in emulator.flag(ID)["targetSegments"]] == [0, 0]

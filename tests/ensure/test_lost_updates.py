@@ -260,11 +260,43 @@ def test_another_percentage_right_after_our_write_is_no_approval_to_wait_for(
     assert percentages(emulator) == [60, 40]
 
 
+def betas(emulator: Emulator) -> list[float]:
+    """The percentages of segment Beta in all versions after the first, oldest first."""
+    return [
+        version["flagConfig"]["targetSegments"][0]["percentage"]
+        for version in reversed(emulator.versions("flags", ID)[:-1])
+    ]
+
+
+def to_betas(emulator: Emulator, by: str, *percentages: int) -> None:
+    for percentage in percentages:
+        emulator.edit("flags", ID, by=by, targetSegments=changed("Beta", percentage=percentage))
+
+
+def test_a_higher_percentage_of_the_segment_that_she_left_for_ours_is_not_restored(emulator: Emulator) -> None:
+    with pytest.raises(ConflictError, match="the other one was NOT restored"):
+        at_the_same_moment(emulator, beta_to_50, lambda _: to_betas(emulator, "Maria", 100, 50))
+    assert betas(emulator)[:2] == [100, 50]
+    assert flag(emulator)["targetSegments"][0]["percentage"] == 50
+
+
+def test_who_changes_the_segment_again_after_our_write_has_the_last_word(emulator: Emulator) -> None:
+    to = changed("Beta", percentage=20)
+    emulator.edit_before_write("flags", ID, targetSegments=to)
+    with (
+        BeforeVersions(lambda: to_betas(emulator, "Nina", 0)) as session,
+        a_client(emulator, timeout=5, session=session) as client,
+    ):
+        outcome = beta_to_50(client)
+    assert betas(emulator) == [20, 50, 0]
+    assert "Others changed targetSegments after this task. Check it in Amplitude." in outcome.notes
+
+
 @pytest.mark.parametrize(
     ("away", "error", "left"),
     [
         (0, r"Airflow \(version 3, .* That change was restored", [60, 0, 60, 0]),
-        (100, r"Airflow \(version 3, .* changed it to 100 .* 60 now, and 100 was NOT restored", [60, 100, 60]),
+        (100, r"Airflow \(version 3, .* changed it to 100 .* the other one was NOT restored", [60, 100, 60]),
     ],
 )
 @pytest.mark.parametrize("change", [sets_the_percentage, edits_the_percentage])
@@ -300,7 +332,7 @@ def test_a_percentage_that_another_set_to_ours_before_our_write_stands(
     emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
 ) -> None:
     """Our write changed no percentage, so the history does not tell whether it came last. Hers of before stays away."""
-    with pytest.raises(ConflictError, match="100 was NOT restored"):
+    with pytest.raises(ConflictError, match="the other one was NOT restored"):
         at_the_same_moment(emulator, change, lambda _: to_percentages(emulator, "Maria", 100, 60))
     assert percentages(emulator)[:2] == [100, 60]
     assert flag(emulator)["rolloutPercentage"] == 60

@@ -91,22 +91,6 @@ def test_the_same_long_before_the_read_is_no_change() -> None:
     assert lost is None
 
 
-def test_the_segment_of_another_task_with_our_key_is_restored() -> None:
-    """Its edit put nobody into the ramped segment, so to restore it is safe also where nothing tells who was last."""
-
-    def segments(ramped: int, other: int) -> list[dict[str, Any]]:
-        return [{"name": "Beta", "percentage": ramped}, {"name": "Staff", "percentage": other}]
-
-    first: Any = {"enabled": True, "targetSegments": segments(5, 10)}
-    history: list[Any] = [
-        {"version": number, "createdBy": "us", "flagConfig": {"enabled": True, "targetSegments": segments(*shares)}}
-        for number, shares in enumerate([(5, 10), (25, 10), (25, 0), (25, 10)], start=1)
-    ]
-    lost = find_overwritten_edit(history, 1, first, {"targetSegments": segments(25, 10)}, "Beta")
-    assert lost is not None
-    assert (lost.version["version"], lost.moved, lost.is_restorable) == (3, False, True)
-
-
 def every_history(longest: int) -> Iterator[list[tuple[str, float, bool]]]:
     """Who set what after the read, and whether it is our write, in every order: ours is sent once or twice.
 
@@ -156,3 +140,35 @@ def restored_by_a_percentage(versions: list[Version]) -> float | None:
     lost = find_overwritten(versions, lambda config: config["rolloutPercentage"], READ, SENT, read_at=READ_AT)
     is_restored = lost and lost.is_last and (lost.is_certain or value_of(lost.version) < SENT)
     return value_of(lost.version) if lost and is_restored else None
+
+
+def history_of_segments(*steps: tuple[str, int, int]) -> list[Version]:
+    """Who set Beta, which is ramped, and Staff."""
+    return [
+        {"version": number, "createdBy": by, "flagConfig": {"enabled": True, "targetSegments": two_segments(*shares)}}
+        for number, (by, *shares) in enumerate([("seed", 5, 10), *steps], start=1)
+    ]  # type: ignore[return-value]
+
+
+def two_segments(beta: int, staff: int) -> list[dict[str, Any]]:
+    return [{"name": "Beta", "percentage": beta}, {"name": "Staff", "percentage": staff}]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([("us", 5, 25), ("us", 25, 10)], (2, True), id="another task with our key raised its segment"),
+        pytest.param([("us", 25, 10), ("us", 25, 0), ("us", 25, 10)], (3, True), id="lowered it before our repeat"),
+        pytest.param([("us", 25, 10), ("us", 25, 100), ("us", 25, 10)], (3, False), id="raised it before our repeat"),
+        pytest.param([("us", 25, 10), ("nina", 25, 100), ("maria", 25, 10)], (3, False), id="she corrects Nina"),
+        pytest.param([("maria", 0, 10), ("us", 25, 10), ("maria", 25, 0)], (2, True), id="she lowers one by one"),
+        pytest.param([("maria", 0, 10), ("us", 25, 10), ("maria", 3, 10)], None, id="she sets it again"),
+    ],
+)
+def test_what_a_raise_of_a_segment_overwrote(
+    steps: list[tuple[str, int, int]], expected: tuple[int, bool] | None
+) -> None:
+    observed: Any = {"enabled": True, "targetSegments": two_segments(5, 10)}
+    sent = {"targetSegments": two_segments(25, 10)}
+    lost = find_overwritten_edit(history_of_segments(*steps), 1, observed, sent, "Beta")
+    assert (lost and (lost.version["version"], lost.is_restorable)) == expected

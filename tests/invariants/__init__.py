@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from tests.invariants.observed import Change, Entry, History, Observed, Stand, Verdict
-from tools.audience import changes_by_people, gives_it_otherwise, is_sticky, lets_others_in
+from tools.audience import changes_by_people, gives_it_otherwise, is_another, is_sticky, lets_others_in
 
 Found = Iterator[tuple[str, Entry | None]]
 """What is wrong, and at which version."""
@@ -283,9 +283,19 @@ def nothing_is_raised_for_another_audience(observed: Observed, history: History)
         raised = (change.entry.at for change in _raises(history) if observed.run_of(change.attempt) == run)
         began = min([observed.attempts[change.attempt].began, *raised])
         for theirs in changes_by_people(history, observed.plan.segment):
-            if began < theirs.at and theirs.place <= change.known.place:
+            if began < theirs.at and theirs.place <= change.known.place and not _gives_back(history, theirs, began):
                 yield f"raised after {theirs} had changed who gets what", change.entry
                 break
+
+
+def _gives_back(history: History, theirs: Entry, began: datetime) -> bool:
+    """Whether it gives back a part of what somebody had taken at the moment of the first look, which may not have seen
+    that.
+    """
+    race = history.observed.race
+    first = [entry for entry in history.entries if entry.at < began - race or entry.place == 0][-1]
+    was_seen = history.entries[theirs.place - 1].at > began + race
+    return not was_seen and not is_another(first.config, theirs.config, history.observed.plan.segment)
 
 
 def no_raise_lets_others_in(observed: Observed, history: History) -> Found:

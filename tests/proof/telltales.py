@@ -313,4 +313,17 @@ FOUND = (
         for by in ("Airflow", "Maria")
         for away in (0, 100)
     ),
+    # Maria lowers a segment while the first look is under way, and raises it a little before the first raise.
+    Story(
+        stages=((0, 0.0), (1, 0.0), (2, 600.0)),
+        enable=False,
+        inconclusive_limit=1,
+        poll_interval=120.0,
+        retries=0,
+        start=(0, True),
+        others=30,
+        check_takes=0.0,
+        edits=((2.4, Edit({"percentage": 0}, "Beta")), (0.0, Edit({"rolloutPercentage": 0}))),
+        racing={1: Edit({"percentage": 1}, "Beta")},
+    ),
 )

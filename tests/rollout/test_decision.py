@@ -667,6 +667,13 @@ def test_a_stage_of_its_own_raises_only_to_itself(position: Exposure, hours: flo
 # state
 
 
+def test_who_leaves_the_first_stage_and_sets_it_again_is_not_taken_for_the_rollout() -> None:
+    seen = flag((0, on(0)), (1, on(1), "Airflow"), (1.1, on(0), "Maria"), (1.2, on(1), "Maria"))
+    state = replace(RolloutState(), version=1).after_set_stage(on(0), at(0), on(1), seen, at(1.3))
+    state = state.after_observation(PLAN, seen, at(1.3))
+    assert state.actor == "Airflow"
+
+
 def test_memory_survives_its_deferral() -> None:
     state = said(RolloutState(at(0), True, on(0), on(5.5), 7, True, "Airflow", at(1)), "inconclusive", 2, "why")
     assert state.record[-1]["verdict"] == "inconclusive"
