@@ -108,7 +108,7 @@ def write_and_keep_edits(
     such a field takes 1 more request.
 
     :param read: reads the object back; default: by its id
-    :raises ConflictError: when both changed the same value; the other change was restored
+    :raises ConflictError: when both changed the same value; the error says which one stands
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
     read_at = client.date
