@@ -191,6 +191,14 @@ def test_a_change_of_another_person_stays(emulator: Emulator) -> None:
     assert emulator.flag(flag_id)["rolloutPercentage"] == 3
 
 
+def test_a_change_with_the_same_key_that_is_not_restored_leaves_no_flag_enabled(emulator: Emulator) -> None:
+    flag_id = flag(emulator)
+    emulator.edit_before_write("flags", flag_id, by="Airflow", enabled=True, rolloutPercentage=100)
+    with pytest.raises(AirflowFailException, match=r"change was NOT restored.*The flag is at 0 % \(disabled\)"):
+        drill().execute({})
+    assert is_off(emulator, flag_id)
+
+
 def test_a_deployment_that_is_added_during_the_drill_is_found(emulator: Emulator) -> None:
     """Its users may have got the flag at 1 %."""
     flag_id = flag(emulator)
