@@ -127,6 +127,9 @@ def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt])
     wanted = "success" if kind.ends == "complete" and not was_a_race else "failed"
     if rollout.ended != wanted:
         return [f"the run has ended as {rollout.ended}, and was to end as {wanted}; the flag stands at {stands}"]
+    hers = (kind.person or {}).get("rolloutPercentage", 0)
+    if percentage < hers and any("was NOT restored" in attempt.said for attempt in attempts):
+        return []  # a higher percentage is not restored where the history does not tell which came last
     if kind.final is not None and not was_a_race:
         is_right = stands == kind.final
     else:

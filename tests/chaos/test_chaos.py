@@ -128,6 +128,19 @@ def test_an_attempt_whose_check_has_not_passed_may_stop_where_an_older_one_went_
     assert "was to end as success" in overtaken("go").verdict()[0]
 
 
+def test_a_higher_percentage_that_was_not_restored_is_told_and_a_lower_one_must_be() -> None:
+    """Our raise came through, Maria set another percentage, and the raise was repeated after a lost response."""
+
+    def told(kind: str, said: str) -> list[str]:
+        story = Told(kind, "failed").writes(1, rolloutPercentage=1, enabled=True).writes(6, rolloutPercentage=5)
+        return story.ends(7, "failed", said).verdict()
+
+    refused = "Conflict on flag 1: Maria changed it. That change was NOT restored"
+    assert told("raised", refused) == []
+    assert "was to stand at" in told("raised", "Conflict on flag 1: Maria changed it.")[0]
+    assert "was to stand at" in told("lowered", refused)[0]
+
+
 def wrong() -> Iterator[tuple[str, Told, str]]:
     told = Told("plain").writes(1, rolloutPercentage=1, enabled=True).writes(3, rolloutPercentage=5)
     yield "a short soak", told.ends(4), "no_soak_is_cut_short"
