@@ -23,7 +23,7 @@ from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.ensure._merge import merged_segments, merged_tags
 from airflow_provider_ampexp.ensure._parents import merged_dependencies
 from airflow_provider_ampexp.ensure._result import ChangeResult
-from airflow_provider_ampexp.ensure._segments import refuse_cohorts
+from airflow_provider_ampexp.ensure._segments import raises_a_segment, refuse_cohorts
 from airflow_provider_ampexp.ensure._writer import Writer, writer_of
 
 if TYPE_CHECKING:
@@ -178,10 +178,7 @@ def _raises(name: str, restored: Any, sent: Any) -> bool:
     """Whether a restored value gives the feature to more users than the sent one."""
     if name == "rolloutPercentage":
         return bool(restored > sent)
-    if name != "targetSegments":
-        return False
-    now = {segment.get("name"): segment.get("percentage") or 0 for segment in sent}
-    return any((segment.get("percentage") or 0) > now.get(segment.get("name"), 0) for segment in restored)
+    return name == "targetSegments" and raises_a_segment(restored, sent)
 
 
 def _refuse_to_empty_theirs(target: FlagRef, name: str, sent: Any, restored: Any, who: str) -> None:

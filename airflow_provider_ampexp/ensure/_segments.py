@@ -6,7 +6,7 @@ conditions. If it is sent back as read, it captures all users.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp.client._optional_fields import may_be_for_a_cohort
@@ -118,6 +118,12 @@ def unknown_values(segment: TargetSegment) -> list[str]:
     unknown = [] if segment.get("percentage") is not None else ["percentage"]
     weights: Mapping[str, float | None] = segment.get("rolloutWeights") or {}
     return [*unknown, *(f"weight of {key!r}" for key, weight in weights.items() if weight is None)]
+
+
+def raises_a_segment(segments: Iterable[TargetSegment], now: Iterable[TargetSegment]) -> bool:
+    """Whether a segment has a higher percentage in the first list than in the second, or is new there."""
+    given = {segment.get("name"): segment.get("percentage") or 0 for segment in now}
+    return any((segment.get("percentage") or 0) > given.get(segment.get("name"), 0) for segment in segments)
 
 
 def find_segment(config: FlagConfig, name: str) -> TargetSegment:

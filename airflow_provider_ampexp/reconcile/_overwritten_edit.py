@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from airflow_provider_ampexp.client._optional_fields import config_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._fields import differing
+from airflow_provider_ampexp.ensure._segments import raises_a_segment
 from airflow_provider_ampexp.ensure._writer import Writer, writer_of
 from airflow_provider_ampexp.rollout import Exposure, exposure_of
 
@@ -80,16 +81,9 @@ def _overwritten_by(
     if writer is Writer.THEIRS:
         return None
     is_safe = not external.moved or _is_lower(exposure_of(external.config, segment), exposure_of(now, segment))
-    if as_sent and _raises_a_segment(external.config, now):
+    if as_sent and raises_a_segment(external.config.get("targetSegments") or (), now.get("targetSegments") or ()):
         is_safe = False
     return external._replace(is_restorable=writer is Writer.OURS or is_safe)
-
-
-def _raises_a_segment(config: FlagConfig, now: FlagConfig) -> bool:
-    """Whether a segment has a higher percentage in the first configuration than in the second, or is new there."""
-    given = {segment.get("name"): segment.get("percentage") or 0 for segment in now.get("targetSegments") or ()}
-    segments = config.get("targetSegments") or ()
-    return any((segment.get("percentage") or 0) > given.get(segment.get("name"), 0) for segment in segments)
 
 
 def _is_lower(had: Exposure | None, now: Exposure | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import pytest
@@ -30,6 +32,23 @@ def exposed(emulator: Emulator, flag_id: str) -> list[tuple[str, Any, Any]]:
     ]
 
 
+@contextmanager
+def after_the_raise(emulator: Emulator, flag_id: str, *hers: dict[str, Any]) -> Iterator[None]:
+    """Maria edits the flag after the raise to 25 % came through, and before its response arrives."""
+    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
+
+    def maria() -> None:
+        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
+            time.sleep(0.01)
+        for fields in hers:
+            emulator.edit("flags", flag_id, by="Maria", **fields)
+
+    thread = threading.Thread(target=maria)
+    thread.start()
+    yield
+    thread.join()
+
+
 def test_who_disables_the_flag_between_look_and_write_has_the_last_word(emulator: Emulator) -> None:
     operator, flag_id = ramp(emulator)
     emulator.edit_before_write("flags", flag_id, by="Maria", enabled=False)
@@ -42,18 +61,11 @@ def test_who_disables_the_flag_between_look_and_write_has_the_last_word(emulator
 
 def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(emulator: Emulator) -> None:
     operator, flag_id = ramp(emulator)
-    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
-
-    def maria() -> None:
-        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
-            time.sleep(0.01)
-        emulator.edit("flags", flag_id, by="Maria", enabled=False)
-
-    thread = threading.Thread(target=maria)
-    thread.start()
-    with pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"):
+    with (
+        after_the_raise(emulator, flag_id, {"enabled": False}),
+        pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"),
+    ):
         operator.execute({})
-    thread.join()
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 25, False)]
 
 
@@ -61,19 +73,11 @@ def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(
 def test_what_a_person_left_and_set_again_after_our_write_is_not_restored(emulator: Emulator, hers: int) -> None:
     """The newest version has our percentage. It is hers, so the one before it was not overwritten by the rollout."""
     operator, flag_id = ramp(emulator)
-    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
-
-    def maria() -> None:
-        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
-            time.sleep(0.01)
-        for percentage in (hers, 25):
-            emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=percentage)
-
-    thread = threading.Thread(target=maria)
-    thread.start()
-    with pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"):
+    with (
+        after_the_raise(emulator, flag_id, {"rolloutPercentage": hers}, {"rolloutPercentage": 25}),
+        pytest.raises(AirflowFailException, match=r"the flag was changed .* by Maria"),
+    ):
         operator.execute({})
-    thread.join()
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", hers, True), ("Maria", 25, True)]
 
 
@@ -86,21 +90,9 @@ def test_who_sets_another_percentage_between_write_and_reading_back_has_the_last
     operator = AmplitudeRampRolloutOperator(
         task_id="ramp", flag_key="search", stages=[1, 5, 25, 100], soak=0, on_drift=on_drift
     )
-    emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
-
-    def maria() -> None:
-        while emulator.flag(flag_id)["rolloutPercentage"] != 25:
-            time.sleep(0.01)
-        emulator.edit("flags", flag_id, by="Maria", rolloutPercentage=40)
-
-    thread = threading.Thread(target=maria)
-    thread.start()
-    if on_drift == "adopt":
+    stops = pytest.raises(AirflowFailException, match=r"the flag was changed from 25 % to 40 % by Maria")
+    with after_the_raise(emulator, flag_id, {"rolloutPercentage": 40}), stops if on_drift == "stop" else nullcontext():
         operator.execute({})
-    else:
-        with pytest.raises(AirflowFailException, match=r"the flag was changed from 25 % to 40 % by Maria"):
-            operator.execute({})
-    thread.join()
     ours = [("Airflow", 100, True)] if on_drift == "adopt" else []
     assert exposed(emulator, flag_id) == [("Airflow", 25, True), ("Maria", 40, True), *ours]
 

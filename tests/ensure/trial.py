@@ -44,14 +44,19 @@ class BeforeEachWrite(requests.Session):
         return super().request(method, url, *args, **more)
 
 
-class AfterFirstWrite(requests.Session):
-    """Calls ``happens`` right after the first write, before its response is read."""
+class _Observed(requests.Session):
+    """A session in which something else happens at a request."""
 
     def __init__(self, happens: Callable[[], object]) -> None:
         super().__init__()
         self.trust_env = False
         self._happens = happens
-        self._is_done = False
+
+
+class AfterFirstWrite(_Observed):
+    """Calls ``happens`` right after the first write, before its response is read."""
+
+    _is_done = False
 
     def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:  # type: ignore[override]
         response = super().request(method, url, *args, **more)
@@ -61,13 +66,8 @@ class AfterFirstWrite(requests.Session):
         return response
 
 
-class BeforeVersions(requests.Session):
+class BeforeVersions(_Observed):
     """Calls ``happens`` before each read of the history is sent."""
-
-    def __init__(self, happens: Callable[[], object]) -> None:
-        super().__init__()
-        self.trust_env = False
-        self._happens = happens
 
     def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:  # type: ignore[override]
         if str(url).endswith("/versions"):
