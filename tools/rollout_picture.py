@@ -41,11 +41,11 @@ def story() -> tuple[list[VersionEntry], list[tuple[datetime, bool]]]:
     checks: list[tuple[datetime, bool]] = []
     state, now = RolloutState(), BEGAN
     while True:
-        seen = FlagSnapshot(versions[-1].position or Exposure(0, False), history=tuple(reversed(versions)))
+        seen = FlagSnapshot(versions[-1].exposure or Exposure(0, False), history=tuple(reversed(versions)))
         act = decide(PLAN, seen, state, now)
         state = state.after_observation(PLAN, seen, now)
         if isinstance(act, SetStage):
-            before, after = seen.position, Exposure(act.stage.percentage, enabled=True)
+            before, after = seen.exposure, Exposure(act.stage.percentage, enabled=True)
             versions.append(VersionEntry(len(versions) + 1, now, "Airflow", after))
             state = state.after_set_stage(
                 before, now, after, FlagSnapshot(after, history=tuple(reversed(versions))), now
@@ -81,10 +81,10 @@ def draw() -> str:
     for moment, passed in checks:
         y = _y(_exposure_at(versions, moment))
         lines.append(_mark(_x(moment), y, passed))
-    raised = [version for version in versions[2:-1] if version.at is not None and version.position is not None]
+    raised = [version for version in versions[2:-1] if version.at is not None and version.exposure is not None]
     for item in raised:
         lines.append(
-            _text(_x(item.at) + 6, _y(item.position.percentage) - 12, "soaked, and the window is open", fill=_INK)
+            _text(_x(item.at) + 6, _y(item.exposure.percentage) - 12, "soaked, and the window is open", fill=_INK)
         )
     first, last = versions[1].at or BEGAN, versions[-1].at or BEGAN
     lines += [
@@ -116,9 +116,9 @@ def _windows() -> list[str]:
 def _exposure_at(versions: list[VersionEntry], moment: datetime) -> float:
     """What users got up to then."""
     before = [
-        version.position.exposure
+        version.exposure.effective_percentage
         for version in versions
-        if version.position and version.at is not None and version.at < moment
+        if version.exposure and version.at is not None and version.at < moment
     ]
     return before[-1]
 
@@ -126,8 +126,8 @@ def _exposure_at(versions: list[VersionEntry], moment: datetime) -> float:
 def _steps(versions: list[VersionEntry]) -> str:
     path = f"M{_LEFT} {_y(0)}"
     for version in versions[1:]:
-        if version.at is not None and version.position is not None:
-            path += f" H{_x(version.at)} V{_y(version.position.exposure)}"
+        if version.at is not None and version.exposure is not None:
+            path += f" H{_x(version.at)} V{_y(version.exposure.effective_percentage)}"
     return f"{path} H{_RIGHT}"
 
 

@@ -151,7 +151,7 @@ class HoldbackGuardrail(QueryGuardrail):
         """Raise ``ValueError`` if users had the feature by another hash: they are spread over both groups now."""
         now = _hash_fields(moment.config, moment.segment)
         for entry in in_effect(moment.history, moment.now - self._lookback):
-            if entry.position is not None and not entry.position.exposure:
+            if entry.exposure is not None and not entry.exposure.effective_percentage:
                 continue
             for name, was in _hash_fields(entry.audience.shown, moment.segment).items():
                 if was != now.get(name, was):

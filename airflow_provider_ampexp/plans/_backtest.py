@@ -185,7 +185,7 @@ def lines(done: FileBacktest) -> Iterator[str]:
         yield _row("first raise", "reached", "looks", "would have stopped", "was lowered", "earlier by")
     for release in done.releases:
         stages, lowered = release.release.stages, release.release.lowered
-        was_lowered = f"{_shown(lowered.entry.at)} to {lowered.after.exposure:g} %" if lowered else "no"
+        was_lowered = f"{_shown(lowered.entry.at)} to {lowered.after.effective_percentage:g} %" if lowered else "no"
         earlier = "" if release.earlier_by is None else _length(release.earlier_by)
         reached, looks = f"{stages[-1].percentage:g} %", str(len(release.looks))
         yield _row(_shown(stages[0].began_at), reached, looks, _place(release.stopped), was_lowered, earlier)
@@ -252,7 +252,7 @@ def _plain_release(each: ReleaseBacktest) -> dict[str, Any]:
         "held": None if each.held is None else _plain_look(each.held),
         "lowered": None
         if lowered is None
-        else {"at": _iso(lowered.entry.at), "to": lowered.after.exposure, "by": lowered.entry.by},
+        else {"at": _iso(lowered.entry.at), "to": lowered.after.effective_percentage, "by": lowered.entry.by},
         "earlier_by": None if earlier is None else earlier.total_seconds(),
     }
 

@@ -65,7 +65,7 @@ def outlook(plan: PlanFile, client: ManagementClient, project_id: str | None) ->
     if plan.segment is not None:
         what = f"segment {plan.segment!r} of {what}"
     return DryRun(
-        f"{what} is at {flag.seen.position} since {format_timestamp(since)} ({_span(now - since)})",
+        f"{what} is at {flag.seen.exposure} since {format_timestamp(since)} ({_span(now - since)})",
         _told(act, plan, flag.seen, comes),
         isinstance(act, SetStage),
     )
@@ -82,8 +82,8 @@ def _next_act(plan: PlanFile, view: Evaluation, comes: int | None) -> Action:
 
 def _told(act: Action, plan: PlanFile, seen: FlagSnapshot, comes: int | None) -> str:
     if isinstance(act, SetStage):
-        enabled = "" if seen.position.enabled else " and enabled"
-        return f"set from {seen.position} to {act.stage.percentage} %{enabled} now"
+        enabled = "" if seen.exposure.enabled else " and enabled"
+        return f"set from {seen.exposure} to {act.stage.percentage} %{enabled} now"
     if isinstance(act, RunGuardrails):
         names = ", ".join(guardrail.made.name for guardrail in plan.guardrails)
         then = f"; if they pass, the next stage is {comes} %" if comes is not None else ""

@@ -39,7 +39,7 @@ class SoakEvent(TypedDict):
 
 @dataclass(frozen=True)
 class RolloutWait:
-    """A flag that must stay at ``position``, with or without a tag, until a time on the service's clock.
+    """A flag that must stay at ``exposure``, with or without a tag, until a time on the service's clock.
 
     :param local_clock_error: the seconds by which the worker's clock is ahead of the service's
     """
@@ -47,7 +47,7 @@ class RolloutWait:
     kind: Literal["flags", "experiments"]
     id: str
     segment: str | None
-    position: Exposure
+    exposure: Exposure
     until: datetime
     hold_tag: str = ""
     is_held: bool = False
@@ -64,7 +64,7 @@ class RolloutWait:
         config = without_odd_fields(config)
         archived = bool(config.get("deleted"))
         stands = exposure_of(config, self.segment)
-        if archived or (stands is not None and stands != self.position):
+        if archived or (stands is not None and stands != self.exposure):
             return {"status": SoakStatus.CHANGED.value, "archived": archived, "why": f"it is now at {stands}"}
         tags = tags_of(config)
         if tags is not None and has_tag(tags, self.hold_tag) is not self.is_held:
@@ -95,8 +95,8 @@ class RolloutWait:
             "kind": self.kind,
             "id": self.id,
             "segment": self.segment,
-            "percentage": self.position.percentage,
-            "enabled": self.position.enabled,
+            "percentage": self.exposure.percentage,
+            "enabled": self.exposure.enabled,
             "until": self.until.isoformat(),
             "hold_tag": self.hold_tag,
             "is_held": self.is_held,
@@ -108,14 +108,14 @@ class RolloutWait:
     def from_plain(cls, plain: Mapping[str, Any]) -> RolloutWait:
         """Read the values that :meth:`as_plain` wrote in this or another version.
 
-        Without a time or a position, the wait ends at once, and the task reads the flag.
+        Without a time or an exposure, the wait ends at once, and the task reads the flag.
         """
         until = plain.get("until")
         return cls(
             kind=cast("Literal['flags', 'experiments']", plain["kind"]),
             id=plain["id"],
             segment=plain.get("segment"),
-            position=Exposure(plain.get("percentage", -1), bool(plain.get("enabled"))),
+            exposure=Exposure(plain.get("percentage", -1), bool(plain.get("enabled"))),
             until=datetime.fromisoformat(until) if until else _LONG_AGO,
             hold_tag=plain.get("hold_tag", ""),
             is_held=bool(plain.get("is_held")),

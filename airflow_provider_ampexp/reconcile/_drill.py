@@ -62,7 +62,7 @@ class RollbackDrill:
         config = target.read(client)
         self.flag = ManagedFlag.of_read(client, target, config)
         _refuse_used(target, config, self.flag.seen, dependents(client, config))
-        self.left = f"The flag is at {self.flag.seen.position}."
+        self.left = f"The flag is at {self.flag.seen.exposure}."
 
     def run(self) -> tuple[DrillStepXCom, DrillStepXCom]:
         """Raise the flag and roll it back, and read it back each time: 2 requests each.
@@ -80,10 +80,10 @@ class RollbackDrill:
             step = f"it rolled back the flag from {_RAISED} %"
             rolled_back = self._measured(self._roll_back)
         except ConflictError as error:
-            if flag.seen.position.exposure == _RAISED:  # the other person's change was not restored
+            if flag.seen.exposure.effective_percentage == _RAISED:  # the other person's change was not restored
                 self._lower()
             else:
-                self.left = f"The flag is at {flag.seen.position}."
+                self.left = f"The flag is at {flag.seen.exposure}."
             raise DrillError(step, error, self.left) from None
         except BaseException as error:
             self._lower()
@@ -118,7 +118,7 @@ class RollbackDrill:
 
     def _roll_back(self) -> None:
         self.flag.roll_back_to(_OFF)
-        self.left = f"The flag is at {self.flag.seen.position}."
+        self.left = f"The flag is at {self.flag.seen.exposure}."
 
     def _lower(self) -> None:
         """Lower the flag after an error. A write without a response may still be applied, so wait for it."""
@@ -142,12 +142,14 @@ def _refuse_used(target: FlagRef, config: FlagConfig, seen: FlagSnapshot, depend
     deployments = config.get("deployments")
     if deployments is None:
         raise MissingFieldError(f"Amplitude does not show the deployments of {target}. Nothing was changed.")
-    used = next((str(entry) for entry in seen.history if entry.position and entry.position.exposure > _RAISED), None)
+    used = next(
+        (str(entry) for entry in seen.history if entry.exposure and entry.exposure.effective_percentage > _RAISED), None
+    )
     given = [str(segment.get("name")) for segment in segments_of(config) if segment.get("percentage")]
     reasons = {
         "it is archived": seen.archived,
         f"it is in deployment {', '.join(map(str, deployments))}": bool(deployments),
-        f"it is at {seen.position}": seen.position.percentage > _RAISED,
+        f"it is at {seen.exposure}": seen.exposure.percentage > _RAISED,
         f"its segments {', '.join(given)} have a percentage": bool(given),
         f"it is a dependency of {', '.join(dependents)}": bool(dependents),
         f"users got more than {_RAISED} % in {used}": used is not None,

@@ -149,9 +149,9 @@ class ManagedFlag:
 
     def _is_thin(self, config: FlagConfig) -> bool:
         """Whether a version lacks a needed field. Before the flag is enabled, all percentages are needed."""
-        position = exposure_of(config, self.segment)
-        needed = {"tags"} if position is None or position.enabled else {"tags", "targetSegments", "rolloutPercentage"}
-        return position is None or not needed | self._shown <= config.keys()
+        exposure = exposure_of(config, self.segment)
+        needed = {"tags"} if exposure is None or exposure.enabled else {"tags", "targetSegments", "rolloutPercentage"}
+        return exposure is None or not needed | self._shown <= config.keys()
 
     def set_stage(self, percentage: int) -> Exposure:
         """Set a stage, enable a disabled flag, and read both back: 2 requests.
@@ -165,7 +165,7 @@ class ManagedFlag:
         :returns: the new exposure
         :raises ConflictError: when that change was of the percentage or the enabled field
         """
-        observed, version, before = self.config, self.seen.newest_version, self.seen.position
+        observed, version, before = self.config, self.seen.newest_version, self.seen.exposure
         enabled = before.enabled or before.percentage <= percentage
         wanted: EditFields = {**self._fields(percentage), "enabled": enabled}
         self._bring_to(wanted, at_any_time=True)
@@ -180,15 +180,15 @@ class ManagedFlag:
             lost = self._overwritten(observed, version, differing(observed, sent))
         return Exposure(percentage, enabled)
 
-    def roll_back_to(self, position: Exposure) -> None:
+    def roll_back_to(self, exposure: Exposure) -> None:
         """Roll back, and read the flag back.
 
         A rollback that disables the flag does not restore a higher percentage of before. Such a write would raise the
         exposure if another actor enabled the flag at that time.
         """
         observed, version = self.config, self.seen.newest_version
-        percentage = min(position.percentage, self.seen.position.percentage)
-        wanted: EditFields = {**self._fields_to_lower(percentage, position), "enabled": position.enabled}
+        percentage = min(exposure.percentage, self.seen.exposure.percentage)
+        wanted: EditFields = {**self._fields_to_lower(percentage, exposure), "enabled": exposure.enabled}
         self._bring_to(wanted)
         lost = self._overwritten(observed, version, differing(observed, wanted))
         if lost is not None:
@@ -197,19 +197,19 @@ class ManagedFlag:
     def _restore_after_rollback(self, lost: OverwrittenEdit) -> None:
         """Restore what another actor changed during a rollback, except a higher exposure."""
         by, had = actor_name(lost.version.get("createdBy")), exposure_of(lost.config, self.segment)
-        now = self.seen.position
-        if lost.moved and had is not None and had.exposure < now.exposure:
+        now = self.seen.exposure
+        if lost.moved and had is not None and had.effective_percentage < now.effective_percentage:
             self._bring_to(self._fields_to_restore_exposure(lost))
             self.notes.append(f"{by} lowered it further, to {had}, during the rollback; that was restored.")
             return
-        if lost.moved and had is not None and had.exposure > now.exposure:
+        if lost.moved and had is not None and had.effective_percentage > now.effective_percentage:
             self.notes.append(f"{by} changed it to {had} during the rollback; the rollback overwrote that.")
         if self.segment is not None and not lost.is_superseded and lost.is_restorable:
             self._restore_other_segments(lost.config, by)
 
     def _restore_other_segments(self, config: FlagConfig, by: str) -> None:
         try:
-            wanted = self._fields_to_restore(config, self.seen.position.percentage)
+            wanted = self._fields_to_restore(config, self.seen.exposure.percentage)
             if differing(self.config, wanted):
                 self._bring_to(wanted)
                 self.notes.append(f"{by} edited the segments during the rollback; that edit was restored.")
@@ -234,7 +234,7 @@ class ManagedFlag:
             why = "another edit came after the raise" if lost.is_superseded else "it is not known which came last"
             raise ConflictError(
                 f"Conflict on {self.target}: {author_of(lost.version)} {what} during the raise to {percentage} %. That "
-                f"change was NOT restored, because {why}. The flag is at {self.seen.position}. The rollout stopped. "
+                f"change was NOT restored, because {why}. The flag is at {self.seen.exposure}. The rollout stopped. "
                 "Check the flag in Amplitude. To continue, start a new run."
             )
         if not lost.moved:
@@ -262,9 +262,9 @@ class ManagedFlag:
 
     def _fields_to_restore_exposure(self, lost: OverwrittenEdit) -> EditFields:
         """Return the fields of the overwritten exposure; with the present segments, if another edit came after it."""
-        position = exposure_of(lost.config, self.segment)
+        exposure = exposure_of(lost.config, self.segment)
         segments = self.config if lost.is_superseded else lost.config
-        fields = self._fields_to_restore(segments, position.percentage) if position else {}
+        fields = self._fields_to_restore(segments, exposure.percentage) if exposure else {}
         return {**fields, "enabled": bool(lost.config.get("enabled"))}
 
     def _fields_to_restore(self, config: FlagConfig, percentage: float) -> EditFields:
@@ -276,12 +276,12 @@ class ManagedFlag:
     def _fields(self, percentage: float) -> EditFields:
         return percentage_fields(self.config, percentage, self.segment, self.catch_all)
 
-    def _fields_to_lower(self, percentage: float, position: Exposure) -> EditFields:
+    def _fields_to_lower(self, percentage: float, exposure: Exposure) -> EditFields:
         """Return the fields of a rollback; none if the segments cannot be sent back and the flag gets disabled."""
         try:
             return self._fields(percentage)
         except WrongStateError:
-            if position.enabled:
+            if exposure.enabled:
                 raise
             return {}
 
@@ -308,15 +308,15 @@ class ManagedFlag:
         self.config = cast("FlagConfig", {**config, "id": self.id})
         self._versions = versions
         tags = tags_of(config) or ()
-        position = self._position(config, versions)
-        history = read_history(versions, self.segment, position)
-        self.seen = FlagSnapshot(position, archived, history, tags, AudienceFields.of(config, self.segment))
+        exposure = self._exposure(config, versions)
+        history = read_history(versions, self.segment, exposure)
+        self.seen = FlagSnapshot(exposure, archived, history, tags, AudienceFields.of(config, self.segment))
 
     def _read_versions(self) -> list[Version]:
         versions = retry_while_refused(lambda: self.target.endpoints(self.client).versions(self.id))
         return sorted(versions, key=version_number, reverse=True)
 
-    def _position(self, config: FlagConfig, versions: list[Version]) -> Exposure:
+    def _exposure(self, config: FlagConfig, versions: list[Version]) -> Exposure:
         if self.segment is not None:
             try:
                 find_segment(config, self.segment)
@@ -327,9 +327,9 @@ class ManagedFlag:
                     f"Rollout stopped: {changed}. {who_still_gets_it(config)} Nothing was written. Restore "
                     "the segment in Amplitude, or name the present one as segment=, then clear the task."
                 ) from None
-        position = exposure_of(config, self.segment)
-        if position is None:
+        exposure = exposure_of(config, self.segment)
+        if exposure is None:
             raise MissingFieldError(
                 f"Amplitude does not show whether {self.target} is enabled, or its percentage. Nothing was changed."
             )
-        return position
+        return exposure

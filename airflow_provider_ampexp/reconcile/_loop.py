@@ -93,7 +93,7 @@ def reconcile(plan: RolloutPlan, flag: ManagedFlag, state: RolloutState, port: R
         if not isinstance(action, Abort):
             flag.notes += audience_drift(plan, flag.seen, state, flag.now)
         state = port.take_notes(state.after_observation(plan, flag.seen, flag.now))
-        present = f"{flag.seen.position} since {format_timestamp(flag.since(state))}"
+        present = f"{flag.seen.exposure} since {format_timestamp(flag.since(state))}"
         port.log(f"{present}. {describe(action)}: {action.why}.")
         port.write_heartbeat(action, state)
         if isinstance(action, Complete):
@@ -129,7 +129,7 @@ def _act(action: Action, plan: RolloutPlan, flag: ManagedFlag, state: RolloutSta
 
 
 def _set_stage(action: SetStage, flag: ManagedFlag, state: RolloutState, port: RolloutPort) -> RolloutState:
-    before, since = flag.seen.position, flag.since(state)
+    before, since = flag.seen.exposure, flag.since(state)
     with port.recorded_on_error(state):
         # The state keeps what was set, not what is seen now: a person may disable the flag right after the write.
         after = flag.set_stage(action.stage.percentage)

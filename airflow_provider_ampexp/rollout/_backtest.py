@@ -103,13 +103,17 @@ def past_releases(history: Iterable[VersionEntry], since: datetime, until: datet
     :param history: the versions of the flag. A version without a time is ignored.
     """
     timed = tuple(entry for entry in history if entry.at is not None and entry.at < until)
-    changes = [change for change in exposure_changes(timed) if change.after.exposure != change.before.exposure]
+    changes = [
+        change
+        for change in exposure_changes(timed)
+        if change.after.effective_percentage != change.before.effective_percentage
+    ]
     releases: list[PastRelease] = []
     stages: list[PastStage] = []
     for change, following in zip(changes, [*changes[1:], None], strict=True):
         if change.raises:
             began, left = _time(change), _time(following) if following else until
-            stages.append(PastStage(change.after.exposure, began, left, change.entry))
+            stages.append(PastStage(change.after.effective_percentage, began, left, change.entry))
         if stages and (following is None or following.lowers):
             in_time = following is not None and _time(following) - stages[-1].began_at <= LOWERED_WITHIN
             releases.append(PastRelease(tuple(stages), following if in_time else None))
@@ -137,8 +141,8 @@ def backtest(plan: RolloutPlan, release: PastRelease, ask: Ask) -> ReleaseBackte
 def _looks(plan: RolloutPlan, stage: PastStage, ask: Ask) -> Iterator[tuple[CheckedLook, bool]]:
     """Yield each look of a stage, and whether the rollout would have rolled back after it."""
     plan = _plan_at(plan, stage.percentage)
-    position = Exposure(stage.percentage, enabled=True)
-    seen = FlagSnapshot(position, history=(replace(stage.entry, position=position),))
+    exposure = Exposure(stage.percentage, enabled=True)
+    seen = FlagSnapshot(exposure, history=(replace(stage.entry, exposure=exposure),))
     state, now = RolloutState().after_observation(plan, seen, stage.began_at), stage.began_at
     while (view := Evaluation(plan, seen, state, now)).is_checked and not view.guardrails_passed:
         now = max(now, view.check_is_due)

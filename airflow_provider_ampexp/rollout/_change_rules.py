@@ -69,7 +69,7 @@ def abort_on_empty_version(view: Evaluation) -> Action | None:
     """A retry must know which change it would undo."""
     if not view.is_first_look or not view.state.is_retry or view.state.run_began is None:
         return None
-    hidden = next((entry for entry in made_since(view.seen.history, view.state.run_began) if not entry.position), None)
+    hidden = next((entry for entry in made_since(view.seen.history, view.state.run_began) if not entry.exposure), None)
     if hidden is None:
         return None
     return Abort(AbortCause.UNKNOWN, f"{hidden} shows no exposure, so it is not known what a retry would undo")
@@ -90,9 +90,9 @@ def abort_when_already_rolled_back(view: Evaluation) -> Action | None:
 def abort_on_external_change(view: Evaluation) -> Action | None:
     if not view.has_external_change:
         return None
-    who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.position}"
+    who = ", then ".join(map(str, view.external_changes)) or f"to {view.seen.exposure}"
     why = f"the flag was changed {who}{_with_own_key(view, view.external_changes)}"
-    if not all(position.enabled for position in (view.seen.position, *(move.after for move in view.external_changes))):
+    if not all(exposure.enabled for exposure in (view.seen.exposure, *(move.after for move in view.external_changes))):
         return Abort(AbortCause.DISABLED, f"{why}{_failed_before(view)}")
     if view.plan.on_drift == "stop":
         return Abort(AbortCause.DRIFT, f"{why}{_failed_before(view)}")

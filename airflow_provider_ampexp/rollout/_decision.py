@@ -64,7 +64,7 @@ def _abort_when_archived(view: Evaluation) -> Action | None:
 
 
 def _abort_when_disabled(view: Evaluation) -> Action | None:
-    if view.seen.position.enabled or view.plan.enable:
+    if view.seen.exposure.enabled or view.plan.enable:
         return None
     return Abort(AbortCause.DISABLED, "the flag is disabled, and enable=False")
 

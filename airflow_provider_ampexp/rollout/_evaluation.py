@@ -47,7 +47,7 @@ class Evaluation:
     @property
     def percentage(self) -> float:
         """The percentage to compare with stages. A disabled flag is before the first stage, at any percentage."""
-        return self.seen.position.reached
+        return self.seen.exposure.reached
 
     @property
     def stage(self) -> ResolvedStage | None:
@@ -187,8 +187,8 @@ class Evaluation:
         """Whether another actor changed the exposure since the last observation, also if the actor changed it back."""
         if self.is_first_look:
             return False
-        is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.position
-        return bool(self.external_changes) or (self.seen.position != self.last_state.last_exposure and not is_explained)
+        is_explained = bool(self._since_last_look) and self._since_last_look[-1].after == self.seen.exposure
+        return bool(self.external_changes) or (self.seen.exposure != self.last_state.last_exposure and not is_explained)
 
     @property
     def external_changes(self) -> list[ExposureChange]:
@@ -238,14 +238,18 @@ class Evaluation:
         rollout had not read it. The raise is this run's for certain only if the run has raised before.
         """
         *_, external, own = (None, None, *exposure_changes(self.seen.history, self.state.run_began))
-        if external is None or own is None or own.after != self.seen.position or not external.lowers:
+        if external is None or own is None or own.after != self.seen.exposure or not external.lowers:
             return None
         first = self.first_own_step
         if not own.raises or self.stage is None or (first is not None and first.entry.by != own.entry.by):
             return None
         stage = self.plan.next_above(external.after.reached)
         is_unaware = stage is not None and stage.percentage < own.after.percentage
-        return (external, own) if is_unaware and external.after.exposure < own.after.exposure else None
+        return (
+            (external, own)
+            if is_unaware and external.after.effective_percentage < own.after.effective_percentage
+            else None
+        )
 
     # the audience
 
@@ -289,4 +293,4 @@ class Evaluation:
     @property
     def rollback(self) -> RollbackTarget:
         """The target of a rollback now."""
-        return RollbackTarget(self.plan, self.seen.position, self.last_state.last_exposure, self.state.origin)
+        return RollbackTarget(self.plan, self.seen.exposure, self.last_state.last_exposure, self.state.origin)

@@ -88,16 +88,16 @@ class _Course:
         elif isinstance(action, Wait) and not action.is_held:
             self._now = action.until
         else:
-            raise InvalidInputError("stages", f"the rollout does not begin from {self._seen.position}: {action.why}")
+            raise InvalidInputError("stages", f"the rollout does not begin from {self._seen.exposure}: {action.why}")
         return None
 
     def _raise(self, percentage: int) -> None:
-        before, after = self._seen.position, Exposure(percentage, True)
-        self._seen = self._after(replace(self._seen, position=after))
+        before, after = self._seen.exposure, Exposure(percentage, True)
+        self._seen = self._after(replace(self._seen, exposure=after))
         self._state = self._state.after_set_stage(before, self._now, after, self._seen, self._now)
         self.stages.append(ForecastStage(percentage, self._now))
 
     def _after(self, seen: FlagSnapshot) -> FlagSnapshot:
-        """The flag with a new version for its position."""
-        version = VersionEntry(seen.newest_version + 1, self._now, _BY, seen.position, seen.tags, seen.audience)
+        """The flag with a new version for its exposure."""
+        version = VersionEntry(seen.newest_version + 1, self._now, _BY, seen.exposure, seen.tags, seen.audience)
         return replace(seen, history=(version, *seen.history))

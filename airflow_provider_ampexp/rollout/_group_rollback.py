@@ -35,7 +35,7 @@ def decide_group_rollback(
     if seen.archived:
         return Abort(AbortCause.ARCHIVED, "it is archived, so nobody gets it")
     if first is None:
-        if seen.position.exposure and _is_hidden(seen, state.run_began):
+        if seen.exposure.effective_percentage and _is_hidden(seen, state.run_began):
             return Abort(
                 AbortCause.UNKNOWN, "the version history does not show the exposure, so it is not known who raised it"
             )
@@ -64,4 +64,4 @@ def _is_hidden(seen: FlagSnapshot, began: datetime | None) -> bool:
     """Whether the history does not show what happened since the run began."""
     if began is None or not seen.history:
         return not seen.history
-    return any(entry.position is None for entry in made_since(seen.history, began))
+    return any(entry.exposure is None for entry in made_since(seen.history, began))

@@ -71,9 +71,9 @@ class Heartbeat:
 
     :param at: when it was written
     :param due: when the rollout's next step is due
-    :param position: the exposure of the flag at that time
+    :param exposure: the exposure of the flag at that time
     :param version: the version that set this exposure; ``None`` if the history does not show it
-    :param lower_to: the last confirmed exposure. It is ``position`` if the present stage is confirmed.
+    :param lower_to: the last confirmed exposure. It is ``exposure`` if the present stage is confirmed.
     :param next_stage: the stage that the rollout is about to set
     :param audience: the digest of the audience at that time
     :param ended: how the rollout ended; ``None`` until then
@@ -82,7 +82,7 @@ class Heartbeat:
     subject: RolloutSubject
     at: datetime
     due: datetime
-    position: Exposure
+    exposure: Exposure
     version: int | None
     lower_to: Exposure
     next_stage: int | None = None
@@ -97,12 +97,12 @@ class Heartbeat:
         set_by = since(seen)
         if set_by is None or self.version is None:
             return False
-        if seen.position == self.position:
+        if seen.exposure == self.exposure:
             return set_by.version == self.version
-        if self.next_stage is None or seen.position != Exposure(self.next_stage, enabled=True):
+        if self.next_stage is None or seen.exposure != Exposure(self.next_stage, enabled=True):
             return False
-        change = ExposureChange(self.position, seen.position, set_by)
-        before = since(FlagSnapshot(self.position, history=versions_before(seen.history, change)))
+        change = ExposureChange(self.exposure, seen.exposure, set_by)
+        before = since(FlagSnapshot(self.exposure, history=versions_before(seen.history, change)))
         return before is not None and before.version == self.version
 
     def as_json(self) -> str:
@@ -124,7 +124,7 @@ class Heartbeat:
                 subject=_subject(plain["subject"]),
                 at=datetime.fromisoformat(plain["at"]),
                 due=datetime.fromisoformat(plain["due"]),
-                position=_exposure(plain["position"]),
+                exposure=_exposure(plain["exposure"]),
                 version=None if plain["version"] is None else int(plain["version"]),
                 lower_to=_exposure(plain["lower_to"]),
                 next_stage=None if plain["next_stage"] is None else int(plain["next_stage"]),
@@ -142,7 +142,7 @@ class Heartbeat:
         for name, moment in (("at", self.at), ("due", self.due)):
             if moment.tzinfo is None or moment.year > _LAST_YEAR:
                 return f"{name}: expected a time with a zone, before the year {_LAST_YEAR + 1}, got {moment}"
-        for name, exposure in (("position", self.position), ("lower_to", self.lower_to)):
+        for name, exposure in (("exposure", self.exposure), ("lower_to", self.lower_to)):
             if not 0 <= exposure.percentage <= 100:
                 return f"{name}: expected a percentage from 0 to 100, got {exposure.percentage}"
         if not self.subject.task.isprintable():
@@ -163,15 +163,15 @@ def heartbeat(
         subject=subject,
         at=now,
         due=action.until if isinstance(action, Wait) else now,
-        position=seen.position,
+        exposure=seen.exposure,
         version=None if set_by is None else set_by.version,
         lower_to=_confirmed(plan, seen, state, now),
         audience=seen.audience.digest(),
     )
     if isinstance(action, SetStage):
-        return replace(beat, lower_to=seen.position, next_stage=action.stage.percentage)
+        return replace(beat, lower_to=seen.exposure, next_stage=action.stage.percentage)
     if isinstance(action, RollBack):
-        return replace(beat, lower_to=action.to or seen.position)
+        return replace(beat, lower_to=action.to or seen.exposure)
     if isinstance(action, Complete) and _is_complete(plan, seen):
         return replace(beat, ended="finished")
     return beat
@@ -182,7 +182,7 @@ def last_heartbeat(subject: RolloutSubject, seen: FlagSnapshot, ended: str, now:
 
     :param ended: how it ended
     """
-    return Heartbeat(subject, now, now, seen.position, None, seen.position, ended=ended)
+    return Heartbeat(subject, now, now, seen.exposure, None, seen.exposure, ended=ended)
 
 
 def _confirmed(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: datetime) -> Exposure:
@@ -192,15 +192,15 @@ def _confirmed(plan: RolloutPlan, seen: FlagSnapshot, state: RolloutState, now: 
     """
     raised = _raise_to_present(plan, seen)
     if raised is None:
-        return seen.position
+        return seen.exposure
     view = Evaluation(plan, seen, state, now)
-    return seen.position if view.is_checked and view.guardrails_passed and not view.is_soaking else raised.before
+    return seen.exposure if view.is_checked and view.guardrails_passed and not view.is_soaking else raised.before
 
 
 def _raise_to_present(plan: RolloutPlan, seen: FlagSnapshot) -> ExposureChange | None:
     """Return the change to the present exposure, if it set exactly the plan's next stage."""
     *_, last = (None, *exposure_changes(seen.history))
-    if last is None or last.after != seen.position or not last.raises:
+    if last is None or last.after != seen.exposure or not last.raises:
         return None
     return last if is_next_stage(plan, last) else None
 
@@ -208,7 +208,7 @@ def _raise_to_present(plan: RolloutPlan, seen: FlagSnapshot) -> ExposureChange |
 def _is_complete(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
     """Whether the whole rollout is complete, and not only this task of a group."""
     is_whole = plan.only is None and plan.approval is None
-    return is_whole or seen.position.reached >= plan.all_stages[-1].percentage
+    return is_whole or seen.exposure.reached >= plan.all_stages[-1].percentage
 
 
 def _subject(plain: Mapping[str, Any]) -> RolloutSubject:

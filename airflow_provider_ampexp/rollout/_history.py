@@ -31,7 +31,7 @@ class Exposure:
     enabled: bool
 
     @property
-    def exposure(self) -> float:
+    def effective_percentage(self) -> float:
         """The percentage of users who get the feature: 0 for a disabled flag."""
         return self.percentage if self.enabled else 0
 
@@ -48,7 +48,7 @@ class Exposure:
 class FlagSnapshot:
     """One observation of a flag, with its history, newest first. Without an ``audience``, the flag has no others."""
 
-    position: Exposure
+    exposure: Exposure
     archived: bool = False
     history: tuple[VersionEntry, ...] = ()
     tags: tuple[str, ...] = ()
@@ -62,12 +62,12 @@ class FlagSnapshot:
 
 @dataclass(frozen=True)
 class VersionEntry:
-    """One version. ``position`` is ``None`` if the version does not show it. ``audience`` has what it shows."""
+    """One version. ``exposure`` is ``None`` if the version does not show it. ``audience`` has what it shows."""
 
     version: int
     at: datetime | None
     by: str
-    position: Exposure | None
+    exposure: Exposure | None
     tags: tuple[str, ...] = ()
     audience: AudienceFields = field(default_factory=AudienceFields)
 
@@ -86,11 +86,13 @@ class ExposureChange:
     @property
     def lowers(self) -> bool:
         """Whether the change takes the feature from users, or disables the flag."""
-        return self.after.exposure < self.before.exposure or (self.before.enabled and not self.after.enabled)
+        return self.after.effective_percentage < self.before.effective_percentage or (
+            self.before.enabled and not self.after.enabled
+        )
 
     @property
     def raises(self) -> bool:
-        return self.after.exposure > self.before.exposure
+        return self.after.effective_percentage > self.before.effective_percentage
 
     def __str__(self) -> str:
         return f"from {self.before} to {self.after} by {self.entry.by} at {format_timestamp(self.entry.at)}"
@@ -121,7 +123,7 @@ def read_history(
             version=version_number(version),
             at=parse_timestamp(version.get("createdAt")),
             by=actor_name(version.get("createdBy")),
-            position=exposure_of(config, segment),
+            exposure=exposure_of(config, segment),
             tags=tags_of(config) or (),
             audience=AudienceFields.of(config, segment),
         )
@@ -129,8 +131,8 @@ def read_history(
         for config in [config_of(version)]
     ]
     entries.sort(key=lambda entry: entry.version, reverse=True)
-    if entries and entries[0].position is None:
-        entries[0] = replace(entries[0], position=present)
+    if entries and entries[0].exposure is None:
+        entries[0] = replace(entries[0], exposure=present)
     return tuple(entries)
 
 
@@ -142,7 +144,7 @@ def since(seen: FlagSnapshot) -> VersionEntry | None:
     """
     began = None
     for entry in seen.history:
-        if entry.position != seen.position:
+        if entry.exposure != seen.exposure:
             break
         began = entry if entry.at is not None else began
     return began
@@ -153,7 +155,9 @@ def highest_exposure(history: Iterable[VersionEntry], after: datetime) -> float:
 
     :param history: versions, newest first
     """
-    return max((entry.position.exposure for entry in in_effect(history, after) if entry.position), default=0.0)
+    return max(
+        (entry.exposure.effective_percentage for entry in in_effect(history, after) if entry.exposure), default=0.0
+    )
 
 
 def in_effect(history: Iterable[VersionEntry], after: datetime) -> Iterator[VersionEntry]:
@@ -177,11 +181,11 @@ def exposure_changes(history: tuple[VersionEntry, ...], after: datetime | None =
     """
     before: Exposure | None = None
     for entry in reversed(history):
-        if entry.position is None:
+        if entry.exposure is None:
             continue
-        if before is not None and before != entry.position and (after is None or entry.at is None or entry.at >= after):
-            yield ExposureChange(before, entry.position, entry)
-        before = entry.position
+        if before is not None and before != entry.exposure and (after is None or entry.at is None or entry.at >= after):
+            yield ExposureChange(before, entry.exposure, entry)
+        before = entry.exposure
 
 
 def audience_changes(history: tuple[VersionEntry, ...], accepted: int) -> Iterator[tuple[str, VersionEntry]]:

@@ -115,16 +115,16 @@ def before_the_rollout(plan: RolloutPlan, seen: FlagSnapshot) -> Exposure | None
 
     :returns: the present exposure without such raises; ``None`` if the history does not show them
     """
-    start, by = seen.position, None
+    start, by = seen.exposure, None
     history = seen.history
-    if not history or history[0].position != start:
-        return None if start.exposure else start
+    if not history or history[0].exposure != start:
+        return None if start.effective_percentage else start
     for newer, older in pairwise(history):
-        if older.position is None:
-            return None if start.exposure else start
-        if older.position == start:
+        if older.exposure is None:
+            return None if start.effective_percentage else start
+        if older.exposure == start:
             continue
-        if by not in (None, newer.by) or not is_next_stage(plan, ExposureChange(older.position, start, newer)):
+        if by not in (None, newer.by) or not is_next_stage(plan, ExposureChange(older.exposure, start, newer)):
             return start
-        start, by = older.position, newer.by
+        start, by = older.exposure, newer.by
     return start

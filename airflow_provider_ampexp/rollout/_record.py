@@ -114,9 +114,9 @@ def fields_before(before: Exposure, since: datetime) -> RecordLine:
     return {"from": before.percentage, "since": moment(since)}
 
 
-def exposure_fields(position: Exposure, entry: VersionEntry | None) -> RecordLine:
+def exposure_fields(exposure: Exposure, entry: VersionEntry | None) -> RecordLine:
     """Return the fields of the exposure after a step, and of the version of the step, if the history shows it."""
-    line: RecordLine = {"percentage": position.percentage, "enabled": position.enabled}
+    line: RecordLine = {"percentage": exposure.percentage, "enabled": exposure.enabled}
     if entry is not None:
         line["version"] = entry.version
         if entry.at is not None:

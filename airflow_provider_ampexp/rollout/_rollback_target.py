@@ -26,12 +26,14 @@ class RollbackTarget(NamedTuple):
     def exposure(self) -> Exposure | None:
         """The target, always below the present exposure; ``None`` leaves the flag as it is."""
         wanted = self._by_the_plan
-        return wanted if wanted is not None and wanted.exposure < self.present.exposure else None
+        return (
+            wanted if wanted is not None and wanted.effective_percentage < self.present.effective_percentage else None
+        )
 
     @property
     def is_unknown(self) -> bool:
         """Whether a rollback needs the exposure before this rollout, and the history does not show it."""
-        return self._is_the_origin and self.present.exposure > 0 and self.origin is None
+        return self._is_the_origin and self.present.effective_percentage > 0 and self.origin is None
 
     @property
     def why_not_lowered(self) -> str:

@@ -46,14 +46,14 @@ def abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
         return None
     return Abort(
         AbortCause.PREDECESSOR_NOT_SET,
-        f"it is at {view.seen.position}, and stage {before.percentage} % must be set before this stage",
+        f"it is at {view.seen.exposure}, and stage {before.percentage} % must be set before this stage",
     )
 
 
 def abort_when_enabling_lets_others_in(view: Evaluation) -> Action | None:
     """The first stage enables a disabled flag, and with it all its other percentages."""
     audience = view.seen.audience
-    if view.seen.position.enabled:
+    if view.seen.exposure.enabled:
         return None
     if unknown := audience.unknown_others():
         return Abort(

@@ -91,12 +91,12 @@ class RolloutState:
 
     def after_observation(self, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutState:
         """Return the state after an observation that does not end the rollout."""
-        fresh = self if self.last_exposure == seen.position else self._at_another_position()
+        fresh = self if self.last_exposure == seen.exposure else self._at_another_exposure()
         return replace(
             fresh,
             start=self.start or start_of_run(plan, seen, self.run_began),
             origin=self.origin or self.start or origin_of(plan, seen, self.run_began),
-            last_exposure=seen.position,
+            last_exposure=seen.exposure,
             version=seen.newest_version,
             accepted_version=seen.newest_version,
             audience=seen.audience.digest(),
@@ -109,12 +109,12 @@ class RolloutState:
 
     def _soak_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> float:
         """Return the soak of the observed exposure in seconds, by the plan."""
-        stage = plan.stage_at(seen.position.reached)
+        stage = plan.stage_at(seen.exposure.reached)
         if stage is not None:  # another task waits for the soak of its own stage
             return stage.soak.total_seconds() if stage in plan.own_stages else 0.0
         if not _is_between_stages(plan, seen):
             return 0.0
-        reached = seen.position.reached
+        reached = seen.exposure.reached
         neighbours = (plan.highest_below(reached), plan.next_above(reached))
         return max(near.soak.total_seconds() for near in neighbours if near is not None)
 
@@ -128,10 +128,10 @@ class RolloutState:
             judges that.
         """
         new = (entry for entry in reversed(seen.history) if entry.version > (self.version or 0))
-        made = next((entry for entry in new if entry.position == after), None)
+        made = next((entry for entry in new if entry.exposure == after), None)
         version = made.version if made else seen.newest_version
         moved = replace(
-            self._at_another_position(), last_exposure=after, version=version, wrote_last=True, first_seen_at=now
+            self._at_another_exposure(), last_exposure=after, version=version, wrote_last=True, first_seen_at=now
         )
         # After this write the service may show more of the audience than before.
         moved = replace(moved, audience={})
@@ -243,7 +243,7 @@ class RolloutState:
             preview=_preview(plain.get("preview")),
         )
 
-    def _at_another_position(self) -> RolloutState:
+    def _at_another_exposure(self) -> RolloutState:
         """Return the state without what is about the exposure that the flag had before."""
         return replace(
             self,
@@ -261,17 +261,17 @@ class RolloutState:
 
     def _actor_of(self, plan: RolloutPlan, seen: FlagSnapshot) -> str | None:
         """Return the actor of the stage that this attempt set, or of this run's first own step."""
-        if self.wrote_last and self.last_exposure == seen.position:
+        if self.wrote_last and self.last_exposure == seen.exposure:
             # Another actor may have left the stage since and set it again. So the version of the write comes first.
             own = (entry for entry in seen.history if entry.version == self.version)
-            set_by = next((entry for entry in own if entry.position == seen.position), since(seen))
+            set_by = next((entry for entry in own if entry.exposure == seen.exposure), since(seen))
             return set_by.by if set_by else None
         first = OwnSteps(plan, seen.history).first(self.run_began)
         return first.entry.by if first else None
 
 
 def _is_stage(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
-    return plan.stage_at(seen.position.reached) is not None
+    return plan.stage_at(seen.exposure.reached) is not None
 
 
 def _is_between_stages(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
@@ -279,7 +279,7 @@ def _is_between_stages(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
 
     A person or an earlier plan set it. It soaks as long as the longer of its neighbours, and is checked like a stage.
     """
-    reached = seen.position.reached
+    reached = seen.exposure.reached
     is_between = plan.highest_below(reached) is not None and plan.next_above(reached) is not None
     return reached > 0 and is_between and not _is_stage(plan, seen)
 
@@ -287,7 +287,7 @@ def _is_between_stages(plan: RolloutPlan, seen: FlagSnapshot) -> bool:
 def start_of_run(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None) -> Exposure:
     """Return the exposure before this run first raised it."""
     first = OwnSteps(plan, seen.history).first(run_began)
-    return first.before if first else seen.position
+    return first.before if first else seen.exposure
 
 
 def origin_of(plan: RolloutPlan, seen: FlagSnapshot, run_began: datetime | None) -> Exposure | None:

@@ -19,15 +19,15 @@ def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[st
     :returns: ``points`` (each ``at`` and ``percentage``, until now), ``steps`` (each change with its actor), and
         ``off`` (each start and end)
     """
-    known = [entry for entry in reversed(history) if entry.position is not None and entry.at is not None]
+    known = [entry for entry in reversed(history) if entry.exposure is not None and entry.at is not None]
     points: list[dict[str, Any]] = []
     off: list[list[str]] = []
     for place, entry in enumerate(known):
-        if entry.position is None or entry.at is None:
+        if entry.exposure is None or entry.at is None:
             continue
         following = known[place + 1].at if place + 1 < len(known) else now
-        points.append({"at": _text(entry.at), "percentage": entry.position.percentage})
-        if not entry.position.enabled and following is not None:
+        points.append({"at": _text(entry.at), "percentage": entry.exposure.percentage})
+        if not entry.exposure.enabled and following is not None:
             if off and off[-1][1] == _text(entry.at):
                 off[-1][1] = _text(following)
             else:

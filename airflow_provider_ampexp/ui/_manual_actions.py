@@ -113,9 +113,9 @@ class _Effects:
     def _keeps(self) -> str:
         """The exposure of users until the next write."""
         users = f"Users of segment {self.task.plan.segment}" if self.task.plan.segment else "Users"
-        if not self.seen.position.exposure:
-            return f"The flag stays at {self.seen.position}"
-        return f"{users} keep the feature at {self.seen.position}"
+        if not self.seen.exposure.effective_percentage:
+            return f"The flag stays at {self.seen.exposure}"
+        return f"{users} keep the feature at {self.seen.exposure}"
 
     @property
     def _refusal(self) -> str:
@@ -133,7 +133,7 @@ class _Effects:
         state = RolloutState(preflight_owed=plan.checked and plan.preflight)
         act = decide(plan, self.seen, state, self.now)
         view = Evaluation(plan, self.seen, state, self.now)
-        stands = self.seen.position
+        stands = self.seen.exposure
         enables = "" if stands.enabled else " and enables the flag"
         if isinstance(act, SetStage):
             return f"sets {act.stage.percentage} %{enables}"
@@ -168,7 +168,7 @@ class _Effects:
         rollout_state = replace(self.task.rollout_state or RolloutState(), response=ApprovalResponse(False, "a person"))
         act = decide(self.task.plan, self.seen, rollout_state, self.now)
         if isinstance(act, RollBack) and act.to is not None:
-            return f"The task lowers the flag from {self.seen.position} to {act.to}, reads that back and fails."
+            return f"The task lowers the flag from {self.seen.exposure} to {act.to}, reads that back and fails."
         if isinstance(act, RollBack):
             return f"The task fails. {self._keeps}: {act.why_left}."
         return f"{self._keeps}. The stages that follow are skipped."
@@ -183,7 +183,7 @@ class _Effects:
         if isinstance(act, Complete):
             return "The rollback task confirms that the flag is lowered already."
         if isinstance(act, RollBack) and act.to is not None:
-            return f"The rollback task lowers the flag from {self.seen.position} to {act.to} and reads that back."
+            return f"The rollback task lowers the flag from {self.seen.exposure} to {act.to} and reads that back."
         why = act.why_left if isinstance(act, RollBack) else act.why
         return f"The rollback task leaves the flag as it is: {why}. {self._keeps}."
 

@@ -73,7 +73,7 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
     if seen is None:
         return RolloutStatus(Reason.UNREADABLE, "Amplitude does not show the percentage of this rollout")
     seen = seen if seen.history else _with_last_exposure(seen, rollout_state)
-    following = plan.next_above(seen.position.reached)
+    following = plan.next_above(seen.exposure.reached)
     here = replace(_place(plan, seen), next=following.percentage if following else None)
     stuck = _stuck(rollout, now)
     if stuck is not None:
@@ -92,10 +92,10 @@ def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
     """Return the present stage and its start."""
     began = since(seen)
     at = began.at if began else None
-    position = seen.position
-    if not position.enabled or position.percentage < plan.all_stages[0].percentage:
+    exposure = seen.exposure
+    if not exposure.enabled or exposure.percentage < plan.all_stages[0].percentage:
         return RolloutStatus(Reason.WORKING, stage=0, stands_since=at)
-    places = [place for place, stage in enumerate(plan.all_stages, 1) if stage.percentage == position.percentage]
+    places = [place for place, stage in enumerate(plan.all_stages, 1) if stage.percentage == exposure.percentage]
     return RolloutStatus(Reason.WORKING, stage=places[0] if places else None, stands_since=at)
 
 
@@ -123,7 +123,7 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
     if ending or task.state != "success":
         return Reason.STOPPED, why or f"its task ended with the state {_in_words(task.state)}; its log has the reason"
     last, reached = rollout.plan.all_stages[-1].percentage, rollout.reached
-    if reached is not None and reached < last and seen is not None and seen.position.percentage < last:
+    if reached is not None and reached < last and seen is not None and seen.exposure.percentage < last:
         return Reason.STOPPED, f"its task ended with success at {reached:g} %, before the last stage"
     return Reason.DONE, f"the last stage, {last} %, is reached"
 
@@ -203,7 +203,7 @@ def _why(reason: Reason, view: Evaluation, act: Action) -> str:
         return f"the flag has the tag {view.plan.hold_tag!r}"
     if reason is Reason.SOAKING:
         until = f"until {view.soak_ends:%Y-%m-%d %H:%M} UTC"
-        return f"{view.seen.position} soaks for {format_duration(view.soak)}, {until}"
+        return f"{view.seen.exposure} soaks for {format_duration(view.soak)}, {until}"
     return view.said if reason in (Reason.GUARDRAIL, Reason.FAILING) else act.why
 
 

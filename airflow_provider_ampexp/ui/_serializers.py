@@ -100,14 +100,14 @@ def _named(kind: Kind, config: FlagConfig, url: str) -> dict[str, Any]:
 
 def _seen(config: FlagConfig, versions: Iterable[Version], rollout: Rollout) -> FlagSnapshot | None:
     segment = rollout.plan.segment
-    position = exposure_of(config, segment)
-    if position is None:
+    exposure = exposure_of(config, segment)
+    if exposure is None:
         return None
     tags = tags_of(config) or ()
     history, audience = read_history(versions, segment), AudienceFields.of(config, segment)
     if history:
         audience = history[0].audience.over(audience)
-    return FlagSnapshot(position, bool(config.get("deleted")), history, tags, audience)
+    return FlagSnapshot(exposure, bool(config.get("deleted")), history, tags, audience)
 
 
 def _rollout_in_full(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> dict[str, Any]:
@@ -155,7 +155,9 @@ def _reached(rollout: Rollout, seen: FlagSnapshot | None) -> float | None:
     """Return the highest stage that was set, by the record, otherwise by the percentage of the flag."""
     if rollout.reached is not None or seen is None:
         return rollout.reached
-    stages = [stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.position.exposure]
+    stages = [
+        stage.percentage for stage in rollout.plan.all_stages if stage.percentage <= seen.exposure.effective_percentage
+    ]
     return max(stages, default=None)
 
 

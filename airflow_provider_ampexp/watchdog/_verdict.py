@@ -78,15 +78,15 @@ def judge(beat: Heartbeat, seen: FlagSnapshot, now: datetime, limits: Limits) ->
     """
     if not limits.is_late(beat, now):
         return HeartbeatVerdict(
-            Outcome.QUIET, f"in time at {seen.position}: the next step is due {format_timestamp(beat.due)}"
+            Outcome.QUIET, f"in time at {seen.exposure}: the next step is due {format_timestamp(beat.due)}"
         )
-    late, left = f"the step that was due {format_timestamp(beat.due)} is late", f"Left at {seen.position}"
-    if seen.position.exposure <= beat.lower_to.exposure:
+    late, left = f"the step that was due {format_timestamp(beat.due)} is late", f"Left at {seen.exposure}"
+    if seen.exposure.effective_percentage <= beat.lower_to.effective_percentage:
         return HeartbeatVerdict(Outcome.QUIET, f"{late}, but no user gets it beyond the last confirmed stage. {left}")
     if not beat.is_at_its_step(seen):
         return HeartbeatVerdict(Outcome.QUIET, f"{late}, but another actor changed the flag. {left}")
-    if seen.position.exposure <= limits.above:
-        return HeartbeatVerdict(Outcome.QUIET, f"{late}, but {seen.position} is not above {limits.above} %. {left}")
+    if seen.exposure.effective_percentage <= limits.above:
+        return HeartbeatVerdict(Outcome.QUIET, f"{late}, but {seen.exposure} is not above {limits.above} %. {left}")
     if not beat.audience:
         return HeartbeatVerdict(Outcome.LATE, f"{late}, but the heartbeat does not have the audience. {left}")
     if changed := changed_fields(beat.audience, seen.audience.digest()):

@@ -79,7 +79,7 @@ class Watchdog:
             held = (pair for pair in judged if has_tag(flag.seen.tags, pair[1].subject.hold_tag))
             verdict, beat = next(held, next((pair for pair in judged if pair[0].lowers), judged[0]))
         if verdict.lowers and (other := _confirmed_later(beat, beats)) is not None:
-            why = f"{other.subject.task} confirmed {other.position} or ended there. Left at {flag.seen.position}"
+            why = f"{other.subject.task} confirmed {other.exposure} or ended there. Left at {flag.seen.exposure}"
             return Outcome.QUIET, f"{subject}: {verdict.why}, but {why}."
         if not verdict.lowers:
             return verdict.outcome, f"{subject}: {verdict.why}."
@@ -88,7 +88,7 @@ class Watchdog:
         return self._lower(flag, beat, verdict.why)
 
     def _lower(self, flag: ManagedFlag, beat: Heartbeat, why: str) -> Finding:
-        before = flag.seen.position
+        before = flag.seen.exposure
         reason = f"{why} ({beat.subject.task})"
         try:
             flag.roll_back_to(beat.lower_to)
@@ -98,21 +98,23 @@ class Watchdog:
                 f"GET IT at {before}. Check the flag in Amplitude now. Reason for the rollback: {reason}. "
                 f"Cause: {_said(error)}"
             )
-        ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.position.enabled else []
+        ways = flag.seen.audience.ways_in(flag.catch_all) if flag.seen.exposure.enabled else []
         confirmed = "and confirmed it by reading"
         if ways:
             confirmed = f"and read that back; but USERS STILL GET IT through {', and '.join(ways)}"
         notes = "".join(f" {note}" for note in flag.notes)
         return Outcome.LOWERED, (
-            f"Lowered {beat.subject} from {before} to {flag.seen.position}, {confirmed}: {reason}.{notes}"
+            f"Lowered {beat.subject} from {before} to {flag.seen.exposure}, {confirmed}: {reason}.{notes}"
         )
 
 
 def _confirmed_later(dead: Heartbeat, beats: list[Heartbeat]) -> Heartbeat | None:
     """Return a later heartbeat of another rollout that confirmed the exposure of a dead one, or ended at it."""
-    at = {dead.position, *(() if dead.next_stage is None else (Exposure(dead.next_stage, enabled=True),))}
-    later = (beat for beat in beats if beat.at > dead.at and beat.position in at)
-    return next((beat for beat in later if beat.lower_to.exposure >= beat.position.exposure), None)
+    at = {dead.exposure, *(() if dead.next_stage is None else (Exposure(dead.next_stage, enabled=True),))}
+    later = (beat for beat in beats if beat.at > dead.at and beat.exposure in at)
+    return next(
+        (beat for beat in later if beat.lower_to.effective_percentage >= beat.exposure.effective_percentage), None
+    )
 
 
 def _said(error: Exception) -> str:

@@ -71,7 +71,7 @@ def test_a_rollout_that_no_longer_runs_is_lowered_to_its_last_confirmed_stage(
     def dead() -> None:
         watch = soaks.watches[-1]
         told = beat(folder)
-        assert (told["position"], told["lower_to"], told["due"]) == (at(25), at(1), watch["until"])
+        assert (told["exposure"], told["lower_to"], told["due"]) == (at(25), at(1), watch["until"])
         codes.append(look())
         soaks.end()
         for minutes in (25, 30, 10):
@@ -137,7 +137,7 @@ def test_a_worker_that_dies_right_after_a_raise_leaves_a_heartbeat_that_announce
         run(dag)
     assert exposures(emulator, flag_id) == [0, 1, 25]
     told = beat(folder)
-    assert (told["position"], told["next_stage"], told["lower_to"]) == (at(1), 25, at(1))
+    assert (told["exposure"], told["next_stage"], told["lower_to"]) == (at(1), 25, at(1))
     emulator.advance(HOUR + 5)
     assert look() == 1
     assert exposures(emulator, flag_id) == [0, 1, 25, 1]
@@ -166,7 +166,7 @@ def test_the_tasks_of_a_group_share_one_heartbeat(
 
     def note() -> None:
         told = beat(folder)
-        seen.append((told["position"], told["lower_to"], told["ended"]))
+        seen.append((told["exposure"], told["lower_to"], told["ended"]))
         soaks.end()
 
     soaks.will(note, note)

@@ -365,7 +365,7 @@ class DeadAirflow(Director):
                 RolloutSubject("dag", self.emulator.base_url, "flags", rollout.flag_id, hold_tag="rollout-hold"),
                 at=now,
                 due=now,
-                position=Exposure(25, True),
+                exposure=Exposure(25, True),
                 version=int(self.emulator.versions("flags", rollout.flag_id)[0]["version"]),
                 lower_to=Exposure(5, True),
                 audience=self._seen(rollout.flag_id).audience.digest(),

@@ -208,7 +208,7 @@ def _roll_out(late: LateWarehouse, dice: random.Random) -> None:
             late.now = action.until
         elif isinstance(action, RunGuardrails):
             ends = began + timedelta(seconds=state.owed_soak or 0)
-            at = CheckContext("flag", seen.position.percentage, began, late.now, soak_ends_at=ends)
+            at = CheckContext("flag", seen.exposure.percentage, began, late.now, soak_ends_at=ends)
             result = guardrail.check(at)
             assert result.verdict == ("pass" if _covers(late, ends) else "inconclusive")
             status = GuardrailStatus(guardrail.name, guardrail.consequence).with_result(
@@ -217,14 +217,14 @@ def _roll_out(late: LateWarehouse, dice: random.Random) -> None:
             state = state.after_checks([status], late.now)
         else:
             assert isinstance(action, SetStage)
-            if seen.position.enabled:
+            if seen.exposure.enabled:
                 ends = began + plan.all_stages[0].soak
                 assert _covers(late, ends)
                 assert not _covers(late, ends, late.now - plan.recheck) or late.now <= ends + plan.recheck
                 raises += 1
-            before_it, after = seen.position, Exposure(action.stage.percentage, True)
+            before_it, after = seen.exposure, Exposure(action.stage.percentage, True)
             entry = VersionEntry(seen.newest_version + 1, late.now, "", after)
-            seen = replace(seen, position=after, history=(entry, *seen.history))
+            seen = replace(seen, exposure=after, history=(entry, *seen.history))
             state, began = state.after_set_stage(before_it, late.now, after, seen, late.now), late.now
     assert raises == 2
     assert late.queries == 2  # one for each soak: each other time the data were not complete

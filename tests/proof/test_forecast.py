@@ -55,7 +55,7 @@ def test_no_rollout_is_earlier_than_its_forecast(story: Story) -> None:
     stands = {version["version"]: version for version in observed.versions[1:]}
     for stage in course.stages:
         for entry in read_history(stands.values(), story.segment):
-            if entry.at is not None and entry.position == Exposure(stage.percentage, True):
+            if entry.at is not None and entry.exposure == Exposure(stage.percentage, True):
                 assert entry.at >= stage.at - _MILLISECOND
     for attempt in observed.attempts:
         if attempt.outcome == "success":

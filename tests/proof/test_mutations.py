@@ -67,7 +67,7 @@ def _no_step_is_checked_first(patch: Patch) -> None:
 
 
 def _rollback_without_a_write(patch: Patch) -> None:
-    patch.setattr(ManagedFlag, "roll_back_to", lambda flag, position: None)
+    patch.setattr(ManagedFlag, "roll_back_to", lambda flag, exposure: None)
 
 
 def _nothing_is_put_back(patch: Patch) -> None:

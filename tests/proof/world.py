@@ -78,8 +78,8 @@ class World:
     def stands_since(self) -> datetime:
         """Since when the flag has stood where it stands, in truth."""
         entries = read_history(self.versions, self.story.segment)
-        assert entries[0].position is not None
-        began = history.since(FlagSnapshot(entries[0].position, history=entries))
+        assert entries[0].exposure is not None
+        began = history.since(FlagSnapshot(entries[0].exposure, history=entries))
         assert began is not None
         assert began.at is not None
         return began.at

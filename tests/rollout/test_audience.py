@@ -178,8 +178,8 @@ def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> 
     ]
     newest = configs[-1][1]
     history = read_history(versions, segment)  # type: ignore[arg-type]
-    assert history[0].position is not None
-    return FlagSnapshot(history[0].position, history=history, audience=AudienceFields.of(newest, segment))  # type: ignore[arg-type]
+    assert history[0].exposure is not None
+    return FlagSnapshot(history[0].exposure, history=history, audience=AudienceFields.of(newest, segment))  # type: ignore[arg-type]
 
 
 def at_share(share: int, **more: Any) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def test_a_retry_stops_at_a_change_since_its_run_raised_first_and_not_at_one_fro
 def test_where_the_history_does_not_show_it_the_flag_does() -> None:
     def thin(config: dict[str, Any]) -> FlagSnapshot:
         shown = seen(("Airflow", {"enabled": True, "targetSegments": config["targetSegments"]}))
-        return FlagSnapshot(shown.position, history=shown.history, audience=AudienceFields.of(config, "Beta"))  # type: ignore[arg-type]
+        return FlagSnapshot(shown.exposure, history=shown.history, audience=AudienceFields.of(config, "Beta"))  # type: ignore[arg-type]
 
     state = RolloutState().after_observation(PLAN, thin(CONFIG), at(1))
     assert not isinstance(decide(PLAN, thin(CONFIG), state, at(1.5)), Abort)

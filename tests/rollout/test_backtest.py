@@ -57,7 +57,7 @@ def test_a_release_is_the_raises_up_to_the_next_lowering() -> None:
         (25, hours(5), hours(9)),
     ]
     assert first.lowered is not None
-    assert (first.lowered.entry.at, first.lowered.after.exposure) == (hours(9), 0)
+    assert (first.lowered.entry.at, first.lowered.after.effective_percentage) == (hours(9), 0)
     assert [stage.percentage for stage in second.stages] == [5, 100]
     assert (second.lowered, second.stages[-1].left_at) == (None, LATER)
 
@@ -83,7 +83,7 @@ def test_a_period_has_the_releases_that_began_in_it() -> None:
 def test_versions_without_a_time_or_a_position_are_ignored() -> None:
     versions = list(history((0, 1), (5, 25), (9, 0)))
     versions[1] = replace(versions[1], at=None)
-    versions.insert(1, replace(versions[0], version=9, position=None, at=hours(8)))
+    versions.insert(1, replace(versions[0], version=9, exposure=None, at=hours(8)))
     (found,) = past_releases(versions, LONG_AGO, LATER)
     assert [stage.percentage for stage in found.stages] == [1]
 

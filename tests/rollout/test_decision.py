@@ -53,7 +53,7 @@ def off(percentage: float) -> Exposure:
 
 
 def flag(*steps: tuple[float, Exposure] | tuple[float, Exposure, str], archived: bool = False) -> FlagSnapshot:
-    """A flag that came to be in these steps: hours after T0, position, by whom."""
+    """A flag that came to be in these steps: hours after T0, exposure, by whom."""
     entries = [
         VersionEntry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1])  # type: ignore[misc]
         for number, step in enumerate(steps, 1)
@@ -87,19 +87,19 @@ def raised_to(act: Action) -> int:
 
 
 @pytest.mark.parametrize(
-    ("position", "expected"),
+    ("exposure", "expected"),
     [(off(0), 1), (on(0), 1), (off(50), 1), (on(0.5), 1)],
 )
-def test_before_its_first_stage_that_is_set_at_once(position: Exposure, expected: int) -> None:
-    assert raised_to(look(PLAN, flag((0, position)), 0)) == expected
+def test_before_its_first_stage_that_is_set_at_once(exposure: Exposure, expected: int) -> None:
+    assert raised_to(look(PLAN, flag((0, exposure)), 0)) == expected
 
 
-@pytest.mark.parametrize(("position", "expected"), [(on(3), 5), (on(5.5), 25), (on(26), 100)])
-def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(position: Exposure, expected: int) -> None:
+@pytest.mark.parametrize(("exposure", "expected"), [(on(3), 5), (on(5.5), 25), (on(26), 100)])
+def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(exposure: Exposure, expected: int) -> None:
     """Nothing earned a percentage that a person or an earlier plan set."""
-    assert until(look(PLAN, flag((0, position)), 0.5)) == at(1)
-    assert raised_to(look(PLAN, flag((0, position)), 1)) == expected
-    assert isinstance(look(CHECKED, flag((0, position)), 1), RunGuardrails)
+    assert until(look(PLAN, flag((0, exposure)), 0.5)) == at(1)
+    assert raised_to(look(PLAN, flag((0, exposure)), 1)) == expected
+    assert isinstance(look(CHECKED, flag((0, exposure)), 1), RunGuardrails)
 
 
 def test_on_a_stage_it_soaks_and_then_goes_on_from_there() -> None:
@@ -375,7 +375,7 @@ def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback
 @pytest.mark.parametrize("history", ["none", "hidden"])
 def test_a_rollout_whose_start_nothing_tells_is_refused_before_it_raises(history: str) -> None:
     known = flag((0, off(0)), (1, on(1)), (2, on(5)))
-    hidden = (known.history[0], replace(known.history[1], position=None), known.history[2])
+    hidden = (known.history[0], replace(known.history[1], exposure=None), known.history[2])
     seen = replace(known, history=() if history == "none" else hidden)
     act = look(PLAN, seen, 4)
     assert isinstance(act, Abort)
@@ -440,7 +440,7 @@ def test_a_retry_stops_at_what_a_person_changed_while_nobody_looked() -> None:
 def test_a_retry_stops_where_the_history_does_not_tell_what_happened() -> None:
     known = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(5)))
     hidden = FlagSnapshot(
-        on(5), history=(known.history[0], replace(known.history[1], position=None), *known.history[2:])
+        on(5), history=(known.history[0], replace(known.history[1], exposure=None), *known.history[2:])
     )
     act = look(PLAN, hidden, 2.6, RolloutState(run_began=at(0.5), is_retry=True))
     assert isinstance(act, Abort)
@@ -654,12 +654,12 @@ def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "hours", "expected"),
+    ("exposure", "hours", "expected"),
     [(on(1), 0.1, 5), (off(0), 0.1, "stop"), (on(5), 0.1, "wait"), (on(5), 1, "done"), (on(25), 0, "done")],
 )
-def test_a_stage_of_its_own_raises_only_to_itself(position: Exposure, hours: float, expected: object) -> None:
+def test_a_stage_of_its_own_raises_only_to_itself(exposure: Exposure, hours: float, expected: object) -> None:
     plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=5)
-    act = look(plan, flag((0, position)), hours)
+    act = look(plan, flag((0, exposure)), hours)
     outcomes = {Wait: "wait", Complete: "done", Abort: "stop"}
     assert (raised_to(act) if isinstance(act, SetStage) else outcomes[type(act)]) == expected
 
@@ -821,7 +821,7 @@ def test_what_was_edited_in_a_plan_is_named() -> None:
 
 
 def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> None:
-    """With on_drift="adopt" a retry goes on from a position that its edited plan does not have."""
+    """With on_drift="adopt" a retry goes on from an exposure that its edited plan does not have."""
     plan = RolloutPlan(
         parse_stages([{"percentage": 1, "soak": "2h"}, {"percentage": 10, "soak": "1h"}, 100]), on_drift="adopt"
     )

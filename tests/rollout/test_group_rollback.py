@@ -41,10 +41,10 @@ def after(
 ) -> RollBack | Complete | Abort:
     """What is decided after these moves, an hour apart."""
     entries = [
-        VersionEntry(number, BEGAN + timedelta(hours=number - 0.5), by, position)
-        for number, (position, by) in enumerate([(start, "Maria"), *external_changes])
+        VersionEntry(number, BEGAN + timedelta(hours=number - 0.5), by, exposure)
+        for number, (exposure, by) in enumerate([(start, "Maria"), *external_changes])
     ]
-    stands = entries[-1].position
+    stands = entries[-1].exposure
     assert stands is not None
     seen = FlagSnapshot(stands, history=tuple(reversed(entries)))
     return decide_group_rollback(
@@ -104,8 +104,8 @@ def test_a_history_that_shows_no_exposure_does_not_tell_who_raised_it() -> None:
     shown = VersionEntry(3, BEGAN + timedelta(hours=3), "Airflow", raised)
     plan = RolloutPlan(parse_stages([1, 5, 25, 100], soak="1h"), rollback="off")
 
-    def decided(history: tuple[VersionEntry, ...], position: Exposure = raised) -> str:
-        seen = FlagSnapshot(position, history=history)
+    def decided(history: tuple[VersionEntry, ...], exposure: Exposure = raised) -> str:
+        seen = FlagSnapshot(exposure, history=history)
         act = decide_group_rollback(plan, seen, RolloutState(BEGAN), BEGAN + timedelta(days=1), "failed: stage_5")
         assert isinstance(act, Abort)
         return str(act.cause)

@@ -220,7 +220,7 @@ def test_what_reads_without_a_client_takes_odd_answers_too(answers: dict[str, An
 
 def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
     for segment in (None, "Beta", "Nobody"):
-        position = exposure_of(config, segment)
+        exposure = exposure_of(config, segment)
         audience = AudienceFields.of(config, segment)
         original = AudienceFields.of(cast("Any", CONFIG), segment)
         audience.drift_from(original)
@@ -230,7 +230,7 @@ def readers_of_a_flag(client: ManagementClient, config: Any) -> None:
         watch = RolloutWait("flags", "848345", segment, Exposure(5, True), NOW, "hold", audience=original.digest())
         watch.judge(config, NOW)
         tried(lambda segment=segment: percentage_fields(config, 25, segment))  # type: ignore[misc]
-        assert position is None or isinstance(position.exposure, int | float)
+        assert exposure is None or isinstance(exposure.effective_percentage, int | float)
     for condition in (StateIs(("running",)), RolloutAtLeast(5), RolloutAtLeast(5, "Beta"), EnabledIs(True)):
         tried(lambda condition=condition: seen_by(client, condition, config))  # type: ignore[misc]
     wanted: dict[str, Any] = {**CONFIG, "archive": True}
@@ -243,8 +243,8 @@ def readers_of_a_history(versions: Any) -> None:
     for segment in (None, "Beta"):
         entries = read_history(versions, segment, Exposure(5, True))
         list(exposure_changes(entries, NOW - timedelta(hours=2)))
-        position = entries[0].position if entries else None
-        seen = FlagSnapshot(position or Exposure(5, True), history=entries)
+        exposure = entries[0].exposure if entries else None
+        seen = FlagSnapshot(exposure or Exposure(5, True), history=entries)
         since(seen)
         act = decide(PLAN, seen, RolloutState(), NOW)
         assert act.why

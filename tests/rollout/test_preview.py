@@ -41,12 +41,12 @@ SEEN = RolloutState(
 
 
 def flag(percentage: int, since: datetime) -> FlagSnapshot:
-    position = Exposure(percentage, enabled=True)
+    exposure = Exposure(percentage, enabled=True)
     entries = [
-        VersionEntry(2, since, "Airflow", position),
+        VersionEntry(2, since, "Airflow", exposure),
         VersionEntry(1, since - HOUR, "Ana", Exposure(0, enabled=True)),
     ]
-    return FlagSnapshot(position, history=tuple(entries))
+    return FlagSnapshot(exposure, history=tuple(entries))
 
 
 def look(plan: RolloutPlan, state: RolloutState | None = None, since: datetime = NOW - HOUR) -> Action:

@@ -159,7 +159,7 @@ class _Port:
 
     def run_guardrails(self, state: RolloutState) -> RolloutState:
         before = state.statuses[0] if state.statuses else _NOT_CHECKED
-        verdict, now = self._rollout.verdict(self._flag.seen.position.percentage), self._flag.now
+        verdict, now = self._rollout.verdict(self._flag.seen.exposure.percentage), self._flag.now
         return state.after_checks([before.with_result(verdict, "", None, now)], now)
 
     def run_preflight(self, state: RolloutState) -> RolloutState:

@@ -103,7 +103,7 @@ def other_rollout_confirmed_it(death: Death) -> None:
     other = death.folder / "other" / death.file.name
     other.parent.mkdir()
     later = (datetime.fromisoformat(beat["at"]) + timedelta(minutes=5)).isoformat()
-    other.write_text(json.dumps({**beat, "at": later, "lower_to": beat["position"], "ended": "finished"}))
+    other.write_text(json.dumps({**beat, "at": later, "lower_to": beat["exposure"], "ended": "finished"}))
 
 
 def other_rollout_unreadable(death: Death) -> None:
@@ -129,11 +129,11 @@ SEGMENT = {"name": "Pro", "percentage": 50, "conditions": [], "rolloutWeights": 
         (lambda death: death.write(ended="stopped"), 0),
         (lambda death: death.write(version=None), 0),
         (lambda death: death.write(version=1), 0),
-        (lambda death: death.write(position={"percentage": 26, "enabled": True}), 0),
+        (lambda death: death.write(exposure={"percentage": 26, "enabled": True}), 0),
         (lambda death: death.write(lower_to={"percentage": 25, "enabled": True}), 0),
         (lambda death: death.write(format=2), 4),
         (lambda death: death.write(due="2026-01-01T00:00:00"), 4),
-        (lambda death: death.write(position=None), 4),
+        (lambda death: death.write(exposure=None), 4),
         (lambda death: death.file.write_text(""), 4),
         (lambda death: death.file.write_bytes(b"\xff\xfe"), 4),
         (lambda death: death.file.unlink(), 4),  # a folder that is not mounted has no file either

@@ -237,7 +237,7 @@ def send_alert(
         alert["kind"] = "flag" if flag.target.kind == "flags" else "experiment"
         alert["key"], alert["id"], alert["segment"] = flag.config.get("key"), flag.id, flag.segment
         alert["url"] = flag_url(flag.client, flag.config)
-        alert["percentage"], alert["enabled"] = flag.seen.position.percentage, flag.seen.position.enabled
+        alert["percentage"], alert["enabled"] = flag.seen.exposure.percentage, flag.seen.exposure.enabled
         alert["from_percentage"] = None if before is None else before.percentage
         alert["to_percentage"] = None if to is None else to.percentage
         alert["stage"], alert["approvers"], alert["approve_url"] = stage, list(approvers), approve_url
@@ -255,7 +255,7 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
         alerts.end(_hold_id(AlertCause.TAG))
     if not isinstance(act, Wait):
         return
-    held = f"The rollout of {task.described} is held at {flag.seen.position}"
+    held = f"The rollout of {task.described} is held at {flag.seen.exposure}"
     if state.held_since is not None:
         _, why = aggregate(state.statuses)
         text = f"{held} by its guardrails: {why}. Nothing is raised until they pass."

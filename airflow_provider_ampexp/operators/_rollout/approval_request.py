@@ -54,7 +54,7 @@ def request_approval(task: RolloutTask, state: RolloutState) -> RolloutState:
     named = [user["id"] for user in users]
     task.logger.info("Requested the approval of %s %% from %s.", policy.before, ", ".join(named) or "all users")
     needed = f"{policy.before} % of the rollout of {task.described} needs an approval"
-    text = f"{needed}. The flag is at {flag.seen.position} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    text = f"{needed}. The flag is at {flag.seen.exposure} since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     if state.preview:
         text = f"{text} {state.preview.text}"
     url = approve_url(task.context)
@@ -80,7 +80,7 @@ def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str
     flag = task.flag
     url = flag_url(flag.client, flag.config)
     checks = "".join(f"\n* {streak}" for streak in state.statuses)
-    where = f"The flag is at **{flag.seen.position}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
+    where = f"The flag is at **{flag.seen.exposure}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     preview = f"\n\n{_plain(state.preview.text)}" if state.preview else ""
     refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back (rollback={task.plan.rollback!r})"}
     then = f"*{REJECT}* {refusal[policy.on_reject]}."

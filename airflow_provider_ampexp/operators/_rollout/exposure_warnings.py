@@ -32,7 +32,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
     if not state.is_retry:  # a retry may have a rollback to finish
         read_included_cohorts(task)
     cohorts = [named_cohorts(flag.cohorts)] if flag.cohorts else []
-    others = [*flag.seen.audience.others(flag.catch_all), *cohorts] if flag.seen.position.enabled else []
+    others = [*flag.seen.audience.others(flag.catch_all), *cohorts] if flag.seen.exposure.enabled else []
     if others:
         why = f"users outside of this rollout already get it, through {', and '.join(others)}"
     elif cohorts:

@@ -74,13 +74,13 @@ class RollbackTask(RolloutTask):
         plan, flag = self.plan, self.flag
         failed = self._failed_tasks()
         if not failed:
-            raise AirflowSkipException(f"No task failed. {self.described} stays at {flag.seen.position}.")
+            raise AirflowSkipException(f"No task failed. {self.described} stays at {flag.seen.exposure}.")
         looked = state.after_observation(plan, flag.seen, flag.now)
         if cause := self._kept_by(failed):
             self._leave(looked, _KEPT[cause], cause)
         why = f"failed: {', '.join(failed)}"
         action = self._decide(state, why)
-        before = flag.seen.position
+        before = flag.seen.exposure
         if isinstance(action, RollBack) and action.to is not None:
             state = self._roll_back(action.to, action.why, looked)
         elif isinstance(action, Complete):
@@ -91,23 +91,27 @@ class RollbackTask(RolloutTask):
             self._fail(action, looked)
         else:
             self._leave(looked, action.why, action.cause)
-        return {**self.outcome(state), "changed": before != flag.seen.position, "before": before.percentage}
+        return {**self.outcome(state), "changed": before != flag.seen.exposure, "before": before.percentage}
 
     def _decide(self, state: RolloutState, why: str) -> RollBack | Complete | Abort:
         """Decide by the history since the run began; since its first raise, if a person cleared the run after that."""
         plan, flag, finished = self.plan, self.flag, self._finished_stages()
         action = decide_group_rollback(plan, flag.seen, state, flag.now, why, finished)
         has_raised_nothing = isinstance(action, Abort) and action.cause is AbortCause.NOTHING_RAISED
-        if not has_raised_nothing or not flag.seen.position.exposure or (raised_at := self._first_raise()) is None:
+        if (
+            not has_raised_nothing
+            or not flag.seen.exposure.effective_percentage
+            or (raised_at := self._first_raise()) is None
+        ):
             return action
         return decide_group_rollback(plan, flag.seen, replace(state, run_began=raised_at), flag.now, why, finished)
 
     def _roll_back(self, to: Exposure, why: str, state: RolloutState) -> RolloutState:
         flag = self.flag
-        before, since = flag.seen.position, flag.since(state)
+        before, since = flag.seen.exposure, flag.since(state)
         with log_interruption(self, state, ""):
             write_rollback(self, to, why)
-        after, how = flag.seen.position, describe_confirmation(flag)
+        after, how = flag.seen.exposure, describe_confirmation(flag)
         self.logger.warning("Rolled back %s from %s to %s, %s: %s.", self.described, before, after, how, why)
         line = rollback_line(flag, before, since, why)
         state = take_notes(self, state).with_line(RecordKind.ROLLBACK, flag.now, line)
@@ -120,9 +124,9 @@ class RollbackTask(RolloutTask):
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
         """A stage has already rolled the flag back."""
-        if self.flag.seen.position.enabled:
+        if self.flag.seen.exposure.enabled:
             read_included_cohorts(self)
-        text = f"{self.described} is at {self.flag.seen.position}, {describe_confirmation(self.flag)}: {action.why}."
+        text = f"{self.described} is at {self.flag.seen.exposure}, {describe_confirmation(self.flag)}: {action.why}."
         self.logger.info("%s", text)
         self._learn_alerts()
         send_alert(self, "rollback", text, action.why, confirmed=True)
@@ -131,7 +135,7 @@ class RollbackTask(RolloutTask):
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
         """The target of the rollback is not known."""
-        before = self.flag.seen.position
+        before = self.flag.seen.exposure
         failed = (
             f"Rollback of {self.described} failed: {action.why}. USERS STILL GET IT at {before}. Lower it in Amplitude."
         )
@@ -142,7 +146,7 @@ class RollbackTask(RolloutTask):
         raise AirflowFailException(failed)
 
     def _leave(self, state: RolloutState, why: str, cause: AbortCause) -> NoReturn:
-        left = f"Left {self.described} as it is, at {self.flag.seen.position}: {why}.{self._still_exposed(cause)}"
+        left = f"Left {self.described} as it is, at {self.flag.seen.exposure}: {why}.{self._still_exposed(cause)}"
         if cause is not AbortCause.NOTHING_RAISED:
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
@@ -152,7 +156,7 @@ class RollbackTask(RolloutTask):
         raise AirflowSkipException(left)
 
     def _still_exposed(self, cause: AbortCause) -> str:
-        if cause is AbortCause.NOTHING_RAISED or not self.flag.seen.position.exposure:
+        if cause is AbortCause.NOTHING_RAISED or not self.flag.seen.exposure.effective_percentage:
             return ""
         return " No guardrail runs now. Lower the flag in Amplitude if users must not keep the feature."
 

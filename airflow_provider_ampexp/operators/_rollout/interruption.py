@@ -27,11 +27,11 @@ def interruption_message(task: RolloutTask, act: Action) -> str:
         during = f"while it raised the flag to {act.stage.percentage} %"
     elif isinstance(act, Wait):
         during = "while it waited"
-    position, described = task.flag.seen.position, task.described
-    if not position.exposure:
-        return f"The task ended {during}. {described} is probably at {position}, until the task runs again."
+    exposure, described = task.flag.seen.exposure, task.described
+    if not exposure.effective_percentage:
+        return f"The task ended {during}. {described} is probably at {exposure}, until the task runs again."
     return (
-        f"The task ended {during}. USERS PROBABLY STILL GET {described} at {position}. No guardrail runs until the "
+        f"The task ended {during}. USERS PROBABLY STILL GET {described} at {exposure}. No guardrail runs until the "
         "task runs again: check the flag in Amplitude, or let the task retry."
     )
 

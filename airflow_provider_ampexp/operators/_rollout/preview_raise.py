@@ -39,7 +39,7 @@ def preview_raise(task: RolloutTask, action: PreviewRaise, state: RolloutState) 
         why = f"Preview of {percentage} % failed: {_cause(error)}."
         if preview.refuse_if and plan.approval is None:
             raise AmplitudeTaskError(
-                f"{why} Nothing was raised: {task.described} is at {flag.seen.position}. Correct the preview, or "
+                f"{why} Nothing was raised: {task.described} is at {flag.seen.exposure}. Correct the preview, or "
                 "remove refuse_if."
             ) from error
         if preview.refuse_if:

@@ -128,7 +128,7 @@ def _known_wait(watch: Mapping[str, Any]) -> RolloutWait | None:
 
 def _watch_failed(described: str, watch: Mapping[str, Any] | None, why: str) -> str:
     watched = _known_wait(watch or {})
-    stays = "as it is" if watched is None else f"at {watched.position}"
+    stays = "as it is" if watched is None else f"at {watched.exposure}"
     return (
         f"Watching {described} failed: {why} The flag stays {stays}, and no guardrail runs. Correct the connection, "
         "then clear this task."

@@ -32,12 +32,12 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     :raises AmplitudeTaskError: when the rollback is not confirmed, and a retry may finish it
     """
     flag, described = task.flag, task.described
-    before, since = flag.seen.position, flag.since(state)
+    before, since = flag.seen.exposure, flag.since(state)
     if act.to is None:
         task.pending_rollback.finish()
         state = state.with_line(RecordKind.HOLD, flag.now, {"stage": before.percentage, "why": act.why})
         who, after = ", where nobody gets it", CONTINUE
-        if before.exposure:
+        if before.effective_percentage:
             who = ": users still get it"
             after = f"No guardrail runs now. Disable the flag in Amplitude if users must not keep it. {CONTINUE}"
         left = (
@@ -53,10 +53,10 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         write_rollback(task, act.to, act.why)
     line = rollback_line(flag, before, since, act.why)
     state = take_notes(task, state).with_line(RecordKind.ROLLBACK, flag.now, line)
-    done = f"Rolled back {described} from {before} to {flag.seen.position}, {describe_confirmation(flag)}: {act.why}."
+    done = f"Rolled back {described} from {before} to {flag.seen.exposure}, {describe_confirmation(flag)}: {act.why}."
     begin_file(task, state)
     # Before the record is stored in Airflow, which takes minutes while its API server is down.
-    send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.position, confirmed=True)
+    send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.exposure, confirmed=True)
     task.end_heartbeat("rolled back")
     push_record(task, state)
     raise AirflowFailException(f"{done} No retry follows. Clear this task to start again.")
@@ -70,7 +70,7 @@ def write_rollback(task: RolloutTask, to: Exposure, why: str) -> None:
     with rollback_guard(task, to, why):
         task.flag.roll_back_to(to)
     task.pending_rollback.finish()
-    if task.flag.seen.position.enabled:
+    if task.flag.seen.exposure.enabled:
         read_included_cohorts(task)
 
 
@@ -83,7 +83,7 @@ def rollback_guard(task: RolloutTask, to: Exposure | None, why: str) -> Iterator
     :raises AmplitudeTaskError: when the rollback is not confirmed, and a retry may finish it
     :raises AirflowFailException: when the rollback is not confirmed, and a person must act
     """
-    before = task.flag.seen.position
+    before = task.flag.seen.exposure
     wanted = f"from {before} to {to}" if to else f"left at {before}"
     words = (
         f"ROLLBACK NOT CONFIRMED for {task.described} ({wanted}). USERS PROBABLY STILL GET IT at {before}. "
@@ -114,13 +114,13 @@ def describe_confirmation(flag: ManagedFlag) -> str:
 def ways_in_line(flag: ManagedFlag) -> RecordLine:
     """Return the other ways through which users get the feature, for the record; empty if there is none."""
     cohorts = [named_cohorts(flag.cohorts)] if flag.cohorts else []
-    ways = [*flag.seen.audience.ways_in(flag.catch_all), *cohorts] if flag.seen.position.enabled else []
+    ways = [*flag.seen.audience.ways_in(flag.catch_all), *cohorts] if flag.seen.exposure.enabled else []
     return {"still_through": ways} if ways else {}
 
 
 def rollback_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why: str) -> RecordLine:
     """Return the line of the record for a rollback that was read back."""
-    after = flag.seen.position  # below the target, if another actor lowered it further at the same time
+    after = flag.seen.exposure  # below the target, if another actor lowered it further at the same time
     return {
         **fields_before(before, since_when),
         "to": after.percentage,

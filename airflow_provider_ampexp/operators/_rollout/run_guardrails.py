@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Run all guardrails at the present exposure, and log a line for each."""
     flag, log = task.flag, task.logger
-    moment = _moment(task, state, flag.seen.position.percentage)
+    moment = _moment(task, state, flag.seen.exposure.percentage)
     statuses = add_results(state.statuses, run_checks(task.guardrails, moment), moment.now)
     for status in statuses:
-        log.info("Guardrail at %s: %s", flag.seen.position, status)
+        log.info("Guardrail at %s: %s", flag.seen.exposure, status)
     judged = state.after_checks(statuses, flag.now)
     if judged.held_since is not None and state.held_since is None:
         _log_that_a_hold_began(task, judged)
@@ -34,10 +34,10 @@ def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
 def _log_that_a_hold_began(task: RolloutTask, state: RolloutState) -> None:
     plan = task.plan
     _, why = aggregate(state.statuses)
-    position = task.flag.seen.position
-    then = f"fails and leaves the flag at {position}" if plan.on_hold_timeout == "stop" else "rolls back"
+    exposure = task.flag.seen.exposure
+    then = f"fails and leaves the flag at {exposure}" if plan.on_hold_timeout == "stop" else "rolls back"
     limit = f" After {format_duration(plan.hold_limit)} of this hold the task {then}." if plan.hold_limit else ""
-    task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", position, why, limit)
+    task.logger.warning("The guardrails hold the rollout at %s: %s. Nothing is raised.%s", exposure, why, limit)
 
 
 def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
@@ -46,14 +46,14 @@ def preflight_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState
     :raises AmplitudeTaskError: names each guardrail that does not work, except with ``dry_run``
     """
     flag, log, cannot = task.flag, task.logger, []
-    for guardrail, why in preflight(task.guardrails, _moment(task, state, flag.seen.position.exposure)):
+    for guardrail, why in preflight(task.guardrails, _moment(task, state, flag.seen.exposure.effective_percentage)):
         log.warning("Preflight: guardrail %r cannot answer: %s", guardrail.name, why)
         if not guardrail.consequence.dry_run:
             cannot.append(f"guardrail {guardrail.name!r} cannot answer: {why}")
     if cannot:
         raise AmplitudeTaskError(
             f"Preflight of {task.described} failed: {'; '.join(cannot)}. Nothing was raised: the flag is at "
-            f"{flag.seen.position}. Correct the guardrail, or set preflight=False."
+            f"{flag.seen.exposure}. Correct the guardrail, or set preflight=False."
         )
     log.info("Preflight: each guardrail that has an effect works.")
     return replace(state, preflight_owed=False)

@@ -44,7 +44,7 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     flag = task.flag
     task.pending_rollback.finish()
     state = state.with_line(RecordKind.STOP, flag.now, {"cause": act.cause.value, "why": act.why})
-    stopped = f"Rollout of {task.described} stopped and left the flag as it is, at {flag.seen.position}: {act.why}."
+    stopped = f"Rollout of {task.described} stopped and left the flag as it is, at {flag.seen.exposure}: {act.why}."
     begin_file(task, state)
     # An attempt that died after its rollback may have sent no alert.
     is_rollback = act.cause is AbortCause.ROLLED_BACK

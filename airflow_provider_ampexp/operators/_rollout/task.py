@@ -107,7 +107,7 @@ class RolloutTask(ABC):
         """Store the record, and return the exposure before and after."""
         record.push_record(self, state)
         flag = self.flag
-        start, end = state.start or flag.seen.position, flag.seen.position
+        start, end = state.start or flag.seen.exposure, flag.seen.exposure
         return {
             "id": flag.id,
             "key": flag.config.get("key"),

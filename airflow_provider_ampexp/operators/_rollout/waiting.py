@@ -38,7 +38,7 @@ def wait(task: RolloutTask, action: Wait, state: RolloutState) -> RolloutState:
         kind=flag.target.kind,
         id=flag.id,
         segment=flag.segment,
-        position=flag.seen.position,
+        exposure=flag.seen.exposure,
         until=until,
         hold_tag=tag,
         is_held=has_tag(flag.seen.tags, tag),
