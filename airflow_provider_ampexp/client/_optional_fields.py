@@ -6,8 +6,8 @@ no type checks. Unknown fields stay as they are.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
+from sys import float_info
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -75,11 +75,18 @@ def may_be_for_a_cohort(segment: Mapping[str, Any]) -> bool:
 
 
 _Kind = Callable[[Any], bool]
+_NUMBER = (int, float)
+_PLAIN = (str, int, float)
+_LARGEST = float_info.max
 
 
 def _kept(fields: Mapping[str, Any], kinds: Mapping[str, _Kind]) -> dict[str, Any]:
-    odd = [name for name, is_of_kind in kinds.items() if name in fields and not is_of_kind(fields[name])]
+    odd = _odd_names(fields, kinds)
     return {name: value for name, value in fields.items() if name not in odd} if odd else cast("dict[str, Any]", fields)
+
+
+def _odd_names(fields: Mapping[str, Any], kinds: Mapping[str, _Kind]) -> list[str]:
+    return [name for name, value in fields.items() if name in kinds and not kinds[name](value)]
 
 
 def _is_text(value: object) -> bool:
@@ -91,11 +98,11 @@ def _is_switch(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, _NUMBER) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float)
+    return isinstance(value, _PLAIN)
 
 
 def _or_null(is_of_kind: _Kind) -> _Kind:
@@ -106,27 +113,12 @@ def _is_list_of(is_of_kind: _Kind) -> _Kind:
     return lambda value: isinstance(value, list) and all(map(is_of_kind, value))
 
 
-def _has(kinds: Mapping[str, _Kind], *required: str) -> _Kind:
-    return lambda value: (
-        isinstance(value, Mapping)
-        and all(name in value for name in required)
-        and all(is_of_kind(value[name]) for name, is_of_kind in kinds.items() if name in value)
-    )
+def _is_dict_of(is_of_kind: _Kind) -> _Kind:
+    return lambda value: isinstance(value, dict) and all(map(is_of_kind, value.values()))
 
 
-def _are_weights(value: object) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
-
-
-def _are_weights_or_null(value: object) -> bool:
-    return isinstance(value, Mapping) and all(map(_or_null(_is_number), value.values()))
-
-
-def _are_dependencies(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    flags = value.get("flags", {})
-    return isinstance(flags, Mapping) and all(map(_or_null(_is_list_of(_is_plain)), flags.values()))
+def _has(kinds: Mapping[str, _Kind], required: Set[str] = frozenset()) -> _Kind:
+    return lambda value: isinstance(value, dict) and required <= value.keys() and not _odd_names(value, kinds)
 
 
 _OF_CONDITION: dict[str, _Kind] = {"type": _or_null(_is_text)}
@@ -135,8 +127,9 @@ _OF_SEGMENT: dict[str, _Kind] = {
     "conditions": _or_null(_is_list_of(_has(_OF_CONDITION))),
     "percentage": _or_null(_is_number),
     "bucketingKey": _or_null(_is_text),
-    "rolloutWeights": _or_null(_are_weights_or_null),
+    "rolloutWeights": _or_null(_is_dict_of(_or_null(_is_number))),
 }
+_OF_DEPENDENCIES: dict[str, _Kind] = {"flags": _is_dict_of(_or_null(_is_list_of(_is_plain)))}
 _OF_VARIANT: dict[str, _Kind] = {
     "key": _is_text,
     "name": _is_text,
@@ -149,13 +142,13 @@ _OF_FLAG: dict[str, _Kind] = {
     "enabled": _is_switch,
     "deleted": _is_switch,
     "rolloutPercentage": _is_number,
-    "rolloutWeights": _are_weights,
+    "rolloutWeights": _is_dict_of(_is_number),
     "targetSegments": _is_list_of(_has(_OF_SEGMENT)),
-    "variants": _is_list_of(_has({"key": _is_text}, "key")),
+    "variants": _is_list_of(_has({"key": _is_text}, {"key"})),
     "tags": _is_list_of(_is_plain),
     "deployments": _is_list_of(_is_plain),
     "stickyBucketing": _is_switch,
-    "parentDependencies": _or_null(_are_dependencies),
+    "parentDependencies": _or_null(_has(_OF_DEPENDENCIES)),
     "bucketingKey": _is_text,
     "bucketingSalt": _is_text,
     "bucketingUnit": _is_text,

@@ -81,15 +81,15 @@ def parse_json(body: bytes | str) -> Any:
         value = json.loads(body, parse_constant=lambda name: None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST_JSON):
         if not level:
             return value
+        # A page has 50,000 values, so this loop is short: `json.loads` returns no other containers.
         level = [
             inner
             for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-            if isinstance(inner, dict | list)
+            for inner in (item.values() if item.__class__ is dict else item)
+            if inner.__class__ is dict or inner.__class__ is list
         ]
     raise ValueError("nested too deeply")

@@ -103,7 +103,7 @@ ANSWERS: dict[str, Any] = {
 }
 PLAN = RolloutPlan(parse_stages([1, 5, 100], "1h"))
 ODD: list[Any] = [
-    None, True, False, 0, -1, 7, 0.5, 1e300, 10**30, float("nan"), float("inf"), "", "x", "5",
+    None, True, False, 0, -1, 7, 0.5, 1e300, 10**30, 10**400, float("nan"), float("inf"), "", "x", "5",
     "2026-03-02T25:00:00Z", "9999-12-31T23:59:59-14:00", [], {}, [None], [[1]], [{}], [{"key": None}], [{"name": []}],
     {"a": None}, {"flags": None}, {"flags": {"x": None}}, ["x", 1, None],
 ]  # fmt: skip
