@@ -46,7 +46,7 @@ def abort_when_predecessor_not_set(view: Evaluation) -> Action | None:
         return None
     return Abort(
         AbortCause.PREDECESSOR_NOT_SET,
-        f"it is at {view.seen.exposure}, and stage {before.percentage} % must be set before this stage",
+        f"stage {before.percentage} % is not set, and it must be set before stage {view.plan.only} %",
     )
 
 

@@ -140,7 +140,7 @@ def test_a_group_that_rolled_back_is_cleared_as_a_whole() -> None:
     failed = replace(FIFTH, state="failed", rollout_state=None, run_state="failed", record=(BACK,))
     back = task(task_id="rollback", state="success", rollout_state=None, began=NOW, run_state="failed", record=())
     told = effects(FIRST, failed, back, versions=ROLLED_BACK, now=NOW + HOUR)
-    assert told["Clear stage_5"].startswith("The task starts again and stops, and writes nothing: it is at 0 %")
+    assert told["Clear stage_5"].startswith("The task starts again and stops, and writes nothing: stage 1 % is not set")
     assert told["Clear the whole group"] == "The rollout starts again and sets 1 % and enables the flag."
 
 

@@ -146,7 +146,7 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
     act = look(plan, seen, RolloutState(run_began=NOW - timedelta(hours=10)))
     assert isinstance(act, Abort)
     assert act.cause == "predecessor not set"
-    assert "stage 5 % must be set before" in act.why
+    assert "stage 5 % is not set, and it must be set before stage" in act.why
 
 
 def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:
