@@ -1,18 +1,16 @@
-"""What a task writes, as the version history names it."""
+"""The fields that a task writes, by their names in the version history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_ampexp.history._field_changes import flattened
-
-# What an edit of a segment replaces also where the segment does not name it.
+# An edit of a segment replaces these fields, also if the new segment omits them.
 _OF_EACH_SEGMENT = ("conditions", "percentage", "rolloutWeights")
 
 
 def written_fields_of_variant(key: str, fields: Iterable[str]) -> list[str]:
-    """Return the paths of a variant's fields. The key is always one of them, so that a removal counts.
+    """Return the paths of a variant's fields. They always include the key, so that a removal of the variant counts.
 
     :param key: the key of the variant
     :param fields: the names of the fields, as in *Edit variant*
@@ -24,7 +22,7 @@ def written_fields_of_variant(key: str, fields: Iterable[str]) -> list[str]:
 
 
 def written_fields_of_creation(fields: Mapping[str, Any]) -> list[str]:
-    """Return the paths of the fields that *Create* takes. Each variant, weight and deployment has its own."""
+    """Return the paths of the fields of *Create*. Each variant, weight and deployment has its own path."""
     parts = [
         *(name for name in fields if name not in ("key", "variants", "rolloutWeights", "deployments")),
         *(
@@ -41,8 +39,10 @@ def written_fields_of_creation(fields: Mapping[str, Any]) -> list[str]:
 def creation_sets(fields: Mapping[str, Any], path: str, value: object) -> bool:
     """Return true if an update to these fields sets the field at this path to this value.
 
-    The service adds fields to a new segment, such as its bucketing key. The update leaves them.
+    The service adds fields to a new segment, such as its bucketing key. The update leaves these fields.
     """
+    from airflow_provider_ampexp.history._field_changes import flattened  # only a running task needs it
+
     if path.startswith("deployments["):
         return is_assigned(path, value)
     of_variants = {

@@ -1,22 +1,13 @@
-"""History as a table: what changed in an interval, as a file that an analyst can join."""
+"""Export the version history as a table: the changes of an interval, in a file for queries and joins."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import partial
-from importlib import import_module
-from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.client._errors import NotFoundError, UnexpectedResponseError
-from airflow_provider_ampexp.client._optional_fields import config_of
 from airflow_provider_ampexp.client._timestamps import format_timestamp, parse_timestamp
-from airflow_provider_ampexp.exceptions import AmplitudeTaskError
-from airflow_provider_ampexp.history._field_changes import COLUMNS, Row, in_order, rows_of, within
 from airflow_provider_ampexp.operators import _arguments as arguments
 from airflow_provider_ampexp.operators._atomic_file import atomic_write
 from airflow_provider_ampexp.operators._base import AmplitudeOperator
@@ -26,36 +17,31 @@ from airflow_provider_ampexp.operators.inventory import ListXCom
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_ampexp.client import ManagementClient
-    from airflow_provider_ampexp.client._flags import Kind
-    from airflow_provider_ampexp.client.types import FlagConfig, Json
-
 __all__ = ["AmplitudeExportVersionsOperator"]
 
-_LONGEST_WAIT = 60.0
-_T = TypeVar("_T")
 _format = arguments.one_of("jsonl", "parquet")
 
 
 class AmplitudeExportVersionsOperator(AmplitudeOperator):
-    """Write who changed what in the data interval, one row a changed field (contract: *List versions*).
+    """Write the changes of the data interval to a file, with a row for each changed field (contract: *List versions*).
 
-    The file is ``<path>/interval_start=<YYYYMMDDTHHMMSSZ>/changes.jsonl`` (or ``.parquet``), one for each interval,
-    also where nothing changed. Run again it has the same bytes, so retries and backfills are safe. Its columns are
-    ``at``, ``by``, ``kind``, ``project_id``, ``id``, ``key``, ``version``, ``field``, ``from`` and ``to``, ordered by
-    time. The last two are JSON values; in Parquet their text.
+    The file is ``<path>/interval_start=<YYYYMMDDTHHMMSSZ>/changes.jsonl`` (or ``.parquet``). Each interval has its own
+    file, also an interval without changes. A second run writes the same bytes, so retries and backfills are safe. The
+    columns are ``at``, ``by``, ``kind``, ``project_id``, ``id``, ``key``, ``version``, ``field``, ``from`` and ``to``.
+    The rows are ordered by time. ``from`` and ``to`` are JSON values; in Parquet they are texts of JSON.
 
-    It returns ``{"path", "count"}``. What changed since the interval began it learns from the versions feed where the
-    service has it, 1 request for each 1,000 changes, otherwise from the lists of flags and experiments, 1 for each
-    1,000 of them. Then it reads the history of each that changed, 1 request each.
+    The task returns ``{"path", "count"}``. The task first finds the flags and experiments that changed. With the
+    service's versions feed, this is 1 request for each 1,000 changes. Without the feed, the task reads the lists of
+    flags and experiments: 1 request for each 1,000 objects. Then the task reads the history of each changed flag or
+    experiment: 1 request each.
 
-    Arguments are templated.
+    All arguments are templated.
 
-    :param path: the folder, as ``ObjectStoragePath`` takes it (``s3://conn_id@bucket/flag-changes``, ``file:///data``)
+    :param path: the folder, as a URL for ``ObjectStoragePath`` (``s3://conn_id@bucket/flag-changes``, ``file:///data``)
     :param format: ``jsonl`` (default), or ``parquet``, which needs the package ``pyarrow`` on the worker
-    :param start: where the interval begins, ISO 8601 with a time zone; the run's data interval if not given
-    :param end: where it ends, itself not in it; the run's data interval if not given
-    :param project_id: only what belongs to this project; if not given, to all projects that the key can see
+    :param start: the start of the interval, ISO 8601 with a time zone (default: the start of the run's data interval)
+    :param end: the end of the interval, which is not in the interval (default: the end of the run's data interval)
+    :param project_id: only changes of this project (default: all projects that the key can see)
     :param amplitude_conn_id: the connection
     """
 
@@ -78,17 +64,19 @@ class AmplitudeExportVersionsOperator(AmplitudeOperator):
         """Read the histories and write the file.
 
         :raises AirflowFailException: when the run has no data interval, ``pyarrow`` is missing, or a retry cannot fix
-            what went wrong
-        :raises AmplitudeTaskError: when the interval is not over yet, or a retry may fix the error
+            the error
+        :raises AmplitudeTaskError: when the interval ends in more than 60 seconds, or a retry may fix the error
         """
+        from airflow_provider_ampexp.operators._change_table import find_changed, read_changes, row_writer
+
         with error_context("export the changes of an interval"):
             start, end = self._interval(context)
-            write = _writer(_format("format", self.format))
+            write = row_writer(_format("format", self.format))
             project_id = self.named_project()
         with error_context(f"export the changes from {format_timestamp(start)} to {format_timestamp(end)}"):
             with self.hook() as hook:
-                changed = _changed(hook.client, start, end, project_id)
-                rows = in_order(within(_rows(hook.client, changed), start, end))
+                changed = find_changed(hook.client, start, end, project_id)
+                rows = read_changes(hook.client, changed, start, end)
             folder = arguments.text("path", self.path).rstrip("/")
             path = f"{folder}/interval_start={start:%Y%m%dT%H%M%SZ}/changes.{self.format}"
             with atomic_write(path) as file:
@@ -118,100 +106,3 @@ def _moment(field: str, value: object) -> datetime:
     if found is None or found.tzinfo is None:
         raise InvalidInputError(field, f"expected a time in ISO 8601 with a time zone, got {value!r}")
     return found.astimezone(timezone.utc)
-
-
-def _changed(
-    client: ManagementClient, start: datetime, end: datetime, project_id: str | None
-) -> list[tuple[Kind, str]]:
-    """The kind and id of everything that may have changed in the interval."""
-    try:
-        feed = _after(end, client, partial(client.feed.versions, start, end))
-        configs: list[FlagConfig] = [config_of(version) for version in feed]
-        if all("id" in config for config in configs):
-            meant = [
-                found_config
-                for found_config in configs
-                if project_id is None or found_config.get("projectId") in (None, project_id)
-            ]
-            return sorted({(_kind(config), config["id"]) for config in meant})
-    except (NotFoundError, UnexpectedResponseError):
-        pass  # this server has no feed
-    found: set[tuple[Kind, str]] = set()
-    for endpoints in (client.flags, client.experiments):
-        read = partial(endpoints.list, project_id=project_id, include_archived=True)
-        for config in _after(end, client, read):
-            last = parse_timestamp(config.get("lastModifiedAt"))
-            if last is None or last >= start:
-                found.add((endpoints.kind, config["id"]))
-    return sorted(found)
-
-
-def _after(end: datetime, client: ManagementClient, read: Callable[[], Iterator[_T]]) -> list[_T]:
-    """Read when the interval is over on the service's clock: what is read before may not be all."""
-    while True:
-        items = read()
-        first = list(islice(items, 1))
-        left = (end - (client.date or datetime.now(timezone.utc))).total_seconds()
-        if left <= 0:
-            return [*first, *items]
-        if left > _LONGEST_WAIT:
-            raise AmplitudeTaskError(
-                f"Exporting the changes until {end} failed: the interval ends in {left:.0f} s on Amplitude's clock. "
-                "Nothing was written. Run the task again after that."
-            )
-        time.sleep(left)
-
-
-def _kind(config: FlagConfig) -> Kind:
-    return "experiments" if "state" in config or "experimentType" in config else "flags"
-
-
-def _rows(client: ManagementClient, changed: list[tuple[Kind, str]]) -> Iterator[Row]:
-    for kind, id in changed:
-        endpoints = client.flags if kind == "flags" else client.experiments
-        try:
-            versions = endpoints.versions(id)
-        except NotFoundError:
-            # A version that shows neither of an experiment's fields looks like a flag's; others may have shown them.
-            if kind == "experiments":
-                raise
-            if ("experiments", id) not in changed:
-                yield from rows_of("experiments", id, client.experiments.versions(id))
-        else:
-            yield from rows_of(kind, id, versions)
-
-
-def _writer(format: str) -> Callable[[list[Row], IO[bytes]], None]:
-    """What writes rows in this format.
-
-    :raises InvalidInputError: when a package for it is missing
-    """
-    if format == "jsonl":
-        return _write_json_lines
-    try:
-        return partial(_write_parquet, import_module("pyarrow"), import_module("pyarrow.parquet"))
-    except ImportError:
-        raise InvalidInputError(
-            "format", "parquet needs the package pyarrow on the worker, where it is not installed; or take 'jsonl'"
-        ) from None
-
-
-def _write_json_lines(rows: list[Row], file: IO[bytes]) -> None:
-    for row in rows:
-        # The service may name the fields of an object in any order; the bytes are to be the same.
-        line = {**row, "from": json.loads(_text(row["from"])), "to": json.loads(_text(row["to"]))}
-        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-
-
-def _write_parquet(pyarrow: Any, parquet: Any, rows: list[Row], file: IO[bytes]) -> None:
-    # A text, because Parquet has no type for JSON.
-    columns = {
-        name: [_text(row[name]) if name in ("from", "to") else row[name] for row in rows]  # type: ignore[literal-required]
-        for name in COLUMNS
-    }
-    types = {name: pyarrow.int64() if name == "version" else pyarrow.string() for name in COLUMNS}
-    parquet.write_table(pyarrow.table(columns, schema=pyarrow.schema(types.items())), file)
-
-
-def _text(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
