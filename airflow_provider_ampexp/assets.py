@@ -1,9 +1,8 @@
 """Flags and experiments as Airflow assets.
 
-A task that has the asset of its flag among its ``outlets`` emits an event when it changed the flag, and none when it
-did not. An ``AssetWatcher`` with an
-:class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits one
-also when another actor changed it.
+A task with the asset of its flag in its ``outlets`` emits an event if the task changed the flag, and otherwise none. An
+``AssetWatcher`` with an :class:`~airflow_provider_ampexp.triggers.flag_changed.AmplitudeFlagChangedTrigger` emits an
+event also if another actor changed the flag.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _KINDS = ("flags", "experiments")
 
 
 def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()) -> Asset:
-    """The asset of a flag.
+    """Return the asset of a flag.
 
     :param flag_key: the flag's key
     :param project_id: the id of its project
@@ -42,14 +41,16 @@ def flag_asset(flag_key: str, *, project_id: str, region: str = "us", watchers: 
 def experiment_asset(
     experiment_key: str, *, project_id: str, region: str = "us", watchers: Sequence[AssetWatcher] = ()
 ) -> Asset:
-    """The asset of an experiment. The arguments are those of :func:`flag_asset`."""
+    """Return the asset of an experiment. The arguments are those of :func:`flag_asset`."""
     return _asset("experiments", experiment_key, project_id, region, watchers)
 
 
 def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> str:
-    """The URI of a flag or experiment. All characters of a key except letters, digits and ``-._~`` are percent-encoded.
+    """Return the URI of a flag or experiment.
 
-    :raises InvalidInputError: names what is wrong
+    All characters of a key except ASCII letters, digits and ``-._~`` are percent-encoded.
+
+    :raises InvalidInputError: names the argument
     """
     validate.region(region)
     names = [validate.name("project_id", project_id), kind, validate.name("key", key)]
@@ -59,7 +60,7 @@ def asset_uri(kind: Kind, key: str, *, project_id: str, region: str = "us") -> s
 def sanitize_uri(uri: SplitResult) -> SplitResult:
     """Normalise a URI of this scheme. Airflow calls this for each asset (``asset-uris``).
 
-    :raises ValueError: when it is not the URI of a flag or an experiment
+    :raises ValueError: when the URI is not of a flag or an experiment
     """
     parts = uri.path.split("/")[1:]
     if len(parts) != 3 or parts[1] not in _KINDS or not all(parts) or uri.query:

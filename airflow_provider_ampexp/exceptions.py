@@ -25,8 +25,8 @@ from airflow_provider_ampexp.ensure._errors import (
 
 __all__ = ["AmplitudeTaskError"]
 
-# A person has to do something first: fix the DAG, the key or the flag, or approve the change. A retry of a change that
-# waits for approval would only ask for the same approval again.
+# A person must act first: correct the DAG, the key or the flag, or approve the change. A retry of a change that waits
+# for approval would only request the same approval again.
 NEEDS_A_PERSON = (
     InvalidInputError,
     AuthenticationError,
@@ -36,7 +36,7 @@ NEEDS_A_PERSON = (
     NotFoundError,
     UnsupportedError,
     EnsureError,
-    AirflowNotFoundException,  # the connection
+    AirflowNotFoundException,  # an unknown connection
 )
 
 
@@ -44,32 +44,32 @@ _Found = TypeVar("_Found")
 
 
 class AmplitudeTaskError(Exception):
-    """The task failed for a reason that may pass: Airflow's ``retries`` apply. What was done stays done."""
+    """The task failed for a temporary reason, so Airflow's ``retries`` apply. Changes that were made stay."""
 
 
 def is_retryable(error: Exception) -> bool:
-    """Whether a retry can fix it: no answer, an error of the service, the request limit."""
+    """Return true if a retry can fix the error: no response, a server error, the request limit."""
     return isinstance(error, UnconfirmedWriteError) or not isinstance(error, NEEDS_A_PERSON)
 
 
-# Airflow says that a connection "isn't defined" also while its secrets backend is away.
+# Airflow reports that a connection "isn't defined" also while its secrets backend is down.
 _MOMENTARY = (AirflowNotFoundException,)
 
 
 def may_be_momentary(error: Exception) -> bool:
-    """Whether what was accepted before can be refused so for a moment only."""
+    """Return true if the refusal of a call that was accepted before may be temporary."""
     return _refusals.may_be_momentary(error, _MOMENTARY)
 
 
 def refusals() -> _refusals.Refusals:
-    """Return the refusals of a wait that has just begun."""
+    """Return the record of refusals for a new wait."""
     return _refusals.Refusals(_MOMENTARY)
 
 
 def retry_while_unavailable(call: Callable[[], _Found], until: float = math.inf) -> _Found:
-    """Call again while Amplitude refuses, or Airflow does not find the connection, until that is final.
+    """Call again while Amplitude refuses the call or Airflow does not find the connection. After 5 minutes, raise.
 
-    :param until: when to stop calling, in seconds of ``time.monotonic()``
+    :param until: the time to stop calling, in seconds of ``time.monotonic()``
     :raises StillRefusedError: at that time
     """
     return _refusals.retry_while_refused(call, until, _MOMENTARY)

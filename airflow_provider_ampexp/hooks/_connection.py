@@ -83,7 +83,7 @@ class ConnectionFields:
         raise InvalidInputError(field, problem)
 
     def connect(self, *, timeout: float | None = None, retry_for: float | None = None) -> ManagementClient:
-        """Create a client, which the caller closes. The arguments replace the connection's."""
+        """Create a client, which the caller closes. The arguments replace the values of the connection."""
         from airflow_provider_ampexp.client import ManagementClient
 
         client = ManagementClient(
@@ -117,7 +117,7 @@ def _refuse_what_is_not_read(connection: Connection, extra: Mapping[str, Any]) -
 
 
 def _suggestion(name: str) -> str:
-    """Suggest the known field with the nearest name, or all."""
+    """Return a hint: the known field with the nearest name, otherwise the names of all extras."""
     plain = _plain(name.removeprefix(f"extra__{CONNECTION_TYPE}__"))
     by_plain = {**_OTHER_NAMES, **{_plain(extra): extra for extra in _EXTRAS}}
     import difflib  # only for a mistake

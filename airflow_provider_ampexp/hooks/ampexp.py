@@ -114,10 +114,10 @@ class AmplitudeExperimentHook(BaseHook):
         self.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """List the first page of deployments (contract: *List deployments*), and return the result in one sentence.
+        """List the first page of deployments (contract: *List deployments*). Return whether that worked, and a message.
 
-        If no deployment is in ``project_id``, the test also looks for flags and experiments. The test fails if the key
-        sees other projects and nothing of this one.
+        If no deployment is in ``project_id``, the test also reads flags and experiments. The test fails if the key sees
+        other projects and nothing of this project.
         """
         try:
             fields = self.fields
@@ -140,7 +140,7 @@ def _what_works(base_url: str, projects: list[str]) -> str:
 
 
 def _whether_it_sees(client: ManagementClient, project_id: str, deployments: list[str]) -> tuple[bool, str]:
-    """Return if the key sees a project without deployments, and a sentence about it."""
+    """Return whether the test passes for a project without deployments, and a message."""
     if _has_something_in(client, project_id):
         return (
             True,

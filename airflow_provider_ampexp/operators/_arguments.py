@@ -1,8 +1,8 @@
-"""Arguments of operators, as they come: written into the DAG, rendered from a template, or from another task.
+"""Read the arguments of operators, which come from the DAG file, from a template or from another task.
 
-A template renders to text unless the DAG says ``render_template_as_native_obj=True``, so ``"25"`` is as good as ``25``
-and ``"['ana', 'bob']"`` as good as the list. A text without Jinja is what it says in either mode. What does not fit is
-refused with the argument's name.
+A template is rendered to a text, unless the DAG has ``render_template_as_native_obj=True``. So ``"25"`` is accepted as
+``25``, and ``"['ana', 'bob']"`` as the list. A text without Jinja has the same meaning in both modes. The error for a
+wrong value names the argument.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 
 def check_literal(field: str, value: object, read: Callable[[str, object], object]) -> None:
-    """Refuse a wrong value while the DAG is parsed, unless it is only known when the task runs.
+    """Refuse a wrong value when Airflow parses the DAG, unless the value is known only when the task runs.
 
     :raises InvalidInputError: names the argument
     """
@@ -38,18 +38,18 @@ def check_literal(field: str, value: object, read: Callable[[str, object], objec
 
 
 def is_literal(value: object) -> bool:
-    """Whether the value is what it says: neither a template nor something that another task gives."""
+    """Return true if the value has no template and does not come from another task."""
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):
         return all(is_literal(item) for item in value.values())
     if isinstance(value, list | tuple | set):
         return all(is_literal(item) for item in value)
-    return not hasattr(value, "resolve")  # XComArg and what else Airflow resolves when the task runs
+    return not hasattr(value, "resolve")  # Airflow resolves an XComArg and similar objects when the task runs
 
 
 def has_no_jinja(content: str, environment: Environment | None) -> bool:
-    """Whether rendering leaves a text as it is. A DAG can choose other marks (``jinja_environment_kwargs``)."""
+    """Return true if a text has no Jinja marks. A DAG can set other marks (``jinja_environment_kwargs``)."""
     if environment is None:
         return is_literal(content)
     marks = (
@@ -63,22 +63,22 @@ def has_no_jinja(content: str, environment: Environment | None) -> bool:
 
 
 def text(field: str, value: object) -> str:
-    """A key or an id. A number is taken as its text: native rendering makes one of an id."""
+    """Read a name, a key or an id. A number becomes its text, because native rendering makes a number of an id."""
     return validate.text(field, value)
 
 
 def identifier(field: str, value: object) -> str:
-    """A key or an id, without spaces around it and without line ends."""
+    """Read a key or an id without spaces around it and without line ends."""
     return validate.identifier(field, value)
 
 
 def percentage(field: str, value: object) -> int:
-    """A whole number from 0 to 100."""
+    """Read a percentage: a whole number from 0 to 100, or a text of it."""
     return validate.percentage(field, _number(value))
 
 
 def switch(field: str, value: object) -> bool:
-    """True or false, or the text of it."""
+    """Read a boolean, or a text of it."""
     known = {"true": True, "false": False}
     found = known.get(value.strip().lower(), value) if isinstance(value, str) else value
     validate.switch(field, found)
@@ -86,7 +86,7 @@ def switch(field: str, value: object) -> bool:
 
 
 def texts(field: str, value: object) -> list[str]:
-    """User, device or deployment ids: a list, or the text of one."""
+    """Read user, device or deployment ids: a list, or a text of a list."""
     return validate.names(
         field, [text(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
     )
@@ -98,17 +98,17 @@ def identifiers(field: str, value: object) -> list[str]:
 
 
 def field_names(field: str, value: object) -> list[str] | None:
-    """The names of fields; none is not all."""
+    """Read the names of fields; ``None`` if not given. An empty list is an error, because it does not mean all."""
     return None if value is None else validate.some(field, texts(field, value), "at least one field")
 
 
 def interval(field: str, value: object) -> float:
-    """The time between two polls, in seconds."""
+    """Read the time between two polls, in seconds."""
     return duration.interval(field, value)
 
 
 def one_of(*known: str) -> Callable[[str, object], str]:
-    """One of some words."""
+    """Return a reader that accepts only these words."""
     return lambda field, value: validate.choice(field, value, known)
 
 
@@ -121,7 +121,7 @@ def optional(read: Callable[[str, object], _T]) -> Callable[[str, object], _T | 
 
 
 def words(field: str, value: object) -> str:
-    """A text that may be empty, such as a description."""
+    """Read a text that may be empty, such as a description."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"expected a text, got {value!r}")
     validate.refuse_missing(field, value)
@@ -129,13 +129,13 @@ def words(field: str, value: object) -> str:
 
 
 def json_element(field: str, value: object) -> Json:
-    """Any JSON value."""
+    """Read a JSON value."""
     validate.json_element(field, value)
     return cast("Json", value)
 
 
 def mapping(field: str, value: object) -> dict[str, Any]:
-    """Fields with their values, or the text of them."""
+    """Read fields with their values: a mapping, or a text of a mapping."""
     found = _parsed(value)
     if not isinstance(found, Mapping):
         raise InvalidInputError(field, f"expected fields with their values, got {found!r}")
@@ -143,7 +143,7 @@ def mapping(field: str, value: object) -> dict[str, Any]:
 
 
 def weights(field: str, value: object) -> dict[str, int]:
-    """Variant keys with their weights."""
+    """Read variant keys with their weights, for at least one variant."""
     return validate.some(field, _weights(field, value), "at least one variant")
 
 
@@ -152,12 +152,12 @@ def _weights(field: str, value: object) -> dict[str, int]:
 
 
 def weight(field: str, value: object) -> int:
-    """A variant's weight: a number, 0 or more."""
+    """Read a variant's weight: a number, 0 or more."""
     return cast("int", validate.weight(field, _number(value)))
 
 
 def variant_fields(field: str, value: object) -> VariantFields:
-    """The fields of a variant, in the API's spelling (contract: *Edit variant*)."""
+    """Read the fields of a variant, in the API's spelling (contract: *Edit variant*)."""
     from airflow_provider_ampexp.client.types import VariantFields
 
     reads = {"key": identifier, "name": words, "description": words, "rolloutWeight": weight}
@@ -167,7 +167,7 @@ def variant_fields(field: str, value: object) -> VariantFields:
 
 
 def variants(field: str, value: object) -> list[VariantFields]:
-    """A list of variants (contract: *variants*)."""
+    """Read a list of variants (contract: *variants*). Each variant needs a key."""
     found = [variant_fields(f"{field}[{place}]", item) for place, item in enumerate(json_list(field, value))]
     for place, variant in enumerate(found):
         validate.require(f"{field}[{place}]", variant, ("key",))
@@ -175,7 +175,7 @@ def variants(field: str, value: object) -> list[VariantFields]:
 
 
 def segments(field: str, value: object) -> list[TargetSegment]:
-    """A list of target segments (contract: *targetSegments*)."""
+    """Read a list of target segments (contract: *targetSegments*)."""
     reads = {"percentage": percentage, "rolloutWeights": _weights}
     return [
         cast("TargetSegment", _converted(f"{field}[{place}]", item, reads))
@@ -184,7 +184,7 @@ def segments(field: str, value: object) -> list[TargetSegment]:
 
 
 def edit_fields(field: str, value: object) -> EditFields:
-    """Fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
+    """Read the fields of a flag or experiment, in the API's spelling (contract: *Edit*)."""
     from airflow_provider_ampexp.client.types import EditFields
 
     reads: dict[str, Callable[[str, object], object]] = {
@@ -213,14 +213,14 @@ def _converted(field: str, value: object, reads: Mapping[str, Callable[[str, obj
 
 
 def json_list(field: str, value: object) -> list[object]:
-    """A list, or the text of one."""
+    """Read a list, or a text of a list."""
     found = _parsed(value)
-    # An iterator is empty when the task runs, because the check at the parse of the DAG has read it.
+    # An iterator is refused: the check at the parse of the DAG reads it, and it would be empty when the task runs.
     return validate.items(field, None if isinstance(found, Iterator) else found)
 
 
 def _number(value: object) -> object:
-    """The number that a text is; anything else as it came, for the check to refuse."""
+    """Return the number of a text. Any other value is returned unchanged, and a later check refuses it."""
     if isinstance(value, str):
         for kind in (int, float):
             try:
@@ -231,7 +231,7 @@ def _number(value: object) -> object:
 
 
 def _parsed(value: object) -> object:
-    """What a text says in JSON or as a Python literal; anything else as it came."""
+    """Return the value of a text in JSON or of a Python literal. Any other value is returned unchanged."""
     if isinstance(value, str):
         for parse in (json.loads, ast.literal_eval):
             try:
@@ -242,7 +242,7 @@ def _parsed(value: object) -> object:
 
 
 def missing_parts(field: str, given: object, rendered: object) -> Iterator[tuple[str, object]]:
-    """Yield each part of a JSON value whose template has become ``None``, or the text of it."""
+    """Yield the path and the result of each template in a JSON value that was rendered to ``None`` or its text."""
     if isinstance(given, str):
         if not is_literal(given) and (rendered is None or rendered in validate.MISSING):
             yield field, rendered
@@ -266,7 +266,7 @@ def folder(field: str, value: object) -> str:
 
 
 def approvers(field: str, value: object) -> list[str]:
-    """Read ids of users who may answer an approval. None would be all users.
+    """Read the ids of users who may answer an approval. An empty list is an error, because it would mean all users.
 
     :raises InvalidInputError: names the field
     """
@@ -274,17 +274,17 @@ def approvers(field: str, value: object) -> list[str]:
 
 
 ArgumentTable = Mapping[str, tuple[str, Callable[[str, object], Any]]]
-"""Optional arguments of an operator: for each its field in the API, and its reader."""
+"""The optional arguments of an operator. Each argument has its field in the API, and its reader."""
 
 
 def check_table(operator: object, table: ArgumentTable) -> None:
-    """Check the arguments of a table, as far as they are known when Airflow parses the DAG."""
+    """Check the arguments of a table that are known when Airflow parses the DAG."""
     for argument, (_, read) in table.items():
         check_literal(argument, getattr(operator, argument), optional(read))
 
 
 def given_fields(operator: object, table: ArgumentTable) -> dict[str, Any]:
-    """Return the fields of the arguments that are given."""
+    """Return the API fields of the given arguments, with their values."""
     return {
         field: read(argument, value)
         for argument, (field, read) in table.items()

@@ -1,7 +1,8 @@
-"""What a task that changed a flag tells the assets among its outlets.
+"""Emit asset events for the flag that a task changed.
 
-Airflow emits an event for every outlet of a task that succeeded, changed or not. So a task that changed nothing takes
-its flag's asset off its own outlets: the process that runs it has them as a copy, and the DAG keeps them.
+Airflow emits an event for each outlet of a successful task, also if the task changed nothing. So a task that changed
+nothing removes its flag's asset from its own outlets. The process of the task has its own copy of the outlets; the DAG
+keeps them.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 def emit_asset_events(
     task: AmplitudeOperator, context: Context, hook: AmplitudeExperimentHook, kind: Kind, outcome: ChangeResultXCom
 ) -> None:
-    """Let the events of this task's outlets say what it changed.
+    """Add the change to the events of this task's outlets, and remove the outlets that get no event.
 
     The event of the flag's asset has ``{"from", "to", "version", "by", "url"}`` as ``extra``. An ``AssetAlias`` gets
-    the asset added with the same, for tasks that only learn when they run which flag it is. Nothing is emitted where
-    nothing changed, and for no other flag. It needs 1 request, where something changed and there is such an outlet.
+    the flag's asset with the same ``extra``. Tasks use an alias if the flag is known only when the task runs. If the
+    task changed nothing, no asset of a flag gets an event. The asset of another flag never gets an event. A change with
+    such an outlet needs 1 request; otherwise there is no request.
     """
     from airflow.sdk import Asset, AssetAlias
 
@@ -46,7 +48,7 @@ def emit_asset_events(
         for outlet in silent:
             task.log.warning("The outlet %s gets no event: this task changed %s. Correct the outlet.", outlet.uri, uri)
         events: Any = context.get("outlet_events")
-        if events is not None:  # there are none outside of a task
+        if events is not None:  # the context has no outlet events outside of a task
             for outlet in ours:
                 if outlet not in silent:
                     events[outlet].extra.update(extra)
@@ -84,13 +86,16 @@ def _event(
 
 
 def _version_that_made(versions: list[Version], after: object) -> Version:
-    """Return the oldest of the newest unbroken row of versions with the new values; otherwise the newest."""
+    """Return the version that made the change: the oldest of the consecutive newest versions with the new values.
+
+    If the newest version does not have the new values, or if these are not a mapping, return the newest version.
+    """
     newest = sorted(versions, key=version_number, reverse=True)
     made: Version = newest[0] if newest else {}
     if isinstance(after, Mapping):
-        for event in newest:
-            config: Mapping[str, Any] = config_of(event)
+        for version in newest:
+            config: Mapping[str, Any] = config_of(version)
             if any(name not in config or config[name] != value for name, value in after.items()):
                 break
-            made = event
+            made = version
     return made

@@ -1,4 +1,4 @@
-"""What only a running task needs. A parse of a DAG file does not import it: operators import this module at call."""
+"""Names that only a running task needs. Operators import this module inside functions, to parse DAG files faster."""
 
 from __future__ import annotations
 

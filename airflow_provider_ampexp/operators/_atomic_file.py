@@ -1,4 +1,4 @@
-"""A file that is replaced as a whole, on any store of ``ObjectStoragePath``."""
+"""Replace a whole file, on any store of ``ObjectStoragePath``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_write(path: str) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name when all is written; after a failure the old one is still there.
+    """Open a file that gets its name after all is written. After an error, the old file stays.
 
-    An object store shows a file when it is closed, also when that was because of an error. So it is written under
-    another name in the same folder. Missing folders are made.
+    An object store shows a file when the file is closed, also after an error. So the data are written under another
+    name in the same folder. Missing folders are created.
     """
     from airflow.sdk import ObjectStoragePath
 

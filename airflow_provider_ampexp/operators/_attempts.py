@@ -19,12 +19,12 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Attempt:
-    """Which attempt of its task this is.
+    """An attempt of a task.
 
-    :param is_retry: whether Airflow made it by itself
-    :param was_cleared: whether a person cleared the task before it, or before the attempt that it retries
+    :param is_retry: true if Airflow started the attempt automatically, after another attempt ended
+    :param was_cleared: true if a person cleared the task before this attempt, or before the attempt that it retries
     :param first_began: for a retry: the start of the first attempt since the run began, or since the task was last
-        cleared, on the clock that :func:`this_attempt` is given; ``None`` where Airflow does not keep it
+        cleared, on the clock of ``now`` of :func:`this_attempt`; ``None`` if Airflow does not store it
     """
 
     is_retry: bool
@@ -33,7 +33,7 @@ class Attempt:
 
     @property
     def cleared_at(self) -> datetime | None:
-        """When the first attempt after a clear began; ``None`` without a clear, and where Airflow does not keep it."""
+        """The start of the first attempt after a clear; ``None`` without a clear, or if Airflow does not store it."""
         return self.first_began if self.was_cleared else None
 
 
@@ -42,11 +42,14 @@ NO_RETRY = Attempt(is_retry=False, was_cleared=False)
 
 
 def this_attempt(context: Context, retries: int | None, now: datetime) -> Attempt:
-    """Tell which attempt this is, by Airflow's numbers and by an earlier attempt's note in the task state store (3.3).
+    """Return which attempt this is.
 
-    The numbers alone take a retry for a clear where ``retries`` was lowered in the DAG file by just as many as there
-    were tries. Airflow sets ``max_tries`` again with each clear, so a note with the same ``max_tries`` tells the two
-    apart. No call to the store takes longer than 2 seconds, and none fails the task.
+    The function uses Airflow's try numbers, and on Airflow 3.3 the note of an earlier attempt in the task state store.
+    By the numbers alone, a retry looks like a clear if ``retries`` was lowered in the DAG file by exactly the number of
+    tries so far. Airflow sets ``max_tries`` again at each clear, so a note with the same ``max_tries`` shows that this
+    is a retry. No call to the store takes longer than 2 seconds, and none fails the task.
+
+    :param now: the time, which the note stores as the start of this attempt
     """
     by_numbers = Attempt(is_automatic_retry(context, retries), was_cleared(context, retries))
     store, ti = context.get("task_state_store"), context.get("ti")
@@ -61,7 +64,7 @@ def this_attempt(context: Context, retries: int | None, now: datetime) -> Attemp
 
 
 class _Begun(NamedTuple):
-    """An attempt that a person began: its number, the most tries that Airflow allowed, and when it began."""
+    """The first attempt of a run, or the first one after a clear: its number, ``max_tries`` and its start."""
 
     number: int
     max_tries: int
@@ -70,11 +73,11 @@ class _Begun(NamedTuple):
 
 def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
     note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
-    bounded_call.call_bounded("store when this task began", lambda: store.set(BEGUN_STATE, note), None)
+    bounded_call.call_bounded("store the start of this task", lambda: store.set(BEGUN_STATE, note), None)
 
 
 def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
-    note = bounded_call.call_bounded("read when this task began", lambda: store.get(BEGUN_STATE), None)
+    note = bounded_call.call_bounded("read the start of this task", lambda: store.get(BEGUN_STATE), None)
     if not isinstance(note, dict):
         return None
     try:
@@ -85,18 +88,18 @@ def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
 
 
 def is_automatic_retry(context: Context, retries: int | None) -> bool:
-    """Whether Airflow made this attempt by itself, after another one failed or died.
+    """Return true if Airflow started this attempt automatically, after another attempt failed or died.
 
-    The first attempt, and the first one after a person cleared the task, are not: after a clear, Airflow allows
-    ``retries`` more tries than were made so far. If these numbers do not match, because ``retries`` was changed in the
-    DAG file, the attempt counts as a retry: a retry undoes nothing.
+    The first attempt is no retry, and neither is the first attempt after a person cleared the task. After a clear,
+    Airflow allows ``retries`` more tries than were made so far. If these numbers do not match because ``retries`` was
+    changed in the DAG file, the attempt counts as a retry, because a retry undoes nothing.
     """
     ti = context.get("ti")
     return ti is not None and ti.try_number > 1 and bool(ti.try_number != first_try(ti, retries))
 
 
 def was_cleared(context: Context, retries: int | None) -> bool:
-    """Whether a person cleared the task before this attempt, or before the one that it retries."""
+    """Return true if a person cleared the task before this attempt, or before the attempt that it retries."""
     ti = context.get("ti")
     return ti is not None and 1 < first_try(ti, retries) <= ti.try_number
 
@@ -107,19 +110,22 @@ def first_try(ti: Any, retries: int | None) -> int:
 
 
 def run_was_due(context: Context, service_now: datetime) -> datetime | None:
-    """When the DAG run was due, on the service's clock, or up to some minutes earlier. No clear changes that."""
+    """Return when the DAG run was due, on the service's clock, or up to some minutes earlier.
+
+    A clear does not change this time.
+    """
     run = context.get("dag_run")
     due = None if run is None else getattr(run, "run_after", None) or run.start_date
     return None if due is None else _on_the_services_clock(due, service_now)
 
 
 def run_began(context: Context, service_now: datetime) -> datetime | None:
-    """When the DAG run began, on the service's clock, or up to some minutes earlier.
+    """Return when the DAG run began, on the service's clock, or up to some minutes earlier.
 
-    Airflow sets it again when a finished run is cleared. It is on the clock of the scheduler's machine, whose error is
-    unknown. The error of this machine is known only if it is ahead of the service. A change shortly before the run can
-    count as the run's own, so a retry may stop without need. An error in the other direction would continue after a
-    rollback.
+    Airflow sets this time again when a finished run is cleared. The time is from the clock of the scheduler's machine,
+    whose error is unknown. The error of this machine's clock is known only if it is ahead of the service's clock. With
+    a time that is too early, a change shortly before the run can count as the run's own, so a retry may stop without
+    need. With a time that is too late, a retry would continue after a rollback.
     """
     run = context.get("dag_run")
     if run is None or run.start_date is None:

@@ -1,4 +1,4 @@
-"""What the operators and sensors of this provider share: the connection, and which flag or experiment is meant."""
+"""The arguments that the operators and sensors share: the connection, the project, and the flag or experiment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class AmplitudeOperator(BaseOperator):
-    """A task that works through a connection of the type ``amplitude_experiment``.
+    """The base class of operators and sensors that use a connection of the type ``amplitude_experiment``.
 
     :param amplitude_conn_id: the connection (templated)
-    :param project_id: the id of the project; that of the connection if not given (templated)
+    :param project_id: the id of the project (templated, default: the project of the connection)
     """
 
     template_fields: Sequence[str] = ("amplitude_conn_id", "project_id")
@@ -48,19 +48,22 @@ class AmplitudeOperator(BaseOperator):
         jinja_env: Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render the templates in a value. A text without Jinja stays what it is.
+        """Render the templates in a value. A text without Jinja is returned unchanged.
 
-        With ``render_template_as_native_obj`` Airflow reads every text as Python: the key ``"1_000"`` as the number
-        1000, the user ``"+4810"`` as 4810.
+        With ``render_template_as_native_obj``, Airflow would parse such a text as Python: the key ``"1_000"`` would
+        become the number 1000, and the user ``"+4810"`` the number 4810.
         """
         if isinstance(content, str) and arguments.has_no_jinja(content, jinja_env):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def _do_render_template_fields(self, parent: Any, template_fields: Iterable[str], *more: Any, **named: Any) -> None:
-        """Render, and refuse an argument that was given and has become ``None``: that is not "not given".
+        """Render the template fields, and refuse an argument whose template was rendered to ``None``.
 
-        A part of a JSON value is checked here too. No reader refuses a payload ``"None"``, because any JSON is valid.
+        Such an argument would count as not given. The parts of a JSON value are checked too: a payload ``"None"`` is
+        valid JSON, so no later check refuses it.
+
+        :raises AirflowFailException: names the argument
         """
         before = {name: getattr(parent, name) for name in template_fields}
         super()._do_render_template_fields(parent, template_fields, *more, **named)
@@ -77,24 +80,24 @@ class AmplitudeOperator(BaseOperator):
                 )
 
     def hook(self) -> AmplitudeExperimentHook:
-        """Return a hook for the connection. The caller closes it (``with``)."""
+        """Return a hook for the connection. The caller closes the hook (``with``)."""
         from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
 
         return AmplitudeExperimentHook(arguments.identifier("amplitude_conn_id", self.amplitude_conn_id))
 
     def project_of(self, hook: AmplitudeExperimentHook) -> str | None:
-        """The project: the one that this task names, otherwise the connection's."""
+        """Return the project that the task names, otherwise the project of the connection."""
         named = self.named_project()
         return hook.project_id if named is None else named
 
     def named_project(self) -> str | None:
-        """The project that this task names."""
+        """Return the project that the task names; ``None`` if the task names no project."""
         return arguments.optional(arguments.identifier)("project_id", self.project_id)
 
     def required_project_of(self, hook: AmplitudeExperimentHook) -> str:
-        """Return the project that the task names, otherwise the connection's.
+        """Return the project that the task names, otherwise the project of the connection.
 
-        :raises InvalidInputError: when neither names a project
+        :raises InvalidInputError: when neither the task nor the connection names a project
         """
         if project_id := self.project_of(hook):
             return project_id
@@ -105,15 +108,18 @@ class AmplitudeOperator(BaseOperator):
 
 
 class AmplitudeTargetOperator(AmplitudeOperator):
-    """A task for one flag or one experiment, named by exactly one of the first four arguments.
+    """The base class of operators and sensors for one flag or experiment.
+
+    Exactly one of the first four arguments names the flag or experiment.
 
     :param flag_key: the key of a flag (templated)
     :param flag_id: the id of a flag (templated)
     :param experiment_key: the key of an experiment (templated)
     :param experiment_id: the id of an experiment (templated)
-    :param project_id: the project in which a key is looked up; that of the connection if not given (templated)
+    :param project_id: the id of the project of the flag or experiment (templated, default: the project of the
+        connection)
     :param amplitude_conn_id: the connection (templated)
-    :raises InvalidInputError: while the DAG is parsed, unless exactly one of the first four is given
+    :raises InvalidInputError: when Airflow parses the DAG, unless exactly one of the first four arguments is given
     """
 
     template_fields: Sequence[str] = (
@@ -138,19 +144,19 @@ class AmplitudeTargetOperator(AmplitudeOperator):
         self.flag_id = flag_id
         self.experiment_key = experiment_key
         self.experiment_id = experiment_id
-        # A placeholder for a value that is known only when the task runs: now only the number of names counts.
+        # "later" stands for a value that is known only when the task runs. This check counts the given arguments.
         read = arguments.optional(arguments.identifier)
         FlagRef.of(
             **{way: read(way, name) if arguments.is_literal(name) else "later" for way, name in self._ways().items()}
         )
 
     def target(self, project_id: str | None) -> FlagRef:
-        """Which flag or experiment is meant, once the arguments are rendered."""
+        """Return a reference to the named flag or experiment, from rendered arguments."""
         read = arguments.optional(arguments.identifier)
         return FlagRef.of(**{way: read(way, value) for way, value in self._ways().items()}, project_id=project_id)
 
     def described(self) -> str:
-        """Which flag or experiment is meant, in words, for logs and errors; also when the arguments are wrong."""
+        """Return a description of the flag or experiment for logs and errors, also if the arguments are wrong."""
         way, value = next(((way, value) for way, value in self._ways().items() if value is not None), ("flag", None))
         return f"{way.partition('_')[0]} {value!r}"
 

@@ -1,7 +1,7 @@
-"""Calls to Airflow that must not keep a rollout waiting: Airflow may be away just when a check fails.
+"""Call Airflow with a time limit. A rollout must not wait while Airflow's API server is down.
 
-A task talks to Airflow through one socket, and Airflow's own retries make a call take minutes while its API server is
-away. So what is only noted in Airflow is noted beside the rollout, and waited for briefly.
+A task sends its calls to Airflow through one socket. While the API server is down, Airflow's own retries let a call
+take minutes. So a call that the rollout does not need runs in its own thread, and the task waits 2 seconds for it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from airflow_provider_ampexp._limited_call import LimitedCall
 
 T = TypeVar("T")
 LIMIT = 2.0
-"""The time limit in seconds of a call to Airflow."""
+"""The time limit of a call to Airflow, in seconds from its start."""
 
 _log = logging.getLogger(__name__)
 
 
 def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
-    """Return the result of the call; ``otherwise``, with a warning, if it failed or takes longer than 2 seconds."""
+    """Return the result of a call. If it fails or takes more than 2 seconds, log a warning and return ``otherwise``.
+
+    :param what: the purpose of the call, such as ``store the record of the rollout``
+    """
     try:
         return call.result(LIMIT)
     except Exception as error:
@@ -30,5 +33,5 @@ def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
 
 
 def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
-    """Call Airflow, and continue without a response after 2 seconds."""
+    """Call Airflow. Without a response after 2 seconds, log a warning and return ``otherwise``."""
     return finish(what, limited_call.begin(function, what), otherwise)

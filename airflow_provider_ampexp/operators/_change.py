@@ -1,4 +1,4 @@
-"""How a task changes something: connect, bring it to the wanted state, and say what became of it."""
+"""The base classes of operators that make a change: connect, make the change, and log the result."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _LONGEST_IN_LOG = 300
 
 
 class AmplitudeChangeOperator(AmplitudeOperator):
-    """A task that makes a change.
+    """The base class of operators that make a change.
 
-    It returns (and pushes to XCom) ``{"id", "key", "changed", "before", "after", "url"}``. It reads first and writes
-    only the difference, so that a second run changes nothing and says ``changed: False``.
+    The task returns (and pushes to XCom) ``{"id", "key", "changed", "before", "after", "url"}``. The task first reads
+    the present state, and writes only the difference. So a second run changes nothing and returns ``changed: False``.
     """
 
     what: ClassVar[str]
-    """What it does, for logs and errors, such as ``archive``."""
+    """The action of the operator, for logs and errors, such as ``archive``."""
 
     def execute(self, context: Context) -> ChangeResultXCom:
         """Carry out the change.
 
         :raises AirflowFailException: when a retry cannot fix the error
-        :raises AmplitudeTaskError: when one may
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         from airflow_provider_ampexp.operators._at_run_time import emit_asset_events
 
@@ -57,10 +57,10 @@ class AmplitudeChangeOperator(AmplitudeOperator):
 
     @abstractmethod
     def described(self) -> str:
-        """To what it is done, in words."""
+        """Return a description of the object of the change, for logs and errors."""
 
     def changed_kind(self) -> Kind | None:
-        """Whether a flag or an experiment is changed; ``None`` when it is neither."""
+        """Return the kind of the changed object; ``None`` if it is neither a flag nor an experiment."""
         return None
 
     def _say(self, outcome: ChangeResult) -> None:
@@ -75,7 +75,7 @@ class AmplitudeChangeOperator(AmplitudeOperator):
             )
         else:
             self.log.info(
-                "Nothing to do: %s %s (id %s). It is: %s.",
+                "Nothing to do: %s %s (id %s). Current: %s.",
                 self.what,
                 self.described(),
                 outcome.id,
@@ -86,28 +86,28 @@ class AmplitudeChangeOperator(AmplitudeOperator):
 
 
 class AmplitudeTargetChangeOperator(AmplitudeTargetOperator, AmplitudeChangeOperator):
-    """A task that changes one flag or experiment."""
+    """The base class of operators that change one flag or experiment."""
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Find out which flag or experiment is meant, and change it."""
+        """Change the named flag or experiment."""
         return self.change(hook.client, self.target(self.project_of(hook)))
 
     def changed_kind(self) -> Kind | None:
-        """As its target is named."""
+        """Return the kind of the named flag or experiment."""
         return self.target(None).kind
 
     @abstractmethod
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Bring the flag or experiment to the wanted state."""
+        """Change the flag or experiment."""
 
 
 class AmplitudeIfChangedSinceOperator(AmplitudeChangeOperator):
-    """A task that does not undo a later change of another actor.
+    """The base class of operators that do not undo a later change by another actor.
 
-    :param if_changed_since: the effect of a change of the same field after the run was due and before it began, as in
-        an old run that is cleared or filled in; for a retry, after the first attempt began (Airflow 3.3). ``"fail"``,
-        ``"skip"`` or ``"write"`` (templated). A change of any actor counts. A run that begins within a minute is not
-        out of date.
+    :param if_changed_since: when an actor changed the same field after the run was due and before the run began, as in
+        a backfill or after a clear: ``"fail"``, ``"skip"`` or ``"write"``. For a retry, changes after the start of the
+        first attempt count (Airflow 3.3). Changes by all actors count. A run that begins within a minute after it was
+        due is not outdated. (templated)
     """
 
     template_fields: Sequence[str] = (*AmplitudeChangeOperator.template_fields, "if_changed_since")
@@ -121,36 +121,37 @@ class AmplitudeIfChangedSinceOperator(AmplitudeChangeOperator):
 
     @abstractmethod
     def written_fields(self) -> Sequence[str]:
-        """The fields that it may change, as the version history calls them.
+        """Return the fields that the task may change, with their names in the version history.
 
-        ``deployments[1]`` is whether the flag is assigned to that deployment.
+        ``deployments[1]`` is the assignment of the flag to the deployment with the id 1.
         """
 
     def sets(self, field: str, value: object) -> bool:
-        """Whether it sets this field, by its path in the version history, to this value, in a write of its own.
+        """Return true if the task itself sets a field, by its path in the version history, to this value.
 
-        A task of several writes says so for all but the last: a retry then completes what an earlier attempt began.
+        A change to this value in the history does not make the task outdated. A task with several writes needs this for
+        all writes except the last, so that a retry completes the change of an earlier attempt.
         """
         return False
 
     def execute(self, context: Context) -> ChangeResultXCom:
-        """Carry out the change, unless the run is out of date.
+        """Carry out the change, unless the task is outdated.
 
-        :raises AirflowFailException: when it is, or when a retry cannot fix the error
-        :raises AirflowSkipException: when it is, with ``if_changed_since="skip"``
+        :raises AirflowFailException: when the task is outdated, or when a retry cannot fix the error
+        :raises AirflowSkipException: when the task is outdated, with ``if_changed_since="skip"``
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         self._context = context
         return super().execute(context)
 
     def refuse_if_outdated(self, client: ManagementClient, target: FlagRef) -> None:
-        """Let the client refuse its first write of this flag or experiment when the run is out of date."""
+        """Let the client refuse its first write if the task is outdated for this flag or experiment."""
         from airflow_provider_ampexp.operators._at_run_time import NO_RETRY, refuse_before_a_write, this_attempt
 
         then = _if_changed_since("if_changed_since", self.if_changed_since)
         if self._context is None or then == "write":
             return
-        # A task without retries has no attempt that a second one would have to know of.
+        # A task without retries has no later attempt that needs the start of this attempt.
         is_retried = bool(self.retries)
         attempt = this_attempt(self._context, self.retries, datetime.now(timezone.utc)) if is_retried else NO_RETRY
         refuse_before_a_write(
@@ -166,15 +167,16 @@ class AmplitudeIfChangedSinceOperator(AmplitudeChangeOperator):
 
 
 class AmplitudeExposureChangeOperator(AmplitudeIfChangedSinceOperator, AmplitudeTargetChangeOperator):
-    """A task that changes who gets an existing flag or experiment, and does not undo a later change of another actor.
+    """The base class of operators that change which users get an existing flag or experiment.
 
-    Takes the arguments of :class:`AmplitudeIfChangedSinceOperator`.
+    The operators do not undo a later change by another actor. They take the arguments of
+    :class:`AmplitudeIfChangedSinceOperator`.
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "if_changed_since")
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Find out which flag or experiment is meant, and change it."""
+        """Change the named flag or experiment, unless the task is outdated."""
         target = self.target(self.project_of(hook))
         self.refuse_if_outdated(hook.client, target)
         return self.change(hook.client, target)

@@ -1,4 +1,4 @@
-"""Count the users who enter a flag when its percentage is raised: how many, from which groups, with which sums."""
+"""Count the users who enter a flag when its percentage is raised, by group and with sums."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators.preview import PreviewXCom
 
 _MOST_GROUPS = 20
-"""So many values of a column are named. The rest is counted together."""
+"""The largest number of values of a column that are named. The other values are counted together."""
 _MOST_NAMES = 20
 
 
 @dataclass
 class Entrants:
-    """The users who enter, counted row by row in flat memory.
+    """The users who enter, counted row by row. The rows are not stored.
 
     :param before: the audience now
     :param after: the audience at the new percentage
     :param preview: the columns that are counted, summed and listed, and the values that must not enter
-    :param cohorts: the included cohorts of the flag, whose users get it at any percentage
-    :param share: the groups of the experiment. Only a part of the counted users gets it.
+    :param cohorts: the included cohorts of the flag, whose users get the flag at any percentage
+    :param share: the groups of the experiment. Only a part of the counted users gets the experiment.
     """
 
     before: Audience
@@ -57,7 +57,7 @@ class Entrants:
             ids = self.share.ids
             self.before, self.after = (_without_parents(audience, ids) for audience in (self.before, self.after))
         self._unique = UniqueUsers()
-        # The raise enables the flag, and so gives it to all users of its cohorts.
+        # The raise enables the flag, so all users of the included cohorts enter.
         self._cohorts_enter = bool(self.cohorts) and not self.before.is_enabled
         self._refused = {column: frozenset(map(_plain, values)) for column, values in self.preview.refuse_if.items()}
         self._absent = {column: set(values) for column, values in self._refused.items()}
@@ -90,7 +90,7 @@ class Entrants:
             self._add(row)
 
     def _as_named(self, columns: Sequence[str]) -> list[str]:
-        """Return the columns as the arguments and the flag name them. Some warehouses return names in upper case."""
+        """Return the names of the columns as in the arguments and the flag. Some warehouses return upper case."""
         props = ["user_id", "device_id", *self.before.columns]
         named: dict[str, set[str]] = {}
         for name in [*self.preview.columns, *props, *(prop.removeprefix("gp:") for prop in props)]:
@@ -103,7 +103,7 @@ class Entrants:
     def _bucketing_columns(self, columns: Sequence[str]) -> set[str]:
         keys = set()
         for segment in (None, *self.before.segments):
-            with suppress(ValueError):  # not shown, so the answer is unknown
+            with suppress(ValueError):  # the flag does not show the key, so the result is unknown
                 keys.add(column_of(dict.fromkeys(columns), self.before.allocation_of(segment).key))
         return {key for key in keys if key is not None}
 
@@ -142,13 +142,13 @@ class Entrants:
 
     @property
     def is_exact(self) -> bool:
-        """Whether exactly the counted users enter."""
+        """True if exactly the counted users enter."""
         return not (self.unknown or self.included or self.cohorts or self.share)
 
     def check(self) -> None:
-        """Check that all rows together make sense.
+        """Check the rows after the last one.
 
-        :raises InvalidInputError: when there is no row, or no row has a refused value
+        :raises InvalidInputError: when there is no row, or when a refused value is in no row
         """
         if not self.users:
             raise InvalidInputError("sql", "expected a row for each user, got no row")
@@ -179,7 +179,7 @@ class Entrants:
         }
 
     def _text(self, before: float | None, after: float) -> str:
-        """Return such as ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700, pro 112; revenue: 91,200``."""
+        """Return the result in words: ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700, pro 112``."""
         enter = self.count + sum(self.unknown.values())
         about = "" if self.is_exact else "at most "
         if self._cohorts_enter:
@@ -231,12 +231,12 @@ def _shown(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a value for a comparison in which capital letters and spaces do not count."""
+    """Return a value for a comparison that ignores capital letters and spaces."""
     return " ".join(_shown(value).split()).casefold()
 
 
 def _bucketing_value(column: str, value: object) -> object:
-    """Return a whole number without its decimal point: the service hashes text, and 1.0 is another text than 1."""
+    """Return a whole number without its decimal point: the service hashes text, and 1.0 is not the text 1."""
     if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
     if isinstance(value, float | Decimal) and value == value:  # NaN is a null

@@ -1,4 +1,4 @@
-"""Report errors to Airflow: which errors a retry can fix, and what was being done to which flag."""
+"""Raise errors as Airflow's exceptions: with or without a retry, and with the failed action in the message."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ _SAYS_WHAT_FAILED = re.compile(r"(ROLLBACK NOT CONFIRMED|Conflict on|[A-Z][^:.]*
 
 @contextmanager
 def error_context(what: str | Callable[[], str], *, has_begun: bool = False) -> Iterator[None]:
-    """Say in every error what was being done, unless the error says it: ``Restoring version 1 of ... failed: ...``.
+    """Name the failed action at the start of each error of this block.
 
-    :param what: such as ``set the rollout percentage of flag 'checkout'``, or a function that returns it. A text that
-        begins with a capital is the whole beginning of the error.
-    :param has_begun: whether the key and the flag were accepted before, so that a refusal may pass
-    :raises AirflowFailException: when a retry cannot fix it
-    :raises AmplitudeTaskError: when one may
+    An error that already names its action, such as ``Restoring version 1 of ... failed: ...``, stays as it is.
+
+    :param what: the action, such as ``set the rollout percentage of flag 'checkout'``, or a function that returns it. A
+        text that begins with a capital letter is put before each error as it is, without ``Failed to``.
+    :param has_begun: true if Amplitude accepted the key and the flag before, so that a refusal may be temporary
+    :raises AirflowFailException: when a retry cannot fix the error
+    :raises AmplitudeTaskError: when a retry may fix the error
     """
     try:
         yield
     except (*NEEDS_A_PERSON, *_MAY_PASS) as error:
-        # What was raised below says nothing more than its message does, so the log is spared its traceback.
+        # The message of the error is complete, so the log does not need its traceback.
         is_retried = is_retryable(error) or (has_begun and may_be_momentary(error))
         kind = AmplitudeTaskError if is_retried else AirflowFailException
         raise kind(_with_purpose(what if isinstance(what, str) else what(), str(error))) from None

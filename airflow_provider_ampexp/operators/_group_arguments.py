@@ -1,4 +1,4 @@
-"""What the operators for mutual exclusion groups and holdout groups share: the group, and other arguments."""
+"""The arguments that the operators for mutual exclusion groups and holdout groups share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READS: dict[str, Callable[[str, object], Any]] = {
 
 
 class AmplitudeGroupOperator(AmplitudeOperator):
-    """A task for one group, named by exactly one of its four arguments.
+    """The base class of operators for one group. Exactly one of the four arguments names the group.
 
     :param mutex_key: the key of a mutual exclusion group (templated)
     :param mutex_id: the id of a mutual exclusion group (templated)
@@ -53,18 +53,18 @@ class AmplitudeGroupOperator(AmplitudeOperator):
         self.mutex_id = mutex_id
         self.holdout_key = holdout_key
         self.holdout_id = holdout_id
-        # A placeholder for a value that is known only when the task runs: here only the number of names counts.
+        # "later" stands for a value that is known only when the task runs. This check counts the given arguments.
         self._group(
             lambda way, value: arguments.identifier(way, value) if arguments.is_literal(value) else "later", None
         )
 
     def group(self, project_id: str | None) -> GroupRef:
-        """Which group is meant, after the arguments are rendered."""
+        """Return a reference to the named group, from rendered arguments."""
         return self._group(arguments.identifier, project_id)
 
     @property
     def group_kind(self) -> GroupKind:
-        """Which kind of group is meant."""
+        """The kind of the named group."""
         return "holdouts" if self.mutex_key is None and self.mutex_id is None else "mutexes"
 
     def _group(self, read: Callable[[str, object], str], project_id: str | None) -> GroupRef:
@@ -81,7 +81,7 @@ def slot_index(field: str, value: object) -> int:
 
 
 def slots(field: str, value: object) -> list[Slot]:
-    """Read the slots of a new mutual exclusion group."""
+    """Read the slots of a new mutual exclusion group: at most 20, with percentages that add up to 100."""
     found = arguments.json_list(field, value)
     if len(found) > _MOST_SLOTS:
         raise InvalidInputError(field, f"expected {_MOST_SLOTS} slots at most, got {len(found)}")
@@ -100,7 +100,7 @@ def holdout_percentage(field: str, value: object) -> int:
 
 
 def _share(field: str, value: object, most: int) -> int:
-    """Read a percentage of the users, from 1."""
+    """Read a percentage of the users, from 1 to ``most``."""
     found = arguments.percentage(field, value)
     if not 1 <= found <= most:
         raise InvalidInputError(field, f"expected a whole number from 1 to {most}, got {found}")
@@ -108,7 +108,7 @@ def _share(field: str, value: object, most: int) -> int:
 
 
 def edit_fields(kind: GroupKind, slot: object, field: str, value: object) -> GroupEditFields | SlotFields:
-    """Read the fields of an edit: those of a slot if there is one, otherwise those of the group."""
+    """Read the fields of an edit: fields of a slot if ``slot`` is given, otherwise fields of the group."""
     known = _OF_A_SLOT if slot is not None else _OF_A_GROUP if kind == "mutexes" else _OF_A_HOLDOUT
     return cast("GroupEditFields | SlotFields", validate.some(field, _read(field, value, known), "fields to change"))
 

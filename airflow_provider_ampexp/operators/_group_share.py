@@ -1,4 +1,4 @@
-"""Read in which mutual exclusion groups and holdout groups an experiment is."""
+"""Read the mutual exclusion groups and holdout groups of an experiment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def read_group_share(client: ManagementClient, kind: Kind, config: FlagConfig) -> GroupShare | None:
-    """Read the groups of an experiment: 2 requests for up to 1,000 groups of each kind; none for a flag.
+    """Read the groups of an experiment. This is 2 requests for up to 1,000 groups of each kind.
 
-    Where the service does not have groups, 1 request.
+    A flag needs no request. A service without groups needs 1 request.
 
     :returns: ``None`` if the experiment is in no group, or the service does not have groups
     :raises ManagementApiError: when the groups cannot be read

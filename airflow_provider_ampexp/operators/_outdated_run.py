@@ -1,8 +1,7 @@
-"""Whether a task is out of date: the flag was changed while the task was due and did not see it.
+"""Refuse a write of a task that is out of date: the flag was changed after the task was due, and before it began.
 
-A run that is cleared or filled in does not know what happened between the moment it was due and the moment it began.
-A retry does not know what happened since the first attempt began. Neither must undo the change of a person who lowered
-the flag in an incident.
+A run of a backfill, or a cleared run, may begin long after it was due. A retry may begin long after the first attempt.
+Neither may undo the change of a person who lowered the flag in an incident.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.ensure import FlagRef
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
-_LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was run again or held up
-# The service's time has steps of 1 s, so the noted start of an attempt can be up to 2 s before its real start. A write
+_LATE = timedelta(minutes=1)  # a scheduler takes some seconds; a run that begins later was repeated or delayed
+# The service's time has steps of 1 s, so the stored start of an attempt can be up to 2 s before its real start. A write
 # of an earlier task of the same run must not count as a change by another person.
 _CLOCK_STEP = timedelta(seconds=2)
 
 
 class LateRun(NamedTuple):
-    """When a run was due, and when it began, on the service's clock."""
+    """The time when a run was due, and the time when it began, on the service's clock."""
 
     due: datetime
     began: datetime
@@ -50,7 +49,7 @@ class LateRun(NamedTuple):
 
 
 class LateRetry(NamedTuple):
-    """When the first attempt of a task began, on the service's clock. Its retry reads all later changes."""
+    """The time when the first attempt of a task began, on the service's clock. For a retry, all later changes count."""
 
     due: datetime
     began: None = None
@@ -62,7 +61,7 @@ class LateRetry(NamedTuple):
 def late_run(context: Context, service_now: datetime) -> LateRun | None:
     """Return when the run was due and when it began; ``None`` for a run that began in time, and outside of a task.
 
-    Airflow sets the beginning again when a run that has ended is cleared.
+    Airflow sets the start again when a run that has ended is cleared.
     """
     run = context.get("dag_run")
     due = getattr(run, "run_after", None) or getattr(run, "logical_date", None)
@@ -74,7 +73,7 @@ def late_run(context: Context, service_now: datetime) -> LateRun | None:
 
 
 def late_retry(attempt: Attempt, service_now: datetime) -> LateRetry | None:
-    """Return when the first attempt began; ``None`` unless this is a retry, and where Airflow does not keep it."""
+    """Return when the first attempt began; ``None`` if this is no retry, or if Airflow does not store that time."""
     if attempt.first_began is None:
         return None
     local_now = datetime.now(timezone.utc)
@@ -84,7 +83,7 @@ def late_retry(attempt: Attempt, service_now: datetime) -> LateRetry | None:
 def changes_unseen(
     kind: str, id: str, versions: Sequence[object], late: LateRun | LateRetry, fields: Iterable[str]
 ) -> list[Row]:
-    """List the changes of some fields, oldest first, that the run or the retry did not see."""
+    """Return the changes of some fields, oldest first, that the run or the retry did not see."""
     names = tuple(fields)
     rows = within(rows_of(kind, id, versions), late.due, late.began)  # type: ignore[arg-type]
     parts = (part for row in rows for part in _items(row, names))
@@ -111,12 +110,12 @@ def refuse_before_a_write(
     if_changed_since: IfChangedSince,
     sets: Callable[[str, object], bool],
 ) -> None:
-    """Let the client refuse its first write when the task is out of date.
+    """Let the client refuse its first write if the task is out of date.
 
-    The first attempt of a run that began in time costs no request. The check is not for a write of an earlier
-    attempt: if that was applied, there is nothing left to write.
+    The check sends no request for the first attempt of a run that began in time. If a write of an earlier attempt was
+    applied, there is nothing left to write, and the check does not run.
 
-    :param attempt: begun on the clock of this machine
+    :param attempt: the attempt, with its start on the clock of this machine
     :param sets: returns true if the task itself sets a field, by its path in the history, to a value. A field that has
         this value needs no write, also if an earlier attempt set the field.
     """
@@ -129,7 +128,7 @@ def refuse_before_a_write(
         try:
             id = target.identify(client).id
         except TargetNotFoundError:
-            return  # the write creates it
+            return  # the write creates the flag
         versions = target.endpoints(client).versions(id)
         for period in late:
             newest = {row["field"]: row for row in changes_unseen(target.kind, id, versions, period, fields)}
@@ -144,10 +143,10 @@ def refuse_before_a_write(
 def refuse_a_ramp(
     context: Context, plan: RolloutPlan, flag: ManagedFlag, described: str, if_changed_since: IfChangedSince
 ) -> None:
-    """End a ramp whose run is out of date, before its first look. It costs no request: the history is read already.
+    """End a ramp whose run is out of date, before its first decision. This sends no request: the history was read.
 
-    Clearing the task of a rollout that rolled back is how a person begins it again on purpose. So a newest change that
-    is the rollout's own, a stage or its rollback, is no reason to refuse.
+    To start a rollout again after its rollback, a person clears the task. So the ramp continues if the newest change is
+    a stage or the rollback of this rollout.
     """
     run = late_run(context, flag.now)
     if run is None or if_changed_since == "write":
@@ -157,7 +156,7 @@ def refuse_a_ramp(
         return
     view = Evaluation(plan, flag.seen, RolloutState(), flag.now)
     if view.next_stage is None or view.plan.approval is not None:
-        return  # it would write nothing
+        return  # the ramp would write nothing
     refuse_outdated(described, f"the flag was changed {made[-1]}", run, if_changed_since)
 
 
@@ -166,7 +165,7 @@ def _is_before(change: ExposureChange, moment: datetime) -> bool:
 
 
 def _is_own(plan: RolloutPlan, seen: FlagSnapshot, run: LateRun, newest: ExposureChange) -> bool:
-    """Whether the newest change is a step of this rollout, or its rollback from the stage that it had reached."""
+    """Return true if the newest change is a step of this rollout, or its rollback from the stage before it."""
     steps = OwnSteps(plan, seen.history)
     first = steps.first(run.due)
     if first is None or newest.entry.by != first.entry.by:
@@ -200,8 +199,9 @@ def refuse_outdated(
 
 
 def _is_part(field: str, name: str) -> bool:
-    """Whether a changed field is a named one, a part of it, or the whole list that has it.
+    """Return true if a changed field is the named one, a part of it, or the whole list that contains it.
 
-    The history shows a list whose items have no names of their own, such as two segments of one name, as one field.
+    If the items of a list have no unique names, such as two segments of one name, the history shows the list as one
+    field.
     """
     return field == name or field.startswith((f"{name}.", f"{name}[")) or name.startswith((f"{field}.", f"{field}["))

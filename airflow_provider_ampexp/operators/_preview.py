@@ -30,7 +30,7 @@ def begin_preview(
 ) -> Entrants:
     """Read the flag, its inclusions, its cohorts and its groups: 1 request, and 2 for each variant.
 
-    Where the service has no cohorts as inclusions, 2 requests and 1 for each variant. For an experiment, 2 more.
+    If the service does not have cohorts as inclusions: 2 requests, and 1 for each variant. For an experiment, 2 more.
 
     :raises InvalidInputError: when the segment does not exist
     """
@@ -47,9 +47,9 @@ def begin_preview(
 
 
 def count_entrants(entrants: Entrants, percentage: int, segment: str | None) -> PreviewXCom:
-    """Stream the rows and count them.
+    """Stream the rows, and count the users who enter.
 
-    :raises InvalidInputError: when the rows or the refused values make no sense
+    :raises InvalidInputError: when the rows are invalid, or when a refused value is in no row
     """
     preview = entrants.preview
     try:
@@ -63,7 +63,7 @@ def count_entrants(entrants: Entrants, percentage: int, segment: str | None) -> 
 
 
 def refusal_of(result: PreviewXCom) -> str:
-    """Return which users are refused, and the whole result; empty if none is refused."""
+    """Return a sentence about the refused users, with the whole result; empty if no user is refused."""
     if not result["refused"]:
         return ""
     enter = "may enter" if result["unknown"] or result["cohorts"] else "enter"

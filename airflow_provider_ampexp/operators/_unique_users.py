@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 MOST_USERS = 250_000
-"""So many users are remembered, with some 100 bytes each."""
+"""The largest number of stored users, with some 100 bytes each."""
 
 
 class UniqueUsers:
     """The users of the rows so far.
 
-    Up to 250,000 users, each second row of a user is found. Above, a random half of the users is remembered, then a
-    quarter, and so on: the hash of a user decides.
+    Up to 250,000 users, every repeated user is found. With more users, a random half of them is stored, then a quarter,
+    and so on. The hash of a user decides whether the user is stored.
     """
 
     def __init__(self) -> None:

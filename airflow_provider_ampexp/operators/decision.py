@@ -29,23 +29,24 @@ _WRITTEN = {
 class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
     """Record the decision about an experiment, and change the experiment as Amplitude's app does with that decision.
 
-    * ``rollout``: all weight is on the winner and each percentage is 100, for all other users and in each target
-      segment. Sticky bucketing is disabled. The operator does not enable a disabled experiment; it logs a warning.
+    * ``rollout``: the winner has all weight, and each percentage is 100, of each target segment and of all other users.
+      Sticky bucketing is disabled. The operator does not enable a disabled experiment, and logs a warning.
     * ``rollback``: the experiment is disabled, and each percentage is 0.
     * ``continue-running``: only the decision changes.
 
-    The decision is written last, so a sensor that waits for it sees the other changes. The contract does not have the
-    fields ``decision``, ``decisionReason`` and ``rolledOutVariant`` of *Edit*; the live service has them.
+    The operator writes the decision last, so a sensor that waits for the decision sees the other changes. The contract
+    does not have the fields ``decision``, ``decisionReason`` and ``rolledOutVariant`` of *Edit*; the live service has
+    them.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator` for experiments,
-    and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator` for
+    experiments, and:
 
     :param decision: ``rollout``, ``rollback`` or ``continue-running`` (templated)
     :param winner: for ``rollout`` the key of the variant, or its name if no other variant has the name (templated)
-    :param reason: the reason to record (templated); the present one stays if not given
+    :param reason: the reason to record (templated); if not given, the present reason stays
     :param catch_all: the name of a target segment without conditions on purpose (templated). Any other segment that
-        shows no conditions may be for a cohort, and cannot be sent back. A rollout is then refused. A rollback
-        disables the experiment, and leaves the segments with a warning.
+        shows no conditions may be for a cohort, and cannot be sent back. Then a rollout is refused. A rollback disables
+        the experiment, leaves the segments, and logs a warning.
     :param if_changed_since: when a field to write was changed after the run was due and before it began: ``"fail"``,
         ``"skip"`` or ``"write"`` (templated). Default: ``"write"`` for a rollback, otherwise ``"fail"``.
     """
@@ -86,17 +87,17 @@ class AmplitudeDecideExperimentOperator(AmplitudeExposureChangeOperator):
             raise InvalidInputError("winner", f"expected {'a variant' if winner is None else 'none'} for {decision!r}")
 
     def written_fields(self) -> Sequence[str]:
-        """The decision, and what changes with it."""
+        """Return the decision, and the fields that change with the decision."""
         return ("decision", *_WRITTEN[_decision("decision", self.decision)])
 
     def sets(self, field: str, value: object) -> bool:
-        """The weights of a rollout: some of the winner's, none of the others'."""
+        """Return true for a weight of a rollout: above 0 for the winner, and 0 for each other variant."""
         name, _, key = field.partition(".")
         known = self._key_of_winner is not None
         return name == "rolloutWeights" and known and bool(value) == (key == self._key_of_winner)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Decide the experiment. A rollback always works, unless the task says otherwise."""
+        """Decide the experiment. Without ``if_changed_since``, a rollback writes also if the run is out of date."""
         if self._has_default and self.decision == "rollback":
             self.if_changed_since = "write"
         return super().carry_out(hook)

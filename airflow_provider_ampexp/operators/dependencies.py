@@ -1,4 +1,4 @@
-"""Set what a flag or experiment depends on."""
+"""Set the dependencies of a flag or experiment."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
     A user gets a variant only with one of the named variants of each parent. The task replaces the dependencies on
     flags and experiments. A dependency on a mutual exclusion or holdout group stays.
 
-    The task refuses an unknown parent or variant, an archived parent, and a circle. It changes nothing then.
+    The task refuses an unknown parent or variant, an archived parent, a parent with remote evaluation for a flag with
+    local evaluation, and dependencies that form a circle. Then the task changes nothing.
 
-    The contract does not have this field. It is unknown whether the live service accepts it in an edit. The task reads
-    the field back, and fails if the service does not show the change.
+    The contract does not have this field. It is unknown whether the live service accepts the field in an edit. The task
+    reads the field back, and fails if the service does not show the change.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param depends_on: the variants of each parent, by its key or id, such as ``{"checkout-api": ["on"]}`` (templated).
         ``"off"`` stands for the users to whom the parent gives no variant. ``{}`` removes the dependencies.
@@ -57,7 +58,7 @@ class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("operator", operator, _operator)
 
     def written_fields(self) -> Sequence[str]:
-        """The dependencies."""
+        """Return the field that the task writes."""
         return ("parentDependencies",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
@@ -67,7 +68,7 @@ class AmplitudeSetDependenciesOperator(AmplitudeExposureChangeOperator):
 
 
 def _depends_on(field: str, value: object) -> dict[str, list[str]]:
-    """The variants of each parent; no variant is not any variant."""
+    """Return the variants of each parent. An empty list is an error: it does not stand for all variants."""
     found = {}
     for name, given in arguments.mapping(field, value).items():
         place = f"{field}.{name}"

@@ -1,4 +1,4 @@
-"""Deployments, and which flags and experiments are assigned to them."""
+"""Operators for deployments, and for the assignment of flags and experiments to deployments."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = [
     "AmplitudeRemoveDeploymentOperator",
 ]
 
-# The argument is `label`, the attribute is not: a task has a `label` of its own, which the graph shows.
+# The attribute of the argument `label` is `deployment_label`: the graph shows a task's own attribute `label`.
 
 
 class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
-    """Make sure that the project has a deployment with this label (contract: *Create deployment*).
+    """Create a deployment, unless the project has a deployment with this label (contract: *Create deployment*).
 
     All arguments are templated. ``key`` of the result is the label.
 
-    :param label: letters, digits, ``_`` and ``-``
+    :param label: the label of the deployment: letters, digits, ``_`` and ``-``
     :param deployment_type: ``client`` or ``server``
-    :param project_id: the project; that of the connection if not given
-    :param if_exists: ``skip`` (default) leaves a deployment with this label as it is; ``update`` restores an archived
-        one; ``fail`` fails the task
+    :param project_id: the id of the project (default: the project of the connection)
+    :param if_exists: ``skip`` (default) does not change an existing deployment; ``update`` restores an archived
+        deployment; ``fail`` fails the task. An existing deployment of the other type always fails the task.
     """
 
     template_fields: Sequence[str] = (
@@ -62,11 +62,11 @@ class AmplitudeCreateDeploymentOperator(AmplitudeChangeOperator):
         arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def described(self) -> str:
-        """Which deployment, in words."""
+        """Return a description of the deployment."""
         return f"deployment {self.deployment_label!r}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create it, or do with an existing one as ``if_exists`` says."""
+        """Create the deployment, or apply ``if_exists`` to an existing deployment."""
         fields: DeploymentCreateFields = {
             "projectId": self.required_project_of(hook),
             "label": validate.label("label", self.deployment_label),
@@ -82,8 +82,8 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
     All arguments are templated.
 
     :param deployment_id: the id of the deployment
-    :param label: the new label, if it is to have another
-    :param archive: ``True`` archives it, ``False`` restores it, ``None`` (default) leaves it
+    :param label: the new label (default: no change)
+    :param archive: ``True`` archives the deployment, ``False`` restores it, ``None`` (default) changes nothing
     """
 
     template_fields: Sequence[str] = (
@@ -108,11 +108,11 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
         arguments.check_literal("archive", archive, arguments.optional(arguments.switch))
 
     def described(self) -> str:
-        """Which deployment, in words."""
+        """Return a description of the deployment."""
         return f"deployment {self.deployment_id}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Bring the deployment to the given values."""
+        """Set the given fields of the deployment."""
         fields: DeploymentEditFields = {}
         if self.deployment_label is not None:
             fields["label"] = validate.label("label", self.deployment_label)
@@ -123,14 +123,14 @@ class AmplitudeEditDeploymentOperator(AmplitudeChangeOperator):
 
 
 class AmplitudeAddDeploymentsOperator(AmplitudeExposureChangeOperator):
-    """Make sure that a flag or experiment is assigned to these deployments, among others.
+    """Assign a flag or experiment to deployments (contract: *Create flag or experiment deployment*).
 
-    Contract: *Create flag or experiment deployment*. Takes the arguments of
+    Other deployments of the flag or experiment stay. The operator takes the arguments of
     :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_ids: the ids of the deployments (templated)
-    :param if_changed_since: when it was taken off one of these deployments after the run was due and before it began:
-        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+    :param if_changed_since: when an actor removed the flag from one of these deployments after the run was due and
+        before the run began: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "deployment_ids")
@@ -142,22 +142,22 @@ class AmplitudeAddDeploymentsOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("deployment_ids", deployment_ids, arguments.identifiers)
 
     def written_fields(self) -> Sequence[str]:
-        """These deployments, each for itself."""
+        """Return a field for each of these deployments."""
         return [f"deployments[{id}]" for id in arguments.identifiers("deployment_ids", self.deployment_ids)]
 
     def sets(self, field: str, value: object) -> bool:
-        """Each of these deployments, so that only a removal counts."""
+        """Return true if the deployment of this field is in the list ``value``: only a removal counts as a change."""
         return is_assigned(field, value)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Assign it to those that are missing."""
+        """Assign the flag or experiment to the deployments that it does not have."""
         return ensure.ensure_assigned(client, target, arguments.identifiers("deployment_ids", self.deployment_ids))
 
 
 class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
-    """Make sure that a flag or experiment is not assigned to this deployment (contract: *Remove deployment*).
+    """Remove a flag or experiment from a deployment (contract: *Remove deployment*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The operator takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param deployment_id: the id of the deployment (templated)
     """
@@ -171,5 +171,5 @@ class AmplitudeRemoveDeploymentOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("deployment_id", deployment_id, arguments.identifier)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Take it off the deployment."""
+        """Remove the flag or experiment from the deployment."""
         return ensure.ensure_not_assigned(client, target, arguments.identifier("deployment_id", self.deployment_id))

@@ -29,18 +29,19 @@ _DESCRIPTION = "For rollback drills only. Do not add a deployment."
 class AmplitudeRollbackDrillOperator(AmplitudeOperator):
     """Raise a flag that no user gets to 1 %, and roll it back, with the writes of a rollout (contract: *Edit*).
 
-    A drill finds what would stop a rollback at night: a revoked key, a missing right, changes that wait for approval, a
-    used-up request limit, a write that Amplitude does not show. The task fails and names the step and the cause. The
-    flag is then disabled at 0 %, if Amplitude allows it. If another person changes the flag during the drill, the task
-    fails and leaves that change.
+    A drill finds the causes that would stop a rollback: a revoked key, a missing right, changes that wait for approval,
+    a used-up request limit, a write that Amplitude does not show. If a step fails, the task disables the flag at 0 %
+    (if Amplitude allows that) and fails. The error names the step and the cause. If another person changes the flag
+    during the drill, the task fails and leaves that change.
 
-    It returns (and pushes to XCom) ``{"id", "key", "url", "raised", "rolled_back", "waits_for_429"}``. Both steps have
-    ``{"seconds", "requests"}``.
+    The task returns ``{"id", "key", "url", "raised", "rolled_back", "waits_for_429"}``. ``raised`` and ``rolled_back``
+    are ``{"seconds", "requests"}``.
 
-    :param flag_key: the key of a flag that is used for drills only (templated). A flag with a deployment, a target
-        segment above 0 %, a present or past percentage above 1 %, or a flag that depends on it is refused.
+    :param flag_key: the key of a flag that is used for drills only (templated). The task refuses an archived flag. It
+        also refuses a flag with a deployment, a target segment above 0 %, a present or past percentage above 1 %, or a
+        flag or experiment that depends on it.
     :param create: create the flag if it does not exist (default: False); needs a project (contract: *Create*)
-    :param project_id: the id of the project; that of the connection if not given (templated)
+    :param project_id: the id of the project (templated, default: the project of the connection)
     :param amplitude_conn_id: the connection whose key is tested (templated)
     """
 
@@ -56,7 +57,7 @@ class AmplitudeRollbackDrillOperator(AmplitudeOperator):
     def execute(self, context: Context) -> DrillXCom:
         """Carry out the drill.
 
-        :raises AirflowFailException: when users may get the flag, or when a retry cannot fix the error
+        :raises AirflowFailException: when users may get the flag, or a retry cannot fix the error
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         what = f"flag {self.flag_key!r}"

@@ -1,4 +1,4 @@
-"""Mutual exclusion groups and holdout groups, and which experiments are in them."""
+"""Operators for mutual exclusion groups and holdout groups, and for their experiments."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _HOLDOUT_ARGUMENTS: arguments.ArgumentTable = {
 
 
 class _CreateGroupOperator(AmplitudeChangeOperator):
-    """What both creations share."""
+    """The arguments that the operators for the creation of both kinds of groups share."""
 
     template_fields: Sequence[str] = (
         *AmplitudeChangeOperator.template_fields,
@@ -76,35 +76,35 @@ class _CreateGroupOperator(AmplitudeChangeOperator):
         arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def fields(self, hook: AmplitudeExperimentHook) -> GroupCreateFields:
-        """Return the fields of both kinds, but the key."""
+        """Return the fields that both kinds of groups have, except the key."""
         named = {"projectId": self.required_project_of(hook), "name": arguments.text("name", self.name)}
         return cast("GroupCreateFields", {**named, **arguments.given_fields(self, _GROUP_ARGUMENTS)})
 
     @property
     def wanted_if_exists(self) -> IfExists:
-        """What to do with a group that exists."""
+        """The action for an existing group."""
         return arguments.if_exists("if_exists", self.if_exists)
 
 
 class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
-    """Make sure that the project has a mutual exclusion group with this key.
+    """Create a mutual exclusion group, unless the project has a mutual exclusion group with this key.
 
     A user is in one slot of the group, and gets only the experiments of that slot. The contract does not have these
     groups; the live service has them. All arguments are templated.
 
-    :param mutex_key: the key of the group; no flag, experiment or other group of the project has it
+    :param mutex_key: the key of the group, which is unique among the flags, experiments and groups of the project
     :param name: the name
     :param slots: up to 20 slots in the API's spelling, such as ``[{"percentage": 30, "experiments": ["123"]},
-        {"percentage": 70}]``: whole percentages that add up to 100, and optionally the ids of ``experiments`` and
-        ``holdouts``, and the ``individuals`` (user or device ids) who are always in the slot. The API cannot change
-        the percentages later.
+        {"percentage": 70}]``. The ``percentage`` of a slot is a whole number from 1; the percentages add up to 100. The
+        API cannot change them later. Optional fields are the ids of ``experiments`` and ``holdouts``, and
+        ``individuals``: user or device ids that are always in the slot.
     :param description: the description
-    :param evaluation_mode: ``remote`` or ``local``; the service's default is ``remote``
-    :param bucketing_key: the user property that decides about the slot; the service's default is ``amplitude_id``
-    :param project_id: the project; that of the connection if not given
-    :param if_exists: ``skip`` (default) leaves a group with this key as it is; ``update`` sets the name and the
-        description and adds to the lists of the slots; ``fail`` fails the task. With ``update``, other percentages
-        fail the task.
+    :param evaluation_mode: ``remote`` or ``local`` (the service's default: ``remote``)
+    :param bucketing_key: the user property that decides about the slot (the service's default: ``amplitude_id``)
+    :param project_id: the id of the project (default: the project of the connection)
+    :param if_exists: ``skip`` (default) does not change an existing group; ``update`` sets the name and the description
+        and adds to the lists of the slots; ``fail`` fails the task. With ``update``, the task fails if the group has
+        other percentages, another evaluation mode or bucketing key, or one of the experiments in another slot.
     """
 
     template_fields: Sequence[str] = (*_CreateGroupOperator.template_fields, "mutex_key", "slots")
@@ -118,11 +118,11 @@ class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
         arguments.check_literal("slots", slots, read_slots)
 
     def described(self) -> str:
-        """Which group, in words."""
+        """Return a description of the group."""
         return f"mutual exclusion group {self.mutex_key!r}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create it, or do with an existing one as ``if_exists`` says."""
+        """Create the group, or apply ``if_exists`` to an existing group."""
         fields = self.fields(hook)
         fields["key"] = arguments.identifier("mutex_key", self.mutex_key)
         fields["slots"] = read_slots("slots", self.slots)
@@ -130,25 +130,25 @@ class AmplitudeCreateMutualExclusionGroupOperator(_CreateGroupOperator):
 
 
 class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
-    """Make sure that the project has a holdout group with this key.
+    """Create a holdout group, unless the project has a holdout group with this key.
 
     The holdout percentage of the users gets none of the experiments in the group. The contract does not have these
     groups; the live service has them. All arguments are templated.
 
-    :param holdout_key: the key of the group; no flag, experiment or other group of the project has it
+    :param holdout_key: the key of the group, which is unique among the flags, experiments and groups of the project
     :param name: the name
-    :param holdout_percentage: the share of the users who get no experiment of the group, 1 to 99. The API cannot
-        change it later.
+    :param holdout_percentage: the percentage of the users who get no experiment of the group, 1 to 99. The API cannot
+        change the percentage later.
     :param experiment_ids: the ids of the experiments in the group
     :param individual_inclusion: user or device ids that are always held out
     :param individual_exclusion: user or device ids that are never held out
     :param description: the description
-    :param evaluation_mode: ``remote`` or ``local``; the service's default is ``remote``
-    :param bucketing_key: the user property that decides who is held out; the service's default is ``amplitude_id``
-    :param project_id: the project; that of the connection if not given
-    :param if_exists: ``skip`` (default) leaves a group with this key as it is; ``update`` sets the name and the
-        description and adds to the lists; ``fail`` fails the task. With ``update``, another holdout percentage fails
-        the task.
+    :param evaluation_mode: ``remote`` or ``local`` (the service's default: ``remote``)
+    :param bucketing_key: the user property that decides who is held out (the service's default: ``amplitude_id``)
+    :param project_id: the id of the project (default: the project of the connection)
+    :param if_exists: ``skip`` (default) does not change an existing group; ``update`` sets the name and the description
+        and adds to the lists; ``fail`` fails the task. With ``update``, the task fails if the group has another holdout
+        percentage, evaluation mode or bucketing key.
     """
 
     template_fields: Sequence[str] = (
@@ -177,11 +177,11 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
         arguments.check_table(self, _HOLDOUT_ARGUMENTS)
 
     def described(self) -> str:
-        """Which group, in words."""
+        """Return a description of the group."""
         return f"holdout group {self.holdout_key!r}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create it, or do with an existing one as ``if_exists`` says."""
+        """Create the group, or apply ``if_exists`` to an existing group."""
         fields = self.fields(hook)
         fields["key"] = arguments.identifier("holdout_key", self.holdout_key)
         fields["holdoutPercentage"] = read_holdout_percentage("holdout_percentage", self.holdout_percentage)
@@ -190,7 +190,7 @@ class AmplitudeCreateHoldoutGroupOperator(_CreateGroupOperator):
 
 
 class AmplitudeEditGroupOperator(AmplitudeGroupOperator, AmplitudeChangeOperator):
-    """Set fields of a mutual exclusion group, of a slot of it, or of a holdout group.
+    """Set fields of a mutual exclusion group, of one of its slots, or of a holdout group.
 
     Exactly one of the first four arguments names the group. The contract does not have groups; the live service has
     them. All arguments are templated.
@@ -199,11 +199,12 @@ class AmplitudeEditGroupOperator(AmplitudeGroupOperator, AmplitudeChangeOperator
     :param mutex_id: the id of a mutual exclusion group. Name an archived group by its id.
     :param holdout_key: the key of a holdout group
     :param holdout_id: the id of a holdout group
-    :param fields: the fields in the API's spelling. Of a group: ``name``, ``description`` and ``archive``; of a holdout
-        group also ``experiments``, ``individualInclusion`` and ``individualExclusion``; of a slot ``experiments``,
-        ``holdouts`` and ``individuals``. A list replaces the whole list; an empty list removes all its entries.
-    :param slot: the index of the slot to edit, from 1; if not given, the group is edited
-    :param project_id: the project; that of the connection if not given
+    :param fields: the fields to set, in the API's spelling. A group has ``name``, ``description`` and ``archive``. A
+        holdout group also has ``experiments``, ``individualInclusion`` and ``individualExclusion``. A slot has
+        ``experiments``, ``holdouts`` and ``individuals``. A list replaces the whole list; an empty list removes all its
+        entries.
+    :param slot: the index of the slot to edit, from 1 (default: edit the group)
+    :param project_id: the id of the project (default: the project of the connection)
     """
 
     template_fields: Sequence[str] = (*AmplitudeGroupOperator.template_fields, "fields", "slot")
@@ -218,13 +219,13 @@ class AmplitudeEditGroupOperator(AmplitudeGroupOperator, AmplitudeChangeOperator
         arguments.check_literal("fields", fields, self._read_fields)
 
     def described(self) -> str:
-        """Which group, in words."""
+        """Return a description of the group or the slot."""
         ref = GroupRef(self.group_kind)
         named = next(value for way in GROUP_WAYS if (value := getattr(self, way)) is not None)
         return f"{'' if self.slot is None else f'slot {self.slot} of '}{ref.noun} {named!r}"
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Bring the group, or the slot, to the given values."""
+        """Set the given fields of the group or the slot."""
         fields = self._read_fields("fields", self.fields)
         slot = arguments.optional(slot_index)("slot", self.slot)
         return ensure.ensure_group_fields(hook.client, self.group(self.project_of(hook)), fields, slot=slot)
@@ -234,7 +235,7 @@ class AmplitudeEditGroupOperator(AmplitudeGroupOperator, AmplitudeChangeOperator
 
 
 class _MembershipOperator(AmplitudeTargetChangeOperator, AmplitudeGroupOperator):
-    """A task that changes whether an experiment is in a group."""
+    """The arguments of the operators that add an experiment to a group, or remove it from a group."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, *GROUP_WAYS)
 
@@ -245,12 +246,12 @@ class _MembershipOperator(AmplitudeTargetChangeOperator, AmplitudeGroupOperator)
 
 
 class AmplitudeAddToGroupOperator(_MembershipOperator):
-    """Make sure that an experiment is in a holdout group, or in a slot of a mutual exclusion group.
+    """Add an experiment to a holdout group, or to a slot of a mutual exclusion group.
 
-    Other experiments of the group stay. An experiment in another slot of the group is not moved; the task then fails.
-    The task logs a warning if the experiment is enabled: other users then get it than before. The contract does not
-    have groups; the live service has them. All arguments are templated. ``before`` and ``after`` of the result are the
-    slots in which the experiment is; for a holdout group they are true or false.
+    Other experiments of the group stay. The task fails if the experiment is in another slot of the group. The task logs
+    a warning if it adds an enabled experiment, because this changes which users get the experiment. ``before`` and
+    ``after`` of the result are the slots in which the experiment is; for a holdout group they are true or false. The
+    contract does not have groups; the live service has them. All arguments are templated.
 
     :param experiment_key: the key of the experiment
     :param experiment_id: the id of the experiment
@@ -258,12 +259,12 @@ class AmplitudeAddToGroupOperator(_MembershipOperator):
     :param mutex_id: the id of a mutual exclusion group
     :param holdout_key: the key of a holdout group
     :param holdout_id: the id of a holdout group
-    :param slot: the index of the slot, from 1; for a mutual exclusion group only
-    :param project_id: the project of both; that of the connection if not given
+    :param slot: the index of the slot, from 1; required for a mutual exclusion group, not allowed for a holdout group
+    :param project_id: the id of the project of both (default: the project of the connection)
     """
 
     template_fields: Sequence[str] = (*_MembershipOperator.template_fields, "slot")
-    what = "add to a group"
+    what = "set the group membership of"
 
     def __init__(self, *, slot: int | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -278,14 +279,14 @@ class AmplitudeAddToGroupOperator(_MembershipOperator):
 
 
 class AmplitudeRemoveFromGroupOperator(_MembershipOperator):
-    """Make sure that an experiment is not in a holdout group, or in no slot of a mutual exclusion group.
+    """Remove an experiment from a holdout group, or from all slots of a mutual exclusion group.
 
-    The experiment can then reach all users. Takes the arguments of :class:`AmplitudeAddToGroupOperator`, except
-    ``slot``.
+    The group then no longer limits which users get the experiment. The operator takes the arguments of
+    :class:`AmplitudeAddToGroupOperator`, except ``slot``.
     """
 
-    what = "remove from a group"
+    what = "end the group membership of"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove the experiment from each list."""
+        """Remove the experiment from each list that has it."""
         return ensure.ensure_not_in_group(client, target, self.group(target.project_id))

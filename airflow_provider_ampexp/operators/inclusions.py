@@ -27,7 +27,7 @@ __all__ = [
 class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
     """Remove all inclusions of a variant (contract: *Remove all users from variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     """
@@ -41,12 +41,12 @@ class AmplitudeClearInclusionsOperator(AmplitudeTargetChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove all users."""
+        """Remove all inclusions."""
         return ensure.ensure_no_inclusions(client, target, arguments.text("variant", self.variant))
 
 
 class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
-    """What the operators for a list of users have in common."""
+    """The base of the operators for a list of users or devices."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "users")
     read_list = staticmethod(arguments.identifiers)
@@ -63,58 +63,61 @@ class _AmplitudeInclusionsOperator(AmplitudeTargetChangeOperator):
 
 
 class AmplitudeAddInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that these users or devices get the variant (contract: *Add users to variant*). Others stay.
+    """Make sure that a variant includes these users or devices (contract: *Add users to variant*). Others stay.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated). A variant has 2,000 at most.
+    :param users: user or device ids (templated). A variant can have at most 2,000 inclusions.
     """
 
     what = "add inclusions to"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add who is missing."""
+        """Add the missing users."""
         return ensure.ensure_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeRemoveInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that none of these users or devices is included (contract: *Remove users from variant*). Others stay.
+    """Make sure that a variant includes none of these users or devices (contract: *Remove users from variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    Other inclusions stay.
+
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param users: user or device ids (templated)
 
-    Removes by value, 100 in a request. Where the service cannot, it removes by place, two requests for each user.
+    The task removes by value, up to 100 users with each request. If the service does not support that, the task removes
+    by place, with two requests for each user.
     """
 
     what = "remove inclusions from"
-    read_list = staticmethod(arguments.texts)  # also ids with spaces around them, which were included by mistake
+    read_list = staticmethod(arguments.texts)  # accepts ids with spaces around them, which were included by mistake
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove who is there."""
+        """Remove the included users of this list."""
         return ensure.ensure_not_included(client, target, *self._variant_and_users())
 
 
 class AmplitudeSetInclusionsOperator(_AmplitudeInclusionsOperator):
-    """Make sure that exactly these users or devices are included: adds who is missing and removes all others.
+    """Make sure that a variant includes exactly these users or devices: add the missing ones, and remove all others.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
-    :param users: user or device ids (templated), 2,000 at most. An empty list removes all users.
+    :param users: at most 2,000 user or device ids (templated). An empty list removes all inclusions.
     """
 
     what = "set the inclusions of"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Add who is missing, remove who is too many."""
+        """Add the missing users, and remove all others."""
         return ensure.ensure_exactly_included(client, target, *self._variant_and_users())
 
 
 class _AmplitudeCohortsOperator(AmplitudeTargetChangeOperator):
-    """What the operators for a list of cohorts have in common."""
+    """The base of the operators for a list of cohorts."""
 
     template_fields: Sequence[str] = (*AmplitudeTargetChangeOperator.template_fields, "variant", "cohorts")
     read_list = staticmethod(arguments.identifiers)
@@ -133,9 +136,9 @@ class _AmplitudeCohortsOperator(AmplitudeTargetChangeOperator):
 class AmplitudeAddCohortsOperator(_AmplitudeCohortsOperator):
     """Make sure that the users of these cohorts get the variant. Other cohorts and the included users stay.
 
-    The contract does not have cohorts as inclusions. The live service has them; with another service the task fails.
+    The contract does not have cohorts as inclusions. The live service has them. With another service the task fails.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param cohorts: cohort ids, as in the address of a cohort's page in Amplitude (templated)
@@ -151,27 +154,27 @@ class AmplitudeAddCohortsOperator(_AmplitudeCohortsOperator):
 class AmplitudeRemoveCohortsOperator(_AmplitudeCohortsOperator):
     """Make sure that none of these cohorts is included. Other cohorts and the included users stay.
 
-    Takes the arguments of :class:`AmplitudeAddCohortsOperator`. Removes 100 cohorts in a request. The contract does not
-    have this call.
+    The task takes the arguments of :class:`AmplitudeAddCohortsOperator`. It removes up to 100 cohorts with each
+    request. The contract does not have this call.
     """
 
     what = "remove cohorts from"
     read_list = staticmethod(arguments.texts)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove the included ones of these cohorts."""
+        """Remove the included cohorts of this list."""
         return ensure.ensure_cohorts_not_included(client, target, *self._variant_and_cohorts())
 
 
 class AmplitudeSetCohortsOperator(_AmplitudeCohortsOperator):
     """Make sure that exactly these cohorts are included. The included users stay.
 
-    Takes the arguments of :class:`AmplitudeAddCohortsOperator`. An empty list removes all cohorts. The contract does
-    not have these calls.
+    The task takes the arguments of :class:`AmplitudeAddCohortsOperator`. An empty list removes all cohorts. The
+    contract does not have these calls.
     """
 
     what = "set the cohorts of"
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Remove the other cohorts, and add the missing ones."""
+        """Remove all other cohorts, and add the missing ones."""
         return ensure.ensure_exactly_cohorts(client, target, *self._variant_and_cohorts())

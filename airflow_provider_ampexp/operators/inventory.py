@@ -1,4 +1,4 @@
-"""Reading: one flag or experiment, or all of them."""
+"""Operators that read one flag or experiment, or list all of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _kind = arguments.one_of("flags", "experiments", "deployments", "mutexes", "hold
 
 
 class AmplitudeGetOperator(AmplitudeTargetOperator):
-    """Read one flag or experiment and return it as it is, or the named fields of it (contract: *Get details*).
+    """Read one flag or experiment, and return all its fields or the named fields (contract: *Get details*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The operator takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param fields: the fields to return, such as ``["key", "rolloutPercentage"]``; all if not given (templated)
-    :param include: what else to read, under the key ``included`` of the result: any of ``versions``, ``variants``,
-        ``deployments``, ``inclusions``, ``cohorts`` (templated). One request for each, and for inclusions and cohorts
-        one for each variant. Only the live service has cohorts.
+    :param fields: the fields to return, such as ``["key", "rolloutPercentage"]`` (templated, default: all fields)
+    :param include: other lists to read: any of ``versions``, ``variants``, ``deployments``, ``inclusions`` and
+        ``cohorts``. The result has the lists under the key ``included``. Each list is 1 request; inclusions and cohorts
+        are 1 request for each variant. Only the live service has cohorts. (templated, default: none)
     """
 
     template_fields: Sequence[str] = (*AmplitudeTargetOperator.template_fields, "fields", "include")
@@ -51,10 +51,10 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
         arguments.check_literal("include", include, _includes)
 
     def execute(self, context: Context) -> dict[str, object]:
-        """Read it.
+        """Read the flag or experiment.
 
-        :raises AirflowFailException: when there is none, or a retry cannot fix the error
-        :raises AmplitudeTaskError: when a retry may
+        :raises AirflowFailException: when the flag or experiment does not exist, or a retry cannot fix the error
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         with error_context(f"read {self.described()}"), self.hook() as hook:
             fields = arguments.field_names("fields", self.fields)
@@ -70,7 +70,7 @@ class AmplitudeGetOperator(AmplitudeTargetOperator):
 
 
 class ListXCom(TypedDict):
-    """What :class:`AmplitudeListOperator` returns when it writes a file."""
+    """The result of a task that writes a file."""
 
     path: str
     count: int
@@ -79,19 +79,20 @@ class ListXCom(TypedDict):
 class AmplitudeListOperator(AmplitudeOperator):
     """List flags, experiments, deployments or groups, newest first (contract: *List*, *List deployments*).
 
-    It returns a list, or, with ``path``, writes a file of one JSON object per line and returns ``{"path", "count"}``.
-    Arguments are templated, but ``max_items``.
+    The task returns a list. With ``path``, the task writes a file with one JSON object per line, and returns
+    ``{"path", "count"}``. All arguments except ``max_items`` are templated.
 
-    :param kind: ``flags``, ``experiments``, ``deployments``, ``mutexes`` (mutual exclusion groups) or ``holdouts``.
-        Only the live service has the last two. Of deployments the key, with which applications authenticate, is left
-        out.
-    :param key: only those with exactly this key (not for deployments)
-    :param project_id: only those of this project; if not given, of all projects that the key can see
-    :param include_archived: archived ones, too; default ``False``
-    :param fields: the fields to return of each, such as ``["id", "key"]``; all if not given
-    :param path: the file to write, as ``ObjectStoragePath`` takes it (``s3://conn_id@bucket/flags.jsonl``, ``file://``).
-        It is replaced as a whole when all is written; after a failure the old one is still there.
-    :param max_items: how many may go to XCom; more fail the task. Default 1,000.
+    :param kind: ``flags`` (default), ``experiments``, ``deployments``, ``mutexes`` (mutual exclusion groups) or
+        ``holdouts`` (holdout groups). Only the live service has groups. A deployment is returned without its key,
+        because applications authenticate with the key.
+    :param key: only objects with exactly this key (not for deployments)
+    :param project_id: only objects of this project (default: all projects that the key can see)
+    :param include_archived: also list archived objects (default: ``False``). Amplitude never lists archived groups.
+    :param fields: the fields to return of each object, such as ``["id", "key"]`` (default: all fields)
+    :param path: the file to write, as a URL for ``ObjectStoragePath`` (``s3://conn_id@bucket/flags.jsonl``,
+        ``file://``). The task replaces the file only when the new file is complete. After a failure the old file is
+        still there.
+    :param max_items: the most objects in a result without ``path``; more objects fail the task (default: 1,000)
     """
 
     template_fields: Sequence[str] = (
@@ -128,11 +129,11 @@ class AmplitudeListOperator(AmplitudeOperator):
         arguments.check_literal("path", path, arguments.optional(arguments.text))
 
     def execute(self, context: Context) -> list[dict[str, object]] | ListXCom:
-        """List them.
+        """List the objects.
 
-        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or a retry cannot fix what
-            went wrong
-        :raises AmplitudeTaskError: when a retry may
+        :raises AirflowFailException: when there are more than ``max_items`` objects and no ``path``, or a retry cannot
+            fix the error
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         with error_context(f"list {self.kind}"), self.hook() as hook:
             fields = arguments.field_names("fields", self.fields)
@@ -154,7 +155,9 @@ class AmplitudeListOperator(AmplitudeOperator):
         archived = arguments.switch("include_archived", self.include_archived)
         if kind == "deployments":
             if key is not None:
-                raise InvalidInputError("key", "deployments are not found by key; name fields and look through them")
+                raise InvalidInputError(
+                    "key", "expected none for deployments. Omit key, and find the deployment by its label"
+                )
             for deployment in hook.client.deployments.list():
                 if project_id in (None, deployment.get("projectId")) and (archived or not deployment.get("deleted")):
                     yield _without_its_key(deployment)
@@ -186,7 +189,10 @@ def _chosen(item: Mapping[str, object], fields: Sequence[str] | None) -> dict[st
 
 
 def _without_its_key(deployment: Mapping[str, object]) -> dict[str, object]:
-    """Leave the key out: applications authenticate with it, and all users who may read the DAG may read its XComs."""
+    """Return a deployment without its key.
+
+    Applications authenticate with the key, and all users who may read the DAG may read its XComs.
+    """
     return {name: value for name, value in deployment.items() if name != "key"}
 
 

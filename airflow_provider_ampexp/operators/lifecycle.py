@@ -1,4 +1,4 @@
-"""The life of a flag or experiment: create, edit, enable, disable, archive, restore."""
+"""Create, edit, enable, disable, archive and restore a flag or experiment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _if_depended_on = arguments.one_of("fail", "archive")
 
 
 class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
-    """What creating a flag and creating an experiment have in common."""
+    """The base of the operators that create a flag or an experiment."""
 
     template_fields: Sequence[str] = (
         *AmplitudeIfChangedSinceOperator.template_fields,
@@ -88,7 +88,7 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def carry_out(self, hook: AmplitudeExperimentHook) -> ChangeResult:
-        """Create it, or do with an existing one as ``if_exists`` says."""
+        """Create the flag or experiment, or apply ``if_exists`` to an existing one."""
         fields = cast("CreateFields", {"projectId": self.required_project_of(hook), **self._fields()})
         if_exists = arguments.if_exists("if_exists", self.if_exists)
         if if_exists == "update":
@@ -98,15 +98,15 @@ class _AmplitudeCreateOperator(AmplitudeIfChangedSinceOperator):
         return ensure.ensure_created(hook.client, self.kind, fields, if_exists=if_exists, catch_all=catch_all)
 
     def written_fields(self) -> Sequence[str]:
-        """The given fields. Each variant, weight and deployment counts for itself."""
+        """Return the given fields. Each variant, weight and deployment is a field of its own."""
         return written_fields_of_creation(self._fields())
 
     def sets(self, field: str, value: object) -> bool:
-        """Each given field."""
+        """Return true if one of the given fields has this path and this value."""
         return creation_sets(self._fields(), field, value)
 
     def changed_kind(self) -> Kind:
-        """What it creates."""
+        """Return whether the task creates a flag or an experiment."""
         return self.kind
 
     def _fields(self) -> dict[str, object]:
@@ -128,22 +128,22 @@ _CREATE_ARGUMENTS = {
 class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     """Make sure that the project has a flag with this key (contract: *Create*).
 
-    All arguments are templated. A new flag is off, at 0 %, until another task says otherwise.
+    All arguments are templated. A new flag is disabled, at 0 %.
 
     :param flag_key: the key
-    :param project_id: the project; that of the connection if not given
-    :param name: the name; the service takes the key if not given
+    :param project_id: the id of the project; default: the project of the connection
+    :param name: the name; if not given, the service uses the key
     :param description: the description
     :param variants: such as ``[{"key": "on", "payload": {"color": "red"}}]``
     :param rollout_weights: such as ``{"on": 1}``
     :param target_segments: in the API's spelling
-    :param deployments: the ids of the deployments to assign it to
+    :param deployments: the ids of the deployments to which the flag is assigned
     :param evaluation_mode: ``remote`` or ``local``
-    :param bucketing_key: the user property to bucket users by
-    :param if_exists: ``skip`` (default) leaves a flag with this key as it is; ``update`` brings its fields to the ones
-        given here, adds variants and deployments and removes none; ``fail`` fails the task
-    :param catch_all: the name of a target segment that has no conditions on purpose. The API shows no conditions of a
-        segment for a cohort, so any other segment without conditions and with a percentage is refused.
+    :param bucketing_key: the user property by which users are bucketed
+    :param if_exists: for an existing flag: ``skip`` (default) leaves the flag as it is; ``update`` sets the given
+        fields, adds variants and deployments, and removes none; ``fail`` fails the task
+    :param catch_all: the name of a target segment that has no conditions on purpose. The API does not show the
+        conditions of a segment for a cohort, so any other segment with a percentage and without conditions is refused.
     :param if_changed_since: with ``if_exists="update"``, when one of the given fields of an existing flag was changed
         after the run was due and before it began: ``"fail"`` (default), ``"skip"`` or ``"write"``
     """
@@ -158,7 +158,7 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
         arguments.check_literal("flag_key", flag_key, arguments.identifier)
 
     def described(self) -> str:
-        """Which flag, in words."""
+        """Describe the flag."""
         return f"flag {self.flag_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -168,10 +168,10 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
 class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
     """Make sure that the project has an experiment with this key (contract: *Create*).
 
-    All arguments are templated. They are those of :class:`AmplitudeCreateFlagOperator`, and two more:
+    All arguments are templated. The task takes the arguments of :class:`AmplitudeCreateFlagOperator`, and:
 
-    :param experiment_key: the key, in the place of ``flag_key``
-    :param experiment_type: ``hypothesis-testing``, ``no-harm``, or what else the service knows
+    :param experiment_key: the key, instead of ``flag_key``
+    :param experiment_type: ``hypothesis-testing``, ``no-harm``, or another type that the service has
     """
 
     template_fields: Sequence[str] = (*_AmplitudeCreateOperator.template_fields, "experiment_key", "experiment_type")
@@ -186,7 +186,7 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
         arguments.check_literal("experiment_type", experiment_type, arguments.optional(arguments.text))
 
     def described(self) -> str:
-        """Which experiment, in words."""
+        """Describe the experiment."""
         return f"experiment {self.experiment_key!r}"
 
     def _fields(self) -> dict[str, object]:
@@ -197,14 +197,15 @@ class AmplitudeCreateExperimentOperator(_AmplitudeCreateOperator):
 
 
 class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
-    """Bring fields of a flag or experiment to the given values and leave all others as they are (contract: *Edit*).
+    """Set fields of a flag or experiment, and leave all other fields as they are (contract: *Edit*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param fields: in the API's spelling, such as ``{"description": "...", "rolloutPercentage": 25}`` (templated).
         ``targetSegments`` and ``tags`` replace the whole list.
-    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
-        conditions of a segment for a cohort, so any other segment without conditions is refused.
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API does not show
+        the conditions of a segment for a cohort, so any other segment without conditions is refused, unless it is new
+        and at 0 %.
     :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
     """
@@ -221,11 +222,11 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("fields", fields, arguments.edit_fields)
 
     def written_fields(self) -> Sequence[str]:
-        """The named fields. What is written as ``archive`` is read as ``deleted``."""
+        """Return the named fields. Amplitude shows the field ``archive`` as ``deleted``."""
         return [_READ_AS.get(name, name) for name in arguments.edit_fields("fields", self.fields)]
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Bring the fields to their values."""
+        """Set the fields."""
         catch_all = arguments.optional(arguments.text)("catch_all", self.catch_all)
         return ensure.ensure_fields(client, target, arguments.edit_fields("fields", self.fields), catch_all=catch_all)
 
@@ -233,9 +234,12 @@ class AmplitudeEditOperator(AmplitudeExposureChangeOperator):
 class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
     """Enable a flag or experiment (contract: *Edit*, ``enabled``).
 
-    Its percentages and those of its segments decide who gets it; the task logs them.
+    The percentages of the flag and of its segments decide which users get a variant. The task logs the percentages.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param if_changed_since: when ``enabled`` was changed after the run was due and before it began: ``"fail"``
+        (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     what = "enable"
@@ -245,44 +249,51 @@ class AmplitudeEnableOperator(AmplitudeExposureChangeOperator):
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Enable it."""
+        """Enable the flag or experiment."""
         return ensure.ensure_fields(client, target, {"enabled": True})
 
 
 class AmplitudeDisableOperator(AmplitudeExposureChangeOperator):
-    """Disable a flag or experiment: nobody gets a variant (contract: *Edit*, ``enabled``).
+    """Disable a flag or experiment, so that no user gets a variant (contract: *Edit*, ``enabled``).
 
-    This takes the feature also from those who keep it by sticky bucketing. Once it is enabled again they have it back,
-    at any percentage; the task warns of that in its log.
+    Users whom sticky bucketing keeps in a variant lose that variant, too. If the experiment is enabled again, they get
+    the variant back, at any percentage. The task logs a warning about that.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param if_changed_since: when ``enabled`` was changed after the run was due and before it began: ``"fail"``,
+        ``"skip"`` or ``"write"`` (default) (templated)
     """
 
     what = "disable"
-    if_changed_since_default = "write"  # a kill switch always works
+    if_changed_since_default = "write"  # a task that disables a flag must always work
 
     def written_fields(self) -> Sequence[str]:
         """Return the fields that the task writes."""
         return ("enabled",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Disable it."""
+        """Disable the flag or experiment."""
         return ensure.ensure_fields(client, target, {"enabled": False})
 
 
 class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
-    """Archive a flag or experiment: nobody gets a variant, and lists leave it out (contract: *Edit*, ``archive``).
+    """Archive a flag or experiment (contract: *Edit*, ``archive``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    No user gets a variant, and lists omit the flag.
 
-    :param if_depended_on: when a flag or experiment in use depends on it (``parentDependencies``), so that its users
-        would get no variant either: ``"fail"`` (default) or ``"archive"`` (templated). ``"fail"`` reads the lists of
-        flags and of experiments.
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param if_depended_on: when a flag or experiment in use depends on this one (``parentDependencies``), so that its
+        users would get no variant either: ``"fail"`` (default) or ``"archive"`` (templated). ``"fail"`` reads the lists
+        of flags and of experiments.
+    :param if_changed_since: when the flag was archived or restored after the run was due and before it began:
+        ``"fail"``, ``"skip"`` or ``"write"`` (default) (templated)
     """
 
     template_fields: Sequence[str] = (*AmplitudeExposureChangeOperator.template_fields, "if_depended_on")
     what = "archive"
-    if_changed_since_default = "write"  # archiving takes the feature from users, and gives it to none
+    if_changed_since_default = "write"  # archiving removes users, and adds none
 
     def __init__(self, *, if_depended_on: IfDependedOn | str = "fail", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -294,15 +305,18 @@ class AmplitudeArchiveOperator(AmplitudeExposureChangeOperator):
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Archive it."""
+        """Archive the flag or experiment."""
         if_depended_on = cast("IfDependedOn", _if_depended_on("if_depended_on", self.if_depended_on))
         return ensure.ensure_archived(client, target, if_depended_on=if_depended_on)
 
 
 class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
-    """Take a flag or experiment out of the archive (contract: *Edit*, ``archive``).
+    """Restore an archived flag or experiment (contract: *Edit*, ``archive``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`.
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+
+    :param if_changed_since: when the flag was archived or restored after the run was due and before it began:
+        ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
     """
 
     what = "restore"
@@ -312,5 +326,5 @@ class AmplitudeRestoreOperator(AmplitudeExposureChangeOperator):
         return ("deleted",)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Restore it."""
+        """Restore the flag or experiment."""
         return ensure.ensure_fields(client, target, {"archive": False})

@@ -1,4 +1,4 @@
-"""Preview a raise: who exactly enters next."""
+"""Preview a raise: the users who enter at the new percentage."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["AmplitudePreviewRolloutOperator", "PreviewXCom"]
 
 
 class PreviewXCom(TypedDict):
-    """What :class:`AmplitudePreviewRolloutOperator` returns. It has no ids, unless ``names`` is a column of ids."""
+    """The result of :class:`AmplitudePreviewRolloutOperator`, without ids, unless ``names`` is a column of ids."""
 
     text: str
-    """The sentence for people."""
+    """The result in words."""
     percentage_before: float | None
     """``None`` for a disabled flag."""
     percentage: float
     users: int
-    """The rows that were read."""
+    """The number of rows that were read."""
     enter: int
-    """The users who do not have the feature now, and get it at the new percentage."""
+    """The number of users who do not have the feature now, and get the feature at the new percentage."""
     unknown: dict[str, int]
-    """The users for whom the data have no answer, by reason. They may enter too."""
+    """The number of users for whom the data show no result, by reason. These users may enter, too."""
     groups: dict[str, dict[str, int]]
     """The number of users who enter, by column and value."""
     sums: dict[str, float]
@@ -48,18 +48,19 @@ class PreviewXCom(TypedDict):
 
 
 class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
-    """Show who enters when a percentage is raised, before it is raised (contract: *Get details*, *List inclusions*).
+    """Show which users enter if a percentage is raised (contract: *Get details*, *List inclusions*). Change nothing.
 
     A query returns one row for each user. The operator evaluates each row as Amplitude does, at the present percentage
     and at the new one, and counts the users who enter: ``25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700,
-    enterprise 112; revenue: 91,200``. It changes nothing. The rows are streamed.
+    enterprise 112; revenue: 91,200``. The operator streams the rows.
 
-    It returns the counts (:class:`PreviewXCom`), and no ids unless ``names`` is a column of ids. The result says "at
-    most" where the data have no answer: sticky bucketing, dependencies on other flags, cohorts, a column that the query
-    does not return. A raise of a disabled flag also gives it to all users of the included cohorts: the result then says
-    "at least".
+    The task returns the counts (:class:`PreviewXCom`), and no ids unless ``names`` is a column of ids. The count is "at
+    most" if the data do not show the result for some users: because of sticky bucketing, dependencies on other flags,
+    cohorts, groups of experiments, or a column that the query does not return. A raise of a disabled flag also gives
+    the feature to all users of the included cohorts. The count is then "at least", or "about" for an experiment in
+    groups.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param percentage: the percentage to preview, 0 to 100 (templated)
     :param segment: the target segment to raise; if not given, all users outside of the target segments (templated)
@@ -71,8 +72,8 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
     :param sums: columns of numbers that are summed, such as ``["revenue"]`` (templated)
     :param names: a column whose values are listed, at most 20 of them, such as the name of an account (templated)
     :param refuse_if: for a column, the values that must not enter, such as ``{"tier": ["enterprise"]}``. The task fails
-        if such a user enters, or may enter because the data have no answer. Capital letters and spaces do not count.
-        The task also fails for a value that no row has. (templated)
+        if a user with such a value enters, or may enter because the data do not show the result. Capital letters and
+        spaces do not count. The task also fails for a value that no row has. (templated)
     :param catch_all: the name of the segment that has no conditions on purpose (templated). Any other segment without
         conditions may be for a cohort.
     """
@@ -82,7 +83,7 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         *("percentage", "segment", "conn_id", "sql", "group_by", "sums", "names", "refuse_if", "catch_all"),
     )
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012  # Airflow declares it so
+    template_fields_renderers = {"sql": "sql"}  # noqa: RUF012  # as Airflow declares it
 
     def __init__(
         self,
@@ -119,10 +120,10 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def execute(self, context: Context) -> PreviewXCom:
-        """Read the flag and the rows, and count.
+        """Read the flag and the rows, and count the users who enter.
 
-        :raises AirflowFailException: when a user enters who is refused, the flag or a column does not exist, or a retry
-            cannot fix the error
+        :raises AirflowFailException: when a refused user enters or may enter, the flag or a column does not exist, or a
+            retry cannot fix the error
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         from airflow_provider_ampexp.operators._preview import begin_preview, count_entrants, refusal_of
@@ -145,7 +146,7 @@ class AmplitudePreviewRolloutOperator(AmplitudeTargetOperator):
         return result
 
     def _preview(self) -> RolloutPreview:
-        """Return the declaration, after the arguments are rendered."""
+        """Return the preview, from the rendered arguments."""
         return RolloutPreview(
             arguments.text("conn_id", self.conn_id),
             arguments.text("sql", self.sql),

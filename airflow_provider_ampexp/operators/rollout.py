@@ -1,4 +1,4 @@
-"""How much of a flag or experiment users get: percentages and weights."""
+"""Set the percentages and weights of a flag or experiment."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["AmplitudeRampRolloutOperator", "AmplitudeSetRolloutOperator", "Ampli
 class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
     """Set the rollout percentage (contract: *Edit*, ``rolloutPercentage``; for a segment ``targetSegments``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
-    :param percentage: 0 to 100, whole: Amplitude buckets users in steps of 1 % (templated)
-    :param segment: the target segment whose percentage to set (templated). If not given, the percentage of the users in
-        no target segment. Other segments are sent back as they were.
-    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API shows no
-        conditions of a segment for a cohort, so with ``segment`` any other that shows none is refused.
+    :param percentage: a whole number from 0 to 100, because Amplitude buckets users in steps of 1 % (templated)
+    :param segment: the target segment whose percentage is set (templated). If not given, the task sets the percentage
+        of the users in no target segment. Other segments are sent back as they were.
+    :param catch_all: the name of a target segment that has no conditions on purpose (templated). The API does not show
+        the conditions of a segment for a cohort, so with ``segment`` any other segment without conditions is refused.
     :param if_changed_since: when the percentage was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep their variant, so a lower percentage takes it from nobody. The log has a warning
+    With sticky bucketing, users keep their variant, so a lower percentage removes no user. The task logs a warning
     about that.
     """
 
@@ -57,7 +57,7 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def written_fields(self) -> Sequence[str]:
-        """The percentage; of a segment, that segment's."""
+        """Return the percentage of the segment, or of the users in no target segment."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
         return ("rolloutPercentage",) if segment is None else (f"targetSegments[{segment}].percentage",)
 
@@ -72,21 +72,21 @@ class AmplitudeSetRolloutOperator(AmplitudeExposureChangeOperator):
 class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
     """Set the weights of the variants (contract: *Edit variant*, ``rolloutWeight``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param weights: such as ``{"control": 1, "treatment": 3}`` (templated)
     :param others: the weight of the variants that are not named: a number, such as 0 for a winner, or ``"keep"``
-        (templated). If not given, all variants that have a weight must be named.
-    :param segment: the name of a target segment whose own weights are meant (templated). If not given, they are those
-        of the users whom no target segment captured.
-    :param all_segments: the weights of every target segment and of all other users (default: False)
+        (templated). If not given, ``weights`` must name all variants that have a weight.
+    :param segment: the target segment whose own weights are set (templated). If not given, the task sets the weights of
+        the users in no target segment.
+    :param all_segments: set the weights of each target segment and of all other users (default: False)
     :param catch_all: the name of a target segment that has no conditions on purpose (templated), as for
         :class:`AmplitudeSetRolloutOperator`
     :param if_changed_since: when the weights were changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
 
-    With sticky bucketing users keep their variant, so new weights count for new users only. To roll out a winner to all
-    users, disable ``stickyBucketing`` too. The log has a warning about that.
+    With sticky bucketing, users keep their variant, so new weights apply to new users only. To roll out a winner to all
+    users, disable ``stickyBucketing`` too. The task logs a warning about that.
     """
 
     template_fields: Sequence[str] = (
@@ -124,14 +124,14 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
             raise InvalidInputError("segment/all_segments", "expected one of them, got both")
 
     def written_fields(self) -> Sequence[str]:
-        """The weights."""
+        """Return the fields of the weights that the task sets."""
         segment = arguments.optional(arguments.text)("segment", self.segment)
         if segment is not None:
             return (f"targetSegments[{segment}].rolloutWeights",)
         return ("rolloutWeights", "targetSegments") if self.all_segments else ("rolloutWeights",)
 
     def sets(self, field: str, value: object) -> bool:
-        """The weights, one variant after the other."""
+        """Return true for a weight that the task sets. Each variant is a write of its own."""
         _, is_weight, key = field.partition("rolloutWeights.")
         wanted = arguments.weights("weights", self.weights).get(key, _others("others", self.others))
         return bool(is_weight) and value == wanted
@@ -156,5 +156,5 @@ class AmplitudeSetWeightsOperator(AmplitudeExposureChangeOperator):
 
 
 def _others(field: str, value: object) -> Others | None:
-    """A weight, or that the variants keep theirs."""
+    """Return the weight of the other variants; ``"keep"`` and ``None`` are returned as they are."""
     return value if value is None or value == "keep" else arguments.weight(field, value)

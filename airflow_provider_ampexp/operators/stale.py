@@ -35,44 +35,44 @@ class StaleFlag(TypedDict):
     key: str | None
     name: str | None
     reasons: dict[str, str]
-    """Why it is stale, with the time since which that holds at least (ISO 8601, UTC)."""
+    """Each reason with a time (ISO 8601, UTC). The reason has been true since that time, or since an earlier time."""
     created_by: str
     last_modified_by: str
     tags: list[str]
     depended_on_by: list[str]
-    """The flags and experiments in use that depend on it."""
+    """The flags and experiments in use that depend on this one."""
     url: str
 
 
 class AmplitudeStaleFlagsOperator(AmplitudeOperator):
-    """List the flags and experiments that are no longer of use (contract: *List*, *List versions*). It only reads.
+    """List the flags and experiments that are no longer of use (contract: *List*, *List versions*). Change nothing.
 
     A flag or experiment is stale when one of these is true for ``days`` days:
 
     * ``at 100 %``: enabled, each percentage is 100, also in each target segment, and all users get one variant
     * ``at 0 %``: enabled, and each percentage is 0
     * ``disabled``
-    * ``no deployment``: assigned to none
+    * ``no deployment``: assigned to no deployment
     * ``decided``: an experiment with the decision to roll out or to roll back
     * ``not evaluated``: the query ``evaluations_sql`` counts no evaluation
 
-    It takes 1 request for each 1,000 flags and each 1,000 experiments, and 1 for the history of each stale candidate
-    that was edited in the last ``days`` days: an edit of the description leaves a flag stale. Archived objects are
-    left out.
+    The task sends 1 request for each 1,000 flags and each 1,000 experiments. It also reads the history of each stale
+    candidate that was edited in the last ``days`` days, with 1 request: after an edit of the description, a flag is
+    still stale. Archived objects are omitted.
 
-    It returns a list of rows (:class:`StaleFlag`), or, with ``path``, writes a file of one JSON object per line and
-    returns ``{"path", "count"}``. The log has a line for each row. The Rollouts page shows the latest list. Arguments
-    are templated, but ``max_items``.
+    The task returns a list of rows (:class:`StaleFlag`). With ``path``, it writes a file with one JSON object per line,
+    and returns ``{"path", "count"}``. The task logs a line for each row. The Rollouts page shows the latest list. All
+    arguments except ``max_items`` are templated.
 
-    :param days: for how many days, 1 or more. Default 30.
-    :param project_id: only those of this project; that of the connection if not given
-    :param exclude_tags: leave out objects with one of these tags, such as ``["permanent"]``
+    :param days: the number of days, 1 or more (default: 30)
+    :param project_id: list only objects of this project; default: the project of the connection
+    :param exclude_tags: omit objects with one of these tags, such as ``["permanent"]``
     :param conn_id: the connection of the warehouse, whose hook is a ``DbApiHook``
-    :param evaluations_sql: returns rows of a key and its number of evaluations in the last days. Several rows of a key
-        are added. A key without a row has none; no row at all is an error. Objects that are younger than ``days`` are
-        left out. (a file ``*.sql`` too)
-    :param path: the file to write, as ``ObjectStoragePath`` takes it. It is replaced as a whole.
-    :param max_items: how many may go to XCom; more fail the task. Default 1,000.
+    :param evaluations_sql: returns rows of a key and its number of evaluations in the last days; the numbers of several
+        rows of a key are added. A key without a row has no evaluation. A query without rows is an error. Objects
+        that are younger than ``days`` do not count as not evaluated. (a file ``*.sql`` too)
+    :param path: the file to write, in the form of ``ObjectStoragePath``; the task replaces the whole file
+    :param max_items: the largest number of rows for XCom; with more rows the task fails (default: 1,000)
     """
 
     template_fields: Sequence[str] = (
@@ -80,7 +80,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
         *("days", "exclude_tags", "conn_id", "evaluations_sql", "path"),
     )
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers = {"evaluations_sql": "sql"}  # noqa: RUF012  # Airflow declares it so
+    template_fields_renderers = {"evaluations_sql": "sql"}  # noqa: RUF012  # as Airflow declares it
 
     def __init__(
         self,
@@ -109,11 +109,11 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
             raise InvalidInputError("conn_id/evaluations_sql", "expected both or none")
 
     def execute(self, context: Context) -> list[StaleFlag] | ListXCom:
-        """List them.
+        """List the stale flags and experiments.
 
-        :raises AirflowFailException: when there are more than ``max_items`` and no ``path``, or a retry cannot fix what
-            went wrong
-        :raises AmplitudeTaskError: when a retry may
+        :raises AirflowFailException: when there are more than ``max_items`` rows and no ``path``, or a retry cannot fix
+            the error
+        :raises AmplitudeTaskError: when a retry may fix the error
         """
         with error_context("list stale flags"), self.hook() as hook:
             rows = list(self._rows(hook.client, self.project_of(hook)))
@@ -135,7 +135,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
             return result
 
     def _show(self, context: Context, amplitude_conn_id: str) -> None:
-        """Note for the Rollouts page how the flags were listed, inside of a task."""
+        """Push the connection and the days to XCom, for the Rollouts page. Outside of a task, do nothing."""
         if (ti := context.get("ti")) is not None:
             days = _days("days", self.days)
             ti.xcom_push(key=STALE_XCOM, value={"amplitude_conn_id": amplitude_conn_id, "days": days})
@@ -166,7 +166,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
                 yield _row(client, config, endpoints, reasons, dependents.get(config["id"], []))
 
     def _evaluations(self) -> dict[str, float] | None:
-        """Return the number of evaluations by key; ``None`` without a query."""
+        """Read the number of evaluations by key; ``None`` without a query."""
         if self.evaluations_sql is None:
             return None
         from airflow_provider_ampexp.guardrails._warehouse import as_number, sql_hook
@@ -189,7 +189,7 @@ class AmplitudeStaleFlagsOperator(AmplitudeOperator):
 
 
 def _reasons(config: FlagConfig, endpoints: FlagEndpoints, before: datetime) -> dict[str, str]:
-    """Return the reasons that hold since before a time, each with its time."""
+    """Return the reasons that have been true since ``before`` or an earlier time, each with its time."""
     from airflow_provider_ampexp.client._timestamps import parse_timestamp
     from airflow_provider_ampexp.history._stale import RULES, held_since
 

@@ -1,4 +1,4 @@
-"""The variants of a flag or experiment."""
+"""Create, edit and remove the variants of a flag or experiment."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def _edit_fields(field: str, value: object) -> VariantFields:
 
 
 class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
-    """Make sure that there is a variant with this key (contract: *Create variant*).
+    """Make sure that a variant with this key exists (contract: *Create variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and (all
-    templated):
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and these
+    (all templated):
 
     :param variant: the key of the variant
     :param name: the name
     :param description: the description
-    :param payload: any JSON element: a dict, a list, a text, a number. A text is sent as a text, also when a template
-        gave it.
+    :param payload: any JSON element: a dict, a list, a text, a number. A text is sent as a text, also if it comes from
+        a template.
     :param rollout_weight: the weight for users in no target segment
-    :param if_exists: ``skip`` (default) leaves a variant with this key as it is; ``update`` brings it to the fields
-        given here; ``fail`` fails the task
+    :param if_exists: for an existing variant: ``skip`` (default) leaves the variant as it is; ``update`` sets the given
+        fields; ``fail`` fails the task
     :param if_changed_since: when one of these fields was changed, or the variant was removed, after the run was due and
-        before it began: ``"fail"`` (default), ``"skip"`` or ``"write"`` (templated)
+        before it began: ``"fail"`` (default), ``"skip"`` or ``"write"``
     """
 
     template_fields: Sequence[str] = (
@@ -79,12 +79,12 @@ class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("if_exists", if_exists, arguments.if_exists)
 
     def written_fields(self) -> Sequence[str]:
-        """The given fields of the variant."""
+        """Return the given fields of the variant."""
         fields = self._fields()
         return written_fields_of_variant(fields["key"], fields)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Create the variant, or do with an existing one as ``if_exists`` says."""
+        """Create the variant, or apply ``if_exists`` to an existing one."""
         if_exists = arguments.if_exists("if_exists", self.if_exists)
         return ensure.ensure_variant(client, target, self._fields(), if_exists=if_exists)
 
@@ -102,13 +102,13 @@ class AmplitudeCreateVariantOperator(AmplitudeExposureChangeOperator):
 
 
 class AmplitudeEditVariantOperator(AmplitudeExposureChangeOperator):
-    """Bring fields of a variant to the given values and leave its others as they are (contract: *Edit variant*).
+    """Set fields of a variant, and leave its other fields as they are (contract: *Edit variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param fields: in the API's spelling, such as ``{"payload": {"color": "red"}, "rolloutWeight": 2}`` (templated).
-        Naming another ``key`` renames the variant.
+        Another ``key`` renames the variant.
     :param if_changed_since: when one of the fields was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
     """
@@ -125,19 +125,19 @@ class AmplitudeEditVariantOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("fields", fields, _edit_fields)
 
     def written_fields(self) -> Sequence[str]:
-        """The named fields of the variant."""
+        """Return the named fields of the variant."""
         return written_fields_of_variant(arguments.text("variant", self.variant), _edit_fields("fields", self.fields))
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
-        """Bring the variant to the fields."""
+        """Set the fields of the variant."""
         variant = arguments.text("variant", self.variant)
         return ensure.ensure_variant_fields(client, target, variant, _edit_fields("fields", self.fields))
 
 
 class AmplitudeRemoveVariantOperator(AmplitudeExposureChangeOperator):
-    """Make sure that there is no variant with this key (contract: *Remove variant*).
+    """Make sure that no variant has this key (contract: *Remove variant*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param variant: the key of the variant (templated)
     :param if_changed_since: when the variant or its weight was changed after the run was due and before it began:
@@ -153,7 +153,7 @@ class AmplitudeRemoveVariantOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("variant", variant, arguments.text)
 
     def written_fields(self) -> Sequence[str]:
-        """The variant and its weight. The users of the variant get the other variants."""
+        """Return the variant and its weight. The users of a removed variant get the other variants."""
         variant = arguments.text("variant", self.variant)
         return (f"variants[{variant}]", f"rolloutWeights.{variant}")
 

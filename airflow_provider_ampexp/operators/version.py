@@ -23,22 +23,22 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
     """Restore the configuration that a flag or experiment had in a version of its history (contract: *Edit*).
 
     The task first logs each change, and each later edit that the changes undo. It undoes no edit of an actor whom
-    ``overwrite`` does not name: it then fails, names the edits, and changes nothing. The API does not say which actor
+    ``overwrite`` does not name. It then fails, names the edits, and changes nothing. The API does not show which actor
     the connection's key is, so name that actor, too.
 
-    It restores the fields of *Edit*, variants, weights and deployments. A variant that was added later stays, without a
-    weight. Inclusions and cohorts are in no version, so they stay. A restoration makes new versions. It lowers
-    percentages before it changes weights, and raises them after it.
+    The task restores the fields of *Edit*, variants, weights and deployments. A variant that was added later stays,
+    without a weight. Inclusions and cohorts are in no version, so they stay. A restoration makes new versions. The task
+    lowers percentages before it changes weights, and raises percentages after that.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
+    The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 
     :param version: the number of the version (templated)
     :param overwrite: the actors whose later edits may be undone, by their names in the history, such as
         ``["Airflow"]``; or ``True`` for all (templated). Default: ``False``.
-    :param fields: restore only these fields, such as ``["targetSegments"]`` (templated). Default: all that the version
-        shows; a version that does not show the fields that decide exposure is refused.
+    :param fields: restore only these fields, such as ``["targetSegments"]`` (templated). Default: all fields that the
+        version shows; a version that does not show the fields that decide exposure is refused.
     :param catch_all: the name of a target segment without conditions on purpose (templated). Any other segment of the
-        version that shows no conditions may be for a cohort, and the restoration is refused.
+        version without conditions may be for a cohort. A restoration that writes such a segment is refused.
     :param if_changed_since: when such a field was changed after the run was due and before it began: ``"fail"``
         (default), ``"skip"`` or ``"write"`` (templated)
     """
@@ -73,11 +73,11 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
         arguments.check_literal("catch_all", catch_all, arguments.optional(arguments.text))
 
     def written_fields(self) -> Sequence[str]:
-        """The named fields; otherwise those that decide exposure."""
+        """Return the named fields; if none are named, the fields that decide which users get the flag."""
         return arguments.field_names("fields", self.fields) or _WRITTEN
 
     def sets(self, field: str, value: object) -> bool:
-        """Each value of the version."""
+        """Return true if the version has this value."""
         return self._plan is not None and self._plan.sets(field, value)
 
     def change(self, client: ManagementClient, target: FlagRef) -> ChangeResult:
@@ -94,10 +94,10 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
 
     def _show(self, plan: Restoration) -> None:
         self._plan = plan
-        self.log.info("Version %d of %s changes: %s.", plan.version, plan.target, "; ".join(plan.changes()))
+        self.log.info("Restoring version %d of %s changes: %s.", plan.version, plan.target, "; ".join(plan.changes()))
         for edit in plan.edits:
             self.log.info(
-                "It undoes: %s changed %s from %r to %r (version %d, %s).",
+                "The restoration undoes an edit: %s changed %s from %r to %r (version %d, %s).",
                 edit["by"],
                 edit["field"],
                 edit["from"],
@@ -108,7 +108,7 @@ class AmplitudeRestoreVersionOperator(AmplitudeExposureChangeOperator):
 
 
 def _version(field: str, value: object) -> int:
-    """The number of a version: 1, 2, ..."""
+    """Read the number of a version, 1 or more."""
     text = str(value).strip()
     if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 18 or not int(text):
         raise InvalidInputError(field, f"expected the number of a version, such as 12, got {value!r}")
@@ -116,7 +116,7 @@ def _version(field: str, value: object) -> int:
 
 
 def _overwrite(field: str, value: object) -> bool | list[str]:
-    """True, false, or the names of actors."""
+    """Read true, false, or a list with the names of actors."""
     if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
         return arguments.switch(field, value)
     return arguments.texts(field, value)

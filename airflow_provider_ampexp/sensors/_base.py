@@ -1,4 +1,4 @@
-"""The base of all sensors: poll, judge, and wait by poking, by rescheduling or in the triggerer."""
+"""The base of all sensors: poll, judge the condition, and wait on a worker, by rescheduling or in the triggerer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TRIGGER = "airflow_provider_ampexp.triggers.flag_state.AmplitudeFlagStateTrigge
 
 @dataclass(frozen=True)
 class _StartTriggerArgs:
-    """A copy of Airflow's class of this name. Importing Airflow's class costs each DAG file 150 ms."""
+    """A copy of Airflow's ``StartTriggerArgs``, whose import would cost each DAG file 150 ms."""
 
     trigger_cls: str
     next_method: str
@@ -55,23 +55,24 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
     All modes give the same result:
 
     * If the condition can no longer be met (the flag is archived), or at the timeout, the task fails without a retry.
-      With ``soft_fail`` or ``never_fail`` it is skipped.
+      With ``soft_fail`` or ``never_fail`` the task is skipped.
     * If a poll fails for a temporary reason (no response, a server error, the request limit), the sensor polls again.
-      After 10 such polls in a row the task fails, and Airflow's ``retries`` apply. With ``mode="reschedule"`` nothing
-      counts them, and the timeout ends the wait.
+      After 10 such polls in a row the task fails, and Airflow's ``retries`` apply. With ``mode="reschedule"`` these
+      polls are not counted, and the timeout ends the wait.
     * If Amplitude refuses the key (401, 403) for 5 minutes, the task fails. The same applies to a missing flag or an
-      unknown connection, if a poll saw the flag before. At the first poll they fail the task at once.
+      unknown connection, if a poll saw the flag before. At the first poll, a missing flag or an unknown connection
+      fails the task at once. If the wait starts in the triggerer, an unknown connection fails the task after 5 minutes.
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator` and of Airflow's
-    ``BaseSensorOperator``, and:
+    The sensor takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator` and of
+    Airflow's ``BaseSensorOperator``, and:
 
-    :param poll_interval: time between two polls, default 60 s: seconds, a ``timedelta`` or a text such as ``"1m"``. It
-        replaces Airflow's ``poke_interval`` in all modes.
+    :param poll_interval: the time between two polls: seconds, a ``timedelta`` or a text such as ``"1m"`` (default:
+        60 s). It replaces Airflow's ``poke_interval`` in all modes.
     :param deferrable: wait in the triggerer, without a worker; default: ``[operators] default_deferrable``. ``mode``
         then has no effect. On Airflow 3.3 the wait also starts and ends in the triggerer, if all arguments are literals
-        (no templates, no arguments from other tasks, no mapping) and the worker has nothing else to do: no ``outlets``,
-        ``execution_timeout``, ``pre_execute``, ``post_execute``, ``on_execute_callback``,
-        ``on_success_callback`` or ``do_xcom_push=False``.
+        (no templates, no arguments from other tasks, no mapping) and the task needs no worker: no subclass of the
+        provider's sensors, no ``outlets``, ``execution_timeout``, ``pre_execute``, ``post_execute``,
+        ``on_execute_callback``, ``on_success_callback`` or ``do_xcom_push=False``.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Start and end the wait in the triggerer, without a worker.
 
         This does nothing on Airflow 3.2. The attributes are set on the instance, because attributes of the class would
-        also apply to mapped tasks: Airflow would ignore their arguments, and all would wait for the wrong flag.
+        also apply to mapped tasks: Airflow would ignore their arguments, and all of them would wait for the wrong flag.
         """
         if not (self.deferrable and all(arguments.is_literal(getattr(self, name)) for name in self.template_fields)):
             return
@@ -116,7 +117,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         )
 
     def _needs_a_worker(self) -> bool:
-        """Return true if the task has an argument that needs a worker at its start or end."""
+        """Return true if the task has an argument that needs a worker at its start or end, or is of a subclass."""
         return bool(
             not type(self).__module__.startswith("airflow_provider_ampexp.")
             or self.outlets
@@ -138,7 +139,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
 
     @property
     def poll_interval(self) -> float:
-        """Seconds between two polls."""
+        """The seconds between two polls."""
         return self.poke_interval
 
     @abstractmethod
@@ -146,16 +147,16 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         """Return the condition, from the rendered arguments."""
 
     def execute(self, context: Context) -> Any:
-        """Poll, and wait.
+        """Poll until the condition is met.
 
         :raises AirflowFailException: when the condition can no longer be met, or a retry cannot fix the error
-        :raises AirflowSensorTimeout: when ``timeout`` is over
+        :raises AirflowSensorTimeout: when ``timeout`` is over before that
         :raises AmplitudeTaskError: when a retry may fix the error
         """
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            if self.never_fail:  # Airflow skips the task here when it resumes, but not when it pokes
+            if self.never_fail:  # Airflow itself skips a resumed task here, but not a task that polls
                 raise AirflowSkipException(str(error)) from error
             raise AirflowSensorTimeout(f"{error} {self._last_seen()}") from None
         finally:
@@ -185,20 +186,20 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         return PokeReturnValue(verdict.status == WaitStatus.MET, dict(verdict.seen))
 
     def _go_on(self) -> PokeReturnValue:
-        """Continue the wait after a failed poll: until the next poll, or in the triggerer, by the key."""
+        """Continue the wait after a failed poll. A deferrable sensor waits in the triggerer, for the named flag."""
         if self.deferrable:
             self._defer(self._named())
         return PokeReturnValue(False)
 
     def _named(self) -> dict[str, Any]:
-        """Return the target's arguments for a trigger, with the connection's project as the default."""
+        """Return the target's arguments for a trigger. Without a project, the trigger uses the connection's."""
         return asdict(self.target(self.named_project()))
 
     def _look(self, hook: AmplitudeExperimentHook, until: float) -> ConditionResult:
         """Poll until there is a response or a final refusal.
 
-        :raises StillRefusedError: when the time is over first; for a deferrable sensor at once, and the trigger polls
-            on
+        :raises StillRefusedError: when the time is over before that. For a deferrable sensor, this is at once, and the
+            trigger continues to poll.
         """
         was_seen = self._last is not None or self._was_rescheduled
         if was_seen:
@@ -209,7 +210,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         return look(client, target, condition, was_seen=was_seen, until=until)
 
     def _ends_at(self, context: Context) -> float:
-        """Return the time at which this task must stop polling, in seconds of ``time.monotonic()``."""
+        """Return the time to stop polling, in seconds of ``time.monotonic()``. For a deferrable sensor, this is now."""
         if self._until is None:
             rescheduled_at = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
             self._was_rescheduled = rescheduled_at is not None
@@ -234,7 +235,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
         status, why = said.get("status"), said.get("why", "")
         push_link(context, str((said.get("seen") or {}).get("url") or ""))
         if status == WaitStatus.MET:
-            self.log.info("Met: %s: %s.", self.described(), why)
+            self.log.info("The condition is met for %s: %s.", self.described(), why)
             return dict(said["seen"])
         if status == WaitStatus.NEVER:
             raise AirflowFailException(self._never(why))
@@ -247,7 +248,7 @@ class AmplitudeSensor(AmplitudeTargetOperator, BaseSensorOperator):
             raise AirflowFailException(f"Failed to read {self.described()}: {why}")
         if status != WaitStatus.ERROR:
             why = f"The trigger ended with an unknown event: {event!r}."
-        if self.never_fail:  # as Airflow does it when poking
+        if self.never_fail:  # as Airflow does after a poll on a worker
             raise AirflowSkipException(why)
         raise AmplitudeTaskError(f"Failed to read {self.described()}: {why}")
 

@@ -18,14 +18,14 @@ __all__ = ["AmplitudeExperimentStateSensor"]
 class AmplitudeExperimentStateSensor(AmplitudeSensor):
     """Wait until an experiment has one of some states (contract: *Get details*, ``state``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, with ``experiment_key`` or
-    ``experiment_id``, and:
+    The sensor takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, with
+    ``experiment_key`` or ``experiment_id``, and:
 
     :param states: the states to wait for, such as ``["decision-made"]`` (templated). The service documents
-        ``planning``, ``running`` and ``decision-made``. Another state is a warning when Airflow parses the DAG.
+        ``planning``, ``running`` and ``decision-made``. Another state causes a warning when Airflow parses the DAG.
     :param failed_states: states that end the wait with a failure (templated)
 
-    It returns ``{"id", "key", "state", "decision", "url"}``.
+    The task returns ``{"id", "key", "state", "decision", "url"}``.
     """
 
     template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "states", "failed_states")
@@ -54,7 +54,7 @@ class AmplitudeExperimentStateSensor(AmplitudeSensor):
 
 
 def _states(states: object, failed_states: object) -> tuple[list[str], list[str]]:
-    """The states to wait for, and those that fail the wait."""
+    """Return the states to wait for, and the states that fail the wait."""
     found, failed = _some("states", states), arguments.texts("failed_states", failed_states)
     for place, state in enumerate(failed):
         if state in found:

@@ -1,4 +1,4 @@
-"""Sensors that wait for a percentage, or for enabled or disabled."""
+"""Sensors that wait for a percentage, or until a flag is enabled or disabled."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ __all__ = ["AmplitudeEnabledSensor", "AmplitudeRolloutSensor"]
 
 
 class AmplitudeRolloutSensor(AmplitudeSensor):
-    """Wait until a flag or experiment is enabled and has a percentage (contract: *Get details*).
+    """Wait until a flag or experiment is enabled and reaches a percentage (contract: *Get details*).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
+    The sensor takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
-    :param at_least: the percentage to wait for, a whole number from 0 to 100 (templated). A disabled flag counts as 0.
+    :param at_least: the percentage to wait for, a whole number from 0 to 100 (templated). A disabled flag counts as
+        0 %.
     :param segment: the name of a target segment, to wait for its percentage (templated)
 
-    With sticky bucketing users keep their variant, so more users than the percentage may have the feature. The first
+    With sticky bucketing, users keep their variant, so more users than the percentage may have the feature. The first
     poll logs a warning about that.
 
-    It returns ``{"id", "key", "percentage", "enabled", "url"}``.
+    The task returns ``{"id", "key", "percentage", "enabled", "url"}``.
     """
 
     template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "at_least", "segment")
@@ -45,11 +46,11 @@ class AmplitudeRolloutSensor(AmplitudeSensor):
 class AmplitudeEnabledSensor(AmplitudeSensor):
     """Wait until a flag or experiment is enabled, or disabled (contract: *Get details*, ``enabled``).
 
-    Takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
+    The sensor takes the arguments of :class:`~airflow_provider_ampexp.sensors._base.AmplitudeSensor`, and:
 
     :param enabled: ``True`` (default) waits for enabled, ``False`` for disabled (templated)
 
-    It returns ``{"id", "key", "enabled", "url"}``.
+    The task returns ``{"id", "key", "enabled", "url"}``.
     """
 
     template_fields: Sequence[str] = (*AmplitudeSensor.template_fields, "enabled")

@@ -1,4 +1,4 @@
-"""A coordinated release: several flags one after the other, in one region after the other, with one rollback."""
+"""A coordinated release: several flags in order, in one region after the other, with one rollback for all flags."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def coordinated_release(
     connections: Sequence[str] | Mapping[str, str] | None = None,
     **rollout: Any,
 ) -> TaskGroup:
-    """Make a group of tasks that releases several flags one after the other, in one region after the other.
+    """Make a task group that releases several flags one after the other, in one region after the other.
 
     Each flag is a :func:`~airflow_provider_ampexp.task_groups.rollout.staged_rollout`. The next flag begins after the
     last stage of the flag before it. The next region begins when all flags of the region before it are released.
 
-    The first task of each region, ``check_order``, compares the order with the live dependencies. It fails before any
-    flag is raised if a flag comes before another one that it depends on.
+    The first task of each region, ``check_order``, compares the order with the live dependencies. If a flag comes
+    before a flag that it depends on, ``check_order`` fails before any flag is raised.
 
     If one task fails, all flags that this run raised are rolled back: the last flag of a region first, and all regions
     at the same time. A rollback that fails does not stop the others. A flag that another actor changed stays as it is.
@@ -49,7 +49,7 @@ def coordinated_release(
     :param flags: the flags in the order of the release, each as its key or as arguments of ``staged_rollout``:
         ``{"experiment_key": "checkout", "soak": "1d"}``. A flag comes after the flags that it depends on.
     :param connections: the connections of the regions, in the order of the release: a list, or a mapping with the names
-        of the regions as keys. If not given, the tasks use one connection, as other tasks do.
+        of the regions as keys. If not given, all tasks use one connection, ``amplitude_conn_id``.
     :param rollout: the arguments of ``staged_rollout`` for all flags: ``stages`` or ``plan``, ``soak``, ``guardrails``
     :raises InvalidInputError: when Airflow parses the DAG; names the argument
     """
@@ -102,7 +102,7 @@ def make_release(
 
 
 def _flag(place: int, flag: object, rollout: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of one flag: its own, otherwise those of all flags."""
+    """Return the arguments of one flag: its own arguments, and those for all flags that it does not replace."""
     if isinstance(flag, str):
         return {**rollout, "flag_key": flag}
     if not isinstance(flag, Mapping):
@@ -114,10 +114,10 @@ def _flag(place: int, flag: object, rollout: Mapping[str, Any]) -> dict[str, Any
 def _regions(
     flags: Sequence[Mapping[str, Any]], connections: Sequence[str] | Mapping[str, str] | None
 ) -> dict[str, dict[str, str]]:
-    """Return the argument of the connection for each region by its name; without regions, of one without a name."""
+    """Return the argument of the connection by region. Without regions, the only name is empty."""
     given = {flag.get(_CONNECTION) for flag in flags}
     if connections is not None and given != {None}:
-        raise InvalidInputError(_CONNECTION, "is given, and connections, too: give one of them")
+        raise InvalidInputError(_CONNECTION, "expected amplitude_conn_id or connections, got both")
     if len(given) > 1:
         raise InvalidInputError(_CONNECTION, "must be the same for all flags; for regions give connections")
     if connections is None:
@@ -129,7 +129,7 @@ def _regions(
 def _named(connections: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the name and the connection of each region.
 
-    :raises InvalidInputError: names the region, also one that Airflow could not tell from another one
+    :raises InvalidInputError: when a name is invalid, or the tasks of two regions would have the same ids
     """
     given = (
         connections if isinstance(connections, Mapping) else _listed("connections", connections, "a list or a mapping")
@@ -148,14 +148,14 @@ def _named(connections: Sequence[str] | Mapping[str, str]) -> Iterator[tuple[str
 
 
 def _listed(field: str, given: object, expected: str) -> list[Any]:
-    """Return the entries of a list. A set has no order, and a text would be a list of its letters."""
+    """Return the entries of a list. Refuse a set, which has no order, and a text, which would be a list of letters."""
     if isinstance(given, str | bytes | Mapping | Set) or not isinstance(given, Iterable):
         raise InvalidInputError(field, f"expected {expected}, got {given!r}")
     return list(given)
 
 
 def _check_ids(field: str, names: Sequence[str]) -> None:
-    """Refuse a name whose tasks would have the ids of other tasks."""
+    """Refuse two names whose tasks would have the same ids."""
     known: dict[str, str] = {}
     for place, name in enumerate(names):
         if (other := known.get(_as_id(name))) is not None:
@@ -169,7 +169,7 @@ def _check(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) ->
 
 
 def _released(flags: Sequence[Mapping[str, Any]], connection: Mapping[str, str]) -> Any:
-    """Wait until all flags of a region are at their last stages, before the next region begins."""
+    """Return the task that waits until all flags of a region are at their last stages."""
     wanted = [{**_target(flag), "at_least": _last_stage(flag), "segment": _segment(flag)} for flag in flags]
     known = [{name: value for name, value in sensor.items() if value is not None} for sensor in wanted]
     return AmplitudeRolloutSensor.partial(task_id="released", deferrable=True, **connection).expand_kwargs(known)

@@ -1,4 +1,4 @@
-"""A rollout as a group of tasks, one for each stage, which the grid view shows."""
+"""A rollout as a task group, with one task for each stage in the grid view."""
 
 from __future__ import annotations
 
@@ -40,25 +40,26 @@ def staged_rollout(
     on_no_answer: OnReject | str = "hold",
     **rollout: Any,
 ) -> TaskGroup:
-    """Make a group of tasks of the rollout that ``AmplitudeRampRolloutOperator`` carries out as one task.
+    """Make a task group for a rollout, with one task for each stage.
 
-    The group is ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``. Each stage sets its percentage,
-    soaks and is checked. ``rollback`` runs if a task failed, was rejected or was marked as failed, and is skipped
-    otherwise. Mark a soaking stage as success to promote it.
+    ``AmplitudeRampRolloutOperator`` carries out the same rollout as one task. The group is
+    ``stage_1 >> stage_5 >> approve_25 >> stage_25 >> ... >> rollback``. Each stage task sets its percentage, soaks and
+    runs the guardrails. ``rollback`` runs if a task failed or was marked as failed, or if an approver rejected a stage.
+    Otherwise ``rollback`` is skipped. To promote a soaking stage, mark its task as success.
 
     :param group_id: the name of the group
-    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan` in place of the arguments that follow
-    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects. It has no
-        template, because each stage is a task.
+    :param plan: a :class:`~airflow_provider_ampexp.rollout.RolloutPlan`, in place of the arguments of a plan
+    :param stages: percentages or :class:`~airflow_provider_ampexp.rollout.Stage` objects (not templated, because each
+        stage is a task)
     :param soak: the time at each stage except the last (templated)
     :param approve_before: the stages that need an approval, as percentages. The guardrails keep running during the
         wait for an approval.
     :param approvers: ids of the Airflow users who may approve; if not given, all users who may edit the DAG run
-    :param approval_timeout: how long to wait for an answer; without limit if not given
+    :param approval_timeout: how long to wait for an answer; if not given, without limit
     :param on_reject: ``"rollback"``, or ``"hold"`` to leave the flag as it is and skip the next stages
     :param on_no_answer: the same, after ``approval_timeout``
-    :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp; and arguments of every
-        task, such as ``retries``
+    :param rollout: the flag, ``guardrails``, ``window`` and the other arguments of the ramp, and arguments of all
+        tasks, such as ``retries``
     :raises InvalidInputError: when Airflow parses the DAG; names the argument
     """
     given = with_plan(plan, {name: value for name, value in locals().items() if name in PARAMETERS} | rollout)
@@ -77,7 +78,7 @@ def staged_rollout(
             if percentage in to_approve:
                 name = f"approve_{percentage}"
                 tasks.append(AmplitudeApprovalOperator(task_id=name, before=percentage, **approvals, **given))
-                # The person who approves has seen the preview.
+                # The approval shows the preview, so the stage needs none.
                 of_stage = {**given, "preview": None}
             else:
                 of_stage = given
@@ -91,7 +92,7 @@ def staged_rollout(
 
 
 def _check_names(given: Mapping[str, object]) -> None:
-    """Refuse an unknown argument by its name. Airflow would name a task of the group instead."""
+    """Refuse an unknown argument, and name it. The error of Airflow would name a task of the group instead."""
     known = {
         name
         for kind in AmplitudeRampRolloutOperator.__mro__

@@ -1,4 +1,4 @@
-"""Reading one, and reading all."""
+"""The operators that read one flag or list all."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_wrong_arguments_are_refused_while_the_dag_is_parsed(arguments: dict[str
 
 
 def test_deployments_are_not_found_by_key(emulator: Emulator) -> None:
-    with pytest.raises(AirflowFailException, match="key: deployments are not found by key"):
+    with pytest.raises(AirflowFailException, match="key: expected none for deployments"):
         AmplitudeListOperator(task_id="list", kind="deployments", key="a").execute({})
 
 
