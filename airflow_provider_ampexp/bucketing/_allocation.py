@@ -89,7 +89,7 @@ class Allocation:
 
     @property
     def _needs_no_value(self) -> bool:
-        """At 100 % with one variant the service buckets nobody, so users without a bucketing value get it too."""
+        """True at 100 % with one variant: the service buckets no user then, and gives the variant to all users."""
         return self.percentage >= 100 and len(self.weights) == 1
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Who gets which variant of a flag or an experiment, as its configuration says."""
+"""Evaluate a flag or an experiment: find the variant of each user from the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IDS = ("user_id", "device_id")
 
 @dataclass(frozen=True)
 class Audience:
-    """Who gets which variant of one flag or experiment.
+    """The users of one flag or experiment, and the variant of each user.
 
     A row is a user: each property that the configuration uses is a column of the same name. A property ``gp:plan`` is
     read from the column ``gp:plan``, or from ``plan`` if there is none.
@@ -25,7 +25,7 @@ class Audience:
     :param config: the configuration, as the client returns it
     :param inclusions: the inclusions of each variant, as the client returns them; a configuration does not show them
     :param parents: the audiences of the flags that this flag depends on, by id
-    :param catch_all: the name of a segment without conditions on purpose. Any other may be for a cohort.
+    :param catch_all: the name of a segment without conditions on purpose. Any other such segment may be for a cohort.
     """
 
     config: FlagConfig

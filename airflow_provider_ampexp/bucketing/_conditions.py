@@ -15,13 +15,13 @@ _BOOLEANS = frozenset({"true", "false"})
 
 @dataclass(frozen=True)
 class Unknown:
-    """No answer from these data, with the reason."""
+    """The result if the data are not sufficient for an evaluation, with the reason."""
 
     reason: str
 
 
 def no_column(prop: str) -> Unknown:
-    """Return the answer for a row without the column of a property."""
+    """Return the result for a row without the column of a property."""
     return Unknown(f"the row has no column {prop!r}")
 
 
@@ -34,7 +34,7 @@ def matches(condition: Mapping[str, Any], row: Row) -> bool | Unknown:
     """Return whether a row meets a condition, as the vendor's evaluator decides.
 
     The vendor's evaluators differ on values such as ``False``, ``0`` and ``""``: some treat them as null. If that
-    changes the result, the answer is unknown.
+    changes the result, the result is unknown.
     """
     kind, prop, op = condition.get("type"), str(condition.get("prop")), condition.get("op")
     if kind not in ("property", None):
@@ -79,7 +79,7 @@ def _text(value: object) -> str:
 
 
 def _is(text: str, wanted: Sequence[str]) -> bool:
-    """Compare exactly, and booleans without regard to capitals."""
+    """Compare texts exactly, and booleans without regard to capitals."""
     lower = [wanted_value.lower() for wanted_value in wanted]
     if text.lower() in _BOOLEANS and not _BOOLEANS.isdisjoint(lower):
         return text.lower() in lower
@@ -99,7 +99,7 @@ def _set_contains(elements: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def _compares(compare: Callable[[Any, Any], bool]) -> Callable[[str, Sequence[str]], bool]:
-    """Compare as numbers if the value and one of the condition's values are numbers, and as text otherwise."""
+    """Return a comparison: of numbers if the value and one of the condition's values are numbers, otherwise of text."""
 
     def compares(text: str, wanted: Sequence[str]) -> bool:
         number = _number(text)
@@ -127,7 +127,11 @@ def _not(test: Callable[[Any, Sequence[str]], bool]) -> Callable[[Any, Sequence[
 
 @dataclass(frozen=True)
 class _Operator:
-    """How an operator tests a text or a set. A null value meets it if "(none)" being wanted equals ``of_null``."""
+    """The test of an operator, of a text or of a set.
+
+    :param of_null: if true, a null value meets the operator when the condition has the value "(none)"; if false, when
+        the condition does not have that value; if ``None``, never
+    """
 
     of_text: Callable[[str, Sequence[str]], bool] | None = None
     of_sets: _Test | None = None

@@ -1,7 +1,8 @@
 """The share of all users that an experiment can reach through its mutual exclusion groups and holdout groups. Pure.
 
-Documented by the vendor: a user is evaluated for each group, so the shares of the groups are multiplied. Supposed: the
-slots of one group are added, and a holdout group in a slot puts its experiments into that slot.
+The vendor documents that a user is evaluated for each group, so the shares of the groups are multiplied. The vendor
+does not document two assumptions of this module: the shares of the slots of one group are added, and a holdout group
+in a slot puts its experiments into that slot.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ class GroupShare:
         return None if self.percentage is None else percentage * self.percentage / 100
 
     def describe(self, percentages: Iterable[float], whole: str = "all users") -> str:
-        """Return the groups, and what the percentages are as percentages of all users.
+        """Describe the groups, and convert the percentages to percentages of all users.
 
         :param percentages: rollout percentages of the experiment
-        :param whole: the users of whom the percentage is, in words
+        :param whole: the users to whom the percentages refer, in words
         """
         groups = f"in {', and in '.join(self.groups)}"
         if self.percentage is None:

@@ -33,7 +33,7 @@ def buckets(salt: str, values: Iterable[object]) -> Iterator[int | None]:
 
 
 class Bucketer:
-    """The hash for one salt. The standard library's way hashes the salt once."""
+    """The hash for one salt. Without ``mmh3``, the salt is hashed only once."""
 
     def __init__(self, salt: str) -> None:
         self._hash_part = _with_mmh3(f"{salt}/") if _mmh3_hash else _with_stdlib(f"{salt}/")
@@ -111,7 +111,7 @@ def _with_stdlib(prefix: str) -> _HashPart:
 
 def _mix(h: int, data: bytes) -> int:
     """Mix all whole blocks of four bytes into the hash."""
-    # The numbers stand here and not in constants: this loop takes most of the time.
+    # Literals, because a look-up of constants would slow this loop, which takes most of the time.
     for k in _blocks(len(data) >> 2)(data):
         k = k * 0xCC9E2D51 & 0xFFFFFFFF
         h ^= (k << 15 | k >> 17) * 0x1B873593 & 0xFFFFFFFF

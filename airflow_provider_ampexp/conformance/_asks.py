@@ -1,4 +1,4 @@
-"""How to ask the service: each function asks with objects of this run only, and returns the answer in words."""
+"""Functions that ask the service a question. They use only objects of this run, and return the answer in words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def status_of(response: Response) -> str:
 
 
 def field(kind: str, name: str, show: Callable[[Any], str] = kind_of) -> Ask:
-    """Ask for a field of a new object."""
+    """Return a function that asks for a field of a new object."""
 
     def ask(scratch: Scratch) -> str:
         config = scratch.read(scratch.create(kind)).json
@@ -44,7 +44,7 @@ def field(kind: str, name: str, show: Callable[[Any], str] = kind_of) -> Ask:
 
 
 def after(kind: str, body: dict[str, Any], name: str, show: Callable[[Any], str] = repr) -> Ask:
-    """Ask for the status of an edit, and for a field after it."""
+    """Return a function that asks for the status of an edit, and for a field after the edit."""
 
     def ask(scratch: Scratch) -> str:
         thing = scratch.create(kind)
@@ -59,7 +59,7 @@ def edit(kind: str, body: dict[str, Any]) -> Ask:
 
 
 def time_format(value: object) -> str:
-    """Return such as ``2026-01-01T00:00:00.000Z`` with each digit as 0."""
+    """Return the format of a time: the time, such as ``2026-01-01T00:00:00.000Z``, with each digit as 0."""
     return re.sub(r"\d", "0", str(value))
 
 
@@ -146,7 +146,7 @@ def write_body(scratch: Scratch) -> str:
 
 
 def versions(kind: str, show: Callable[[list[dict[str, Any]]], str]) -> Ask:
-    """Ask for the versions after two edits."""
+    """Return a function that asks for the versions after two edits."""
 
     def ask(scratch: Scratch) -> str:
         thing = scratch.create(kind)
@@ -204,7 +204,7 @@ def odd_key(scratch: Scratch) -> str:
 
 
 def inclusions(show: Callable[[Scratch, ScratchObject], str]) -> Ask:
-    """Ask about the inclusions ann and bob of a new flag."""
+    """Return a function that asks about the inclusions ann and bob of a new flag."""
 
     def ask(scratch: Scratch) -> str:
         thing = scratch.create("flags")
@@ -270,7 +270,7 @@ def decided(scratch: Scratch) -> str:
 
 
 def dependency(scratch: Scratch) -> str:
-    """Ask for the status of an edit of ``parentDependencies``, and for the field after it."""
+    """Ask for the status of an edit of ``parentDependencies``, and for the field after the edit."""
     parent, child = scratch.create("flags"), scratch.create("flags")
     wanted = {"flags": {parent.id: ["on"]}, "operator": "all"}
     status = scratch.write("PATCH", child, body={"parentDependencies": wanted}).status

@@ -20,7 +20,7 @@ SAME, DIFFERENT, MISUSED = 0, 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run the suite.
 
-    :returns: 0 without differences, 1 with differences, 2 when nothing could be asked
+    :returns: 0 without differences, 1 with differences, 2 when the suite could not run
     """
     given = _parser().parse_args(arguments)
     from airflow.sdk.exceptions import AirflowNotFoundException
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refused(base_url: str, project: str, status: int) -> str | None:
-    """Return why the suite cannot ask; ``None`` if it can."""
+    """Return why the suite cannot run; ``None`` if it can."""
     if status == 200:
         return None
     if status in (403, 404):
@@ -63,7 +63,7 @@ def _refused(base_url: str, project: str, status: int) -> str | None:
 
 
 def _check_writable(out: Path | None) -> None:
-    """Refuse a report that cannot be written, before the suite asks some 300 requests."""
+    """Raise if the report cannot be written, before the suite sends some 300 requests."""
     if out is None:
         return
     try:

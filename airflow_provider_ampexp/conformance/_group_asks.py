@@ -1,4 +1,4 @@
-"""How to ask the service about mutual exclusion groups and holdout groups, with groups of this run only."""
+"""Functions that ask the service about mutual exclusion groups and holdout groups. They use only groups of this run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def slots(scratch: Scratch) -> str:
 
 
 def experiment_in_slots(*indexes: int) -> Ask:
-    """Ask for the status of the last edit, and for the slots in which the experiment then is."""
+    """Return a function that puts an experiment into slots, and asks for the last status and for its slots.
+
+    :param indexes: the slots, each written by one edit, in this order
+    """
 
     def ask(scratch: Scratch) -> str:
         group, experiment = _create(scratch, "mutexes"), scratch.create("experiments")

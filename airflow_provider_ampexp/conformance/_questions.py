@@ -1,7 +1,7 @@
-"""What the service does, question by question: how to ask it, and what the emulator answers.
+"""The questions to the service, each with the function that asks it and the emulator's answer.
 
-The source of an answer is the contract, the vendor's present reference (``documented``), or nobody (``supposed``): then
-the emulator has the strictest answer for the caller.
+The source of an expected answer is the contract, the vendor's present reference (``documented``), or an assumption
+(``supposed``). An assumed answer is the strictest one for the caller.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEGMENT = {
 
 @dataclass(frozen=True)
 class Question:
-    """One question to the service.
+    """A question to the service.
 
     :param name: the question, in words
     :param source: where the expected answer comes from

@@ -1,4 +1,4 @@
-"""Ask all questions, and show where the service and the emulator differ."""
+"""Ask all questions, and report the differences between the service and the emulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answer:
 
     @property
     def differs(self) -> bool:
-        """Whether the emulator answers otherwise."""
+        """True if the emulator gives another answer."""
         return self.answer != self.question.expected
 
     def row(self) -> str:
@@ -31,14 +31,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """The answers, and the objects that could not be archived."""
+    """The answers, and the objects that the service did not archive."""
 
     answers: tuple[Answer, ...]
     left: tuple[ScratchObject, ...]
 
     @property
     def differences(self) -> tuple[Answer, ...]:
-        """The answers that the emulator gives otherwise."""
+        """The answers that differ from the emulator's."""
         return tuple(answer for answer in self.answers if answer.differs)
 
     def text(self) -> str:
@@ -57,7 +57,7 @@ class Report:
 def ask_all(
     scratch: Scratch, questions: Iterable[Question] = QUESTIONS, progress: Callable[[str], None] = lambda line: None
 ) -> Report:
-    """Ask, and archive the objects of this run, also after an error."""
+    """Ask all questions, and archive the objects of this run, also after an error."""
     answers: list[Answer] = []
     left: list[ScratchObject] = []
     try:

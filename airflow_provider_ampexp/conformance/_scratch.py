@@ -1,4 +1,4 @@
-"""A scratch project: requests as they are, and no change of an object that this run did not create."""
+"""A scratch project: unmodified requests, which change only objects that this run created."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ForeignObjectError(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """A response, as it came.
+    """A response of the service.
 
     :param json: the body as JSON; ``None`` if it is not JSON
     """
@@ -132,7 +132,7 @@ class Scratch:
         return [made for made in self.made if not self._archive(made)]
 
     def _found(self, kind: str, key: str) -> list[ScratchObject]:
-        """Look for an object whose creation had no response."""
+        """Find the objects with the key of a creation that had no response."""
         try:
             found = self.get(f"/{kind}", key=key, projectId=self.project_id, limit="1000").json
         except requests.RequestException:

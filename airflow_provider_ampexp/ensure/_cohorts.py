@@ -1,4 +1,4 @@
-"""Bring the included cohorts of a variant to a state: their users get it independent of the rollout percentage.
+"""Bring the included cohorts of a variant to a state. Users of these cohorts get the variant at any percentage.
 
 The contract does not have cohorts as inclusions. The live service adds and removes them by their ids.
 """
@@ -77,7 +77,7 @@ def included_cohorts(endpoints: FlagEndpoints, id: str, variants: Iterable[str])
 
 
 def named_cohorts(cohorts: Sequence[str]) -> str:
-    """Return such as ``the cohorts 'a' and 'b'``. At most 5 are named."""
+    """Return the cohorts as a text such as ``the cohorts 'a' and 'b'``. At most 5 are named."""
     shown = [repr(cohort) for cohort in cohorts[:_MOST_NAMED]]
     if more := len(cohorts) - len(shown):
         shown.append(f"{more} others")
@@ -106,7 +106,7 @@ class _CohortList:
         self._in_flight = False
 
     def reconcile(self) -> ChangeResult:
-        """Remove and add until the list is as wanted, and no lost write can still change it."""
+        """Remove and add cohorts until the list is as wanted, and no lost write can still change the list."""
         before = self._read()
         with mention_sent_change(f"The {self} were changed, or may have been", when=lambda: self._sent):
             now = self._reconcile(before)
@@ -116,7 +116,8 @@ class _CohortList:
     def _reconcile(self, before: list[str]) -> list[str]:
         now, may_be_doubled = before, False
         for _ in range(_ROUNDS + len(before) // _REMOVED_AT_ONCE):
-            # A repeated addition may be in the list twice. A removal removes both, and the next round adds one.
+            # A cohort may be in the list twice after a repeated addition. A removal removes both entries, and the next
+            # round adds one.
             doubled = [cohort for cohort in self._wanted if may_be_doubled and now.count(cohort) > 1]
             going = [cohort for cohort in dict.fromkeys(now) if self._goes(cohort)] + doubled
             missing = [cohort for cohort in self._wanted if cohort not in now]

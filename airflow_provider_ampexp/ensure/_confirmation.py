@@ -69,7 +69,7 @@ def write_and_confirm(
 def wait_until_visible(client: ManagementClient, applied: Callable[[], bool], *, patient: bool = True) -> bool:
     """Read until the change is visible, for as long as the service may still work on it.
 
-    This is the client's timeout once more, 30 s at most.
+    The wait is as long as the client's timeout, and 30 s at most.
 
     :param patient: false to read only once
 

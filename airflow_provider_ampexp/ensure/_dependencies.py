@@ -1,4 +1,4 @@
-"""What a flag or experiment depends on (``parentDependencies``), and what depends on it."""
+"""The dependencies of a flag or experiment (``parentDependencies``), and the objects that depend on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ensure_dependencies(
     *,
     operator: DependencyOperator = "all",
 ) -> ChangeResult:
-    """Set what a flag or experiment depends on, and remove its other dependencies on flags and experiments.
+    """Set the dependencies of a flag or experiment, and remove its other dependencies on flags and experiments.
 
     1 request if it has and gets no dependency. Otherwise 3 without a change and 5 with a change: the flags and the
     experiments of the project are listed, 1 request for each 1,000. It takes 1 more if it replaces dependencies.
@@ -98,7 +98,7 @@ class _Project:
         return cls(client, target, config, {**objects, config["id"]: (config, target.kind)})
 
     def resolved(self, named: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-        """Return the variants by id, once each variant is known to exist."""
+        """Check that each variant exists, and return the variants by id."""
         found: dict[str, list[str]] = {}
         for name, variants in named.items():
             parent, kind = self._find(name)

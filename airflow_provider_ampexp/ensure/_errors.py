@@ -8,7 +8,7 @@ from airflow_provider_ampexp._validate import nearest
 
 
 class EnsureError(Exception):
-    """A change failed. The message says the state in Amplitude, and what to do."""
+    """A change failed. The message has the state in Amplitude, and the next step."""
 
 
 class TargetNotFoundError(EnsureError):
@@ -59,7 +59,7 @@ class ChangeNotVisibleError(EnsureError):
 
 
 class ConflictError(EnsureError):
-    """Another actor changed the same at the same time. The error says which change stands."""
+    """Another actor changed the same value at the same time. The message says which change is in effect."""
 
 
 class UnconfirmedWriteError(EnsureError):

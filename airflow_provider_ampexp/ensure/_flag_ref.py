@@ -39,7 +39,7 @@ def only_way(**ways: str | None) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ObjectRef(ABC):
-    """What references to flags, experiments and groups share. Exactly one of ``key`` and ``id`` is set."""
+    """The base of references to flags, experiments and groups. Exactly one of ``key`` and ``id`` is set."""
 
     kind: str
     key: str | None = None
@@ -49,7 +49,7 @@ class ObjectRef(ABC):
     @property
     @abstractmethod
     def noun(self) -> str:
-        """What it is, in Amplitude's words."""
+        """The kind of the object, in Amplitude's words."""
 
     def __str__(self) -> str:
         if self.key is None:
@@ -101,7 +101,7 @@ class FlagRef(ObjectRef):
 
     @property
     def noun(self) -> str:
-        """What it is, in Amplitude's words."""
+        """The kind of the object, in Amplitude's words."""
         return "flag" if self.kind == "flags" else "experiment"
 
     def endpoints(self, client: ManagementClient) -> FlagEndpoints:
@@ -140,7 +140,7 @@ class FlagRef(ObjectRef):
         try:
             found = other._found(client)
         except ManagementApiError:
-            return ""  # the first error stands
+            return ""  # keep the first error
         if found is None:
             return ""
         a_thing, argument = ("a flag", "flag") if other.kind == "flags" else ("an experiment", "experiment")

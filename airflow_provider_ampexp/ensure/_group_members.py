@@ -1,7 +1,7 @@
 """Put an experiment into a holdout group or into a slot of a mutual exclusion group, or remove it.
 
 A write replaces the whole list of experiments. Tasks on one machine take turns. A task on another machine can write a
-list that it read before our write. So each task reads some moments after its write, and repeats a lost one.
+list that it read before our write. So each task reads the list some moments after its write, and repeats a lost write.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Membership:
         self._sent = False
 
     def reconcile(self) -> ChangeResult:
-        """Write the list until the experiment is where it belongs, also some moments after the write."""
+        """Write the lists until they are as wanted, also some moments after the write."""
         config = self._experiment.read(self._client)
         before: list[int | None] | None = None
         lost: UncertainWriteError | None = None

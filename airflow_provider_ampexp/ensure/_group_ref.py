@@ -43,7 +43,7 @@ class GroupRef(ObjectRef):
 
     @property
     def noun(self) -> str:
-        """What it is, in Amplitude's words."""
+        """The kind of the group, in Amplitude's words."""
         return "mutual exclusion group" if self.kind == "mutexes" else "holdout group"
 
     def endpoints(self, client: ManagementClient) -> GroupEndpoints:

@@ -100,7 +100,7 @@ def ensure_group_fields(
 
 @dataclass(frozen=True)
 class Place:
-    """What one request edits: a group, or a slot of it."""
+    """The object that one request edits: a group, or a slot of a group."""
 
     client: ManagementClient
     ref: GroupRef
@@ -176,7 +176,7 @@ def slot_of(group: Group, index: int, words: str) -> Part:
 def ids_of(part: Part, name: str, words: str) -> list[str]:
     """Return a list of ids, which is written as a whole.
 
-    :raises MissingFieldError: when the read does not show it, because a write would then remove ids
+    :raises MissingFieldError: when the read does not show the list, because a write would then remove ids
     """
     found = part.get(name)
     if not isinstance(found, list) or not all(isinstance(member, str) and member.isdigit() for member in found):

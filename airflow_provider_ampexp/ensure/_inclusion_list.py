@@ -86,7 +86,7 @@ class InclusionList:
                 return self._reconcile(self._before)
 
     def clear(self) -> ChangeResult:
-        """Remove all present inclusions. Inclusions that others add at the same time stay."""
+        """Remove all present inclusions. An inclusion that another actor adds at the same time stays."""
         with self._in_turn():
             self._before = now = self._read()
 
@@ -214,7 +214,7 @@ class InclusionList:
                 self._unanswered_addition = error.maybe_in_flight
         else:
             self._sent = True
-            # Another task may remove a user at once whom this one adds again: the list is then as before.
+            # Another task may at once remove a user whom this task adds again. The list is then as before.
             then = self._read_until(lambda then: then != now) if self._mistakes.has_due else self._read_back(now)
         if self._mistakes.has_due and not self._missing(then):
             self._mistakes.are_back()
@@ -232,7 +232,7 @@ class InclusionList:
         return read_until(self._client, self._read, shows, patient=wait)[0]
 
     def _settled(self, now: list[str]) -> list[str]:
-        """Return the list some moments later, if others also removed users by place: they put users back."""
+        """Return the list some moments later if others also remove users by place, because they may restore users."""
         if not self._mistakes.is_contended:
             return now
         time.sleep(_OTHERS_REACT_WITHIN)

@@ -108,7 +108,7 @@ def write_and_keep_edits(
     such a field takes 1 more request.
 
     :param read: reads the object back; default: by its id
-    :raises ConflictError: when both changed the same value; the error says which one stands
+    :raises ConflictError: when both changed the same value; the message says which value is in effect
     """
     sent = {name: value for name, value in differing(config, wanted).items() if name in _MERGED and name in config}
     read_at = client.date
@@ -175,7 +175,7 @@ def _restore(
 
 
 def _raises(name: str, restored: Any, sent: Any) -> bool:
-    """Whether a restored value gives the feature to more users than the sent one."""
+    """Return true if a restored value gives the feature to more users than the sent value."""
     if name == "rolloutPercentage":
         return bool(restored > sent)
     return name == "targetSegments" and raises_a_segment(restored, sent)

@@ -9,7 +9,7 @@ Segment = Mapping[str, Any]
 
 
 def merged_tags(read: Sequence[str], ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Return their tags, with the tags that we added and without the tags that we removed."""
+    """Return the other actor's tags, with the tags that we added and without the tags that we removed."""
     kept = [tag for tag in theirs if tag in ours or tag not in read]
     return [*kept, *(tag for tag in ours if tag not in read and tag not in theirs)]
 
@@ -19,8 +19,8 @@ def merged_segments(
 ) -> list[dict[str, Any]] | None:
     """Merge both changes by segment and by field; ``None`` if both changed the same field.
 
-    A segment is identified by its name. The order of segments decides who is captured, so only one change may change
-    it.
+    A segment is identified by its name. The order of the segments decides which users each segment captures, so only
+    one of the two changes may change the order.
     """
     before, mine, other = (
         {str(segment.get("name")): segment for segment in segments} for segments in (read, ours, theirs)

@@ -70,7 +70,7 @@ class MistakenRemovals:
             self._doubt(possibly_removed(now, then, unanswered))
 
     def reconsider(self, then: Sequence[str]) -> None:
-        """Read the list some moments later: others who removed users by mistake have put them back by then.
+        """Read the list some moments later, when other tasks have restored the users whom they removed by mistake.
 
         If a user whom we removed is back, another task removed that user, and our removal hit a different user.
         """

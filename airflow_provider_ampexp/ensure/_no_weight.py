@@ -36,7 +36,7 @@ def _place_of(segment: TargetSegment) -> str:
 def refuse_all_the_weight(doing: str, variant: str, place: str, weights: Mapping[str, float]) -> None:
     """Raise if the other variants have a total weight of 0.
 
-    :param doing: what takes the weight from the variant, for the error
+    :param doing: the change that takes the weight from the variant, for the error
     :raises WrongStateError: when no user of the place would get a variant
     """
     if weights.get(variant) and not any(weight for key, weight in weights.items() if key != variant):
@@ -49,7 +49,7 @@ def refuse_all_the_weight(doing: str, variant: str, place: str, weights: Mapping
 def refuse_segments_without_weight(
     flag: str | None, segments: Iterable[TargetSegment], wanted: Iterable[TargetSegment]
 ) -> None:
-    """Raise if a segment with a percentage would have no weight. A segment that already is so is sent back.
+    """Raise if a segment with a percentage would have no weight. A segment that has none already is sent back.
 
     :param segments: the segments as read
     :param wanted: the new list
@@ -66,7 +66,7 @@ def refuse_segments_without_weight(
 
 
 def check_weights_left(doing: str, place: str, weights: Iterable[float]) -> None:
-    """Raise if all weights are 0 after a write. Another actor then took the other weight at the same moment.
+    """Raise if all weights are 0 after a write: another actor then removed the other weight at the same time.
 
     :param doing: the write, for the error
     :raises ConflictError: when no user of the place gets a variant now

@@ -1,4 +1,4 @@
-"""Calls that were accepted before and are refused now: a refusal is believed only when it lasts.
+"""Refusals of calls that the service accepted before. A refusal is final only if it lasts.
 
 A service that is being deployed answers 401 or 404 for some seconds.
 """
@@ -14,7 +14,7 @@ from airflow_provider_ampexp.client._errors import AccessDeniedError, Authentica
 from airflow_provider_ampexp.ensure._errors import OtherProjectError, TargetNotFoundError
 
 REFUSED_FOR = 300.0
-"""Seconds for which every try must be refused before a wait that has begun believes the refusal."""
+"""Seconds for which each call of a wait must be refused before the refusal is final."""
 
 _PAUSE = 5.0
 _MOMENTARY = (AuthenticationError, AccessDeniedError, NotFoundError, TargetNotFoundError)
@@ -24,26 +24,26 @@ Errors = tuple[type[Exception], ...]
 
 
 def may_be_momentary(error: Exception, also: Errors = ()) -> bool:
-    """Whether this refusal of a call that was accepted before may pass.
+    """Return true if a refusal may be momentary, of a call that the service accepted before.
 
-    :param also: errors that may pass, in addition to those of the API
+    :param also: errors that may be momentary, in addition to those of the API
     """
     return isinstance(error, (*_MOMENTARY, *also)) and not isinstance(error, OtherProjectError)
 
 
 class Refusals:
-    """The time since which every try of a wait was refused."""
+    """The time since which each call of a wait was refused."""
 
     def __init__(self, also: Errors = ()) -> None:
         self._also = also
         self._since: float | None = None
 
     def are_over(self) -> None:
-        """A try was answered."""
+        """Record that the service accepted a call."""
         self._since = None
 
     def are_final(self, error: Exception) -> bool:
-        """Whether the refusal is believed: it cannot be momentary, or has lasted for ``REFUSED_FOR``."""
+        """Return true if the refusal is final: it cannot be momentary, or has lasted for ``REFUSED_FOR``."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         return not may_be_momentary(error, self._also) or now - self._since >= REFUSED_FOR
@@ -68,11 +68,11 @@ class StillRefusedError(Exception):
 
 
 def retry_while_refused(call: Callable[[], _Found], until: float = math.inf, also: Errors = ()) -> _Found:
-    """Call again what was accepted before and is refused now, until the refusal is final.
+    """Repeat a call that was accepted before and is refused now, until it succeeds or the refusal is final.
 
-    :param until: when to stop calling, in seconds of ``time.monotonic()``
-    :param also: errors that may pass, in addition to those of the API
-    :raises StillRefusedError: at that time
+    :param until: the time of the last call, in seconds of ``time.monotonic()``
+    :param also: errors that may be momentary, in addition to those of the API
+    :raises StillRefusedError: when the call is still refused at that time
     """
     refusals = Refusals(also)
     while True:

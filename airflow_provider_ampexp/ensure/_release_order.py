@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_order(client: ManagementClient, targets: Sequence[FlagRef]) -> list[str]:
-    """Read each flag or experiment, and compare their order with their dependencies: 1 request for each.
+    """Read each flag or experiment, and compare the order with their dependencies: 1 request for each.
 
     :returns: their keys, in this order
-    :raises TargetNotFoundError: when one does not exist
-    :raises WrongStateError: when one comes before another that it depends on, is named twice, or is archived
+    :raises TargetNotFoundError: when a flag or experiment does not exist
+    :raises WrongStateError: when a flag or experiment comes before another that it depends on, is named twice, or is
+        archived
     """
     configs = [(target.read(client), target.kind) for target in targets]
     words = {config["id"]: described(config, kind) for config, kind in configs}

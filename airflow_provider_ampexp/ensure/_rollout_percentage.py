@@ -32,7 +32,8 @@ def ensure_percentage(
         because the service replaces the whole list. Without it, the percentage is that of the users in no segment.
     :param catch_all: the name of a segment without conditions on purpose; it may be ``segment`` itself. Any other
         segment without visible conditions may be for a cohort, and is not sent back.
-    :raises ConflictError: when another actor changed the same percentage at the same time; the error says what stands
+    :raises ConflictError: when another actor changed the same percentage at the same time; the message says which
+        percentage is in effect
     """
     validate.percentage("percentage", percentage)
     config = target.read(client)

@@ -114,14 +114,14 @@ def refuse_unknown_values(config: FlagConfig, segments: Sequence[TargetSegment])
 
 
 def unknown_values(segment: TargetSegment) -> list[str]:
-    """Return what the service does not show of a segment, so that the segment cannot be sent back."""
+    """Return the values of a segment that the service does not show, so that the segment cannot be sent back."""
     unknown = [] if segment.get("percentage") is not None else ["percentage"]
     weights: Mapping[str, float | None] = segment.get("rolloutWeights") or {}
     return [*unknown, *(f"weight of {key!r}" for key, weight in weights.items() if weight is None)]
 
 
 def raises_a_segment(segments: Iterable[TargetSegment], now: Iterable[TargetSegment]) -> bool:
-    """Whether a segment has a higher percentage in the first list than in the second, or is new there."""
+    """Return true if a segment's percentage is higher in the first list. A missing segment counts as 0 %."""
     given = {segment.get("name"): segment.get("percentage") or 0 for segment in now}
     return any((segment.get("percentage") or 0) > given.get(segment.get("name"), 0) for segment in segments)
 

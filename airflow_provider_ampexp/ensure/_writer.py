@@ -14,7 +14,7 @@ from airflow_provider_ampexp.client.types import Version
 
 
 class Writer(Enum):
-    """Who wrote a version that shows the value of our write."""
+    """The author of a version that shows the value of our write."""
 
     OURS = auto()
     THEIRS = auto()

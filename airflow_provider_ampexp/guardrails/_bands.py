@@ -14,15 +14,15 @@ from airflow_provider_ampexp.guardrails._warehouse import Row, as_number
 
 @dataclass(frozen=True)
 class Split:
-    """Which users have the feature, and which are its control.
+    """The two groups of users: those with the feature, and the control.
 
-    A position of the allocation is uniform and the same for a user at each percentage. So a position below the
-    percentage has the feature. A position above the highest percentage of the look-back never had it in that time. The
-    users between the two had the feature before, and count in neither group.
+    The allocation gives each user a position, which is uniform and does not change with the percentage. A user with a
+    position below the percentage has the feature. A user with a position above the highest percentage of the look-back
+    did not have the feature in that time. The users between the two had the feature before, and count in neither group.
 
     :param allocation: the allocation of the flag or the ramped segment, at the present percentage
     :param highest: the highest percentage within the look-back, which includes the present one
-    :param variant: the variant that counts as "with it"; ``None`` for a flag with one variant
+    :param variant: the variant that counts as the feature; ``None`` for a flag with one variant
     """
 
     allocation: Allocation

@@ -37,7 +37,8 @@ class CheckContext:
     :param config: the configuration of the flag or experiment, as it was read last
     :param history: its versions, newest first
     :param context: the Airflow context of the task
-    :param is_preflight: true before the first raise, when only the ability to answer counts, not the verdict
+    :param is_preflight: true in the preflight before the first raise. The verdict does not count then, only if the
+        guardrail works.
     """
 
     flag_key: str

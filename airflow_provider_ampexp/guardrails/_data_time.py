@@ -1,4 +1,4 @@
-"""How far the data of a warehouse are complete, and what a check may say before they cover the whole soak."""
+"""Checks of a warehouse whose data arrive late: find the time up to which they are complete, and limit the result."""
 
 from __future__ import annotations
 

@@ -24,11 +24,14 @@ from airflow_provider_ampexp.rollout._vocabulary import Verdict
 RATIO_SHARE = 0.1
 """The part of ``alpha`` for the test of the groups' sizes. The rest is for the test of harm."""
 MOST_CONTROL_EXPOSED = 0.01
-"""More of the control than this must not have the feature."""
+"""The largest share of the control that may be exposed to the feature."""
 MOST_EXPOSED_IN_CONTROL = 0.5
-"""At a low percentage a wrong id exposes few of the control, but most exposed users are then in the control."""
+"""The largest share of the exposed users that may be in the control.
+
+At a low percentage, a wrong id exposes only a small share of the control, but most of the exposed users are in it.
+"""
 FEW_EXPOSED = 10
-"""So many users of the control may always be exposed, such as testers by an inclusion."""
+"""The number of users of the control that may always be exposed, such as testers with an inclusion."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class HoldbackGuardrail(QueryGuardrail):
     def _judge(self, moment: CheckContext) -> CheckResult:
         """Read the users, and compare both groups.
 
-        :raises ValueError: when there is no control, or a row is not a user: the reason is named
+        :raises ValueError: when there is no control, or a row is not a user; the message has the reason
         """
         split = self._split(moment)
         if split.highest >= 100:
@@ -148,7 +151,7 @@ class HoldbackGuardrail(QueryGuardrail):
         return Split(allocation, max(highest, moment.percentage), self.variant if len(variants) > 1 else None)
 
     def _refuse_another_hash(self, moment: CheckContext) -> None:
-        """Raise ``ValueError`` if users had the feature by another hash: they are spread over both groups now."""
+        """Raise ``ValueError`` if users had the feature by another hash, because such users are now in both groups."""
         now = _hash_fields(moment.config, moment.segment)
         for entry in in_effect(moment.history, moment.now - self._lookback):
             if entry.exposure is not None and not entry.exposure.effective_percentage:
@@ -179,7 +182,7 @@ class HoldbackGuardrail(QueryGuardrail):
         return self._too_few(moment, bands) or self._ratio(bands) or self._harm(moment, bands)
 
     def _too_few(self, moment: CheckContext, bands: Bands) -> CheckResult | None:
-        """Return a result for too few users, by expected numbers: a group that is missing must be found."""
+        """Return a result for too few users. The expected numbers count, so that a missing group is still found."""
         users, nonzero = (bands.treated.count + bands.control.count, bands.treated.nonzero + bands.control.nonzero)
         if not users:
             return self._without_data(moment, "the query has no users")

@@ -90,7 +90,7 @@ def lift(treated: Moments, control: Moments, *, alpha: float, detect: float) -> 
 
 
 def deviations_needed(error: float, *, alpha: float, detect: float) -> float:
-    """Return how many standard errors from 0 a difference is shown to exist.
+    """Return the number of standard errors from 0 at which a difference is shown to exist.
 
     The mixing distribution of the true difference is a half-normal with the scale ``detect``. For a difference ``d``
     with the standard error ``s``, ``r = detect**2 / (s**2 + detect**2)`` and ``u = sqrt(r) * d / s``, the likelihood

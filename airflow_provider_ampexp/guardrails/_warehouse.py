@@ -76,7 +76,7 @@ class QueryGuardrail(GuardrailOptions):
         )
 
     def check_query(self, moment: CheckContext) -> None:
-        """Run the query as far as it needs no configuration of the flag, before there is one.
+        """Run the query, and check only what needs no configuration of the flag, because the flag may not exist yet.
 
         :raises Exception: when the guardrail cannot work
         """
@@ -117,7 +117,7 @@ class QueryGuardrail(GuardrailOptions):
         }
 
     def _without_data(self, moment: CheckContext, why: str) -> CheckResult:
-        """Return the result for no data: inconclusive within the grace, then the one of ``no_data``."""
+        """Return the result for no data: inconclusive within the grace, and then the result that ``no_data`` names."""
         if self._is_early(moment):
             return self._too_little(moment, why, None)
         if self.no_data == "pass":

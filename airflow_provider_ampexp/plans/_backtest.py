@@ -1,4 +1,4 @@
-"""The backtest of a plan file: where its guardrails would have stopped the past releases of its flag. Read only."""
+"""The backtest of a plan file: the stages at which its guardrails would have stopped past releases. Read only."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def backtest_file(
 
 
 class _Past:
-    """The flag as it was at a time, and the guardrails to ask about it."""
+    """The history of a flag, and the guardrails to run at a past time."""
 
     def __init__(
         self, plan: PlanFile, guardrails: list[QueryGuardrail], config: FlagConfig, versions: Iterable[Version]
@@ -107,7 +107,7 @@ class _Past:
 
     @staticmethod
     def _was_there(entry: VersionEntry, look: Look) -> bool:
-        """Whether a version was made before a look. The raise at the end of a soak comes after the look there."""
+        """Return true if a version was made before a look. A look at the end of a soak is before the raise."""
         if entry.version <= look.stage.entry.version:
             return True
         return entry.at is not None and entry.at < look.at
@@ -118,7 +118,7 @@ class _Past:
 
 
 def _acting(guardrail: QueryGuardrail) -> QueryGuardrail:
-    """Return the guardrail without ``dry_run``: the effect that it would have is the question."""
+    """Return the guardrail without ``dry_run``, because the backtest shows the effect that it would have."""
     return replace(guardrail, dry_run=False)
 
 
@@ -145,7 +145,11 @@ def check_queries(loaded: LoadedPlan) -> None:
 
 @dataclass(frozen=True)
 class Totals:
-    """The numbers of releases. A hit was stopped and later lowered, a false stop was never lowered."""
+    """The numbers of releases.
+
+    The guardrails would have stopped a hit, and a person lowered it. They would also have stopped a false stop, which
+    no person lowered.
+    """
 
     releases: int
     stopped: int
@@ -153,7 +157,7 @@ class Totals:
     lowered: int
     held: int
     earlier_by: timedelta | None
-    """The median of the hits."""
+    """The median time between the stop of a hit and its lowering."""
 
     @classmethod
     def of(cls, done: Iterable[FileBacktest]) -> Totals:
@@ -172,7 +176,7 @@ class Totals:
 
     @property
     def false_stops(self) -> int:
-        """The releases that would have been stopped, and that no person lowered."""
+        """The number of releases that would have been stopped, and that no person lowered."""
         return self.stopped - self.hits
 
 

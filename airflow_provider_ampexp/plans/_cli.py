@@ -79,7 +79,7 @@ def _unable(made: Iterable[LoadedPlan | PlanFileError]) -> list[PlanIssue]:
 
 @contextmanager
 def _quiet_guardrails() -> Iterator[None]:
-    """Log no traceback of a guardrail: the output already has its error."""
+    """Suppress the log of a guardrail's traceback, because the output already has the error."""
     from airflow_provider_ampexp.guardrails import _run as run
 
     logger = logging.getLogger(run.__name__)
@@ -102,9 +102,9 @@ def forecast(
 ) -> int:
     """Print the earliest time of each stage and of the end, if all guardrails pass and approvals come at once.
 
-    :param start: when the rollouts begin; if not given, now
-    :param finish_by: when they have to be complete
-    :param traffic: to show which harm a holdback guardrail finds
+    :param start: the begin of the rollouts; if not given, now
+    :param finish_by: the time by which the rollouts must be complete
+    :param traffic: used to show the harm that a holdback guardrail finds
     :param dependencies: true to read the flags, and to name rollouts that are ahead of a flag that they depend on
     """
     from airflow_provider_ampexp.plans._dependencies import ahead_of_parents
@@ -176,7 +176,7 @@ def backtest(
     *,
     as_json: bool,
 ) -> int:
-    """Print where the guardrails of each file would have stopped the past releases of its flag. This writes nothing.
+    """Print the stages at which the guardrails of each file would have stopped past releases. This writes nothing.
 
     :param since: the first raise of a release is at this time or later; if not given, all releases
     :param until: the end of the period; if not given, now

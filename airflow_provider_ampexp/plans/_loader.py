@@ -240,7 +240,7 @@ def plan_files(folder: Path) -> list[Path]:
 
 
 def _alone(loaded: LoadedPlan | PlanFileError, read: list[LoadedPlan | PlanFileError]) -> LoadedPlan | PlanFileError:
-    """Return an error if two files have the same DAG. Neither is loaded, because the wrong one might run."""
+    """Return an error if another file has the same DAG. Neither file is loaded, because the wrong one might run."""
     if isinstance(loaded, PlanFileError):
         return loaded
     twins = [

@@ -281,7 +281,7 @@ class PlanFile(StrictModel):
 
     @property
     def what_it_ramps(self) -> tuple[str, ...]:
-        """Return connection, project, flag or experiment, and segment. Two rollouts of the same stop each other."""
+        """Return connection, project, flag or experiment, and segment. Two rollouts of one target stop each other."""
         (target,) = ((name, str(value)) for name in TARGETS if (value := getattr(self, name)) is not None)
         return (self.connection, self.project_id or "", *target, self.segment or "")
 
@@ -313,7 +313,7 @@ class PlanFile(StrictModel):
             raise InvalidInputError(field, f"expected exactly one of {', '.join(TARGETS)}, got {found}")
 
     def _is_release(self) -> None:
-        """Refuse what belongs to one flag of the release."""
+        """Refuse fields that belong to one flag of the release."""
         for name in (*TARGETS, "create", "inclusions"):
             if name in self.model_fields_set:
                 raise InvalidInputError(name, "belongs to a flag of release")

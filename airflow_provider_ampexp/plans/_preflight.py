@@ -74,5 +74,5 @@ def _check_query(preview: RolloutPreview) -> None:
 
 
 def _asked(guardrail: Guardrail) -> list[Guardrail]:
-    """Return the guardrail if it runs a query. A function needs the context of its task."""
+    """Return the guardrail in a list, or no guardrail for a function, which needs the context of its task."""
     return [_QueryOnly(guardrail)] if isinstance(guardrail, QueryGuardrail) else []

@@ -1,4 +1,4 @@
-"""What a metric of the users is like: from the command line, or from the warehouse."""
+"""The number of users and the variation of their metric, from the command line or from the warehouse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_ampexp.plans._arguments import Misuse
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a metric of the users is like.
+    """The number of active users, and the variation of their metric.
 
     :param users: the users who are active during one soak
     :param variation: the metric's standard deviation divided by its mean
@@ -42,7 +42,7 @@ def traffic_of(users: float | None, variation: float | None, sql: str | None, co
 def _read(conn_id: str, sql: str, variation: float | None) -> Traffic:
     """Run a query that returns one row: the users and, as a second column, the variation.
 
-    :param variation: if the query returns only the users
+    :param variation: the variation, if the query returns only the users
     :raises Misuse: when the connection or the query does not work, or the query returns something else
     """
     from airflow_provider_ampexp.guardrails._warehouse import sql_hook

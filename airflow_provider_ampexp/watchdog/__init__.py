@@ -1,1 +1,1 @@
-"""Lower a flag, from another machine, when its rollout no longer runs"""
+"""Lower a flag, from another machine, when its rollout no longer runs."""

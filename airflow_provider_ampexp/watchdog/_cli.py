@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(said: str) -> None:
-    """Print a line. A full disk or an old encoding does not keep the watchdog from the next flag."""
+    """Print a line. A full disk or an old encoding does not stop the watchdog, which continues with the next flag."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         print(said.encode(encoding, "backslashreplace").decode(encoding), flush=True)

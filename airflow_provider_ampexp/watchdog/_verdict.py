@@ -1,6 +1,6 @@
 """The rule of the watchdog: from a heartbeat and the observed flag to a verdict. Pure.
 
-A wrong lowering is worse than a late one. So each doubt leaves the flag as it is.
+A wrong lowering does more harm than a late one. So in doubt the watchdog leaves the flag as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_ampexp.rollout._heartbeat import Heartbeat
 
 
 class Outcome(Enum):
-    """What the watchdog found or did. The value is the exit code."""
+    """The result of the watchdog for a flag or a file. The value is the exit code."""
 
     QUIET = 0
     """Nothing to do."""
@@ -53,7 +53,7 @@ class HeartbeatVerdict:
 
 @dataclass(frozen=True)
 class Limits:
-    """When the watchdog lowers a flag.
+    """The conditions under which the watchdog lowers a flag.
 
     :param after: the time by which a step must be late
     :param above: a flag at this percentage or below is left as it is
@@ -63,11 +63,11 @@ class Limits:
     above: int = 0
 
     def is_late(self, beat: Heartbeat, now: datetime) -> bool:
-        """Whether a person should know that a step is late: after half of the time."""
+        """Return true if a person should know that a step is late: after half of the time."""
         return now > beat.due + self.after / 2
 
     def is_overdue(self, beat: Heartbeat, now: datetime) -> bool:
-        """Whether the rollout counts as dead."""
+        """Return true if the rollout counts as dead."""
         return now > beat.due + self.after
 
 

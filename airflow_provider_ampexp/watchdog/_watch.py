@@ -22,7 +22,7 @@ Finding = tuple[Outcome, str]
 class Watchdog:
     """A pass over heartbeats.
 
-    :param client: of the service whose flags are watched
+    :param client: the client of the service whose flags are watched
     :param is_dry: report what would be lowered, and change nothing
     """
 
@@ -34,7 +34,7 @@ class Watchdog:
     def findings(self, files: Iterable[tuple[str, Heartbeat | HeartbeatError]]) -> Iterator[Finding]:
         """Judge the heartbeats, and yield a finding for each flag and each file without a heartbeat.
 
-        Two rollouts can have the same flag. The flag is lowered only if the steps of all rollouts of it are overdue.
+        Two rollouts can have the same flag. The flag is lowered only if all rollouts of the flag are overdue.
         """
         rollouts: dict[tuple[str, str, str, str | None], list[Heartbeat]] = {}
         unreadable = set()

@@ -30,7 +30,7 @@ class Clock:
 
     @offset.setter
     def offset(self, seconds: float) -> None:
-        """Set it.
+        """Set the difference.
 
         :raises ValueError: beyond ``FARTHEST``
         """
@@ -49,7 +49,7 @@ class Clock:
         self._speed = speed
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return time.time() + self.offset
 
     def advance(self, seconds: float) -> None:

@@ -26,7 +26,7 @@ _NEGATIVE = {
 
 
 def property_of(user: User, name: str) -> Any:
-    """Return a property: ``gp:plan`` is a custom property, ``city`` one that Amplitude knows."""
+    """Return a property: ``gp:plan`` is a custom property, and ``city`` is a property that Amplitude defines."""
     if name.startswith("gp:"):
         return user.get("user_properties", {}).get(name.removeprefix("gp:"))
     return user.get(name)
@@ -46,7 +46,7 @@ def meets(user: User, condition: Mapping[str, Any]) -> bool:
     value, op, wanted = property_of(user, condition["prop"]), condition["op"], condition["values"]
     positive = _NEGATIVE.get(op, op)
     if value is None:
-        # A null is "(none)". It meets no condition that sets differ.
+        # A null is "(none)". A null does not meet "set is not".
         return op != "set is not" and ("(none)" in wanted) is (positive == op)
     elements = _list_of(value)
     if positive.startswith("set "):

@@ -43,7 +43,7 @@ class Deployments:
 
 
 def assign(content: Content, ids: list[str]) -> None:
-    """Contract: Create flag or experiment deployment. An assigned deployment changes nothing."""
+    """Contract: Create flag or experiment deployment. A deployment that is already assigned changes nothing."""
     for deployment_id in ids:
         if deployment_id not in content.config["deployments"]:
             content.config["deployments"].append(deployment_id)

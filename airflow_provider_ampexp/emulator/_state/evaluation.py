@@ -1,4 +1,4 @@
-"""Who gets which variant: the evaluation of the service. It shares no code with the other packages."""
+"""The evaluation of the service: find the variant of a user. The module shares no code with the other packages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class World:
 
 
 def evaluate(world: World, thing: ManagedObject, user: User, outer: int = 0) -> Decision:
-    """Evaluate a flag or an experiment. ``outer`` counts the flags that depend on it in this evaluation."""
+    """Evaluate a flag or an experiment. ``outer`` is the number of flags that depend on it in this evaluation."""
     config = thing.config
     if config["deleted"] or not config["enabled"]:
         return Decision(None, "archived" if config["deleted"] else "disabled")
@@ -73,7 +73,7 @@ def evaluate(world: World, thing: ManagedObject, user: User, outer: int = 0) -> 
 
 
 def assign(world: World, thing: ManagedObject, user: User) -> Decision:
-    """Evaluate for a deployment: a variant is stored with the user, for sticky bucketing."""
+    """Evaluate for a deployment, and store the variant of the user for sticky bucketing."""
     decision = evaluate(world, thing, user)
     if decision.variant is not None and decision.reason != "inclusion" and user.get("amplitude_id"):
         thing.assigned[str(user["amplitude_id"])] = decision.variant
@@ -83,7 +83,7 @@ def assign(world: World, thing: ManagedObject, user: User) -> Decision:
 def _meets_dependencies(world: World, dependencies: Mapping[str, Any], user: User, outer: int) -> bool:
     met = []
     for id, variants in dependencies.get("flags", {}).items():
-        # Flags that depend on each other are never met.
+        # A dependency in a circle is never met.
         parent = world.objects.get(str(id)) if outer < len(world.objects) else None
         found = evaluate(world, parent, user, outer + 1).variant if parent else None
         met.append(parent is not None and (found or "off") in variants)

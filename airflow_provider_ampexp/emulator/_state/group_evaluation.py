@@ -1,7 +1,8 @@
-"""Whom the groups of an experiment let in. Each group has its own salt, so groups are independent of each other.
+"""Find whether the groups of an experiment let a user in. Each group has its own salt, so groups are independent.
 
-The vendor documents that a user is evaluated for each group, and that inclusions come before. The hash of a group is
-supposed to be that of a flag. A holdout group in a slot is supposed to put its experiments into that slot.
+The vendor documents that a user is evaluated for each group, and that inclusions come before. The vendor does not
+document two assumptions: a group has the hash of a flag, and a holdout group in a slot puts its experiments into that
+slot.
 """
 
 from __future__ import annotations

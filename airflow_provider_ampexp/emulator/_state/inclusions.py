@@ -26,7 +26,7 @@ def add(content: Content, variant_key: str, users: list[str]) -> None:
 
 
 def remove_at(content: Content, variant_key: str, index: str) -> None:
-    """Contract: Remove users from variant. Users after the index move up by one."""
+    """Contract: Remove users from variant. The users after the index move up by one."""
     present = of(content, variant_key)
     if not (index.isascii() and index.isdigit()):
         raise bad_request("userIndex: must be a whole number from 0.")

@@ -58,7 +58,7 @@ class Service:
             # With a seed, so that each run has the same salts and keys.
             self._random = random.Random(20230729)
 
-    # -- who calls ------------------------------------------------------------------------------------------
+    # -- the caller -----------------------------------------------------------------------------------------
 
     def admit(self, authorization: str | None) -> Key:
         """Return the caller's key and count the request for all its projects, or raise a 401 or 429."""
