@@ -1,4 +1,4 @@
-"""Release a feature in stages. A person approves 50 %, and sees in the request who enters.
+"""Release a feature in stages. A person approves 50 %, and sees in the request which users enter.
 
 The query returns one row for each user. The request under *Required Actions* says "25 % -> 50 %: 4,812 of 20,000 users
 enter; tier: free 4,700, enterprise 112; revenue: 91,200". Below 50 % no enterprise account may enter: the rollout stops

@@ -1,8 +1,8 @@
-"""One release of three features that depend on one another, in two regions.
+"""Release three features that depend on one another, in two regions.
 
-The backend goes first, the API when the backend is at 100 %, the frontend when the API is; all of it in the US, then in
-the EU. Each region is an organisation of its own in Amplitude and has a connection of its own: `amplitude_us` and
-`amplitude_eu`. If one task fails, each region is rolled back in reverse order, the frontend first.
+The backend is first. The API follows when the backend is at 100 %, and the frontend when the API is at 100 %. The US
+comes before the EU. Each region is a separate organisation in Amplitude, with its own connection: `amplitude_us` and
+`amplitude_eu`. If a task fails, each region is rolled back in reverse order, the frontend first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_ampexp.operators.lifecycle import AmplitudeCreateFlagOpera
 from airflow_provider_ampexp.task_groups.release import coordinated_release
 
 REGIONS = {"us": "amplitude_us", "eu": "amplitude_eu"}
-FLAGS = ["checkout-backend", "checkout-api", "checkout-web"]  # each may depend on those before it
+FLAGS = ["checkout-backend", "checkout-api", "checkout-web"]  # a flag may depend on the flags before it
 
 with DAG(
     dag_id="coordinated_release",
@@ -30,5 +30,5 @@ with DAG(
     create = AmplitudeCreateFlagOperator.partial(task_id="create", variants=[{"key": "on"}]).expand_kwargs(
         [{"amplitude_conn_id": region, "flag_key": flag} for region in REGIONS.values() for flag in FLAGS]
     )
-    # Guardrails go here, as in guarded_rollout.py: one that fails rolls the whole release back.
+    # Add guardrails here, as in guarded_rollout.py. A guardrail that fails rolls back the whole release.
     create >> coordinated_release(flags=FLAGS, connections=REGIONS, stages=[5, 25, 100], soak="{{ params.soak }}")

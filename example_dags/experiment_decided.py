@@ -1,10 +1,11 @@
-"""Clean up when somebody decides an experiment in Amplitude: no schedule and no sensor that waits for weeks.
+"""Clean up when a person decides an experiment in Amplitude, without a schedule, and without a sensor for weeks.
 
-The watcher looks every minute, together with all others of the connection. When the experiment is decided, this DAG
-starts, with who decided what. Here it takes the testers out and says so in the description; yours may open a ticket to
-remove the code, too.
+The watcher polls every minute, together with all other watchers of the connection. The decision starts this DAG, with
+the author and the decision. The DAG removes the testers, and writes the author into the description. Your DAG may also
+open a ticket to remove the code.
 
-Unpause it. Decisions made before it was first unpaused are not told; those made while a triggerer is down are.
+Unpause the DAG. A decision before the first unpause does not start it. A decision while no triggerer runs starts it
+later.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ with DAG(
 
     @task
     def decision(triggering_asset_events: dict) -> str:
-        """Who decided, and when."""
+        """Return the author and the time of the decision, for the description."""
         payload = triggering_asset_events[button][-1].extra["payload"]
         return f"Decided by {payload['by']} at {payload['at']}. Testers were removed by Airflow."
 

@@ -1,10 +1,10 @@
-"""Keep who changed which flag as a table, and ask it what changed in the hour before the numbers dipped.
+"""Store the changes of all flags in a table, and list the changes in the hour before a drop of your numbers.
 
-`flag_history` writes the changes of each hour as a file, and puts them into a table. Each hour can be run again, and a
-backfill fills in the past: `airflow backfill create --dag-id flag_history --from-date 2026-01-01 --to-date 2026-02-01`.
+`flag_history` writes the changes of each hour to a file, and loads the file into the table. An hour can run again. A
+backfill loads the past: `airflow backfill create --dag-id flag_history --from-date 2026-01-01 --to-date 2026-02-01`.
 
-Trigger `what_changed` with the moment of the dip. It prints what changed in the hour before it. SQLite stands for your
-warehouse here; the SQL is the same anywhere, and joins with your own tables by time.
+Trigger `what_changed` with the time of the drop. It prints the changes in the hour before that time. This example uses
+SQLite in place of your warehouse. The SQL works in other databases, and can join your own tables by time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DATABASE = Param("/tmp/flag_history.db", title="The SQLite file")
 
 with DAG(
     dag_id="flag_history",
-    # Not "@hourly": in Airflow 3 that gives a run no interval, only a moment.
+    # Not "@hourly", because in Airflow 3 its runs have no interval, only a time.
     schedule=CronDataIntervalTimetable("@hourly", timezone="UTC"),
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -37,7 +37,7 @@ with DAG(
 
     @task(max_active_tis_per_dag=1)
     def load(written: dict, params: dict, data_interval_start: datetime, data_interval_end: datetime) -> int:
-        """Put the hour into the table, in the place of what was there of it."""
+        """Replace the rows of the hour in the table."""
         import sqlite3
         from contextlib import closing
 
@@ -83,7 +83,7 @@ with DAG(
 
     @task
     def changes(params: dict) -> list[str]:
-        """What changed in the hour before, the newest first."""
+        """Return the changes in the hour before a time, newest first."""
         import sqlite3
         from contextlib import closing
 

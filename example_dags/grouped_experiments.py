@@ -1,4 +1,4 @@
-"""Run two experiments that exclude each other, with a share of the users who get none of them.
+"""Run two experiments that exclude each other, and keep a share of the users out of both.
 
 The mutual exclusion group has two slots, and a user is in one of them. The holdout group keeps 5 % of the users out of
 both experiments. The groups are complete before an experiment starts, as Amplitude advises. The log of `ramp` reports

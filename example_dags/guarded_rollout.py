@@ -1,11 +1,11 @@
-"""Release a feature in stages, and let the warehouse decide whether to go on.
+"""Release a feature in stages, with a guardrail that queries the warehouse.
 
-At the end of each soak the error rate of those who have the feature is compared with that of those who have not. When
-it is worse, the flag goes back to where it was before, at once, and the run fails with the reason. See it with
-`make demo-rollback`.
+At the end of each soak, the guardrail compares the error rate of the users with the feature with that of the users
+without it. If the rate is too high, the rollout restores the flag's exposure of before at once, and the run fails with
+the reason. `make demo-rollback` runs this DAG.
 
-The connection `warehouse` can be any database of which Airflow has a hook: Snowflake, BigQuery, PostgreSQL, SQLite and
-so on. It needs a table `checkouts (flag, variant, at, failed)`: one row a checkout, `failed` being 0 or 1.
+The connection `warehouse` can be any database for which Airflow has a hook: Snowflake, BigQuery, PostgreSQL, SQLite and
+so on. It needs a table `checkouts (flag, variant, at, failed)`: one row for each checkout, with 0 or 1 in `failed`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WITH_IT = """
     select 100.0 * avg(failed), count(*) from checkouts
     where flag = {{ flag_key }} and variant = 'treatment' and at >= {{ stage_started_at }}
 """
-# Of all stages, since at 100 % nobody is without it any more.
+# The query covers all stages, because at 100 % no user is without the feature.
 WITHOUT_IT = """
     select 100.0 * avg(failed), count(*) from checkouts
     where flag = {{ flag_key }} and variant = 'control'
@@ -35,7 +35,7 @@ with DAG(
     max_active_runs=1,
     default_args={
         "amplitude_conn_id": "amplitude_experiment_default",
-        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins again
+        "retries": 3,  # after a lost worker or an outage, a retry continues the rollout and does not repeat a soak
         "retry_delay": timedelta(seconds=30),
     },
     render_template_as_native_obj=True,
@@ -64,9 +64,9 @@ with DAG(
                 WITH_IT,
                 name="checkout errors in %",
                 baseline_sql=WITHOUT_IT,
-                at_most_of_baseline=1.05,  # 5 % more errors than without it
-                min_sample=100,  # on fewer checkouts it cannot tell yet, and is asked again
-                no_data="hold",  # a late warehouse is no reason to go back, nor to go on
+                at_most_of_baseline=1.05,  # 5 % more errors than without the feature
+                min_sample=100,  # with fewer checkouts the result is inconclusive, and the guardrail runs again
+                no_data="hold",  # without data the rollout waits: it neither rolls back nor continues
                 effect="rollback",
             )
         ],

@@ -1,11 +1,11 @@
-"""Release a plain flag in stages, with the users who do not have it yet as the control group.
+"""Release a plain flag in stages, with the users who do not have the feature yet as the control group.
 
 The percentage lets users in by a hash of their id, which is random. So the guardrail can compare orders per user with
-and without the feature, and no experiment is necessary. A shown harm takes the flag back. See it with
-`make demo-holdback`.
+and without the feature, and no experiment is necessary. If the feature does harm, the rollout rolls the flag back.
+`make demo-holdback` runs this DAG.
 
-The connection `warehouse` can be any database of which Airflow has a hook. It needs a table `activity (amplitude_id,
-at, orders, exposed)`: one row for a user and an hour, `exposed` being 1 if the user saw the feature.
+The connection `warehouse` can be any database for which Airflow has a hook. It needs a table `activity (amplitude_id,
+at, orders, exposed)`: one row for a user and an hour, with 1 in `exposed` if the user saw the feature.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ USERS = """
     select amplitude_id, sum(orders), max(exposed) from activity
     where at >= {{ stage_started_at }} group by amplitude_id
 """
-# A usual alert, for comparison: it mixes the users with the feature and without it.
+# A usual alert, for comparison. Its query mixes the users with the feature and without the feature.
 ALL_USERS = """
     select round(1.0 * sum(orders) / count(distinct amplitude_id), 3), count(distinct amplitude_id) from activity
     where at >= {{ stage_started_at }}

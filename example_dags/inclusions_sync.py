@@ -1,7 +1,7 @@
-"""Every night, the testers of a file get the feature, and nobody else is included.
+"""Every night, set the inclusions of a flag to the testers in a file. Other inclusions are removed.
 
-The file has one user or device id a line; empty lines and lines that begin with ``#`` are left out. It can lie wherever
-``ObjectStoragePath`` reaches: a folder, S3, GCS.
+The file has one user or device id a line. Empty lines and lines that begin with ``#`` are ignored. The file can be in
+any storage of ``ObjectStoragePath``: a local folder, S3, GCS.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ with DAG(
     schedule="0 2 * * *",
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    is_paused_upon_creation=True,  # it acts by itself every night, so let somebody begin it on purpose
-    max_active_runs=1,  # two at once would each undo the other's list
+    is_paused_upon_creation=True,  # it changes a flag every night, so a person must start it on purpose
+    max_active_runs=1,  # two runs at the same time would overwrite each other's list
     default_args={"amplitude_conn_id": "amplitude_experiment_default", "retries": 3},
     params={
         "flag_key": Param("new-checkout", type="string", title="Flag key"),
@@ -35,7 +35,7 @@ with DAG(
 
     @task
     def testers(path: str) -> list[str]:
-        """Read the ids. An empty file is refused: it would take the feature from every tester."""
+        """Return the ids in the file. An empty file is an error, because it would remove all testers."""
         lines = [line.strip() for line in ObjectStoragePath(path).read_text().splitlines()]
         users = [line for line in lines if line and not line.startswith("#")]
         if not users:

@@ -1,7 +1,8 @@
-"""Take many flags down at once: trigger it with their keys when something is on fire.
+"""Disable many flags at once in an emergency: trigger the DAG with their keys.
 
-One mapped task a flag, all at the same time. A flag that is down already is left alone, and one that fails (a typing
-error in its key) does not keep the others. Add ``max_active_tis_per_dag`` if your list is longer than your pool.
+Each flag has its own mapped task, and all tasks run at the same time. A flag that is already disabled is left as it is.
+If the task of a flag fails, for example because of a wrong key, the other tasks continue. Set
+``max_active_tis_per_dag`` if the list is longer than your pool.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ with DAG(
 
     @task
     def flags(params: dict) -> list[str]:
-        """The keys, as they were typed."""
+        """Return the given keys, each once."""
         return list(dict.fromkeys(params["flag_keys"]))
 
     AmplitudeDisableOperator.partial(task_id="disable").expand(flag_key=flags())

@@ -1,6 +1,6 @@
-"""One plan for several flags: a file says how a release goes, and the DAG says which flags it is for.
+"""Ramp several flags with one plan. The plan is in a file, and the DAG names the flags.
 
-A plan can be written in Python as well: `RolloutPlan(stages=[1, 10, 50, 100], soak="1d", rollback="previous")`. The
+A plan can also be written in Python: `RolloutPlan(stages=[1, 10, 50, 100], soak="1d", rollback="previous")`. The
 operator, `staged_rollout` and the file take the same names with the same defaults.
 """
 
@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.plans import load_plan
 
-# Seen from this file. A mistake in it is an import error of this DAG, with the line.
+# The path is relative to this file. A mistake in the plan is an import error of this DAG, with the line.
 PLAN = load_plan("rollouts/search-ranking.yaml")
 
 with DAG(

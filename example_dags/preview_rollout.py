@@ -1,4 +1,4 @@
-"""Show who enters before a raise, and do not raise while an enterprise account would enter.
+"""Show the users who enter before a raise, and do not raise while an enterprise account would enter.
 
 The query returns a row for each user, with the flag's bucketing key and the columns of the report. The preview task
 logs "25 % -> 50 %: 4,812 of 20,000 users enter; tier: free 4,700, pro 112; revenue: 91,200", and fails if an

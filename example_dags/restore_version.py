@@ -1,4 +1,4 @@
-"""Restore an earlier version of a flag, after a look at what that changes.
+"""Restore an earlier version of a flag, after a check of the changes.
 
 Trigger the DAG with the number of the version. The first run fails: its log lists each change, and each later edit that
 the changes would undo. To restore the version, trigger the DAG again with the actors of these edits.

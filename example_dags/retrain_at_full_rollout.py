@@ -1,7 +1,7 @@
-"""Retrain when the flag of a model reaches 100 %: from then on all users' data comes from the new model.
+"""Retrain a model when its flag reaches 100 %. From that time on, the data of all users comes from the new model.
 
-A ramp in Airflow may have taken it there, or a person in Amplitude: the watcher does not mind who did it. A change that
-was told starts one run; several that came together start one run that has them all.
+The watcher finds the change of a ramp in Airflow, and also the change of a person in Amplitude. A change starts one
+run. Several changes at the same time start one run, which gets all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ with DAG(
 
     @task
     def retrain(triggering_asset_events: dict) -> str:
-        """Train on what came since then."""
+        """Train with the data since the change."""
         payload = triggering_asset_events[model][-1].extra["payload"]
         since = f"Training on data since {payload['at']}, when {payload['by']} gave {payload['key']} to everybody."
         print(since)

@@ -1,7 +1,8 @@
-"""A DAG for each file in `rollouts/`: releases for those who would rather write YAML than Python.
+"""Create a DAG for each file in `rollouts/`, so that a release is written in YAML, without Python.
 
-`python -m airflow_provider_ampexp.plans check example_dags/rollouts` tells every mistake, for CI. A file with
-mistakes hides no other one: it becomes a warning in the DAG processor's log of this file.
+`python -m airflow_provider_ampexp.plans check example_dags/rollouts` prints all mistakes, for CI. A file with mistakes
+does not affect the other files. Its DAG fails with the mistakes, and each mistake is a warning in the DAG processor's
+log of this file.
 """
 
 from __future__ import annotations

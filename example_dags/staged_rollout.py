@@ -1,7 +1,7 @@
-"""Release a feature in stages: 1 %, 5 %, 25 %, everybody.
+"""Release a feature in stages: 1 %, 5 %, 25 %, 100 %.
 
-The flag is created, QA gets it at once, and then it is raised stage by stage with a soak after each. Trigger it with
-other values for another flag, or set a schedule for a release at a certain hour.
+The DAG creates the flag, gives it to QA at once, and then raises it stage by stage, with a soak after each. Trigger the
+DAG with other values for another flag, or set a schedule for a release at a fixed time.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ with DAG(
     max_active_runs=1,
     default_args={
         "amplitude_conn_id": "amplitude_experiment_default",
-        "retries": 3,  # after a worker's death or an outage a retry finds its place again, and no soak begins again
+        "retries": 3,  # after a lost worker or an outage, a retry continues the rollout and does not repeat a soak
         "retry_delay": timedelta(seconds=30),
     },
-    # With native rendering a template gives the list or number itself, not its text.
+    # With native rendering, the result of a template is a list or a number, not its text.
     render_template_as_native_obj=True,
     params={
         "flag_key": Param("new-checkout", type="string", title="Flag key"),

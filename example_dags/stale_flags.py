@@ -1,7 +1,8 @@
-"""Each Monday, list the flags and experiments that are no longer of use, and archive those that a person chose.
+"""Each Monday, list the flags and experiments that are no longer of use, and archive the ones that a person chose.
 
-The log of the task `stale` has a line for each: why, since when, by whom, and what depends on it. To archive some of
-them, trigger the DAG with their keys. A flag that another flag in use depends on is not archived.
+The log of the task `stale` has a line for each of them: the reason, the time, the author, and the objects that depend
+on it. To archive some of them, trigger the DAG with their keys. A flag that another flag in use depends on is not
+archived.
 """
 
 from __future__ import annotations
