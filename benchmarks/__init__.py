@@ -1,1 +1,1 @@
-"""What this provider costs, beside what people would use in its place. ``make bench`` writes docs/performance.md."""
+"""Benchmarks: the cost of this provider, compared with the alternatives. ``make bench`` writes docs/performance.md."""

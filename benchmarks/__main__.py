@@ -49,7 +49,7 @@ def main() -> int:
 
 
 class Whole:
-    """One whole Airflow for all that need one, started when the first does."""
+    """One complete Airflow for all parts that need it. It starts with the first of these parts."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -68,7 +68,7 @@ def _measured(name: str, whole: Whole) -> Part:
         module = importlib.import_module(f"benchmarks.{name}")
         part: Part = module.measure(whole.airflow) if name in IN_AIRFLOW else module.measure()
     except Exception as error:
-        # A row that could not be had is no reason to lose the others.
+        # A failed part must not discard the results of the others.
         traceback.print_exc()
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         part = Part(name, [Row(name, "", "", f"not measured: {why}", None)])

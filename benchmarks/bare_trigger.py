@@ -11,7 +11,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class BareTrigger(BaseTrigger):
-    """Ends at a moment, and says which."""
+    """Sleep until a time, and return that time in the event.
+
+    :param until: the time, in seconds since 1970
+    """
 
     def __init__(self, *, until: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Bucketing: 10 million users from a cursor, beside the cursor alone; and random ids, beside the vendor's evaluator."""
+"""Bucketing of 10 million users, compared with the cursor alone, and of random ids, compared with the vendor's code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONFIG: Any = {
 
 
 def measure() -> Part:
-    """Each way in a fresh process, with all users and with a tenth of them."""
+    """Measure each way in a fresh process, with all users and with a tenth of them."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="ampexp-bench-") as scratch:
         database = Path(scratch) / "users.sqlite"
@@ -103,7 +103,7 @@ def _make_users(database: Path) -> None:
 
 
 def _beside_the_vendor() -> tuple[int, float, float]:
-    """Count the differences for random ids, and the users a second of both."""
+    """Return the number of differences for random ids, and the users a second: ours, then the vendor's."""
     from airflow_provider_ampexp.bucketing import Audience
     from tests.bucketing.vendor import vendor_flag, vendor_variant
 

@@ -1,4 +1,4 @@
-"""One call through the hook, beside a bare session and the http provider's hook; and what inclusions take."""
+"""One call through the hook, compared with a bare session and with the hook of the http provider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATH = f"/api/1/flags/{FIRST_ID}"
 
 
 def measure() -> Part:
-    """Calls of one flag, each in turn."""
+    """Measure reads of one flag by each caller, in turns."""
     from airflow.providers.http.hooks.http import HttpHook
 
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.deferrals`: tasks that are deferred already, written into Airflow's database.
+"""`python -m benchmarks.deferrals`: write deferred tasks into Airflow's database.
 
-Getting a thousand tasks to defer takes a thousand worker processes and minutes. Here only the triggerer is measured,
-so the rows are written as the scheduler and the workers would have left them: one mapped task, deferred.
+A thousand tasks need a thousand worker processes, and minutes until they defer. The benchmark measures only the
+triggerer. So this module writes the rows that the scheduler and the workers would write: a mapped task, deferred.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.loopback import FIRST_ID, KEY
 
 
 def trigger_of(contestant: str, flag_id: str, interval: float) -> Any:
-    """What waits for a flag to be rolled out."""
+    """Return the contestant's trigger that waits until a flag is rolled out."""
     if contestant == "this provider":
         from airflow_provider_ampexp.polling._conditions import RolloutAtLeast, as_plain
         from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
@@ -44,7 +44,7 @@ def trigger_of(contestant: str, flag_id: str, interval: float) -> Any:
 
 
 def defer(contestant: str, first: int, last: int, flags: int, interval: float) -> None:
-    """Tasks with the map indexes of this range, each of which waits for its flag."""
+    """Write the tasks with the map indexes of a range. Each task waits for its flag."""
     from airflow.models import DagRun, TaskInstance
     from airflow.models.dag_version import DagVersion
     from airflow.models.serialized_dag import SerializedDagModel

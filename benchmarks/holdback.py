@@ -1,4 +1,4 @@
-"""The held-back guardrail: its false stops beside those of usual checks, its power, and a wrong id. By simulation."""
+"""Simulate the holdback guardrail: its false stops, compared with usual checks, its power, and a wrong id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONFIG: Any = {
     "rolloutWeights": {"on": 1},
 }
 Stops: TypeAlias = "Counter[tuple[str, str, str]]"
-"""How often a check stops, by the worse side, "stage" or "rollout", and the check."""
+"""The number of stops, by the worse side, "stage" or "rollout", and the check."""
 _NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -86,7 +86,7 @@ def false_stops(metric: str, rollouts: int, users: int = USERS, population: Popu
 
 
 def power(share: float, releases: int, looks: int = 1) -> float:
-    """Return how often 5 % fewer conversions (of 30 %) among 200,000 users are found."""
+    """Return the share of releases in which 5 % fewer conversions (of 30 %) among 200,000 users are found."""
     rng, found = random.Random(f"power {share}"), 0
     harmed, control = Conversion(0.3 * 0.95), Conversion(0.3)
     for _ in range(releases):
@@ -109,7 +109,7 @@ def wrong_ids_found(percentage: int, releases: int) -> int:
 
 
 def measure() -> Part:
-    """All of them, in two processes."""
+    """Run all simulations, in two processes."""
     with ProcessPoolExecutor(2) as processes:
         stopped = list(processes.map(false_stops, METRICS, [ROLLOUTS] * len(METRICS)))
         powers = list(processes.map(power, POWERS, [4000] * len(POWERS)))

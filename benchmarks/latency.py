@@ -1,4 +1,4 @@
-"""From the end of a soak to the service having the next stage, beside a bare deferral; and a sensor's workers."""
+"""The time from the end of a soak to the next stage, compared with a bare deferral, and the workers of a sensor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 PAIRS = 8
 SOAK = 8.0
-SENSORS_FLAG = "of-bench-sensor"  # as it is written in the DAG
-APART = 4.0  # seconds between two starts, so that hardly ever two resume at once
+SENSORS_FLAG = "of-bench-sensor"  # the key in benchmarks/dags/bench.py
+APART = 4.0  # seconds between two starts, so that two runs rarely resume at the same time
 
 
 def measure(airflow: WholeAirflow) -> Part:
-    """Runs of both, in turn."""
+    """Measure runs of the ramp and of the bare deferral, in turns, and two sensors."""
     sensor, templated = airflow.start("bench-sensor", flag_key=SENSORS_FLAG), airflow.start("bench-templated-sensor")
     runs: dict[str, list[str]] = {"bench-next-stage": [], "bench-floor": []}
     for number in range(PAIRS):

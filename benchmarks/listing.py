@@ -1,4 +1,4 @@
-"""Listing 100,000 flags, beside a bare loop over the pages; and how time and memory grow with the pages."""
+"""List 100,000 flags, compared with a bare loop over the pages, and measure time and memory by the number of pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLERS = ("a bare loop", "this client")
 
 
 def bare(base_url: str) -> int:
-    """What people write who have only requests."""
+    """Count the flags with only the library requests."""
     found, cursor = 0, None
     with requests.Session() as session:
         session.trust_env = False
@@ -39,7 +39,7 @@ def bare(base_url: str) -> int:
 
 
 def ours(base_url: str) -> int:
-    """The same with this client."""
+    """Count the flags with this client."""
     from airflow_provider_ampexp.client import ManagementClient
 
     with ManagementClient(KEY, base_url=base_url) as client:
@@ -47,7 +47,7 @@ def ours(base_url: str) -> int:
 
 
 def measure() -> Part:
-    """Time in this process, memory in fresh ones."""
+    """Measure the time in this process, and the memory in fresh processes."""
     grown = []
     peaks: dict[tuple[str, int], float] = {}
     for pages in PAGES:
@@ -98,7 +98,7 @@ def measure() -> Part:
 
 
 def _peak(caller: str, base_url: str) -> float:
-    """Megabytes at the peak of a fresh process, beyond what it had before."""
+    """Return the peak memory of a fresh process in megabytes, minus its memory after the imports."""
     command = [sys.executable, "-m", "benchmarks.listing", caller, base_url]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
@@ -112,7 +112,7 @@ def _main(caller: str, base_url: str) -> None:
 
 
 def _status(name: str) -> int:
-    """KiB, as the kernel tells it. (What getrusage tells begins with what the parent process had.)"""
+    """Return a value of the kernel in KiB. The peak of ``getrusage`` is not usable: it includes the parent process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 

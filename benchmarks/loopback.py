@@ -1,7 +1,7 @@
-"""A bare server on the loopback, in a process of its own: it answers at once, so that what the callers cost shows.
+"""A bare server on the loopback, in its own process. It answers at once, so the measured cost is that of the callers.
 
-It has a page of flags, a flag, and a variant ``go`` that is there once the flag was changed: what a sensor of this
-provider waits for is a percentage, what `HttpSensor` waits for is the end of a 404.
+It serves a page of flags, a flag, and a variant ``go``, which is a 404 until the flag changes. A sensor of this
+provider waits for a percentage of the flag. `HttpSensor` waits for the variant.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ _FLAG = {
 
 
 class Loopback:
-    """Starts it, asks it, ends it. A context manager.
+    """Start, query and stop the server. A context manager.
 
-    :param flags: how many flags there are
+    :param flags: the number of flags
     """
 
     def __init__(self, flags: int) -> None:
@@ -78,12 +78,12 @@ class Loopback:
         self._process.wait()
 
     def requests(self, since: float) -> list[float]:
-        """When each came since then, in seconds since 1970."""
+        """Return the time of each request since a time, in seconds since 1970."""
         found: list[float] = self._ask("POST", "requests", since)
         return found
 
     def change(self, id: str) -> float:
-        """Roll a flag out. Returns when that was."""
+        """Roll a flag out, and return the time of the change, in seconds since 1970."""
         at: float = self._ask("POST", "change", id)
         return at
 
@@ -94,7 +94,7 @@ class Loopback:
 
 
 class _Flags:
-    """What it knows."""
+    """The state of the server: its flags, the changed flags, and the times of the requests."""
 
     def __init__(self, count: int) -> None:
         self.ids = range(FIRST_ID, FIRST_ID + count)
@@ -131,7 +131,7 @@ class _Flags:
 
 
 class _Connection(asyncio.Protocol):
-    """HTTP/1.1 as far as it goes here."""
+    """A connection, with the part of HTTP/1.1 that the callers use."""
 
     def __init__(self, answer: Callable[[str, str, dict[str, str], bytes], tuple[int, bytes]]) -> None:
         self._answer = answer

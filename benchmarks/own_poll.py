@@ -1,4 +1,4 @@
-"""The wait as one writes it at first: a trigger that polls for itself, each with a client of its own."""
+"""A simple implementation of a wait: each trigger polls alone, with its own client."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _looked_up = asyncio.Lock()
 
 @cache
 def _connection() -> ConnectionFields:
-    """Looked up once for all.
+    """Look up the connection once for all triggers.
 
-    Each look-up sends what is secret in it to the triggerer's other process, for its logs, which takes one message
-    between two of its rounds through all triggers. A thousand look-ups take many minutes, in which nobody polls.
+    Each look-up sends the connection's secrets to the supervisor of the triggerer, which masks them in logs. The
+    supervisor reads one message between two rounds through all triggers. A thousand look-ups take many minutes, in
+    which no trigger polls.
     """
     return AmplitudeExperimentHook().fields
 
 
 class OwnPollTrigger(BaseTrigger):
-    """Reads one flag again and again until it is rolled out."""
+    """Read one flag repeatedly, until it is rolled out."""
 
     def __init__(self, *, id: str, interval: float) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from tools.scratch import ROOT
 
 ROUNDS = 15
 
-# Imports of each file of DAGs with operators, sensors and groups.
+# The imports that each DAG file with operators, sensors and groups needs.
 _SDK = """
 from airflow.sdk import DAG, BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, TaskGroup, conf, task
 from airflow.sdk.exceptions import AirflowFailException
@@ -42,7 +42,7 @@ _HEAVY = ("requests", "tenacity", "pydantic_core", "airflow.triggers.base", "air
 
 
 def _all_operators() -> str:
-    """Return imports of each module with a public class, and of each package of tasks."""
+    """Return the imports of all public operators and sensors, and of the packages of tasks."""
     found = [f"import airflow_provider_ampexp.{package}" for package in _PACKAGES]
     for package in _PACKAGES:
         for path in sorted((ROOT / "airflow_provider_ampexp" / package).glob("*.py")):
@@ -52,7 +52,7 @@ def _all_operators() -> str:
 
 
 def measure() -> Part:
-    """Measure fresh processes in turns. The least time counts: load on the machine only adds to it."""
+    """Measure fresh processes in turns. The least time counts, because load on the machine only adds to the time."""
     imports = _all_operators()
     files = {"ours": imports, "http": _HTTP}
     # A first round compiles all modules.
@@ -101,7 +101,7 @@ print(json.dumps({{"ms": ms, "loaded": [one for one in {heavy!r} if one in sys.m
 
 
 def _added(first: str, then: str = "") -> dict:
-    """Return the cost of a file after the bare one; with a second file, its cost after both."""
+    """Return the cost of a file after the bare file; with a second file, the cost of the second after both."""
     before, measured = (_SDK + first, then) if then else (_SDK, first)
     child = _CHILD.format(before=before, measured=measured, heavy=_HEAVY)
     # Without compiled modules, an import is mostly the compilation.

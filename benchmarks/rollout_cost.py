@@ -1,4 +1,4 @@
-"""Worker seconds of a rollout in five stages, with soaks of two lengths, beside what else one can write."""
+"""The worker seconds of a rollout in five stages, with soaks of two lengths, compared with two alternatives."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ WAYS = {
 }
 RAMPS = 5
 APART = 2.5
-"""Seconds between the starts of two ramps, of each length in turn: so both kinds have as much beside them."""
+"""Seconds between the starts of two ramps. The lengths take turns, so the load is the same for both."""
 
 
 def measure(airflow: WholeAirflow) -> Part:
-    """All at the same time."""
+    """Measure all runs at the same time."""
     runs = {(dag_id, soak): [airflow.start(dag_id, soak)] for dag_id in WAYS for soak in (SHORT, LONG)}
     for number in range(1, RAMPS):
         for soak in sorted((SHORT, LONG), reverse=bool(number % 2)):

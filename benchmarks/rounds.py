@@ -1,4 +1,4 @@
-"""Alternatives take turns, and ratios count: seconds depend on the machine and its load."""
+"""Measure alternatives in turns, and compare ratios, because seconds depend on the machine and its load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Rounds:
-    """Run each alternative once a round, with another first one in each round. A first round does not count."""
+    """Run each alternative once a round, beginning with another one in each round. A first round is not counted."""
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for item in names:

@@ -1,4 +1,4 @@
-"""A row of the table, and the page that they make."""
+"""The rows of the table, and the page of results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ MARKS = {True: "met", False: "**falls short**", None: "not measured"}
 
 @dataclass(frozen=True)
 class Row:
-    """One measure with its aim.
+    """A measure with its aim.
 
-    :param met: whether it reached the aim; ``None`` where there is nothing to say that by
+    :param beside: the alternative
+    :param met: whether the measure reached the aim; ``None`` if it has no result to compare
     """
 
     measure: str
@@ -24,7 +25,7 @@ class Row:
 
 @dataclass
 class Part:
-    """What one module found: rows, and what there is to say besides (how it was measured, how the cost grows)."""
+    """The results of one module: rows, and notes, such as the method and the growth of the cost."""
 
     title: str
     rows: list[Row]
@@ -32,18 +33,18 @@ class Part:
 
 
 def not_measured(measure: str, beside: str, aim: str, why: str) -> Row:
-    """A row that stays in the table, and says why it is empty."""
+    """Return a row without a result, with the reason."""
     return Row(measure, beside, aim, f"not measured: {why}", None)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Markdown of it."""
+    """Return a table in Markdown."""
     cells = [list(head), ["---"] * len(head), *([str(cell) for cell in line] for line in lines)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)
 
 
 def page(parts: Sequence[Part], about: str) -> str:
-    """All of them as one page."""
+    """Return the page with all results, in Markdown."""
     rows = [(row.measure, row.beside, row.aim, row.measured, MARKS[row.met]) for part in parts for row in part.rows]
     sections = [f"## {part.title}\n\n" + "\n\n".join(part.notes) for part in parts if part.notes]
     whole = table(["measure", "beside", "aim", "measured", "aim met?"], rows)

@@ -77,7 +77,10 @@ Sampled: TypeAlias = Population | Conversion
 def stage(
     rng: random.Random, treated: Sampled, control: Sampled, share: float, *, users: int, looks: int = LOOKS
 ) -> Iterator[tuple[Moments, Moments]]:
-    """Yield the moments of both groups at each look of a stage, at which a share of the users has the feature."""
+    """Yield the moments of both groups at each look of a stage.
+
+    :param share: the share of the users who have the feature
+    """
     with_it, without_it = Moments(), Moments()
     for _ in range(looks):
         arrived = users // looks
@@ -88,7 +91,7 @@ def stage(
 
 
 def t_statistic(treated: Moments, control: Moments) -> float:
-    """Return the t statistic of the usual test, which is for one look."""
+    """Return the t statistic of the usual test, which is valid for one look."""
     if min(treated.count, control.count) < 2:
         return 0.0
     error = sqrt(sum(band.deviations / (band.count - 1) / band.count for band in (treated, control)))

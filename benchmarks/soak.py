@@ -19,14 +19,14 @@ from benchmarks.triggerer import Triggerer, a_place, a_triggerer
 from benchmarks.waits import OURS
 
 FLAT = 1.05
-"""How much the last quarter of the time may need beside the first one."""
+"""The highest valid ratio of the memory in the last quarter of the time to the memory in the first quarter."""
 
 
 def soak(triggerer: Triggerer, server: Loopback, options: argparse.Namespace) -> list[str]:
-    """Wait and change. Returns what is wrong."""
+    """Defer the waits, change flags, and return the problems."""
     flags = min(PAGE, options.waits)
     triggerer.defer(OURS, 0, options.waits, flags, options.interval)
-    time.sleep(2 * options.interval)  # until each has had its first look
+    time.sleep(2 * options.interval)  # until each wait has polled once
     lots = random.Random(options.seed)
     changes = sorted(
         zip(

@@ -1,4 +1,4 @@
-"""A triggerer of a real Airflow on PostgreSQL, with tasks that are deferred already; and what its process takes."""
+"""A triggerer of a real Airflow on PostgreSQL, with deferred tasks, and the resources that it uses."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tools.scratch import migrate
 
 @dataclass(frozen=True)
 class Use:
-    """What a process has used up to some moment."""
+    """The resources that a triggerer has used up to the time ``at``."""
 
     at: float
     runner: float
-    """Seconds of CPU of the process in which the triggers run."""
+    """CPU seconds of the process in which the triggers run."""
     supervisor: float
-    """The same of its parent, which talks to the database."""
+    """CPU seconds of the parent process, which uses the database."""
     memory: float
-    """Bytes that the runner has for itself alone."""
+    """The memory of the runner in bytes, without memory that it shares with other processes."""
 
 
 class Triggerer:
-    """One that runs."""
+    """A running triggerer."""
 
     def __init__(self, processes: Processes, installation: Installation, database_url: str) -> None:
         self._processes = processes
@@ -48,7 +48,7 @@ class Triggerer:
         self._database.close()
 
     def defer(self, contestant: str, first: int, last: int, flags: int, interval: float) -> None:
-        """Let so many tasks wait, and return when all their triggers are taken up."""
+        """Write deferred tasks, and return when the triggerer runs all their triggers."""
         told = {"contestant": contestant, "first": first, "last": last, "flags": flags, "interval": interval}
         command = [sys.executable, "-m", "benchmarks.deferrals", json.dumps(told)]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True)
@@ -58,7 +58,7 @@ class Triggerer:
             raise RuntimeError("The triggerer did not take them up.")
 
     def events(self, contestant: str) -> dict[int, float]:
-        """When Airflow had the event of each wait that is over, by map index, in seconds since 1970."""
+        """Return the time of the event of each finished wait, by map index, in seconds since 1970."""
         return dict(
             self._rows(
                 "select map_index, extract(epoch from scheduled_dttm)::float from task_instance "
@@ -68,7 +68,7 @@ class Triggerer:
         )
 
     def use(self) -> Use:
-        """What it has used."""
+        """Return the resources that the triggerer has used."""
         supervisor, runner = self._processes.of("triggerer")[:2]
         mine, its = supervisor.cpu_times(), runner.cpu_times()
         return Use(time.time(), its.user + its.system, mine.user + mine.system, runner.memory_full_info().uss)
@@ -87,14 +87,14 @@ class Triggerer:
 
 @contextmanager
 def a_place(scratch: Path) -> Iterator[Postgres]:
-    """PostgreSQL, with which any number of triggerers can be tried one after the other."""
+    """Run PostgreSQL with an Airflow database, for several triggerers one after the other."""
     adopt_orphans()
     # A triggerer keeps a log file open for each wait.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     postgres = Postgres(scratch / "postgres.log")
     with ExitStack() as stack:
-        # Beside what else this run keeps: nobody who tidies up after another one finds it then.
+        # All temporary files are in the folder of this run, so that the clean-up after another run does not find them.
         scratch.chmod(0o711)
         elsewhere, tempfile.tempdir = tempfile.tempdir, str(scratch)
         stack.callback(setattr, tempfile, "tempdir", elsewhere)
@@ -105,7 +105,7 @@ def a_place(scratch: Path) -> Iterator[Postgres]:
 
 @contextmanager
 def a_triggerer(postgres: Postgres, server: Loopback, scratch: Path) -> Iterator[Triggerer]:
-    """One with nothing to do as yet, which knows the server by both kinds of connection."""
+    """Run a triggerer without waits. It has connections of both kinds to the server."""
     connection = {"conn_type": "amplitude_experiment", "password": KEY, "extra": {"base_url": server.base_url}}
     installation = Installation(scratch / "airflow", json.dumps(connection), postgres, None)
     installation.env |= {
@@ -129,11 +129,11 @@ def a_triggerer(postgres: Postgres, server: Loopback, scratch: Path) -> Iterator
 
 
 def _forget_waits(database_url: str) -> None:
-    """Those of a triggerer that was there before: this one would take them over, and work for them, too."""
+    """Remove the waits of an earlier triggerer. Otherwise the new triggerer would run them, too."""
     database = psycopg2.connect(database_url)
     try:
         with database, database.cursor() as cursor:
-            # In this order: a task goes with its trigger.
+            # In this order, because the deletion of a trigger deletes its task, too.
             cursor.execute("update task_instance set state = 'removed', trigger_id = null where trigger_id is not null")
             cursor.execute("delete from trigger")
     finally:

@@ -1,4 +1,4 @@
-"""A thousand waits in one triggerer: beside the deferrable `HttpSensor`, and beside a poll of its own for each."""
+"""A thousand waits in one triggerer, compared with the deferrable `HttpSensor` and with a poll for each wait."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ CHANGES = 100
 OURS, HTTP, OWN = "this provider", "HttpSensor", "own polls"
 NO_EVENT = "no event"
 STAGES = {OURS: ((10, 11), (100, 11), (WAITS, 31)), HTTP: ((10, 10), (WAITS, 20)), OWN: ((10, 10), (WAITS, 20))}
-"""How many waits, and for how many seconds they are measured."""
+"""The number of waits, and the seconds for which they are measured."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What so many waits took."""
+    """The cost of a number of waits."""
 
     waits: int
     seconds: float
     requests: float
-    """A second."""
+    """Requests a second."""
     cpu: float
-    """Of one core, of the process in which the triggers run."""
+    """The share of one core that the process of the triggers uses."""
     supervisor: float
     memory: float
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What one way of waiting took."""
+    """The results of one way of waiting."""
 
     stages: list[Stage]
     latencies: list[float]
-    """Seconds from a change to Airflow's having the event, lowest first."""
+    """Seconds from a change to the event in Airflow's database, lowest first."""
     missed: int
 
     @property
@@ -52,12 +52,12 @@ class Taken:
 
     @property
     def memory_a_wait(self) -> float:
-        """KiB."""
+        """The memory of one wait, in KiB."""
         first, last = self.stages[0], self.stages[-1]
         return (last.memory - first.memory) / (last.waits - first.waits) / 1024
 
     def percentile(self, share: float) -> float:
-        """Seconds from a change to its event. Without any event, it takes for ever."""
+        """Return the percentile of the seconds from a change to its event; infinity without any event."""
         if not self.latencies:
             return math.inf
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
@@ -67,7 +67,7 @@ class Taken:
 
 
 def measure() -> Part:
-    """One after the other, each in a triggerer of its own."""
+    """Measure the ways of waiting one after the other, each in its own triggerer."""
     with tempfile.TemporaryDirectory(prefix="ampexp-bench-") as scratch, a_place(Path(scratch)) as postgres:
         taken = {}
         for contestant in (OURS, HTTP, OWN):
@@ -81,7 +81,7 @@ def _take(contestant: str, triggerer: Triggerer, server: Loopback) -> Taken:
     for waits, seconds in STAGES[contestant]:
         triggerer.defer(contestant, waiting, waits, WAITS, INTERVAL)
         waiting = waits
-        time.sleep(1.5 * INTERVAL)  # until each has had its first look
+        time.sleep(1.5 * INTERVAL)  # until each wait has polled once
         before = triggerer.use()
         time.sleep(seconds)
         after = triggerer.use()
@@ -108,7 +108,7 @@ def _take(contestant: str, triggerer: Triggerer, server: Loopback) -> Taken:
 
 
 def _rate(arrivals: list[float], elapsed: float, waits: int) -> float:
-    """Requests a second; of a few, which are one a round, from the first to the last one."""
+    """Return the requests a second. Fewer requests than waits are one a round, so their time is from first to last."""
     if 2 <= len(arrivals) < waits:
         return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
     return len(arrivals) / elapsed
@@ -154,7 +154,7 @@ def _rows(taken: dict[str, Taken]) -> list[Row]:
 
 
 def _beside(taken: dict[str, Taken], ratio: Callable[[Taken], float], told: str) -> tuple[str, float | None]:
-    """How it stands beside the others, and the least of that. Who saw no event did not do the work."""
+    """Return the ratios to the other ways as a text, and the lowest ratio. A way without any event has no ratio."""
     if not taken[OURS].latencies:
         return NO_EVENT, None
     ratios = {name: ratio(taken[name]) for name in (HTTP, OWN) if taken[name].latencies}

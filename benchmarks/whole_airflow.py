@@ -1,4 +1,4 @@
-"""A whole Airflow on PostgreSQL with LocalExecutor, beside the emulator; and who was at work in it when."""
+"""A complete Airflow on PostgreSQL with LocalExecutor, and the emulator. It records the time of tasks on workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAMPLE = 0.1
 
 
 class WholeAirflow:
-    """One that runs."""
+    """A running Airflow, with the emulator."""
 
     def __init__(self, installation: Installation, emulator: Emulator, database_url: str) -> None:
         self.emulator = emulator
@@ -72,7 +72,7 @@ class WholeAirflow:
         return session
 
     def wait_for(self, run_ids: list[str], seconds: float) -> list[str]:
-        """Until they have ended. Returns those that did not end well."""
+        """Wait until runs have ended, and return the ids of the runs that did not succeed."""
         query = "select run_id, state from dag_run where run_id = any(%s)"
         with psycopg2.connect(self._url) as database:
             database.autocommit = True
@@ -86,19 +86,19 @@ class WholeAirflow:
             return [run_id for run_id, state in states().items() if state != "success"]
 
     def worker_seconds(self, run_id: str) -> float:
-        """For how long the run's task was running on a worker."""
+        """Return the seconds for which the run's task was running on a worker."""
         return self._seconds[run_id]
 
     def workers(self, run_id: str) -> int:
-        """In how many processes."""
+        """Return the number of processes in which the run's task was running."""
         return len(self._pids[run_id])
 
     def flag(self, key: str) -> dict[str, Any]:
-        """The flag of a run."""
+        """Return the flag with a key."""
         return next(stored for stored in self.emulator.dump()["flags"] if stored["key"] == key)
 
     def writes(self, flag_id: str) -> list[float]:
-        """When each write to a flag came, in seconds since 1970."""
+        """Return the time of each write to a flag, in seconds since 1970."""
         return [
             datetime.fromisoformat(request["at"].replace("Z", "+00:00")).timestamp()
             for request in self.emulator.request_log()
@@ -122,7 +122,7 @@ class WholeAirflow:
 
 @contextmanager
 def a_whole_airflow() -> Iterator[WholeAirflow]:
-    """Start everything, and end it."""
+    """Run Airflow and the emulator, with the DAGs of the benchmarks."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ampexp-bench-")))
         postgres = stack.enter_context(a_place(scratch))

@@ -64,7 +64,7 @@ def table() -> str:
 
 
 def _purpose(name: str) -> str:
-    """The first sentence of its docstring, without the full stop."""
+    """Return the first sentence of a package's docstring, without the full stop."""
     path = PACKAGE / name / "__init__.py"
     source = path if path.exists() else PACKAGE / f"{name}.py"
     docstring = ast.get_docstring(ast.parse(source.read_text())) or ""

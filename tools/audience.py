@@ -1,6 +1,6 @@
-"""Who gets which variant besides the percentage, as the service's history shows it: what is judged from outside.
+"""Find changes of the users who get a variant, other than by the percentage, in the service's history.
 
-This asks nothing of the code that carries a rollout out.
+The tests judge a rollout with this module, so it uses no code of the rollout.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _DECIDES_WHO_GETS_WHAT = ("bucketingKey", "bucketingSalt", "bucketingUnit", "rol
 
 
 def changes_by_people(history: History, segment: str | None) -> Iterator[Entry]:
-    """Yield the versions with which somebody let more users in, or changed who gets what, besides the percentage."""
+    """Yield the versions of other actors that let more users in or changed variants, other than by the percentage."""
     for before, after in zip(history.entries, history.entries[1:], strict=False):
         if not after.is_ours and is_another(before.config, after.config, segment):
             yield after
 
 
 def is_sticky(config: Config) -> bool:
-    """Whether users keep what they got once."""
+    """Return true if users keep their variant."""
     return config.get("stickyBucketing") is True
 
 
 def gives_it_otherwise(config: Config, segment: str | None) -> bool:
-    """Whether users of an enabled flag get it in another way than by the percentage that is ramped."""
+    """Return true if users of an enabled flag get it in another way than by the ramped percentage."""
     return is_sticky(config) or lets_others_in(config, segment)
 
 
 def lets_others_in(config: Config, segment: str | None) -> bool:
-    """Whether an enabled flag gives the feature to other segments, or beside a ramped segment to all other users."""
+    """Return true if an enabled flag gives the feature to another segment, or to users outside of a ramped segment."""
     for target in config["targetSegments"]:
         if target["name"] != segment and target["percentage"] > 0:
             return True
@@ -43,7 +43,7 @@ def lets_others_in(config: Config, segment: str | None) -> bool:
 
 
 def is_another(before: Config, after: Config, segment: str | None) -> bool:
-    """Whether the second configuration lets more users in, or changes who gets what, besides the percentage."""
+    """Return true if the second configuration lets more users in or changes variants, other than by the percentage."""
     if any(before.get(name) != after.get(name) for name in _DECIDES_WHO_GETS_WHAT):
         return True
     if is_sticky(after) and not is_sticky(before):

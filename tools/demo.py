@@ -1,6 +1,6 @@
-"""`make demo`: a feature goes from nothing to 100 % in a real Airflow, and a person can watch.
+"""`make demo`: roll out a feature from 0 % to 100 % in a real Airflow, and print the timeline.
 
-The emulator and a scratch Airflow are started, `airflow dags test staged_rollout` runs, and the timeline is printed.
+The demo starts the emulator and a scratch Airflow, and runs `airflow dags test staged_rollout`.
 """
 
 from __future__ import annotations

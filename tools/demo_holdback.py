@@ -1,7 +1,7 @@
-"""`make demo-holdback`: two releases of plain flags, each checked by its own held-back users. A person can watch.
+"""`make demo-holdback`: release two plain flags, each with its held-back users as the control, and print the timelines.
 
-Like `make demo-rollback`, with `holdback_release`. One feature costs 5 % of the orders. The other is harmless, and is
-released on a slow day.
+The demo runs `holdback_release`, like `make demo-rollback`. One feature costs 5 % of the orders. The other is harmless,
+and is released on a slow day.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Warehouse:
 
     @property
     def connection_json(self) -> str:
-        """An Airflow connection to it."""
+        """An Airflow connection to the warehouse."""
         return json.dumps({"conn_type": "sqlite", "host": str(self._path)})
 
     def trade(self, release: Release, config: dict) -> None:
@@ -74,7 +74,7 @@ class Warehouse:
             db.executemany("insert into activity values (?, ?, ?, ?)", rows)
 
     def _orders(self, mean: float) -> int:
-        """The number of orders of a user who comes to the shop three times at most."""
+        """Return the number of orders of a user who visits the shop three times, with an order at random each time."""
         return sum(self._rng.random() < mean / 3 for _ in range(3))
 
 
@@ -118,7 +118,7 @@ def run(release: Release, emulator: Emulator, warehouse: Warehouse, env: dict[st
 
 
 def verdict(harmful: Timeline, harmless: Timeline, seconds: float, home: Path) -> int:
-    """Print both answers to both releases, and return 0 if they are as expected."""
+    """Print the verdicts of both guardrails on both releases, and return 0 if they are as expected."""
     found = {
         (timeline, name): next(
             (verdict for verdict in timeline.verdicts if (verdict.name, verdict.verdict) == (name, "fail")), None

@@ -1,7 +1,7 @@
-"""`make demo-rollback`: a release goes wrong, and takes itself back. A person can watch.
+"""`make demo-rollback`: release a feature with a bug, which a guardrail rolls back, and print the timeline.
 
-Like `make demo`, with `guarded_rollout` and a scratch warehouse in SQLite. Each stage brings checkouts into it; from
-one stage on, those with the feature fail more often.
+The demo runs `guarded_rollout`, like `make demo`, with a scratch warehouse in SQLite. Each stage adds checkouts to the
+warehouse. From one stage on, checkouts with the feature fail more often.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def verdict(emulator: Emulator, timeline: Timeline, returncode: int, seconds: float, log: Path) -> int:
-    """Whether it rolled back as it should, in words."""
+    """Print whether the rollout rolled back as expected, and return 0 if it did."""
     flag, last = timeline.flag, timeline.verdicts[-1] if timeline.verdicts else None
     expected = [0, *(stage for stage in STAGES if stage <= BAD_FROM), 0]
     if (

@@ -1,7 +1,7 @@
-"""The docstrings of this package for the site: what is Sphinx in them becomes Markdown.
+"""Convert the docstrings of this package for the site: Sphinx markup becomes Markdown.
 
 A role such as ``:class:`~package.module.Name``` becomes a link, and a ``::`` before an indented block a colon. An
-argument that a class describes, and that the class above it takes, is shown as its own.
+argument of a base class that a class describes is shown as an argument of that class.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _BLOCK = re.compile(r"::$", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites each docstring once the whole package is read, since a name may lead to another module."""
+    """Rewrite each docstring after the whole package is loaded, because a role may name another module."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """Go through everything that is in the package."""
+        """Rewrite the docstrings of a loaded package."""
         if pkg.path == _PACKAGE:
             _rewrite(pkg)
 
@@ -42,7 +42,7 @@ def _take_over(cls: griffe.Class, own: griffe.Function) -> None:
     above = [parameter for base in cls.mro() if "__init__" in base.members for parameter in base["__init__"].parameters]
     known = {parameter.name: parameter for parameter in reversed(above)}
     taken = [known[name] for name in described if name in known and name not in own.parameters]
-    *named, last = own.parameters  # **kwargs, which is where they go
+    *named, last = own.parameters  # the last one is **kwargs, which passes these arguments to the base class
     own.parameters = griffe.Parameters(*named, *taken, last) if taken else own.parameters
 
 
@@ -52,5 +52,5 @@ def _link(name: str, obj: griffe.Object, short: bool) -> str:
         path = name if name.startswith(_PACKAGE) else obj.resolve(name)
         found = obj.modules_collection[path]
     except (griffe.NameResolutionError, KeyError):
-        return shown  # of somebody else's documentation
+        return shown  # the name of another library, which has no page here
     return f"[{shown}][{found.final_target.path if isinstance(found, griffe.Alias) else found.path}]"

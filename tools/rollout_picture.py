@@ -1,7 +1,6 @@
-"""The picture of a rollout in `docs/rollout.md`: a made-up week, decided by the real rule.
+"""Draw the picture of a rollout in `docs/rollout.md`: an invented week, with the decisions of the real rules.
 
-`python -m tools.rollout_picture` draws it anew. A test compares it with what is there, so it cannot show what the rule
-no longer does.
+Run `python -m tools.rollout_picture` after a change of the rules. A test compares the picture with the stored one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ SHOWN_UNTIL = BEGAN + timedelta(days=3)
 
 
 def story() -> tuple[list[VersionEntry], list[tuple[datetime, bool]]]:
-    """What the rule makes of that week: the flag's versions, and when a check passed or failed."""
+    """Decide the week with the rules. Return the flag's versions, and the time of each check and whether it passed."""
     versions = [VersionEntry(1, BEGAN - timedelta(hours=5), "Ana", Exposure(0, enabled=False))]
     checks: list[tuple[datetime, bool]] = []
     state, now = RolloutState(), BEGAN
@@ -68,7 +67,7 @@ _INK, _QUIET, _LINE, _GOOD, _BAD = "#1c2430", "#55606e", "#2457c5", "#0b6e4f", "
 
 
 def draw() -> str:
-    """The picture."""
+    """Return the picture as SVG."""
     versions, checks = story()
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
@@ -114,7 +113,7 @@ def _windows() -> list[str]:
 
 
 def _exposure_at(versions: list[VersionEntry], moment: datetime) -> float:
-    """What users got up to then."""
+    """Return the percentage that users got just before a time."""
     before = [
         version.exposure.effective_percentage
         for version in versions
@@ -137,7 +136,7 @@ def _x(moment: datetime | None) -> int:
 
 
 def _y(percentage: float) -> int:
-    # By the square root, so that 1 % can be told from nothing.
+    # The scale is the square root, so that 1 % differs visibly from 0 %.
     return _FLOOR - round((percentage / 50) ** 0.5 * (_FLOOR - _TOP - 34))
 
 
@@ -146,7 +145,7 @@ def _text(x: int, y: int, text: str, anchor: str = "start", fill: str = _INK) ->
 
 
 def _mark(x: int, y: int, passed: bool) -> str:
-    """A ring, or a cross: not told apart by colour alone."""
+    """Return a ring for a pass, or a cross for a fail, so that they differ in more than the colour."""
     if passed:
         return f'<circle cx="{x}" cy="{y}" r="4" fill="#ffffff" stroke="{_GOOD}" stroke-width="2"/>'
     return f'<path d="M{x - 6} {y - 6} l12 12 m0 -12 l-12 12" stroke="{_BAD}" stroke-width="3"/>'

@@ -1,4 +1,4 @@
-"""A scratch Airflow beside a local emulator: what `make demo`, `make demo-rollback` and `make ui` start from."""
+"""A scratch Airflow for a local emulator, for `make demo`, `make demo-rollback`, `make demo-holdback` and `make ui`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 240  # seconds after which a demo counts as failed
 
 
 def environment(airflow_home: Path, connection_json: str, dags: Path = ROOT / "example_dags") -> dict[str, str]:
-    """The environment of a quiet Airflow of its own that knows the emulator as its Amplitude connection."""
+    """Return the environment of a separate, quiet Airflow. Its Amplitude connection leads to the emulator."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")},
         "AIRFLOW_HOME": str(airflow_home),
@@ -23,14 +23,14 @@ def environment(airflow_home: Path, connection_json: str, dags: Path = ROOT / "e
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT": connection_json,
-        # A loopback address must not go through a proxy of the surroundings.
+        # Do not use a proxy of the environment for loopback.
         "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONWARNINGS": "ignore",
     }
 
 
 def migrate(env: dict[str, str]) -> None:
-    """Make the metadata database."""
+    """Create the metadata database."""
     done = subprocess.run(airflow("db", "migrate"), env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"'airflow db migrate' failed:\n{done.stdout}{done.stderr}")
@@ -39,9 +39,10 @@ def migrate(env: dict[str, str]) -> None:
 def run_dag(
     env: Mapping[str, str], dag_id: str, conf: Mapping[str, object], log: Path, meanwhile: Callable[[], object]
 ) -> int:
-    """Run a DAG with `airflow dags test`, and something else every fifth of a second until it has ended, and once more.
+    """Run a DAG with `airflow dags test`, and return Airflow's exit code.
 
-    Returns Airflow's exit code. Its log goes to a file, one JSON object a line.
+    :param log: the file for Airflow's log, one JSON object a line
+    :param meanwhile: called every 0.2 s during the run, and once after it
     """
     quiet = {**env, "AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
     deadline = time.monotonic() + LIMIT
@@ -61,5 +62,5 @@ def run_dag(
 
 
 def airflow(*arguments: str) -> list[str]:
-    """The command line of Airflow in this very environment."""
+    """Return the command line of Airflow in the environment of this Python."""
     return [str(Path(sys.executable).parent / "airflow"), *arguments]

@@ -1,7 +1,6 @@
-"""The timeline of a rollout, printed while it happens.
+"""The timeline of a rollout, printed during the rollout.
 
-What users get is told by the emulator's version history, and what the guardrails said by Airflow's log: the truth about
-a rollout is in the service, and why it took a turn is in the log.
+The percentages come from the emulator's version history. The verdicts of the guardrails come from Airflow's log.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from pathlib import Path
 
 from airflow_provider_ampexp.emulator.control import Emulator
 
-# As the operator logs it: "Guardrail at 25 %: checkout errors (fail 1 of 1, value 6.2): 6.2 is more than ..."
+# A log line of the operator: "Guardrail at 25 %: checkout errors (fail 1 of 1, value 6.2): 6.2 is more than ..."
 _VERDICT = re.compile(r"Guardrail at (?P<percentage>\d+) %: (?P<name>.+?) \((?P<verdict>\w+)[^)]*\): (?P<why>.*)")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a guardrail said, and when."""
+    """The verdict of a guardrail, with its time."""
 
     at: datetime
     percentage: int
@@ -31,17 +30,17 @@ class Verdict:
 
 
 class Timeline:
-    """Prints each change of the flag, and each verdict of a guardrail, once.
+    """Print each change of the flag, and each verdict of a guardrail, once.
 
-    :param emulator: the service in which the flag lives
-    :param flag_key: the flag
+    :param emulator: the service that has the flag
+    :param flag_key: the key of the flag
     :param stages: the percentages of the rollout
     :param log: Airflow's log, as JSON lines
     """
 
     def __init__(self, emulator: Emulator, flag_key: str, stages: list[int], log: Path) -> None:
         self.verdicts: list[Verdict] = []
-        self.reached: list[int] = [0]  # what users got, one after the other
+        self.reached: list[int] = [0]  # the percentages that users got, in order
         self._emulator = emulator
         self._flag_key = flag_key
         self._stages = stages
@@ -53,13 +52,13 @@ class Timeline:
 
     @property
     def flag(self) -> dict | None:
-        """The flag as it is now, once it is there."""
+        """The present flag; ``None`` before its creation."""
         return next((stored for stored in self._emulator.dump()["flags"] if stored["key"] == self._flag_key), None)
 
     def show_new(self) -> list[int]:
-        """Print what has happened since the last time. Returns the percentages that were reached meanwhile."""
+        """Print the events since the last call, and return the percentages that users got since then."""
         before = len(self.reached)
-        # The versions first: whatever was logged before one of them is then in the log, and the order is right.
+        # Read the versions first. The log then has all lines that were written before these versions.
         events = [*self._changes(), *self._inclusions(), *self._said()]
         for at, line in sorted(events, key=lambda event: event[0]):
             print(f"{at:%H:%M:%S}    {line}", flush=True)
@@ -114,7 +113,7 @@ class Timeline:
             lines = log.read().splitlines(keepends=True)
         for line in lines:
             if not line.endswith(b"\n"):
-                break  # the rest of it is yet to come
+                break  # the line is not yet complete
             self._read += len(line)
             said = _event(line)
             if found := _VERDICT.match(said.get("event", "")):
@@ -125,7 +124,7 @@ class Timeline:
 
 
 def end_of(log: Path) -> str:
-    """The last lines of Airflow's log, without what only machines read."""
+    """Return the messages of the last 40 lines of Airflow's log, without their other JSON fields."""
     lines = log.read_bytes().splitlines()[-40:]
     return "\n".join(str(_event(line).get("event") or line.decode(errors="replace")) for line in lines)
 
@@ -134,7 +133,7 @@ def _event(line: bytes) -> dict:
     try:
         said = json.loads(line)
     except ValueError:
-        return {}  # not everything that Airflow prints is its log
+        return {}  # Airflow also prints lines that are not part of its log
     return said if isinstance(said, dict) else {}
 
 

@@ -1,7 +1,7 @@
-"""`make ui`: the emulator and an Airflow with the examples, to look at. Ctrl-C ends both.
+"""`make ui`: run the emulator and an Airflow with the example DAGs. Ctrl-C ends both.
 
-The parts of Airflow are started one by one and not by `airflow standalone`, which serves its logs to the whole network
-and leaves parts behind when it is killed.
+The command starts the parts of Airflow one by one. `airflow standalone` would serve its logs to the whole network, and
+leave processes behind when it is killed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PARTS = {
     "dag-processor": (),
     "triggerer": ("--skip-serve-logs",),
 }
-PATIENCE = 10  # seconds that the parts have to end by themselves
+PATIENCE = 10  # seconds in which the parts must end after SIGTERM
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
             listen("127.0.0.1", port).close()
         except OSError as error:
             sys.exit(f"Port {port} cannot be used: {error}. Does another `make ui` run?")
-    # A closed terminal and a plain `kill` end it as Ctrl-C does.
+    # A closed terminal and a plain `kill` have the effect of Ctrl-C.
     for other in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def show(home: Path) -> int:
-    """Run everything until somebody ends it, or a part of it ends by itself."""
+    """Run Airflow and the emulator until an interruption, or until a part of Airflow ends by itself."""
     with EmulatorServer(port=EMULATOR_PORT) as server:
         emulator, warehouse = Emulator(server.base_url), Warehouse(home / "warehouse.db")
         env = environment(home, emulator.connection_json) | surroundings(emulator, warehouse)
@@ -76,9 +76,9 @@ def show(home: Path) -> int:
 
 
 def surroundings(emulator: Emulator, warehouse: Warehouse) -> dict[str, str]:
-    """What the examples and the parts of Airflow need besides."""
+    """Return more environment variables, for the examples and the parts of Airflow."""
     us, eu = json.loads(emulator.connection_json), json.loads(emulator.connection_json)
-    eu["extra"]["project_id"] = "100002"  # another project of the emulator plays the other region
+    eu["extra"]["project_id"] = "100002"  # another project of the emulator is the other region
     return {
         "AIRFLOW_CONN_AMPLITUDE_US": json.dumps(us),
         "AIRFLOW_CONN_AMPLITUDE_EU": json.dumps(eu),
@@ -100,9 +100,9 @@ def tell(emulator: str, home: Path) -> None:
 
 
 def is_healthy() -> bool:
-    """Whether all parts of Airflow work."""
+    """Return true if all parts of Airflow work."""
     with requests.Session() as session:
-        session.trust_env = False  # no proxy before the loopback
+        session.trust_env = False  # no proxy for loopback
         try:
             health = session.get(f"{AIRFLOW}/api/v2/monitor/health", timeout=5).json()
         except (requests.RequestException, ValueError):
@@ -112,12 +112,12 @@ def is_healthy() -> bool:
 
 @contextmanager
 def parts(env: Mapping[str, str], home: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The parts of Airflow. At the end nothing of them is left."""
+    """Run the parts of Airflow. At the end, stop all their processes."""
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for part, arguments in PARTS.items():
             with (home / f"{part}.log").open("wb") as log:
-                # In sessions of their own, so that Ctrl-C reaches them through this process only, in order.
+                # Each part has its own session, so that Ctrl-C reaches only this process, which then stops the parts.
                 running[part] = subprocess.Popen(
                     airflow(part, *arguments), env=env, stdout=log, stderr=log, start_new_session=True
                 )

@@ -1,4 +1,4 @@
-"""A scratch warehouse in SQLite, as `guarded_rollout` asks it: checkouts that fail more often from one stage on."""
+"""A scratch warehouse in SQLite, as `guarded_rollout` queries it. Checkouts fail more often from one stage on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 BAD_FROM = 25  # per cent
-_CHECKOUTS = 20_000  # at each stage, by everybody together
-_FAILING, _FAILING_WHEN_BAD = 2.0, 6.2  # how many in a hundred
+_CHECKOUTS = 20_000  # of all users, at each stage
+_FAILING, _FAILING_WHEN_BAD = 2.0, 6.2  # per cent of the checkouts
 
 
 class Warehouse:
-    """It holds what the demos write into it, and nothing else."""
+    """A warehouse with the checkouts of a demo."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,11 +23,11 @@ class Warehouse:
 
     @property
     def connection_json(self) -> str:
-        """An Airflow connection to it."""
+        """An Airflow connection to the warehouse."""
         return json.dumps({"conn_type": "sqlite", "host": str(self._path)})
 
     def trade(self, flag: str, percentage: int) -> None:
-        """What comes in while so many have the feature."""
+        """Write the checkouts of a stage at which this percentage of the users has the feature."""
         now = datetime.now(timezone.utc).isoformat(" ", "seconds")
         treated = _CHECKOUTS * percentage // 100
         bad = _FAILING_WHEN_BAD if percentage >= BAD_FROM else _FAILING

@@ -1,6 +1,6 @@
-"""`make wheel`: what people install is built, looked through, installed into an empty environment, and runs the demo.
+"""`make wheel`: build the wheel, compare its files, install it into an empty environment, and run the demo there.
 
-The demo's own files are copied to where the source of the package is not, so that it can only be the wheel's.
+The demo's files are copied to a folder without the source of the package, so that the demo can only import the wheel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PACKAGE = "airflow_provider_ampexp"
 CONSTRAINTS = ROOT / "constraints" / os.environ.get("CONSTRAINTS", "airflow-3.3.txt")
 _UV = Path(sys.executable).parent / "uv"
 
-# What the empty environment is asked once it has the wheel.
+# The code that runs in the empty environment after the installation.
 _LOOK = """
 import importlib.metadata as metadata
 import airflow_provider_ampexp
@@ -32,26 +32,26 @@ print(airflow_provider_ampexp.__file__)
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """Build the sdist, and from it the wheel."""
+    """Build the sdist, and the wheel from the sdist."""
     subprocess.run([str(_UV), "build", "--quiet", "--out-dir", str(folder), str(ROOT)], check=True)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
 
 def in_the_tree() -> set[str]:
-    """Every file of the package, as a wheel names it."""
+    """Return the files of the package, as a wheel names them."""
     found = [path for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {path.relative_to(ROOT).as_posix() for path in found}
 
 
 def in_the_wheel(wheel: Path) -> set[str]:
-    """Every file of a wheel, but what it says of itself."""
+    """Return the files of a wheel, except its metadata."""
     with zipfile.ZipFile(wheel) as file:
         return {name for name in file.namelist() if not name.partition("/")[0].endswith(".dist-info")}
 
 
 def said_by_the_wheel(wheel: Path, name: str) -> str:
-    """What a wheel says of itself, such as ``METADATA``; empty when it does not."""
+    """Return the text of a metadata file of a wheel, such as ``METADATA``; empty if the wheel does not have it."""
     with zipfile.ZipFile(wheel) as file:
         found = [
             name_in_wheel
@@ -62,7 +62,7 @@ def said_by_the_wheel(wheel: Path, name: str) -> str:
 
 
 def in_the_sdist(sdist: Path) -> set[str]:
-    """Every file of an sdist, without the folder that holds them all."""
+    """Return the files of an sdist, without the folder that contains all of them."""
     with tarfile.open(sdist) as file:
         return {member.name.partition("/")[2] for member in file.getmembers() if member.isfile()}
 

@@ -1,4 +1,4 @@
-"""The ways to roll out in five stages, the ways to wait for a moment, and sensors."""
+"""The DAGs of the benchmarks: rollouts in five stages, deferrals until a time, and sensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAG_ARGUMENTS: dict[str, Any] = {"schedule": None, "max_active_runs": 50, "param
 
 
 class RolloutByRescheduling(BaseSensorOperator):
-    """Looks how long the newest version has been there, and raises when that is long enough."""
+    """Set the next stage when the newest version of the flag is as old as the soak."""
 
     def poke(self, context: Any) -> bool:
         from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
@@ -36,14 +36,14 @@ class RolloutByRescheduling(BaseSensorOperator):
 
 
 def bare_trigger(until: float) -> Any:
-    # Not at the top: a trigger's base class is dear to import.
+    # Not at the top of the file, because the import of a trigger's base class is slow.
     from benchmarks.bare_trigger import BareTrigger
 
     return BareTrigger(until=until)
 
 
 class BareDeferral(BaseOperator):
-    """Airflow's own floor: waits for a moment, resumes, and sends one request."""
+    """The lower limit of a deferral in Airflow: wait until a time, resume, and send one request."""
 
     def execute(self, context: Any) -> None:
         until = time.time() + context["params"]["soak"]
