@@ -1,6 +1,6 @@
-"""Before anything imports Airflow: a home of its own, so that no test touches that of whoever runs it.
+"""Set a separate home for Airflow before any import of Airflow, so that no test uses the home of the user.
 
-Here and not in `tests/airflow`, since Airflow reads it once, and other tests import Airflow as well.
+This is not in `tests/airflow`, because Airflow reads the environment once, and other tests also import Airflow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-# A machine that is busy makes no test fail.
+# No deadline, so that a busy machine does not fail a test.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
@@ -30,7 +30,7 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS="False",
     AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
-    # Each process would make its own otherwise, and could not read what another one wrote.
+    # One key for all processes. Otherwise each process would create a key, and could not read the data of another one.
     AIRFLOW__CORE__FERNET_KEY=base64.urlsafe_b64encode(os.urandom(32)).decode(),
     AIRFLOW__API_AUTH__JWT_SECRET=os.urandom(32).hex(),
 )

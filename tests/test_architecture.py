@@ -1,4 +1,4 @@
-"""The architecture page shows the code as it is, and a module without an underscore is one that users may import."""
+"""The architecture page is up to date, and users may import each module without an underscore."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_table_lists_what_the_code_imports() -> None:
 
 
 def test_a_module_without_an_underscore_is_documented_or_loaded_by_name() -> None:
-    """By Airflow or pytest (entry points, provider info), or by ``python -m``. All others begin with an underscore."""
+    """Airflow, pytest (entry points, provider info) or ``python -m`` loads it. Others begin with an underscore."""
     named = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
     named += (ROOT / "pyproject.toml").read_text() + (ROOT / "docs" / "testing.md").read_text()
     provider_info = (PACKAGE / "get_provider_info.py").read_text()
@@ -43,7 +43,7 @@ def test_a_module_without_an_underscore_is_documented_or_loaded_by_name() -> Non
 
 
 def test_a_module_without_an_underscore_names_what_users_may_import() -> None:
-    """``__all__`` is complete for a type checker and the reference: a public module has no other public promise."""
+    """``__all__`` is complete for a type checker and the reference. A public module has no other public name."""
     silent = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts

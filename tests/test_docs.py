@@ -1,4 +1,4 @@
-"""What the documentation names is there."""
+"""Files, modules, names and messages in the documentation exist."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_page_of_the_record_has_each_field_and_each_kind_of_line() -> None:
 
 
 def _texts(package: Path) -> Iterator[str]:
-    """All texts of the code, with a gap where a value is put in."""
+    """Yield all texts of the code, with a gap for each inserted value."""
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):

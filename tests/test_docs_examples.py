@@ -1,4 +1,4 @@
-"""Every example of the documentation works as it is printed, unless ``<!-- fragment -->`` stands on the line above."""
+"""Each example of the documentation works as printed, unless ``<!-- fragment -->`` is on the line above."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "watchdog": watchdog._parser,
 }
 
-# A bag for each page: two pages may show a DAG of the same name. Airflow leaves out files without a DAG; not here.
+# A bag for each page, because two pages may show a DAG of the same name. Files without a DAG are parsed, too.
 PARSE = """
 import json, os, pathlib, sys, warnings
 warnings.simplefilter("ignore")
@@ -50,8 +50,8 @@ print(json.dumps(found))
 class Block:
     """A fenced block of a page.
 
-    :param line: of its first line, counted from 1
-    :param language: as its fence names it; empty for none
+    :param line: the number of its first line, counted from 1
+    :param language: the language of its fence; empty for none
     """
 
     line: int
@@ -61,7 +61,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """All fenced blocks. What the site includes from a file of the repository is tested there."""
+    """Return all fenced blocks. Files of the repository that the site includes have their own tests."""
     text = page.read_text()
     found = [
         Block(text.count("\n", 0, match.start(3)) + 1, match[2], match[3], match[1] is not None)
@@ -75,12 +75,12 @@ def name_of(page: Path) -> str:
 
 
 def examples(page: Path, language: str) -> list[Block]:
-    """The blocks of this language that are to work as they are printed."""
+    """Return the blocks of a language that must work as printed."""
     return [block for block in blocks(page) if block.language == language and not block.is_fragment]
 
 
 def plans(page: Path, folder: Path) -> list[Path]:
-    """The YAML blocks of a page as files; where the first line names a file, by this name."""
+    """Write the YAML blocks of a page to files, with the name in the first line if there is one."""
     written = []
     for block in examples(page, "yaml"):
         named = re.match(r"# \S*?([\w-]+\.yaml)\n", block.text)
@@ -91,7 +91,7 @@ def plans(page: Path, folder: Path) -> list[Path]:
 
 
 def as_a_file(page: Path, scratch: Path) -> str:
-    """All Python of a page, as a reader types it one after the other. Each line has the number that it has there."""
+    """Return all Python of a page as one file. Each line has the same number as in the page."""
     text = ""
     for block in examples(page, "python"):
         text += "\n" * (block.line - 1 - text.count("\n")) + block.text
@@ -99,7 +99,7 @@ def as_a_file(page: Path, scratch: Path) -> str:
 
 
 def write_pages(folder: Path, scratch: Path) -> None:
-    """A file for each page, and the plans of all pages beside them."""
+    """Write a file for each page, and the plans of all pages beside them."""
     (folder / "rollouts").mkdir()
     for page in PAGES:
         plans(page, folder / "rollouts")
@@ -109,7 +109,7 @@ def write_pages(folder: Path, scratch: Path) -> None:
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[str]]]:
-    """What Airflow, in a process of its own that knows no connection, finds in each page."""
+    """Parse each page with Airflow in a separate process without connections, and return the results."""
     folder, scratch = tmp_path_factory.mktemp("dags"), tmp_path_factory.mktemp("scratch")
     write_pages(folder, scratch)
     done = subprocess.run([sys.executable, "-c", PARSE, str(folder)], capture_output=True, text=True, check=False)

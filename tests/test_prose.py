@@ -1,4 +1,4 @@
-"""The words that a reader whose first language is not English stumbles over stand nowhere in code, docs or examples."""
+"""Code, docs and examples have no words that are hard for a reader whose first language is not English."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ INSTEAD = {
 }
 
 
-# The packages whose text is in plain words throughout, and the pages.
+# The packages whose whole text is in plain words, and the pages.
 PACKAGE = "airflow_provider_ampexp"
 PACKAGES = (
     "bucketing client emulator ensure guardrails history hooks links listeners operators plans polling reconcile "
@@ -112,7 +112,7 @@ def test_a_page_and_a_plain_package_name_the_actor_and_the_object(pattern: str) 
 
 
 def without_code(path: Path) -> str:
-    """The text of a page without its code, which may quote a message; a module as it is."""
+    """Return the text of a page without its code, which may quote a message; a module unchanged."""
     text = path.read_text()
     if path.suffix != ".md":
         return text

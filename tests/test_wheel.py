@@ -1,4 +1,4 @@
-"""What people install: everything of the package is in it, and nothing else."""
+"""The wheel and the sdist have all files of the package, and no others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def index(built: tuple[Path, Path], tmp_path: Path) -> Iterator[str]:
-    """The address of a simple index (PEP 503) that has only these two files."""
+    """Serve a simple index (PEP 503) with only these two files, and yield its address."""
     project = tmp_path / "index" / "airflow-provider-ampexp"
     project.mkdir(parents=True)
     for file in built:
@@ -93,7 +93,7 @@ def test_its_entry_points_lead_somewhere(built: tuple[Path, Path]) -> None:
             module, _, name = target.partition(":")
             found = importlib.import_module(module)
             assert not name or getattr(found, name)
-    # A plugin that is not among them is loaded by nobody, and nothing fails.
+    # Airflow does not load a plugin that is not among the entry points, and does not report this.
     sources = [path.read_text() for path in (ROOT / PACKAGE).rglob("*.py")]
     plugins = {name for text in sources for name in re.findall(r"^class (\w+)\(AirflowPlugin\)", text, re.MULTILINE)}
     assert {target.partition(":")[2] for target in points["airflow.plugins"].values()} == plugins

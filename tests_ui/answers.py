@@ -1,4 +1,4 @@
-"""What the page's routes answer for one rollout in each phase, and for one list of stale flags."""
+"""The responses of the page's routes for one rollout in each phase, and for one list of stale flags."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _tasks() -> dict[str, RolloutTask]:
 
 
 def _checks() -> list[dict[str, Any]]:
-    """Two guardrails, asked at two stages; the last answer is a fail."""
+    """Return the checks of two guardrails at two stages. The last one is a fail."""
     said = [
         (4, 1, "pass", "1 % of requests fail"),
         (8, 1, "inconclusive", "too few requests"),
@@ -66,7 +66,10 @@ def _checks() -> list[dict[str, Any]]:
 
 
 def _comparisons() -> list[dict[str, Any]]:
-    """Two holdback guardrails at two stages. The intervals become narrower with each check, and one shows a harm."""
+    """Return the checks of two holdback guardrails at two stages.
+
+    The intervals become narrower with each check, and one shows a harm.
+    """
     lines = []
     for hours, length, stage, checks, value in ((0, 12, 1, 9, 0.004), (12, 3, 5, 3, -0.062)):
         for number in range(1, checks + 1):
@@ -84,7 +87,7 @@ def _comparisons() -> list[dict[str, Any]]:
 
 
 def _stale_list() -> dict[str, Any]:
-    """Three stale flags, as a task of the DAG ``clean_up`` listed them."""
+    """Return three stale flags, as a task of the DAG ``clean_up`` listed them."""
     people = {"created_by": "Maria", "last_modified_by": "Maria", "tags": [], "depended_on_by": [], "kind": "flags"}
     rows = [
         {"id": "71", "key": "dark-mode", "name": "Dark mode", "reasons": {"at 100 %": "2025-11-20T09:00:00Z"}},
@@ -127,7 +130,7 @@ def answers() -> dict[str, Any]:
 
 
 def without_rollouts(connections: list[str]) -> dict[str, Any]:
-    """An Airflow in which nobody has made a rollout."""
+    """Return the responses of an Airflow without a rollout."""
     found = answers()
     told = found["/connections/acme/flags"]
     told["flags"] = [{**line, "rollout": None} for line in told["flags"]]

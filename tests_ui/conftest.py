@@ -25,7 +25,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    """Airflow, with one rollout in its third stage and one that was rolled back."""
+    """Run Airflow, with one rollout in its third stage and one that was rolled back."""
     with airflow_beside(emulator, tmp_path_factory.mktemp("airflow")) as airflow:
         release(airflow, emulator)
         yield airflow
@@ -33,7 +33,7 @@ def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, which playwright drives."""
+    """Run Debian's Chromium, which playwright controls."""
     with sync_playwright() as playwright:
         expect.set_options(timeout=_PATIENCE)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -65,7 +65,7 @@ def viewer(browser: Browser, airflow: Airflow) -> BrowserContext:
 
 
 class Window:
-    """One page of the browser, with what went wrong in it and whom it asked."""
+    """One page of the browser, with its errors and dialogs, and the hosts of its requests."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.page: Page = context.new_page()
@@ -82,12 +82,12 @@ class Window:
         return self.page.frame_locator("iframe")
 
     def open(self, address: str) -> None:
-        """Airflow's page with ours in it."""
+        """Open the Rollouts page within Airflow."""
         self.page.goto(f"{address}/plugin/rollouts")
         self.frame.locator("tbody tr").first.wait_for()
 
     def detail(self, key: str) -> None:
-        """From the list to the detail of a flag, drawn and counted."""
+        """Open the detail of a flag from the list, and wait until it is complete."""
         self.frame.get_by_role("searchbox").fill(key)
         self.frame.get_by_role("link", name=key, exact=True).click()
         self.frame.get_by_role("heading", name=key, level=1).wait_for()
@@ -95,7 +95,7 @@ class Window:
         self.page.wait_for_load_state("networkidle")
 
     def theme(self, name: str) -> None:
-        """As Airflow's own switch does it."""
+        """Set the theme as Airflow's own switch does."""
         self.page.evaluate("name => localStorage.setItem('theme', name)", name)
         self.page.reload()
         self.frame.locator(f"html[data-theme={name}] tbody tr").first.wait_for()
@@ -103,7 +103,7 @@ class Window:
 
 @pytest.fixture
 def window(admin: BrowserContext) -> Iterator[Window]:
-    """A page of somebody who may read connections. At its end nothing went wrong in it and no other host was asked."""
+    """Open a page for a user who may read connections. At its end, check for errors and for requests to other hosts."""
     window = Window(admin)
     yield window
     window.page.close()
@@ -128,5 +128,5 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """Where the pictures of the documentation are."""
+    """Return the folder of the documentation's pictures."""
     return Path(__file__).parents[1] / "docs" / "images"

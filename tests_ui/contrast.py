@@ -23,5 +23,5 @@ _TOO_FAINT = """() => {
 
 
 def too_faint(page: Page) -> list[str]:
-    """The texts whose contrast against their ground is less than 4.5, as WCAG counts it."""
+    """Return the texts whose contrast with their background is less than 4.5, by the formula of WCAG."""
     return list(page.evaluate(_TOO_FAINT))

@@ -1,4 +1,4 @@
-"""The page's own files and prepared answers over HTTP, without Airflow: for what takes weeks to happen in one."""
+"""Serve the page's files and prepared responses over HTTP, without Airflow, for states that take weeks to reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 
 @contextmanager
 def still_page(answers: Mapping[str, Any]) -> Iterator[str]:
-    """Serve the page with these answers, by path. Returns its address."""
+    """Serve the page with these responses by path, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

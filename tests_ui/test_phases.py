@@ -43,7 +43,7 @@ def test_the_detail_begins_with_the_phase(page: Page, address: str, phase: str, 
     expect(stands.locator(":scope > *").first).to_contain_text(phase)
     expect(stands.locator("dt")).to_contain_text(["Why", "Next"] if phase == "paused" else ["Why", "Since", "Next"])
     sign = page.locator(".phase").first.evaluate("one => getComputedStyle(one, '::before').content")
-    assert len(sign.split("/")[0].strip(' "')) == 1  # the colour is not the only carrier
+    assert len(sign.split("/")[0].strip(' "')) == 1  # the sign shows the phase without the colour
     assert too_faint(page) == []
 
 

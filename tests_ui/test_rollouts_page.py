@@ -1,4 +1,4 @@
-"""The Rollouts page in a real Chromium. It writes the pictures of the documentation, too: look at them."""
+"""The Rollouts page in a real Chromium. The tests also write the pictures of the documentation: check them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_viewer_reads_a_sentence(viewer: BrowserContext, airflow: Airflow) -> 
     window.page.evaluate("localStorage.setItem('theme', 'dark')")
     window.page.reload()
     expect(window.frame.locator("html[data-theme=dark] .problem")).to_be_visible()
-    assert window.errors == [error for error in window.errors if "403" in error]  # what the browser says of the answer
+    assert window.errors == [error for error in window.errors if "403" in error]  # the browser's own message
     window.page.evaluate("localStorage.removeItem('theme')")
     window.page.close()
 
@@ -39,7 +39,7 @@ def test_a_thousand_flags_are_searched_filtered_and_sorted(window: Window, airfl
     window.open(airflow.address)
     status, rows = window.frame.get_by_role("status").first, window.frame.locator("tbody tr")
     expect(status).to_contain_text(f"{FLAGS + 1} of {FLAGS + 1}")
-    # Only what somebody can see is made at once, so that a thousand are as quick as a hundred; scrolling makes more.
+    # At first the page creates only the visible rows, so a thousand are as fast as a hundred. Scrolling creates more.
     assert 100 <= rows.count() <= 200
     for already in (150, 250):
         window.frame.locator(".end").scroll_into_view_if_needed()
@@ -95,7 +95,7 @@ def test_the_detail_of_a_rollout_tells_where_it_stands(window: Window, airflow: 
     expect(window.frame.get_by_label("Variants and segments")).to_contain_text("3")
     history = window.frame.get_by_label("History")
     expect(history).to_contain_text("rolloutPercentage 5 → 25")
-    expect(history.get_by_role("row").nth(1)).to_contain_text("Maria")  # who edited the description
+    expect(history.get_by_role("row").nth(1)).to_contain_text("Maria")  # the actor of the description's edit
 
 
 def test_the_detail_after_a_rollback_tells_why(window: Window, airflow: Airflow) -> None:
@@ -150,8 +150,8 @@ def test_what_a_flag_says_does_no_harm(window: Window, airflow: Airflow) -> None
     assert window.frame.locator("main script, main img").count() == 0
     frame = window.page.locator("iframe").element_handle().content_frame()
     assert frame is not None
-    assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing runs out of the page
-    # That no dialog came up is asserted when the window closes.
+    assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing is too wide
+    # The fixture checks at its end that there was no dialog.
 
 
 def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, emulator: Emulator) -> None:
@@ -161,7 +161,7 @@ def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, em
         window.frame.locator("tbody tr").first.wait_for()
     footer = window.frame.locator(f"footer [data-connection={CONNECTION}]")
     expect(footer).to_contain_text("kept for 30 s")
-    # Tasks look for a key, and triggers in one project.
+    # Tasks find a flag by its key, and triggers need one project.
     lists = [
         request
         for request in emulator.request_log()
@@ -174,7 +174,7 @@ def test_the_footer_agrees_with_the_service(window: Window, airflow: Airflow, em
 
 @pytest.fixture
 def own_connections(airflow: Airflow) -> Iterator[None]:
-    """The connections that a test makes are gone after it."""
+    """Remove the connections of a test after it."""
     yield
     for connection in airflow.call("GET", "/api/v2/connections")["connections"]:
         airflow.call("DELETE", f"/api/v2/connections/{connection['connection_id']}")
@@ -213,7 +213,7 @@ def test_the_connection_form(
         window.page.screenshot(path=images / f"connection-form-{theme}.png")
         form.get_by_role("button", name="Save").click()
         expect(form).to_be_hidden()
-        # Airflow 3.3.2 tests no stored connection without a port (its bug 73298), so this one gets one.
+        # Airflow 3.3.2 does not test a stored connection without a port (its bug 73298), so this connection has a port.
         connection = {"connection_id": f"amplitude_{theme}", "conn_type": "amplitude_experiment", "port": 0}
         airflow.call("PATCH", f"/api/v2/connections/amplitude_{theme}?update_mask=port", connection)
         window.page.reload()
@@ -267,6 +267,6 @@ def test_a_click_does_what_the_page_says(window: Window, airflow: Airflow, emula
 
 
 def test_nothing_was_written(airflow: Airflow, emulator: Emulator) -> None:
-    # All of this looked at the rollout, and the flag has the percentage that it had.
+    # All of this only read the rollout, so the flag has the same percentage as before.
     flag = flag_of(emulator, "new-checkout")
     assert (flag["enabled"], flag["rolloutPercentage"]) == (True, 25)

@@ -1,4 +1,4 @@
-"""A real Airflow beside an emulator with a thousand flags and three rollouts, for a real browser to look at."""
+"""A real Airflow and an emulator with a thousand flags and three rollouts, for tests with a real browser."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CONNECTION = "amplitude_experiment_default"
 PASSWORD = secrets.token_hex(8)
 EVIL = "<script>alert(1)</script>"
 FLAGS = 1000
-_LOOKS = 400  # a third of a second apart, for Airflow to do what is waited for
+_LOOKS = 400  # polls, one every 0.3 s, before a wait for Airflow fails
 _HOUR = 3600
 
 
 class Airflow:
-    """Airflow's parts, and what the tests ask of them."""
+    """Airflow's parts, and requests to them."""
 
     def __init__(self, address: str, home: Path) -> None:
         self.address = address
@@ -64,7 +64,7 @@ class Airflow:
 
 @contextmanager
 def airflow_beside(emulator: Emulator, home: Path) -> Iterator[Airflow]:
-    """Airflow's parts on loopback. At the end nothing of them is left."""
+    """Run Airflow's parts on loopback. At the end, stop all their processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -117,7 +117,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def wait_until(is_so: Callable[[], object], what: str) -> None:
-    """Wait for what comes about in its own time. Looks are counted, not seconds: a machine may be slow, or sleep."""
+    """Poll until a condition is true. Polls are counted, not seconds, because a machine may be slow or may sleep."""
     for _ in range(_LOOKS):
         if is_so():
             return
@@ -127,7 +127,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
-    """The flags of a company, three of which are about to be released."""
+    """Run an emulator with a thousand flags. Three of them are ready for a release."""
     with EmulatorServer() as server:
         emulator = Emulator(server.base_url)
         emulator.settings(rate_per_second=None)
@@ -162,7 +162,7 @@ def emulator_with_a_thousand_flags() -> Iterator[Emulator]:
                 variants=[{"key": "on", "name": "On"}],
                 rolloutWeights={"on": 1},
                 targetSegments=[beta] if key == "new-checkout" else [],
-                # A rollout that let the beta testers in by enabling the flag would be refused.
+                # A rollout is refused if enabling the flag would let the beta testers in.
                 enabled=key == "new-checkout",
                 rolloutPercentage=0,
                 inclusions={"on": ["ana@example.com", "bob@example.com", "cleo@example.com"]},
@@ -186,7 +186,7 @@ def flag_of(emulator: Emulator, key: str) -> dict[str, Any]:
 
 
 def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
-    """Start the rollouts and let a day and a half pass on Amplitude's clock. Returns the flags' ids by their keys.
+    """Start the rollouts, advance Amplitude's clock by a day and a half, and return the flags' ids by their keys.
 
     `new-checkout` reaches its third stage, `instant-search` fails there, and `quick-filters` waits for an approval.
     """
@@ -220,7 +220,7 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
             return all(run["state"] == "deferred" for run in runs)
 
         wait_until(so, f"{key} waits")
-        # Airflow fails a task that goes on before its scheduler has heard that the one before has ended.
+        # Airflow fails a task that resumes before the scheduler knows that the process before has ended.
         time.sleep(4)
 
     stand(1)
@@ -229,7 +229,7 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
             for key in keys:
                 waits(key)
             emulator.advance(4 * _HOUR + 60)
-            time.sleep(2.5)  # a poll of the trigger, so that the task goes on
+            time.sleep(2.5)  # a poll of the trigger, so that the task continues
         stand(percentage)
     if flag_of(emulator, "instant-search")["enabled"]:
         waits("instant-search")
@@ -247,6 +247,6 @@ def release(airflow_: Airflow, emulator: Emulator) -> dict[str, str]:
 
 
 def asked_for_approval(airflow_: Airflow, dag: str) -> bool:
-    """Whether a question is under *Required Actions* and not answered."""
+    """Return true if a request under *Required Actions* has no answer."""
     details = airflow_.call("GET", f"/api/v2/dags/{dag}/dagRuns/~/hitlDetails?response_received=false")
     return bool(details["total_entries"])

@@ -1,4 +1,4 @@
-"""Runs a DAG for real, in this process: Airflow's own task runner, rendering, XCom, deferral and database."""
+"""Run a DAG in this process with Airflow's own task runner, rendering, XCom, deferral and database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Run:
         self.tries = {task_instance.task_id: task_instance.try_number for task_instance in tis}
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """What a task pushed, ``None`` if it pushed nothing."""
+        """Return an XCom of a task; ``None`` if the task did not push it."""
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
 

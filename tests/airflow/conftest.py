@@ -26,15 +26,15 @@ _COUNT = itertools.count()
 
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
-    """Airflow's tables, in the home that `tests/conftest.py` made."""
+    """Create Airflow's tables in the home of `tests/conftest.py`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Airflow's own, while it loads
+        warnings.simplefilter("ignore")  # the warnings of Airflow's own import
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.sdk.execution_time import supervisor
         from airflow.utils import db
 
         if not hasattr(supervisor.in_process_api_server, "cache_info"):
-            # Airflow 3.2 makes a new API and a new thread for each task, which takes a second. Airflow 3.3 keeps one.
+            # Airflow 3.2 creates an API and a thread for each task, which takes a second. Airflow 3.3 reuses them.
             supervisor.in_process_api_server = functools.lru_cache(maxsize=1)(supervisor.in_process_api_server)
         db.initdb()
         DagBundlesManager().sync_bundles_to_db()
@@ -53,7 +53,7 @@ def deaths(soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> Deaths:
 
 @pytest.fixture(autouse=True)
 def short_backoff() -> Iterator[None]:
-    """Between attempts the client waits milliseconds."""
+    """Let the client wait only milliseconds between attempts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transport, "_BACKOFF", tenacity.wait_random_exponential(multiplier=0.01, max=0.05))
         yield
@@ -61,7 +61,7 @@ def short_backoff() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def callbacks_see_the_exception() -> Iterator[None]:
-    """`dag.test` of Airflow 3.2 leaves the exception out of the context of callbacks; a worker puts it there."""
+    """Add the exception to the context of callbacks, as a worker does, because `dag.test` of Airflow 3.2 omits it."""
     from airflow.sdk.execution_time import task_runner
 
     finalize = task_runner.finalize
@@ -77,7 +77,7 @@ def callbacks_see_the_exception() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def patient_calls_to_airflow() -> Iterator[None]:
-    """On a busy machine a call to Airflow takes longer than the 2 seconds for which a rollout waits."""
+    """Let a rollout wait longer than 2 s for a call to Airflow, which may be slow on a busy machine."""
     from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def patient_calls_to_airflow() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_own_retries() -> Iterator[None]:
-    """A task that fails has failed: no test waits half a minute for a retry that it does not ask for."""
+    """Set the default retries to 0, so that no test waits half a minute for a retry that it does not need."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(default_retries, "RETRIES", 0)
         yield
@@ -95,14 +95,14 @@ def no_own_retries() -> Iterator[None]:
 
 @pytest.fixture
 def emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:  # noqa: F811
-    """An emulator, and the default connection to it."""
+    """Return an emulator, and define the default connection to it."""
     monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT", amplitude_emulator.connection_json)
     return amplitude_emulator
 
 
 @pytest.fixture
 def impatient(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """The same, with a connection that gives every answer one second and repeats nothing."""
+    """Return an emulator with a connection that waits at most one second for a response and does not retry."""
     connection = json.loads(emulator.connection_json)
     connection["extra"] |= {"timeout": 1, "retry_for": 0}
     monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT", json.dumps(connection))
@@ -116,15 +116,15 @@ def dag_id() -> str:
 
 @pytest.fixture
 def run(airflow_database: None) -> Any:
-    """Runs a DAG."""
+    """Return the class that runs a DAG."""
     return Run
 
 
 @pytest.fixture
 def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[[str], list[Any]]:
-    """Lets a person answer with an option as soon as they are asked; returns what they were asked.
+    """Let a person answer each request with an option at once, and return the first request.
 
-    The process of `dag.test` has no way to Airflow's API for answers, so the database is asked in its place.
+    The process of `dag.test` cannot use Airflow's API for answers, so this fixture reads and writes the database.
     """
     from airflow.models.hitl import HITLDetail
     from airflow.sdk.execution_time import hitl
@@ -161,7 +161,7 @@ def people(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[
 
 @pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """500 users in a warehouse: 1 of 50 is enterprise, 1 of 5 pro."""
+    """Create a warehouse with 500 users, and return them: 1 of 50 is enterprise, 1 of 5 pro."""
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     made = [

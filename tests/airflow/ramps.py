@@ -1,4 +1,4 @@
-"""What the tests of the ramp share: flags, what became of them, and soaks of an hour that are over in a moment."""
+"""Helpers for the tests of the ramp: flags, their versions, and soaks of an hour that end at once."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 
 MOST_SOAKS = 40
-LONGEST_SOAK = 60.0  # of a broken trigger, in seconds of this machine
+LONGEST_SOAK = 60.0  # seconds on this machine, after which a trigger counts as broken
 PLAN: dict[str, Any] = {"stages": [1, 25, 100], "soak": "1h", "poll_interval": 0.1}
-# Airflow 3.3 keeps what a task wants to find again after its death.
+# Airflow 3.3 has a state store, which a task can read after the death of its process.
 HAS_TASK_STATE = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
-# Three more tries, at once: a test of what is not to be tried again sees it, and does not wait for it.
+# Three retries without a delay, so that a test notices an unwanted retry and does not wait for it.
 RETRIED: dict[str, Any] = {"retries": 3, "retry_delay": 0}
 ON: list[dict[str, Any]] = [{"key": "on"}]
 
 
 def flag(emulator: Emulator, key: str = "search", **fields: Any) -> str:
-    """A new flag, disabled and at 0 % unless told otherwise. Returns its id."""
+    """Create a flag, by default disabled and at 0 %, and return its id."""
     return str(
         emulator.create_flag(key, **{"variants": ON, "rolloutPercentage": 0, "deployments": ["1"], **fields})["id"]
     )
 
 
 def history(emulator: Emulator, object_id: str, kind: str = "flags") -> list[tuple[int, str]]:
-    """What users got, and by whom, from the first version on."""
+    """Return the percentage that users got and the author of each version, oldest first."""
     found = []
     for item in reversed(emulator.versions(kind, object_id)):
         config = item["flagConfig"]
@@ -46,23 +46,23 @@ def history(emulator: Emulator, object_id: str, kind: str = "flags") -> list[tup
 
 
 def exposures(emulator: Emulator, object_id: str, kind: str = "flags") -> list[int]:
-    """What users got, from the first version on."""
+    """Return the percentage that users got with each version, oldest first."""
     return [percentage for percentage, _ in history(emulator, object_id, kind)]
 
 
 def began(emulator: Emulator, object_id: str, kind: str = "flags") -> list[datetime]:
-    """When each version was made, from the first on, by the service's clock."""
+    """Return the time of each version on the service's clock, oldest first."""
     versions = reversed(emulator.versions(kind, object_id))
     return [datetime.fromisoformat(version["createdAt"].replace("Z", "+00:00")) for version in versions]
 
 
 def writes(emulator: Emulator) -> int:
-    """How many requests tried to change something."""
+    """Return the number of requests that write."""
     return sum(request["method"] != "GET" for request in emulator.request_log())
 
 
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines of the log that ramps write from now on."""
+    """Return a list that gets the log lines of ramps from now on."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -73,14 +73,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Failures:
-    """Why tasks failed."""
+    """The errors of failed tasks."""
 
     def __init__(self) -> None:
         self._errors: dict[str, BaseException] = {}
         self.callback = {"on_failure_callback": self._note}
 
     def said(self, task_id: str) -> str:
-        """What the error said that a task failed with."""
+        """Return the message of the error with which a task failed."""
         return str(self._errors[task_id])
 
     def _note(self, context: Any) -> None:
@@ -88,9 +88,9 @@ class Failures:
 
 
 class Soaks:
-    """Takes the triggerer's place in `dag.test`: what happens while a task is deferred, and what its trigger asks.
+    """Replace the triggerer in `dag.test`, define the events of a deferral, and record the requests of its trigger.
 
-    Unless told otherwise, each soak is over in a moment: the service's clock is put to its end.
+    By default each soak ends at once, because the service's clock is set to its end.
     """
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,21 +103,21 @@ class Soaks:
         monkeypatch.setattr(dag_module, "_run_inline_trigger", self._soak)
 
     def will(self, *happens: Callable[[], object] | None) -> None:
-        """What happens in the next soaks in place of their ending, one after another; ``None`` for their ending."""
+        """Set the event of each of the next soaks, one after another; ``None`` for the end of the soak."""
         self._happens.extend(happens)
 
     def end(self) -> None:
-        """Put the service's clock to the end of the present soak."""
+        """Set the service's clock to the end of the present soak."""
         until = datetime.fromisoformat(self.watches[-1]["until"])
         self._emulator.advance(max(0, (until - self.now()).total_seconds()) + 1)
 
     @staticmethod
     def hours_after(moment: datetime, hours: int) -> str:
-        """As a watch says it."""
+        """Return a time in the format of a watch."""
         return (moment + timedelta(hours=hours)).isoformat()
 
     def now(self) -> datetime:
-        """The service's clock, to the second."""
+        """Return the time on the service's clock, to the second."""
         with requests.Session() as session:
             session.trust_env = False
             answer = session.get(f"{self._emulator.base_url}/_emulator/requests", timeout=30)
@@ -138,7 +138,10 @@ class Soaks:
 
 
 class Deaths:
-    """Kills a worker at one of its requests, before that is sent or when it was carried out. Triggers live on."""
+    """Kill a worker at one of its requests, before the request is sent or after it was carried out.
+
+    Triggers are not killed.
+    """
 
     def __init__(self, soaks: Soaks, monkeypatch: pytest.MonkeyPatch) -> None:
         self._soaks = soaks
@@ -148,14 +151,15 @@ class Deaths:
         monkeypatch.setattr(requests.Session, "send", lambda *them, **how: self._sent(*them, **how))
 
     def at(self, place: int, *, done: bool) -> None:
-        """Kill it at its next request but so many; 1 is the next one.
+        """Kill the worker at a later request.
 
-        :param done: whether that request is carried out before
+        :param place: the number of the request; 1 is the next one
+        :param done: whether the request is carried out before the death
         """
         self._left, self._is_done_first = place, done
 
     def _sent(self, session: requests.Session, request: requests.PreparedRequest, **how: Any) -> requests.Response:
-        # The included cohorts are read in a thread of their own, which an exit does not leave.
+        # The included cohorts are read in a separate thread, which SystemExit does not leave.
         url = str(request.url)
         counts = "/_emulator/" not in url and not url.endswith("/cohorts")
         if counts and not self._soaks.is_soaking and self._left > 0:
@@ -168,7 +172,7 @@ class Deaths:
 
 
 def clear(ran: Run, dag: DAG) -> dict[str, str]:
-    """A person clears a run of single tasks, and it runs again. Returns how they ended."""
+    """Clear the tasks of a run as a person, run them again, and return their states."""
     from airflow.models.taskinstance import clear_task_instances
     from airflow.utils.session import create_session
 

@@ -1,4 +1,4 @@
-"""Who changed a flag is told by e-mail, name or number, however the service names its users."""
+"""The actor of a change is shown by e-mail, name or number, for each way in which the service names its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts in real tasks: each event calls its notifiers once, after the flag was changed, and they change nothing."""
+"""Alerts in real tasks: each event calls its notifiers once, after the change of the flag."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GIVEN: list[dict[str, Any]] = []
 
 
 class Recorder(BaseNotifier):
-    """Remembers what it would have sent. Its text is a template, as those of Slack and PagerDuty are."""
+    """A notifier that records its messages. Its text is a template, as for Slack and PagerDuty."""
 
     template_fields = ("text",)
 
@@ -114,7 +114,7 @@ def test_the_rollback_of_a_group_that_only_confirms_tells_nothing_again(
 def test_the_rollback_of_a_group_tells_what_its_stage_could_not(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
 ) -> None:
-    """The stage dies when it is resumed, and has no retries: the teardown takes the flag down."""
+    """The stage dies when it resumes, and has no retries. The teardown lowers the flag."""
     flag_id = flag(emulator)
 
     def killed() -> None:
@@ -133,7 +133,7 @@ def test_the_rollback_of_a_group_tells_what_its_stage_could_not(
 def test_the_rollback_of_a_group_that_cannot_reach_amplitude_tells_that_it_is_undone(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stage dies when it is resumed, and has no retries. Then Amplitude is away."""
+    """The stage dies when it resumes, and has no retries. Then Amplitude has an outage."""
     flag_id = flag(emulator)
 
     def unreachable(*them: Any) -> None:
@@ -310,7 +310,7 @@ def test_an_alert_does_not_wait_for_an_airflow_that_keeps_nothing(
         )
     assert run(dag).states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1, 0]
-    # The record of the soak comes before the rollback, that of the rollback after the alert.
+    # The record of the soak comes before the rollback, and the record of the rollback after the alert.
     assert happened.count("alert") == 1
     assert happened[happened.index("alert") :].count(RECORD_XCOM) == 1
 
@@ -361,7 +361,7 @@ def test_a_notifier_that_goes_wrong_changes_nothing_and_hinders_no_other(
 def test_one_notifier_renders_its_text_for_each_event(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    """Airflow's notifiers keep what they rendered. Each event gets one of its own, and mapped tasks share none."""
+    """Airflow's notifiers keep their rendered text. So each event has its own notifier, and mapped tasks share none."""
     for key in ("search", "cart"):
         flag(emulator, key)
     plan = {**PLAN, "stages": [1, 25]}

@@ -1,4 +1,4 @@
-"""An argument that cannot be right is refused when Airflow parses the DAG."""
+"""A wrong argument is refused when Airflow parses the DAG."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "guardrails.md"
 
 
 def example() -> dict[str, Any]:
-    """What the code of the page defines, with a soak of a second."""
+    """Run the code of the page with a soak of a second, and return its names."""
     (source,) = re.findall(r"### With an asset.*?^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
     exec(compile(source.replace('"1d"', '"1s"').replace('"10m"', '"1s"'), "guardrails.md", "exec"), names)

@@ -20,7 +20,7 @@ from airflow_provider_ampexp.operators.rollout import AmplitudeRampRolloutOperat
 
 
 def events(dag_id: str) -> list[tuple[str, str, Any]]:
-    """What tasks of this DAG told: task, URI and extra, in order."""
+    """Return the events of the DAG's tasks in order: task, URI and extra."""
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -43,7 +43,7 @@ def test_uris() -> None:
 
 
 def test_airflow_brings_a_uri_to_its_one_form_and_refuses_others() -> None:
-    """In a process of its own, which has loaded the providers as any other."""
+    """A separate process runs this, because it has loaded the providers in the usual way."""
     code = """
 from airflow.sdk import Asset
 print(Asset("amplitude-experiment://US/7/flags/a b/").uri)

@@ -1,4 +1,4 @@
-"""Which attempt of a task this is, by the numbers that Airflow keeps."""
+"""The number of an attempt since the last clear, from Airflow's numbers of tries and retries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 class Store:
-    """Airflow's task state store, which may be away."""
+    """Airflow's task state store, which may have an outage."""
 
     def __init__(self, away: Callable[[], object] = lambda: None) -> None:
         self.kept: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def test_a_clear_is_told_from_a_retry(try_number: int, max_tries: int, is_retry:
 
 
 def test_lowered_retries_make_no_clear_of_a_retry() -> None:
-    """The task began with 5 retries. The DAG file says 1 or none by now, and Airflow tries it again."""
+    """The task began with 5 retries. The DAG file now has 1 or none, and Airflow retries the task."""
     for retries in (0, 1, 2, None):
         assert is_automatic_retry(attempt(2, 5), retries)
         assert not was_cleared(attempt(2, 5), retries)
@@ -65,7 +65,7 @@ def test_raised_retries_make_no_first_attempt_of_a_retry() -> None:
 
 
 def test_retries_lowered_by_as_many_as_there_were_tries_make_no_clear_of_a_retry() -> None:
-    """By the numbers alone it is one. What the first attempt noted tells that nobody has cleared the task."""
+    """By the numbers alone it would be a clear. The note of the first attempt shows that no person cleared the task."""
     store = Store()
     assert this_attempt(attempt(1, 3, store), 3, NOW) == Attempt(is_retry=False, was_cleared=False)
     for retries in (2, 3):

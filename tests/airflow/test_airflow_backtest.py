@@ -1,4 +1,4 @@
-"""A backtest of a rollout that Airflow ran: the same looks with the same verdicts as the rollout itself had."""
+"""A backtest of a rollout that Airflow ran has the same looks and verdicts as the rollout."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_backtest_has_the_looks_and_verdicts_of_the_rollout(
     limit: int,
     verdicts: list[str],
 ) -> None:
-    """All checkouts fail from 90 minutes on. Each row is 2.5 minutes from a look, so that seconds decide nothing."""
+    """All checkouts fail from 90 minutes on. Each row is 2.5 minutes from a look, so that seconds do not matter."""
     soaks = Soaks(emulator, monkeypatch)
     began = soaks.now()
     warehouse = tmp_path / "warehouse.db"

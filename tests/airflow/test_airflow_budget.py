@@ -1,4 +1,4 @@
-"""The budget in sight: what a task's log and Airflow's metrics tell of its requests."""
+"""The requests of a task in its log and in Airflow's metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TASK, TRIGGERER = "airflow.sdk.observability.stats", "airflow.observability.stat
 
 
 class Metrics:
-    """Takes the place of Airflow's metrics."""
+    """A replacement for Airflow's metrics."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counted: dict[str, Counter[tuple[str, ...]]] = {TASK: Counter(), TRIGGERER: Counter()}
@@ -48,7 +48,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines about requests, as the log shows them."""
+    """Return a list that gets the log lines about requests."""
     lines: list[str] = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]

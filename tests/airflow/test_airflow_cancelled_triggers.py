@@ -1,4 +1,4 @@
-"""Airflow cancels a trigger once, for example when the triggerer stops. It may do so at any moment of a poll."""
+"""Airflow cancels a trigger once, for example when the triggerer stops, at any time of a poll."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def depends(emulator: Emulator, child: str, *parents: str) -> None:
 
 
 def percentages(emulator: Emulator) -> list[tuple[str, int]]:
-    """Each change of a percentage, in the order of the service."""
+    """Return each change of a percentage, in the order of the service."""
     found = []
     for listed in emulator.dump()["flags"]:
         before = 0

@@ -1,4 +1,4 @@
-"""The first rollout and the pages about operators: the example of each is run as it stands, and does what is said."""
+"""Run the examples of the first rollout and of the pages about operators, unchanged, and check their effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGES = {page.stem: page for page in [*(DOCS / "operators").glob("*.md"), DOCS /
 
 
 def example(page: str) -> DAG:
-    """The DAG that the page shows."""
+    """Return the DAG that the page shows."""
     [source] = re.findall(r"^```python\n(.*?)^```$", PAGES[page].read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
     exec(compile(source, f"{page}.md", "exec"), names)

@@ -1,4 +1,4 @@
-"""A rollback drill: it finds what would stop a rollback, and leaves its flag disabled at 0 %."""
+"""A rollback drill finds each cause that would stop a rollback, and leaves its flag disabled at 0 %."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BETA = {"name": "Beta", "conditions": [], "percentage": 5, "rolloutWeights": {}}
 
 @pytest.fixture(autouse=True)
 def refusals_are_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal is believed at once, and not after 5 minutes."""
+    """Make a refusal final at once, and not after 5 minutes."""
     monkeypatch.setattr(_refusals, "REFUSED_FOR", 0.0)
 
 
@@ -103,7 +103,7 @@ def test_a_flag_that_users_had_is_refused_by_its_history(emulator: Emulator) -> 
 
 
 def test_a_flag_that_another_flag_depends_on_is_refused(emulator: Emulator) -> None:
-    """Its own deployments are none, but the users of the other flag would get that flag."""
+    """The flag has no deployments, but the users of the other flag would get the other flag."""
     flag_id = flag(emulator)
     emulator.create_flag("child", parentDependencies={"flags": {flag_id: ["on"]}, "operator": "all"})
     with pytest.raises(AirflowFailException, match=r"it is a dependency of flag 'child'\. Nothing was changed"):
@@ -134,7 +134,7 @@ def test_a_missing_right_is_found(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("hold", ["all", "percentages"])
 def test_a_held_approval_is_found(impatient: Emulator, hold: str) -> None:
-    """Where percentages alone wait, the raise enables the flag, and that is undone."""
+    """If only percentages wait for approval, the raise enables the flag, and the drill disables it again."""
     flag_id = flag(impatient)
     impatient.hold(hold)
     with pytest.raises(AirflowFailException, match=r"probably waits for approval.*The flag is at 0 % \(disabled\)"):
@@ -144,7 +144,7 @@ def test_a_held_approval_is_found(impatient: Emulator, hold: str) -> None:
 
 
 def test_a_rollback_that_does_not_show_is_found(impatient: Emulator) -> None:
-    """The raise shows, and what lowers it does not: the error says what users can get."""
+    """The raise is visible, and the rollback is not. The error says which exposure users may have."""
     flag_id = flag(impatient)
     impatient.fault("status", status=200, body="OK", skip=1, **PATCH)
     with pytest.raises(AirflowFailException) as raised:
@@ -200,7 +200,7 @@ def test_a_change_with_the_same_key_that_is_not_restored_leaves_no_flag_enabled(
 
 
 def test_a_deployment_that_is_added_during_the_drill_is_found(emulator: Emulator) -> None:
-    """Its users may have got the flag at 1 %."""
+    """The users of that deployment may have got the flag at 1 %."""
     flag_id = flag(emulator)
     emulator.edit_before_write("flags", flag_id, deployments=["1"])
     with pytest.raises(AirflowFailException, match=r"added to deployment 1 during the drill.*The flag is at 0 %"):

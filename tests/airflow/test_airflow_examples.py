@@ -1,4 +1,4 @@
-"""Every example parses without anything, and does what it says when it runs."""
+"""Each example parses without any set-up, and does what its text says."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def parsed() -> dict[str, Any]:
-    """What a process of its own, which knows no connection, finds in the folder."""
+    """Parse the folder in a separate process without connections, and return the result."""
     done = subprocess.run([sys.executable, "-c", PARSE, str(EXAMPLES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -53,7 +53,7 @@ def parsed() -> dict[str, Any]:
 
 @pytest.fixture
 def two_regions(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Emulator, Emulator]]:
-    """The US and the EU, and the connections to them."""
+    """Run the emulators of the US and the EU, and define the connections to them."""
     with EmulatorServer() as server:
         europe = Emulator(server.base_url)
         monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_US", emulator.connection_json)
@@ -62,7 +62,7 @@ def two_regions(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def example(name: str) -> DAG:
-    """A fresh one, since a test may change it."""
+    """Return a new DAG of an example, because a test may change it."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -73,7 +73,7 @@ def example(name: str) -> DAG:
 
 
 def stands(emulator: Emulator, key: str) -> tuple[bool, int]:
-    """Whether it is enabled, and its percentage."""
+    """Return whether a flag is enabled, and its percentage."""
     flag = one(emulator, "flags", key)
     return flag["enabled"], flag["rolloutPercentage"]
 
@@ -85,7 +85,7 @@ def one(emulator: Emulator, kind: str, key: str) -> dict[str, Any]:
 
 
 def exposures(emulator: Emulator, key: str) -> list[int]:
-    """What users got, one after the other."""
+    """Return the percentages that users got, in order."""
     told: list[int] = []
     for version in reversed(emulator.versions("flags", one(emulator, "flags", key)["id"])):
         config = version["flagConfig"]
@@ -106,7 +106,7 @@ def test_parsing_warns_of_nothing(parsed: dict[str, Any]) -> None:
 
 def test_parsing_loads_nothing_heavy(parsed: dict[str, Any]) -> None:
     assert "airflow_provider_ampexp.operators._rollout.ramp" in parsed["loaded"]
-    # `airflow.triggers.base` is what an `AssetWatcher` needs; that no operator loads it is tested elsewhere.
+    # An `AssetWatcher` needs `airflow.triggers.base`. Another test checks that no operator loads it.
     heavy = {"requests", "airflow_provider_ampexp.client._client", "sqlite3", "pyarrow"}
     assert heavy & set(parsed["loaded"]) == set()
 
@@ -120,7 +120,7 @@ def test_staged_rollout(emulator: Emulator, run: Any) -> None:
 
 
 class Decision:
-    """Somebody who looks at an experiment when it runs, and decides once it is waited for."""
+    """A person who decides an experiment as soon as a task waits for the decision."""
 
     def __init__(self, emulator: Emulator, key: str, **fields: Any) -> None:
         self._emulator, self._key, self._fields = emulator, key, fields
@@ -139,7 +139,7 @@ class Decision:
         while time.monotonic() < deadline and not self.waited_for:
             running = [stored for stored in self._emulator.dump()["experiments"] if stored["state"] == "running"]
             log = [entry["method"] for entry in self._emulator.request_log()]
-            # three looks in a row, nothing written in between: it is the trigger's turn
+            # three polls without a write between them: the trigger waits
             self.waited_for = bool(running) and len(log) > 5 and log[-5:] == ["GET"] * 5
             time.sleep(0.02)
         for stored in self._emulator.dump()["experiments"]:
@@ -334,7 +334,7 @@ def test_holdback_release(
         db.execute("create table activity (amplitude_id text, at text, orders integer, exposed integer)")
         for user in range(6000):
             has_it = allocation.variant(user) is not None
-            row = (user, "2099-01-01", (orders if has_it else 2) * (user % 2), 0)  # nobody is exposed before the start
+            row = (user, "2099-01-01", (orders if has_it else 2) * (user % 2), 0)  # no user is exposed before the start
             db.execute("insert into activity values (?, ?, ?, ?)", row)
     ran = run(example("holdback_release"), {"flag_key": "search", "stages": [10, 100], "soak": "1s"})
     assert exposures(emulator, "search") == reached
@@ -347,7 +347,7 @@ KEYS = ("checkout-backend", "checkout-api", "checkout-web")
 
 
 def changes(regions: tuple[Emulator, Emulator]) -> list[tuple[str, str, int]]:
-    """Each change of what users get, in both regions, in the order in which they came: region, flag, percentage."""
+    """Return each change of exposure in both regions, in the order of time: region, flag, percentage."""
     found = []
     for name, emulator in zip(("us", "eu"), regions, strict=True):
         for flag in emulator.dump()["flags"]:

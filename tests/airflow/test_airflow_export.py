@@ -1,4 +1,4 @@
-"""History as a table, in real tasks."""
+"""The export of the history as a table, in real tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTITION = "interval_start=20260301T130000Z"
 
 
 def thing(id: str, key: str, *versions: tuple[int, dict[str, Any]], project: str = "100001") -> dict[str, Any]:
-    """A flag or experiment with a past: how many minutes after one, and what it was like then. Maria did it."""
+    """Return a flag or experiment with a history: the fields at so many minutes after one o'clock, edited by Maria."""
     history = []
     for number, (minute, config) in enumerate(versions, 1):
         at = (AT_ONE + timedelta(minutes=minute)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -37,7 +37,7 @@ def thing(id: str, key: str, *versions: tuple[int, dict[str, Any]], project: str
 
 @pytest.fixture(params=["feed", "lists"])
 def history(emulator: Emulator, request: pytest.FixtureRequest) -> Emulator:
-    """Three flags and an experiment with a past."""
+    """Create three flags and an experiment with a history."""
     emulator.settings(extra_endpoints=request.param == "feed")
     search = thing(
         "9001",
@@ -106,7 +106,7 @@ def test_what_it_asks(history: Emulator, tmp_path: Path, request: pytest.Fixture
     export(tmp_path).execute({})
     asked = history.requests()["by_route"]
     histories = asked["GET /api/1/flags/{id}/versions"] + asked["GET /api/1/experiments/{id}/versions"]
-    assert histories == 3  # not of the quiet one
+    assert histories == 3  # not of the flag without changes
     has_feed = "feed" in request.node.name
     assert history.requests()["total"] == histories + (1 if has_feed else 3)  # asked for the feed, and two lists
 
@@ -139,7 +139,7 @@ def test_an_interval_of_a_run_in_a_real_task(
 
 
 def test_an_interval_that_is_not_over_is_waited_for_or_refused(emulator: Emulator, tmp_path: Path) -> None:
-    """It is the service's clock that counts, and nothing is written."""
+    """The service's clock counts, and no file is written."""
     emulator.advance(7200)
     flag = emulator.create_flag("search", rolloutPercentage=0)
     emulator.edit("flags", flag["id"], rolloutPercentage=5)

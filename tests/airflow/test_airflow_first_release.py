@@ -1,4 +1,4 @@
-"""The page that leads from an empty account to a decided experiment: a reader types each file and each command."""
+"""Work through the page of a first release, as a reader who types each file and each command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGING = re.compile(r"\d{4}-\d\d-\d\d( [\d:]+Z)?|\d{6}")
 
 
 class Reader:
-    """A person with an Airflow and an emulator of their own, who works through the page from its beginning."""
+    """A reader with a separate Airflow and emulator, who works through the page from its beginning."""
 
     def __init__(self, home: Path, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -61,7 +61,7 @@ class Reader:
                 assert [line for line in lines(block) if line not in printed] == [], printed
 
     def _type(self, command: str) -> str:
-        """Run a command in the reader's shell, which remembers what was exported."""
+        """Run a command in the reader's shell, which keeps exported variables."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f". ./exports\n{command}\nexport -p > exports"],
             cwd=self._home,
@@ -75,7 +75,7 @@ class Reader:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of an output, without what differs in each run."""
+    """Return the lines of an output, without the parts that differ in each run."""
     return [CHANGING.sub("...", line).rstrip() for line in text.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""The trigger of a watcher, alone in an event loop: what it tells, what it asks, and what it bears."""
+"""The trigger of a watcher, alone in an event loop: its events, its requests, and its behaviour with errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 15
 
 
 class Store:
-    """Stands in for Airflow's asset state store, as the triggerer hands it to a trigger."""
+    """A replacement for the asset state store that the triggerer gives to a trigger."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def watch(store: Store | None = None, **arguments: Any) -> AmplitudeFlagChangedT
 
 
 class Watching:
-    """Runs triggers, and keeps what they tell."""
+    """Run triggers, and record their events."""
 
     def __init__(self, *triggers: AmplitudeFlagChangedTrigger) -> None:
         self._triggers = triggers
@@ -70,7 +70,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def rounds_since(emulator: Emulator, count: int) -> Callable[[], bool]:
-    """Whether so many looks were had from now on."""
+    """Return a function that returns true after a number of polls from now on."""
     before = emulator.requests()["total"]
     return lambda: emulator.requests()["total"] >= before + count
 
@@ -107,7 +107,7 @@ def test_it_tells_who_changed_what_and_nothing_of_what_was_before(emulator: Emul
         "told": trigger.key,
     }
     assert (second["version"], second["changes"]) == (5, {"deleted": {"from": False, "to": True}})
-    assert store.kept == {trigger.key: 2}  # the listener's to move on, with the event
+    assert store.kept == {trigger.key: 2}  # only the listener advances it, with the event
 
 
 def test_only_changes_to_a_value(emulator: Emulator) -> None:
@@ -144,7 +144,7 @@ def test_a_part_of_a_field(emulator: Emulator) -> None:
 
 
 def test_it_goes_on_where_it_was_told(emulator: Emulator) -> None:
-    """What changed while no triggerer ran is told when one does."""
+    """A change while no triggerer runs becomes an event when a triggerer runs again."""
     flag = emulator.create_flag("search", rolloutPercentage=1)
     for percentage in (2, 3, 4):
         emulator.edit("flags", flag["id"], rolloutPercentage=percentage)
@@ -155,7 +155,7 @@ def test_it_goes_on_where_it_was_told(emulator: Emulator) -> None:
     async def story() -> list[dict[str, Any]]:
         async with Watching(trigger) as watching:
             await until(lambda: len(watching.told[0]) >= 2)
-            # Another triggerer, which was taken for dead, tells the next one before this one looks.
+            # Another triggerer, believed to be dead, sends the next event before this one polls.
             store.kept[trigger.key] = 5
             emulator.edit("flags", flag["id"], rolloutPercentage=5)
             await until(rounds_since(emulator, 4))
@@ -167,7 +167,7 @@ def test_it_goes_on_where_it_was_told(emulator: Emulator) -> None:
 
 
 def test_without_the_plugin_it_keeps_itself_what_it_told(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when the changes never stop."""
+    """This holds also if the changes never stop."""
     monkeypatch.setattr(flag_changed, "_COMMIT_GRACE", 0.4)
     flag = emulator.create_flag("search", rolloutPercentage=1)
     store = Store()
@@ -211,7 +211,7 @@ def test_all_watchers_of_a_connection_share_one_poll(emulator: Emulator) -> None
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
 def test_it_never_ends_by_itself(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """Airflow would start it again at once, and again. What went wrong is said, and the change is told after it."""
+    """Airflow would restart the trigger again and again. It logs the error, and sends the change afterwards."""
     monkeypatch.setattr(flag_watch, "_PAUSE_AFTER_REFUSAL", 0.05)
     monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
     flag = emulator.create_flag("search", rolloutPercentage=1)
@@ -301,7 +301,7 @@ def test_wrong_arguments_are_refused_while_the_dag_is_parsed(arguments: dict[str
 
 
 def test_an_edited_connection_counts_soon(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its old key may go on working, so that no refusal tells of it."""
+    """The old key may still work, so that no refusal shows the edit."""
     monkeypatch.setattr(flag_watch, "REJOIN_AFTER", 0.2)
     name = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
     connection = json.loads(emulator.connection_json)

@@ -1,4 +1,4 @@
-"""`staged_rollout`: the same rollout as a group, one task a stage."""
+"""`staged_rollout`: the rollout as a group, with one task for each stage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def flag(emulator: Emulator, **fields: Any) -> str:
 
 
 def history(emulator: Emulator, flag_id: str) -> list[tuple[int, str]]:
-    """What users got, and by whom, from the first version on."""
+    """Return the percentage that users got and the author of each version, oldest first."""
     found = []
     for version in reversed(emulator.versions("flags", flag_id)):
         config = version["flagConfig"]
@@ -83,13 +83,13 @@ def test_a_failed_check_rolls_back_and_fails_the_run(
     }
     assert exposures(emulator, flag_id) == [0, 1, 25, 0]
     result = done.xcom("rollout.rollback")
-    assert (result["changed"], result["after"]) == (False, 0)  # the stage itself had done it
+    assert (result["changed"], result["after"]) == (False, 0)  # the stage itself had rolled back
 
 
 def test_the_rollback_takes_down_what_a_failed_task_left(
     run: Callable[[DAG], Run], emulator: Emulator, dag_id: str
 ) -> None:
-    """As when somebody marks a stage as failed by hand: it cannot roll back itself any more."""
+    """For example, a person marks a stage as failed, so that it can no longer roll back itself."""
     from airflow.sdk import task
 
     flag_id = flag(emulator)
@@ -128,7 +128,7 @@ def test_the_rollback_of_a_cleared_run_takes_back_only_what_the_run_raised_befor
     rollback: str,
     ends: list[int],
 ) -> None:
-    """Airflow sets the beginning of a run again when a person clears the run after its end."""
+    """Airflow resets the start of a run when a person clears the run after its end."""
     from airflow.sdk import task
 
     from airflow_provider_ampexp.operators import _attempts as attempts
@@ -317,7 +317,7 @@ def test_a_check_that_fails_while_a_person_sleeps_ends_the_waiting(
 
 
 def test_a_stage_goes_over_nobodys_head(run: Callable[[DAG], Run], emulator: Emulator, dag_id: str) -> None:
-    """As when only a later stage is cleared after a rollback."""
+    """For example, a person clears only a later stage after a rollback."""
     flag_id = flag(emulator, enabled=True, rolloutPercentage=0)
     with DAG(dag_id) as dag:
         staged_rollout(**QUICK, stages=[1, 25])

@@ -1,4 +1,4 @@
-"""A wrong argument of `staged_rollout` is refused when the DAG is parsed, by the name that was given."""
+"""A wrong argument of `staged_rollout` is refused when the DAG is parsed, by the name that the user gave."""
 
 from __future__ import annotations
 

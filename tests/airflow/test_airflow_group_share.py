@@ -1,4 +1,4 @@
-"""An experiment in a mutual exclusion group or a holdout group: which share of all users a percentage is."""
+"""The share of all users at a percentage, of an experiment in a mutual exclusion group or a holdout group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IN_BOTH = (
 
 @pytest.fixture
 def experiment(emulator: Emulator) -> str:
-    """An experiment in a slot of 30 % and in a holdout group of 5 %."""
+    """Create an experiment in a slot of 30 % and in a holdout group of 5 %."""
     emulator.settings(extra_endpoints=True)
     made = emulator.create_experiment("pricing", variants=[{"key": "on"}], deployments=["1"])
     id = str(made["id"])
@@ -72,7 +72,7 @@ def test_the_start_of_a_ramp_logs_and_records_it(
 def test_a_dependency_on_a_group_is_no_unreadable_flag(
     emulator: Emulator, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The vendor says that an experiment in a group has the group among its parent dependencies."""
+    """The vendor documents that an experiment in a group has the group among its parent dependencies."""
     (mutex,) = emulator.dump()["mutexes"]
     parents = {mutex["id"]: ["slot-2"], "999": ["on"]}
     emulator.edit("experiments", experiment, parentDependencies={"flags": parents, "operator": "all"})

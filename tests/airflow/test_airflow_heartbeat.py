@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def look(emulator: Emulator, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """One pass of the watchdog with its default of 1 hour; returns its exit code."""
+    """Return a function that runs a pass of the watchdog with its default of 1 hour, and returns the exit code."""
     monkeypatch.setenv(watchdog.KEY, emulator.api_key)
     return lambda: watchdog.main([str(folder), "--base-url", emulator.base_url])
 
@@ -51,7 +51,7 @@ def fails_at(percentage: int) -> Callable[[CheckContext], CheckResult]:
 
 
 def beat(folder: Path) -> dict[str, Any]:
-    """The one heartbeat in the folder. Nothing else lies there."""
+    """Return the only heartbeat in the folder, which has no other file."""
     (file,) = (path for path in folder.rglob("*") if path.is_file())
     found: dict[str, Any] = json.loads(file.read_text())
     return found
@@ -64,7 +64,7 @@ def at(percentage: int) -> dict[str, Any]:
 def test_a_rollout_that_no_longer_runs_is_lowered_to_its_last_confirmed_stage(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, folder: Path, look: Callable[[], int]
 ) -> None:
-    """It comes back afterwards, and ends: the flag was lowered, here with its own key."""
+    """The rollout resumes afterwards, and ends, because the flag was lowered, here with the rollout's own key."""
     flag_id = flag(emulator)
     codes = []
 
@@ -92,7 +92,7 @@ def test_a_rollout_that_no_longer_runs_is_lowered_to_its_last_confirmed_stage(
 def test_a_rollout_that_runs_is_watched_and_left_alone(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, folder: Path, look: Callable[[], int]
 ) -> None:
-    """Its checks come 55 minutes late, each time."""
+    """Each check is 55 minutes late."""
     flag_id, codes = flag(emulator), []
 
     def late() -> None:
@@ -181,7 +181,7 @@ def test_the_tasks_of_a_group_share_one_heartbeat(
 def test_between_two_tasks_of_a_group_the_stage_that_passed_is_confirmed(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, folder: Path, look: Callable[[], int]
 ) -> None:
-    """For 100 hours Airflow does not start the next task."""
+    """Airflow does not start the next task for 100 hours."""
     flag_id = flag(emulator)
     seen: list[tuple[Any, ...]] = []
 
@@ -211,7 +211,7 @@ def test_a_change_by_another_actor_ends_the_heartbeat(
 def test_a_cleared_task_takes_the_heartbeat_over(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths, folder: Path, look: Callable[[], int]
 ) -> None:
-    """The new attempt raised nothing itself. Its checks count, so the stage is watched from its own due time."""
+    """The new attempt itself raised nothing. Its checks count, so the stage is watched from its due time."""
     flag_id = flag(emulator)
 
     def die() -> None:

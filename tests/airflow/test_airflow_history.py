@@ -1,4 +1,4 @@
-"""The example that keeps history as a table: filled in by runs of past hours, and asked."""
+"""The example that stores the history in a table, with runs of past hours, and a query."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_changed_in_the_hour_before_the_dip(emulator: Emulator, run: Any, e
     ]
     emulator.load({"flags": loaded})
     conf = {"database": str(tmp_path / "history.db"), "folder": f"file://{tmp_path}/changes"}
-    # The hours before these, one of them twice, as a backfill that runs again does.
+    # The hours before, one of them twice, as in a repeated backfill.
     for at in (15, 14, 14):
         ran = run(example.dag, conf, logical_date=datetime(2026, 3, 1, at, tzinfo=timezone.utc))
         assert ran.succeeded, ran.states

@@ -1,4 +1,4 @@
-"""A rollout of a plain flag whose held-back users are its control, in a real task."""
+"""A rollout of a plain flag with its held-back users as the control, in a real task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDERS = """
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Emulator, str], list[int]]:
-    """Fill the users' table, and return the position of each user."""
+    """Return a function that fills the table of users, and returns the position of each user."""
 
     def fill(emulator: Emulator, flag_id: str) -> list[int]:
         hashed = Bucketer(emulator.flag(flag_id)["bucketingSalt"])
@@ -56,7 +56,7 @@ def ramp(dag_id: str, **options: Any) -> DAG:
 def test_the_release_is_stopped_by_its_own_control(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, warehouse: Callable[[Emulator, str], list[int]]
 ) -> None:
-    """An earlier attempt reached 60 %. Its users are not in the control of this one."""
+    """An earlier attempt reached 60 %. Its users are not in the control of this attempt."""
     flag_id = flag(emulator, rolloutWeights={"on": 1})
     emulator.edit("flags", flag_id, enabled=True, rolloutPercentage=60)
     emulator.edit("flags", flag_id, enabled=False, rolloutPercentage=0)

@@ -1,4 +1,4 @@
-"""From an Airflow connection to a client."""
+"""The hook: a client from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_a_connection_of_another_type_is_refused_and_its_password_is_not_sent(
 
 @pytest.mark.parametrize("spelt", ["amplitude_experiment", "amplitude-experiment"])
 def test_the_type_may_be_spelt_as_in_a_uri(monkeypatch: pytest.MonkeyPatch, spelt: str) -> None:
-    ours = Connection(conn_id="acme", conn_type=spelt, password=KEY)  # as a secrets backend makes it, unchanged
+    ours = Connection(conn_id="acme", conn_type=spelt, password=KEY)  # unchanged, as from a secrets backend
     monkeypatch.setattr(AmplitudeExperimentHook, "get_connection", lambda hook, conn_id: ours)
     assert AmplitudeExperimentHook("acme").fields.key == KEY
 
@@ -213,7 +213,7 @@ def test_an_extra_that_is_not_json_is_not_taken_for_none(monkeypatch: pytest.Mon
 
 
 def test_the_connection_is_looked_up_late_and_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    AmplitudeExperimentHook("nowhere")  # nothing is looked up yet
+    AmplitudeExperimentHook("nowhere")  # the connection is not yet looked up
     with AmplitudeExperimentHook() as hook:
         client = hook.client
         monkeypatch.delenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT")
@@ -235,7 +235,7 @@ def airflow_connections(*arguments: str) -> None:
 
 @pytest.fixture
 def in_database(airflow_database: None, emulator: Emulator) -> Iterator[str]:
-    """A connection that is in Airflow's database, as long as the test lasts: other tests have the same database."""
+    """Store a connection in Airflow's database during the test only, because other tests use the same database."""
     extra = json.dumps({"base_url": emulator.base_url, "project_id": 100001, "timeout": "3"})
     fields = ("--conn-type", "amplitude_experiment", "--conn-password", emulator.api_key, "--conn-extra", extra)
     airflow_connections("add", "in_database", *fields)

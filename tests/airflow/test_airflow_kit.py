@@ -1,4 +1,4 @@
-"""The testing kit, as docs/testing.md shows it: the page's own test is run, by a pytest of its own."""
+"""Run the test of docs/testing.md, which uses the testing kit, in a separate pytest."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
 def blocks() -> list[str]:
-    """What stands in the page's blocks of Python."""
+    """Return the blocks of Python of the page."""
     return re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 def files() -> dict[str, str]:
-    """The ones that are whole files, by their names."""
+    """Return the blocks that are whole files, by file name."""
     return {name: text for text in blocks() if (name := text.partition("\n")[0].removeprefix("# ")).endswith(".py")}
 
 

@@ -1,4 +1,4 @@
-"""The fewest requests for a look at many flags, counted by the emulator."""
+"""A poll of many flags takes as few requests as possible, counted by the emulator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lookout(emulator: Emulator) -> Iterator[BatchReader]:
 def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) -> list[FlagRef]:
     made = [{"key": f"{kind}-{number}", "variants": [{"key": "on"}], **fields} for number in range(count)]
     ids = emulator.load({kind: made})[kind]
-    emulator.advance(60)  # so that what was made is no news
+    emulator.advance(60)  # so that the new objects do not count as changes
     emulator.clear_requests()
     return [FlagRef(kind, id=id) for id in ids]  # type: ignore[misc]
 
@@ -43,7 +43,7 @@ def flags(emulator: Emulator, count: int, kind: str = "flags", **fields: Any) ->
 def look(
     lookout: BatchReader, due: list[FlagRef], *, of: list[FlagRef] | None = None, ending: Any = frozenset()
 ) -> ReadResult:
-    """Look at these, which are all that would be due before the next look."""
+    """Poll these flags. No other flag is due before the next poll."""
     return lookout.look(set(due), set(due), set(of or due), set(ending))
 
 
@@ -76,7 +76,7 @@ def test_who_is_not_due_is_seen_along(emulator: Emulator, lookout: BatchReader) 
     watched = flags(emulator, 10)
     assert look(lookout, watched[-3:], of=watched).configs.keys() >= set(watched[-3:])
     emulator.clear_requests()
-    # One is due, nine would be soon: one request for all of them is as cheap as one for that one.
+    # One flag is due, and nine are due soon. One request for all ten costs as much as one request for the one.
     sight = lookout.look({watched[0]}, set(watched), set(watched))
     assert sight.configs.keys() == set(watched)
     assert counted(emulator) == {LIST: 1}
@@ -95,14 +95,14 @@ def test_flags_and_experiments_are_two_lists(emulator: Emulator, lookout: BatchR
 
 
 def test_a_list_that_takes_more_pages_than_single_reads_is_left_alone(emulator: Emulator, lookout: BatchReader) -> None:
-    """It learns that by a look that stops after as many pages as single reads would have taken."""
+    """The reader finds this with a poll that stops after as many pages as single reads would have taken."""
     watched = flags(emulator, 3)  # the oldest, on the last page
     emulator.load({"flags": [{"key": f"newer-{number}"} for number in range(4000)]})
     emulator.clear_requests()
     assert look(lookout, watched).configs.keys() == set(watched)
     assert counted(emulator) == {LIST: 3, READ: 3}
     assert look(lookout, watched).configs.keys() == set(watched)
-    assert counted(emulator) == {FEED: 1, READ: 3}  # which this server has not, and is asked for once
+    assert counted(emulator) == {FEED: 1, READ: 3}  # the server does not have the feed, so it is requested once
     assert look(lookout, watched).configs.keys() == set(watched)
     assert counted(emulator) == {READ: 3}
 
@@ -126,7 +126,7 @@ def test_the_feed_where_it_saves_requests(emulator: Emulator, lookout: BatchRead
     assert look(lookout, watched).configs == {}
     assert counted(emulator) == {FEED: 1}
 
-    # Whose time has come is read, whatever the feed says; and who is new.
+    # A due flag is read, also if the feed shows no change, and so is a new flag.
     (new,) = flags(emulator, 1, "experiments")
     counted(emulator)
     sight = look(lookout, [*watched, new], ending=watched[:1])

@@ -1,4 +1,4 @@
-"""A segment that is renamed, doubled or removed during a rollout: who did it, and what users still get, is said."""
+"""A segment is renamed, duplicated or removed during a rollout: the error has the actor and the present exposure."""
 
 from __future__ import annotations
 

@@ -39,4 +39,4 @@ def test_a_flag_that_fails_takes_no_other_flag_back(run: Callable[[DAG], Run], e
     assert rollbacks == ["success", "skipped", "skipped"]
     assert exposures(emulator, ids["fails"]) == [0, 1, 25, 0]
     assert exposures(emulator, ids["works"]) == [0, 1, 25, 100]
-    assert exposures(emulator, ids["holds"]) == [0, 1, 25]  # on_hold_timeout="stop" leaves it
+    assert exposures(emulator, ids["holds"]) == [0, 1, 25]  # on_hold_timeout="stop" leaves the flag as it is

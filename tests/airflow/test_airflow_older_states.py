@@ -1,4 +1,4 @@
-"""A deferral that another version of this provider left is resumed, whatever keys it has more or fewer."""
+"""A deferral of another version of this provider resumes, also with more or fewer keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState
 from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
-# As the code of 2026-11-26 wrote them, before any of its fields was added or renamed.
+# The states as the code of 2026-11-26 wrote them, before a field was added or renamed.
 STATES: dict[str, Any] = json.loads((Path(__file__).parent / "states_of_0_1_0.json").read_text())
 
 
@@ -70,7 +70,7 @@ def test_a_plan_without_a_key_is_read_if_it_has_stages(state: dict[str, Any]) ->
 @pytest.mark.parametrize("state", with_one_key_fewer(STATES["watch"]))
 def test_a_wait_that_does_not_say_enough_is_over_at_once(state: dict[str, Any]) -> None:
     if not {"kind", "id"} <= set(state):
-        return  # without them there is nothing to look at: the task looks for its own flag
+        return  # without these keys there is nothing to poll, so the task finds its own flag
     watch = RolloutWait.from_plain({**state, "of_a_later_version": 1})
     now = datetime(2026, 3, 2, 11, tzinfo=timezone.utc)
     event = watch.judge({"id": "1", "rolloutPercentage": 5, "enabled": True, "tags": []}, now)
@@ -98,7 +98,7 @@ def test_the_triggers_of_another_version_are_made() -> None:
 
 @pytest.mark.parametrize("missing", [*STATES["watch"], *STATES["memory"]])
 def test_a_soak_that_another_version_left_goes_on(emulator: Emulator, missing: str) -> None:
-    """Whatever key is missing: the stage that it stands on still soaks in full."""
+    """The present stage still soaks in full without any one of the keys."""
     flag_id = flag(emulator, "search", enabled=True)
     emulator.edit("flags", flag_id, by="Airflow", rolloutPercentage=5)
     began = datetime.fromisoformat(emulator.versions("flags", flag_id)[0]["createdAt"].replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""One plan, three places: an object, the operator and the group, and a file take the same names and defaults."""
+"""A plan object, the operator, the group and a plan file take the same names and defaults."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ramp(**arguments: Any) -> AmplitudeRampRolloutOperator:
 
 @pytest.mark.parametrize("given", ["", None, {}, 0, "errors"], ids=repr)
 def test_a_plan_without_guardrails_has_an_empty_list_of_them(given: Any) -> None:
-    """Anything else that is empty is a missing value: the rollout would run without its checks."""
+    """Any other empty value counts as missing, because otherwise the rollout would run without its checks."""
     with pytest.raises(InvalidInputError, match=r"^guardrails: expected a list of guardrails, got"):
         RolloutPlan(stages=[1, 100], soak="1h", guardrails=given)
 

@@ -1,4 +1,4 @@
-"""Every operator, as a task that Airflow runs."""
+"""Each operator, as a task that Airflow runs."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ WHOLE = [{"percentage": 100}]
 GERMANY = {"type": "property", "prop": "country", "op": "is"}
 ON = {"flag_key": "checkout", "variant": "on"}
 
-# Each stands on what those before it have done. The numbers are the requests of a first run, and of a second one that
-# finds nothing to do. By key; by id it is one less where the flag itself need not be read.
+# Each case needs the results of the cases before it. The numbers are the requests of a first run, and of a second run
+# without a change, by key. By id it is one less if the flag itself need not be read.
 STEPS: list[tuple[type[AmplitudeChangeOperator], dict[str, Any], int, int]] = [
     (
         AmplitudeCreateFlagOperator,
@@ -200,7 +200,7 @@ def test_every_operator_changes_once_and_then_nothing(run: Runner, emulator: Emu
     assert {name: (requests[name], requests[f"{name}_again"]) for name in names} == {
         operator.__name__: (first, second) for operator, _, first, second in STEPS
     }
-    # and it is so in Amplitude, by other eyes than ours
+    # and the emulator itself shows the change
     flag = emulator.flag(outcomes["AmplitudeCreateFlagOperator"]["id"])
     experiment = emulator.experiment(outcomes["AmplitudeCreateExperimentOperator"]["id"])
     assert (flag["key"], flag["name"], flag["description"]) == ("checkout", "Checkout 2", "The new\ncheckout ☕")
@@ -300,7 +300,7 @@ def test_by_id_templated_mapped_and_from_other_tasks(run: Runner, emulator: Emul
 
 
 def test_native_rendering(run: Runner, emulator: Emulator, dag_id: str) -> None:
-    flag = emulator.create_flag("2024", variants=[{"key": "on"}])  # a key that native rendering makes a number
+    flag = emulator.create_flag("2024", variants=[{"key": "on"}])  # native rendering turns this key into a number
     params = {"key": "2024", "id": flag["id"], "percentage": 30, "users": ["ana"]}
     with DAG(dag_id, params=params, render_template_as_native_obj=True) as dag:
         AmplitudeSetRolloutOperator(
@@ -318,7 +318,7 @@ def test_native_rendering(run: Runner, emulator: Emulator, dag_id: str) -> None:
 
 
 NUMERIC = ["1_000", "+48100200300", "0x10", "1e5", "007"]
-"""What Python, and so native rendering, reads as numbers."""
+"""Texts that Python, and so native rendering, reads as numbers."""
 
 
 def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(run: Runner, emulator: Emulator, dag_id: str) -> None:
@@ -345,7 +345,7 @@ def test_a_text_without_jinja_stays_what_it_is_in_a_native_dag(run: Runner, emul
     now = emulator.flag(flag["id"])
     assert (now["rolloutPercentage"], now["description"], now["rolloutWeights"]) == (25, "1_000", {"1_0": 2})
     assert now["variants"][0]["payload"] == "1_000"
-    assert emulator.versions("flags", other["id"])[0]["version"] == 1  # the flag that Python would read
+    assert emulator.versions("flags", other["id"])[0]["version"] == 1  # the flag of the number that Python would read
 
 
 def test_marks_of_jinja_that_a_dag_chooses_are_rendered(run: Runner, emulator: Emulator, dag_id: str) -> None:
@@ -480,7 +480,7 @@ def test_wrong_arguments_that_only_show_when_rendered(run: Runner, emulator: Emu
         AmplitudeEnableOperator.partial(task_id="two", flag_key="search", retries=0).expand(flag_id=["1"])
     ran = run(dag)
 
-    # For good: there is a retry, and Airflow did not take it.
+    # The failure is final: a retry was left, and Airflow did not use it.
     assert ran.states == {"much": "failed", "nothing": "failed", "blank": "failed", "two[0]": "failed"}
     assert set(ran.tries.values()) == {1}
     assert emulator.requests()["total"] == 0

@@ -1,4 +1,4 @@
-"""A run that is run again, or filled in afterwards, does not overrule what happened since it was due."""
+"""A cleared run or a backfill does not overwrite changes that were made after it was due."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ Runner = Callable[..., Run]
 
 
 class Late:
-    """Runs that were due ten hours before they began, as those that are cleared or filled in."""
+    """Runs that were due ten hours before they began, like cleared runs or backfills."""
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
         self._soaks, self._patch = Soaks(emulator, monkeypatch), monkeypatch
 
     def begins(self) -> None:
-        """The next run begins now, on the service's clock, which the soaks have put ahead of this machine's."""
+        """Let the next run begin now on the service's clock, which the soaks have advanced."""
         from airflow_provider_ampexp.operators import _attempts as attempts
         from airflow_provider_ampexp.operators import _outdated_run as outdated_run
 
@@ -82,7 +82,7 @@ def test_when_a_run_was_due_is_told_by_airflow(run: Runner, emulator: Emulator, 
 
         look()
     run(dag)
-    assert found == [None]  # it began in time
+    assert found == [None]  # the run began in time
 
 
 @pytest.mark.parametrize("is_group", [False, True])
@@ -90,7 +90,7 @@ def test_when_a_run_was_due_is_told_by_airflow(run: Runner, emulator: Emulator, 
 def test_a_rollout_run_again_leaves_what_a_person_did_since(
     run: Runner, emulator: Emulator, dag_id: str, late: Late, is_group: bool, edit: dict[str, Any]
 ) -> None:
-    """A finished rollout; a person lowers it, or switches it off in an incident; somebody clears the run."""
+    """A person lowers or disables the flag of a finished rollout, and then clears the run."""
     flag_id, broken = flag(emulator), Failures()
     with DAG(f"{dag_id}_first") as dag:
         rollout(is_group)
@@ -128,7 +128,7 @@ def test_a_finished_rollout_run_again_writes_nothing(
 def test_a_rollout_that_rolled_back_is_begun_again_by_clearing_it(
     run: Runner, emulator: Emulator, dag_id: str, late: Late
 ) -> None:
-    """The newest change is the rollout's own, so nobody is overruled."""
+    """The newest change is the rollout's own, so no person's change is overwritten."""
     flag_id, passes = flag(emulator), [False]
     with DAG(f"{dag_id}_first") as dag:
         rollout(False, guardrails=[lambda moment: passes[0]])
@@ -156,7 +156,7 @@ def test_what_follows_is_said_by_the_task(
     assert ran.states["set"] == state
     assert exposures(emulator, flag_id)[-1] in ((50, 100) if then == "write" else (100,))
     if then != "write":
-        assert ran.states["same"] == "success"  # what is so already is no change
+        assert ran.states["same"] == "success"  # the flag already has this value, so there is no change
 
 
 def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
@@ -185,7 +185,7 @@ def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
         "enable": "failed",
         "segment": "failed",
         "tags": "failed",
-        "name": "success",  # nobody changed that
+        "name": "success",  # no person changed the name
         "off": "success",
     }
     assert "enabled was changed from True to False by Maria" in broken.said("enable")
@@ -197,7 +197,7 @@ def test_a_backfill_overrules_nobody_and_the_kill_switch_works_always(
 def test_a_segment_beside_two_of_one_name_is_not_overruled(
     run: Runner, emulator: Emulator, dag_id: str, late: Late
 ) -> None:
-    """The history then shows the segments as one field."""
+    """In this case the history shows all segments as one field."""
     condition = {"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}
     variants = [{"key": "on"}, {"key": "new"}]
 
@@ -241,7 +241,7 @@ def german(percentage: int) -> dict[str, Any]:
 
 
 TWO = [{"key": "blue"}, {"key": "green"}]
-# What a person changes, and the task that would undo it.
+# A person's change, and the task that would undo it.
 UNDONE: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
     "create": ({"targetSegments": [german(0)]}, AmplitudeCreateFlagOperator, {"target_segments": [german(100)]}),
     "create with weights": (
@@ -351,7 +351,7 @@ def test_a_run_that_began_in_time_costs_no_request_more(run: Runner, emulator: E
 
 
 def edits_before_the_retry(emulator: Emulator, flag_id: str, **edit: Any) -> dict[str, Any]:
-    """Arguments of a task that fails at its write and is retried, after Maria's edit."""
+    """Return the arguments of a task that fails at its write and is retried, after Maria's edit."""
 
     def edited(context: Any) -> None:
         emulator.clear_faults()
@@ -368,7 +368,7 @@ def test_a_retry_leaves_what_a_person_did_since_the_first_attempt_began(
 ) -> None:
     from airflow_provider_ampexp.operators import _outdated_run as outdated_run
 
-    monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))  # Maria is quicker than a person
+    monkeypatch.setattr(outdated_run, "_CLOCK_STEP", timedelta(0))  # here Maria edits faster than a person could
     flag_id, broken = flag(impatient, enabled=True, rolloutPercentage=5), Failures()
     impatient.fault("status", status=503, times=None, route="PATCH /api/1/flags/{id}")
     retried = edits_before_the_retry(impatient, flag_id, rolloutPercentage=0)
@@ -406,7 +406,7 @@ def test_a_retry_takes_no_earlier_task_of_its_run_for_somebody_else(
 def test_a_retry_takes_its_own_first_write_for_no_change_of_somebody_else(
     run: Runner, impatient: Emulator, dag_id: str
 ) -> None:
-    """The write of the first attempt was applied, and its answer and all that follows were lost."""
+    """The write of the first attempt was applied, and all its responses from then on were lost."""
     flag_id = flag(impatient, enabled=True, rolloutPercentage=5)
     impatient.fault("cut_after", times=None, route="PATCH /api/1/flags/{id}")
     impatient.fault("status", status=503, times=None, route="GET /api/1/flags/{id}")

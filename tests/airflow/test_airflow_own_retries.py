@@ -1,4 +1,4 @@
-"""A task of a rollout has retries of its own, unless the DAG says otherwise: one failure leaves no flag at 5 %."""
+"""A task of a rollout has default retries, unless the DAG sets them, so that one failure does not end a rollout."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAPPED: dict[str, Any] = {"task_id": "mapped", **PLAN}
 
 @pytest.fixture(autouse=True)
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As users have them: the other tests of this folder have none."""
+    """Restore the default retries of users, which the other tests of this folder do not have."""
     monkeypatch.setattr(default_retries, "RETRIES", 5)
 
 
 def both(default_args: dict[str, Any] | None = None, **arguments: Any) -> list[Any]:
-    """The same task, once plain and once mapped."""
+    """Return the same task, once plain and once mapped."""
     with DAG("release", schedule=None, default_args=default_args or {}):
         plain = AmplitudeRampRolloutOperator(**RAMP, **arguments)
         mapped = AmplitudeRampRolloutOperator.partial(**MAPPED, **arguments).expand(flag_key=["search", "new"])

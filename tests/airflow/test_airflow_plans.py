@@ -1,4 +1,4 @@
-"""A plan file from its text to the flag: read, made a DAG, and run in Airflow."""
+"""A plan file is read, becomes a DAG, and runs in Airflow."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ rollback: off
 
 
 def is_small(moment: CheckContext) -> bool:
-    """A check that a plan file names: it fails at the second stage."""
+    """Fail at the second stage. A plan file names this check."""
     return moment.percentage < 50
 
 
 def stages(emulator: Emulator, flag_id: str) -> list[tuple[int, bool]]:
-    """Where it stood, from the beginning."""
+    """Return the percentage of each version and whether it is enabled, oldest first."""
     versions = reversed(emulator.versions("flags", flag_id))
     return [(version["flagConfig"]["rolloutPercentage"], version["flagConfig"]["enabled"]) for version in versions]
 

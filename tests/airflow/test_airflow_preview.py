@@ -1,4 +1,4 @@
-"""Who enters when a percentage is raised, before it is raised."""
+"""A preview of the users who enter with a raise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def flag(emulator: Emulator, **fields: Any) -> dict[str, Any]:
 
 
 def who_gets_it(emulator: Emulator, users: list[dict[str, Any]]) -> set[str]:
-    """The emulator's own evaluation, which shares no code with the operator."""
+    """Return the users who get the flag, by the emulator's evaluation, which shares no code with the operator."""
     (made,) = emulator.dump()["flags"]
     variants = emulator.evaluate_all("flags", made["id"], users)
     return {user["user_id"] for user, variant in zip(users, variants, strict=True) if variant is not None}
@@ -79,7 +79,7 @@ def test_it_counts_exactly_the_users_who_enter(
 def test_a_preview_changes_nothing_and_takes_few_requests(
     emulator: Emulator, users: list[dict[str, Any]], has_cohorts: bool, requests: int
 ) -> None:
-    """1 for the flag, and for each of its two variants 1 for inclusions and 1 for cohorts, where there are any."""
+    """1 request for the flag, and for each of its two variants 1 for inclusions and 1 for cohorts, if supported."""
     emulator.settings(extra_endpoints=has_cohorts)
     made = flag(emulator, variants=[{"key": "on"}, {"key": "new"}])
     before = emulator.flag(made["id"])
@@ -261,7 +261,7 @@ def test_several_rows_of_a_user_are_an_error_and_not_several_users(
 
 
 def test_users_of_one_bucketing_value_are_several_users(emulator: Emulator, users: list[dict[str, Any]]) -> None:
-    """As of a flag that buckets by account."""
+    """For example, a flag buckets by account."""
     flag(emulator, bucketingKey="account")
     assert preview(percentage=100).execute({})["users"] == 500
     with pytest.raises(AirflowFailException, match="several rows with the same account: group"):

@@ -1,4 +1,4 @@
-"""A rollout with a preview: who enters, in its approvals, its log and its record; and a plan that refuses."""
+"""A rollout with a preview: the users who enter are in its approvals, log and record, and can stop the rollout."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def percentages(emulator: Emulator, made: dict[str, Any]) -> list[int]:
 
 
 def who_gets_it(emulator: Emulator, made: dict[str, Any], users: list[dict[str, Any]]) -> int:
-    """The emulator's own evaluation, which shares no code with the preview."""
+    """Count the users who get the flag, by the emulator's evaluation, which shares no code with the preview."""
     return sum(variant is not None for variant in emulator.evaluate_all("flags", made["id"], users))
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The log of the ramp."""
+    """Return a list that gets the log lines of the ramp."""
     lines: list[str] = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -166,7 +166,7 @@ def test_each_preview_takes_one_request_and_few_for_each_variant(
     requests: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_loop, "_LONG", math.inf)  # after a slow query the flag is read again
+    monkeypatch.setattr(_loop, "_LONG", math.inf)  # without another read of the flag after a slow query
 
     emulator.settings(extra_endpoints=has_cohorts)
 
@@ -246,7 +246,7 @@ def test_without_an_answer_a_plan_that_refuses_nothing_goes_on(
 
 @pytest.fixture
 def hangs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A warehouse that never answers."""
+    """Let the warehouse never answer."""
     ended = threading.Event()
     monkeypatch.setattr(_preview, "stream_rows", lambda *_: ended.wait())
     monkeypatch.setattr(preview_raise, "LIMIT", timedelta(seconds=0.2))

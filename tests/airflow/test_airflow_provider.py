@@ -1,4 +1,4 @@
-"""What Airflow knows of the provider, and what it costs to parse a DAG that uses it."""
+"""The provider's metadata in Airflow, and the cost of parsing a DAG that uses the provider."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def python(code: str) -> str:
 def test_it_is_what_airflows_schema_says() -> None:
     folder = Path(airflow.__file__).parent
     jsonschema.validate(INFO, json.loads((folder / "provider_info.schema.json").read_text()))
-    # the schema of the form is in the other file, which Airflow itself does not check installed providers against
+    # the schema of the form is in another file, which Airflow does not use to check installed providers
     whole = json.loads((folder / "provider.yaml.schema.json").read_text())
     jsonschema.validate(INFO["connection-types"], whole["properties"]["connection-types"])
 
@@ -67,7 +67,7 @@ def test_every_module_is_named_and_there(kind: str) -> None:
     assert named >= with_classes
 
 
-@pytest.mark.filterwarnings("ignore:ProvidersManager")  # the parts of it that tasks use have moved
+@pytest.mark.filterwarnings("ignore:ProvidersManager")  # the parts for tasks have moved to another module
 def test_the_providers_manager_knows_it_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     from airflow.providers_manager import ProvidersManager
 
@@ -93,7 +93,7 @@ def test_the_providers_manager_knows_it_without_a_warning(caplog: pytest.LogCapt
 
 
 def test_the_commands_show_it() -> None:
-    """One process for three commands: most of the time goes into importing Airflow."""
+    """One process runs three commands, because the import of Airflow takes most of the time."""
     said = python(
         "from airflow.__main__ import main\n"
         "import sys\n"
@@ -134,7 +134,7 @@ def test_the_link_is_in_the_serialized_dag(monkeypatch: pytest.MonkeyPatch) -> N
 
     from airflow_provider_ampexp.operators.lifecycle import AmplitudeEnableOperator
 
-    # The scheduler wants none, and says so for its whole process; the web server does.
+    # The scheduler disables operator links for its whole process; the web server loads them.
     monkeypatch.setattr(DagSerialization, "_load_operator_extra_links", True)
     with DAG("linked") as dag:
         AmplitudeEnableOperator(task_id="plain", flag_key="a")

@@ -1,4 +1,4 @@
-"""A person acts at the moment at which a ramp writes."""
+"""A person changes the flag while a ramp writes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 
 
 def ramp(emulator: Emulator) -> tuple[AmplitudeRampRolloutOperator, str]:
-    """A ramp that is about to go from 5 % to 25 %, and the flag's id."""
+    """Return a ramp that is about to raise from 5 % to 25 %, and the flag's id."""
     flag = emulator.create_flag("search", enabled=True, rolloutPercentage=5, variants=[{"key": "on"}])
     operator = AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", stages=[1, 5, 25, 100], soak=0)
     return operator, flag["id"]
 
 
 def exposed(emulator: Emulator, flag_id: str) -> list[tuple[str, Any, Any]]:
-    """Who took it where, oldest first, from the second version on."""
+    """Return the actor and the exposure of each version from the second on, oldest first."""
     versions = reversed(emulator.versions("flags", flag_id)[:-1])
     return [
         (version["createdBy"], version["flagConfig"]["rolloutPercentage"], version["flagConfig"]["enabled"])
@@ -34,7 +34,7 @@ def exposed(emulator: Emulator, flag_id: str) -> list[tuple[str, Any, Any]]:
 
 @contextmanager
 def after_the_raise(emulator: Emulator, flag_id: str, *hers: dict[str, Any]) -> Iterator[None]:
-    """Maria edits the flag after the raise to 25 % came through, and before its response arrives."""
+    """Let Maria edit the flag after the raise to 25 % is applied, and before its response arrives."""
     emulator.fault("slow_after", route="PATCH /api/1/flags/{id}", seconds=1.0)
 
     def maria() -> None:
@@ -55,7 +55,7 @@ def test_who_disables_the_flag_between_look_and_write_has_the_last_word(emulator
 
     with pytest.raises(AirflowFailException, match=r"Maria changed it to .* restored. The rollout stopped"):
         operator.execute({})
-    # Our write was under way already. It enabled nothing, and what Maria had left is put back.
+    # Our write was already in flight. It did not enable the flag, and Maria's percentage is restored.
     assert exposed(emulator, flag_id) == [("Maria", 5, False), ("Airflow", 25, False), ("Airflow", 5, False)]
 
 
@@ -71,7 +71,7 @@ def test_who_disables_the_flag_between_write_and_reading_back_has_the_last_word(
 
 @pytest.mark.parametrize("hers", [0, 100])
 def test_what_a_person_left_and_set_again_after_our_write_is_not_restored(emulator: Emulator, hers: int) -> None:
-    """The newest version has our percentage. It is hers, so the one before it was not overwritten by the rollout."""
+    """The newest version has our percentage, but it is Maria's. So the rollout did not overwrite the version before."""
     operator, flag_id = ramp(emulator)
     with (
         after_the_raise(emulator, flag_id, {"rolloutPercentage": hers}, {"rolloutPercentage": 25}),
@@ -85,7 +85,7 @@ def test_what_a_person_left_and_set_again_after_our_write_is_not_restored(emulat
 def test_who_sets_another_percentage_between_write_and_reading_back_has_the_last_word(
     emulator: Emulator, on_drift: Literal["stop", "adopt"]
 ) -> None:
-    """The history shows that the raise came through. So it does not wait for an approval."""
+    """The history shows that the raise was applied. So it does not wait for an approval."""
     flag_id = emulator.create_flag("search", enabled=True, rolloutPercentage=5, variants=[{"key": "on"}])["id"]
     operator = AmplitudeRampRolloutOperator(
         task_id="ramp", flag_key="search", stages=[1, 5, 25, 100], soak=0, on_drift=on_drift
@@ -101,7 +101,7 @@ def test_who_sets_another_percentage_between_write_and_reading_back_has_the_last
 def test_who_changes_it_before_a_lost_write_is_repeated_has_the_last_word(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, hers: int
 ) -> None:
-    """``5`` is where it stood before: she has taken the raise back."""
+    """``5`` is the former percentage, so Maria has undone the raise."""
     operator, flag_id = ramp(emulator)
     emulator.fault("cut_after", route="PATCH /api/1/flags/{id}")
 

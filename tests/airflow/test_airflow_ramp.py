@@ -1,4 +1,4 @@
-"""The ramp from nothing to everybody, in real tasks: each stage, each soak, and what is written down about it."""
+"""The ramp from 0 % to 100 %, in real tasks: each stage, each soak, and the record."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_a_whole_ramp(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker is gone while the trigger looks, and the trigger only reads."""
-    monkeypatch.setattr(waiting, "time", None)  # a worker that sleeps breaks
+    """The worker is free while the trigger polls, and the trigger only reads."""
+    monkeypatch.setattr(waiting, "time", None)  # a worker that sleeps would fail
     flag_id = flag(emulator)
     emulator.clear_requests()
     with DAG(dag_id) as dag:
@@ -94,8 +94,8 @@ def test_a_soak_holds_no_worker_and_a_stage_takes_three_requests(
     assert soaks.requests == ["GET /api/1/flags/{id}"] * 2
     assert emulator.requests()["by_route"] == {
         "GET /api/1/flags": 1,  # its id
-        "GET /api/1/flags/{id}": 2,  # one look for each soak
-        "GET /api/1/flags/{id}/variants/{variantKey}/cohorts": 1,  # which the service does not have
+        "GET /api/1/flags/{id}": 2,  # one poll for each soak
+        "GET /api/1/flags/{id}/variants/{variantKey}/cohorts": 1,  # the service does not have cohorts
         "GET /api/1/flags/{id}/versions": 1 + 2 + 3,  # at first, after each soak, after each write
         "PATCH /api/1/flags/{id}": 3,
     }
@@ -218,11 +218,11 @@ def test_it_starts_where_the_flag_stands(run: Runner, emulator: Emulator, dag_id
 
     assert ran.succeeded, ran.states
     assert {key: exposures(emulator, object_id) for key, object_id in ids.items()} == {
-        "on_a_stage": [25, 60],  # after an hour there
+        "on_a_stage": [25, 60],  # after an hour at 25 %
         "between": [30, 60],
         "at_the_last": [60],
         "beyond": [80],
-        "disabled": [0, 0, 1, 25, 60],  # what is off stands before the first stage, whatever it says
+        "disabled": [0, 0, 1, 25, 60],  # a disabled flag is below the first stage, at any percentage
     }
     assert [ran.xcom(key)["changed"] for key in ids] == [True, True, False, False, True]
     assert [watch["id"] for watch in soaks.watches] == [ids["on_a_stage"], *[ids["disabled"]] * 2]

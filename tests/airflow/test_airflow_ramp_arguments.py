@@ -1,4 +1,4 @@
-"""What is wrong about a ramp is refused while the DAG is parsed; what is a template, before anything is asked."""
+"""A wrong argument of a ramp is refused while the DAG is parsed, and a wrong template before the first request."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_no_soak_at_all_is_said_on_purpose() -> None:
 def test_a_param_that_renders_to_nothing_is_refused_by_name(
     run: Runner, emulator: Emulator, dag_id: str, native: bool
 ) -> None:
-    """As text it is "None", and natively None, which must never mean "not given": a ramp of all users."""
+    """The result is the text "None", or natively None. Neither may mean "not given", which is a ramp of all users."""
     beta = {
         "name": "Beta",
         "conditions": [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}],

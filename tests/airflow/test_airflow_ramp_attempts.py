@@ -1,4 +1,4 @@
-"""A rollout whose workers die, whose task is run again, and which is cleared: the flag tells where it stands."""
+"""A rollout whose workers die, whose task is retried or cleared, continues from the state of the flag."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Runner = Callable[..., Run]
 
 
 def dying(deaths: Deaths, place: int, done: bool) -> Callable[[Any], None]:
-    """Before its first attempt, a task is told when to die."""
+    """Return a callback that sets the time of a task's death before its first attempt."""
     told: list[None] = []
 
     def tell(context: Any) -> None:
@@ -34,15 +34,15 @@ def dying(deaths: Deaths, place: int, done: bool) -> Callable[[Any], None]:
     return tell
 
 
-# What a worker asks in a ramp of two stages: for the flag and its history, to raise it and how it then is; and after
-# the soak how it is, to raise it and how it then is.
+# The requests of a worker in a ramp of two stages: the flag and its history, the raise and its read-back; after the
+# soak a poll, the raise and its read-back.
 REQUESTS = 7
 
 
 def test_whenever_its_worker_dies_the_retry_takes_it_from_there(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
 ) -> None:
-    """At each of its requests, before it is sent and after it is carried out: no stage twice, no soak begun anew."""
+    """The worker dies at each of its requests, before and after it is carried out: no stage or soak is repeated."""
     killed = {f"{place}_{done}": (place, done) for place in range(1, REQUESTS + 1) for done in (False, True)}
     ids = {key: flag(emulator, key) for key in killed}
     plan: dict[str, Any] = {**PLAN, "stages": [1, 25]}
@@ -63,7 +63,7 @@ def test_whenever_its_worker_dies_the_retry_takes_it_from_there(
     for key, object_id in ids.items():
         result = ran.xcom(key)
         assert (result["before"], result["after"], result["changed"]) == (0, 25, True), key
-        # However often it waits: until an hour after the first stage was set, whoever set it.
+        # Each wait ends an hour after the first stage was set, by any attempt.
         ends = {watch["until"] for watch in soaks.watches if watch["id"] == object_id}
         assert ends == {soaks.hours_after(began(emulator, object_id)[1], 1)}, key
 
@@ -95,7 +95,7 @@ def test_whenever_its_worker_dies_during_a_rollback_the_retry_ends_it_for_the_sa
     for key, object_id in ids.items():
         log = [entry for entry in emulator.request_log() if entry["path"].endswith(f"flags/{object_id}")]
         lowerings = [entry for entry in log if entry["method"] == "PATCH"][1:]
-        assert len(lowerings) == 1, key  # who finds it lowered writes nothing
+        assert len(lowerings) == 1, key  # an attempt that finds the flag lowered writes nothing
         assert emulator.flag(object_id)["enabled"] is False
     for key in ("6_False", "6_True", "7_False"):
         assert "and confirmed it by reading: errors (fail 1 of 1): 9 % of the requests fail" in broken.said(key)
@@ -130,7 +130,7 @@ def test_a_retry_finishes_the_rollback_whatever_the_guardrails_say_by_then(
 def test_a_retry_asks_the_guardrails_before_it_goes_on(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths
 ) -> None:
-    """It cannot know what the dead one knew. It died right after the first stage, so that nothing was asked yet."""
+    """The retry cannot know the results of the dead attempt, which died right after the first stage, before a check."""
     flag_id = flag(emulator)
     asked: list[float] = []
 
@@ -152,7 +152,7 @@ def test_a_retry_asks_the_guardrails_before_it_goes_on(
 
     assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})
     assert asked == [1]
-    assert soaks.watches == []  # not at the end of its soak
+    assert soaks.watches == []  # not at the end of a soak
     assert exposures(emulator, flag_id) == [0, 1, 0]
 
 
@@ -181,7 +181,7 @@ def test_who_clears_it_begins_anew(run: Runner, emulator: Emulator, dag_id: str,
 def test_an_attempt_that_lives_on_takes_no_stage_twice_and_is_no_stranger(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    """The scheduler took it for dead: while the one waits the other goes on, and once at the very same moment."""
+    """The scheduler believes that it is dead. One attempt continues while the other waits, once at the same time."""
     flag_id = flag(emulator)
     twin = AmplitudeRampRolloutOperator(task_id="twin", flag_key="search", **PLAN)
 
@@ -224,7 +224,7 @@ def test_two_attempts_at_once(emulator: Emulator) -> None:
         item.join()
 
     assert exposures(emulator, flag_id) == [0, 1, 25, 100]
-    # One that never set anything itself takes the other for a stranger, and leaves the flag alone.
+    # An attempt that has set nothing itself sees the other attempt as another actor, and leaves the flag as it is.
     assert "at 100" in ended
     assert all(message == "at 100" or "the flag was changed" in message for message in ended)
 
@@ -235,7 +235,7 @@ def test_a_soak_that_cannot_be_watched_fails_and_leaves_the_flag(
     monkeypatch.setattr(_refusals, "REFUSED_FOR", 1.0)
     flag_id = flag(emulator)
     broken = Failures()
-    # An outage is ridden out; a key that was revoked is not.
+    # The rollout survives an outage, but not a revoked key.
     soaks.will(
         lambda: (emulator.fault("status", status=503, times=3), soaks.end()),
         lambda: (emulator.fault("status", status=401, times=None), soaks.end()),
@@ -267,7 +267,7 @@ def test_a_rollout_goes_on_after_refusals_of_a_moment(
     monkeypatch: pytest.MonkeyPatch,
     refusal: dict[str, Any],
 ) -> None:
-    """While a trigger looks, while a worker reads, and while it writes."""
+    """The refusals come while a trigger polls, while a worker reads, and while it writes."""
     monkeypatch.setattr(_refusals, "_PAUSE", 0.05)
     flag_id = flag(impatient)
     soaks.will(
@@ -297,7 +297,7 @@ def test_an_event_that_it_does_not_know_is_an_error(emulator: Emulator, event: A
 
 
 def test_a_wait_whose_trigger_is_lost_ends_some_hours_after_its_time(emulator: Emulator) -> None:
-    """`airflow db clean` may delete the row of a trigger that waits; its task would be deferred for ever."""
+    """`airflow db clean` may delete the row of a waiting trigger, so that its task would stay deferred."""
     flag(emulator)
     with pytest.raises(TaskDeferred) as deferred:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", **PLAN).execute({})

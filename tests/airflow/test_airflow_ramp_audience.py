@@ -1,4 +1,4 @@
-"""What is ramped is an audience: changes of it are noticed, and "confirmed" is said of what was confirmed."""
+"""A ramp notices changes of the audience, and reports a rollback as confirmed only if it is."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_adopted_a_change_of_the_audience_is_told_in_log_and_record(
     assert len([line for line in lines if words in line]) == 1
     notes = [line["why"] for line in ran.xcom("ramp", key=RECORD_XCOM) if line["what"] == "note"]
     assert [words in note for note in notes] == [True]
-    assert len(soaks.watches) == 3  # her change ends one wait early, and no other
+    assert len(soaks.watches) == 3  # Maria's change ends only one wait early
 
 
 def test_lowering_another_segment_takes_users_out_and_does_not_stop_the_rollout(

@@ -1,4 +1,4 @@
-"""Whose clock a soak counts on, when a proxy rewrites the time or this machine's clock is wrong."""
+"""The clock of a soak, when a proxy changes the time or this machine's clock is wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ramp(dag_id: str) -> DAG:
 
 
 def soaked(emulator: Emulator, id: str) -> list[timedelta]:
-    """How long it stood at each of its percentages, the first and the last left out."""
+    """Return the time at each percentage, without the first and the last."""
     at = began(emulator, id)[1:]
     return [later - earlier for earlier, later in pairwise(at)]
 

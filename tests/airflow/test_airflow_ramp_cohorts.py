@@ -1,4 +1,4 @@
-"""Included cohorts of a flag under a rollout: their users get it at any percentage, and a rollback says so."""
+"""Included cohorts of a flag under a rollout: their users get it at any percentage, and a rollback reports this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout and its guardrails, in real tasks: when they are asked, and what follows from what they say."""
+"""A rollout and its guardrails, in real tasks: the times of checks, and the effects of their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNSURE = CheckResult("inconclusive", "too few requests")
 
 
 class Says:
-    """A check that gives these answers, the last of them for ever. An exception is raised. Before, it can answer."""
+    """A check with these results, in order; the last one repeats. It raises an exception. Its preflight passes."""
 
     def __init__(self, *answers: CheckResult | Exception) -> None:
         self.asked: list[CheckContext] = []
@@ -46,7 +46,7 @@ class Says:
 
     @property
     def stages(self) -> list[float]:
-        """Where it was asked."""
+        """The percentages of its checks."""
         return [moment.percentage for moment in self.asked]
 
 
@@ -57,7 +57,7 @@ def records(ran: Run, what: str, task_id: str = "ramp") -> list[dict[str, Any]]:
 def test_those_that_pass_let_it_go_on(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One is a function, and one asks a warehouse."""
+    """One guardrail is a function, and one queries a warehouse."""
     warehouse = tmp_path / "warehouse.db"
     with closing(sqlite3.connect(warehouse)) as rows, rows:
         rows.execute("CREATE TABLE errors (flag TEXT, percentage INT, rate REAL, requests INT)")
@@ -149,7 +149,7 @@ def test_one_that_fails_takes_the_flag_down_and_says_why(
 def test_limits_count_answers_in_a_row(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks) -> None:
     boom = RuntimeError("the warehouse is away")
     checks: dict[str, tuple[Says, dict[str, Any], list[int]]] = {
-        # the answers, the limits, and what users then get
+        # the results, the limits, and the exposure afterwards
         "unsure_at_last": (Says(UNSURE, UNSURE, OK, UNSURE), {"inconclusive_limit": 3}, [0, 1, 25, 0]),
         "raises": (Says(boom), {"error_limit": 2}, [0, 1, 0]),
         "fails_twice": (Says(FAIL, OK, FAIL, FAIL), {"failure_limit": 2}, [0, 1, 25, 0]),
@@ -177,7 +177,7 @@ def test_limits_count_answers_in_a_row(run: Runner, emulator: Emulator, dag_id: 
         "fails_twice": [1, 1, 25, 25],
         "recovers": [1, 1, 1, 1, 25],
     }
-    # What could not be told extends the soak: it is asked again after five minutes.
+    # An inconclusive result extends the soak: the check is repeated after five minutes.
     said = checks["unsure_at_last"][0].asked
     assert timedelta(minutes=5) <= said[1].now - said[0].now < timedelta(hours=1)
     last = records(ran, "rollback", "raises")[-1]
@@ -235,7 +235,7 @@ def test_one_that_fails_during_a_soak_ends_it(run: Runner, emulator: Emulator, d
 
 
 def hour_from(moment: datetime, hours: int) -> ChangeWindow:
-    """A window of one hour each day, which opens so many hours after the moment."""
+    """Return a window of one hour each day, which opens a number of hours after a time."""
     start, end = moment + timedelta(hours=hours), moment + timedelta(hours=hours + 1)
     return ChangeWindow(days="Mon-Sun", start=f"{start:%H}:{start:%M}", end=f"{end:%H:%M}", timezone="UTC")
 

@@ -1,4 +1,4 @@
-"""A rollout while Airflow is away, and one that is ended in the middle of a check: what users get comes first."""
+"""A rollout during an outage of Airflow, and one that is ended during a check: the flag is lowered first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = 100.0
 
 @pytest.fixture
 def let_go() -> Iterator[threading.Event]:
-    """Set at the end, so that no thread hangs on."""
+    """Yield an event that is set at the end, so that no thread hangs."""
     event = threading.Event()
     yield event
     event.set()
@@ -39,7 +39,7 @@ def let_go() -> Iterator[threading.Event]:
 
 @pytest.fixture(autouse=True)
 def real_limit_of_calls_to_airflow(patient_calls_to_airflow: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow hangs on purpose here."""
+    """Restore the real limit of calls to Airflow, because Airflow hangs on purpose here."""
     monkeypatch.setattr(bounded_call, "LIMIT", 2.0)
 
 
@@ -48,7 +48,7 @@ def fails(moment: CheckContext) -> CheckResult:
 
 
 class Lowering:
-    """When the flag was lowered, on this machine's clock, and how long after the check."""
+    """The time at which the flag was lowered, on this machine's clock, and the seconds after the check."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = 0.0
@@ -81,7 +81,7 @@ def test_a_rollback_does_not_wait_for_airflow(
     let_go: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its api-server is away when the check fails: the state store hangs, or raises after 29 seconds."""
+    """The api-server has an outage when the check fails: the state store hangs, or raises after 29 seconds."""
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
 
     lowering, asked = Lowering(monkeypatch), []
@@ -120,7 +120,7 @@ def test_a_call_that_hangs_in_the_one_socket_to_airflow_does_not_keep_the_flag_u
     let_go: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As in a worker: one call at a time, and each later one waits for the one that hangs."""
+    """As in a worker, there is one call at a time, and each later call waits for the call that hangs."""
     from airflow.sdk.execution_time.context import TaskStateStoreAccessor
     from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
 
@@ -149,7 +149,7 @@ def test_a_call_that_hangs_in_the_one_socket_to_airflow_does_not_keep_the_flag_u
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1, 0]
     assert lowering.took < 5
-    assert max(waited) > 3  # the record had to wait, and the flag had not
+    assert max(waited) > 3  # the record waited, and the flag did not
     assert ran.xcom("ramp", key=RECORD_XCOM)[-1]["what"] == "rollback"
 
 
@@ -236,7 +236,7 @@ def test_a_check_that_hangs_or_exits_counts_as_an_error(
 def test_a_warehouse_in_airflows_own_connections_is_asked_in_time(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, tmp_path: Path
 ) -> None:
-    """The check runs in a thread of its own, and looks the connection up through Airflow from there."""
+    """The check runs in a separate thread, and looks the connection up through Airflow there."""
     from airflow.models import Connection
     from airflow.utils.session import create_session
 
@@ -328,7 +328,7 @@ def test_an_interrupted_rollback_is_not_confirmed(
 def test_a_task_that_is_killed_in_a_check_says_what_users_still_get(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow sends SIGTERM, and then kills: only words in the log are left."""
+    """Airflow sends SIGTERM, and then kills the task, so that only the log can report the exposure."""
 
     def check(moment: CheckContext) -> bool:
         if not moment.is_preflight:

@@ -1,4 +1,4 @@
-"""A field that the versions omit is read from the flag: a rule of the ramp is not off because a version is thin."""
+"""A field that the versions omit is read from the flag, so that all rules of the ramp still apply."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STARTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.usefixtures("soaks")  # a ramp that is not refused ends
+@pytest.mark.usefixtures("soaks")  # so that a ramp that is not refused ends
 @pytest.mark.parametrize("field", STARTS)
 def test_a_ramp_is_refused_at_its_start_by_a_field_that_no_version_shows(
     run: Runner, emulator: Emulator, dag_id: str, field: str
@@ -89,7 +89,7 @@ def test_an_edit_during_a_soak_of_a_field_that_no_version_shows_stops_the_ramp(
         assert next(looks) < 5, "the ramp did not stop at her edit"
         maria()
 
-    last = Timer(15, soaks.end)  # a ramp that does not see her edit ends well
+    last = Timer(15, soaks.end)  # a ramp that does not notice Maria's edit succeeds
     if deferrable:
         soaks.will(lambda: (maria(), last.start()))
     else:
@@ -110,7 +110,7 @@ def test_an_edit_during_a_soak_of_a_field_that_no_version_shows_stops_the_ramp(
 def test_a_disabled_flag_is_not_enabled_while_its_segments_are_not_shown(
     run: Runner, emulator: Emulator, dag_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The service shows them in no answer, so that nobody knows whom enabling lets in."""
+    """The service shows the segments in no response, so it is not known which users enabling would let in."""
     from airflow_provider_ampexp.client import _optional_fields as optional_fields
 
     flag(emulator, targetSegments=[segment(100)])

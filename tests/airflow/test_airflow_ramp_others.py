@@ -1,4 +1,4 @@
-"""The first stage enables a disabled flag: nobody gets it by that besides those whom the rollout ramps."""
+"""The first stage enables a disabled flag only if no other users get the flag by this."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_segment_for_everybody_is_ramped_where_catch_all_names_it(
 
 
 class _Lines:
-    """A log that keeps its lines."""
+    """A log that records its lines."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines

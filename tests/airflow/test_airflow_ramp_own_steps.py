@@ -1,4 +1,4 @@
-"""Other tasks share the connection's key: what they do to a flag during its rollout is no step of the rollout."""
+"""Changes of other tasks with the connection's key are not steps of a rollout."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
 
-# What another task with the same key sets in the soak of 1 %, of a plan of 1, 25 and 100 %.
+# The percentages that another task with the same key sets in the soak of 1 %, of a plan of 1, 25 and 100 %.
 FOREIGN = {"next": 25, "no_stage": 7, "last": 100, "none": 0}
 HALF_AN_HOUR = 1800
 
 
 def another_task(emulator: Emulator, flag_id: str, **fields: Any) -> Callable[[], None]:
-    """Half an hour into a soak of an hour, by the name that this connection's key has."""
+    """Return a function that edits the flag after half of a soak of an hour, by the name of this connection's key."""
 
     def happens() -> None:
         emulator.advance(HALF_AN_HOUR)
@@ -94,7 +94,7 @@ def test_a_ramp_that_keeps_its_worker_stops_too(emulator: Emulator, monkeypatch:
 def test_a_retry_takes_no_early_raise_of_another_task_for_its_own(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch, percentage: int
 ) -> None:
-    """Its worker died right after the first stage; the other task was there before the retry."""
+    """The worker died right after the first stage, and the other task raised the flag before the retry."""
     flag_id = flag(emulator)
     deaths, tries = Deaths(soaks, monkeypatch), iter([1, 2])
 
@@ -122,7 +122,7 @@ def test_a_retry_takes_no_early_raise_of_another_task_for_its_own(
 def test_what_may_be_another_attempts_step_is_checked_before_it_counts(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    """The next stage, right after the soak: nothing tells it from a step of this task's own other attempt."""
+    """The next stage right after the soak looks like a step of another attempt of this task."""
     verdicts = {"passes": True, "fails": False}
     ids = {key: flag(emulator, key) for key in verdicts}
     asked: list[tuple[str, float]] = []
@@ -156,7 +156,7 @@ def test_what_may_be_another_attempts_step_is_checked_before_it_counts(
 def test_a_group_is_stopped_by_another_task_with_the_same_key(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, percentage: int
 ) -> None:
-    """It stays where the other task left it: the group's rollback, too, takes down only what this rollout raised."""
+    """The flag stays at the other task's percentage. The group's rollback, too, undoes only raises of this rollout."""
     flag_id = flag(emulator)
     asked: list[float] = []
 
@@ -179,13 +179,13 @@ def test_a_group_is_stopped_by_another_task_with_the_same_key(
     assert exposures(emulator, flag_id) == [0, 1, percentage]
 
 
-# where a rollback goes to, when the run is not the one that began
+# the target of a rollback, when another run began the rollout
 
 
 def test_the_rollback_of_a_run_that_took_over_goes_to_where_the_rollout_began(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a clear, and in a new run: to 0 % and off, not to the stage at which it took over."""
+    """After a clear, and in a new run, the target is 0 % and disabled, not the stage at which the run took over."""
     ids = {key: flag(emulator, key) for key in ("cleared", "new_run")}
     lines = told(monkeypatch)
     answers: list[bool] = []
@@ -222,7 +222,7 @@ def test_the_rollback_of_a_run_that_took_over_goes_to_where_the_rollout_began(
 def test_a_rollback_that_lowers_nothing_is_not_called_one(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person had set 25 % before the rollout began: that is its start."""
+    """A person had set 25 % before the rollout began, so this is its start."""
     flag_id = flag(emulator, enabled=True, rolloutPercentage=25)
     lines, broken = told(monkeypatch), Failures()
     with DAG(dag_id) as dag:
@@ -257,7 +257,7 @@ def test_a_rollout_that_could_not_go_back_is_refused_before_it_raises(
 def test_a_retry_under_lowered_retries_undoes_no_rollback(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its worker dies right after the rollback. By its numbers the retry looks like a first attempt after a clear."""
+    """The worker dies right after the rollback. By its numbers, the retry looks like a first attempt after a clear."""
     flag_id = flag(emulator)
     deaths = Deaths(soaks, monkeypatch)
     log_warnings: list[Any] = []
@@ -267,7 +267,7 @@ def test_a_retry_under_lowered_retries_undoes_no_rollback(
             deaths.at(7, done=True)
         elif context["ti"].try_number == 2:
             log_warnings.append(context["task_state_store"].get("amplitude_experiment_begun"))
-            ramp.retries = int(RETRIED["retries"]) - 1  # as in a DAG file that was edited meanwhile
+            ramp.retries = int(RETRIED["retries"]) - 1  # as if the DAG file had been edited
             context["ti"].task.retries = ramp.retries
 
     with DAG(dag_id) as dag:

@@ -1,4 +1,4 @@
-"""A rollout whose flag depends on others says at its start how many users can get it."""
+"""A rollout of a flag with dependencies reports at its start how many users can get the flag."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVES: dict[str, Any] = {"enabled": True, "rolloutPercentage": 100}
 
 @pytest.fixture
 def warnings_of(run: Runner, emulator: Emulator, dag_id: str) -> Callable[..., list[str]]:
-    """The warnings in the record of a rollout of a flag with these dependencies."""
+    """Return a function for the warnings in the record of a rollout of a flag with given dependencies."""
 
     def warnings(
         dependencies: dict[str, Any], *, stages: Any = (1, 25, 50), operator: str = "all", **fields: Any

@@ -1,4 +1,4 @@
-"""A rollout and the people who change its flag in Amplitude meanwhile: they are right, and are told apart from it."""
+"""Changes of the flag by persons during a rollout: their changes win, and are distinguished from the rollout's own."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_adopted_it_goes_on_from_where_they_left_it(run: Runner, emulator: Emula
     def maria(key: str) -> Callable[[], None]:
         return lambda: emulator.edit("flags", ids[key], **edits[key])
 
-    soaks.will(maria("raised"), None, None)  # 50 lies between two stages, and soaks as one before 75 is set
-    soaks.will(maria("to_a_stage"), None)  # 75 soaks in full, from when she set it
+    soaks.will(maria("raised"), None, None)  # 50 % is between two stages, and soaks like a stage before 75 % is set
+    soaks.will(maria("to_a_stage"), None)  # 75 % soaks in full from Maria's change on
     soaks.will(maria("lowered"), None, None)
     soaks.will(maria("disabled"))
     ran = run(dag)
@@ -116,7 +116,7 @@ def test_a_tag_holds_it_and_lets_it_go(run: Runner, emulator: Emulator, dag_id: 
         looked.append(exposures(emulator, flag_id)[-1])
         soaks.end()
 
-    # Held in the middle of the soak; that ends; half a day goes by; the tag is taken away.
+    # The tag is set during the soak; the soak ends; half a day passes; the tag is removed.
     soaks.will(tags("rollout-hold", "beta"), None, while_held, tags("beta"))
     asked: list[float] = []
 
@@ -140,7 +140,7 @@ def test_a_tag_holds_it_and_lets_it_go(run: Runner, emulator: Emulator, dag_id: 
         (25, "Airflow"),
         (100, "Airflow"),
     ]
-    assert asked == [1, 1, 25]  # guardrails go on while it is held
+    assert asked == [1, 1, 25]  # guardrails continue during the hold
 
 
 def segments(**percentages: int) -> list[dict[str, Any]]:
@@ -180,7 +180,7 @@ def test_other_segments_edited_at_the_moment_of_a_raise_are_put_back(
         {"Staff": 50, "Beta": 1},
         {"Staff": 80, "Beta": 1, "New": 3},  # hers
         {"Staff": 50, "Beta": 25},  # overwritten by the raise
-        {"Staff": 80, "Beta": 25, "New": 3},  # put back
+        {"Staff": 80, "Beta": 25, "New": 3},  # restored
         {"Staff": 80, "Beta": 100, "New": 3},
     ]
     notes = [line for line in lines if "Maria edited the segments during the raise" in line]

@@ -1,4 +1,4 @@
-"""Guardrails that cannot work, and guardrails that hold for ever, in real tasks."""
+"""Guardrails that cannot work, and guardrails that hold without end, in real tasks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_guardrail_that_cannot_work_ends_the_task_before_anybody_gets_the_feat
         )
     ran = run(dag)
 
-    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})  # it may pass: the warehouse may be back
+    assert (ran.states, ran.tries) == ({"ramp": "failed"}, {"ramp": 2})  # the warehouse may be back for a retry
     assert exposures(emulator, flag_id) == [0]
     assert writes(emulator) == 0
     said = broken.said("ramp")
@@ -156,7 +156,7 @@ def test_a_hold_that_lasts_too_long_ends_as_the_plan_says(
     assert exposures(emulator, flag_id) == ends
     assert "the guardrails have held the rollout for 5 hours (errors (fail" in broken.said("ramp")
     began = [line for line in lines if line.startswith("The guardrails hold the rollout at 25 %: errors")]
-    assert len(began) == 1  # said once, when it begins
+    assert len(began) == 1  # logged once, at the start of the hold
     assert "After 5 hours of this hold the task" in began[0]
 
 

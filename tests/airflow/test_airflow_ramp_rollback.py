@@ -1,4 +1,4 @@
-"""Rollbacks in real tasks: where they take the flag, that they are confirmed, and what is said when they are not."""
+"""Rollbacks in real tasks: their targets, their confirmation, and the error without a confirmation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_target_is_confirmed_and_no_retry_follows(
             assert "It was left at 25 %: users still get it" in broken.said(key)
             assert (last["what"], last["stage"]) == ("hold", 25)
             assert datetime.fromisoformat(last["at"])
-    # Each is read back: nothing is taken for done because it was answered with OK.
+    # Each write is read back, because a response of OK does not show that it was applied.
     for flag_id in ids.values():
         log = [entry for entry in emulator.request_log() if not entry["path"].endswith("/cohorts")]
         asked = [entry["method"] for entry in log if entry["path"].startswith(f"/api/1/flags/{flag_id}")]
@@ -72,7 +72,7 @@ def test_every_target_is_confirmed_and_no_retry_follows(
 def test_back_to_a_flag_that_was_off_at_a_higher_percentage(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
 ) -> None:
-    """It is off again and does not say 80 %: somebody may enable it at that very moment."""
+    """The flag is disabled again, and not at 80 %, because a person may enable it at that time."""
     flag_id = flag(emulator, rolloutPercentage=80)
     with DAG(dag_id) as dag:
         AmplitudeRampRolloutOperator(task_id="ramp", flag_key="search", guardrails=[errors], **PLAN)
@@ -139,7 +139,7 @@ def test_of_a_segment(run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks
     assert seen == [segments(percentage) for percentage in (0, 1, 25, 0)]
     kept = emulator.flag(to_start)
     assert (kept["enabled"], kept["rolloutPercentage"]) == (True, 7)
-    disabled = emulator.flag(off)  # what Amplitude itself calls roll back: the whole flag
+    disabled = emulator.flag(off)  # the rollback of Amplitude's own app disables the whole flag
     assert (disabled["enabled"], disabled["targetSegments"]) == (False, segments(0))
 
 

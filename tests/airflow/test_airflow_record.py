@@ -1,4 +1,4 @@
-"""The record of a rollout in the XCom ``rollout``: complete, true, and readable while the rollout goes on."""
+"""The record of a rollout in the XCom ``rollout``: complete, correct, and readable during the rollout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Runner = Callable[..., Run]
 
 
 def kept(dag_id: str, task_id: str = "ramp") -> list[dict[str, Any]]:
-    """The record in Airflow's database, while the run goes on."""
+    """Return the record in Airflow's database, during the run."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
@@ -112,7 +112,7 @@ def test_the_record_is_there_while_it_soaks_on_a_worker(
 def test_what_a_killed_attempt_did_is_in_the_record_of_the_next_one(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths, is_group: bool
 ) -> None:
-    """It dies right after its raise was carried out: the history tells of it, once."""
+    """The attempt dies right after its raise was carried out. The record has the raise once, from the history."""
     flag(emulator)
     told: list[None] = []
 

@@ -1,4 +1,4 @@
-"""The record of a rollout as files of JSON lines: they outlive Airflow's retention, and never hinder a rollout."""
+"""The record of a rollout as files of JSON lines, which outlive Airflow's data and never delay a rollout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fails(moment: CheckContext) -> CheckResult:
 
 
 def files(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of each file by its name. Nothing else lies in the folder."""
+    """Return the lines of each file by its name. The folder has no other file."""
     return {
         path.name: [json.loads(line) for line in path.read_text().splitlines()]
         for path in folder.rglob("*")
@@ -73,7 +73,7 @@ def test_each_task_of_a_group_writes_a_file_in_the_folder_of_its_run(
 def test_a_line_is_in_the_file_while_the_task_soaks_and_no_line_is_there_twice(
     run: Runner, emulator: Emulator, dag_id: str, soaks: Soaks, deaths: Deaths, folder: Path
 ) -> None:
-    """It dies when it is resumed: the retry knows its raise from the history, and the file has it."""
+    """The task dies when it resumes. The retry finds the raise in the history, and the file has it."""
     flag(emulator)
     seen: list[list[str]] = []
 
@@ -169,8 +169,8 @@ def test_a_rollback_does_not_wait_for_a_store_that_hangs(
         let_go.set()
     assert ran.states == {"ramp": "failed"}
     assert exposures(emulator, flag_id) == [0, 1, 0]
-    # The raise's write hangs before the soak. After the soak the check's does, and the flag is lowered meanwhile. A
-    # write begins in a thread of its own, so that it may come a moment later than what the task does next.
+    # The write of the raise's line hangs before the soak. After the soak, the write of the check's line hangs, and the
+    # flag is lowered during that time. A write runs in its own thread, so it may be later than the task's next step.
     assert [what for what in happened if what != "write"] == ["wait for the store", "lower", "wait for the store"]
     assert happened.count("write") == 2
     assert whats(ran.xcom("ramp", key=RECORD_XCOM)) == ["raise", "check", "rollback"]

@@ -1,4 +1,4 @@
-"""What each thing costs, in requests counted by the emulator. The table of it is `docs/requests.md`."""
+"""The number of requests of each task, counted by the emulator. `docs/requests.md` has the table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BETA = [{"type": "property", "prop": "gp:beta", "op": "is", "values": ["true"]}]
 
 
 def cost(emulator: Emulator, operator: Any) -> int:
-    """How many requests the task takes."""
+    """Return the number of requests of a task."""
     emulator.clear_requests()
     operator.execute({})
     return int(emulator.requests()["total"])
@@ -111,7 +111,7 @@ def test_rollback_drills(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("way", ["key", "id"])
 def test_adding_inclusions(emulator: Emulator, way: str) -> None:
-    """By its id it is read as well: the connection names a project, which is held against the flag's own."""
+    """By id, the flag is read as well, because the connection's project is compared with the flag's project."""
     named = ways(emulator.create_flag("search", variants=ON))[way]
     users = [f"user-{number}" for number in range(500)]
     add = AmplitudeAddInclusionsOperator(task_id="a", variant="on", users=users, **named)
@@ -122,7 +122,7 @@ def test_adding_inclusions(emulator: Emulator, way: str) -> None:
 @pytest.mark.parametrize("present", [20, 2000])
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_removing_inclusions_by_index(emulator: Emulator, present: int, count: int) -> None:
-    """The service is asked once whether it removes by value; each removal by place is read back."""
+    """A removal by value is tried once, and each removal by place is read back."""
     emulator.settings(rate_per_second=None)
     assert removal(emulator, present, count) == 2 * count + 3
 
@@ -161,7 +161,7 @@ def test_restoring_a_version(emulator: Emulator, way: str, edit: dict[str, Any],
 
 @pytest.mark.parametrize("way", ["key", "id"])
 def test_variants(emulator: Emulator, way: str) -> None:
-    """By its id it is read as well, as for inclusions."""
+    """By id, the flag is read as well, as for inclusions."""
     variants = [{"key": "on"}, {"key": "old"}]
     named = {**ways(emulator.create_flag("search", variants=variants))[way], "variant": "old"}
     for fields, changed in (({"name": "Old"}, 4), ({"rolloutWeight": 3}, 5), ({"rolloutWeight": 0}, 6)):
@@ -216,7 +216,7 @@ def removal(emulator: Emulator, present: int, count: int) -> int:
 
 @pytest.mark.parametrize(("filters", "pages"), [(True, 1), (False, 3)])
 def test_finding_by_key(emulator: Emulator, filters: bool, pages: int) -> None:
-    """Pages until found: the newest come first, and this one stands on the third page of four."""
+    """Pages are read until the flag is found. The newest flags are first, and this one is on the third page of four."""
     emulator.settings(ignore_filters=not filters)
     emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(3500)]})
     emulator.clear_requests()
@@ -229,7 +229,7 @@ def test_finding_by_key(emulator: Emulator, filters: bool, pages: int) -> None:
 
 @pytest.mark.parametrize("stages", [[100], [1, 100], [1, 5, 25, 50, 100]])
 def test_a_ramp_without_soaks(emulator: Emulator, stages: list[int]) -> None:
-    """2 to find it and its history, 1 for included cohorts, which the service does not have, then 2 a stage."""
+    """2 requests for the flag and its history, 1 for cohorts, which the service does not have, and 2 for each stage."""
     flag = emulator.create_flag("search", variants=ON)
     ramp = AmplitudeRampRolloutOperator(task_id="a", flag_key="search", stages=stages, soak=0, deferrable=False)
     assert cost(emulator, ramp) == 3 + 2 * len(stages)
@@ -239,7 +239,7 @@ def test_a_ramp_without_soaks(emulator: Emulator, stages: list[int]) -> None:
 
 @pytest.mark.parametrize(("rollback", "more"), [("off", 0), ("hold", 0), (2, 3)])
 def test_a_rollback_where_the_service_has_cohorts(emulator: Emulator, rollback: Any, more: int) -> None:
-    """1 for each variant at the start, and again after a rollback, if the flag stays enabled."""
+    """1 request for each variant at the start, and again after a rollback if the flag stays enabled."""
     emulator.settings(extra_endpoints=True)
     variants = [{"key": "on"}, {"key": "new"}, {"key": "newer"}]
     emulator.create_flag("search", variants=variants, enabled=True, rolloutPercentage=2)
@@ -258,7 +258,7 @@ def _fails(_: CheckContext) -> bool:
 
 
 class Wait:
-    """Waits for a number of looks."""
+    """A wait for a number of polls."""
 
     interval = 0.2
 
@@ -291,7 +291,7 @@ class Wait:
 def test_a_round_of_many_waits(
     emulator: Emulator, flags: int, waits: int, offered: bool, a_round: dict[str, int]
 ) -> None:
-    """The first rounds learn how many pages there are, and whether there is a feed."""
+    """The first rounds find the number of pages, and whether the service has a feed."""
     emulator.settings(rate_per_second=None, extra_endpoints=offered)
     ids = emulator.load({"flags": [{"key": f"flag-{number}"} for number in range(flags)]})["flags"]
     emulator.advance(60)
@@ -318,10 +318,10 @@ def test_the_waits_of_a_triggerer_are_those_rounds(emulator: Emulator) -> None:
 
 
 def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
-    """500 tasks that each take a flag through 5 stages in a day, with four soaks in the triggerer.
+    """500 tasks each raise a flag through 5 stages in a day, with four soaks in the triggerer.
 
-    Measured by the part: a task's requests on workers, which do not depend on how long it soaks, and a round's. The
-    day is computed of them, as `docs/requests.md` tells it.
+    Two parts are measured: a task's requests on workers, which do not depend on the soaks, and the requests of a round.
+    The number for a day is computed from them, as in `docs/requests.md`.
     """
     from airflow.sdk.exceptions import TaskDeferred
 
@@ -351,7 +351,7 @@ def test_a_day_of_500_flags_under_rollout(emulator: Emulator) -> None:
         emulator.clear_requests()
         lookout.look(watched, watched, watched)
     a_round = emulator.requests()["total"]
-    rounds = 24 * 60  # at the default of a look a minute
+    rounds = 24 * 60  # with the default of a poll each minute
     ends = 4 * 500  # and each soak's end may fall between two
     assert a_round == 1
     assert 500 * on_workers + (rounds + ends) * a_round == 11_940

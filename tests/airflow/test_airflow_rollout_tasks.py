@@ -1,4 +1,4 @@
-"""What the Rollouts page finds of rollouts in Airflow's database."""
+"""The tasks of rollouts that the Rollouts page finds in Airflow's database."""
 
 from __future__ import annotations
 

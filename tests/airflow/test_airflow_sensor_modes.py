@@ -1,4 +1,4 @@
-"""A sensor waits alike in every mode: poking, rescheduled, deferred, and begun in the triggerer (Airflow 3.3)."""
+"""A sensor waits in the same way in each mode: poke, reschedule, deferred, and started in the triggerer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigge
 
 MODES = ("poke", "reschedule", "deferred", "begun in the triggerer")
 HOLD = {"poke": {"mode": "poke"}, "reschedule": {"mode": "reschedule"}}
-IS_OVER_SOON = 10.0  # seconds, on a loaded machine; the refusals that are tested here would take 300 s
+IS_OVER_SOON = 10.0  # seconds, on a busy machine; a wait for final refusals would take 300 s
 
 in_all_modes = pytest.mark.parametrize("mode", MODES)
 ENDINGS = {
@@ -40,7 +40,7 @@ ENDINGS = {
 
 
 class TaskInstance:
-    """As much of Airflow's as a sensor sees."""
+    """The part of Airflow's task instance that a sensor uses."""
 
     def __init__(self) -> None:
         self.task: Any = None
@@ -55,7 +55,7 @@ class TaskInstance:
 
 
 class Wait:
-    """Runs one sensor to its end as Airflow does in a mode: each time that it is taken up, it is another object."""
+    """Run a sensor to its end as Airflow does in a mode. Each process has another object of the sensor."""
 
     def __init__(self, mode: str, **arguments: Any) -> None:
         self._mode = mode
@@ -64,11 +64,11 @@ class Wait:
 
     @property
     def link(self) -> str:
-        """What the link of the task opens."""
+        """Return the address of the task's link."""
         return str(self.ti.xcoms.get("amplitude_experiment_url", ""))
 
     def run(self) -> Any:
-        """What the task returns."""
+        """Run the sensor, and return the result of the task."""
         if self._mode == "begun in the triggerer":
             args: Any = self._sensor().start_trigger_args
             trigger = AmplitudeFlagStateTrigger(**json.loads(json.dumps(args.trigger_kwargs)))
@@ -104,7 +104,7 @@ async def _only_event(trigger: AmplitudeFlagStateTrigger) -> Any:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No mode waits for seconds between two looks that failed."""
+    """Shorten the pauses between two failed polls."""
     monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.01)
     monkeypatch.setattr(_refusals, "_PAUSE", 0.05)
 
@@ -116,7 +116,7 @@ def new_flag(emulator: Emulator, **fields: Any) -> str:
 
 
 def after(looks: int, emulator: Emulator, act: Callable[[], object]) -> threading.Thread:
-    """Let a person do something as soon as so many looks were taken."""
+    """Let a person act after a number of polls."""
 
     def person() -> None:
         while emulator.requests()["total"] < looks:
@@ -129,7 +129,7 @@ def after(looks: int, emulator: Emulator, act: Callable[[], object]) -> threadin
 
 
 def ends_with(wait: Wait, plain: type[Exception], ending: str) -> str:
-    """Check how it ends. Returns what the error says; it is Airflow's own text where it is skipped."""
+    """Check the end of the wait, and return the message of the error; if the task is skipped, Airflow's own text."""
     with pytest.raises(ENDINGS[ending][1] or plain) as caught:
         wait.run()
     return str(caught.value)
@@ -212,7 +212,7 @@ def test_what_never_existed_fails_at_the_first_look(impatient: Emulator, mode: s
     began = time.monotonic()
     assert "flag 999 does not exist" in ends_with(Wait(mode, flag_id="999"), AirflowFailException, "plain")
     assert time.monotonic() - began < IS_OVER_SOON
-    assert impatient.requests()["total"] == 2  # an experiment of that id is looked for, to name it
+    assert impatient.requests()["total"] == 2  # an experiment of that id is also read, for the error
 
 
 @in_all_modes
@@ -234,7 +234,7 @@ def test_the_timeout_ends_a_wait_that_is_refused(impatient: Emulator, mode: str,
     impatient.fault("status", status=status, times=None, skip=seen_before)
     began = time.monotonic()
     wait = Wait(mode, flag_id=flag_id, timeout=0.5)
-    # Nothing tells a flag that is gone at the first look from one that never existed.
+    # A flag that is missing at the first poll looks like a flag that never existed.
     never_existed = status == 404 and not seen_before
     ends_with(wait, AirflowFailException if never_existed else AirflowSensorTimeout, "plain")
 

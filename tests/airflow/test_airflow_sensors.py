@@ -1,4 +1,4 @@
-"""Every sensor, in every mode: what ends the wait ends it alike whether the task pokes, reschedules or is deferred."""
+"""Each sensor ends in the same way in each mode: poke, reschedule and deferred."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_what_comes_true_while_waiting(run: Runner, emulator: Emulator, dag_id: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_never_comes_true_ends_alike_in_all_modes(run: Runner, emulator: Emulator, dag_id: str, kind: str) -> None:
-    """From the first look: archived, gone, a failed state, no access; and time that runs out."""
+    """At the first poll the flag is archived, missing, in a failed state or without access; or the time runs out."""
     variants = [{"key": "on"}]
     emulator.create_flag("archived", enabled=True, deleted=True, rolloutPercentage=100, variants=variants)
     emulator.create_flag("slow", enabled=True, rolloutPercentage=1, variants=variants)
@@ -124,7 +124,7 @@ def test_what_never_comes_true_ends_alike_in_all_modes(run: Runner, emulator: Em
 
     wanted = "failed" if kind == "plain" else "skipped"
     assert ran.states == dict.fromkeys(ran.states, wanted)
-    assert set(ran.tries.values()) == {1}  # for good
+    assert set(ran.tries.values()) == {1}  # without a retry
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -309,7 +309,7 @@ def test_only_what_is_written_in_the_dag_begins_in_the_triggerer() -> None:
             return True
 
     assert not Mine(task_id="a", flag_key="a", at_least=1, deferrable=True).start_from_trigger
-    # The trap: on a class, it would count for mapped tasks, whose own arguments Airflow ignores there.
+    # An attribute of the class would also apply to mapped tasks, whose own arguments Airflow ignores then.
     assert AmplitudeRolloutSensor.start_from_trigger is False
     assert AmplitudeRolloutSensor.start_trigger_args is None
 
@@ -321,7 +321,7 @@ def test_a_wait_that_began_in_the_triggerer_keeps_its_end_over_a_restart(emulato
     assert json.loads(json.dumps(args.trigger_kwargs)) == args.trigger_kwargs
     assert args.timeout > timedelta(seconds=100)
     one = AmplitudeFlagStateTrigger(**args.trigger_kwargs)
-    one.timeout_after = datetime.fromtimestamp(1_800_000_000, timezone.utc) + args.timeout  # as the triggerer sets it
+    one.timeout_after = datetime.fromtimestamp(1_800_000_000, timezone.utc) + args.timeout  # as the triggerer does
     assert one.ends_at == 1_800_000_000 + 100
     one.timeout_after = datetime.now(timezone.utc) - timedelta(hours=1)
 

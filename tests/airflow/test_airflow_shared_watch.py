@@ -1,4 +1,4 @@
-"""Many waits, one watch: over real HTTP, with the requests counted by the emulator."""
+"""Many waits share one poller, over real HTTP, with the requests counted by the emulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ, LIST = "GET /api/1/flags/{id}", "GET /api/1/flags"
 
 
 class Waiter:
-    """Waits for a flag to be enabled, or for some looks."""
+    """A wait until a flag is enabled, or for some polls."""
 
     def __init__(self, id: str, *, looks: int | None = None, interval: float = 0.1, kind: Kind = "flags") -> None:
         self.id = id
@@ -46,7 +46,7 @@ class Waiter:
 
 
 class Rounds:
-    """Counts the looks, and lets something happen after each."""
+    """Count the polls, and call a function after each poll."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sights: list[ReadResult] = []
@@ -87,7 +87,7 @@ def flags(emulator: Emulator, count: int) -> list[str]:
 
 
 def all_kinds(emulator: Emulator) -> list[Waiter]:
-    """Waits for flags and experiments, for which the feed of versions saves requests."""
+    """Return waits for flags and experiments, for which the feed of versions saves requests."""
     emulator.settings(extra_endpoints=True)
     kinds: tuple[Kind, ...] = ("flags", "experiments")
     waiters = [
@@ -132,7 +132,7 @@ def test_who_comes_and_goes_changes_nothing_for_the_others(emulator: Emulator, r
         return [await coming, await staying]
 
     assert asyncio.run(people()) == [{"looks": 3}, {"looks": 8}]
-    assert goes.looks in (3, 4)  # a round may have been on its way
+    assert goes.looks in (3, 4)  # a round may have been in progress
     assert len(rounds.sights) == 8
     assert emulator.requests()["total"] == 8 or emulator.requests()["by_route"][READ] > 0
 
@@ -168,7 +168,7 @@ def test_who_joins_learns_the_state_although_the_others_read_only_changes(
 def test_after_a_failed_poll_each_wait_learns_the_state_again(
     emulator: Emulator, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise two failures hours apart count as failures in a row, where the others read only changes."""
+    """Otherwise two failures hours apart count as consecutive, if only changes are read between them."""
     monkeypatch.setattr(shared_poller, "_LONGEST_BACKOFF", 0.05)
     waiters, failures = all_kinds(emulator), []
 
@@ -206,7 +206,7 @@ def test_an_outage_of_many_hours_ends_no_wait(
         while not rounds.sights:
             await asyncio.sleep(0.01)
         (poller,) = shared_poller._watches.values()
-        poller._failed = 1023  # as after 17 hours with a poll each minute
+        poller._failed = 1023  # as after 17 hours of failed polls, one each minute
         emulator.fault("status", status=503, times=3)
         return await asyncio.wait_for(waiting, 10)
 
@@ -257,7 +257,7 @@ def test_a_revoked_key_fails_all_of_its_connection_at_once_and_no_other(
     connect(monkeypatch, emulator, "other", "ampex_other")
     emulator.load({"keys": [{"key": "ampex_other", "person": "Other", "projects": [emulator.project_id]}]})
     rounds.after = lambda count: count == 4 and revoke(emulator, emulator.api_key)
-    slow = [Waiter(id, interval=1000.0) for id in ids[1:]]  # they are not due for long
+    slow = [Waiter(id, interval=1000.0) for id in ids[1:]]  # they are not due for a long time
 
     async def all_of_both() -> list[list[dict[str, Any]]]:
         return await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Stale flags: which are listed, why and since when, at which cost."""
+"""Stale flags: the listed flags, their reasons and times, and the number of requests."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_each_reason(emulator: Emulator) -> None:
     for key, (fields, _) in CASES.items():
         made(emulator, key=key, **fields)
-    assert stale() == {}  # they are new
+    assert stale() == {}  # the flags are new
     emulator.advance(31 * DAY)
     found = stale()
     assert {key: list(row["reasons"]) for key, row in found.items()} == {

@@ -1,4 +1,4 @@
-"""What is wrong about a wait for a state shows when the DAG is parsed, not after weeks of waiting."""
+"""A wrong argument of a wait for a state is refused when the DAG is parsed, not after weeks of waiting."""
 
 from __future__ import annotations
 

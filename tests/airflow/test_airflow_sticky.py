@@ -1,4 +1,4 @@
-"""Sticky bucketing keeps users in, whatever the percentage says: whoever changes or waits for one is told."""
+"""Sticky bucketing keeps users in at any percentage, so tasks that set or await a percentage report it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_wait_that_began_in_the_triggerer_outlives_a_secrets_backend_that_is_a
     name = "AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT"
     connection = os.environ[name]
     monkeypatch.delenv(name)
-    # A worker has used the connection of any other wait before, so there it is a mistake in the DAG.
+    # For any other wait, a worker has used the connection before, so there a missing one is a mistake in the DAG.
     (event,) = events(trigger(flag["id"]))
     assert (event["status"], event["is_retryable"]) == ("error", False)
     back = threading.Timer(0.4, lambda: monkeypatch.setenv(name, connection))
@@ -123,7 +123,7 @@ def test_it_ends_by_its_own_deadline_after_a_last_look(emulator: Emulator) -> No
     assert event["seen"]["url"].endswith(flag["id"])
     assert 0.3 <= time.monotonic() - started < 3
     emulator.clear_requests()
-    # Taken up by another triggerer after its time: it looks before it gives up.
+    # Another triggerer takes the trigger over after its deadline. The trigger polls once more before it ends.
     assert events(trigger(flag["id"], deadline=time.time() - 60))[0]["status"] == "timeout"
     assert emulator.requests()["total"] == 1
     emulator.edit("flags", flag["id"], enabled=True)
@@ -137,7 +137,7 @@ def test_it_rides_out_what_may_pass_up_to_its_limit(emulator: Emulator) -> None:
         emulator.clear_requests()
         emulator.fault(times=2, **kind)
         assert events(trigger(flag["id"]))[0]["status"] == "met", kind
-        assert emulator.requests()["total"] == 3  # each look asks once: the next look is the retry
+        assert emulator.requests()["total"] == 3  # a poll sends one request, and the next poll is the retry
         emulator.fault(times=3, **kind)
         (event,) = events(trigger(flag["id"]))
         assert (event["status"], event["is_retryable"]) == ("error", True), kind

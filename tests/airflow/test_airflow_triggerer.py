@@ -1,7 +1,7 @@
-"""A deferred sensor, with a triggerer that is killed and started again.
+"""A deferred sensor, with a triggerer that is killed and restarted.
 
-The triggerer is a process of its own. The task runs in this one, and so does the loop of `dag.test`, in the place of
-the scheduler. They meet in the database, as in any Airflow.
+The triggerer is a separate process. The task runs in this process, and so does the loop of `dag.test`, in place of the
+scheduler. Both use the same database, as in any Airflow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def triggerer(log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """The triggerer and the runner that it started, without a chance to say goodbye."""
+    """Kill the triggerer and its runner with SIGKILL."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -67,7 +67,7 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(
     from airflow.sdk.definitions import dag as dag_module
 
     run_task = dag_module._run_task
-    # As `dag.test` does it, but that the trigger is left to the triggerer.
+    # The loop of `dag.test`, except that the triggerer runs the trigger.
     monkeypatch.setattr(dag_module, "_run_task", lambda *, ti, task, run_triggerer: run_task(ti=ti, task=task))
     flag = emulator.create_flag("search", enabled=True, rolloutPercentage=1, variants=[{"key": "on"}])
     emulator.clear_requests()
@@ -81,7 +81,7 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(
     def people() -> None:
         try:
             with triggerer(log) as first:
-                until(lambda: total() >= 4)  # the first look was the worker's
+                until(lambda: total() >= 4)  # the first poll was the worker's
                 kill(first)
                 requests["killed"] = total()
             time.sleep(1.5)
@@ -110,14 +110,14 @@ def test_a_deferred_sensor_survives_a_killed_triggerer(
     assert ran.tries == {"wait": 1}
     assert ran.xcom("wait")["percentage"] == 50
     assert ran.xcom("wait", key="amplitude_experiment_url").endswith(flag["id"])
-    assert requests["without"] - requests["killed"] <= 1  # one may have been on its way
+    assert requests["without"] - requests["killed"] <= 1  # one may have been in flight
     assert emulator.api_key not in log.read_text()
 
 
 def test_unmapped_sensors_begin_and_end_without_a_worker_and_mapped_ones_wait_for_their_own(
     airflow_database: None, run: Callable[[DAG], Run], emulator: Emulator, dag_id: str, tmp_path: Path
 ) -> None:
-    """Scheduled as the scheduler does it, and run by a triggerer. Nothing here is a worker."""
+    """The code of the scheduler schedules the tasks, and a triggerer runs them. There is no worker here."""
     flags = {key: emulator.create_flag(key) for key in ("search", "one", "two", "button")}
     with DAG(dag_id) as dag:
         quick: dict[str, Any] = {"poll_interval": 0.3, "timeout": PATIENCE, "deferrable": True}
@@ -174,7 +174,7 @@ def test_each_mapped_sensor_watches_its_own_flag(run: Callable[[DAG], Run], emul
 
 
 def scheduled(dag: DAG) -> Callable[[], dict[str, str]]:
-    """Begin a run of it, and return what tells the states of its tasks."""
+    """Begin a run of a DAG, and return a function for the states of its tasks."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.models.dag import DagModel
     from airflow.models.dagbag import DBDagBag
@@ -188,7 +188,7 @@ def scheduled(dag: DAG) -> Callable[[], dict[str, str]]:
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
     with create_session() as session:
-        # In a file, which Airflow takes for granted when a trigger ends a task.
+        # The DAG is in a file, which Airflow needs when a trigger ends a task.
         session.execute(update(DagModel).where(DagModel.dag_id == dag.dag_id).values(relative_fileloc="a_dag.py"))
         kept = DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session)
         assert kept is not None

@@ -1,4 +1,4 @@
-"""When rounds take place: whatever comes and goes, changes and fails, on a clock of its own."""
+"""The times of polling rounds, with any joins, leaves, changes and failures, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ END = 600.0
 
 
 class _Selector(selectors.SelectSelector):
-    """Nothing arrives from outside: to wait is to move the clock on."""
+    """A selector without events from outside. A wait only advances the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass
 class Service:
-    """What the flags are when, and what it does not answer when."""
+    """The states of the flags over time, and the times of outages."""
 
     loop: VirtualLoop
     changes: list[tuple[float, str]]
@@ -69,7 +69,7 @@ class Service:
         return sum(1 for moment, change in self.changes if change == id and moment <= at)
 
     def look(self, due: Set[FlagRef], soon: Set[FlagRef], watched: Set[FlagRef], ending: Set[FlagRef]) -> ReadResult:
-        """As the list does it: all are seen."""
+        """Read all flags, as the list does."""
         assert due
         assert due <= soon <= watched
         now = self.loop.time()
@@ -85,7 +85,7 @@ class Service:
 
 @dataclass
 class Waiter:
-    """Waits until a flag has changed once more."""
+    """A wait until a flag has changed once more."""
 
     loop: VirtualLoop
     id: str
@@ -156,7 +156,7 @@ class Wait:
 
 
 def play(loop: VirtualLoop, waits: list[Wait]) -> list[tuple[Wait, Waiter, dict[str, Any] | None]]:
-    """Everybody comes, waits and goes."""
+    """Let all waits join, wait and leave."""
 
     async def one(wait: Wait) -> tuple[Wait, Waiter, dict[str, Any] | None]:
         await asyncio.sleep(wait.joins)
@@ -170,7 +170,7 @@ def play(loop: VirtualLoop, waits: list[Wait]) -> list[tuple[Wait, Waiter, dict[
 
     async def everybody() -> list[Any]:
         told = await asyncio.gather(*map(one, waits))
-        await asyncio.sleep(1)  # a last round may be on its way
+        await asyncio.sleep(1)  # a last round may be in progress
         return told
 
     return loop.run_until_complete(everybody())
@@ -215,7 +215,7 @@ def test_everybody_sees_every_change_in_time(waits: list[Wait], changes: list[tu
 @STORIES
 @given(WAITS)
 def test_there_are_no_more_rounds_than_it_takes(waits: list[Wait]) -> None:
-    """One for each interval of the quickest who is there, and one for those who join within a second."""
+    """One round for each interval of the shortest wait, and one for the waits that join within a second."""
     with world() as (loop, service):
         play(loop, waits)
         began = [since for since, _ in service.looks]
@@ -253,7 +253,7 @@ def test_a_thousand_waits_are_one_round_an_interval() -> None:
         waits = [Wait(number / 100, 100.0, f"flag-{number}", 5.0) for number in range(1000)]
         play(loop, waits)
         assert len([at for at, _ in service.looks if at >= 12]) == 18  # in 88 s
-        assert len(service.looks) <= 18 + 12  # and one a second while they come
+        assert len(service.looks) <= 18 + 12  # and one each second while waits join
 
 
 def test_a_last_look_is_at_its_moment_and_not_before() -> None:

@@ -1,7 +1,7 @@
-"""A watched flag, and a triggerer that is killed again and again: each change is told once.
+"""A watched flag, and a triggerer that is killed repeatedly: each change becomes exactly one event.
 
-The triggerer is a process of its own, as in any Airflow. `AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5` makes the
-test the long one.
+The triggerer is a separate process, as in any Airflow. `AMPEXP_WATCHER_CHANGES=500 AMPEXP_WATCHER_KILLS=5` selects the
+long test.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ def triggerer(log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def schedule(dag: DAG) -> None:
-    """What the DAG processor does with a file: assets and their triggers come into the database."""
+    """Store the assets and their triggers in the database, as the DAG processor does with a file."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     bag = DagBag(dag_folder=str(dag_folder()), bundle_path=dag_folder(), bundle_name="dags-folder")
     bag.bag_dag(dag)
-    for _ in range(2):  # watchers follow when their asset is known to be scheduled on
+    for _ in range(2):  # the watchers are stored after the schedules on their asset
         sync_bag_to_db(bag, "dags-folder", None)
 
 
 def unschedule() -> None:
-    """No watcher is left over for the next test."""
+    """Remove all watchers before the next test."""
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -75,7 +75,7 @@ def unschedule() -> None:
 
 
 def told(asset: Asset) -> list[dict[str, Any]]:
-    """What the watchers of this asset told, in order."""
+    """Return the events of the watchers of an asset, in order."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -88,7 +88,7 @@ def told(asset: Asset) -> list[dict[str, Any]]:
 
 
 def kept() -> list[Any]:
-    """What the watchers keep."""
+    """Return the stored watermarks of the watchers."""
     from airflow.utils.session import create_session
     from sqlalchemy import text
 
@@ -109,7 +109,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class People(threading.Thread):
-    """Several hands that change a flag, one version each."""
+    """Several actors who change a flag, one version each."""
 
     def __init__(self, emulator: Emulator, flag_id: str, seconds: float) -> None:
         super().__init__(daemon=True)
@@ -123,7 +123,7 @@ class People(threading.Thread):
                 by = HANDS[number % len(HANDS)]
                 fields = {"rolloutPercentage": number % 100} if number % 5 else {"enabled": number % 2 == 0}
                 self._emulator.edit("flags", self._flag_id, by=by, **fields)
-                self._emulator.edit("flags", self._flag_id, by=by, description=str(number))  # which nobody watches
+                self._emulator.edit("flags", self._flag_id, by=by, description=str(number))  # a field without a watcher
                 time.sleep(self._chance.uniform(0, 2 * self._pause))
         except BaseException as error:
             self.broken = error
@@ -144,7 +144,7 @@ def test_no_change_is_lost_and_none_is_told_twice(emulator: Emulator, dag_id: st
     search = flag_asset(
         "watched-search", project_id=project, watchers=[AssetWatcher(name="search", trigger=flag_trigger)]
     )
-    # An asset of any other name with an equal watcher. Airflow makes one trigger of the two.
+    # An asset of another name with an equal watcher. Airflow creates one trigger for both.
     twin = Asset("twin", watchers=[AssetWatcher(name="twin", trigger=flag_trigger)])
     other = flag_asset("quiet", project_id=project, watchers=[AssetWatcher(name="quiet", trigger=quiet_trigger)])
     button = experiment_asset(
@@ -161,9 +161,9 @@ def test_no_change_is_lost_and_none_is_told_twice(emulator: Emulator, dag_id: st
     try:
         for place in range(KILLS + 1):
             before = len(told(search))
-            with triggerer(log):  # which is killed at the end
+            with triggerer(log):  # killed at the end
                 if place == 0:
-                    # each has looked, and tells nothing of what was before
+                    # each watcher has polled, and sends no event for earlier changes
                     until(lambda: len({key for key, _ in kept()}) == 3)
                     people.start()
                 if place < KILLS:
@@ -173,7 +173,7 @@ def test_no_change_is_lost_and_none_is_told_twice(emulator: Emulator, dag_id: st
                 people.join(PATIENCE)
                 emulator.edit("experiments", decided["id"], by="Olga", decision="rollout")
                 until(lambda: len(told(search)) >= CHANGES and bool(told(button)))
-                time.sleep(2.0)  # for one that would be told twice
+                time.sleep(2.0)  # for an event that would be sent twice
     except TimeoutError:
         said = f"{len(told(search))} of {CHANGES} were told"
         raise AssertionError(f"{said}, {len(told(button))} decision. {log.read_text()[-4000:]}") from people.broken

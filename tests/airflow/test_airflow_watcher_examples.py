@@ -1,4 +1,4 @@
-"""The examples that start when a flag changes: their watchers tell it, and their tasks do what they say."""
+"""The examples that start when a flag changes: the events of their watchers, and the effects of their tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def example(name: str) -> Any:
 
 
 def what_is_told(asset: Asset, *edits: Any) -> dict[Asset, list[Any]]:
-    """The events of this asset's watcher, when somebody makes these edits."""
+    """Return the events of an asset's watcher after these edits."""
     (watcher,) = asset.watchers
     trigger: Any = watcher.trigger
     trigger.poll_interval = 0.05
@@ -56,7 +56,7 @@ def test_experiment_decided(emulator: Emulator, run: Any) -> None:
     decision = module.dag.get_task("decision")
     text = decision.python_callable(events)
     assert text.startswith("Decided by Olga at 20")
-    # Only a run that the scheduler made of an event has one.
+    # Only a run that the scheduler created for an event has such an event.
     decision.python_callable = lambda: text
     ran = run(module.dag)
     assert ran.succeeded, ran.states

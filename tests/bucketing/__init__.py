@@ -1,1 +1,1 @@
-"""Who gets which variant, compared with the vendor's own evaluator."""
+"""Tests of the evaluation of users, compared with the vendor's own evaluator."""

@@ -1,4 +1,4 @@
-"""Configurations and users to evaluate, made by hand and at random."""
+"""Fixed and random configurations and users for evaluations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def a_row(number: int = 1, **columns: object) -> dict[str, object]:
 
 
 def random_configs(number: int) -> Iterator[tuple[dict[str, Any], dict[str, list[str]], dict[str, Any]]]:
-    """Configurations with all that an evaluation knows: segments, inclusions, dependencies, fractions."""
+    """Yield configurations with all features of an evaluation: segments, inclusions, dependencies, fractions."""
     for seed in range(number):
         chosen = random.Random(seed)
         keys = chosen.sample("abcd", chosen.randint(1, 4))
@@ -116,7 +116,7 @@ def random_configs(number: int) -> Iterator[tuple[dict[str, Any], dict[str, list
 
 
 def random_rows(config: Mapping[str, Any], number: int = 20) -> list[dict[str, object]]:
-    """Users with random values for all that the conditions and keys of a random configuration read."""
+    """Return users with random values for all properties that a random configuration reads."""
     chosen = random.Random(config["bucketingSalt"])
     return [
         a_row(

@@ -1,4 +1,4 @@
-"""Audience against the vendor's evaluator: no difference, and unknown where a row cannot tell."""
+"""Audience, compared with the vendor's evaluator: no difference, and unknown if a row lacks data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IDS = int(os.environ.get("AMPEXP_BUCKETING_IDS", "20000"))
 def differences(
     config: Mapping[str, Any], rows: Any, inclusions: Any = None, parents: Mapping[str, Any] | None = None
 ) -> list[object]:
-    """Rows with two different answers. An unknown answer is a difference too."""
+    """Return the rows with two different results. An unknown result is also a difference."""
     known = {id: Audience.of(parent) for id, parent in (parents or {}).items()}  # type: ignore[arg-type]
     audience = Audience.of(config, inclusions=inclusions, parents=known, catch_all="Everybody")  # type: ignore[arg-type]
     flags = [*map(vendor_flag, (parents or {}).values()), vendor_flag(config, inclusions, parents)]
@@ -143,7 +143,7 @@ def test_random_configurations_give_what_the_vendor_gives() -> None:
     assert min(seen["str"], seen["NoneType"], seen["Unknown"]) > 500  # also unknown, without the parents
 
 
-# What a row or a configuration does not tell
+# Rows and configurations without needed data
 
 
 @pytest.mark.parametrize(

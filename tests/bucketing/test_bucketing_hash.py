@@ -1,4 +1,4 @@
-"""The hash is murmur3_x86_32 of "salt/value", in the standard library as with mmh3."""
+"""The hash is murmur3_x86_32 of "salt/value", with the standard library and with mmh3."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_values_that_are_no_text_are_hashed_as_their_text_and_null_has_no_hash()
 
 
 class Column:
-    """A column of Arrow: its elements are objects of their own, also a null."""
+    """A column of Arrow. Its elements are objects of Arrow, also a null."""
 
     def __init__(self, values: list[str | None]) -> None:
         self.values = values

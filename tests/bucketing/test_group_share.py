@@ -1,4 +1,4 @@
-"""Which share of all users an experiment in groups can reach."""
+"""The share of all users that an experiment in groups can reach."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The vendor's own evaluator (PyPI ``amplitude-experiment``), for a configuration of the Management API.
 
-The service translates a configuration before its evaluators read it. This is that translation: segments in the order of
-evaluation, ranges of ``hash // 100`` in whole numbers that overlap by one, where the first match wins, and no bucket at
-100 % with one weighted variant.
+The service translates a configuration before its evaluators read it. This module repeats that translation: segments in
+the order of evaluation, ranges of ``hash // 100`` in whole numbers that overlap by one, where the first match wins, and
+no bucket at 100 % with one weighted variant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPLIT = 42949673
 
 
 def vendor_variant(flags: Iterable[EvaluationFlag], row: Mapping[str, object]) -> str | None:
-    """Evaluate a user with the vendor's evaluator; the last flag decides, and those before it are its parents."""
+    """Evaluate a user with the vendor's evaluator. The last flag decides, and the flags before it are its parents."""
     flags = list(flags)
     custom = {name.removeprefix("gp:"): value for name, value in row.items() if name.startswith("gp:")}
     context = {"user": {**row, "user_properties": custom}}

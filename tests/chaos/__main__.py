@@ -20,7 +20,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.emulator.server import EmulatorServer
 
 _NEEDED = {"local": ["psycopg2", "asyncpg"], "celery": ["psycopg2", "asyncpg", "redis", "airflow.providers.celery"]}
-_LIMIT = 19 * 60.0  # seconds for all of it; ending it takes the rest of 20 minutes
+_LIMIT = 19 * 60.0  # seconds for a whole run; the end of the processes takes the rest of 20 minutes
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     missing = [name for name in _NEEDED[arguments.executor] if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(f"{', '.join(missing)} cannot be imported. Install the extra: pip install -e '.[chaos]'")
-    # What a terminal's Ctrl+C and a plain kill have in common: the processes below are ended too.
+    # Ctrl+C of a terminal and a plain kill also end the child processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scratch = Path(tempfile.mkdtemp(prefix="ampexp-chaos-"))
     failed = True
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace, scratch: Path) -> bool:
-    """One run. Returns whether everything ended as it must."""
+    """Run once, and return true if everything ended as expected."""
     from tests.chaos.controller import Controller, Rollout
     from tests.chaos.database import Database
     from tests.chaos.installation import CONNECTION_EXTRAS, Installation

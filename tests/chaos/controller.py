@@ -1,4 +1,4 @@
-"""The controller: keeps rollouts going, plays Maria, kills, and looks on until every rollout has ended."""
+"""The controller: start rollouts, edit flags as Maria, kill processes, and poll until every rollout has ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.chaos.processes import Processes
 
 _TICK = 0.25
 _BETWEEN_KILLS = (2.0, 7.0)
-# Of all requests, in the order in which the emulator asks them. The first slowness is no fault: a service takes time.
+# The rates are of all requests, in the order in which the emulator applies the faults. The first slowness is normal.
 _SLOWNESS = {"kind": "slow", "rate": 0.35, "seconds": 0.3}
 _FAULTS = (
     {"kind": "status", "rate": 0.015, "status": 503},
@@ -33,7 +33,7 @@ _FAULTS = (
     {"kind": "cut_after", "rate": 0.1, "methods": ["PATCH"]},
     {"kind": "cut_body", "rate": 0.01},
     {"kind": "garbage", "rate": 0.005, "methods": ["GET"]},
-    {"kind": "slow", "rate": 0.01, "seconds": 5.0},  # longer than the client waits: done late
+    {"kind": "slow", "rate": 0.01, "seconds": 5.0},  # longer than the client's timeout: carried out late
     {"kind": "slow_after", "rate": 0.01, "seconds": 5.0},
 )
 
@@ -42,7 +42,7 @@ _FAULTS = (
 class Rollout:
     """One rollout: a flag and a run of a DAG.
 
-    :param foreign_versions: what somebody else wrote with the rollouts' own key
+    :param foreign_versions: the versions of another actor with the rollouts' own key
     """
 
     key: str
@@ -60,7 +60,7 @@ class Rollout:
 
 
 class Controller:
-    """Goes on until there were enough kills and every rollout has ended, or the time is up."""
+    """Run rollouts and kills until there were enough kills and every rollout has ended, or the time is over."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Controller:
         self._numbers = count(1)
 
     def run(self, deadline: float) -> bool:
-        """Whether all of it came to its end before ``deadline``, on this machine's monotonic clock."""
+        """Run, and return true if all rollouts ended before ``deadline``, on this machine's monotonic clock."""
         for fault in (_SLOWNESS, *_FAULTS):
             self.emulator.fault(times=None, **fault)
         next_kill = time.monotonic() + 10
@@ -107,7 +107,7 @@ class Controller:
         return False
 
     def look(self) -> dict[str, TaskInstance]:
-        """Look what became of rollouts and kills, and start again what does not run. Returns the tasks, by run."""
+        """Update rollouts and kills, restart parts that do not run, and return the tasks by run."""
         now, tasks = time.monotonic(), self._database.task_instances()
         self._note_ends(tasks)
         self.killer.watch(tasks)
@@ -121,7 +121,7 @@ class Controller:
         return tasks
 
     def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Look on until something is so; whether it came to be in time."""
+        """Poll until a condition is true, and return true if it became true in time."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             self.look()
@@ -131,26 +131,26 @@ class Controller:
         return False
 
     def clear_faults(self) -> int:
-        """Let the service be well from now on. Returns how many requests each fault had spoilt, in sum."""
+        """Remove all faults, and return the number of requests that they affected."""
         struck = self._struck()
         self._struck_before += struck
         self.emulator.clear_faults()
         return struck
 
     def faults(self) -> int:
-        """How many requests were spoilt on purpose; those that were only slow are not counted."""
+        """Return the number of requests that a fault affected, without requests that were only slow."""
         return self._struck_before + self._struck()
 
     def _struck(self) -> int:
         return sum(fault["struck"] for fault in self.emulator.faults() if fault["seconds"] != _SLOWNESS["seconds"])
 
     def requests(self) -> int:
-        """How many requests the emulator saw."""
+        """Return the number of requests to the emulator."""
         return int(self.emulator.requests()["total"])
 
     @property
     def tries(self) -> int:
-        """How many tries Airflow made of all tasks."""
+        """The number of tries of all tasks."""
         return self._database.tries()
 
     def _active(self) -> list[Rollout]:
@@ -211,7 +211,7 @@ class Controller:
         one.lets_go_at = now + kind.hold if kind.hold else None
 
     def _patch(self, one: Rollout, fields: dict[str, object]) -> None:
-        """Maria has a key of her own. The faults strike her too, so she looks whether it was done."""
+        """Edit a flag as Maria, who has her own key. The faults affect her, too, so she reads the flag back."""
         mine = len(self._versions_by_maria(one))
         for _ in range(10):
             session = requests.Session()

@@ -1,4 +1,4 @@
-"""What Airflow itself knows, read from its metadata database: which try of which run is where."""
+"""Read the states of tries and runs from Airflow's metadata database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg2
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """The one task of a run. Airflow gives it a new id with each try."""
+    """The only task of a run. Airflow gives it a new id with each try."""
 
     id: str
     run_id: str
@@ -22,7 +22,7 @@ class TaskInstance:
 
 @dataclass(frozen=True)
 class Try:
-    """One try of a task, as Airflow tells it."""
+    """One try of a task, as Airflow stores it."""
 
     number: int
     state: str | None
@@ -31,7 +31,7 @@ class Try:
 
 
 class Database:
-    """Read-only, one connection."""
+    """A read-only connection to the metadata database."""
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg2.connect(url)
@@ -41,7 +41,7 @@ class Database:
         self._connection.close()
 
     def task_instances(self) -> dict[str, TaskInstance]:
-        """By run."""
+        """Return the task of each run, by run id."""
         rows = self._rows(
             "select ti.id::text, ti.run_id, ti.state, ti.start_date, ti.queued_by_job_id, run.state "
             "from dag_run run join task_instance ti on ti.dag_id = run.dag_id and ti.run_id = run.run_id"
@@ -49,15 +49,15 @@ class Database:
         return {row[1]: TaskInstance(*row) for row in rows}
 
     def triggers(self) -> dict[int, int | None]:
-        """The triggers that wait, and the triggerer's job that has each."""
+        """Return the waiting triggers, each with the job of its triggerer."""
         return dict(self._rows("select id, triggerer_id from trigger"))
 
     def newest_job(self, kind: str) -> int:
-        """The number of the newest ``SchedulerJob`` or ``TriggererJob``; 0 when there was none."""
+        """Return the id of the newest ``SchedulerJob`` or ``TriggererJob``; 0 without one."""
         return int(self._rows("select coalesce(max(id), 0) from job where job_type = %s", kind)[0][0])
 
     def all_tries(self) -> dict[str, list[Try]]:
-        """Every try of each run's task, oldest first."""
+        """Return all tries of each run's task, oldest first."""
         found: dict[str, list[Try]] = {}
         for table in ("task_instance_history", "task_instance"):
             for row in self._rows(
@@ -67,7 +67,7 @@ class Database:
         return found
 
     def tries(self) -> int:
-        """How many tries there were of all tasks."""
+        """Return the number of tries of all tasks."""
         return int(self._rows("select coalesce(sum(try_number), 0) from task_instance")[0][0])
 
     def _rows(self, query: str, *values: object) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""How this Airflow is set up: its parts, and settings that make it notice a death within seconds."""
+"""The set-up of the Airflow: its parts, and settings with which it notices a death within seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONNECTION_EXTRAS = {"timeout": 4, "retry_for": 20}
 DAGS = Path(__file__).resolve().parent / "dags"
 
 _VAULT = "tests.chaos.secrets_backend.ChaosSecretsBackend"
-# What a real installation has is in brackets; docs/chaos.md tells what the difference means.
+# Airflow's defaults are in brackets. docs/chaos.md explains the effect of the difference.
 _QUICK = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",  # (300)
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",  # (10)
@@ -74,14 +74,14 @@ class Installation:
                 "AIRFLOW__CELERY__BROKER_URL": redis.url,
                 "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
                 "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
-                # How long Redis waits before it gives a dead worker's message to another one.
+                # The seconds until Redis gives the message of a dead worker to another worker.
                 "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
             }
             worker = ["celery", "worker", "--skip-serve-logs", "--concurrency", "4", "--celery-hostname"]
             self.parts |= {"worker-1": [*worker, "one@%h"], "worker-2": [*worker, "two@%h"]}
 
     def is_healthy(self) -> bool:
-        """Whether the web server and the scheduler say so."""
+        """Return true if the web server and the scheduler are healthy."""
         try:
             told = self._session().get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
         except (requests.RequestException, ValueError):
@@ -89,12 +89,12 @@ class Installation:
         return all((told.get(part) or {}).get("status") == "healthy" for part in ("scheduler", "triggerer"))
 
     def knows(self, dag_ids: list[str]) -> bool:
-        """Whether these DAGs can be run."""
+        """Return true if these DAGs can run."""
         told = self._session().get(f"{self.url}/api/v2/dags", params={"limit": 100}, timeout=10).json()
         return set(dag_ids) <= {dag["dag_id"] for dag in told.get("dags", [])}
 
     def trigger(self, dag_id: str, run_id: str, flag_key: str) -> bool:
-        """Start a run; whether that worked. A run that is there already is as good."""
+        """Start a run, and return true if the run exists, also if it existed before."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": {"flag_key": flag_key}}
         try:
             answer = self._session().post(f"{self.url}/api/v2/dags/{dag_id}/dagRuns", json=body, timeout=10)

@@ -1,6 +1,6 @@
-"""Whether each rollout ended as it must, and whether the invariants held at every moment before.
+"""Judge each rollout: its end, and the invariants during its whole time.
 
-It rests on the emulator's own version history and on what the witness in each task's process wrote down.
+The judge uses the emulator's version history, and the records of the witness in each task's process.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from tests.chaos.controller import Rollout
     from tests.chaos.database import Try
 
-# A client repeats a call for 20 s, and the last one may take 5 s to be carried out.
+# A client repeats a call for 20 s, and the service may need 5 s for the last one.
 _IN_FLIGHT = timedelta(seconds=26)
-_LATE = 6.0  # how long after it was sent a request may be carried out, in seconds
-# Somebody looks at the flag every second while it is cared for, from a task or from the triggerer. Where nobody does,
-# Airflow has not noticed a death yet, or has no worker free, and a raise is late for that.
+_LATE = 6.0  # seconds from the sending of a request to its version, at most
+# A task or the triggerer polls the flag every second. During a longer break, Airflow has not yet noticed a death, or
+# has no free worker, and a raise is late for that reason.
 _NOBODY = timedelta(seconds=2.5)
-# A hold by the tag lasts 10 s, and a call is repeated for 20 s. A soak of 60 s that begins anew is later than that in
-# most cases.
+# A hold by the tag lasts 10 s, and a call is repeated for 20 s. The restart of a soak of 60 s takes longer in most
+# cases.
 _PROMPT = timedelta(seconds=25)
 
 
 def judge(
     rollout: Rollout, emulator: Emulator, tries: Sequence[Try], lines: Sequence[Line], requests: Sequence[datetime]
 ) -> list[str]:
-    """What was violated; empty when all is well.
+    """Return the violations of a rollout.
 
-    :param tries: what Airflow tells of it
-    :param lines: what the witness told of it
-    :param requests: when Airflow asked for its flag
+    :param tries: the tries, as Airflow stores them
+    :param lines: the lines of the witness
+    :param requests: the times of Airflow's requests for the flag
     """
     versions = list(reversed(emulator.versions("flags", rollout.flag_id)))
     ours = [version for version in versions if int(version["version"]) not in rollout.foreign_versions]
@@ -53,7 +53,7 @@ def judge(
         observed = Observed(
             plan=plan_of(rollout.kind),
             versions=versions,
-            ours=(),  # many share the key, so a version is a rollout's own only where a witness saw it written
+            ours=(),  # rollouts share the key, so only the versions that a witness recorded are the rollout's own
             attempts=attempts,
             verdicts=_verdicts(lines),
             writes=writes,
@@ -66,7 +66,7 @@ def judge(
 
 
 def seconds_to_roll_back(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> float | None:
-    """How long the flag stayed up after the first check that failed; ``None`` when it is still up, or none failed."""
+    """Return the seconds from the first failed check to the rollback; ``None`` without a failed check or a rollback."""
     fails = [line.at for line in lines if line.what == "verdict" and line.more["acts"] == "roll back"]
     for before, after in pairwise(versions):
         at = made_at(after)
@@ -95,7 +95,7 @@ def made_at(version: dict[str, Any]) -> float:
 
 
 def plan_of(kind: Kind) -> RolloutPlan:
-    """What the operator was told."""
+    """Return the plan of the operator."""
     more = dict(kind.arguments)
     if "check_every" in more:
         more["check_every"] = parse_duration("check_every", more["check_every"])
@@ -103,9 +103,9 @@ def plan_of(kind: Kind) -> RolloutPlan:
 
 
 def _was_overtaken(versions: Sequence[dict[str, Any]], lines: Sequence[Line], writes: Mapping[int, Write]) -> bool:
-    """Whether an older attempt, which lived on, made the next step while the check of the newest one had not passed.
+    """Return true if an older attempt that was still alive made the next step before the newest attempt's check passed.
 
-    The newest attempt cannot know that the check passed for the other one. So it stops.
+    The newest attempt cannot know that the check of the older attempt passed. So it stops.
     """
     ended = [line for line in lines if line.what == "failed"]
     if not ended or not writes or "this connection's own key" not in str(ended[-1].more.get("said")):
@@ -120,7 +120,7 @@ def _was_overtaken(versions: Sequence[dict[str, Any]], lines: Sequence[Line], wr
 
 def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt]) -> list[str]:
     kind = rollout.kind
-    # With on_drift="adopt", too, it stops where a person's change was written over, and puts that back.
+    # A rollout that overwrote a person's change restores it and stops, also with on_drift="adopt".
     was_a_race = kind.person is not None and any("Conflict on " in attempt.said for attempt in attempts)
     percentage = flag["targetSegments"][0]["percentage"] if kind.segment else flag["rolloutPercentage"]
     stands = (percentage, flag["enabled"])
@@ -129,7 +129,7 @@ def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt])
         return [f"the run has ended as {rollout.ended}, and was to end as {wanted}; the flag stands at {stands}"]
     hers = (kind.person or {}).get("rolloutPercentage", 0)
     if percentage < hers and any("was NOT restored" in attempt.said for attempt in attempts):
-        return []  # a higher percentage is not restored where the history does not tell which came last
+        return []  # a higher percentage is not restored if the history does not show which change was last
     if kind.final is not None and not was_a_race:
         is_right = stands == kind.final
     else:
@@ -139,7 +139,7 @@ def _ending(rollout: Rollout, flag: dict[str, Any], attempts: Sequence[Attempt])
 
 
 def _attempts(tries: Sequence[Try], lines: Sequence[Line]) -> list[Attempt]:
-    """The tries that came as far as to run, in the order in which they began."""
+    """Return the tries that have run, in the order of their start."""
     states = {attempt.number: attempt for attempt in tries}
     last = max(states, default=0)
     attempts = []
@@ -182,7 +182,10 @@ def _verdicts(lines: Sequence[Line]) -> list[Verdict]:
 
 
 def _writes(versions: Sequence[dict[str, Any]], lines: Sequence[Line]) -> tuple[dict[int, Write], list[str]]:
-    """By which request of which try each version of ours was made, and what that process had seen before."""
+    """Find the try of each version of the rollout, and the newest version that its process had read.
+
+    :returns: the writes by version, and a problem for each version without a known writer
+    """
     places, found, unknown = _places(lines), {}, []
     patches = [line for line in lines if line.what == "sent" and line.more["method"] == "PATCH"]
     for version in versions:
@@ -222,7 +225,7 @@ def _nobody_cared(requests: Sequence[datetime]) -> list[tuple[datetime, datetime
 
 
 def asked(emulator: Emulator) -> dict[str, list[datetime]]:
-    """When Airflow asked for each flag, by its id."""
+    """Return the times of Airflow's requests for each flag, by its id."""
     found: dict[str, list[datetime]] = {}
     for request in emulator.request_log():
         parts = request["path"].split("/")

@@ -1,4 +1,4 @@
-"""Kills, and how long Airflow took to notice each and to go on."""
+"""Kills, and the seconds until Airflow noticed each of them and recovered."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.chaos.processes import Busy, Processes, kill
 
 @dataclass(kw_only=True)
 class Kill(ABC):
-    """One kill -9, watched until it is mended.
+    """One kill -9, watched until Airflow has recovered.
 
-    :param detected: seconds until Airflow knew; ``None`` when it has not yet
-    :param recovered: seconds until somebody else had taken the work up
-    :param is_clean: whether nobody who had to notice or to mend it was killed meanwhile, so that the seconds mean
-        something
+    :param detected: seconds until Airflow noticed the kill; ``None`` before that
+    :param recovered: seconds until another process had taken over the work
+    :param is_clean: whether no process that had to notice or to recover was killed during that time, so that the
+        seconds are comparable
     """
 
     what: str
@@ -28,7 +28,7 @@ class Kill(ABC):
     is_clean: bool = True
 
     def watch(self, database: Database, tasks: dict[str, TaskInstance]) -> None:
-        """Look whether it was noticed, and whether it is mended."""
+        """Check whether Airflow has noticed the kill, and has recovered."""
         detected, recovered = self.look(database, tasks)
         passed = time.monotonic() - self.at
         if detected and self.detected is None:
@@ -37,23 +37,23 @@ class Kill(ABC):
             self.recovered = passed
 
     def told(self) -> dict[str, object]:
-        """For a person who looks into what happened."""
+        """Return the kill as JSON values, for an analysis."""
         at = time.time() - (time.monotonic() - self.at)
         return {"at": at, "what": self.what, "detected": self.detected, "recovered": self.recovered}
 
     @property
     def helpers(self) -> tuple[str, ...]:
-        """Whose kill holds its recovery up."""
+        """The kinds of kills that delay the recovery."""
         return ("scheduler", "scheduler and its workers")
 
     @abstractmethod
     def look(self, database: Database, tasks: dict[str, TaskInstance]) -> tuple[bool, bool]:
-        """Whether it is detected now, and recovered."""
+        """Return whether Airflow has noticed the kill, and whether it has recovered."""
 
 
 @dataclass(kw_only=True)
 class TaskKill(Kill):
-    """A process at work on a try. It is mended when the next try runs, or the run has ended."""
+    """The kill of a process that runs a try. Airflow has recovered when the next try runs, or the run has ended."""
 
     run_id: str
     task_instance: str
@@ -68,7 +68,7 @@ class TaskKill(Kill):
 
 @dataclass(kw_only=True)
 class TriggererKill(Kill):
-    """The triggerer. It is mended when the next one has all its triggers that still wait."""
+    """The kill of a triggerer. Airflow has recovered when the next triggerer has all triggers that still wait."""
 
     job: int
     triggers: frozenset[int]
@@ -85,7 +85,10 @@ class TriggererKill(Kill):
 
 @dataclass(kw_only=True)
 class SchedulerKill(Kill):
-    """The scheduler. It is detected when a try of the old one is taken from it, mended when the new one runs a task."""
+    """The kill of a scheduler.
+
+    Airflow has noticed when it takes a try from the old scheduler, and has recovered when the new one runs a task.
+    """
 
     job: int
     running: dict[str, str]
@@ -96,16 +99,16 @@ class SchedulerKill(Kill):
         return taken or runs, runs
 
 
-# Most kills wait until Airflow has come back from the one before: one that is always starting does nothing that could
-# be killed. Some do not, since a death may come at any time.
+# Most kills wait until Airflow has recovered from the kill before, because an Airflow that only starts has no work to
+# interrupt. Some kills do not wait, because a death may come at any time.
 _IMPATIENT = 0.25
 _LONGEST_WAIT = 45.0
 
 
 class Killer:
-    """Kills at random, and starts again what nobody else does.
+    """Kill processes at random, and restart the parts that Airflow does not restart itself.
 
-    :param random: seeded
+    :param random: a seeded generator
     """
 
     def __init__(self, processes: Processes, database: Database, random: random.Random) -> None:
@@ -117,7 +120,10 @@ class Killer:
         self._is_patient = True
 
     def strike(self, tasks: dict[str, TaskInstance]) -> Kill | None:
-        """One kill, if it is time for one and there is something to kill of the sort that was drawn."""
+        """Kill a process of a drawn kind, and return the kill.
+
+        :returns: ``None`` without such a process, or if Airflow must first recover from a kill
+        """
         if self._is_patient and self._comes_back():
             return None
         has_celery = self._processes.has("worker-1")
@@ -144,12 +150,12 @@ class Killer:
         return done
 
     def _comes_back(self) -> bool:
-        """Whether a scheduler or a triggerer is not yet there again."""
+        """Return true if a killed scheduler or triggerer has not yet recovered."""
         newest = [kill for kill in self.kills if time.monotonic() - kill.at < _LONGEST_WAIT]
         return any(kill.recovered is None and not isinstance(kill, TaskKill) for kill in newest)
 
     def mend(self) -> None:
-        """Start again what was killed, a moment later, and what ended by itself."""
+        """Restart killed parts after some time, and parts that ended by themselves."""
         for part in self._processes.dead():
             self._restarts.setdefault(part, time.monotonic() + 1)
         for part, at in list(self._restarts.items()):
@@ -158,7 +164,7 @@ class Killer:
                 del self._restarts[part]
 
     def watch(self, tasks: dict[str, TaskInstance]) -> None:
-        """Look what became of the kills."""
+        """Check the kills from which Airflow has not yet recovered."""
         for item in self.kills:
             if item.recovered is None:
                 item.watch(self._database, tasks)
@@ -179,11 +185,11 @@ class Killer:
             return None
         job = self._database.newest_job("TriggererJob")
         triggers = frozenset(id for id, owner in self._database.triggers().items() if owner == job)
-        # Both of its processes at once, as when a machine dies; or the one that watches over the other.
+        # Both processes at once, as if a machine died; or only the supervisor of the other process.
         for process in self._random.choice([processes, processes[:1]]):
             kill(process)
         self._restarts["triggerer"] = time.monotonic() + self._random.uniform(0.5, 3)
-        # One that had nothing yet leaves nothing to be taken up.
+        # A triggerer without triggers has no work to take over.
         return TriggererKill(what="triggerer", job=job, triggers=triggers, is_clean=bool(triggers))
 
     def _kill_scheduler(self, tasks: dict[str, TaskInstance], *, with_workers: bool) -> Kill | None:

@@ -1,4 +1,4 @@
-"""The kinds of rollouts that run under chaos: what each is told, what happens to it, and how it must end."""
+"""The kinds of rollouts that run under chaos, each with its arguments, its events and its expected end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.chaos.witness import Witness
 
 STAGES = (1, 5, 25, 100)
 SOAK = 4.0  # seconds
-LONG = 60.0  # a soak in which many a kill falls: it shows whether one begins anew
-PASSES = -60.0  # before the stage began: always
-SLOW = 7.0  # how long some guardrails need before they pass, which is longer than a soak
+LONG = 60.0  # a soak with many kills, which shows whether a soak restarts
+PASSES = -60.0  # before the stage began, so the guardrail always passes
+SLOW = 7.0  # seconds until some guardrails pass, longer than a soak
 
 ALL_SOAK = (SOAK, SOAK, SOAK, SOAK)
 
@@ -24,7 +24,7 @@ Ending = Literal["complete", "rolled back", "stopped"]
 
 
 class Asked(Protocol):
-    """What a guardrail is told, as far as these look at it."""
+    """The attributes of a guardrail's context that these guardrails use."""
 
     percentage: float
     stage_started_at: datetime
@@ -35,13 +35,12 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """A guardrail without memory: every attempt of a task gets the same answer at the same moment.
+    """A guardrail without memory: at the same time, each attempt of a task gets the same result.
 
-    :param bad: what it says while it does not pass
-    :param at: the only stage at which it ever does not pass; ``None`` for each
-    :param until: how long into a stage it does not pass; ``None`` for always
-    :param in_outage: whether it waits, before it says that it does not pass, until the controller has taken away a part
-        of Airflow
+    :param bad: its result while it does not pass
+    :param at: the only stage at which it may not pass; ``None`` for each stage
+    :param until: the seconds of a stage in which it does not pass; ``None`` for the whole stage
+    :param in_outage: whether it does not pass only after the controller has stopped a part of Airflow
     """
 
     bad: Literal["fail", "inconclusive", "error"]
@@ -71,7 +70,7 @@ class Check:
         return self.until is not None and (moment.now - moment.stage_started_at).total_seconds() >= self.until
 
     def _acts(self, passes: bool) -> str:
-        """What is to follow, by the limits that are given to the operator."""
+        """Return the effect of a result, by the limits of the operator."""
         if passes:
             return "go"
         if self.limit > 1:
@@ -83,15 +82,15 @@ class Check:
 class Kind:
     """One kind of rollout.
 
-    :param arguments: of the operator, besides stages, soak and guardrails
-    :param soaks: in seconds, a stage each; ``None`` for the last is none
+    :param arguments: the arguments of the operator, without stages, soak and guardrails
+    :param soaks: the soak of each stage in seconds; ``None`` for no soak at the last stage
     :param check: its guardrail, if it has one
-    :param person: what Maria does to the flag at stage ``person_at``, as ``PATCH`` takes it
-    :param at_write: she does it at the moment of this rollout's next write
-    :param hold: she puts the hold tag on at ``person_at``, and takes it away after so many seconds
-    :param ends: how it must end
-    :param final: where the flag must stand then, as percentage and enabled; ``None`` where the person left it
-    :param connection: the id of its connection, where that is not the default one
+    :param person: Maria's edit at stage ``person_at``, as a body of ``PATCH``
+    :param at_write: whether Maria edits at the time of this rollout's next write
+    :param hold: the seconds for which Maria sets the hold tag, from ``person_at`` on
+    :param ends: the expected end
+    :param final: the expected exposure at the end, as percentage and enabled; ``None`` for Maria's exposure
+    :param connection: the id of its connection, if it is not the default connection
     :param has_heartbeat: whether it writes a heartbeat for the watchdog
     :param rolls_back_within: seconds, at most, from the failed check to the version that lowers the flag
     """
@@ -112,7 +111,7 @@ class Kind:
 
     @property
     def stages(self) -> list[Stage]:
-        """The stages, each with its soak."""
+        """The stages with their soaks."""
         return [
             Stage(percentage, None if soak is None else timedelta(seconds=soak))
             for percentage, soak in zip(STAGES, self.soaks, strict=True)
@@ -152,8 +151,8 @@ KINDS = {
 }
 
 _GONE_WHEN_IT_FAILS = Check("fail", at=1, in_outage=True)
-# Those of the scenarios, which come after the kills (tests/chaos/scenarios.py). A foreign raise is made with the
-# rollouts' own key by somebody else, so only the controller knows of it.
+# The kinds for the scenarios, which follow the kills (tests/chaos/scenarios.py). Another actor makes a foreign raise
+# with the rollouts' own key, so only the controller can identify it.
 SCENARIO_KINDS = {
     kind.name: kind
     for kind in (
@@ -166,7 +165,7 @@ SCENARIO_KINDS = {
         Kind("trickled"),
     )
 }
-# For the watchdog: all of Airflow is killed while the check at 25 % is about to fail, or before.
+# The kinds for the watchdog: all of Airflow is killed before the check at 25 % fails, or earlier.
 WATCHED = Kind("watched", "stopped", None, check=Check("fail", at=25, in_outage=True), has_heartbeat=True)
 ALL_KINDS = KINDS | SCENARIO_KINDS | {WATCHED.name: WATCHED}
 
@@ -180,7 +179,7 @@ SEGMENT = {
 
 
 def flag_fields(kind: Kind) -> dict[str, Any]:
-    """What the flag is before the rollout: switched off, for nobody."""
+    """Return the fields of the flag before the rollout: disabled, at 0 %."""
     return {
         "enabled": False,
         "rolloutPercentage": 0,

@@ -1,7 +1,7 @@
-"""The processes of a real Airflow, each on its own: started, found, killed by their ids, started again.
+"""Start, find, kill and restart the processes of a real Airflow, by their ids.
 
-This process makes itself the one that orphans are handed to. So whatever it started stays below it, however often the
-ones in between are killed, and nothing else is ever touched.
+This process adopts orphans. So each process that it started stays below it, also after kills of the processes between,
+and no other process is ever killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import psutil
 from tools.scratch import airflow
 
 _PR_SET_CHILD_SUBREAPER = 36
-# What Airflow calls a process that runs a task, and the one that watches over it (LocalExecutor's, Celery's).
+# The names of processes that run a task, and of their supervisors (of LocalExecutor and of Celery).
 _TASK = re.compile(r"airflow worker -- ([0-9a-f-]{36})")
 _SUPERVISOR = re.compile(r"airflow (?:worker -- LocalExecutor|supervisor): ([0-9a-f-]{36})")
 _IDLE = "airflow worker -- LocalExecutor: <idle>"
@@ -29,7 +29,7 @@ _IDLE = "airflow worker -- LocalExecutor: <idle>"
 
 @dataclass(frozen=True)
 class Busy:
-    """A process at work on a task instance."""
+    """A process that runs or supervises a task instance."""
 
     process: psutil.Process
     task_instance: str
@@ -42,7 +42,7 @@ def adopt_orphans() -> None:
 
 
 class Processes:
-    """The parts of one Airflow. A context manager: at its end nothing of them is left."""
+    """The parts of one Airflow. A context manager, which stops all processes at its end."""
 
     def __init__(self, parts: dict[str, list[str]], env: dict[str, str], logs: Path) -> None:
         self._parts = parts
@@ -70,7 +70,7 @@ class Processes:
         self.reap()
 
     def start(self, part: str) -> None:
-        """Start a part, again if it was killed."""
+        """Start a part, also after a kill."""
         with (self._logs / f"{part}.log").open("ab") as log:
             self._running[part] = subprocess.Popen(
                 airflow(*self._parts[part]),
@@ -101,7 +101,7 @@ class Processes:
 
     @contextmanager
     def suspended(self, part: str) -> Iterator[None]:
-        """Let a part hang: it is there and does not answer."""
+        """Suspend a part, so that it runs but does not answer."""
         found = self.of(part)
         for process in found:
             process.suspend()
@@ -113,11 +113,11 @@ class Processes:
                     process.resume()
 
     def has(self, part: str) -> bool:
-        """Whether there is such a part in this Airflow."""
+        """Return true if this Airflow has a part of that name."""
         return part in self._parts
 
     def of(self, part: str) -> list[psutil.Process]:
-        """A part and all below it, the part itself first. Empty when it does not run."""
+        """Return the process of a part, and then its descendants; empty if the part does not run."""
         process = self._running[part]
         if process.poll() is not None:
             return []
@@ -127,30 +127,30 @@ class Processes:
         return []
 
     def dead(self) -> list[str]:
-        """Parts that do not run."""
+        """Return the parts that do not run."""
         return [part for part, process in self._running.items() if process.poll() is not None]
 
     def tasks(self) -> list[Busy]:
-        """Processes that run a task's code."""
+        """Return the processes that run a task's code."""
         return list(self._busy(_TASK))
 
     def supervisors(self) -> list[Busy]:
-        """Processes that watch over one: LocalExecutor's busy workers, or those of a Celery worker.
+        """Return the supervisors of tasks: the busy workers of LocalExecutor, or the processes of a Celery worker.
 
-        Celery's keep the name of the last task instance when they are idle, so only those with a task below count.
+        An idle Celery process keeps the name of its last task instance, so only a process with a task below it counts.
         """
         parents = {_parent(task.process) for task in self.tasks()}
         return [busy for busy in self._busy(_SUPERVISOR) if busy.process.pid in parents]
 
     def sweep(self) -> None:
-        """End idle workers whose scheduler was killed: nobody can give them work any more. Busy ones go on."""
+        """Stop idle workers of a killed scheduler, because they get no more work. Busy workers continue."""
         self.reap()
         for process in psutil.Process().children():
             if _title(process) == _IDLE:
                 kill(process)
 
     def reap(self) -> None:
-        """Let the kernel forget orphans that have ended."""
+        """Reap the orphans that have ended."""
         known = {process.pid for process in self._running.values()}
         for process in psutil.Process().children():
             with suppress(psutil.NoSuchProcess, ChildProcessError):
@@ -164,7 +164,7 @@ class Processes:
                 yield Busy(process, found[1])
 
     def _tree(self) -> list[psutil.Process]:
-        """Airflow's parts and all that they started, what outlived its parents among it."""
+        """Return Airflow's parts and all their descendants, also orphans."""
         roots = [child for child in psutil.Process().children() if child.pid not in self._others]
         below = []
         for root in roots:
@@ -174,13 +174,13 @@ class Processes:
 
 
 def kill(process: psutil.Process) -> None:
-    """Kill -9. psutil makes sure that the id still means the same process."""
+    """Kill -9 a process. psutil checks that the id still belongs to the same process."""
     with suppress(psutil.NoSuchProcess):
         process.kill()
 
 
 def until(condition: object, seconds: float) -> bool:
-    """Wait for something that can be called to be true."""
+    """Wait until a condition is true, and return false if it is not true in time."""
     assert callable(condition)
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:

@@ -1,4 +1,4 @@
-"""What is printed at the end: kills, faults, rollouts, violations, and how long detection and recovery took."""
+"""The report of a run: kills, faults, rollouts, violations, and the seconds of detection and recovery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def report(controller: Controller, violations: Sequence[str], seconds: float) -> str:
-    """All of it as text."""
+    """Return the report as text."""
     rollouts, kills = controller.rollouts, controller.killer.kills
     sorts = Counter(kill.what for kill in kills)
     lines = [
@@ -34,9 +34,9 @@ def report(controller: Controller, violations: Sequence[str], seconds: float) ->
 
 
 def scenarios_report(played: Sequence[Scenario], took: Callable[[Rollout], float | None]) -> str:
-    """A line for each scenario: how many rollouts went through it, how many hits there were, how it ended.
+    """Return a line for each scenario: the number of rollouts and of hits, and the end.
 
-    :param took: how many seconds a rollback took from the failed check on
+    :param took: the seconds from the failed check to the rollback
     """
     lines = [f"{'scenario':<46}{'rollouts':>9}{'hits':>6}  ended"]
     for story in played:

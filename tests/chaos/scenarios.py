@@ -1,6 +1,6 @@
-"""What kills do not show: outages of a certain kind at a certain moment, one after another, once the kills are over.
+"""Scenarios that kills do not cover: outages of a certain kind at a certain time, one after another, after all kills.
 
-Nothing else goes wrong meanwhile, so that what is seen has one cause.
+There are no other faults during a scenario, so each effect has one cause.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tests.chaos.kinds import SCENARIO_KINDS
 if TYPE_CHECKING:
     from tests.chaos.controller import Controller, Rollout
 
-AWAY = 3.0  # seconds for which something is away
+AWAY = 3.0  # seconds of an outage
 BETWEEN = 2.0
-TRICKLES = 10.0  # seconds for which answers trickle, a byte each half second
-_HANGS = 10.0  # seconds for which the api-server hangs, at least: twice what a rollback may take
+TRICKLES = 10.0  # seconds for which responses trickle, one byte each half second
+_HANGS = 10.0  # seconds, at least, for which the api-server hangs: twice the limit of a rollback
 _AT_ONCE = 3
 _BEGINS_WITHIN = 60.0
 _HIT_WITHIN = 15.0
@@ -29,9 +29,9 @@ _ENDS_WITHIN = 120.0
 
 @dataclass
 class Scenario:
-    """One scenario that has been played.
+    """The result of one scenario.
 
-    :param struck: how many requests, look-ups or rollouts it hit
+    :param struck: the number of affected requests, look-ups or rollouts
     """
 
     name: str
@@ -40,13 +40,13 @@ class Scenario:
     is_over: bool = True
 
     def problems(self) -> list[str]:
-        """What makes it worth nothing."""
+        """Return the reasons for which the result is not valid."""
         found = [] if self.struck else [f"{self.name}: it hit nothing, so it shows nothing"]
         return found if self.is_over else [*found, f"{self.name}: not over {_ENDS_WITHIN:g} s after it"]
 
 
 class Scenarios:
-    """Plays them."""
+    """Run all scenarios."""
 
     def __init__(self, controller: Controller) -> None:
         self.played: list[Scenario] = []
@@ -55,7 +55,7 @@ class Scenarios:
         self._signals = controller.installation.signals
 
     def run(self, deadline: float) -> bool:
-        """Whether all were played before ``deadline``, on this machine's monotonic clock."""
+        """Run all scenarios, and return true if they began before ``deadline``, on this machine's monotonic clock."""
         self._controller.clear_faults()
         for play in (
             self.api_server_killed,
@@ -73,17 +73,18 @@ class Scenarios:
         return True
 
     def api_server_killed(self) -> Scenario:
-        """The api-server is killed at the moment at which a check fails. It is started again a second later."""
+        """Kill the api-server when a check fails. It restarts a second later."""
         return self._when_the_check_fails("api-server killed when a check fails", self._kill_api_server)
 
     def api_server_hangs(self) -> Scenario:
-        """The same with an api-server that is there and does not answer."""
+        """Suspend the api-server when a check fails, so that it runs but does not answer."""
         return self._when_the_check_fails("api-server hangs when a check fails", self._let_api_server_hang)
 
     def secrets_backend_away(self) -> Scenario:
-        """The secrets backend raises, and then knows nothing, for 3 seconds from the first look-up on.
+        """Let the secrets backend raise, and later return nothing, for 3 seconds each from the first look-up on.
 
-        It goes away as a task is about to resume, so that a worker asks it; a triggerer that pauses would not.
+        The outage begins just before a task resumes, so that a worker looks the connection up. A triggerer that waits
+        would not.
         """
         rollouts = self._under_way("vault")
         for how in ("raises", "returns nothing"):
@@ -96,7 +97,7 @@ class Scenarios:
         return Scenario("secrets backend away for 3 s, twice", rollouts, self._signals.asked_while_away())
 
     def refused(self) -> Scenario:
-        """The service refuses the key, and later a gateway answers 403 with a page: 3 s each from the first hit on."""
+        """Let the service refuse the key, and later a gateway answer an HTML 403, each for 3 s from the first hit."""
         rollouts, struck = self._under_way("refused"), 0
         for fault in ({"kind": "status", "status": 401}, {"kind": "html", "status": 403}):
             struck += self._spoil(AWAY, **fault)
@@ -104,7 +105,7 @@ class Scenarios:
         return Scenario("401, then an HTML 403, for 3 s each", rollouts, struck)
 
     def foreign_raise(self) -> Scenario:
-        """Somebody else raises with the rollouts' own key in the soak of 5 %: to the next stage, or to a later one."""
+        """Raise with the rollouts' own key as another actor, in the soak of 5 %, to the next stage or a later one."""
         wanted = {"foreign-next": 25, "foreign-later": 100, "foreign-checked": 25}
         rollouts = [self._controller.begin(SCENARIO_KINDS[name]) for name in wanted]
 
@@ -119,7 +120,7 @@ class Scenarios:
         return Scenario("foreign raise with the same key in a soak", rollouts, hits)
 
     def trickling_bodies(self) -> Scenario:
-        """Every answer to a read trickles for 10 seconds, a byte each half second: no single read times out."""
+        """Let each response to a read trickle for 10 seconds, a byte each half second, so that no read times out."""
         rollouts = self._under_way("trickled")
         struck = self._spoil(TRICKLES, kind="trickle", methods=["GET"], seconds=0.5)
         return Scenario("answers trickle for 10 s", rollouts, struck)
@@ -146,7 +147,7 @@ class Scenarios:
         return rollouts
 
     def _until_one_resumes(self, rollouts: Sequence[Rollout]) -> None:
-        """Return when Airflow has heard that a soak is over and has not yet begun to run the task again."""
+        """Return when Airflow has the event of a soak's end, and has not yet resumed the task."""
         runs = {rollout.run_id for rollout in rollouts}
 
         def one_resumes() -> bool:
@@ -156,7 +157,7 @@ class Scenarios:
         self._controller.until(one_resumes, _BEGINS_WITHIN)
 
     def _spoil(self, lasts: float, **fault: Any) -> int:
-        """Let a fault strike every request that it fits, for a while from the first on. Returns how many it struck."""
+        """Apply a fault to all matching requests for some seconds from the first on, and return their number."""
         self._emulator.fault(times=None, **fault)
         self._controller.until(lambda: self._emulator.faults()[0]["struck"] > 0, _HIT_WITHIN)
         self._pass(lasts)
@@ -170,7 +171,7 @@ class Scenarios:
         return float(flag["rolloutPercentage"]) if flag["enabled"] else 0.0
 
     def _raise(self, rollout: Rollout, to: int) -> None:
-        """Raise with the very key that the rollouts have."""
+        """Set a percentage with the key of the rollouts."""
         with requests.Session() as session:
             session.trust_env = False
             url = f"{self._emulator.base_url}/api/1/flags/{rollout.flag_id}"

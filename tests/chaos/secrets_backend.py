@@ -1,4 +1,4 @@
-"""A secrets backend that can be taken away for a while, as a vault behind a network is."""
+"""A secrets backend that can have an outage, like a vault behind a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONNECTION = "AMPEXP_CHAOS_VAULT"  # the variable of the environment with the co
 
 
 class ChaosSecretsBackend(BaseSecretsBackend):
-    """Knows one connection, which is nowhere else."""
+    """A secrets backend with one connection, which exists only there."""
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
         if conn_id != CONNECTION_ID:

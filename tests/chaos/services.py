@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of Debian's packages, each with scratch data on a free port of the loopback."""
+"""PostgreSQL and Redis from Debian's packages, each with scratch data on a free port of the loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE = 60.0
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """Return a free port of the loopback."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -64,21 +64,21 @@ class Service:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """Servers do not run as root. Whoever is not root runs them as they are."""
+        """The user and the group of the server if this process runs as root, because a server does not run as root."""
         if os.geteuid() != 0:
             return {}
         entry = pwd.getpwnam(self.user)
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def program(self) -> str | None:
-        """Where the server is; ``None`` when it is not installed."""
+        """Return the path of the server; ``None`` if it is not installed."""
         raise NotImplementedError
 
     def prepare(self, log: IO[bytes]) -> None:
-        """What has to be done once before the start."""
+        """Prepare the data, once before the start."""
 
     def command(self) -> list[str]:
-        """How it is started."""
+        """Return the command line of the server."""
         raise NotImplementedError
 
     def _until_it_answers(self) -> None:
@@ -93,7 +93,7 @@ class Service:
 
 
 class Postgres(Service):
-    """A cluster of its own, with a database for Airflow. Debian's own cluster is left alone."""
+    """A separate cluster, with a database for Airflow. Debian's own cluster is not used."""
 
     package = "postgresql"
     user = "postgres"
@@ -118,11 +118,11 @@ class Postgres(Service):
         return [f"{self.program()}/postgres", "-D", str(self.data / "cluster"), "-p", str(self.port), *options]
 
     def url(self, database: str = "postgres") -> str:
-        """How libpq gets there."""
+        """Return the URL of a database, for libpq."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def make_database(self, name: str) -> None:
-        """Make one, as soon as the server lets anybody in."""
+        """Create a database, when the server accepts connections."""
         limit = time.monotonic() + _PATIENCE
         command = [f"{self.program()}/createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name]
         while (done := subprocess.run(command, capture_output=True, text=True)).returncode:
@@ -132,7 +132,7 @@ class Postgres(Service):
 
 
 class Redis(Service):
-    """A Redis that keeps nothing."""
+    """A Redis without storage."""
 
     package = "redis-server"
     user = "redis"
@@ -155,7 +155,7 @@ class Redis(Service):
 
     @property
     def url(self) -> str:
-        """The broker's address."""
+        """Return the address of the broker."""
         return f"redis://127.0.0.1:{self.port}/0"
 
 
@@ -163,7 +163,7 @@ def _install(package: str) -> None:
     if os.geteuid() != 0:
         sys.exit(f"{package} is not installed. Install it first: apt-get install {package}")
     print(f"Installing {package} from Debian's packages ...", flush=True)
-    # In run level 1 a package does not start its service; the server that is used here is one of its own.
+    # In run level 1 a package does not start its service, because the tests use a separate server.
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", package]):
         done = subprocess.run(command, env=env, capture_output=True, text=True)

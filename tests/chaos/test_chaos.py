@@ -1,4 +1,4 @@
-"""What `make chaos` judges by, without its Airflow: a judge that finds nothing wrong with anything proves nothing."""
+"""Test the judge of `make chaos` without an Airflow: it must find the violations in rollouts that have them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 class Told:
-    """A rollout as the emulator and the witness tell of it."""
+    """A rollout, with the versions of the emulator and the lines of the witness."""
 
     def __init__(self, kind: str, ended: str = "success") -> None:
         self.rollout: Any = SimpleNamespace(
@@ -56,14 +56,14 @@ class Told:
         return self
 
     def foreign(self, at: float, **body: Any) -> Told:
-        """Somebody else writes with the rollouts' own key."""
+        """Write as another actor with the rollouts' own key."""
         self.config = {**self.config, **body}
         self._version(at, "Airflow")
         self.rollout.foreign_versions.add(len(self.history))
         return self
 
     def asks(self, at: float, percentage: int, acts: str) -> Told:
-        """The guardrails say something."""
+        """Add a verdict of the guardrails."""
         now = (BEGAN + timedelta(seconds=at)).isoformat()
         self._line(at, "verdict", now=now, percentage=percentage, acts=acts)
         return self
@@ -110,7 +110,7 @@ def test_a_rollout_that_went_as_planned_is_told_nothing() -> None:
 
 
 def overtaken(last: str, ended: str = "failed") -> Told:
-    """A second attempt runs the check; then the first one, which lives on, sets the next stage."""
+    """Return a rollout in which a second attempt runs the check, and then the first one, still alive, sets a stage."""
     told = Told("breaks", ended).writes(1, rolloutPercentage=1, enabled=True)
     for at, percentage in ((6, 5), (11, 25)):
         told.asks(at, told.config["rolloutPercentage"], "go").writes(at, rolloutPercentage=percentage)
@@ -187,7 +187,7 @@ def test_the_plan_that_is_judged_is_the_one_that_the_operator_is_told(
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    # As JSON: what the rules depend on. The operator's plan has the functions and the poll interval besides.
+    # As JSON, because the rules depend only on it. The operator's plan also has the functions and the poll interval.
     told = {dag_id: dag.get_task("ramp").plan().as_json() for dag_id, dag in module.DAGS.items()}
     assert told == {f"chaos-{name}": plan_of(kind).as_json() for name, kind in kinds.ALL_KINDS.items()}
 
@@ -199,7 +199,7 @@ def test_a_witness_tells_what_is_sent_before_it_is_answered(
 ) -> None:
     file = tmp_path / "witness.jsonl"
     monkeypatch.setenv(witness.FILE, str(file))
-    monkeypatch.setattr(requests.Session, "request", requests.Session.request)  # put back afterwards
+    monkeypatch.setattr(requests.Session, "request", requests.Session.request)  # restored after the test
     flag = amplitude_emulator.create_flag("search", variants=[{"key": "on"}])
     Witness("run-1", 2).listen()
     headers = {"Authorization": f"Bearer {amplitude_emulator.api_key}"}
@@ -273,7 +273,7 @@ def test_a_check_fails_only_once_its_outage_is_there(tmp_path: Path, monkeypatch
 
 
 class Director:
-    """A controller whose rollouts go through a scenario as told, without an Airflow."""
+    """A controller whose rollouts run as given, without an Airflow."""
 
     def __init__(self, emulator: Any, folder: Path) -> None:
         self.emulator = emulator
@@ -297,7 +297,7 @@ class Director:
         return {rollout.run_id: SimpleNamespace(state="queued") for rollout in self.begun}
 
     def until(self, condition: Any, seconds: float) -> bool:
-        """Time goes by at once; meanwhile somebody asks for the connection and for the flag."""
+        """Let the time pass at once, with look-ups of the connection and reads of the flag."""
         self.installation.signals.how_secrets_are_away()
         with requests.Session() as session, suppress(requests.RequestException):
             session.trust_env = False
@@ -335,10 +335,10 @@ def test_every_scenario_hits_its_rollouts_and_leaves_the_service_well(
 
 
 class DeadAirflow(Director):
-    """An Airflow whose rollouts are at 25 % when all of it is killed.
+    """An Airflow whose rollouts are at 25 % when all its processes are killed.
 
     :param leaves_heartbeat: whether a heartbeat names the version of 25 %, and 5 % as confirmed
-    :param raises_again: whether it sets 25 % again once it has been started again
+    :param raises_again: whether it sets 25 % again after its restart
     """
 
     def __init__(self, emulator: Any, folder: Path, *, leaves_heartbeat: bool, raises_again: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""All of Airflow is killed while guardrails fail, and only the watchdog is left (`--watchdog`)."""
+"""Kill all of Airflow while guardrails fail, so that only the watchdog can lower the flags (`--watchdog`)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 AFTER, POLL = timedelta(minutes=20), timedelta(minutes=5)
 CONFIRMED = 5
-_MOMENT = timedelta(seconds=30)  # of a busy machine, on whose time the emulator's clock runs too
+_MOMENT = timedelta(seconds=30)  # the tolerance for a busy machine, because the emulator's clock uses its time
 _BEGINS_WITHIN = 120.0
 _ENDS_WITHIN = 180.0
 
 
 @dataclass
 class Round:
-    """What became of the rollouts of one kill.
+    """The results of the rollouts of one kill.
 
-    :param exposures: of each flag when Airflow died
+    :param exposures: the exposure of each flag when Airflow died
     :param late: the time from the death, or from a later due step, to the lowering of each flag that had to be lowered
     """
 
@@ -48,7 +48,7 @@ class Round:
 
 
 class WatchdogRounds:
-    """Plays them, one after another."""
+    """Run the rounds, one after another."""
 
     def __init__(self, controller: Controller, at_a_time: int) -> None:
         self._controller = controller
@@ -58,7 +58,7 @@ class WatchdogRounds:
         self._key = add_key(self._emulator)
 
     def play(self) -> Round:
-        """Kill all of Airflow once, let the watchdog pass, and start Airflow again."""
+        """Kill all of Airflow once, run the watchdog, and start Airflow again."""
         shutil.rmtree(self._signals.heartbeats, ignore_errors=True)
         rollouts = [self._controller.begin(WATCHED) for _ in range(self._at_a_time)]
         self._controller.until(lambda: all(self._stands_at(rollout) >= 25 for rollout in rollouts), _BEGINS_WITHIN)
@@ -75,7 +75,7 @@ class WatchdogRounds:
         return result
 
     def _pass_by(self) -> timedelta:
-        """Let the watchdog run every few minutes of the service's clock, until no step can be late any more."""
+        """Run the watchdog every few minutes of the service's clock, until no more step can be late."""
         passes = (AFTER + 3 * POLL) // POLL
         with patch.dict(os.environ, {watchdog.KEY: self._key}):
             for _ in range(passes):
@@ -97,7 +97,7 @@ class WatchdogRounds:
             result.violations.append(f"{rollout}: lowered after {late}")
 
     def _start_again(self, rollouts: Sequence[Rollout], result: Round) -> None:
-        """Each rollout must find that its flag was lowered, and stop; one that was not at 25 % rolls back itself."""
+        """Start Airflow again. A rollout with a lowered flag must stop. A rollout below 25 % rolls back itself."""
         lowered = {rollout.flag_id: len(self._emulator.versions("flags", rollout.flag_id)) for rollout in rollouts}
         for rollout in rollouts:
             self._signals.grant_outage(rollout.run_id)
@@ -116,7 +116,7 @@ class WatchdogRounds:
 
 
 def play_rounds(controller: Controller, rounds: int, at_a_time: int, tell: Callable[[str], None]) -> list[str]:
-    """Play rounds, and tell of each. Returns the violations."""
+    """Run rounds, report each of them, and return the violations."""
     stage, violations, began = WatchdogRounds(controller, at_a_time), [], time.monotonic()
     killed = lowered = 0
     for number in range(1, rounds + 1):

@@ -1,7 +1,7 @@
-"""A witness in each task's process: which try sent what to the service and when, what it had seen, what it said.
+"""Record, in each task's process, its requests, the versions that it had read, its verdicts and its messages.
 
-It only looks on. It is told by Airflow's own listeners when a task begins and ends, and listens on ``requests``, so it
-knows nothing of the provider. A line is in the file before a request is sent: no kill can hide one.
+The witness changes nothing. It uses Airflow's listeners for the start and the end of a task, and hooks of ``requests``,
+but no code of the provider. It writes a line before a request is sent, so a kill cannot hide a request.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-FILE = "AMPEXP_CHAOS_WITNESS"  # the variable of the environment that names it
+FILE = "AMPEXP_CHAOS_WITNESS"  # the environment variable with the file
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one process told. ``try_number`` is that of the task's try."""
+    """A line of one process. ``try_number`` is the number of the task's try."""
 
     what: str
     at: float
@@ -30,7 +30,7 @@ class Line:
 
 
 class Witness:
-    """Writes lines about one try."""
+    """Write lines about one try."""
 
     def __init__(self, run_id: str, try_number: int) -> None:
         self._who = {"run_id": run_id, "try_number": try_number, "pid": os.getpid()}
@@ -48,7 +48,7 @@ class Witness:
             os.close(descriptor)
 
     def listen(self) -> None:
-        """Tell of every request of this process from now on."""
+        """Record each request of this process from now on."""
         import requests
 
         send = requests.Session.request
@@ -67,14 +67,14 @@ class Witness:
 
 
 def read(file: Path) -> list[Line]:
-    """All lines, in the order of time."""
+    """Return all lines, in the order of time."""
     if not file.exists():
         return []
     return sorted((Line(**json.loads(line)) for line in file.read_text().splitlines()), key=lambda line: line.at)
 
 
 def _newest(response: Any, path: str) -> int | None:
-    """The newest version in an answer that lists versions."""
+    """Return the newest version in a response that lists versions."""
     if not path.endswith("/versions") or response.status_code != 200:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A tiny HTTP server on the loopback, for what the emulator cannot do: it sends the very bytes that a test wants."""
+"""A small HTTP server on the loopback. Unlike the emulator, it sends exactly the bytes that a test sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it came over the wire."""
+    """A request, as the server received it."""
 
     method: str
     target: str
@@ -36,7 +36,7 @@ CUT = Last(b"")
 
 
 def reply(body: Any = b"OK", status: int = 200, **headers: str) -> bytes:
-    """A whole answer. What is not bytes goes as JSON; ``Retry_After`` is the header ``Retry-After``."""
+    """Return a response. A body that is not bytes becomes JSON; ``Retry_After`` is the header ``Retry-After``."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -45,12 +45,12 @@ def reply(body: Any = b"OK", status: int = 200, **headers: str) -> bytes:
 
 @dataclass
 class BareServer:
-    """Answers each request with what ``answer`` makes of it. ``asked`` and ``connections`` tell what came."""
+    """Answer each request with the result of ``answer``, and record the requests and the number of connections."""
 
     answer: Callable[[Asked], bytes] = lambda asked: reply()
     tls: ssl.SSLContext | None = None
     port: int = 0
-    # Not shown: the tests look through tracebacks, in which a server is a local variable, for what was sent to it.
+    # Not in the repr, because tests search tracebacks for secrets, and the server is a local variable there.
     asked: list[Asked] = field(default_factory=list, repr=False)
     connections: int = 0
 
@@ -68,7 +68,7 @@ class BareServer:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def never(self, asked: Asked) -> bytes:
-        """As ``answer``: no answer as long as the server runs."""
+        """Send no response while the server runs. For use as ``answer``."""
         self.closing.wait(10)
         return CUT
 
@@ -98,7 +98,7 @@ class BareServer:
             self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # A caller who goes away, or who does not trust our certificate, is no failure of the server.
+        # A caller that closes the connection, or does not trust the certificate, is not an error of the server.
         with contextlib.suppress(OSError, ValueError):
             stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
             with stream, stream.makefile("rb") as incoming:
@@ -111,7 +111,7 @@ class BareServer:
         self._closed.release()
 
     def wait_for_a_close(self) -> None:
-        """Return when one more connection was closed from here."""
+        """Return when the server has closed one more connection."""
         assert self._closed.acquire(timeout=10)
 
 

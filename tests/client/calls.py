@@ -1,4 +1,4 @@
-"""Every call of the client, with what it should send and what it should do. Shared by the tables of the tests."""
+"""All calls of the client, each with its expected request and effect. Several tests use this table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT = "100001"
 
 @dataclass
 class World:
-    """An object with two versions, two variants, three people included in one of them, and one of two deployments."""
+    """An object with two versions, two variants, three users included in one of them, and one of two deployments."""
 
     emulator: Emulator
     kind: str
@@ -42,7 +42,7 @@ class World:
 
     def now(self) -> Now:
         dump = self.emulator.dump()
-        # The dump has the inclusions of all variants, and asking for it is no request.
+        # The dump has the inclusions of all variants, and does not count as a request.
         (thing,) = (stored for stored in dump[self.kind] if stored["id"] == self.id)
         return Now(thing, [stored["key"] for stored in dump[self.kind]], dump["deployments"])
 
@@ -54,7 +54,7 @@ def _deployments_after_a_reset(base_url: str) -> list[str]:
 
 @dataclass
 class Now:
-    """What stands in the service."""
+    """The present state of the service."""
 
     thing: dict[str, Any]
     keys: list[str]
@@ -74,7 +74,11 @@ class Now:
 
 @dataclass(frozen=True)
 class Call:
-    """One call. ``times`` tells of a write how often it was carried out; ``answers`` of a read if it is right."""
+    """A call of the client.
+
+    :param times: for a write, returns how often it was carried out
+    :param answers: for a read, returns true if the result is right
+    """
 
     name: str
     route: str
@@ -87,7 +91,7 @@ class Call:
         return self.do(client.deployments if "/deployments" in self.route[:18] else getattr(client, world.kind), world)
 
     def request(self, world: World) -> tuple[str, str]:
-        """The method and the path as they have to go over the wire."""
+        """Return the method and the path that the request must have."""
         method, path = self.route.split()
         parts = {
             "{kind}": world.kind,
@@ -226,7 +230,7 @@ ONCE_WRITES = [
     ),
 ]
 
-# Not a route of its own, but a call of its own kind.
+# The route of another call, but with another effect.
 RENAMING = Call(
     "edit_variant renaming",
     "PATCH /{kind}/{id}/variants/{variantKey}",

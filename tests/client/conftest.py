@@ -19,7 +19,7 @@ from .calls import World
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the client waited between attempts. Nothing waits in truth: time goes on by what would have been waited."""
+    """Return the waits of the client between attempts. No test waits: the clock advances by the time of each wait."""
     waited: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(waited), sleep=waited.append)
     monkeypatch.setattr(tenacity, "time", clock)
@@ -28,7 +28,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class KeptEmulator(Emulator):
-    """Steers over one connection: these tests steer thousands of times."""
+    """The control of an emulator over one kept connection, because these tests use it thousands of times."""
 
     session = requests.Session()
     session.trust_env = False

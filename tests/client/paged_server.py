@@ -14,7 +14,7 @@ Ends = Literal["absent", "null", "empty", "repeated"]
 
 @dataclass(frozen=True)
 class Change:
-    """What happens between two pages: so many new ones at the front, and these places are taken out."""
+    """A change between two pages: ``new`` new objects at the front, and the removal of the objects at these places."""
 
     new: int = 0
     removed: Sequence[int] = ()
@@ -22,7 +22,7 @@ class Change:
 
 @dataclass
 class PagedList:
-    """As ``answer`` of a bare server: objects, newest first, ``page_size`` at a time."""
+    """The ``answer`` of a bare server: a list of objects, newest first, in pages of ``page_size``."""
 
     size: int
     page_size: int
@@ -46,7 +46,7 @@ class PagedList:
         self.asked.append(asked.query)
         cursor = asked.query.get("cursor", "")
         start = self._start(cursor)
-        # A page without an object would be no page of a list by place.
+        # A bare array has no pages, so it has all objects from the start on.
         end = len(self.ids) if self.bare_array else start + self.page_size
         items = [self.item(object_id) for object_id in self.ids[start:end]]
         if self.bare_array:
@@ -64,7 +64,7 @@ class PagedList:
     def _change(self, change: Change) -> None:
         for place in sorted({index % len(self.ids) for index in change.removed} if self.ids else (), reverse=True):
             gone = self.ids.pop(place)
-            # A cursor that stands for a place goes on with what came behind.
+            # A cursor that names a removed object continues with the object after it.
             self._gone[gone] = self.ids[place] if place < len(self.ids) else 0
             self.throughout.discard(gone)
         first = max(self.ever, default=0) + 1
@@ -89,7 +89,7 @@ class PagedList:
 
 
 def ids(found: Iterator[Any]) -> list[int]:
-    """The ids of what a client yielded, which are texts."""
+    """Return the ids of the objects that a client yielded. They must be strings."""
     yielded = [item["id"] for item in found]
     assert all(isinstance(object_id, str) for object_id in yielded)
     return [int(object_id) for object_id in yielded]

@@ -114,7 +114,7 @@ def test_after_a_create_it_leaves_it_uncertain(bare: BareServer, to_bare: Manage
     bare.answer = lambda asked: reply(nested(100_000))
     with pytest.raises(UncertainWriteError, match="nested too deeply"):
         to_bare.flags.create({"projectId": "1", "key": "search"})
-    to_bare.flags.edit("1", {"enabled": True})  # nobody reads what a write answers
+    to_bare.flags.edit("1", {"enabled": True})  # the client does not read the response of a write
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])

@@ -1,4 +1,4 @@
-"""Which clock is believed: a table of cases, and the clock of a client with a service that lies."""
+"""The choice of a clock: a table of cases, and the clock of a client whose service has a wrong clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_ampexp.client._service_clock import (
 TRUE = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 NOW, MINUTE, HOUR, DAY, WEEK = (timedelta(seconds=some) for some in (0, 60, 3600, 86_400, 604_800))
 
-# What each says, as a distance from the true time; None for nothing. Then what is believed, and what is not.
+# The time of each clock, as a distance from the true time; None for no time. Then the result, and the refused clocks.
 CASES: dict[str, tuple[dict[str, timedelta | None], timedelta, tuple[str, ...]]] = {
     "all agree": ({"date": NOW, "local": NOW}, NOW, ()),
     "a local clock that is minutes ahead": ({"date": NOW, "local": 5 * MINUTE}, NOW, ()),
@@ -95,7 +95,7 @@ def test_before_an_answer_nothing_is_known() -> None:
 
 
 class Time:
-    """This machine's clocks, moved by the test."""
+    """This machine's clocks, which the test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed = timedelta(0)

@@ -1,4 +1,4 @@
-"""Connections: kept alive, closed, not trusted."""
+"""Connections: kept alive, closed, and without trust."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_client_can_be_used_again_after_it_was_closed(to_bare: ManagementClien
 
 @pytest.fixture
 def own_certificate(tmp_path: Path) -> ssl.SSLContext:
-    """A certificate that nobody trusts."""
+    """Return a context with an untrusted certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     today = datetime.datetime.now(datetime.timezone.utc)
@@ -123,7 +123,7 @@ def test_a_certificate_that_is_not_trusted_gets_nothing_and_no_repeats(
 
 
 def test_a_handshake_that_fails_has_sent_nothing(bare: BareServer, waits: list[float]):
-    address = bare.base_url.replace("http:", "https:")  # a server that speaks no TLS
+    address = bare.base_url.replace("http:", "https:")  # a server without TLS
     with ManagementClient("ampex_x", base_url=address, timeout=2) as client, pytest.raises(ConnectionFailedError):
         client.flags.create({"projectId": "1", "key": "k"})
 

@@ -1,4 +1,4 @@
-"""Errors travel between processes, and say what they mean."""
+"""Errors can be pickled, and their messages have the meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call against every fault: which error, how many requests, what stands in the service afterwards."""
+"""All calls with all faults: the error, the number of requests, and the state of the service afterwards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Worlds = Callable[[str], World]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of the emulator, and what is known of the call after it struck."""
+    """A fault of the emulator, and the knowledge about the call after it."""
 
     name: str
     kind: str
@@ -98,7 +98,7 @@ def _named(things: list[Any]) -> Any:
 
 
 def _pairs(faults: list[Any], some: list[Call]) -> Any:
-    """All faults with some of the calls, and the first of the faults with all calls."""
+    """Return all faults with some calls, and the first fault with all calls."""
     pairs = [(fault, call) for fault in faults for call in some]
     pairs += [(faults[0], call) for call in [*ALL_READS, *ALL_WRITES] if call not in some]
     return [pytest.param(fault, call, id=f"{_name(fault)}-{_name(call)}") for fault, call in pairs]
@@ -114,7 +114,7 @@ def _sent(here: World) -> int:
 each_fault = pytest.mark.parametrize("fault", _named(UNCLEAR))
 
 
-# -- a clear no -------------------------------------------------------------------------------------------------
+# -- not carried out --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("refusal", "call"), _pairs(REFUSALS, [*ALL_READS[:2], *ALL_WRITES]))
@@ -148,7 +148,7 @@ def test_a_429_is_always_repeated_when_the_service_says_so(
     assert least <= waited <= most
 
 
-# -- unclear ----------------------------------------------------------------------------------------------------
+# -- uncertain --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", _named(ALL_READS))
@@ -171,7 +171,7 @@ def test_a_write_of_what_should_be_is_repeated_until_it_holds(
     call.on(client, here)
     assert call.times
     assert call.times(here.now(), here) == 1
-    # Where the first one did it, the second finds nothing: with its 404, or the fault's, it is known to be done.
+    # If the first request was applied, the second gets a 404. This 404, or that of the fault, shows that it is done.
     assert _sent(here) == len(waits) + 1 == 3
 
 
@@ -230,7 +230,7 @@ def test_maybe_in_flight_means_that_it_may_yet_be_carried_out(client: Management
         time.sleep(0.02)
 
 
-# -- for ever ---------------------------------------------------------------------------------------------------
+# -- without end ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", _named([*ALL_READS[:2], *REPEATED_WRITES]))
@@ -263,7 +263,7 @@ def test_a_429_for_ever_ends_with_the_budget_and_is_told_as_what_it_is(
     assert _sent(here) == len(waits) + 1
 
 
-# -- gone is done -----------------------------------------------------------------------------------------------
+# -- a 404 after a removal --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", _named(GONE_IS_DONE_WRITES))
@@ -309,7 +309,7 @@ def test_for_other_writes_a_404_on_the_repeat_leaves_the_first_attempt_open(
     assert _sent(here) == 2
 
 
-# -- what is not as the contract says ---------------------------------------------------------------------------
+# -- responses that differ from the contract --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", _named([*ALL_READS, *ALL_WRITES]))
@@ -317,12 +317,12 @@ def test_a_garbage_body(call: Call, client: ManagementClient, world: Worlds, wai
     here = world("flags")
     here.emulator.fault("garbage")
     if call.name in CREATES:
-        # It said yes, so it may be there, but under which id?
+        # The service accepted the request, so the object may exist, but its id is not known.
         with pytest.raises(UncertainWriteError, match="not JSON") as caught:
             call.on(client, here)
         assert (caught.value.status, caught.value.maybe_in_flight) == (200, False)
     elif call.times:
-        call.on(client, here)  # the body of a write is no witness: who needs to know reads it back
+        call.on(client, here)  # the body of a write does not count: the caller reads the object back
     else:
         with pytest.raises(UnexpectedResponseError, match="not JSON") as caught:
             call.on(client, here)

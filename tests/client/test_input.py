@@ -1,4 +1,4 @@
-"""Bad input is refused before anything is sent, and the message names the field."""
+"""Invalid input is refused before a request, and the message names the field."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def test_a_client_knows_where_the_service_is(given: dict[str, Any], address: str
 @pytest.mark.parametrize(
     ("given", "field"),
     [
-        ({"timeout": 0}, "timeout"),  # a bare ValueError of urllib3 with the first call
-        ({"base_url": "https://[::1"}, "base_url"),  # a ValueError that names no field
+        ({"timeout": 0}, "timeout"),  # otherwise a bare ValueError of urllib3 with the first call
+        ({"base_url": "https://[::1"}, "base_url"),  # otherwise a ValueError without the field
         ({"base_url": "https://example.com:99999"}, "base_url"),
         ({"base_url": "https://example.com:http"}, "base_url"),
-        ({"base_url": "https://me:a/b@example.com"}, "base_url"),  # shown by repr with the password in it
+        ({"base_url": "https://me:a/b@example.com"}, "base_url"),  # otherwise the password is in the repr
         ({"base_url": 5}, "base_url"),  # AttributeError
         ({"region": []}, "region"),  # TypeError
     ],

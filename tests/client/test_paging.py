@@ -1,4 +1,4 @@
-"""Lists: each object once, whatever the pages look like and whatever happens between them."""
+"""Lists yield each object once, with any form of pages and any changes between them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _read(server: BareServer, client: ManagementClient, paged: PagedList) -> lis
 
 @st.composite
 def lists(draw: st.DrawFn, **fixed: Any) -> PagedList:
-    """A list with all that may be odd about it.
+    """Draw a list with any odd properties.
 
-    So much is new that everything shifts by up to 8 pages while it is read; the client remembers 10.
+    New objects shift the list by up to 8 pages while it is read. The client remembers 10 pages.
     """
     page_size = draw(st.integers(1, 6))
     removals = st.lists(st.integers(0, 60), max_size=5) if fixed.get("removals", True) else st.just([])
@@ -80,7 +80,7 @@ def test_with_a_cursor_that_keeps_its_place_removals_hide_none_either(
 def test_with_a_cursor_that_counts_removals_repeat_none(
     numeric_ids: bool, data: st.DataObject, bare: BareServer, to_bare: ManagementClient
 ):
-    # What moves up past a counting cursor is on no page: no client can see it.
+    # An object that moves up past a counting cursor is on no page, so no client can read it.
     paged = data.draw(lists(numeric_ids=numeric_ids))
     found = _read(bare, to_bare, paged)
     assert len(found) == len(set(found))
@@ -159,7 +159,7 @@ def test_no_more_than_the_page_at_hand_and_the_next_are_in_memory(
 ):
     bare.answer = PagedList(size=300, page_size=30, name=name)
     most = 0
-    gc.freeze()  # so that what was there before is not looked through
+    gc.freeze()  # so that older objects are not searched
     try:
         for _ in getattr(to_bare, name).list():
             alive = sum(
@@ -209,7 +209,7 @@ def test_a_page_of_another_shape_is_told_and_not_taken_for_the_last(
 
 @pytest.fixture(params=[False, True], ids=["filters", "ignores filters"])
 def ignores(request: pytest.FixtureRequest, emulator: Emulator) -> bool:
-    """A service that filters, and an older one that does not: several pages of objects in two projects."""
+    """Create several pages of objects in two projects, and return whether the service ignores filters."""
     flags: list[dict[str, Any]] = [{"key": f"k{number}"} for number in range(4)]
     flags += [{"key": "same"}, {"key": "same", "projectId": "100002"}, {"key": "web", "projectId": "100002"}]
     flags += [{"key": "old", "deleted": True}]
@@ -231,7 +231,7 @@ def test_a_list_is_filtered_wherever_the_service_does_not(ignores: bool, client:
     assert _keys(many.list(project_id="100002")) == ["web", "same"]
     assert _keys(many.list(key="same", project_id="100001")) == ["same"]
     assert _keys(many.list(key="old")) == []
-    # An older service has no way to show what is archived.
+    # An older service cannot list archived objects.
     assert _keys(many.list(key="old", include_archived=True)) == ([] if ignores else ["old"])
     assert _keys(many.list(include_archived=True))[0] == ("web" if ignores else "old")
     asked = [request["query"] for request in emulator.request_log()]
@@ -278,7 +278,7 @@ def test_what_is_archived_is_left_out_also_where_the_service_shows_it(bare: Bare
     bare.answer = lambda asked: reply({"flags": [{"id": "1", "key": "k", "deleted": True}, {"id": "2", "key": "k"}]})
     assert ids(to_bare.flags.list()) == [2]
     assert ids(to_bare.flags.list(include_archived=True)) == [1, 2]
-    # Two in one project, one of them archived: which is meant is not for the client to say.
+    # Two objects in one project, one of them archived: the client does not choose one.
     with pytest.raises(AmbiguousKeyError):
         to_bare.flags.find("k")
 
@@ -299,7 +299,7 @@ def test_an_object_that_is_archived_while_pages_are_read_hides_no_other(
     many: Any = client.flags if kind == "flags" else client.experiments
     listing = many.list()
     found = [next(listing)["key"] for _ in range(3)]
-    for id in made[-2:]:  # on the page that was read
+    for id in made[-2:]:  # on the page that is already read
         emulator.edit(kind, id, archive=True)
     found += [item["key"] for item in listing]
     assert found == [f"f{place}" for place in reversed(range(9))]

@@ -1,4 +1,4 @@
-"""Fields that the service requires are asked for before anything is sent; a misspelt name is met with the nearest."""
+"""A missing required field is refused before a request, and a misspelt name gets the nearest name as a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``retry_for``: how long a call may go on."""
+"""``retry_for``: the longest time of a call."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_wait_beyond_the_budget_is_told_at_once(
 
 def test_a_date_is_read_on_the_services_own_clock(client: ManagementClient, world: Worlds, waits: list[float]):
     here = world("flags")
-    here.emulator.advance(-86_400)  # by our own clock its dates are long past
+    here.emulator.advance(-86_400)  # by this machine's clock, the dates of the service are long past
     list(client.deployments.list())
     assert client.date is not None
     soon = format_datetime(client.date + timedelta(seconds=40), usegmt=True)
@@ -116,11 +116,11 @@ def test_the_limit_of_a_second_is_waited_for(client: ManagementClient, world: Wo
     here.emulator.settings(rate_per_second=1)
     client.flags.get(here.id)
     with pytest.raises(RateLimitError) as caught:
-        client.flags.get(here.id)  # nothing waits in truth, so the second never ends
+        client.flags.get(here.id)  # the waits take no real time, so the emulator's second does not end
     assert caught.value.retry_after == 1
     assert len(waits) > 25
     assert all(1 <= wait <= 2 for wait in waits)
-    assert len(set(waits)) > 1  # many tasks do not come back in the same moment
+    assert len(set(waits)) > 1  # many tasks do not retry at the same time
 
 
 def test_the_limit_of_a_day_is_told_at_once_and_says_when_it_ends(

@@ -1,4 +1,4 @@
-"""Each method of the client against the emulator: what goes over the wire, and what comes of it."""
+"""Each method of the client with the emulator: its request and its result."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_write_takes_every_body_that_says_yes(body: str, kind: str, client: Ma
 
 
 def _ids(found: Any) -> list[Any]:
-    """Every id within an answer."""
+    """Return all ids in a response."""
     if isinstance(found, dict):
         own = [found[name] for name in ("id", "projectId") if name in found]
         listed = [deployment for deployment in found.get("deployments", []) if not isinstance(deployment, dict)]

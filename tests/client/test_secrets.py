@@ -1,4 +1,4 @@
-"""The key is where it has to be, in the header, and nowhere else."""
+"""The key is only in the header of requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_ampexp.client import InvalidInputError, ManagementApiError
 
 from .bare_server import CUT, Asked, BareServer, Last, reply
 
-# At the module, for the frames of the tests are in the tracebacks that are looked through.
+# A global of the module, because the searched tracebacks include the frames of the tests.
 KEY = "ampex_5ecre7-%&/=+~"
 SAID = {
     "text": f"Bearer {KEY} is no good".encode(),
@@ -62,7 +62,7 @@ def client(bare: BareServer) -> Iterator[ManagementClient]:
 
 
 def _told(error: BaseException) -> str:
-    """All that can be seen of an error and of all behind it, with the local variables of all frames."""
+    """Return the text of an error and of its causes, with the local variables of all frames."""
     parts, waiting = [], [error]
     while waiting:
         one = waiting.pop()
@@ -133,7 +133,7 @@ def test_an_answer_that_says_yes_but_is_not_of_this_api_does_not_tell_the_key(
 
 
 class _TaskTimeout(BaseException):
-    """As Airflow raises it in the middle of whatever runs, when a task is out of time or is cleared."""
+    """The error that Airflow raises at any place of a task when its time is over or it is cleared."""
 
 
 def test_being_interrupted_does_not_tell_the_key(client: ManagementClient, bare: BareServer, logs: Callable[[], str]):
@@ -195,7 +195,7 @@ def test_a_pickle_of_a_client_does_not_hold_its_key(client: ManagementClient):
     assert KEY.encode() not in pickled
 
 
-# -- where the key goes -----------------------------------------------------------------------------------------
+# -- the receivers of the key -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own_session", [False, True])

@@ -1,4 +1,4 @@
-"""Moments and actors, in every way in which a service writes them."""
+"""Times and actors, in all forms in which a service writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public types as a reader of them sees them. ``test_typing.py`` runs mypy on this file; it is never imported."""
+"""Uses of the public types. ``test_typing.py`` runs mypy on this file, which is never imported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ assert_type(flag["rolloutPercentage"], float)
 assert_type(flag.get("createdBy"), Any | None)
 assert_type(flag["variants"][0]["key"], str)
 
-# What is wrong is seen before it runs. Each `ignore` is needed, or mypy complains of it.
+# mypy must report each of these mistakes. It also reports an `ignore` that is not necessary.
 client.flags.edit("1", {"rolloutPercentag": 10})  # type: ignore[typeddict-unknown-key]
 client.flags.edit("1", {"enabled": "yes"})  # type: ignore[typeddict-item]
 client.flags.add_inclusions("1", "on", 5)  # type: ignore[arg-type]

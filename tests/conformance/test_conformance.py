@@ -1,4 +1,4 @@
-"""The conformance suite: the same as the emulator, and exactly the differences of another server."""
+"""The conformance suite reports no difference for the emulator, and exactly the differences of another server."""
 
 from __future__ import annotations
 

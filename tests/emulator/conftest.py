@@ -1,4 +1,4 @@
-"""A plain HTTP caller of the emulator: no client of ours."""
+"""A plain HTTP caller of the emulator, without the provider's client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["amplitude_emulator"]
 
 
 class Api:
-    """Sends requests to ``/api/1`` with a key."""
+    """Send requests to ``/api/1`` with a key."""
 
     def __init__(self, base_url: str, key: str | None) -> None:
         self.base = f"{base_url}/api/1"
@@ -30,13 +30,13 @@ class Api:
         return self.session.request(method, self.base + path, **more)
 
     def ok(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON of an answer that must be 200; the text of a plain one."""
+        """Return the JSON or the text of a response, which must be a 200."""
         answer = self(method, path, **more)
         assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if "json" in answer.headers["Content-Type"] else answer.text
 
     def refused(self, status: int, method: str, path: str, **more: Any) -> str:
-        """The reason of an answer that must have this status."""
+        """Return the reason in a response, which must have this status."""
         answer = self(method, path, **more)
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         assert list(answer.json()) == ["error"]
@@ -57,7 +57,7 @@ def api(emulator: Emulator) -> Iterator[Api]:
 
 @pytest.fixture
 def deployment(api: Api) -> str:
-    """The id of the default world's client deployment."""
+    """Return the id of the default state's client deployment."""
     found = {item["label"]: item["id"] for item in api.ok("GET", "/deployments")["deployments"]}
     return str(found["acme-app-client"])
 
@@ -69,6 +69,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def made(api: Api, kind: str) -> str:
-    """The path of a fresh flag or experiment with the variants ``control`` and ``treatment``."""
+    """Create a flag or an experiment with the variants ``control`` and ``treatment``, and return its path."""
     body = {"projectId": "100001", "key": "made", "variants": [{"key": "control"}, {"key": "treatment"}]}
     return f"/{kind}/{api.ok('POST', f'/{kind}', json=body)['id']}"

@@ -1,4 +1,4 @@
-"""Every example request of the contract, answered as the contract says, for flags and for experiments."""
+"""Each example request of the contract gets the contract's response, for flags and for experiments."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ STAMPS = {"createdBy", "createdAt", "lastModifiedBy", "lastModifiedAt", "tags"}
 
 @pytest.fixture
 def example(api: Api, kind: str, deployment: str) -> str:
-    """The path of what the contract's example creates."""
+    """Create the object of the contract's example, and return its path."""
     answer = api.ok("POST", f"/{kind}", json={**CREATE[kind], "deployments": [deployment]})
     return f"/{kind}/{answer['id']}"
 
@@ -141,7 +141,7 @@ def test_get(api: Api, kind: str, example: str) -> None:
     assert (seen["createdBy"], seen["lastModifiedBy"]) == ("Airflow", "Airflow")
     if kind == "experiments":
         assert (seen["state"], seen["startDate"], seen["endDate"], seen["decision"]) == ("planning", None, None, None)
-    # The id of a flag is no id of an experiment.
+    # The id of a flag is not valid for an experiment.
     assert api.refused(404, "GET", f"/{'experiments' if kind == 'flags' else 'flags'}/{seen['id']}")
 
 

@@ -307,7 +307,7 @@ def test_a_plain_read_is_quick(api: Api, emulator: Emulator) -> None:
     begin = time.monotonic()
     for _ in range(100):
         api("GET", path)
-    # 2 ms of the server and the caller's own; a machine that is busy is forgiven. Nagle's algorithm would make it 4 s.
+    # A request takes 2 ms and the caller's own time. The limit is for a busy machine. Nagle's algorithm would need 4 s.
     assert time.monotonic() - begin < 2
 
 

@@ -1,4 +1,4 @@
-"""Who gets what in the emulator: as `bucketing` and the vendor's evaluator decide, and over the vendor's own SDK."""
+"""The emulator's evaluation, compared with `bucketing` and the vendor's evaluator, and used by the vendor's SDK."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server_key(emulator: Emulator) -> str:
-    """The key of the default state's server deployment."""
+    """Return the key of the default state's server deployment."""
     return str(next(stored["key"] for stored in emulator.dump()["deployments"] if stored["label"] == "acme-app-server"))
 
 

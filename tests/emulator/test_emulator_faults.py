@@ -1,4 +1,4 @@
-"""Faults, each seen from the other end of the connection."""
+"""Faults, each as the caller sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def raw_exchange(emulator: Emulator, method: str, path: str, body: str = "") -> bytes:
-    """All bytes that come back until the emulator closes the connection."""
+    """Return all bytes of the response, until the emulator closes the connection."""
     address = urlsplit(emulator.base_url)
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ampex_demo\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5) as connection:
@@ -64,7 +64,7 @@ def test_cut_body_of_a_large_answer(api: Api, emulator: Emulator) -> None:
         api("GET", "/flags?limit=1000")
     incomplete = caught.value.args[0].args[1]
     assert isinstance(incomplete, IncompleteRead)
-    # urllib3 counts the bytes that http.client keeps.
+    # urllib3 counts the bytes that http.client stores.
     partial: object = incomplete.partial
     assert (partial if isinstance(partial, int) else len(incomplete.partial)) > 1_000_000
 

@@ -1,4 +1,4 @@
-"""Who may call, how often, and the clock by which the limits go."""
+"""Keys, rate limits, and the clock of the limits."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_limit_by_second(api: Api, emulator: Emulator) -> None:
     assert codes == [200, 200, 200, 429, 429]
     answer = api("GET", "/flags")
     assert (answer.headers["Retry-After"], "second" in answer.json()["error"]) == ("1", True)
-    # Every key of the project draws on the same allowance; another project has its own.
+    # All keys of a project share one limit. Another project has its own limit.
     maria, web = ({"Authorization": f"Bearer {key}"} for key in ("ampex_maria", "ampex_web"))
     assert api("GET", "/flags", headers=maria).status_code == 429
     emulator.load({"keys": [{"key": "ampex_other", "person": "Other", "projects": ["100003"]}]})
@@ -101,7 +101,7 @@ def test_limit_by_second(api: Api, emulator: Emulator) -> None:
     assert api("GET", "/flags", headers=web).status_code == 429
     emulator.advance(1)
     assert [api("GET", "/flags").status_code for _ in range(4)] == [200, 200, 200, 429]
-    # A clock that is put back does not hold anybody up.
+    # A clock that is set back does not delay a caller.
     emulator.advance(-3600)
     assert api("GET", "/flags").status_code == 200
 

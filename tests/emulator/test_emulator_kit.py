@@ -1,4 +1,4 @@
-"""What the testing kit adds to the control object, and the fixture itself."""
+"""The testing kit: its parts of the control object, and the fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists: paging, order, filters, and the ways in which servers differ."""
+"""Lists: paging, order, filters, and the differences between servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def keys(answer: Any, kind: str) -> list[str]:
 
 @pytest.fixture
 def five(emulator: Emulator, kind: str) -> list[str]:
-    """Five objects; their keys, newest first."""
+    """Create five objects, and return their keys, newest first."""
     emulator.load({kind: [{"key": f"k{number}"} for number in range(5)]})
     return ["k4", "k3", "k2", "k1", "k0"]
 

@@ -1,4 +1,4 @@
-"""Path segments arrive percent-encoded and mean what was encoded, whatever it is."""
+"""Path segments are percent-encoded, and the emulator decodes any value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_ampexp.emulator.control import Emulator
 if TYPE_CHECKING:
     from tests.emulator.conftest import Api
 
-# "." and ".." alone are not sent as such: HTTP clients resolve them, encoded or not.
+# "." and ".." alone cannot be sent, because HTTP clients resolve them, encoded or not.
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
     lambda key: key not in (".", "..")
 )

@@ -1,4 +1,4 @@
-"""Where the contract is strict, so is the emulator: a 400 with a reason that names the field."""
+"""The emulator is as strict as the contract: a 400 with a reason that names the field."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_two_thousand_inclusions_and_no_more(api: Api, made: str) -> None:
     assert len(api.ok("GET", path)) == 1999
     api.ok("POST", path, json={"inclusions": ["ann"]})
     assert "inclusions" in api.refused(400, "POST", path, json={"inclusions": ["ann"]})
-    # The limit is each variant's own.
+    # Each variant has its own limit.
     api.ok("POST", f"{made}/variants/treatment/users", json={"inclusions": ["ann"]})
 
 

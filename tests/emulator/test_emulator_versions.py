@@ -160,7 +160,7 @@ PATCHES = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(patches=st.lists(PATCHES, max_size=5))
 def test_the_history_tells_every_state(api: Api, emulator: Emulator, patches: list[dict[str, Any]]) -> None:
-    """A version for each edit that changed something, and the newest is what a read shows."""
+    """Each edit with a change makes a version, and a read shows the newest version."""
     emulator.reset()
     emulator.settings(rate_per_second=None)
     path = f"/flags/{emulator.create_flag('f')['id']}"

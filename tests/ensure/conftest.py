@@ -15,7 +15,7 @@ from .world import a_client, seed
 
 @pytest.fixture(scope="package", autouse=True)
 def short_backoff() -> Iterator[None]:
-    """Between attempts the client waits milliseconds. The patience of ``ensure`` with late work stays what it is."""
+    """Let the client wait only milliseconds between attempts. The wait of ``ensure`` for late work stays the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transport, "_BACKOFF", tenacity.wait_random_exponential(multiplier=0.01, max=0.05))
         yield
@@ -23,20 +23,20 @@ def short_backoff() -> Iterator[None]:
 
 @pytest.fixture
 def emulator(amplitude_emulator: Emulator) -> Emulator:  # noqa: F811
-    """An emulator in which the standing flag and experiment are, and no request was made yet."""
+    """Return an emulator with the flag and the experiment of ``world.py``, before any request."""
     seed(amplitude_emulator)
     return amplitude_emulator
 
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[ManagementClient]:
-    """Patient, so that its requests can be counted on a busy machine, too."""
+    """Return a client with a long timeout, so that the number of its requests is the same on a busy machine."""
     with a_client(emulator, timeout=5, retry_for=10) as made:
         yield made
 
 
 @pytest.fixture
 def hasty(emulator: Emulator) -> Iterator[ManagementClient]:
-    """For what is waited for in vain, such as a change that is held for approval."""
+    """Return a client with a short timeout, for tests that wait in vain, such as for a change that needs approval."""
     with a_client(emulator, timeout=0.15) as made:
         yield made

@@ -1,4 +1,4 @@
-"""Every way in which the service, or what lies between, can fail a call."""
+"""All faults of the service, and of the network and the proxies before it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TIMEOUT = 0.25
 class Fault:
     """One fault of the emulator.
 
-    :param settles: whether the change must come about in spite of it
-    :param in_a_row: how often it strikes, one call after the other
+    :param settles: whether the change must succeed in spite of the fault
+    :param in_a_row: the number of consecutive calls with the fault
     """
 
     name: str
@@ -42,16 +42,16 @@ GATEWAY_AFTER_WORK = Fault("502-html-after-work", "html", {"after_work": True})
 CUT_BEFORE = Fault("cut-before", "cut_before")
 CUT_AFTER = Fault("cut-after", "cut_after")
 CUT_BODY = Fault("cut-body", "cut_body")
-# The work is done half a timeout after the caller gave up.
+# The service carries out the call half a timeout after the caller's timeout.
 SLOW = Fault("slow", "slow", {"seconds": 1.5 * TIMEOUT})
-# The work is done after a caller who waited once more may have sent the call again.
+# The service carries out the call after a caller that waited one more timeout may have repeated it.
 VERY_SLOW = Fault("very-slow", "slow", {"seconds": 2.3 * TIMEOUT})
 SLOW_AFTER = Fault("slow-after", "slow_after", {"seconds": 1.5 * TIMEOUT})
 GARBAGE = Fault("garbage", "garbage", settles=False)
 GARBAGE_AFTER_WORK = Fault("garbage-after-work", "garbage", {"after_work": True})
 REDIRECT = Fault("redirect", "redirect", settles=False)
 
-# Where no call may be repeated, only ``ensure`` itself can settle it, by reading.
+# Without retries of the client, only ``ensure`` can confirm the change, by a read.
 LOST_BEFORE = Fault("lost-before-work", "cut_before", settles=False)
 LOST_AFTER = Fault("lost-after-work", "cut_after")
 
@@ -68,7 +68,7 @@ SETTLED_ONCE = (
 )
 
 ON_A_WRITE = (*REFUSALS, *SETTLED_ONCE, *SETTLED_TWICE, *(fault.twice() for fault in SETTLED_TWICE))
-# The second of several writes: what was done before it must be told, too.
+# Faults of the second of several writes. The error must also report the earlier writes.
 ON_A_LATER_WRITE = (_refused(400), _refused(401), GARBAGE, ERROR_AFTER_WORK, GATEWAY, CUT_AFTER, CUT_BEFORE, SLOW)
 ON_THE_FIRST_READ = (GARBAGE, CUT_BODY.twice())
 ON_THE_READ_BACK = (_refused(401), _refused(404), GARBAGE, GATEWAY, CUT_BODY.twice(), SLOW)

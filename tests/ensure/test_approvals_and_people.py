@@ -1,4 +1,4 @@
-"""A change that is accepted and waits for a person; and people who change things at the same moment."""
+"""Changes that are accepted and wait for approval, and changes by persons at the same time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .writes import (
     Write,
 )
 
-ONE_AT_A_TIME = (EXCLUDE, EXACTLY, EXACTLY_COHORTS, RESTORE_VERSION, ROLL_OUT)  # several writes, each of which is held
+ONE_AT_A_TIME = (EXCLUDE, EXACTLY, EXACTLY_COHORTS, RESTORE_VERSION, ROLL_OUT)  # several writes, each of them is held
 HELD_APART = [("percentages", PERCENTAGE, SEGMENT), ("segments", SEGMENT, PERCENTAGE)]
 
 
@@ -102,7 +102,7 @@ def test_a_persons_edit_of_the_same_field_after_the_write_is_no_success(
     emulator: Emulator, hasty: ManagementClient
 ) -> None:
     emulator.fault("slow_after", seconds=0.2, methods=["PATCH"])
-    # The next write is the repeat of nothing: Maria's edit waits for it, and the second run meets her value.
+    # The response to the write is late, so a read confirms the write. Then the second run finds Maria's value.
     assert ensure_percentage(hasty, by_key("flags"), 20).changed
     emulator.edit("flags", IDS["flags"], rolloutPercentage=15)
     again = ensure_percentage(hasty, by_key("flags"), 20)

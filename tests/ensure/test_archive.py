@@ -1,4 +1,4 @@
-"""Archive what others depend on: refused by their names, unless the caller says otherwise."""
+"""Archive an object that others depend on: refused with their names, unless the caller allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cohorts as inclusions: by value, also after a lost response, and where the service does not have them."""
+"""Cohorts as inclusions: by value, also after a lost response, and without support by the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide an experiment: what Amplitude's app changes with the decision, in each segment, and what is refused."""
+"""Decide an experiment: the changes that Amplitude's app makes with a decision, in each segment, and the refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a flag depends on: each name is checked before the write, and a circle is named."""
+"""The dependencies of a flag: each name is checked before the write, and a circle is reported."""
 
 from __future__ import annotations
 

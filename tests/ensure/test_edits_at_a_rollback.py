@@ -1,4 +1,4 @@
-"""What a person edits at the moment of a raise or a rollback of a segment stands, except a higher exposure of it."""
+"""A person's edit during a raise or a rollback of a segment stays, except a higher exposure of the segment."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_of_a_raise_with_an_edit_of_another_segment_only_the_edit_is_restored(
 
 
 def test_a_segment_that_is_lowered_after_a_raise_stays_so_when_the_one_before_is_restored(emulator: Emulator) -> None:
-    """In an incident Maria lowers one segment after the other, and the raise falls between the two."""
+    """In an incident Maria lowers one segment after the other, and the raise is between the two edits."""
     flag: dict[str, Any] = {"id": ID, "key": "checkout", "enabled": True, "variants": [{"key": "on"}]}
     emulator.load({"flags": [{**flag, "targetSegments": [segment("Pro", 5), segment("VIP", 10)]}]})
     emulator.edit_before_write("flags", ID, by="Maria", targetSegments=[segment("Pro", 0), segment("VIP", 10)])

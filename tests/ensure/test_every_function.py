@@ -1,4 +1,4 @@
-"""What each function brings about, says of it and costs; and that run twice it changes nothing."""
+"""The effect, the result and the requests of each function. A second run changes nothing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_outcome_says_which_it_was(emulator: Emulator, client: ManagementCli
 def test_other_ways_of_the_service_change_nothing(
     emulator: Emulator, client: ManagementClient, write: Write, settings: dict[str, object]
 ) -> None:
-    # An older server lists no archived object, so an archived flag is found by its id alone.
+    # An older server lists no archived object, so an archived flag is found only by its id.
     target = (by_id if write is ARCHIVE else by_key)(write.kinds[0])
     write.prepared(emulator, write.kinds[0])
     emulator.settings(**settings)

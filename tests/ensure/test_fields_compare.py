@@ -1,4 +1,4 @@
-"""When a field is as wanted although it is not written in the same way."""
+"""A field has the wanted value, although it is written in another way."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_payload_is_compared_as_json(emulator: Emulator, hasty: ManagementClie
 
 
 def test_only_what_differs_is_written(emulator: Emulator, client: ManagementClient) -> None:
-    # Maria changes a field that is wanted as it was read: it is not in our write, so hers stays.
+    # Maria changes a field whose wanted value was the read value. The field is not in our write, so her change stays.
     emulator.edit_before_write("flags", IDS["flags"], name="Maria's")
     outcome = ensure_fields(client, by_key("flags"), {"name": "checkout", "description": "new"})
     assert emulator.flag(IDS["flags"])["description"] == "new"

@@ -1,6 +1,6 @@
-"""Inclusions are removed by their place in the list: nobody may be hit who was not named, whatever gets lost.
+"""Inclusions are removed by place. Only named users may be removed, also after lost responses.
 
-Random lists, random changes, random faults at the writes, and Maria who edits the list between a read and a write.
+The lists, the changes and the faults of the writes are random, and Maria edits the list between a read and a write.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "500 after work": {"kind": "status", "status": 500, "after_work": True},
     "502": {"kind": "html"},
     "429": {"kind": "status", "status": 429},
-    # The list became shorter meanwhile.
+    # The list became shorter before the removal.
     "404": {"kind": "status", "status": 404, "methods": ["DELETE"]},
     "slow": {"kind": "slow", "seconds": 1.5 * TIMEOUT},
     "slow after work": {"kind": "slow_after", "seconds": 1.5 * TIMEOUT},
@@ -48,13 +48,13 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Edit:
-    """What Maria does to the list: she adds somebody, or removes who stands at a place."""
+    """An edit of the list by Maria: she adds a user, or removes the user at a place."""
 
     add: str | None = None
     remove: int | None = None
 
     def carry_out(self, maria: ManagementClient) -> str | None:
-        """Returns whom she removed."""
+        """Apply the edit, and return the user whom Maria removed."""
         if self.add is not None:
             maria.flags.add_inclusions(IDS["flags"], VARIANT, [self.add])
             return None
@@ -68,7 +68,7 @@ class Edit:
 
 @dataclass
 class Trial:
-    """One run of a change upon a list."""
+    """One run of a change of a list."""
 
     emulator: Emulator
     before: list[str]
@@ -167,8 +167,8 @@ def test_nobody_is_hit_who_was_not_named(
     edits: dict[int, Edit],
     by_value: bool,
 ) -> None:
-    """Removed by value, or by their places after the service was asked in vain for the other."""
-    assume(operation != "clear" or "404" not in faults)  # the one call of it: that is an error, as it should be
+    """Users are removed by value, or by place after the service has refused a removal by value."""
+    assume(operation != "clear" or "404" not in faults)  # the only call of a clear fails then, as expected
     check(emulator, before, operation, named, faults, edits, by_value)
 
 

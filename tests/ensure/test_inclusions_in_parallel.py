@@ -1,4 +1,4 @@
-"""Several tasks change the inclusions of one variant at the same time: each change applies, and nobody else is hit."""
+"""Several tasks change the inclusions of one variant at the same time, and no other user is removed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def adds(*users: str) -> Change:
 
 
 def at_once(emulator: Emulator, changes: list[Change]) -> tuple[list[ChangeResult], list[Exception]]:
-    """Run each change in a thread with a client of its own; all begin at the same moment."""
+    """Run each change in a thread with its own client. All threads begin at the same time."""
     outcomes: list[ChangeResult] = []
     errors: list[Exception] = []
     start = threading.Barrier(len(changes))
@@ -104,13 +104,13 @@ def test_parallel_removals_and_additions_all_apply_where_answers_are_lost(
     _, errors = at_once(emulator, changes)
     assert not errors
     expected = (set(PEOPLE) - set(going)) | set(coming)
-    # The addition of the first person may have come before or after their removal.
+    # The addition of the first user may be before or after the removal.
     assert Counter(included(emulator)) - Counter([PEOPLE[0]]) == Counter(expected - {PEOPLE[0]})
 
 
 @pytest.fixture
 def tasks_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks on different machines cannot wait for each other."""
+    """Remove the lock, because tasks on different machines cannot wait for each other."""
     monkeypatch.setattr(inclusion_list, "in_turn", lambda *names: nullcontext())
 
 
@@ -145,7 +145,7 @@ def test_a_user_whom_two_tasks_add_again_is_in_the_list_once(
         def remove_second(flag: str, variant: str, place: int) -> None:
             other.flags.remove_inclusion(flag_id, VARIANT, 2)
             monkeypatch.setattr(flags, "remove_inclusion", remove)
-            remove(flag, variant, place)  # hits user-4 in place of user-3
+            remove(flag, variant, place)  # removes user-4 in place of user-3
 
         def add_second(flag: str, variant: str, users: list[str]) -> None:
             other.flags.add_inclusions(flag_id, VARIANT, users)
@@ -182,7 +182,7 @@ def test_parallel_lists_that_contradict_each_other_end_as_one_of_them(emulator: 
     assert sorted(included(emulator)) in (sorted(first), sorted(second))
 
 
-# which people one removal by place can have hit, told from the list before and after
+# the users whom one removal by place can have hit, from the lists before and after it
 
 
 def after_removals(before: list[str], places: tuple[int, ...]) -> list[str]:
@@ -194,7 +194,7 @@ def after_removals(before: list[str], places: tuple[int, ...]) -> list[str]:
 
 
 def test_the_removed_person_is_always_among_those_who_possibly_were() -> None:
-    """Every order of up to three removals by place, of which the first is ours."""
+    """Test all orders of up to three removals by place. The first removal is ours."""
     before = ["a", "b", "c", "d", "e"]
     for ours in range(5):
         for count in (0, 1, 2):
@@ -213,14 +213,14 @@ def test_the_removed_person_is_always_among_those_who_possibly_were() -> None:
     ("after", "place", "possible"),
     [
         (["a", "c", "d"], 1, {"b"}),
-        (["b", "d"], 1, {"c"}),  # a went before, so that our place was that of c
+        (["b", "d"], 1, {"c"}),  # a was removed before, so our place was that of c
         (["c", "d"], 0, {"a", "b"}),  # another may have removed a, and we b
         (["c", "d"], 1, {"b"}),
         (["b", "c"], 0, {"a"}),
         (["a", "c", "d", "new"], 1, {"b"}),
         (["a", "c", "d", "b"], 1, {"b"}),  # b was added again
         (["a", "b", "c", "d"], 1, set()),
-        (["b", "c", "d"], 3, set()),  # hit somebody who was added after the list was read
+        (["b", "c", "d"], 3, set()),  # the removed user was added after the read of the list
     ],
 )
 def test_what_a_removal_can_have_hit_is_told_from_the_lists(after: list[str], place: int, possible: set[str]) -> None:

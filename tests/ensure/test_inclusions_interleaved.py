@@ -1,7 +1,7 @@
-"""Tasks on different machines remove inclusions by place, in thousands of generated orders of their requests.
+"""Tasks on different machines remove inclusions by place, with thousands of generated orders of their requests.
 
-Each task is a thread, and one thread runs at a time: the one whose next request is due first, in virtual time. So an
-order can be repeated by its number. The list stands for the service.
+Each task is a thread, and one thread runs at a time: the thread whose next request is due first, in virtual time. So
+an order can be repeated by its number. The list takes the place of the service.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PEOPLE = [f"user-{number:02}" for number in range(12)]
 
 
 class VirtualTime:
-    """Runs the thread whose time comes first, until it pauses or ends."""
+    """Run the thread that is due first, until it pauses or ends."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -100,7 +100,7 @@ class ListService:
 
 
 def remove_at_once(users: list[str], number: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], str]:
-    """Remove each user in a task of its own. Return the list after all tasks, and all that the tasks say."""
+    """Remove each user in a separate task. Return the list after all tasks, and the messages of the tasks."""
     chance = random.Random(number)
     time = VirtualTime()
     service = ListService(time, chance, slowest=chance.choice([0.05, 0.4, 1.0]))

@@ -1,4 +1,4 @@
-"""The service does the work long after the caller gave up on the call, waited once more and sent it again."""
+"""The service carries out a call long after the caller's timeout, its second wait and its repeat of the call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .writes import (
 )
 
 TIMEOUT = 0.2
-LATE = 0.9  # a timeout and the patience after it end before 0.6
+LATE = 0.9  # a timeout and the wait after it end before 0.6 s
 
 
 def test_a_deployment_is_not_created_twice(emulator: Emulator) -> None:
@@ -53,7 +53,7 @@ def test_a_repeat_that_is_refused_does_not_hide_the_first_call(emulator: Emulato
 @pytest.mark.parametrize("write", [CREATE, CREATE_VARIANT, RENAME_VARIANT], ids=str)
 def test_a_repeat_that_finds_it_done_already_is_a_success(emulator: Emulator, write: Write) -> None:
     before = state(emulator)
-    emulator.fault("slow", seconds=3 * LATE, methods=WRITE_METHODS)  # not before the repeat, on a busy machine too
+    emulator.fault("slow", seconds=3 * LATE, methods=WRITE_METHODS)  # after the repeat, also on a busy machine
 
     def happens(number: int) -> None:
         if number == 1:
@@ -62,7 +62,7 @@ def test_a_repeat_that_finds_it_done_already_is_a_success(emulator: Emulator, wr
     with BeforeEachWrite(happens) as session, a_client(emulator, timeout=TIMEOUT, session=session) as client:
         outcome = write.run(client, by_id("flags"))
     assert outcome.changed
-    assert 400 <= emulator.request_log()[-3]["status"] < 500  # the repeat; then it was looked for, and read back
+    assert 400 <= emulator.request_log()[-3]["status"] < 500  # the repeat; after it the search, and the read-back
     assert state(emulator) == write.wanted(before, "flags")
 
 

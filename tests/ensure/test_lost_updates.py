@@ -1,4 +1,4 @@
-"""Another changes the same list between our read and our write: both changes are kept, or theirs is and we say so."""
+"""Another actor changes the same list between our read and our write: both changes stay, or an error names theirs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Change = Callable[[ManagementClient], Any]
 
 
 def changed(name: str, **fields: Any) -> list[dict[str, Any]]:
-    """The segments of the world, with one of them changed."""
+    """Return the segments of the initial state, with one of them changed."""
     return [{**segment, **fields} if segment["name"] == name else segment for segment in SEGMENTS]
 
 
@@ -229,7 +229,7 @@ def to_percentages(emulator: Emulator, by: str, *percentages: int) -> None:
 
 
 def percentages(emulator: Emulator) -> list[float]:
-    """The percentages of all versions after the first, oldest first."""
+    """Return the percentages of all versions after the first, oldest first."""
     return [version["flagConfig"]["rolloutPercentage"] for version in reversed(emulator.versions("flags", ID)[:-1])]
 
 
@@ -261,7 +261,7 @@ def test_another_percentage_right_after_our_write_is_no_approval_to_wait_for(
 
 
 def betas(emulator: Emulator) -> list[float]:
-    """The percentages of segment Beta in all versions after the first, oldest first."""
+    """Return the percentages of segment Beta in all versions after the first, oldest first."""
     return [
         version["flagConfig"]["targetSegments"][0]["percentage"]
         for version in reversed(emulator.versions("flags", ID)[:-1])
@@ -303,7 +303,7 @@ def test_who_changes_the_segment_again_after_our_write_has_the_last_word(emulato
 def test_where_another_task_with_the_same_key_did_so_only_a_lower_percentage_is_restored(
     emulator: Emulator, change: Callable[[ManagementClient], ChangeResult], away: int, error: str, left: list[float]
 ) -> None:
-    """Nothing tells which version of 60 % is ours: it may have overwritten what the other task wants."""
+    """The history does not show which version of 60 % is ours. Ours may have overwritten the other task's value."""
     with (
         AfterFirstWrite(lambda: to_percentages(emulator, "Airflow", away, 60)) as session,
         a_client(emulator, timeout=5, session=session) as client,
@@ -317,7 +317,7 @@ def test_where_another_task_with_the_same_key_did_so_only_a_lower_percentage_is_
 def test_who_changes_the_percentage_again_after_our_write_has_the_last_word(
     emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
 ) -> None:
-    """Maria goes to 100 % right before our write, and to 0 % before the history is read."""
+    """Maria sets 100 % right before our write, and 0 % before the history is read."""
     emulator.edit_before_write("flags", ID, rolloutPercentage=100)
     with (
         BeforeVersions(lambda: to_percentages(emulator, "Maria", 0)) as session,
@@ -331,7 +331,7 @@ def test_who_changes_the_percentage_again_after_our_write_has_the_last_word(
 def test_a_percentage_that_another_set_to_ours_before_our_write_stands(
     emulator: Emulator, change: Callable[[ManagementClient], ChangeResult]
 ) -> None:
-    """Our write changed no percentage, so the history does not tell whether it came last. Hers of before stays away."""
+    """Our write changed no percentage, so the history does not show if it was last. Her old value is not restored."""
     with pytest.raises(ConflictError, match="the other one was NOT restored"):
         at_the_same_moment(emulator, change, lambda _: to_percentages(emulator, "Maria", 100, 60))
     assert percentages(emulator)[:2] == [100, 60]
@@ -367,8 +367,8 @@ A, B, C = ({"name": name, "percentage": 1} for name in "ABC")
         ([{**A, "percentage": 2}, B], [B, A], [B, {**A, "percentage": 2}]),
         ([{**A, "percentage": 2}, B], [C, A, B], [C, {**A, "percentage": 2}, B]),
         ([{**A, "percentage": 2}, B], [A], [{**A, "percentage": 2}]),
-        ([{**A, "percentage": 2}, B], [B], None),  # they removed what we changed
-        ([B], [{**A, "percentage": 2}, B], None),  # we removed what they changed
+        ([{**A, "percentage": 2}, B], [B], None),  # they removed the segment that we changed
+        ([B], [{**A, "percentage": 2}, B], None),  # we removed the segment that they changed
         ([B], [A, {**B, "percentage": 2}], [{**B, "percentage": 2}]),
         ([A, B, C], [C, A, B], None),
         ([A, B, C], [B, A], None),
@@ -382,7 +382,7 @@ def test_segments_are_merged(ours: list[Any], theirs: list[Any], merged: list[An
 def test_a_segment_that_another_adds_without_conditions_is_not_restored_as_one_for_everybody(
     emulator: Emulator,
 ) -> None:
-    """It may be for a cohort, whose condition the history does not show."""
+    """The segment may be for a cohort, whose condition the history does not show."""
     cohorts = {**SEGMENTS[0], "name": "Cohort", "conditions": []}
     theirs = marias(targetSegments=[cohorts, *SEGMENTS])
     with pytest.raises(ConflictError, match=r"Maria.*NOT restored.*'Cohort' may be for a cohort"):
@@ -394,7 +394,7 @@ def test_a_segment_that_another_adds_without_conditions_is_not_restored_as_one_f
 
 
 def test_a_catch_all_of_this_task_stands_when_anothers_change_is_restored(emulator: Emulator) -> None:
-    """What this task itself sends without conditions is meant for every user."""
+    """A segment that this task itself sends without conditions is for all users."""
     ours: Any = [*SEGMENTS, {**SEGMENTS[0], "name": "Rest", "conditions": [], "percentage": 20}]
     outcome = at_the_same_moment(
         emulator,

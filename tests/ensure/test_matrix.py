@@ -1,6 +1,6 @@
-"""Every kind of change under every fault, at every call of it.
+"""All kinds of changes with all faults, at each call of the change.
 
-Either the change is there afterwards, exactly once and with nobody else's things touched, or an error says what is so.
+Afterwards the change is applied exactly once, without other changes, or an error reports the state correctly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .writes import (
     WRITES,
 )
 
-# Has a test of its own in test_late_work.py: how far it waits before creating a second one is a matter of milliseconds.
+# test_late_work.py tests this case, because milliseconds decide whether a second deployment is created.
 APART = {(CREATE_DEPLOYMENT, VERY_SLOW)}
 CASES = [
     *(Case(write, fault, "the-write") for write in WRITES for fault in ON_A_WRITE if (write, fault) not in APART),
@@ -51,14 +51,14 @@ CASES = [
 ]
 
 
-_AT_ONCE = 8  # most cases wait most of the time, so they are carried out side by side, each with an emulator of its own
+_AT_ONCE = 8  # cases mostly wait, so they run in parallel, each with its own emulator
 
 Trials = dict[Case, "Future[Happened]"]
 
 
 @pytest.fixture(scope="module")
 def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
-    """All cases that were selected, under way."""
+    """Start all selected cases, and yield their futures."""
     selected = [
         item.callspec.params["case"]
         for item in request.session.items
@@ -89,10 +89,10 @@ def test_it_is_so_exactly_once_or_an_error_says_what_is_so(case: Case, trials: T
         assert happened.outcome is not None
         assert happened.outcome.changed
     else:
-        # Labels are not unique: a deployment whose creation may yet arrive is not created a second time.
+        # Labels are not unique, so a deployment is not created again while the first creation may still be applied.
         assert not case.fault.settles or case.write is CREATE_DEPLOYMENT
         assert tells_what_is_so(happened.error, happened.before, happened.after), str(happened.error)
-        # The fault is over, and the task is run once more.
+        # The change is repeated without the fault.
         assert isinstance(happened.second, ChangeResult)
         assert happened.second.changed is (happened.after != happened.wanted)
         assert happened.at_last == happened.wanted

@@ -1,4 +1,4 @@
-"""Where a key or id is that of an experiment and was named as a flag's, or the reverse, the error says so."""
+"""The error gives a hint if the key or id of an experiment was used for a flag, or the reverse."""
 
 from __future__ import annotations
 

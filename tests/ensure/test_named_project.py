@@ -1,4 +1,4 @@
-"""A named project is held against the object's own: an id of another project is refused."""
+"""A named project is compared with the object's project, and an id of another project is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_sensor_for_another_projects_flag_ends(emulator: Emulator, client: Man
 
 @pytest.mark.parametrize("count", [1, 4], ids=["read", "listed"])
 def test_a_watch_for_another_projects_flag_ends(emulator: Emulator, client: ManagementClient, count: int):
-    """By its connection's project; with several targets the list is read, in which the flag may show."""
+    """The project is that of the connection. With several targets, the wait reads the list, which may have the flag."""
     others = {FlagRef("flags", id=IDS["flags"])} if count > 1 else set()
     wanted = {FlagRef("flags", id=TWIN_IDS["flags"]), *others}
     lookout = BatchReader(client, PROJECT)

@@ -1,4 +1,4 @@
-"""A change that gives nobody a variant says so: it is no error, because the rest may follow."""
+"""A change after which no user gets a variant has a note. It is not an error, because other changes may follow."""
 
 from __future__ import annotations
 

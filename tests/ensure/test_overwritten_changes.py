@@ -1,4 +1,4 @@
-"""Which change of another actor a write overwrote, by the history alone: who set what, in which order."""
+"""Find the change of another actor that a write overwrote, from the history: its actors, values and order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SEQUENCES: dict[str, tuple[str, tuple[float, bool] | None]] = {
 
 
 def versions_of(sequence: str, *, seconds: float = 0.0) -> list[Version]:
-    """Version 1 is by Seed at 5 %. ``seconds`` after the read come the others, 10 seconds apart."""
+    """Return version 1 by Seed at 5 %, and the others from ``seconds`` after the read on, 10 seconds apart."""
     steps = [("seed", str(READ)), *(tuple(step.split()) for step in sequence.split(", "))]
     found: list[Any] = []
     for number, (by, value) in enumerate(steps, start=1):
@@ -78,7 +78,7 @@ def test_what_a_write_of_a_percentage_overwrote(name: str) -> None:
 
 @pytest.mark.parametrize("read_at", [READ_AT, None])
 def test_a_value_that_she_takes_back_to_what_was_read(read_at: datetime | None) -> None:
-    """Our write came through twice, since its first response was lost. Only the time tells hers from what was read."""
+    """Our write was applied twice, because its response was lost. Only the time shows that Maria wrote 5 %."""
     versions = versions_of("us 25, maria 5, us 25")
     value = lambda config: config["rolloutPercentage"]  # noqa: E731
     lost = find_overwritten(versions, value, READ, SENT, read_at=read_at)
@@ -92,9 +92,9 @@ def test_the_same_long_before_the_read_is_no_change() -> None:
 
 
 def every_history(longest: int) -> Iterator[list[tuple[str, float, bool]]]:
-    """Who set what after the read, and whether it is our write, in every order: ours is sent once or twice.
+    """Yield the actors, the values, and whether they are our write, after the read, in all orders.
 
-    A write that changes nothing leaves no version. Another task has our key.
+    Our write is sent once or twice. A write without a change makes no version. Another task has our key.
     """
     actions = [(by, value, False) for by in ("us", "maria", "nina") for value in (0.0, READ, SENT, 100.0)]
     for length in range(1, longest + 1):
@@ -106,7 +106,7 @@ def every_history(longest: int) -> Iterator[list[tuple[str, float, bool]]]:
 def test_every_short_history() -> None:
     """A higher percentage is restored only if our write came right after it. A lower one is never lost.
 
-    One case is left out: a person set our very percentage before. Then a task with our key may seem to be that person.
+    One case is excluded: a person set our percentage before. Then a task with our key may look like that person.
     """
     raised = lowered = 0
     for history in every_history(4):
@@ -114,7 +114,7 @@ def test_every_short_history() -> None:
         for step in history:
             steps += [step] if step[1] != steps[-1][1] else []
         if not any(is_ours for _, _, is_ours in steps):
-            continue  # the history does not tell whether our write came at all
+            continue  # the history does not show whether our write was applied
         versions = versions_of(", ".join(f"{by} {value}" for by, value, _ in steps[1:]))
         (_, had, was_ours), (_, now, is_ours) = steps[-2:]
         for restored in (restored_by_a_ramp(versions), restored_by_a_percentage(versions)):
@@ -143,7 +143,7 @@ def restored_by_a_percentage(versions: list[Version]) -> float | None:
 
 
 def history_of_segments(*steps: tuple[str, int, int]) -> list[Version]:
-    """Who set Beta, which is ramped, and Staff."""
+    """Return a history of segment Beta, which is ramped, and of segment Staff."""
     return [
         {"version": number, "createdBy": by, "flagConfig": {"enabled": True, "targetSegments": two_segments(*shares)}}
         for number, (by, *shares) in enumerate([("seed", 5, 10), *steps], start=1)

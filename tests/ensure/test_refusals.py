@@ -1,4 +1,4 @@
-"""What cannot be is refused with the name of the flag and of the field, and nothing is changed."""
+"""Impossible changes are refused with the names of the flag and of the field, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Change = Callable[[ManagementClient, FlagRef], ChangeResult]
 MANY = [f"user-{number}" for number in range(2001)]
 ANY_KIND = r"(flag|experiment)"
 
-# name, the change, the error, what its text must say. The change is asked of `by_key`, so the key must be in the text.
+# The name, the change, the error and its expected text. The change is made by key, so the text must have the key.
 REFUSED: list[tuple[str, Change, type[Exception], str]] = [
     (
         "segment that is not there",
@@ -155,7 +155,7 @@ def test_what_is_not_there_is_named(emulator: Emulator, client: ManagementClient
     noun = "flag" if kind == "flags" else "experiment"
     with pytest.raises(TargetNotFoundError, match=rf"The {noun} 'no such' of project 100001 does not exist. Nothing"):
         write.run(client, FlagRef(kind, key="no such", project_id=PROJECT))
-    # A flag is no experiment, and an id that stands is none of the other kind.
+    # A flag is not an experiment, and the id of an existing object is not valid for the other kind.
     other = IDS["experiments" if kind == "flags" else "flags"]
     with pytest.raises(Exception, match=rf"({noun} {other}|{kind}/{other})"):
         write.run(client, FlagRef(kind, id=other))
@@ -195,9 +195,9 @@ def test_what_is_archived_reaches_nobody(
     with pytest.raises(ArchivedError, match=rf"{KEYS[kind]}.*archived"):
         ensure_created(client, kind, {"projectId": PROJECT, "key": KEYS[kind]})
     assert state(emulator) == there
-    # What reaches nobody may be changed, and so may what restores it.
+    # Fields that no user gets may be changed, and so may the field that restores the flag.
     assert ensure_fields(client, by_id(kind), {"description": "gone"}).changed
-    assert ensure_fields(client, by_id(kind), {"enabled": False}).changed  # a kill switch works whatever it meets
+    assert ensure_fields(client, by_id(kind), {"enabled": False}).changed  # a kill switch always works
     assert ensure_fields(client, by_id(kind), {"archive": False, "rolloutPercentage": 0}).changed
 
 
@@ -223,7 +223,7 @@ def test_a_segment_that_shows_no_percentage_is_named(emulator: Emulator, client:
 def test_2000_inclusions_are_not_too_many(emulator: Emulator, client: ManagementClient) -> None:
     outcome = ensure_included(client, by_id("flags"), "treatment", ["anna", *MANY[:1995]])
     assert outcome.after == {"count": 2000, "added": 1995, "removed": 0}
-    # One goes for one that comes: the list is full on the way.
+    # One user replaces another, so the list is full during the change.
     full = emulator.inclusions("flags", IDS["flags"], "treatment")
     swapped = ensure_exactly_included(client, by_id("flags"), "treatment", [*full[:-1], "last"])
     assert swapped.after == {"count": 2000, "added": 1, "removed": 1}

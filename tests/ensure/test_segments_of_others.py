@@ -1,4 +1,4 @@
-"""Segments that somebody made in Amplitude are sent back exactly as they were read, or not at all."""
+"""Segments that a person made in Amplitude are sent back exactly as they were read, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service does not show, or not in a form that can be read, is unknown: it is not empty, and not 0."""
+"""A value that the service does not show, or shows in an unreadable form, is unknown, not empty and not 0."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Alter = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class AlteredAnswers(requests.Session):
-    """A session with a service whose answers to reads are altered, each JSON object of them.
+    """A session that alters each JSON object in the responses to reads.
 
-    ``path`` is the end of the path of the answers to alter.
+    ``path`` is the end of the path of the altered responses.
     """
 
     def __init__(self) -> None:

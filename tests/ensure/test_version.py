@@ -1,4 +1,4 @@
-"""Restore a version: what it changes, whose later edits it undoes, and in which order it writes."""
+"""Restore a version: the changes, the later edits that it undoes, and the order of its writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refused(emulator: Emulator, client: ManagementClient, version: int = 1, **mo
 
 
 def percentages(emulator: Emulator) -> list[tuple[Any, ...]]:
-    """Enabled, percentage and weights of each version, oldest first."""
+    """Return whether it is enabled, the percentage and the weights of each version, oldest first."""
     history = [version["flagConfig"] for version in reversed(emulator.versions("flags", ID))]
     return [(entry["enabled"], entry["rolloutPercentage"], entry["rolloutWeights"]["control"]) for entry in history]
 
@@ -102,7 +102,7 @@ def test_the_changes_and_the_edits_are_shown_before_the_first_write(
 def test_an_actor_whom_the_history_does_not_show_is_overwritten_only_by_true(
     emulator: Emulator, client: ManagementClient
 ) -> None:
-    """The order of segments decides who is captured, and a row of the history has no order."""
+    """The order of segments decides which users are captured, and a row of the history has no order."""
     edit(emulator, targetSegments=SEGMENTS[::-1])
     said = refused(emulator, client, overwrite=["Maria"])
     assert "the history does not show who changed targetSegments" in said
@@ -157,7 +157,7 @@ def test_it_raises_after_it_changed_weights(emulator: Emulator, client: Manageme
 def test_it_enables_after_it_changed_weights_also_at_a_lower_percentage(
     emulator: Emulator, client: ManagementClient, away: str
 ) -> None:
-    """Before that nobody gets the flag, so a lower percentage takes it from nobody."""
+    """Before the restoration no user gets the flag, so a lower percentage removes no user."""
     was: dict[str, Any] = {"enabled": False} if away == "disabled" else {"archive": True}
     edit(emulator, **was, rolloutPercentage=100, rolloutWeights={"control": 7, "treatment": 0, "old": 0})
     ensure_version(client, FLAG, 1, overwrite=True)

@@ -1,4 +1,4 @@
-"""Weights: every variant is named or the rest is said, in all the places that are meant."""
+"""Weights: each variant is named, or ``others`` is given, in one place or in all places."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_inclusions_that_go_with_a_variant_are_counted(client: ManagementCli
 
 
 def two(emulator: Emulator, on: float, alt: float) -> FlagRef:
-    """A flag with two variants and a segment."""
+    """Create a flag with two variants and a segment."""
     segment = {"name": "Beta", "conditions": CONDITIONS, "percentage": 10, "rolloutWeights": {"on": on, "alt": alt}}
     variants, given = [{"key": "on"}, {"key": "alt"}], {"on": on, "alt": alt}
     flag = emulator.create_flag("two", variants=variants, rolloutWeights=given, targetSegments=[segment])

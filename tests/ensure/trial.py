@@ -1,4 +1,4 @@
-"""One change under one fault: what was before, what is afterwards, and what the caller was told."""
+"""Run one change with one fault, and record the state before, the state afterwards, and the result or the error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REFUSED = (301, 302, 307, 401, 403, 404, 405, 429)
 
 
 class BeforeEachWrite(requests.Session):
-    """Calls ``happens`` with 0, 1, 2, ... right before the first, second, third write is sent."""
+    """Call ``happens`` with 0, 1, 2, ... right before the first, second, third write is sent."""
 
     def __init__(self, happens: Callable[[int], None]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class BeforeEachWrite(requests.Session):
 
 
 class _Observed(requests.Session):
-    """A session in which something else happens at a request."""
+    """A session that calls a function at certain requests."""
 
     def __init__(self, happens: Callable[[], object]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class _Observed(requests.Session):
 
 
 class AfterFirstWrite(_Observed):
-    """Calls ``happens`` right after the first write, before its response is read."""
+    """Call ``happens`` right after the first write, before its response is read."""
 
     _is_done = False
 
@@ -67,7 +67,7 @@ class AfterFirstWrite(_Observed):
 
 
 class BeforeVersions(_Observed):
-    """Calls ``happens`` before each read of the history is sent."""
+    """Call ``happens`` before each read of the history is sent."""
 
     def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:  # type: ignore[override]
         if str(url).endswith("/versions"):
@@ -76,7 +76,7 @@ class BeforeVersions(_Observed):
 
 
 class InProcess(Emulator):
-    """The control of an emulator in this very process, without HTTP: the matrix seeds and reads it a thousand times."""
+    """The control of an emulator in this process, without HTTP, because the tests use it thousands of times."""
 
     def __init__(self, server: EmulatorServer) -> None:
         super().__init__(server.base_url)
@@ -97,7 +97,7 @@ class InProcess(Emulator):
 
 @dataclass(frozen=True)
 class Case:
-    """A change, a fault, and the call that it strikes."""
+    """A change, a fault, and the call that has the fault."""
 
     write: Write
     fault: Fault
@@ -117,7 +117,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Happened:
-    """What became of a case."""
+    """The results of a case.
+
+    :param struck: the number of calls with the fault
+    :param second: the result of the repeated change, if the first one raised; otherwise the first result
+    :param at_last: the state after the repeated change
+    """
 
     before: State
     wanted: State
@@ -130,7 +135,10 @@ class Happened:
 
 
 def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
-    """Seed the world, strike, and after an error run the change again. ``before`` is the seeded world."""
+    """Seed the emulator, run the change with the fault, and repeat the change after an error.
+
+    :param before: the seeded state
+    """
     emulator.reset()
     seed(emulator)
     case.write.prepared(emulator, case.kind)
@@ -139,7 +147,7 @@ def carry_out(emulator: Emulator, case: Case, before: State) -> Happened:
     strikes = {"times": case.fault.in_a_row, **case.fault.more}
 
     def first_write(number: int) -> None:
-        # From here to the read-back nothing is read.
+        # The next read after this write is the read-back.
         if number == 0 and case.where == "the-read-back":
             emulator.fault(case.fault.kind, methods=["GET"], **strikes)
 
@@ -173,7 +181,7 @@ def attempt(write: Write, client: ManagementClient, target: FlagRef) -> tuple[Ch
 
 
 def tells_what_is_so(error: Exception, before: State, after: State) -> bool:
-    """Whether the text of the error is true, and leaves nobody to think that nothing happened when something did."""
+    """Return true if the message is correct, and does not suggest that nothing was changed when something was."""
     text = str(error)
     nothing, perhaps, something = (bool(pattern.search(text)) for pattern in (_NOTHING, _PERHAPS, _SOMETHING))
     if after != before:

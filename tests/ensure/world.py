@@ -1,7 +1,7 @@
-"""The world that all tests begin with, and how it is read and compared.
+"""The initial state of all tests, and its comparison.
 
-A flag and an experiment stand in project 100001, in use: with segments, variants, inclusions (one person twice) and a
-deployment. Their twins with the same keys stand in project 100002, and must never change.
+Project 100001 has a flag and an experiment in use, with segments, variants, inclusions (one user twice) and a
+deployment. Project 100002 has a flag and an experiment with the same keys, which must never change.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _UNSTABLE = ("id", "bucketingSalt", "createdAt", "lastModifiedAt", "lastModified
 
 
 def seed(emulator: Emulator) -> None:
-    """Put the world into an emulator that is at its beginning."""
+    """Load the initial state into an emulator that is in its default state."""
     standing = {
         "description": "The new way",
         "enabled": True,
@@ -140,7 +140,10 @@ def by_id(kind: Kind) -> FlagRef:
 
 
 def state(emulator: Emulator) -> State:
-    """Everything that a write could change, without ids of new things, salts and stamps; inclusions in any order."""
+    """Return all values that a write could change, without the ids of new objects, salts and times.
+
+    The order of inclusions does not count.
+    """
     dump = emulator.dump()
     found: State = {
         "deployments": sorted(
@@ -168,7 +171,7 @@ def name_of(kind: Kind, project_id: str = PROJECT, key: str | None = None) -> st
 
 
 def wait_for_late_work(emulator: Emulator) -> None:
-    """Until the emulator has finished every request, those too whose caller went away."""
+    """Wait until the emulator has finished all requests, also those whose caller has closed the connection."""
     deadline = time.monotonic() + 5
     while any(
         entry["status"] is None and not str(entry["fault"]).startswith("cut") for entry in emulator.request_log()

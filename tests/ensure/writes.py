@@ -1,4 +1,4 @@
-"""Every kind of change that ``ensure`` makes: how it is asked for, what it must bring about, what it may cost."""
+"""All kinds of changes of ``ensure``, each with its call, its expected effect and its number of requests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from .world import COHORTS, HOLDOUT, IDS, INCLUDED, IOS, KINDS, MUTEX, PROJECT, 
 
 ALL_ON_TREATMENT: list[dict[str, int]] = [{"control": 0, "treatment": 2, "old": 0}, {"treatment": 1}]
 
-# What a change does to the flag or experiment as `world.state` shows it.
+# The effect of a change on the flag or experiment, in the form of `world.state`.
 Effect = Callable[[dict[str, Any]], None]
 
 
@@ -56,15 +56,15 @@ Effect = Callable[[dict[str, Any]], None]
 class Write:
     """One kind of change.
 
-    :param requests: by key and by id, when there is something to change
-    :param unchanged_requests: the same, when there is not
-    :param before: what the outcome says that it was
-    :param after: what the outcome says that it is
-    :param versions: how many versions it leaves
-    :param kinds: to what it can be done
+    :param requests: the requests of a change, by key and by id
+    :param unchanged_requests: the requests without a change, by key and by id
+    :param before: ``before`` of the result
+    :param after: ``after`` of the result
+    :param versions: the number of new versions
+    :param kinds: the kinds of objects that have this change
     :param extra: whether it needs endpoints that the contract does not have
-    :param prepare: what happens to the object before
-    :param held: whether an organisation may hold it back for approval (the emulator holds no creations)
+    :param prepare: prepares the object
+    :param held: whether an organisation may hold it for approval (the emulator does not hold creations)
     """
 
     name: str
@@ -85,17 +85,17 @@ class Write:
 
     @property
     def kind(self) -> Kind:
-        """Flags and experiments by turns: their calls are the same ones, on two paths."""
+        """The kind for the tests, which alternates between flags and experiments, because their calls are the same."""
         return self.kinds[(len(self.name) + 1) % len(self.kinds)]
 
     def prepared(self, emulator: Emulator, kind: Kind) -> None:
-        """Bring a seeded world to where this change begins."""
+        """Prepare the seeded emulator for this change."""
         emulator.settings(extra_endpoints=self.extra)
         if self.prepare is not None:
             self.prepare(emulator, kind)
 
     def wanted(self, before: State, kind: Kind) -> State:
-        """What the world must be afterwards."""
+        """Return the expected state after the change."""
         name = name_of(kind)
         thing = {
             **before[name],
@@ -115,7 +115,7 @@ class Write:
 
 @dataclass(frozen=True, eq=False)
 class Creation(Write):
-    """The creation of a flag or experiment. The one that stands is left alone."""
+    """The creation of a flag or experiment. The existing object is not changed."""
 
     def wanted(self, before: State, kind: Kind) -> State:
         return {**before, name_of(kind, key="new-feature"): _new(kind)}
@@ -699,6 +699,6 @@ ON_INCLUSIONS = (INCLUDE, EXCLUDE, EXACTLY, EXCLUDE_BY_VALUE, CLEAR)
 
 
 def each_of(*writes: Write) -> pytest.MarkDecorator:
-    """Each change, of each kind to which it can be done."""
+    """Parametrize a test with each change of each kind of object."""
     pairs = [pytest.param(write, kind, id=f"{write}-{kind}") for write in writes for kind in write.kinds]
     return pytest.mark.parametrize(("write", "kind"), pairs)

@@ -1,4 +1,4 @@
-"""A moment to ask a guardrail at."""
+"""The context of a check, for the tests of guardrails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 def moment(hours: float = 1, **changed: Any) -> CheckContext:
-    """Some hours after the stage began."""
+    """Return a context some hours after the start of the stage."""
     known: dict[str, Any] = {
         "flag_key": "new-checkout",
         "percentage": 5.0,

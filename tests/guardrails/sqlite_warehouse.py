@@ -1,4 +1,4 @@
-"""A warehouse in a file."""
+"""A warehouse in SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking guardrails: functions and objects, what they answer, and what happens when they break."""
+"""Checks of guardrails: functions and objects, their results, and their errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy
 
 
 class NumpyBool:
-    """As numpy's comparisons give it."""
+    """The result type of numpy's comparisons."""
 
     def __init__(self, value: bool) -> None:
         self._value = value
@@ -77,7 +77,7 @@ def test_each_guardrail_answers_though_one_breaks():
 
 
 def test_guardrails_are_asked_at_the_same_time_so_that_those_that_hang_do_not_add_up():
-    """Each waits until the other one is asked."""
+    """Each guardrail waits until the other one runs."""
     begun = threading.Barrier(2, timeout=60)
 
     def first(_: CheckContext) -> bool:

@@ -1,4 +1,4 @@
-"""The counting: how often in a row, and what then."""
+"""The consecutive results of a guardrail, and their effect."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def streaks(draw: st.DrawFn, name: str = "errors") -> GuardrailStatus:
 
 
 def after(*answers: Any, **consequence: Any) -> GuardrailStatus:
-    """A streak of verdicts, or of pairs with the effect they ask for."""
+    """Return the status after verdicts, or after pairs of a verdict and its effect."""
     streak = GuardrailStatus("errors", GuardrailPolicy(**consequence))
     for answer in answers:
         verdict, effect = answer if isinstance(answer, tuple) else (answer, None)

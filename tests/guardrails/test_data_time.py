@@ -1,4 +1,4 @@
-"""``loaded_at_sql``: a rollout goes on only with data that cover the whole soak."""
+"""``loaded_at_sql``: a rollout continues only with data that cover the whole soak."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_complete_data_that_are_bad_already_fail_at_once(loads: Warehouse) -> No
     loads.run("insert into loads values ('2026-03-01 12:30:00')")
     loads.checkouts("new-checkout", "treatment", failed=9, of=9, at="2026-03-01 12:20:00+00:00")
     assert answer(BOUNDED, hours=0.5).verdict == "fail"
-    # This query would also read what is loaded in part.
+    # This query would also read incomplete data.
     assert answer(WHOLE, hours=0.5).effect == "wait"
 
 
@@ -168,7 +168,7 @@ class LateWarehouse:
         self._loads = [BEGAN + hour * HOUR + dice.random() * lateness for hour in range(200)]
 
     def complete_up_to(self, at: datetime) -> datetime | None:
-        """Hour ``n`` ends at ``BEGAN + n hours``; it is complete when it and all before it are loaded."""
+        """Return the time up to which all hours are loaded. Hour ``n`` ends at ``BEGAN + n hours``."""
         done = 0
         while done < len(self._loads) and self._loads[done] <= at:
             done += 1
@@ -227,7 +227,7 @@ def _roll_out(late: LateWarehouse, dice: random.Random) -> None:
             seen = replace(seen, exposure=after, history=(entry, *seen.history))
             state, began = state.after_set_stage(before_it, late.now, after, seen, late.now), late.now
     assert raises == 2
-    assert late.queries == 2  # one for each soak: each other time the data were not complete
+    assert late.queries == 2  # one for each soak, because the data were not complete at the other checks
 
 
 def _covers(late: LateWarehouse, ends: datetime, at: datetime | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""The held-back guardrail on a SQLite database: the groups, the verdicts, and what it refuses."""
+"""The holdback guardrail on a SQLite database: its groups, verdicts and refusals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Shop:
         orders: Callable[[bool], float] = lambda has_it: 1,
         seed: int = 1,
     ) -> None:
-        """Let users come. Half of them order, and ``orders`` says how much with and without the feature."""
+        """Add users. Half of them order, and ``orders`` is the number with and without the feature."""
         rng = random.Random(seed)
         self.run("delete from users")
         self.run("insert into users values (?, ?, ?)", list(self._users(rng, users, percentage, orders)))
@@ -178,7 +178,7 @@ def test_a_cap_keeps_one_user_from_outweighing_all_others(shop: Shop):
     assert answer(cap=2).verdict == "fail"
 
 
-# too few, and none
+# too few users, and no users
 
 
 @pytest.mark.parametrize(("users", "verdict"), [(990, "inconclusive"), (1010, "pass")])
@@ -197,7 +197,7 @@ def test_each_group_should_have_min_nonzero(shop: Shop):
 
 
 def test_a_feature_that_stops_all_orders_is_found(shop: Shop):
-    """None of its users has an order, which must not count as too few."""
+    """No user with the feature has an order. This must not count as too few users."""
     shop.open(orders=lambda has_it: 0 if has_it else 1)
     assert answer().verdict == "fail"
 
@@ -215,7 +215,7 @@ def test_no_users_are_what_the_plan_says(shop: Shop, no_data: str, verdict: str)
 
 
 def test_users_who_are_lost_by_the_feature_are_found(shop: Shop):
-    """A broken ratio fails, although the users who are left order as much."""
+    """A wrong ratio fails, although the other users order as much."""
     shop.open()
     shop.run("delete from users where exposed and rowid % 3 = 0")
     said = answer()
@@ -236,7 +236,7 @@ def position(change: tuple[int, float, bool]) -> dict[str, Any]:
 
 
 def history(*positions: tuple[float, bool]) -> Any:
-    """A version every ten days, from 40 days before the stage on."""
+    """Return a version every ten days, from 40 days before the stage on."""
     return read_history([position((number, *exposure)) for number, exposure in enumerate(positions, 1)])
 
 
@@ -249,8 +249,8 @@ def control_of(said: CheckResult) -> int:
     [
         ([(0, True)], 10),
         ([(0, True), (40, True), (0, True)], 40),  # 40 % until 20 days ago
-        ([(80, True), (0, True), (40, True), (0, True)], 40),  # 80 % until 30 days ago: not within them
-        ([(80, True), (40, False), (0, True)], 10),  # disabled, so that nobody got 40 %
+        ([(80, True), (0, True), (40, True), (0, True)], 40),  # 80 % until 30 days ago: outside of the look-back
+        ([(80, True), (40, False), (0, True)], 10),  # disabled, so no user got 40 %
         ([(80, True), (0, True), (5, True), (10, True)], 10),
     ],
 )
@@ -275,15 +275,15 @@ def test_a_longer_lookback_leaves_a_smaller_control(shop: Shop):
     ("positions", "is_refused"),
     [
         ([(0, True), (40, True), (0, True)], True),  # 40 % of the old hash until 20 days ago
-        ([(40, True), (0, True), (0, True), (0, True)], False),  # until 30 days ago: not within them
-        ([(0, True), (40, False), (0, True)], False),  # disabled, so that nobody got it
+        ([(40, True), (0, True), (0, True), (0, True)], False),  # until 30 days ago: outside of the look-back
+        ([(0, True), (40, False), (0, True)], False),  # disabled, so no user got it
     ],
 )
 @pytest.mark.parametrize("field", ["bucketingSalt", "bucketingKey"])
 def test_another_hash_within_the_lookback_leaves_no_control(
     shop: Shop, positions: list[tuple[float, bool]], is_refused: bool, field: str
 ):
-    """The users of the old hash had the feature, and are spread over both groups."""
+    """The users of the old hash had the feature, and are now in both groups."""
     shop.open()
     before = [position((number, *change)) for number, change in enumerate(positions, 1)]
     for version in before[:-1]:
@@ -334,7 +334,7 @@ def test_a_segment_is_compared_by_its_own_key_and_percentage(shop: Shop):
     assert answer(WITH_EXPOSED, {**config, "targetSegments": []}, segment="Beta").verdict == "error"
 
 
-# no control, and what is none
+# no control, and invalid controls
 
 
 @pytest.mark.parametrize(("no_data", "verdict"), [("rollback", "fail"), ("hold", "fail"), ("pass", "pass")])
@@ -386,7 +386,7 @@ def test_segments_are_no_obstacle_where_the_query_says_who_was_exposed(shop: Sho
 
 @pytest.mark.parametrize("percentage", [1, 5, 50, 95])
 def test_a_wrong_id_is_found_each_time(shop: Shop, percentage: int):
-    """The exposed users are others than those whom the hash of this id lets in."""
+    """The exposed users differ from the users whom the hash of this id lets in."""
     shop.open(4000, percentage=percentage)
     assert answer(WITH_EXPOSED, percentage=percentage).verdict in ("pass", "inconclusive")
     for number in range(25):
@@ -396,7 +396,7 @@ def test_a_wrong_id_is_found_each_time(shop: Shop, percentage: int):
 
 
 def test_a_wrong_id_is_found_at_a_low_percentage_that_few_users_notice(shop: Shop):
-    """Fewer than 1 % of the control are exposed, but fewer still of the users with the feature."""
+    """Fewer than 1 % of the control are exposed, and even fewer of the users with the feature."""
     shop.open(percentage=1)
     shop.run("update users set exposed = 0 where rowid % 2")
     assert answer(WITH_EXPOSED, percentage=1).verdict == "pass"
@@ -452,7 +452,7 @@ def test_what_are_no_users_is_an_error(shop: Shop, sql: str):
 
 
 def test_the_rows_are_streamed(shop: Shop, monkeypatch: pytest.MonkeyPatch):
-    """Memory does not grow with their number."""
+    """Memory use does not grow with the number of rows."""
     monkeypatch.setattr(_warehouse, "_BATCH", 500)
     sql = """
         with recursive n(i) as (select 1 union all select i + 1 from n where i < {{ percentage }} * 1000)

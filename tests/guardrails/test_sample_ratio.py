@@ -28,7 +28,7 @@ COUNTS = "select variant, users from exposures"
 
 
 def test_the_bayes_factor_is_a_martingale():
-    """By one user more it changes, but not in its expectation, while the expected shares hold."""
+    """One more user changes the Bayes factor, but not its expectation if the expected shares are true."""
     shares, counts = [0.5, 0.3, 0.2], [7, 1, 12]
     now = math.exp(log_bayes_factor(counts, shares))
     after = [math.exp(log_bayes_factor([x + (i == j) for j, x in enumerate(counts)], shares)) for i in range(3)]
@@ -37,8 +37,8 @@ def test_the_bayes_factor_is_a_martingale():
 
 
 def test_the_bayes_factor_against_one_worked_out_by_hand():
-    # With a concentration of 2 and 50/50 the prior is flat, so n users give each split with 1 / (n + 1), and its
-    # orders alike: 1 / (n + 1) / C(n, x) against 0.5 ** n.
+    # With a concentration of 2 and 50/50 the prior is flat. So each split of n users has the probability 1 / (n + 1),
+    # and all its orders have the same: 1 / (n + 1) / C(n, x) against 0.5 ** n.
     by_hand = 1 / 11 / math.comb(10, 8) / 0.5**10
     assert math.exp(log_bayes_factor([8, 2], [0.5, 0.5], concentration=2)) == pytest.approx(by_hand)
 
@@ -52,7 +52,7 @@ def looks(rng: random.Random, shares: list[float], *, users: int, every: int) ->
 
 
 def smallest_p(true: list[float], expected: list[float], *, runs: int, users: int, test: Any = p_value) -> list[float]:
-    """Of so many experiments, the smallest p of all looks at each."""
+    """Return the smallest p of all looks, for each of a number of experiments."""
     rng = random.Random(2011_03567)
     return [min(test(counts, expected) for counts in looks(rng, true, users=users, every=10)) for _ in range(runs)]
 
@@ -62,7 +62,7 @@ def share_below(alpha: float, found: list[float]) -> float:
 
 
 def chi_square_p(counts: list[int], shares: list[float]) -> float:
-    """The usual test of two counts, made for one look."""
+    """Return the p-value of the usual test of two counts, which is valid for one look."""
     n = sum(counts)
     statistic = sum((x - n * s) ** 2 / (n * s) for x, s in zip(counts, shares, strict=True))
     return math.erfc(math.sqrt(statistic / 2))
@@ -73,17 +73,17 @@ def test_looked_at_again_and_again_its_false_alarms_stay_below_alpha(shares: lis
     found = smallest_p(shares, shares, runs=1500, users=1000)
     assert share_below(0.01, found) <= 0.01
     assert share_below(0.05, found) <= 0.05
-    assert share_below(0.05, found) > 0.005  # it is not just never rejecting
+    assert share_below(0.05, found) > 0.005  # the test does reject sometimes
 
 
 def test_the_usual_test_looked_at_again_and_again_does_not():
-    # That the simulation above would show it.
+    # The usual test shows that the simulation above can fail.
     assert share_below(0.01, smallest_p([0.5, 0.5], [0.5, 0.5], runs=300, users=1000, test=chi_square_p)) > 0.03
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_looked_at_after_each_user_its_false_alarms_stay_below_alpha_exactly(share: float):
-    """Not by simulation: the probability of each count that was not rejected yet, user by user."""
+    """Without a simulation: compute, user by user, the probability of each count that was not yet rejected."""
     alpha, rejected, going_on = 0.05, 0.0, {0: 1.0}
     for users in range(1, 401):
         reached: dict[int, float] = {}

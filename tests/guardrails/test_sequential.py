@@ -34,7 +34,7 @@ def test_zeros_are_counted():
 
 
 def likelihood_ratio(z: float, error: float, detect: float, steps: int = 20_000) -> float:
-    """The mixture's likelihood ratio, by summing over the half-normal prior."""
+    """Return the mixture's likelihood ratio, as a sum over the half-normal prior."""
     width = 10 * detect / steps
     total = 0.0
     for step in range(steps):
@@ -63,7 +63,7 @@ def test_the_lift_is_relative_to_the_control_and_the_bounds_enclose_it():
 
 
 def test_the_variance_is_that_of_all_users():
-    """A small group of users who by chance spent alike has no variance of its own."""
+    """A small group of users who spent the same by chance has no variance of its own."""
     many = Moments.of([0.0] * 900 + [100.0] * 100)
     for treated, control in ((Moments.of([0.0] * 5), many), (many, Moments.of([30.0] * 5))):
         found = lift(treated, control, alpha=0.01, detect=0.05)
@@ -89,7 +89,7 @@ def test_what_has_no_relative_difference_is_refused(treated: list[float], contro
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_looked_at_24_times_its_false_stops_stay_within_alpha(metric: str):
-    """`make bench-statistics` does the same with 10,000 rollouts. The usual test shows that the simulation can fail."""
+    """`make bench-statistics` repeats this with 10,000 rollouts. The usual test shows that the simulation can fail."""
     rollouts = 150
     found = false_stops(metric, rollouts, USERS // 4, Population(metric, 200_000))
     for worse in WORSE:

@@ -1,4 +1,4 @@
-"""Values in a query: always whole literals, never a piece of SQL."""
+"""Values in a query are always whole literals, never a part of the SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that hang or end the process: each is an error after its time limit, and the rollout goes on."""
+"""Checks that hang or end the process: each is an error after its time limit, and the rollout continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOME = contextvars.ContextVar[str]("SOME")
 
 
 class Hanging:
-    """A check that answers when it is let go."""
+    """A check that returns when the test lets it continue."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -63,7 +63,7 @@ def test_a_check_that_hangs_is_an_error_after_its_time_limit(hanging: Hanging):
 
 
 def test_a_check_that_still_hangs_is_not_asked_again(hanging: Hanging):
-    """Its thread cannot be ended: asked every five minutes, there would be hundreds after a day."""
+    """The thread of a check cannot be ended. With a check every five minutes, a day would leave hundreds of threads."""
     guardrail = CallableGuardrail(hanging, "hangs for long", timeout="0.1s")
     for _ in range(5):
         run_checks([guardrail], moment())
@@ -90,7 +90,7 @@ def test_a_check_sees_the_context_variables_of_its_task():
 
 
 class Own:
-    """Somebody's own guardrail."""
+    """A user's own guardrail."""
 
     name = "own"
     consequence = GuardrailPolicy()

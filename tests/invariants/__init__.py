@@ -1,8 +1,8 @@
-"""What holds of every rollout, whatever happens to it: each invariant by its name.
+"""The invariants of a rollout, each with its name. They hold in all circumstances.
 
-They are judged from outside: from the plan, the service's own version history, and what the attempts said
-(``tests/invariants/observed.py``). ``tests/proof`` applies them to generated histories, ``make chaos`` to those of a
-real Airflow.
+The invariants judge a rollout from outside: from the plan, the service's version history, and the messages of the
+attempts (``tests/invariants/observed.py``). ``tests/proof`` applies them to generated histories, and ``make chaos`` to
+the histories of a real Airflow.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tests.invariants.observed import Change, Entry, History, Observed, Stand, V
 from tools.audience import changes_by_people, gives_it_otherwise, is_another, is_sticky, lets_others_in
 
 Found = Iterator[tuple[str, Entry | None]]
-"""What is wrong, and at which version."""
+"""The problem, and its version."""
 
-# The words with which a task says that the flag does not stand where a rollback would have taken it.
+# The words with which a task reports that the flag is not at the target of a rollback.
 _SAYS_SO = ("ROLLBACK NOT CONFIRMED", "was left at", "left the flag as it is", "It stays as it is")
 
 
@@ -32,12 +32,12 @@ def violations(observed: Observed) -> list[str]:
 
 
 def exposure_is_earned(observed: Observed, history: History) -> Found:
-    """Exposure is never above the highest stage whose predecessors all passed: only the next stage is ever set.
+    """Only the next stage is set, so the exposure is never above the highest stage whose predecessors all passed.
 
-    Where the percentage waits for an approval and the switch does not, the flag is enabled at what it said before;
-    where somebody sets a percentage right before the flag is enabled, it is enabled at that.
+    If the percentage waits for an approval and the change of ``enabled`` does not, the flag is enabled at its former
+    percentage. If another actor sets a percentage just before the flag is enabled, it is enabled at that percentage.
 
-    Leaving a stage rests on a pass that the same attempt got at that stage, after its whole soak and not too long ago.
+    A raise needs a pass of the same attempt at the present stage, after the whole soak and not too long ago.
     """
     for change in _raises(history):
         stand, known = change.entry.stand, change.known.stand
@@ -54,7 +54,7 @@ def exposure_is_earned(observed: Observed, history: History) -> Found:
 
 
 def no_soak_is_cut_short(observed: Observed, history: History) -> Found:
-    """A stage is not left, and a rollout not completed, before its soak is over."""
+    """No raise is before the end of the present stage's soak, and no rollout is complete before the last soak ends."""
     for change in _raises(history):
         stage = observed.plan.stage_at(change.known.stand.reached)
         since = history.since(change.known)
@@ -70,7 +70,7 @@ def no_soak_is_cut_short(observed: Observed, history: History) -> Found:
 
 
 def no_soak_begins_anew(observed: Observed, history: History) -> Found:
-    """No crash restarts a soak: a stage is left as soon as that can be."""
+    """No crash restarts a soak: a raise follows as soon as possible after the soak."""
     if observed.prompt_within is None:
         return
     for change in _raises(history):
@@ -85,7 +85,7 @@ def no_soak_begins_anew(observed: Observed, history: History) -> Found:
 
 
 def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
-    """Exposure is lowered only after a fail, and only to where a rollback takes it."""
+    """Exposure is lowered only after a fail, and only to the target of a rollback."""
     for change in _lowers(history):
         run = observed.run_of(change.attempt)
         fails = [
@@ -96,18 +96,21 @@ def lowered_only_by_a_rollback(observed: Observed, history: History) -> Found:
         if observed.verdicts is not None and not fails:
             yield "nothing had failed", change.entry
         targets = _targets(observed, history, run, change.known)
-        if fails:  # somebody may have raised the flag during the check
+        if fails:  # another actor may have raised the flag during the check
             targets += _targets(observed, history, run, change.known, failed_at=fails[-1].percentage)
         if not change.unseen and not any(_reaches(change.entry.stand, target) for target in targets):
             yield f"a rollback goes to {' or '.join(map(str, targets))}", change.entry
 
 
 def nothing_is_written_after_a_persons_edit(observed: Observed, history: History) -> Found:
-    """With ``on_drift="stop"`` whoever has seen a person's edit writes nothing more; who disables or archives the flag
-    stops any rollout. Nothing is written to a flag that is known to be archived.
+    """With ``on_drift="stop"``, an attempt writes nothing after it has read a change of exposure by another actor.
 
-    Until a run has raised the flag, each of its attempts begins from where it finds it. What the history does not show
-    can only be seen while it lasts. Who did just what a write under way was to do has stopped nothing.
+    A person who disables or archives the flag stops any rollout. No attempt writes to a flag that it knows to be
+    archived.
+
+    Until a run has raised the flag, each of its attempts begins from the present exposure. An attempt can read a change
+    that the history does not show only while the change lasts. A person's change that equals a write in flight does not
+    stop the rollout.
     """
     for change in history.changes:
         run = observed.run_of(change.attempt)
@@ -129,10 +132,10 @@ def nothing_is_written_after_a_persons_edit(observed: Observed, history: History
 
 
 def nothing_ends_well_after_an_external_change(observed: Observed, history: History) -> Found:
-    """With ``on_drift="stop"`` no attempt ends well that must have seen an external change, whichever key made it.
+    """With ``on_drift="stop"``, no attempt succeeds after it has read an external change, by any key.
 
-    What happened before a run raised the flag is where its attempts begin from. What an attempt wrote over unseen is
-    judged elsewhere.
+    Changes before the first raise of a run do not count. ``what_is_overwritten_is_put_back`` judges changes that an
+    attempt overwrote unseen.
     """
     unseen = {entry.number for change in history.changes for entry in change.unseen}
     passed_over = unseen | set(observed.agreed)
@@ -151,7 +154,7 @@ def nothing_ends_well_after_an_external_change(observed: Observed, history: Hist
 
 
 def another_tasks_step_is_checked(observed: Observed, history: History) -> Found:
-    """Nothing ends well at a step that another task made with the same key, before the guardrails pass there."""
+    """No attempt succeeds at a stage that another task set with the same key, before the guardrails pass there."""
     for place, attempt in enumerate(observed.attempts):
         if attempt.outcome not in ("success", "lost") or observed.plan.on_drift != "stop" or not observed.plan.checked:
             continue
@@ -171,11 +174,11 @@ def another_tasks_step_is_checked(observed: Observed, history: History) -> Found
 
 
 def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Found:
-    """What somebody changed between a look and its write is put back, unless the attempt died or says otherwise; by a
-    retry, where the attempt could not read what it had done.
+    """A change by another actor between a poll and our write is restored, unless the attempt died or reports otherwise.
 
-    Not so where the history does not show it, where somebody does it again while it is put back, where a rollback has
-    gone as low, and where they moved the percentage and that stands, since ours waits for an approval.
+    A retry restores the change if the attempt could not read its write back. The change is not restored in four cases:
+    the history does not show it; another actor repeats it during the restoration; a rollback has reached the same or a
+    lower exposure; or the changed percentage is in effect, because our write waits for an approval.
     """
     for change in history.changes:
         lost, known = history.overwritten(change), change.known.stand
@@ -198,8 +201,10 @@ def what_is_overwritten_is_put_back(observed: Observed, history: History) -> Fou
 
 
 def _no_retry_can_put_back(observed: Observed, history: History, change: Change, lost: Entry) -> bool:
-    """There was none that could read the flag; or it cannot tell this from what was there when the run began, from
-    which it would have done the same; or it stopped, naming who had raised it; or nobody can tell whose raise it was.
+    """Return true if no retry can restore a change, for one of four reasons.
+
+    No retry could read the flag. Or the change looks like the exposure at the start of the run, from which the next
+    raise is the same. Or a retry stopped and named the actor of the raise. Or it is not known who made the raise.
     """
     run = observed.run_of(change.attempt)
     last = observed.attempts_of(run)[-1]
@@ -215,7 +220,7 @@ def _no_retry_can_put_back(observed: Observed, history: History, change: Change,
 
 
 def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> Found:
-    """After a fail the flag ends at the rollback target, or the task says that it does not."""
+    """After a fail the flag ends at the rollback target, or the task reports that it does not."""
     for run in observed.runs():
         fail = next((failure for failure in _fails(observed) if failure.attempt in run and failure.kept), None)
         said = observed.attempts[run[-1]]
@@ -234,7 +239,7 @@ def a_fail_ends_at_the_rollback_target(observed: Observed, history: History) -> 
 
 
 def a_completed_rollout_rests(observed: Observed, history: History) -> Found:
-    """After a rollout has completed nothing is written any more, unless a person clears it or a guardrail fails."""
+    """A completed rollout writes no more, unless a person clears it or a guardrail fails."""
     for place, attempt in enumerate(observed.attempts):
         if attempt.outcome not in ("success", "lost"):
             continue
@@ -247,7 +252,7 @@ def a_completed_rollout_rests(observed: Observed, history: History) -> Found:
 
 
 def nothing_starts_again_after_a_rollback(observed: Observed, history: History) -> Found:
-    """After a rollback nothing is raised any more, until a person clears the task."""
+    """After a rollback there is no raise until a person clears the task."""
     for back in _lowers(history):
         for change in _raises(history):
             again = back.entry.place <= change.known.place
@@ -256,7 +261,7 @@ def nothing_starts_again_after_a_rollback(observed: Observed, history: History) 
 
 
 def nothing_is_raised_outside_the_window(observed: Observed, history: History) -> Found:
-    """Raises happen in the plan's window only."""
+    """Each raise is within the plan's window."""
     window = observed.plan.window
     for change in _raises(history):
         at = change.entry.at
@@ -265,16 +270,16 @@ def nothing_is_raised_outside_the_window(observed: Observed, history: History) -
 
 
 def nothing_is_raised_while_held(observed: Observed, history: History) -> Found:
-    """While a person holds the rollout by its tag nothing is raised."""
+    """There is no raise while the flag has the hold tag."""
     for change in _raises(history):
         if observed.plan.hold_tag in (change.known.config.get("tags") or ()):
             yield f"it was held by {change.known}", change.entry
 
 
 def nothing_is_raised_for_another_audience(observed: Observed, history: History) -> Found:
-    """With ``on_drift="stop"`` whoever has seen that somebody changed who gets what raises nothing more.
+    """With ``on_drift="stop"``, an attempt raises no more after it has read a change of the audience by another actor.
 
-    What is not shown in full cannot be compared. Until a run has raised the flag, it takes the audience that it finds.
+    Hidden versions cannot be compared. Until a run has raised the flag, it accepts the present audience.
     """
     if observed.plan.on_drift != "stop" or observed.hidden:
         return
@@ -289,8 +294,9 @@ def nothing_is_raised_for_another_audience(observed: Observed, history: History)
 
 
 def _gives_back(history: History, theirs: Entry, began: datetime) -> bool:
-    """Whether it gives back a part of what somebody had taken at the moment of the first look, which may not have seen
-    that.
+    """Return true if a change restores a part of the audience that another actor removed during the first poll.
+
+    The first poll may not have read that removal.
     """
     race = history.observed.race
     first = [entry for entry in history.entries if entry.at < began - race or entry.place == 0][-1]
@@ -311,7 +317,7 @@ def no_raise_lets_others_in(observed: Observed, history: History) -> Found:
 
 
 def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: History) -> Found:
-    """While sticky bucketing is on nothing is raised, unless a rollback disables the flag or leaves it."""
+    """There is no raise while sticky bucketing is enabled, unless a rollback disables the flag or leaves it."""
     if observed.plan.rollback in ("off", "hold"):
         return
     for change in _raises(history):
@@ -320,28 +326,27 @@ def nothing_is_raised_that_cannot_be_lowered(observed: Observed, history: Histor
 
 
 def confirmed_is_said_of_what_nobody_gets_otherwise(observed: Observed, history: History) -> Found:
-    """A rollback is called confirmed only where users get the flag in no other way."""
+    """A rollback is reported as confirmed only if users get the flag in no other way."""
     for place, attempt in enumerate(observed.attempts):
         written = [change.entry for change in history.changes if change.attempt == place]
         if "confirmed it by reading" not in attempt.said or not written or written[-1].number in observed.hidden:
             continue
         last = written[-1]
-        if last.stand.reached < 0:  # what is archived or disabled reaches nobody, in any way
+        if last.stand.reached < 0:  # no user gets an archived or a disabled flag
             continue
         if gives_it_otherwise(last.config, observed.plan.segment):
             yield f"it says {attempt.said!r}", last
 
 
 def nothing_else_is_changed(observed: Observed, history: History) -> Found:
-    """A rollout writes the percentage that it ramps and whether the flag is enabled, nothing else; where it says so, it
-    switches sticky bucketing off."""
+    """A rollout writes only the ramped percentage and ``enabled``; with ``switch_off``, also sticky bucketing."""
     ramped = "rolloutPercentage" if observed.plan.segment is None else "targetSegments"
     racing = {change.attempt for change in history.changes if change.unseen}
-    allowed = {"enabled", ramped, "state", "startDate"}  # the service moves an experiment on when it is enabled
+    allowed = {"enabled", ramped, "state", "startDate"}  # the service sets these when it enables an experiment
     if observed.plan.sticky == "switch_off":
         allowed.add("stickyBucketing")
     for change in history.changes:
-        if change.attempt in racing:  # what was written over is put back, and that is judged elsewhere
+        if change.attempt in racing:  # another invariant judges restorations
             continue
         was, now = change.known.config, change.entry.config
         wrong = [name for name in {*was, *now} - allowed if was.get(name) != now.get(name)]
@@ -384,7 +389,7 @@ def _raises(history: History) -> list[Change]:
 
 
 def _only_unsticks(change: Change) -> bool:
-    """Whether a person raised it unseen, and this write switched sticky bucketing off and left their percentage."""
+    """Return true if this write only disabled sticky bucketing, and left the percentage of an unseen raise."""
     theirs, ours = change.unseen[-1] if change.unseen else change.known, change.entry
     return theirs.stand == ours.stand and is_sticky(theirs.config) and not is_sticky(ours.config)
 
@@ -398,7 +403,7 @@ def _fails(observed: Observed) -> list[Verdict]:
 
 
 def _rests_on(observed: Observed, history: History, change: Change) -> str | None:
-    """What is wrong with the verdict on which a raise rests."""
+    """Return the problem of the verdict that allows a raise; ``None`` if there is no problem."""
     known = change.known
     since, stage = history.since(known), observed.plan.stage_at(known.stand.reached)
     told = [
@@ -423,8 +428,11 @@ def _rests_on(observed: Observed, history: History, change: Change) -> str | Non
 def _targets(
     observed: Observed, history: History, run: int, present: Entry, failed_at: float = 100
 ) -> list[Stand | None]:
-    """Where a rollback from here may go; ``None`` is nowhere. A run may begin in the middle, after a clearing: then
-    both where this run and where the rollout began count as its start, as the plan's unbroken raises tell."""
+    """Return the valid targets of a rollback; ``None`` stands for no change.
+
+    A run may begin in the middle of a rollout, after a clear. Then the start of this run and the start of the rollout
+    are both valid. The unbroken raises of the plan show the start of the rollout.
+    """
     rollback, stand = observed.plan.rollback, present.stand
     began = history.stand_at(observed.attempts[run].began)
     starts = [began.stand, *_before_unbroken_raises(observed, history, began)]
@@ -445,9 +453,9 @@ def _targets(
 
 
 def _left_by_the_dead(observed: Observed, history: History) -> list[Stand]:
-    """Where an attempt left the flag that wrote over a person's edit and died before it could put that back.
+    """Return the exposures after attempts that overwrote a person's edit, and died before they restored it.
 
-    Nobody can tell it from what another task did with the same key, so a retry that adopts begins from there.
+    Such an exposure looks like the write of another task with the same key, so a retry that adopts begins from it.
     """
     dead = [place for place, attempt in enumerate(observed.attempts) if attempt.outcome == "killed"]
     return [change.entry.stand for change in history.changes if change.attempt in dead and history.overwritten(change)]
@@ -461,7 +469,7 @@ def _before_first_raises(observed: Observed, history: History, run: int) -> list
 
 
 def _before_unbroken_raises(observed: Observed, history: History, began: Entry) -> Iterator[Stand]:
-    """Where it stood before each of the raises, by one actor, that led to where a run began."""
+    """Yield the exposure before each of the unbroken raises, by one actor, that led to the start of a run."""
     by = None
     for before, after in reversed(list(history.external_changes())):
         if after.place > began.place:
@@ -474,18 +482,18 @@ def _before_unbroken_raises(observed: Observed, history: History, began: Entry) 
 
 
 def _reaches(stand: Stand, target: Stand | None) -> bool:
-    """Whether it is there, as far as users can tell: what is off may show any percentage."""
+    """Return true if the flag is at the target for its users. A disabled flag may have any percentage."""
     return target is not None and (stand.exposure, stand.enabled) == (target.exposure, target.enabled)
 
 
 def _was_moved(history: History, run: list[int], observed: Observed) -> bool:
-    """Whether somebody else moved the flag while a run went on."""
+    """Return true if another actor changed the exposure after the start of a run."""
     began = observed.attempts[run[0]].began
     return any(not after.is_ours and after.at > began for _, after in history.external_changes())
 
 
 def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, until: datetime) -> timedelta:
-    """How long it is from one moment to another, save the excused times."""
+    """Return the time from one moment to another, without the excused times."""
     left, at = timedelta(0), since
     for begins, ends in sorted(excused):
         if begins > at:
@@ -495,7 +503,7 @@ def _without(excused: Iterable[tuple[datetime, datetime]], since: datetime, unti
 
 
 def _others(observed: Observed, entry: Entry) -> list[object]:
-    """The segments as they are to users, save the one percentage that is ramped."""
+    """Return the segments as users get them, without the ramped percentage."""
     return [
         {**segment, "percentage": None if segment["name"] == observed.plan.segment else ceil(segment["percentage"])}
         for segment in entry.config["targetSegments"]

@@ -1,6 +1,6 @@
-"""What was observed of one rollout from outside, and how its version history reads.
+"""The observations of a rollout from outside, and its version history.
 
-This is what ``tests/invariants/__init__.py`` judges. It asks nothing of the code that carries a rollout out.
+``tests/invariants/__init__.py`` judges these observations. This module does not use the code of a rollout.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, Literal
 from airflow_provider_ampexp.rollout import RolloutPlan
 
 _NOTHING = timedelta(0)
-_LATE = timedelta(minutes=2)  # a write that was decided inside a window may come after it
+_LATE = timedelta(minutes=2)  # a write that was decided within a window may arrive after it
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guardrails said together, once.
+    """The verdict of one check of all guardrails.
 
-    :param at: when, on the service's clock
-    :param percentage: of what they said it
-    :param acts: what that asks for, by the limits of the plan: ``"roll back"`` is a fail that has its effect
-    :param attempt: which attempt asked, by its place in ``Observed.attempts``
-    :param kept: ``False`` where the attempt died before anybody else could know of it
+    :param at: the time, on the service's clock
+    :param percentage: the percentage of the check
+    :param acts: the effect of the check, by the limits of the plan: ``"roll back"`` is a fail that has its effect
+    :param attempt: the attempt that ran the check, by its place in ``Observed.attempts``
+    :param kept: ``False`` if the attempt died before a later attempt could know the verdict
     """
 
     at: datetime
@@ -38,13 +38,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of the task, its deferrals included.
+    """One try of the task, with its deferrals.
 
-    :param began: when it first saw the flag, on the service's clock
-    :param ended: when it ended
-    :param outcome: ``"lost"`` is a success that Airflow never heard of
-    :param said: the message that it ended with
-    :param by_person: whether a person began it: the first one, and the first one after each clearing
+    :param began: the time of its first poll of the flag, on the service's clock
+    :param ended: the time of its end
+    :param outcome: ``"lost"`` is a success that was not reported to Airflow
+    :param said: its last message
+    :param by_person: true if a person started it: the first try, and the first try after each clear
     """
 
     began: datetime
@@ -56,10 +56,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Write:
-    """What is known of a version of ours besides itself.
+    """The writer of a version of the rollout.
 
-    :param attempt: which attempt wrote it, by its place in ``Observed.attempts``
-    :param basis: the number of the newest version that this attempt had seen when it sent it
+    :param attempt: the attempt that wrote the version, by its place in ``Observed.attempts``
+    :param basis: the number of the newest version that this attempt had read when it sent the write
     """
 
     attempt: int
@@ -68,29 +68,28 @@ class Write:
 
 @dataclass(frozen=True)
 class Observed:
-    """One rollout, as it was seen from outside.
+    """The observations of one rollout.
 
-    :param plan: what it was to be
-    :param versions: the service's true history, oldest first, each with ``version``, ``createdAt``, ``createdBy`` and
-        ``flagConfig``; what is older than the first attempt is where it started from
-    :param ours: the names by which the service knows the rollout's changes
-    :param attempts: the tries in the order in which they began
-    :param verdicts: in the order of time; ``None`` when nobody kept them, and then nothing is judged by them
-    :param writes: by the number of the version; what is in it is ours, whoever approved it. One of ours that is not in
-        it is taken for that of the attempt that began last, and what was there before it for known, save what somebody
-        did within ``race``.
-    :param shared: names that the rollout's key has for other tasks, too. What they do is external, but for a step that
-        nothing tells from one of the rollout's own attempts.
+    :param plan: the plan
+    :param versions: the service's complete history, oldest first, each with ``version``, ``createdAt``, ``createdBy``
+        and ``flagConfig``. Versions before the first attempt are the start.
+    :param ours: the names of the rollout's key in the history
+    :param attempts: the tries, in the order of their start
+    :param verdicts: in the order of time; ``None`` if they are not known, so that no invariant uses them
+    :param writes: the writes by the number of the version. Such a version belongs to the rollout, also if a person
+        approved it. A version of ``ours`` without a write counts as a write of the attempt that began last. This
+        attempt knew all earlier versions, except those of other actors within ``race``.
+    :param shared: names of the rollout's key that other tasks use, too. Their changes are external, except a step that
+        looks like a step of the rollout.
     :param last_read: the number of the newest version that each attempt has read, by its place in ``attempts``
-    :param agreed: the numbers of versions with which somebody did just what a write of ours, under way, was to do
+    :param agreed: the numbers of versions of other actors that equal a write of the rollout in flight
     :param hidden: the numbers of versions that the service does not show in full
-    :param race: the time between a look and what rests on it (a write, or the end of an attempt), within which an edit
-        cannot be known
-    :param granularity: by how much the clocks that are compared may differ
-    :param in_flight: how long a write may be under way from its decision to its version
-    :param prompt_within: by how much a raise may be later than it could be, outside of ``excused``; ``None`` does not
-        judge that
-    :param excused: the times in which nothing could be raised, or nobody was there to do it
+    :param race: the time between a poll and its effect (a write, or the end of an attempt). An edit within this time is
+        not known.
+    :param granularity: the possible difference of the compared clocks
+    :param in_flight: the longest time from the decision of a write to its version
+    :param prompt_within: the longest delay of a raise, outside of ``excused``; ``None`` for no limit
+    :param excused: the times in which a raise was not possible, or no process of the rollout ran
     """
 
     plan: RolloutPlan
@@ -110,15 +109,15 @@ class Observed:
     excused: Sequence[tuple[datetime, datetime]] = ()
 
     def run_of(self, attempt: int) -> int:
-        """The attempt with which a person began what this attempt belongs to."""
+        """Return the first attempt of the run to which an attempt belongs. A person started that first attempt."""
         return max((place for place in range(attempt + 1) if self.attempts[place].by_person), default=0)
 
     def attempts_of(self, run: int) -> list[Attempt]:
-        """All attempts of what a person began with this one, in the order in which they began."""
+        """Return all attempts of a run, in the order of their start."""
         return [attempt for place, attempt in enumerate(self.attempts) if self.run_of(place) == run]
 
     def told(self) -> str:
-        """All of it in the order of time, for whoever reads a violation."""
+        """Return all observations in the order of time, to explain a violation."""
         lines = [(entry.at, str(entry)) for entry in History(self).entries]
         lines += [
             (verdict.at, f"attempt {verdict.attempt} asked at {verdict.percentage}: {verdict.acts}")
@@ -131,16 +130,16 @@ class Observed:
         return "\n".join(f"{at:%d %H:%M:%S.%f} {what}" for at, what in sorted(lines, key=lambda line: line[0]))
 
     def runs(self) -> list[list[int]]:
-        """The attempts, by what a person began."""
+        """Return the attempts of each run."""
         begun = [place for place in range(len(self.attempts)) if self.run_of(place) == place]
         return [[number for number in range(len(self.attempts)) if self.run_of(number) == place] for place in begun]
 
 
 @dataclass(frozen=True)
 class Stand:
-    """Where a flag stands, as far as users can tell. What is archived or disabled reaches nobody.
+    """The exposure of a flag. No user gets an archived or a disabled flag.
 
-    :param shows: what it shows as its percentage, where that is a fraction
+    :param shows: the percentage as the service shows it, which may be a fraction
     """
 
     percentage: float
@@ -154,17 +153,17 @@ class Stand:
 
     @property
     def reached(self) -> float:
-        """The percentage for comparing with stages: a flag that is off stands before the first, even if that is 0."""
+        """The percentage to compare with stages; -1 for a disabled flag, which is below a first stage of 0 %."""
         return self.percentage if self.enabled and not self.archived else -1
 
     @property
     def set_to(self) -> tuple[float, bool]:
-        """What of it a rollout writes: no fractions."""
+        """The percentage and ``enabled``, as a rollout writes them: without fractions."""
         return self.percentage, self.enabled
 
     @property
     def shown_as(self) -> tuple[float, bool]:
-        """The same as it shows."""
+        """The percentage and ``enabled``, as the service shows them."""
         return self.percentage if self.shows is None else self.shows, self.enabled
 
     def __str__(self) -> str:
@@ -173,7 +172,7 @@ class Stand:
 
 @dataclass(frozen=True)
 class Entry:
-    """A version. ``place`` is where it stands in the history, from 0 on."""
+    """A version. ``place`` is its index in the history, from 0."""
 
     place: int
     number: int
@@ -189,10 +188,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Change:
-    """A version of ours, and what whoever wrote it knew.
+    """A version of the rollout, with the knowledge of the attempt that wrote it.
 
-    :param known: the newest version that it had seen
-    :param unseen: what came between that and the write: it was written over
+    :param known: the newest version that the attempt had read
+    :param unseen: the versions between that version and the write, which the write overwrote
     """
 
     entry: Entry
@@ -206,13 +205,13 @@ class Change:
 
     @property
     def lowers(self) -> bool:
-        """Whether it takes the feature from users: not so where somebody else had lowered it as far unseen."""
+        """True if the write takes the feature from users. An unseen change may already have lowered the flag as far."""
         before = self.unseen[-1] if self.unseen else self.known
         return self.entry.stand.exposure < min(self.known.stand.exposure, before.stand.exposure)
 
 
 class History:
-    """The versions, read."""
+    """The version history, with the changes of the rollout."""
 
     def __init__(self, observed: Observed) -> None:
         self.observed = observed
@@ -226,7 +225,7 @@ class History:
         ]
 
     def since(self, entry: Entry) -> datetime:
-        """Since when it stands as in this version, without a break."""
+        """Return since when the flag has the exposure of a version, without a break."""
         began = entry
         for earlier in reversed(self.entries[: entry.place]):
             if earlier.stand != entry.stand:
@@ -235,7 +234,7 @@ class History:
         return began.at
 
     def soaks_since(self, entry: Entry) -> datetime:
-        """The same, or since the rollout itself made a whole percentage of a person's fraction, if that is later."""
+        """Return the start of the soak: as ``since``, or the later time at which the rollout rounded a fraction up."""
         since = self.since(entry)
         whole = [
             later.at
@@ -245,11 +244,11 @@ class History:
         return max(since, *whole) if whole else since
 
     def stand_at(self, moment: datetime) -> Entry:
-        """The version that was there at a moment."""
+        """Return the version that was in effect at a time."""
         return [entry for entry in self.entries if entry.at <= moment or entry.place == 0][-1]
 
     def stand_at_the_end(self, place: int) -> Entry:
-        """The version with which an attempt ended: not what somebody did within ``race``, after it had looked last."""
+        """Return the last version of an attempt, without changes of others within ``race`` after its last poll."""
         last, ended = self.stand_at(self.observed.attempts[place].ended), self.observed.attempts[place].ended
         read = self.observed.last_read.get(place)
         while read is not None and not last.is_ours and last.number > read and last.at > ended - self.observed.race:
@@ -257,26 +256,27 @@ class History:
         return last
 
     def external_changes(self) -> Iterator[tuple[Entry, Entry]]:
-        """Each version that stands elsewhere for users than the one before it, after that one.
+        """Yield each pair of a version and the next version that has another exposure.
 
-        An archived flag is as good as a disabled one: who archives or restores what is disabled has moved nothing.
+        An archived flag counts as disabled, so archiving or restoring a disabled flag does not change the exposure.
         """
         for before, after in zip(self.entries, self.entries[1:], strict=False):
             if (before.stand.percentage, before.stand.reached) != (after.stand.percentage, after.stand.reached):
                 yield before, after
 
     def shows(self, after: Entry) -> bool:
-        """Whether the history, as far as the service shows it, says that this version moved the flag.
+        """Return true if the visible history shows that a version changed the exposure.
 
-        A version that comes back to what the last shown one said has moved nothing that anybody could read.
+        A version with the exposure of the last visible version shows no change.
         """
         shown = [entry for entry in self.entries[: after.place] if entry.number not in self.observed.hidden]
         return after.number not in self.observed.hidden and (not shown or shown[-1].stand != after.stand)
 
     def could_be_a_step(self, after: Entry) -> bool:
-        """Whether another task with the same key made just the step that an attempt of the rollout would have made.
+        """Return true if a version of another task with the same key could be a step of the rollout.
 
-        The next stage, after the full soak of the one before, in the window and while nobody held it.
+        Such a step sets the next stage, after the full soak of the stage before it, within the window and without the
+        hold tag.
         """
         plan, before = self.observed.plan, self.entries[after.place - 1]
         stage, left = plan.next_above(before.stand.reached), plan.stage_at(before.stand.reached)
@@ -289,7 +289,7 @@ class History:
         return plan.window is None or plan.window.is_open(after.at) or plan.window.is_open(after.at - _LATE)
 
     def overwritten(self, change: Change) -> Entry | None:
-        """The last version that moved the flag without its being seen, and that was written over by this change."""
+        """Return the last unseen change of exposure that a change overwrote; ``None`` if there is none."""
         before, moved = change.known, None
         for entry in change.unseen:
             if (entry.stand, entry.stand.shown_as) != (before.stand, before.stand.shown_as):
@@ -300,10 +300,11 @@ class History:
         return moved
 
     def puts_back(self, change: Change) -> bool:
-        """Whether it restores what the same run had written over; as much of it as nobody changed meanwhile.
+        """Return true if a change restores a change that the same run overwrote, except later changes by others.
 
-        So does the same write once more, repeated since its answer was lost; and so does the lower percentage of
-        another task with the same key, which then set the same as the run again: nothing tells whose version is last.
+        A repeated restoration after a lost response counts, too. So does the restoration of a lower percentage of
+        another task with the same key that then set the run's percentage again: the history does not show whose version
+        is the last one.
         """
         now = change.entry.stand.set_to
         if any(
@@ -314,7 +315,7 @@ class History:
         ):
             return True
         newest = (change.unseen[-1] if change.unseen else change.known).stand.shown_as
-        shown = change.entry.stand.shown_as  # with the fraction that a write of other fields leaves
+        shown = change.entry.stand.shown_as  # with a fraction, which a write of other fields does not change
         theirs = [place for place, value in enumerate(newest) if change.unseen and value == shown[place]]
         for earlier in self.changes:
             if earlier.entry.place >= change.entry.place:
@@ -328,7 +329,7 @@ class History:
         return False
 
     def _maybe_overwritten(self, change: Change) -> Entry | None:
-        """The lower version after this change that another task with the same key made, and left for the same again."""
+        """Return the lower version of another task with the same key that then set the change's exposure again."""
         lower: Entry | None = None
         for entry in self.entries[change.entry.place + 1 :]:
             if entry.by not in self.observed.shared or entry.at > change.entry.at + self.observed.race:

@@ -19,9 +19,9 @@ from tests.page.served import CONNECTION, Clock, Page, Rollouts, login
 
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
-    """Airflow's tables, in the home that `tests/conftest.py` made."""
+    """Create Airflow's tables in the home of `tests/conftest.py`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Airflow's own, while it loads
+        warnings.simplefilter("ignore")  # the warnings of Airflow's own import
         from airflow.utils import db
 
         db.initdb()
@@ -29,7 +29,7 @@ def airflow_database() -> None:
 
 @pytest.fixture
 def empty_airflow(airflow_database: None) -> Iterator[None]:
-    """No DAG, run, task or XCom, before a test and after it: the tests of real tasks share this database."""
+    """Remove all DAGs, runs, tasks and XComs before and after a test, because tests of real tasks use this database."""
     _empty()
     yield
     _empty()
@@ -37,7 +37,7 @@ def empty_airflow(airflow_database: None) -> Iterator[None]:
 
 @pytest.fixture
 def known_emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:  # noqa: F811
-    """An emulator that Airflow knows by its default connection."""
+    """Return an emulator, and define Airflow's default connection to it."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", amplitude_emulator.connection_json)
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "password": "ampex_not_for_them"}))
     return amplitude_emulator
@@ -50,7 +50,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def page(empty_airflow: None, known_emulator: Emulator, clock: Clock) -> Iterator[Page]:
-    """The page, asked by nobody in particular."""
+    """Run the page, without a certain user."""
     from airflow.api_fastapi.app import init_auth_manager
 
     from airflow_provider_ampexp.ui._api import make_app
@@ -74,7 +74,7 @@ def page(empty_airflow: None, known_emulator: Emulator, clock: Clock) -> Iterato
 
 @pytest.fixture
 def ask(page: Page) -> Callable[..., Any]:
-    """What an administrator is answered."""
+    """Return a function that sends a request as an administrator."""
     headers = login("admin")
 
     def asked(path: str, status: int = 200) -> Any:
@@ -87,7 +87,7 @@ def ask(page: Page) -> Callable[..., Any]:
 
 @pytest.fixture
 def rollouts(empty_airflow: None) -> Rollouts:
-    """The rollouts of this Airflow."""
+    """Return the rollouts of this Airflow."""
     return Rollouts()
 
 

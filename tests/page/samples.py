@@ -1,4 +1,4 @@
-"""A rollout at 5 % since half a day, as Airflow and Amplitude show it, and what the page makes of it."""
+"""A rollout that is at 5 % for half a day: the data of Airflow and Amplitude, and the page's view of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def task(**changes: Any) -> RolloutTask:
 
 
 def shown(*tasks: RolloutTask, config: dict[str, Any] | None = None, now: datetime = NOW) -> dict[str, Any]:
-    """What the list says of the rollout."""
+    """Return the list's item of the rollout."""
     rollouts = rollouts_by_flag(tasks)[("acme", "flags", "1")]
     told: dict[str, Any] = list_item("flags", FlagConfig(**(config or flag())), "", rollouts, now)["rollout"]
     return told

@@ -1,4 +1,4 @@
-"""The page over real HTTP, beside Airflow's database."""
+"""The page over real HTTP, with Airflow's database."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def login(role: str) -> dict[str, str]:
 
 
 class Rollouts:
-    """Tasks in Airflow's database, without an Airflow that carries them out."""
+    """Tasks in Airflow's database, without an Airflow that runs them."""
 
     def add(self, dag_id: str, flag_id: str, *, is_paused: bool = False) -> None:
-        """Add a task that is to ramp a flag."""
+        """Add a task that ramps a flag."""
         plan = RolloutPlan(parse_stages([1, 5, 25], "12h")).as_json()
         shown = {"amplitude_conn_id": CONNECTION, "kind": "flags", "id": flag_id, "key": "flag", "plan": plan}
         self.add_xcoms(dag_id, "run", "ramp", {"amplitude_experiment_plan": shown}, is_paused=is_paused)
@@ -68,7 +68,7 @@ class Rollouts:
         map_index: int = -1,
         is_paused: bool = False,
     ) -> None:
-        """Add a task with these XComs, and its DAG and its run where they are not there yet."""
+        """Add a task with these XComs, and its DAG and its run if they do not exist."""
         from airflow.models.dag import DagModel
         from airflow.models.dagbundle import DagBundleModel
         from airflow.models.dagrun import DagRun

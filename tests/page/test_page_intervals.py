@@ -74,7 +74,7 @@ def test_a_stage_that_a_person_cleared_begins_again() -> None:
     ],
 )
 def test_a_check_without_bounds_is_left_out(odd: dict[str, Any]) -> None:
-    """A record of an older version, or of another guardrail."""
+    """Such a check is of an older version, or of another guardrail."""
     assert series(check(10, 1, **odd)) == []
     assert [len(chart["stages"]) for chart in series(check(10, 1, **odd), check(20, 1))] == [1]
 

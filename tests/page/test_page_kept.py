@@ -1,4 +1,4 @@
-"""What the page keeps: bounded by bytes, dropped at its end, read once for all who ask."""
+"""The cache of the page: limited in bytes, with an expiry, and with one read for all concurrent requests."""
 
 from __future__ import annotations
 

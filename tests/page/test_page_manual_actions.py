@@ -1,4 +1,4 @@
-"""What a click in Airflow would do to a rollout, in sentences that come from the rules of the rollout itself."""
+"""The effects of actions in Airflow on a rollout, as sentences from the rules of the rollout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIFTH = task(task_id="stage_5", plan=replace(PLAN, only=5))
 
 
 def effects(*tasks: RolloutTask, versions: list[Version] = VERSIONS, now: Any = NOW) -> dict[str, str]:
-    """The effect of each action."""
+    """Return the effect of each action."""
     actions = detail(*tasks, versions=versions, now=now)["rollout"]["manual_actions"]
     return {action["action"]: action["effect"] for action in actions}
 

@@ -1,4 +1,4 @@
-"""The phase of a rollout: one word, one colour, one reason, since when, and what comes next."""
+"""The phase of a rollout: its word, colour, reason, start and next step."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_each_phase_has_one_word_and_one_colour() -> None:
         ),
         ({"is_paused": True}, {}, NOW, "paused", "paused", None),
         ({}, {"tags": ["rollout-hold"]}, SOAKED, "held", "tag", None),
-        ({}, {"tags": ["rollout-hold"]}, NOW, "held", "tag", None),  # also while it soaks
+        ({}, {"tags": ["rollout-hold"]}, NOW, "held", "tag", None),  # also during a soak
         (
             {"plan": replace(PLAN, checked=True), "rollout_state": judged("fail", effect="hold", limit=1)},
             {},

@@ -1,4 +1,4 @@
-"""The routes of the page: who may see them, what they say, and what they cost."""
+"""The routes of the page: their permissions, their responses, and their requests to Amplitude."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EVIL = "<script>alert(1)</script>"
 
 
 def every_path(page: Page) -> list[tuple[str, str]]:
-    """Each method and path of the app, with something in the places of the path."""
+    """Return each method and path of the app, with values for the parameters of the path."""
     routes = page.app.routes
-    # What is no such route (a mount, a file server, documentation) would not be asked for the right.
+    # Other kinds of routes (a mount, a file server, documentation) would not check the permission.
     assert all(isinstance(route, APIRoute) for route in routes), routes
     parts = {"connection_id": CONNECTION, "kind": "flags", "flag_id": "1", "name": "router.js"}
     query = "?before=1&after=2"
@@ -47,7 +47,7 @@ def test_a_viewer_without_the_right_reads_a_sentence_and_sees_the_icon(page: Pag
     assert answer.headers["content-type"].startswith("text/html")
     assert "needs the right to read connections" in answer.text
     assert "default roles Op and Admin have that right" in answer.text
-    assert "static/theme.js" in answer.text  # dark where Airflow is dark
+    assert "static/theme.js" in answer.text  # the page follows Airflow's theme
     assert page.get("/static/icon.svg", headers=login("viewer")).headers["content-type"] == "image/svg+xml"
 
 
@@ -176,7 +176,7 @@ def test_what_is_kept_is_served_while_one_reads_again(
 
 def test_the_list_shows_flags_and_experiments(ask: Callable[..., Any], known_emulator: Emulator) -> None:
     beta = {"name": "Beta", "conditions": [], "percentage": 80, "rolloutWeights": {}}
-    # An id that no test under a rollout has: they share Airflow's database.
+    # An id that no other test uses, because tests share Airflow's database.
     known_emulator.create_flag(
         "under-no-rollout", id="987654", enabled=True, rolloutPercentage=5, targetSegments=[beta]
     )
@@ -201,7 +201,7 @@ def test_what_a_flag_says_does_no_harm(page: Page, ask: Callable[..., Any], know
     assert "script-src 'self';" in policy
     assert answer.json()["key"] == EVIL
     assert len(answer.json()["description"]) < 2_100
-    assert len(page.get(FLAGS, headers=login("admin")).content) < 2_000  # the list leaves descriptions out
+    assert len(page.get(FLAGS, headers=login("admin")).content) < 2_000  # the list omits descriptions
 
 
 def test_the_key_stays_on_the_server(page: Page, known_emulator: Emulator) -> None:

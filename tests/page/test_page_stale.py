@@ -61,7 +61,7 @@ def test_the_longest_stale_flag_comes_first(ask: Callable[..., Any], rollouts: R
 
 
 def test_only_the_latest_run_of_a_dag_counts(ask: Callable[..., Any], rollouts: Rollouts) -> None:
-    """The latest run has one mapped task fewer: the third list of the run before is out of date."""
+    """The latest run has one mapped task fewer, so the third list of the run before is out of date."""
     for index in range(3):
         add(rollouts, "clean_up", row(f"january-{index}"), run_id="january", map_index=index)
     for index in range(2):

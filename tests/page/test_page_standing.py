@@ -1,4 +1,4 @@
-"""Where a rollout stands, as the page tells it: from tasks, a flag and its versions."""
+"""The state of a rollout on the page, from tasks, a flag and its versions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_while_its_task_works_nobody_knows_when() -> None:
 
 
 def test_a_group_is_one_rollout() -> None:
-    """The stages of a group are tasks of their own: the one that goes on is shown, and the records are one."""
+    """Each stage of a group is a task. The page shows the running task, and joins the records."""
     first = task(
         task_id="stage_1", state="success", rollout_state=None, plan=replace(PLAN, only=1), record=STATE.record[:1]
     )
@@ -138,7 +138,7 @@ def test_the_one_under_way_is_shown_and_not_a_newer_one_that_ended() -> None:
 
 
 def test_rollouts_of_different_segments_are_different_rollouts() -> None:
-    """One run, one flag: the rollback of one segment says nothing about the other segment."""
+    """In one run with one flag, the rollback of one segment does not affect the other segment."""
     went_back = (
         {"at": MONDAY.isoformat(), "what": "raise", "from": 0, "to": 1},
         {"at": (MONDAY + HOUR).isoformat(), "what": "rollback", "from": 1, "to": 0, "why": "errors"},
@@ -161,7 +161,7 @@ def test_rollouts_of_different_segments_are_different_rollouts() -> None:
             ("DE", 1),
         ]
         told = shown(*tasks, config=config)
-        assert (told["segment"], told["reason"], told["reached"]) == ("DE", "rolled back", 1)  # what needs a person
+        assert (told["segment"], told["reason"], told["reached"]) == ("DE", "rolled back", 1)  # it needs a person
     told = shown(austrian, replace(for_all, began=MONDAY - HOUR), config=config)
     assert (told["segment"], told["reason"], told["reached"]) == ("AT", "done", 100)
     later = replace(austrian, run_id="later", began=NOW)
@@ -206,7 +206,7 @@ def test_each_segment_has_a_picture_of_its_own() -> None:
 
 @pytest.mark.parametrize("unnamed", [{}, {"name": None}, {"name": ""}], ids=str)
 def test_a_segment_without_a_name_is_shown(unnamed: dict[str, Any]) -> None:
-    """Its users get the feature, too. The history tells segments apart by their names, so it has no picture."""
+    """The segment's users get the feature, too. The history identifies segments by name, so there is no chart."""
     segments = [{**unnamed, "percentage": 100}, {"name": "Beta", "percentage": 40}, {**unnamed, "percentage": 7}]
     config = flag(0, targetSegments=segments)
     expected = [
@@ -221,7 +221,7 @@ def test_a_segment_without_a_name_is_shown(unnamed: dict[str, Any]) -> None:
 
 
 def test_a_flag_that_shows_nothing_is_shown() -> None:
-    """Any field may be missing."""
+    """Each field may be missing."""
     told = flag_detail("flags", "1", [{"version": 1}], "javascript:alert(1)", [], NOW)
     assert (told["key"], told["enabled"], told["percentage"], told["url"]) == ("1", None, None, "")
     assert told["pictures"][0]["points"] == []

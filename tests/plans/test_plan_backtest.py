@@ -1,4 +1,4 @@
-"""``plans backtest``: past releases from the version history, and a warehouse that knows what was bad."""
+"""``plans backtest``: past releases from the version history, and a warehouse with the bad releases."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 class Release:
-    """A release that people made: each stage for 12 hours.
+    """A release by persons, with 12 hours for each stage.
 
-    :param bad_at: the percentage from which on half of the checkouts fail
-    :param lowered_after: the hours after the first raise after which Ana lowered it; else it is reset after 25 days
+    :param bad_at: half of the checkouts fail from this percentage on
+    :param lowered_after: the hours from the first raise to Ana's lowering; without it, the flag is reset after 25 days
     """
 
     def __init__(self, number: int, bad_at: int | None = None, lowered_after: float | None = None) -> None:
@@ -66,8 +66,8 @@ RELEASES = [
     Release(0),
     Release(1, bad_at=25, lowered_after=35),
     Release(2, bad_at=1, lowered_after=14),
-    Release(3, lowered_after=20),  # for a reason that the warehouse does not know
-    Release(4, bad_at=100),  # nobody noticed, and the last stage has no soak
+    Release(3, lowered_after=20),  # for a reason that is not in the warehouse
+    Release(4, bad_at=100),  # no person noticed, and the last stage has no soak
     Release(5, bad_at=25),  # nobody noticed
 ]
 
@@ -87,7 +87,7 @@ def history(releases: list[Release]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """20 checkouts an hour: 1 of 20 fails, and 10 of 20 while a release is bad."""
+    """Create a warehouse with 20 checkouts an hour: 1 of 20 fails, and 10 of 20 during a bad release."""
     path = tmp_path / "warehouse.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     rows = [
@@ -108,7 +108,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], amplitude_emulator: Emulator
 ) -> Command:
-    """Runs the command on a plan: its exit code, its output and its complaints."""
+    """Return a function that runs the command on a plan, and returns its exit code, output and error output."""
     monkeypatch.setenv("AIRFLOW_CONN_AMPLITUDE_EXPERIMENT_DEFAULT", amplitude_emulator.connection_json)
     monkeypatch.chdir(tmp_path)
     Path("checkout.yaml").write_text(PLAN)
@@ -126,7 +126,7 @@ def load(emulator: Emulator, versions: list[dict[str, Any]]) -> None:
 
 
 def rows(said: str) -> list[list[str]]:
-    """The cells of the table."""
+    """Return the cells of the table."""
     return [re.split(r"  +", line.strip()) for line in said.splitlines()[2:-1]]
 
 
@@ -282,9 +282,9 @@ guardrails:
 def test_a_guardrail_sees_the_flag_as_it_was_at_the_look(
     command: Command, amplitude_emulator: Emulator, warehouse: Path, soak: str, verdicts: list[str]
 ) -> None:
-    """The weights change at each release, and while nothing is released. The last release does not fit its weights.
+    """The weights change at each release, and between releases. The last release does not fit its weights.
 
-    12 hours after the first raise, at the time of the look, they change too. The look comes first.
+    They also change 12 hours after the first raise, at the time of the look. The look comes first.
     """
     weights = [{"on": 1, "off": 1}, {"on": 3, "off": 1}, {"on": 1, "off": 1}]
     users = [(500, 500), (750, 250), (750, 250)]

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_ampexp.plans``: what is printed, with which exit code, and what Amplitude is asked."""
+"""``python -m airflow_provider_ampexp.plans``: its output, its exit codes, and its requests to Amplitude."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in a folder that has a folder of plans: its exit code, its output and its complaints."""
+    """Return a function that runs the command beside a folder of plans, and returns exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "checkout.yaml").write_text(GOOD)
@@ -210,7 +210,7 @@ def test_plan_shows_where_it_stands_and_what_comes_next(command: Command, amplit
     )
     methods = {request["method"] for request in emulator.request_log()}
     assert methods == {"GET"}
-    assert emulator.requests()["total"] == 4 * 4 * 2  # two a file
+    assert emulator.requests()["total"] == 4 * 4 * 2  # two requests for each file
 
 
 def test_plan_of_a_segment_of_an_experiment(command: Command, amplitude_emulator: Emulator) -> None:
@@ -302,7 +302,7 @@ def test_the_key_is_not_shown(command: Command, amplitude_emulator: Emulator) ->
 
 
 def test_from_outside(tmp_path: Path, amplitude_emulator: Emulator) -> None:
-    """As a person or a CI job calls it: nothing else is printed, and the exit code is that of the command."""
+    """A person or a CI job runs the command: it prints nothing else, and returns its exit code."""
     amplitude_emulator.create_flag("new-checkout", enabled=True, rolloutPercentage=0)
     (tmp_path / "a.yaml").write_text(GOOD)
 
@@ -526,7 +526,7 @@ def test_forecast_names_a_rollout_that_is_ahead_of_the_flag_it_depends_on(
         "rollouts/checkout.yaml:1: flag: depends on flag 'base' of rollouts/base.yaml: at stage 25 %, "
         "Tue 2026-12-01 12:00 UTC, that flag is at 1 % and reaches 25 % Wed 2026-12-02 12:00 UTC"
     ) in out
-    assert command("forecast", "rollouts", *START)[0] == 0  # it sends no request
+    assert command("forecast", "rollouts", *START)[0] == 0  # the forecast sends no request
 
     write("base.yaml", "flag: base\nstages: [1, 25, 100]\nsoak: 12h\n")
     assert command(*reading)[0] == 0
@@ -541,7 +541,7 @@ def test_forecast_adds_the_users_of_flags_of_which_any_is_enough(
     write("checkout.yaml", "flag: new-checkout\nstages: [80]\nsoak: 1h\n")
     write("base.yaml", "flag: base\nstages: [40]\nsoak: 1h\n")
     reading = ("forecast", "rollouts", *START, "--dependencies", "--conn-uri", conn_uri(amplitude_emulator))
-    assert command(*reading)[0] == 0  # nobody knows the users of the other flag
+    assert command(*reading)[0] == 0  # the users of the other flag are not known
     write("other.yaml", "flag: other\nstages: [30]\nsoak: 1h\n")
     assert command(*reading)[0] == 1
     write("other.yaml", "flag: other\nstages: [40]\nsoak: 1h\n")

@@ -1,4 +1,4 @@
-"""A folder of plan files as Airflow sees it: in a DagBag, as in the DAG processor and in a worker."""
+"""A folder of plan files in a DagBag, as in the DAG processor and in a worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WARNING = "airflow_provider_ampexp.plans._errors.PlanFileWarning"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A DAG file with its folder, which has one good plan."""
+    """Create a DAG file with a folder that has one valid plan."""
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "checkout.yaml").write_text(GOOD)
     (tmp_path / "releases.py").write_text(
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bag(folder: Path) -> Any:
-    """The folder's DAGs. Airflow repeats the warnings for whoever listens; here that is nobody."""
+    """Return the DAGs of the folder. Airflow repeats the warnings for a listener; this test has none."""
     from airflow.dag_processing.dagbag import DagBag
 
     with warnings.catch_warnings():
@@ -92,7 +92,7 @@ def test_a_bad_file_is_a_warning_and_hides_no_other(folder: Path) -> None:
     ],
 )
 def test_what_airflow_does_not_accept_is_a_warning_too(folder: Path, more: str, said: str | None) -> None:
-    """In a DAG file of one's own it would be an import error, and that hides all DAGs of the file."""
+    """In a DAG file written by a user, this would be an import error, which hides all DAGs of the file."""
     (folder / "rollouts" / "search.yaml").write_text(f"{SEARCH}{more}")
     found = bag(folder)
     assert found.import_errors == {}
@@ -176,7 +176,7 @@ def test_each_parse_reads_the_folder_anew_and_finds_the_same(folder: Path) -> No
     (folder / "rollouts" / "checkout.yaml").write_text(
         (Path(__file__).parents[2] / "example_dags" / "rollouts" / "new-checkout.yaml").read_text()
     )
-    assert serialized() == serialized()  # or else each parse would be a new version of the DAG
+    assert serialized() == serialized()  # otherwise each parse would make a new version of the DAG
     (folder / "rollouts" / "search.yaml").write_text(SEARCH)
     assert set(bag(folder).dags) == {"checkout", "search"}
     (folder / "rollouts" / "checkout.yaml").unlink()
@@ -226,14 +226,14 @@ def test_a_broken_file_is_a_dag_that_fails_with_its_mistakes(folder: Path) -> No
     dag = bag(folder).dags["search.broken"]
     assert dag.tags == {"broken-plan-file"}
     assert "search.yaml:3: soak: 12 has no unit" in dag.doc_md
-    assert (dag.is_paused_upon_creation, dag.catchup) == (False, False)  # it runs once, by itself
+    assert (dag.is_paused_upon_creation, dag.catchup) == (False, False)  # the DAG runs once, by itself
     (task,) = dag.tasks
     with pytest.raises(AirflowFailException, match=r"search\.yaml:4: rolback: is an unknown field"):
         task.execute({})
 
 
 def test_a_file_that_becomes_wrong_leaves_the_tasks_of_its_run_alone(folder: Path) -> None:
-    """Under the id of the file's own DAG Airflow would remove the tasks of a rollout that goes on."""
+    """With the id of the file's own DAG, Airflow would remove the tasks of a running rollout."""
     before = set(bag(folder).dags)
     (folder / "rollouts" / "checkout.yaml").write_text(BAD)
     assert before & set(bag(folder).dags) == set()

@@ -1,4 +1,4 @@
-"""What ``docs/plans.md`` shows is so."""
+"""The examples and tables of ``docs/plans.md`` are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan file says, and what is said of one that is wrong: file, line, field and problem, as exact texts."""
+"""The values of a plan file, and the mistakes of an invalid file: file, line, field and problem, as exact texts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def mistakes(folder: Path, text: str | bytes, **defaults: Any) -> list[str]:
 
 
 def is_fine(moment: object) -> bool:
-    """A check that a plan file names."""
+    """Pass. A plan file names this check."""
     return True
 
 
@@ -430,7 +430,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_it_is_read_as_editors_read_it(tmp_path: Path) -> None:
-    """By YAML 1.2: in 1.1, off is false, 09:00 is refused or a number, and 1e-2 and 2026-12-24 no texts."""
+    """YAML 1.2 applies. In 1.1, off is false, 09:00 is refused or a number, and 1e-2 and 2026-12-24 are not texts."""
     plan = read(
         tmp_path,
         f"flag: off\nproject_id: 100\nstages: [10, 100]\nsoak: 1h\nrollback: off\n"
@@ -451,7 +451,7 @@ AS_WRITTEN = (
 
 @pytest.mark.parametrize("text", AS_WRITTEN)
 def test_a_key_or_an_id_is_what_the_file_has(tmp_path: Path, text: str) -> None:
-    """A text that is changed is another user."""
+    """A changed text would be another user."""
     more = f"project_id: {text}\ncreate: {{deployments: [{text}]}}\ninclusions: {{on: [{text}]}}\n"
     plan = read(tmp_path, f"{GOOD}{more}".replace("checkout", text))
     assert plan.create is not None
@@ -543,7 +543,7 @@ def test_a_script_in_place_of_a_module_of_functions_ends_nobody(
     assert said.startswith("plan.yaml:6: guardrails[0].function: cannot import 'a_script' ")
 
 
-# Field, what a file says, and what the operators get.
+# The field, its value in a file, and its value for the operators.
 SAID: dict[str, tuple[str, object]] = {
     "flag": ("checkout", "checkout"),
     "flag_id": ("848345", "848345"),
@@ -609,7 +609,7 @@ def test_what_a_file_says_is_what_the_group_gets(tmp_path: Path, field: str) -> 
     plan = read(tmp_path, "".join(f"{name}: {value}\n" for name, value in {**least, field: text}.items()))
     arguments = plan.group_arguments()
     assert arguments[ARGUMENTS[field]] == expected
-    assert set(arguments) == {ARGUMENTS[name] for name in {*least, field}}  # the others keep their own defaults
+    assert set(arguments) == {ARGUMENTS[name] for name in {*least, field}}  # other arguments keep their defaults
 
 
 def test_every_argument_of_the_group_is_a_field() -> None:
@@ -752,7 +752,7 @@ def test_whatever_is_written_there_the_mistakes_have_lines(tmp_path: Path, edits
     for mistake in done.mistakes if isinstance(done, PlanFileError) else ():
         assert 1 <= mistake.line <= text.count("\n") + 1
         assert mistake.problem
-        assert not mistake.problem.startswith("cannot be read")  # what nobody thought of
+        assert not mistake.problem.startswith("cannot be read")  # the text for an unexpected error
         assert "\n" not in str(mistake)
 
 

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def mistakes(path: Path, text: str) -> list[str]:
-    """The mistakes of the file, and of its DAG."""
+    """Return the mistakes of the file, and of its DAG."""
     path.write_text(text)
     try:
         rollout_dag(read_plan(path))

@@ -1,4 +1,4 @@
-"""The JSON Schema: it is up to date, and an editor that goes by it sees what ``check`` sees of kinds and names."""
+"""The JSON Schema is up to date, and an editor that uses it finds the same wrong kinds and names as ``check``."""
 
 from __future__ import annotations
 

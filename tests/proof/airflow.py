@@ -1,4 +1,4 @@
-"""Airflow in the story: tries, deferrals, deaths and clearings of the one task, as its scheduler handles them."""
+"""The simulated Airflow of a story: tries, deferrals, deaths and clears of one task, as the scheduler handles them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.invariants.observed import Attempt, Verdict
 from tests.proof.story import Point, PointKind, Story
 from tests.proof.virtual import Actor, EventLoop, Killed, Timeline
 
-_QUEUE = 2.0  # seconds until a worker or a triggerer takes something up
+_QUEUE = 2.0  # seconds until a worker or a triggerer begins a task
 _RETRY_DELAY = 60.0
 _TRIGGERER_BACK = 20.0
 _SENTINEL = {"AmplitudeRampRolloutOperator__sentinel": ExecutorSafeguard.sentinel_value}
@@ -29,7 +29,7 @@ State = Literal["scheduled", "running", "deferred", "up_for_retry", "success", "
 
 
 class Store:
-    """Airflow's memory of a task, which outlives its tries. It may be down."""
+    """Airflow's state store of a task, which outlives its tries. It may be down."""
 
     def __init__(self, timeline: Timeline, *, is_down: bool) -> None:
         self.kept: dict[str, Any] = {}
@@ -53,7 +53,7 @@ class Store:
 
 @dataclass
 class Try:
-    """One try, while it goes on."""
+    """One try of the task."""
 
     number: int
     max_tries: int
@@ -69,7 +69,7 @@ class Try:
 
 
 class Airflow:
-    """Its scheduler, its workers and its triggerer, for the one task of the one run."""
+    """The scheduler, the workers and the triggerer, for one task of one run."""
 
     def __init__(self, story: Story, timeline: Timeline) -> None:
         self.story = story
@@ -105,7 +105,7 @@ class Airflow:
         self.timeline.after(delay, begin)
 
     def _clear(self) -> None:
-        """A person clears the task: where it runs, it is ended and tried again; where not, it begins anew."""
+        """Clear the task as a person: kill and retry a running task, or start another task from the beginning."""
         if not self.tries or self.state == "scheduled":
             return
         current = self.tries[-1]
@@ -125,7 +125,7 @@ class Airflow:
         self._schedule(_QUEUE, by_person=True)
 
     def _died(self, place: int, after: float) -> None:
-        """A process did not come back: it is tried again, as often as that may be."""
+        """Retry after the death of a process, when Airflow has noticed it and if retries are left."""
 
         def notice() -> None:
             if place == len(self.tries) - 1 and self.state in ("running", "deferred"):
@@ -155,7 +155,7 @@ class Airflow:
     # -- workers ----------------------------------------------------------------------------------------------------
 
     def _process(self, place: int, method: str, given: dict[str, Any]) -> None:
-        """A worker's process for a try. An orphan's end interests nobody."""
+        """Start a worker's process for a try. The end of an orphan has no effect."""
         one = self.tries[place]
 
         def work() -> None:
@@ -169,7 +169,7 @@ class Airflow:
         one.actor = self.timeline.begin(work, skew=skews[place % len(skews)], attempt=place)
 
     def _attempt(self, place: int, method: str, given: dict[str, Any]) -> object:
-        """What it returns or raises."""
+        """Run the operator, and return its result or its exception."""
         operator = self.story.operator(lambda moment: self._check(place, moment))
         context = self._context(place, operator)
         try:
@@ -181,7 +181,7 @@ class Airflow:
         except Exception as error:
             result = error
         try:
-            self.step("end")  # Airflow is told
+            self.step("end")  # the process reports its end to Airflow
         except Killed as death:
             if isinstance(result, dict):
                 self._end(place, "lost", "")
@@ -222,7 +222,7 @@ class Airflow:
         return context if self.story.state == "none" else {**context, "task_state_store": self.store}
 
     def _check(self, place: int, moment: CheckContext) -> Any:
-        """The guardrail looks at the world."""
+        """Run the guardrail, and record its verdict."""
         answered = self.step()
         self.timeline.sleep(self.story.check_takes)
         said = self.story.verdict_at(self.timeline.seconds)
@@ -230,7 +230,7 @@ class Airflow:
             return self._preflight(said, answered)
         one = self.tries[place]
         at = (moment.percentage, moment.stage_started_at)
-        # Where the history hides things, it began later than before, as far as can be told; but it stood still.
+        # If the history hides fields, the stage may seem to begin later than before, although the exposure is the same.
         same = one.row_at is not None and one.row_at[0] == at[0] and self.stands_since() <= one.row_at[1]
         one.row = [*(one.row if one.row_at == at or same else []), said]
         one.row_at = at
@@ -241,7 +241,7 @@ class Airflow:
         return {"pass": True, "fail": False, "inconclusive": None}[said]
 
     def _preflight(self, said: str, answered: Callable[[], None]) -> bool:
-        """Nobody has the feature yet: it only has to be able to answer, and no verdict is counted."""
+        """Run the preflight: no user has the feature yet, so the guardrail only has to work, and no verdict counts."""
         answered()
         if said == "error":
             raise RuntimeError("the warehouse is down")
@@ -287,7 +287,7 @@ class Airflow:
     # -- deaths -----------------------------------------------------------------------------------------------------
 
     def step(self, kind: PointKind = "step") -> Callable[[], None]:
-        """One step further: the story may let whoever acts die here, before it, or after it when this is called."""
+        """Count a step. The story may kill the actor here, or after the step, when the returned function is called."""
         self.counts["step"] += 1
         self.counts[kind] += kind != "step"
         crash = self.planned(self.story.crashes, kind)
@@ -307,18 +307,18 @@ class Airflow:
         return lambda: None
 
     def planned(self, points: Mapping[Point, _T], kind: PointKind = "step") -> _T | None:
-        """What the story plans for this step."""
+        """Return the plan of the story for this step."""
         return points.get((kind, self.counts[kind])) or points.get(("step", self.counts["step"]))
 
     # -- what was observed ------------------------------------------------------------------------------------------
 
     def is_kept(self, verdict: Verdict) -> bool:
-        """Whether whoever comes next can know of a verdict."""
+        """Return true if the next attempt can know a verdict."""
         ended_by_itself = self.tries[verdict.attempt].outcome in ("success", "lost", "failed")
         return ended_by_itself or verdict.attempt in self.store.writers
 
     def quiet(self, first_seen: dict[int, datetime]) -> list[tuple[datetime, datetime]]:
-        """When nobody was there to go on: after a death or an end, until the next one looked."""
+        """Return the times without a process: from each death or end to the first poll of the next attempt."""
         back = timedelta(seconds=_TRIGGERER_BACK + 2 * _QUEUE)
         looks = sorted(first_seen.values())
         ends = [attempt.ended for attempt in self.tries if attempt.ended is not None]
@@ -328,7 +328,7 @@ class Airflow:
         ]
 
     def attempts(self, first_seen: dict[int, datetime]) -> list[Attempt]:
-        """The tries as they were seen from outside."""
+        """Return the tries as observations."""
         return [
             Attempt(
                 first_seen.get(place, attempt.started),
@@ -346,7 +346,7 @@ def _die() -> None:
 
 
 def _only_event(trigger: AmplitudeSoakTrigger, loop: EventLoop) -> Any:
-    """Run a trigger to its one event, in an event loop of its own."""
+    """Run a trigger in its own event loop, and return its only event."""
 
     async def first() -> Any:
         async for event in trigger.run():

@@ -1,4 +1,4 @@
-"""Which stories there are: any plan, and anything that may happen to it."""
+"""Generate stories: any plan, and any events during its rollout."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MINUTES = 60.0
 
 @st.composite
 def stories(draw: st.DrawFn, always: tuple[str, ...] = ()) -> Story:
-    """Any story. Nothing happens in the simplest ones, and no more than three kinds of things in any.
+    """Draw a story. A simple story has no events, and each story has events of at most three drawn kinds.
 
-    :param always: kinds of things that happen in each story, beside the drawn ones
+    :param always: kinds of events of each story, in addition to the drawn ones
     """
     plan = draw(_plans())
     things = _things(plan["stages"], plan["segment"], _times(plan["stages"]))
-    # A crash is what most of them are about. Of the experiments only some are sticky.
+    # Most stories have a crash. Only some of the experiments are sticky.
     kinds = st.sampled_from([*sorted(things), "crashes", "crashes", "experiment"])
     happen = draw(st.lists(kinds, min_size=draw(st.integers(0, 3)), max_size=3, unique=True))
     happen = [*always, *(name for name in happen if name not in always)]
@@ -44,7 +44,7 @@ def stories(draw: st.DrawFn, always: tuple[str, ...] = ()) -> Story:
 def _things(
     stages: tuple[tuple[int, float], ...], segment: str | None, times: st.SearchStrategy[float]
 ) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
-    """What may happen, kind by kind, as fields of the story."""
+    """Return the kinds of events, each as fields of the story."""
     steps = st.tuples(st.just("step"), st.integers(1, 15) | st.integers(1, 50))
     writes = st.tuples(st.just("write"), st.integers(1, 4))
     ends = st.tuples(st.just("end"), st.integers(1, 4))
@@ -97,12 +97,12 @@ def _plans(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _rollbacks(last: int) -> list[str | int]:
-    """A plan with a percentage at or above its last stage is refused."""
+    """Return the valid targets of a rollback. A plan with a percentage at or above its last stage is refused."""
     return ["start", "previous", "off", "hold", *(percentage for percentage in (0, 3) if percentage < last)]
 
 
 def _beginnings(percentages: list[int]) -> st.SearchStrategy[dict[str, Any]]:
-    """Where the flag stands at first, what others are at, and whether the rollout may enable the flag.
+    """Draw the first exposure of the flag, the percentage of other segments, and ``enable``.
 
     Most rollouts can raise the flag. One in twenty is refused, because its first stage would let others in.
     """
@@ -124,7 +124,7 @@ def _beginnings(percentages: list[int]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _times(stages: tuple[tuple[int, float], ...]) -> st.SearchStrategy[float]:
-    """Any time, and more often one about which a stage begins or ends."""
+    """Draw a time, often near the begin or the end of a stage."""
     ends = [0.0, *accumulate(soak for _, soak in stages)]
     later = st.integers(-50, 250).map(lambda tenths: tenths / 10)
     about = st.builds(lambda end, more: max(0.0, end + more), st.sampled_from(ends), later)
@@ -178,7 +178,7 @@ def _edits(segment: str | None) -> st.SearchStrategy[Edit]:
 
 
 def _audiences(segment: str | None) -> st.SearchStrategy[Edit]:
-    """What changes who gets which variant."""
+    """Draw a change of the audience or of the variants."""
     everybody = {"name": "All", "conditions": [], "percentage": 100, "rolloutWeights": {"on": 1}}
     return st.sampled_from(
         [
@@ -194,7 +194,7 @@ def _audiences(segment: str | None) -> st.SearchStrategy[Edit]:
 def _by_another_task(
     stages: tuple[tuple[int, float], ...], segment: str | None, times: st.SearchStrategy[float]
 ) -> st.SearchStrategy[tuple[float, Edit]]:
-    """Another task with the same key, most often one that sets a stage of this rollout, also right when that is due."""
+    """Draw an edit of another task with the same key. Most edits set a stage of this rollout, some when it is due."""
     field = "rolloutPercentage" if segment is None else "percentage"
     percentages = [percentage for percentage, _ in stages]
     due = accumulate(soak for _, soak in stages[:-1])

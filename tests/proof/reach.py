@@ -1,4 +1,4 @@
-"""How far a history got, and what happened in it. A rollout that is refused at its start proves little."""
+"""The progress and the events of a history, because a rollout that is refused at its start proves little."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AUDIENCE = {"conditions", "rolloutWeights", "bucketingSalt", "stickyBucketing"}
 
 
 def reached(story: Story, observed: Observed) -> Iterator[str]:
-    """Name what a history reached; and what happened to it, if it reached a raise."""
+    """Yield the names of the states that a history reached, and of its events if it reached a raise."""
     history = History(observed)
     steps = [change for change in history.changes if not history.puts_back(change)]
     raises = [change for change in steps if change.raises]
@@ -29,7 +29,7 @@ def reached(story: Story, observed: Observed) -> Iterator[str]:
 
 
 def happenings(story: Story) -> dict[str, bool]:
-    """What may happen in a story, and whether it does in this one."""
+    """Return the possible events of a story, and whether this story has them."""
     edits = [*(edit for _, edit in story.edits), *story.racing.values()]
     return {
         "approval": bool(story.approvals),

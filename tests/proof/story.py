@@ -1,4 +1,4 @@
-"""A story: a plan, and everything that happens while it is carried out. Plain data; ``telling.py`` lets it happen."""
+"""A story: a plan, and all events during its rollout. Plain data; ``telling.py`` runs a story."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRollout
 from airflow_provider_ampexp.rollout import ChangeWindow, Stage
 
 FaultKind = Literal[
-    "status",  # an error in place of the work
-    "spoilt",  # an error although the work was done
+    "status",  # an error, and the request was not carried out
+    "spoilt",  # an error, and the request was carried out
     "refused",  # no connection
-    "cut before",  # the connection ends, and nothing was done
-    "cut after",  # the connection ends, and the work was done
-    "cut body",  # half an answer, and the work was done
-    "garbage",  # an answer that is no JSON, and the work was done
-    "slow",  # an answer that comes late
-    "timeout",  # an answer that does not come in time, and the work was done
-    "late",  # the same, and the work is done later still
+    "cut before",  # the connection ends, and the request was not carried out
+    "cut after",  # the connection ends, and the request was carried out
+    "cut body",  # half a response, and the request was carried out
+    "garbage",  # a response that is not JSON, and the request was carried out
+    "slow",  # a late response
+    "timeout",  # no response in time, and the request was carried out
+    "late",  # no response in time, and the request is carried out after the timeout
 ]
 
 
 OFFICE_HOURS = ChangeWindow(days="Mon-Fri", start="09:00", end="17:00", timezone="UTC")
 NIGHTS = ChangeWindow(days="Mon-Sun", start="22:00", end="04:00", timezone="Europe/Berlin")
-_HOLD_TIMEOUT = timedelta(hours=1)  # a guardrail that holds is asked very often in the day that is the default
+_HOLD_TIMEOUT = timedelta(hours=1)  # not the default of a day, in which a guardrail would run too often
 
 PointKind = Literal["step", "write", "end"]
 Point = tuple[PointKind, int]
-"""The so many-th step of the story, request that writes, or process that tells Airflow how it ended."""
+"""The kind and the number of a step, of a request that writes, or of a process that reports its end to Airflow."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request."""
+    """The fault of one request."""
 
     kind: FaultKind
     status: int = 503
@@ -46,10 +46,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Edit:
-    """What somebody changes in Amplitude. ``segment`` is which one's fields, where they are one's; with ``adds`` they
-    are a new segment, which is put in front of the others.
+    """An edit by another actor.
 
-    :param by: a person; or the name that the rollout's key has, which is another task's with the same key
+    :param segment: the segment whose fields are changed; ``None`` for fields of the flag
+    :param adds: the fields are a new segment, before the others
+    :param by: a person, or the name of the rollout's key for another task with the same key
     """
 
     fields: Mapping[str, Any]
@@ -60,11 +61,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class Crash:
-    """A process ends. A step is a request, a question to the guardrails, or the telling of how it ended.
+    """The death of a process at a step: a request, a check of the guardrails, or the report of its end.
 
-    :param answered: whether the step was worked on
-    :param noticed_after: how long it takes Airflow to notice, in seconds
-    :param lives_on: for how long it goes on although Airflow takes it for dead
+    :param answered: whether the step was carried out
+    :param noticed_after: the seconds until Airflow notices
+    :param lives_on: the seconds for which the process continues, although Airflow believes that it is dead
     """
 
     answered: bool = False
@@ -74,19 +75,20 @@ class Crash:
 
 @dataclass(frozen=True)
 class Story:
-    """One rollout. Times are seconds from its beginning; steps are counted through all attempts.
+    """One rollout. Times are seconds from its beginning. The numbers of steps continue through all attempts.
 
     :param stages: percentage and soak in seconds
-    :param verdicts: what the guardrail says from a time on; ``None`` when there is none
-    :param faults: what goes wrong with which request
-    :param others: what the segments that are not ramped are at
-    :param racing: what a person does while the so many-th request that writes is under way
-    :param outages: from, for how long, and how the service misbehaves
-    :param approvals: from when to when changes need an approval, and whether it is given then
-    :param state: whether Airflow has a memory for tasks
-    :param keeps_kwargs: whether a deferral's own arguments come back; not so with ``airflow dags test``
-    :param omit: which fields the versions leave out: all of them, or one of so many
-    :param skews: by how much the clock of each attempt's worker is ahead
+    :param verdicts: the verdicts of the guardrail, each from a time on; ``None`` without a guardrail
+    :param faults: the faults, by the number of the request
+    :param others: the percentage of the segments that are not ramped
+    :param racing: a person's edit during a request that writes, by the number of that request
+    :param outages: the start, the duration and the fault of each outage
+    :param approvals: the start and the end of a time in which changes need an approval, and whether it is given
+    :param state: whether Airflow has a state store for tasks
+    :param keeps_kwargs: whether Airflow returns a deferral's own arguments, which ``airflow dags test`` does not
+    :param omit: the fields that versions do not show
+    :param omit_one_of: each n-th version omits these fields
+    :param skews: the seconds by which the clock of each attempt's worker is ahead
     """
 
     stages: tuple[tuple[int, float], ...] = ((1, 3600.0), (5, 3600.0), (25, 3600.0), (100, 0.0))
@@ -128,31 +130,31 @@ class Story:
 
     @property
     def length(self) -> float:
-        """How long it takes when nothing goes wrong."""
+        """The duration without faults, in seconds."""
         return sum(soak for _, soak in self.stages)
 
     @property
     def is_thin(self) -> bool:
-        """Whether the history does not tell all that one needs."""
+        """True if the history omits needed fields."""
         return bool(set(self.omit) & {"rolloutPercentage", "enabled", "targetSegments", "createdAt"})
 
     def hides(self, version: int) -> bool:
-        """Whether the fields to omit are left out of this version."""
+        """Return true if a version omits the fields."""
         return bool(self.omit) and version % self.omit_one_of == 0
 
     def hides_where_it_stands(self, version: int) -> bool:
-        """Whether this version leaves out what a rollout looks for, so that the flag itself is read, too."""
+        """Return true if a version omits fields that a rollout needs, so that the rollout also reads the flag."""
         return self.hides(version) and bool({"rolloutPercentage", "targetSegments", "enabled", "tags"} & set(self.omit))
 
     def verdict_at(self, seconds: float) -> str:
-        """What the guardrail says at a time."""
+        """Return the verdict of the guardrail at a time."""
         said = "pass"
         for since, verdict in self.verdicts or ():
             said = verdict if since <= seconds else said
         return said
 
     def operator(self, check: Any) -> AmplitudeRampRolloutOperator:
-        """The operator, made anew by each process as Airflow does."""
+        """Return a new operator. Each process creates its own, as in Airflow."""
         guardrail = CallableGuardrail(
             check,
             name="errors",

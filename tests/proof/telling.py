@@ -1,4 +1,4 @@
-"""Lets a story happen, with the provider's own code, and tells what was observed."""
+"""Run a story with the provider's own code, and return the observations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.proof.world import US, World
 _SILENCE = logging.getLogger("tests.proof")
 _SILENCE.setLevel(logging.CRITICAL)
 _IN_FLIGHT = timedelta(seconds=400)
-_RACE = timedelta(seconds=1)  # the last response is under way, and Airflow is told
+_RACE = timedelta(seconds=1)  # the last response, and the report to Airflow
 _CONNECTION = {
     "conn_type": "amplitude_experiment",
     "password": "ampex_demo",
@@ -36,7 +36,7 @@ _CONNECTION = {
 
 
 def tell(story: Story) -> Observed:
-    """What is observed when this happens."""
+    """Run a story, and return the observations."""
     timeline = Timeline()
     with told_by(timeline):
         airflow = Airflow(story, timeline)
@@ -49,7 +49,7 @@ def tell(story: Story) -> Observed:
     return Observed(
         plan=plan,
         versions=world.versions,
-        ours=(),  # another task may share the key, so a version is the rollout's own only where it was seen written
+        ours=(),  # another task may share the key, so only the recorded writes are the rollout's own
         shared={US},
         attempts=attempts,
         verdicts=[replace(verdict, kept=airflow.is_kept(verdict)) for verdict in airflow.verdicts],
@@ -73,7 +73,7 @@ def tell(story: Story) -> Observed:
 
 
 def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[datetime, datetime]]:
-    """When the guardrails did not pass: until they were asked again."""
+    """Yield the times in which the guardrails did not pass, each until the next check."""
     for place, verdict in enumerate(verdicts):
         if verdict.acts != "go":
             later = (next_one.at for next_one in verdicts[place + 1 :])
@@ -81,7 +81,7 @@ def _not_passed(plan: RolloutPlan, verdicts: list[Verdict]) -> Iterator[tuple[da
 
 
 def _noticing(story: Story, versions: list[dict[str, Any]]) -> Iterator[tuple[datetime, datetime]]:
-    """Until somebody's edit is seen."""
+    """Yield the time from each edit by another actor to the next poll."""
     for version in versions:
         yield _moment(version), _moment(version) + timedelta(seconds=story.poll_interval)
 
@@ -93,7 +93,7 @@ def _moment(version: dict[str, Any]) -> datetime:
 def _held(
     plan: RolloutPlan, versions: list[dict[str, Any]], end: datetime, poll: float
 ) -> Iterator[tuple[datetime, datetime]]:
-    """When a person held it by its tag."""
+    """Yield the times in which the flag had the hold tag."""
     moments = [_moment(version) for version in versions]
     for version, since, until in zip(versions, moments, [*moments[1:], end], strict=True):
         if plan.hold_tag in version["flagConfig"]["tags"]:
@@ -101,7 +101,7 @@ def _held(
 
 
 def _closed(plan: RolloutPlan, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """When the window was closed."""
+    """Yield the times in which the window was closed."""
     at = BEGIN
     while plan.window is not None and at < end:
         opens = plan.window.next_open(at)
@@ -111,7 +111,7 @@ def _closed(plan: RolloutPlan, end: datetime) -> Iterator[tuple[datetime, dateti
 
 @contextmanager
 def _the_only_way(world: World) -> Iterator[None]:
-    """All that ``requests`` sends arrives here, and the connection is known."""
+    """Send all requests to this service, and define the connection."""
 
     def send(
         adapter: object, request: requests.PreparedRequest, *, timeout: float, **more: object

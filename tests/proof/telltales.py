@@ -1,4 +1,4 @@
-"""Stories that are told each time: those in which a broken rule shows, and those in which one was found broken."""
+"""Stories that each run includes: one for each broken rule, and stories in which generated histories found a bug."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _HOUR = 3600.0
 _FREE = [{"type": "property", "prop": "plan", "op": "is", "values": ["free"]}]
 _TWO_STAGES = ((1, _HOUR), (5, 0.0))
 
-# For each invariant one that does not hold if its rule is broken.
+# For each invariant, a story that violates it if its rule is broken.
 TELLTALES: dict[str, Story] = {
     "exposure_is_earned": Story(),
     "no_soak_is_cut_short": Story(),
@@ -26,7 +26,7 @@ TELLTALES: dict[str, Story] = {
     ),
     "what_is_overwritten_is_put_back": Story(racing={2: Edit({"rolloutPercentage": 0})}),
     "a_fail_ends_at_the_rollback_target": Story(verdicts=((0.0, "fail"),)),
-    # Its process ends after the last write, before Airflow is told.
+    # The process dies after the last write, before it reports its end to Airflow.
     "a_completed_rollout_rests": Story(stages=_TWO_STAGES, crashes={("end", 2): Crash()}),
     "nothing_starts_again_after_a_rollback": Story(
         stages=_TWO_STAGES, verdicts=((0.0, "fail"),), crashes={("end", 2): Crash()}, state="none"
@@ -44,13 +44,13 @@ TELLTALES: dict[str, Story] = {
     "nothing_else_is_changed": Story(segment="Beta"),
 }
 
-# What generated histories have found.
+# Stories with bugs that generated histories found.
 FOUND = (
-    # Maria enables it while the rollout is about to.
+    # Maria enables the flag just before the rollout does.
     Story(stages=((0, 0.0), (1, 0.0)), start=(1, False), racing={2: Edit({"enabled": True})}),
-    # Maria takes it to 0 % while a rollback disables it.
+    # Maria sets 0 % while a rollback disables the flag.
     Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={3: Edit({"rolloutPercentage": 0})}),
-    # Maria is there at each write of a retry, also while what she had set is put back.
+    # Maria edits the flag at each write of a retry, also while her edit is restored.
     Story(
         stages=((1, 0.0),),
         retries=1,
@@ -58,22 +58,22 @@ FOUND = (
         racing={number: Edit({"rolloutPercentage": 1 if number == 4 else 0}) for number in (1, 2, 3, 4)},
         crashes={("step", 5): Crash(noticed_after=1.0)},
     ),
-    # Maria edits another segment at the moment of a raise, and the ramped one while that is put back.
+    # Maria edits another segment at the time of a raise, and the ramped segment while her edit is restored.
     Story(
         stages=((1, 0.0),),
         segment="Beta",
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"percentage": 0}, "Beta")},
     ),
-    # Maria enables it right after a rollback has disabled it, where it had a higher percentage before.
+    # Maria enables the flag right after a rollback has disabled it, where it had a higher percentage before.
     Story(stages=((1, 1.0),), start=(2, False), verdicts=((0.0, "fail"),), racing={4: Edit({"enabled": True})}),
-    # Maria sets a percentage while the rollout's own waits for an approval, and only its switch comes through.
+    # Maria sets a percentage while the rollout's own waits for an approval, and only ``enabled`` is changed at once.
     Story(
         stages=((2, 0.0),),
         retries=0,
         racing={1: Edit({"rolloutPercentage": 1})},
         approvals=((0.0, 2.6, "percentages", False),),
     ),
-    # Maria edits another segment at the moment of a raise, and enables the flag while that is put back.
+    # Maria edits another segment at the time of a raise, and enables the flag while her edit is restored.
     Story(
         stages=((0, 0.0),),
         segment="Beta",
@@ -81,7 +81,7 @@ FOUND = (
         retries=0,
         racing={1: Edit({"percentage": 0}, "Staff"), 2: Edit({"enabled": True})},
     ),
-    # Maria lowers the flag at the moment of a raise, whose version does not show the percentage.
+    # Maria lowers the flag at the time of a raise, whose version does not show the percentage.
     Story(
         stages=((1, 0.0), (2, 0.0), (3, 0.0)),
         retries=0,
@@ -97,7 +97,7 @@ FOUND = (
         edits=((45.0, Edit({"percentage": 0}, "Beta")),),
         omit=("rolloutPercentage",),
     ),
-    # Maria is there at the moment of a raise, and again while the write that puts back her first edit is repeated.
+    # Maria edits the flag at the time of a raise, and again while the write that restores her first edit is repeated.
     Story(
         stages=((1, 0.0),),
         segment="Beta",
@@ -105,13 +105,13 @@ FOUND = (
         racing={1: Edit({"percentage": 0}, "Beta"), 3: Edit({"percentage": 0}, "Staff")},
         faults={("write", 2): Fault("cut after")},
     ),
-    # Olga approves what an attempt asked for that has died, while its retry waits for the same.
+    # Olga approves the change of a dead attempt, while its retry waits for the same change.
     Story(
         stages=((0, 0.0), (1, 6 * _HOUR)),
         crashes={("step", 1): Crash(answered=False, noticed_after=1.0, lives_on=8.0)},
         approvals=((0.0, 70.2, "all", True),),
     ),
-    # An attempt that Airflow takes for dead rolls back, while its retry may adopt what others do.
+    # An attempt that Airflow believes to be dead rolls back, while its retry may adopt the changes of others.
     Story(
         stages=((1, 0.0), (2, 0.0)),
         rollback=0,
@@ -121,21 +121,21 @@ FOUND = (
         deferrable=False,
         crashes={("step", 1): Crash(noticed_after=1.0, lives_on=330.0)},
     ),
-    # Maria sets a fraction, which lets in the same users as the percentage that is there; she does it again while that
-    # is put back, which can only be done with a whole one.
+    # Maria sets a fraction, which lets in the same users as the present percentage. She does it again while her edit is
+    # restored, which needs a whole percentage.
     Story(stages=((3, 0.0),), start=(50, False), racing={2: Edit({"rolloutPercentage": 2.5})}),
     Story(
         stages=((0, 0.0), (1, 0.0)),
         racing={2: Edit({"rolloutPercentage": 2.5}), 3: Edit({"rolloutPercentage": 2.5})},
     ),
-    # Maria lowers what a disabled flag says, at the moment at which it is enabled, by an attempt that dies.
+    # Maria lowers the percentage of a disabled flag while an attempt that dies enables the flag.
     Story(
         stages=((1, 0.0),),
         start=(2, False),
         racing={1: Edit({"enabled": False}), 2: Edit({"rolloutPercentage": 0})},
         crashes={("write", 2): Crash(noticed_after=1.0)},
     ),
-    # Maria is there at the moment of a first raise that cannot be read back, and no retry follows, or one does.
+    # Maria edits the flag at the time of a first raise that cannot be read back, with and without a retry.
     *(
         Story(
             stages=((1, 0.0), (5, 0.0)),
@@ -147,7 +147,7 @@ FOUND = (
         for percentage in (0, 2, 30)
         for retries in (0, 1)
     ),
-    # Maria raises or lowers the flag while a check runs that fails, and the rollout adopts what she does.
+    # Maria raises or lowers the flag during a check that fails, and the rollout adopts her change.
     *(
         Story(
             stages=((1, _HOUR), (5, _HOUR), (25, 0.0)),
@@ -164,7 +164,7 @@ FOUND = (
             (1.5 * _HOUR, 2 * _HOUR + 60.0, 1),
         )
     ),
-    # Maria archives the flag at the moment of its rollback: then nobody gets it, also of the other segments.
+    # Maria archives the flag at the time of its rollback. Then no user gets it, also in the other segments.
     Story(
         stages=((1, _HOUR), (5, 0.0)),
         start=(0, True),
@@ -172,14 +172,14 @@ FOUND = (
         verdicts=((0.0, "fail"),),
         racing={2: Edit({"archive": True})},
     ),
-    # Maria archives a disabled flag and restores it, before the rollout looks again.
+    # Maria archives a disabled flag and restores it before the next poll of the rollout.
     Story(
         stages=((1, 0.0),),
         verdicts=((0.0, "pass"),),
         check_takes=20.0,
         edits=((5.0, Edit({"archive": True})), (6.0, Edit({"archive": False}))),
     ),
-    # Maria raises the flag outside the window, at the moment at which sticky bucketing is switched off.
+    # Maria raises the flag outside the window, while the rollout disables sticky bucketing.
     Story(
         stages=((0, 0.0),),
         is_experiment=True,
@@ -191,7 +191,7 @@ FOUND = (
         window=OFFICE_HOURS,
         racing={1: Edit({"rolloutPercentage": 1})},
     ),
-    # Another task with the same key raises a disabled flag and lowers it between two looks, and no version shows it.
+    # Another task with the same key raises a disabled flag and lowers it between two polls, and no version shows it.
     Story(
         stages=((26, 0.0), (82, 0.0)),
         segment="Beta",
@@ -206,7 +206,7 @@ FOUND = (
         ),
         omit=("targetSegments",),
     ),
-    # Somebody lowers a disabled flag and raises it again between two looks, and no version shows the lower percentage.
+    # A person lowers a disabled flag and raises it again between two polls, and no version shows the lower percentage.
     *(
         Story(
             stages=((0, 0.0), (1, 45.0), (2, 0.0)),
@@ -226,7 +226,7 @@ FOUND = (
         )
         for by in ("Airflow", "Maria")
     ),
-    # Maria sets a fraction just below the first stage. The rollout makes it whole, and then it soaks in full.
+    # Maria sets a fraction just below the first stage. The rollout rounds it up, and then the stage soaks in full.
     Story(
         stages=((3, 600.0), (4, 0.0), (5, 0.0)),
         start=(0, True),
@@ -236,7 +236,7 @@ FOUND = (
         clears=(900.0,),
         crashes={("step", 1): Crash(answered=False, noticed_after=1.0)},
     ),
-    # Maria lowers the disabled flag at the moment of the first raise, and the attempt dies before it can put that back.
+    # Maria lowers the disabled flag at the time of the first raise, and the attempt dies before it can restore this.
     Story(
         stages=((2, 0.0), (3, 0.0)),
         on_drift="adopt",
@@ -247,7 +247,7 @@ FOUND = (
         racing={1: Edit({"rolloutPercentage": 1})},
         crashes={("write", 1): Crash(answered=True, noticed_after=1.0)},
     ),
-    # Maria sets the first stage at the moment of the first raise, and no version shows it.
+    # Maria sets the first stage at the time of the first raise, and no version shows it.
     Story(
         stages=((1, 0.0), (2, 0.0)),
         start=(0, False),
@@ -256,9 +256,9 @@ FOUND = (
         racing={1: Edit({"rolloutPercentage": 1})},
         omit=("rolloutPercentage",),
     ),
-    # Maria sets a fraction at the moment of a raise. It counts as the next whole percentage, and is put back as it was.
+    # Maria sets a fraction at the time of a raise. It counts as the next whole percentage, and is restored as it was.
     Story(stages=((3, 0.0),), start=(50, False), retries=0, racing={1: Edit({"rolloutPercentage": 2.5})}),
-    # Maria edits the segment between the two reads of the first look, which a version without all percentages makes.
+    # Maria edits the segment between the two reads of the first poll, which a version without a percentage causes.
     Story(
         stages=((0, 0.0),),
         segment="Beta",
@@ -279,7 +279,7 @@ FOUND = (
         is_experiment=True,
         racing={2: Edit({"rolloutPercentage": 0}), 3: Edit({"rolloutPercentage": 2.5})},
     ),
-    # Maria goes back to the stage before, while the response to the last look is under way, which cannot tell of it.
+    # Maria sets the stage before, while the response to the last poll is in flight, so the poll cannot show it.
     Story(
         stages=((0, 0.0), (1, 0.0)),
         verdicts=((0.0, "pass"),),
@@ -288,7 +288,7 @@ FOUND = (
         start=(0, False),
         edits=((3.6, Edit({"rolloutPercentage": 0})),),
     ),
-    # Maria sets a fraction at the moment of a raise, and disables the flag while the fraction is restored: both stay.
+    # Maria sets a fraction at the time of a raise, and disables the flag while the fraction is restored: both stay.
     Story(
         stages=((0, 0.0), (3, 0.0)),
         verdicts=((0.0, "pass"),),
@@ -297,8 +297,8 @@ FOUND = (
         start=(0, False),
         racing={2: Edit({"rolloutPercentage": 2.5}), 3: Edit({"enabled": False})},
     ),
-    # Another leaves the new stage right after the raise, and sets it again. With the same key, nothing tells which of
-    # the two equal versions is the rollout's, so a lower percentage between them is restored.
+    # Another actor leaves the new stage right after the raise, and sets it again. With the same key, the history does
+    # not show which of the two equal versions is the rollout's, so a lower percentage between them is restored.
     *(
         Story(
             stages=((0, _HOUR), (1, 0.0), (2, 0.0)),
@@ -313,7 +313,7 @@ FOUND = (
         for by in ("Airflow", "Maria")
         for away in (0, 100)
     ),
-    # Maria lowers a segment while the first look is under way, and raises it a little before the first raise.
+    # Maria lowers a segment during the first poll, and raises it a little before the first raise.
     Story(
         stages=((0, 0.0), (1, 0.0), (2, 600.0)),
         enable=False,

@@ -1,4 +1,4 @@
-"""A person clears a rollout that was rolled back, while its run goes on: the clear counts, not the run's start."""
+"""A person clears a rolled-back rollout while its run continues. The time of the clear counts, not the run's start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_retry_after_a_clear_goes_on(state: Literal["kept", "none"], clear_kee
 
 @pytest.mark.parametrize("state", ["kept", "none"])
 def test_a_retry_without_a_clear_does_not_go_on(state: Literal["kept", "none"]) -> None:
-    """Its attempt dies right after it has rolled back."""
+    """The attempt dies right after it has rolled back."""
     observed = tell(replace(CLEARED, clears=(), crashes={("end", 2): Crash()}, state=state))
     assert [attempt.outcome for attempt in observed.attempts] == ["killed", "failed"]
     assert [entry.stand.exposure for entry in History(observed).entries] == [0, 1, 0]

@@ -1,4 +1,4 @@
-"""No rollout is earlier than its forecast, and a rollout that nothing disturbs comes true as forecast."""
+"""No rollout is earlier than its forecast, and an undisturbed rollout is as forecast."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STORIES = settings(
 
 
 def forecast_of(story: Story, observed: Observed) -> Forecast:
-    """The forecast from the first version, at the beginning of the story."""
+    """Return the forecast from the first version, at the beginning of the story."""
     first = Exposure(*story.start)
     history = read_history(observed.versions[:1], story.segment, first)
     try:

@@ -1,4 +1,4 @@
-"""A proof that finds nothing proves nothing: for each invariant a rule is broken, and a history must show it."""
+"""Test that the invariants find bugs: for each invariant a rule is broken, and a history must show it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Patch = pytest.MonkeyPatch
 
 
 class Found(Exception):
-    """A violation of the wanted kind."""
+    """A violation of the expected invariant."""
 
 
 def _without(*rules: str) -> Callable[[Patch], None]:
@@ -75,7 +75,7 @@ def _nothing_is_put_back(patch: Patch) -> None:
 
 
 def _a_retry_begins_from_the_first_stage(patch: Patch) -> None:
-    """It writes again what was written, whatever stands there."""
+    """Let a retry set the first stage again, at any present percentage."""
     reconcile = reconciling.reconcile
 
     def again(plan: Any, flag: ManagedFlag, state: Any, port: Any) -> Any:
@@ -126,13 +126,13 @@ MUTATIONS: dict[str, Callable[[Patch], None]] = {
 
 
 def _a_step_while_the_guardrails_pass(story: Story) -> Story:
-    """Another task sets the last stage, which has no soak, when that is due."""
+    """Add another task that sets the last stage, which has no soak, when this stage is due."""
     last, _ = story.stages[-1]
     stages = (*story.stages[:-1], (last, 0.0))
     return replace(story, stages=stages, verdicts=((0.0, "pass"),), on_drift="stop", edits=story.edits[:1])
 
 
-# Two broken rules show in one of many thousand histories. The search for them is among histories of their kind.
+# Two broken rules show in only one of many thousand histories, so their search uses only histories of their kind.
 NARROWED = {
     "another_tasks_step_is_checked": stories(("foreign",)).map(_a_step_while_the_guardrails_pass),
     "what_is_overwritten_is_put_back": stories(("racing",)),
@@ -145,7 +145,7 @@ def test_each_invariant_has_its_mutation() -> None:
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_seeded_violation_is_found(name: str, monkeypatch: Patch) -> None:
-    """The telltales are examples of the test of the invariants, which so fails."""
+    """The telltales are explicit examples of the test of the invariants, so that test fails."""
     MUTATIONS[name](monkeypatch)
     found = violations(tell(TELLTALES[name]))
     assert any(violation.startswith(f"{name}:") for violation in found), found
@@ -155,8 +155,8 @@ def test_a_seeded_violation_is_found(name: str, monkeypatch: Patch) -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_generated_histories_find_it_too(name: str, monkeypatch: Patch) -> None:
     @settings(
-        max_examples=3 * int(DEEP or 0),  # the rarest are found once in 2,500
-        phases=[Phase.generate],  # the first one will do: nobody reads it
+        max_examples=3 * int(DEEP or 0),  # the rarest violation is in one of 2,500 histories
+        phases=[Phase.generate],  # no shrinking, because the history is not shown
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -1,4 +1,4 @@
-"""Whatever happens to a rollout, the invariants hold (``tests/invariants/__init__.py``)."""
+"""The invariants of a rollout hold in all generated histories (``tests/invariants/__init__.py``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BOUNDED = 500
 
 
 def every_one_of(told: Iterable[Story]) -> Callable[[Test], Test]:
-    """Let these be told too, before any generated one."""
+    """Also test these stories, before the generated stories."""
     return lambda test: reduce(lambda test, story: example(story)(test), told, test)
 
 

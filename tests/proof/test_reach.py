@@ -1,4 +1,4 @@
-"""Generated histories get as far as what they are to prove."""
+"""Generated histories reach the states and the events that they must test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.proof.reach import happenings, reached
 from tests.proof.story import Story
 from tests.proof.telling import tell
 
-_SEEDS = range(4)  # one seed alone has many stories that are much alike
+_SEEDS = range(4)  # the stories of one seed are too similar
 _STORIES_OF_A_SEED = 75
 _PERCENT = {
     "first raise": range(60, 100),

@@ -1,7 +1,7 @@
-"""Time that passes only when everybody waits: a rollout of days takes milliseconds.
+"""Virtual time, which passes only while all actors sleep. A rollout of days takes milliseconds.
 
-Who acts (a task's process, a trigger) is an actor, a greenlet that runs until it sleeps; then whoever is due next goes
-on. So two attempts at once take turns at each request, and the same story is told in the same way each time.
+An actor is a task's process or a trigger. It is a greenlet that runs until it sleeps, and then the next due actor
+continues. So two attempts at the same time take turns at each request, and the same story always has the same result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BEGIN = real.datetime(2026, 3, 2, 8, tzinfo=real.timezone.utc)  # a Monday
 
 
 class Killed(BaseException):
-    """What a process dies of. Nothing catches it but who looks whether it died."""
+    """The death of a process. Only the code that handles deaths catches this exception."""
 
 
 class TooLong(Exception):
@@ -39,7 +39,7 @@ class TooLong(Exception):
 
 
 class Actor:
-    """Somebody who acts in time, with a clock that may be wrong."""
+    """A process or a trigger, with a clock that may be wrong."""
 
     def __init__(self, timeline: Timeline, work: Callable[[], object], skew: float, attempt: int | None) -> None:
         self.skew = skew
@@ -54,13 +54,13 @@ class Actor:
         self._greenlet.switch()
 
     def kill(self) -> None:
-        """End it wherever it is. Called by nobody who acts, only at a moment of the timeline."""
+        """Kill the actor where it sleeps. Only a planned call of the timeline may do this, not an actor."""
         if not self._greenlet.dead:
             self._greenlet.throw(Killed)
 
 
 class DirectCall:
-    """In place of a call in a thread with a time limit: the function runs here and now, for as long as it takes."""
+    """The replacement for a call in a thread with a time limit. The function runs at once, without a limit."""
 
     is_running = False
 
@@ -79,7 +79,7 @@ class DirectCall:
 
 
 class EventLoop:
-    """The event loop of a triggerer, as far as the watch of one trigger needs it."""
+    """The event loop of a triggerer, with the methods that the poll of one trigger needs."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
@@ -108,7 +108,7 @@ class EventLoop:
         pass
 
     def run_until(self, future: asyncio.Future[Any]) -> None:
-        """Let what is planned happen. Nothing of it awaits anything but the timeline, which switches by itself."""
+        """Run the timers and tasks until a future is done. They only sleep in the timeline, and await nothing else."""
         while not future.done():
             timer = min((timer for timer in self._timers if not timer.cancelled()), key=asyncio.TimerHandle.when)
             self._timers.remove(timer)
@@ -122,7 +122,7 @@ class EventLoop:
 
 
 class Timeline:
-    """The one true time, which is the service's, and what happens in it."""
+    """The time of the service, and the planned calls."""
 
     def __init__(self, longest: int = 2_500) -> None:
         self.seconds = 0.0
@@ -137,12 +137,12 @@ class Timeline:
 
     @property
     def actor(self) -> Actor | None:
-        """Who acts now."""
+        """The actor that runs now; ``None`` in a planned call."""
         found: Actor | None = getattr(greenlet.getcurrent(), "actor", None)
         return found
 
     def at(self, seconds: float, call: Callable[[], object]) -> None:
-        """Let something happen at a moment."""
+        """Plan a call at a time."""
         self._count += 1
         heapq.heappush(self._due, (max(seconds, self.seconds), self._count, call))
 
@@ -150,20 +150,20 @@ class Timeline:
         self.at(self.seconds + seconds, call)
 
     def begin(self, work: Callable[[], object], *, skew: float = 0.0, attempt: int | None = None) -> Actor:
-        """Let somebody begin to act."""
+        """Start an actor."""
         actor = Actor(self, work, skew, attempt)
         self.at(self.seconds, actor.go_on)
         return actor
 
     def sleep(self, seconds: float) -> None:
-        """Let whoever acts wait."""
+        """Let the running actor sleep."""
         actor = self.actor
         assert actor is not None
         actor.sleeps += 1
         turn = actor.sleeps
 
         def wake() -> None:
-            if actor.sleeps == turn:  # else it was killed
+            if actor.sleeps == turn:  # otherwise the actor was killed
                 actor.go_on()
 
         self.after(seconds, wake)
@@ -171,7 +171,7 @@ class Timeline:
         actor.sleeps += 1
 
     def run(self) -> None:
-        """Until nothing is left to happen."""
+        """Run all planned calls, in the order of time."""
         while self._due:
             if self._count > self._longest:
                 raise TooLong
@@ -181,7 +181,7 @@ class Timeline:
 
 @contextmanager
 def told_by(timeline: Timeline) -> Iterator[None]:
-    """Let this be the time that the provider, its emulator and its libraries look at and sleep in."""
+    """Let the provider, its emulator and its libraries use this timeline as their clock, and sleep in it."""
 
     class Moment(real.datetime):
         @classmethod
@@ -233,9 +233,9 @@ def _instead(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 def _load_every_module() -> None:
-    """The clocks of what is loaded later only would not be found.
+    """Import all modules of the provider, because the clocks of a module that is imported later would not be replaced.
 
-    Hypothesis also draws the constants of the loaded modules: with all of them each run generates the same histories.
+    Hypothesis also draws constants of the imported modules. With all modules, each run generates the same histories.
     """
     for module in walk_packages(airflow_provider_ampexp.__path__, "airflow_provider_ampexp."):
         if not module.name.endswith("__main__") and ".ui" not in module.name:  # the page loads Airflow's api-server
@@ -247,7 +247,7 @@ _load_every_module()
 
 @functools.cache
 def _looks_at(old: Any) -> list[tuple[Any, str]]:
-    """Where the provider has this module, or where it asks this class what time it is."""
+    """Return the module attributes of the provider that are this module, or this class if the module calls ``now``."""
     return [
         (module, name)
         for module_name, module in list(sys.modules.items())

@@ -1,4 +1,4 @@
-"""The service in the story: the emulator's own state and rules, reached through ``requests`` without a socket."""
+"""The service of a story: the state and the rules of the emulator, behind ``requests`` and without a socket."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.proof.virtual import BEGIN, Timeline
 
 FLAG = "1"
 US = "Airflow"
-_WAY = 0.1  # seconds from here to the service, and back
+_WAY = 0.1  # seconds of a request to the service, and of a response
 _PRO = [{"type": "property", "prop": "plan", "op": "is", "values": ["pro"]}]
-_PATIENCE = 400.0  # after a fault the client may try again for as long as this
+_PATIENCE = 400.0  # seconds for which the client may retry after a fault
 
 
 def _kind_of(request: requests.PreparedRequest) -> PointKind:
@@ -44,10 +44,10 @@ class _Clock(Clock):
 
 
 class World:
-    """The service with its one flag, and who may do what to it when.
+    """The service with one flag, and the edits of other actors.
 
-    ``writes``, ``agreed`` and ``trouble`` are what no history shows: who wrote which version knowing what, whose
-    version left a write nothing to do, and when the service was unwell.
+    The history does not show three attributes. ``writes`` has the attempt of each version and the version that it had
+    read. ``agreed`` has the versions of other actors that equal a write in flight. ``trouble`` has the times of faults.
     """
 
     def __init__(self, story: Story, timeline: Timeline, airflow: Airflow) -> None:
@@ -72,11 +72,11 @@ class World:
 
     @property
     def versions(self) -> list[dict[str, Any]]:
-        """The true history, oldest first."""
+        """The complete history, oldest first."""
         return self.service.find(self.kind, FLAG).versions
 
     def stands_since(self) -> datetime:
-        """Since when the flag has stood where it stands, in truth."""
+        """Return since when the flag has its present exposure, by the complete history."""
         entries = read_history(self.versions, self.story.segment)
         assert entries[0].exposure is not None
         began = history.since(FlagSnapshot(entries[0].exposure, history=entries))
@@ -85,7 +85,7 @@ class World:
         return began.at
 
     def edit(self, edit: Edit) -> None:
-        """Somebody edits. What became impossible meanwhile is left undone."""
+        """Edit the flag as another actor. An edit that is no longer possible changes nothing."""
         fields = dict(edit.fields)
         if edit.adds:
             fields = {"targetSegments": [fields, *self.service.find(self.kind, FLAG).config["targetSegments"]]}
@@ -100,7 +100,7 @@ class World:
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def send(self, request: requests.PreparedRequest, timeout: float) -> requests.Response:
-        """In place of what ``requests`` sends with."""
+        """Answer a request, in place of the transport of ``requests``."""
         airflow, kind = self._airflow, _kind_of(request)
         maybe_die_answered = airflow.step(kind)
         racing = self.story.racing.get(airflow.counts["write"]) if kind == "write" else None
@@ -121,7 +121,7 @@ class World:
         return response
 
     def _note_look(self, url: str, newest: int) -> None:
-        """An attempt has looked once it has read the versions; twice, where the newest one does not show all."""
+        """Note the first poll of an attempt: its first read of versions, or its second if the newest omits a field."""
         if url.endswith("/versions"):
             self._looks[self._attempt] = self._looks.get(self._attempt, 0) + 1
             is_thin = self.story.hides_where_it_stands(newest)
@@ -213,7 +213,7 @@ class World:
         _, _, _, of_kind, *rest = url.path.split("/")
         if of_kind not in ("flags", "experiments") or "cohorts" in rest:
             raise Refusal(404, "this service has no cohorts and no groups")
-        kind: Kind = "experiments" if of_kind == "experiments" else "flags"  # a 404 makes the client ask the other kind
+        kind: Kind = "experiments" if of_kind == "experiments" else "flags"  # a client may read the other kind
         if not rest:
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             return json.dumps({kind: self.service.list_objects(caller, kind, query)}).encode()
@@ -244,7 +244,7 @@ class World:
             response.headers["Retry-After"] = str(fault.retry_after)
         return response
 
-    # -- what was arranged ------------------------------------------------------------------------------------------
+    # -- the set-up -------------------------------------------------------------------------------------------------
 
     def _flag(self) -> dict[str, Any]:
         percentage, enabled = self.story.start
@@ -273,7 +273,7 @@ class World:
             self.timeline.at(until, lambda is_given=is_given: self._answer_approvals(is_given))
 
     def _answer_approvals(self, is_given: bool) -> None:
-        """Olga answers. What its attempt still waits for is that one's doing; after that it is hers."""
+        """Approve or reject all pending changes as Olga. An approved change counts as the attempt's while it waits."""
         self.service.approvals.hold = "none"
         for pending in self.service.approvals.views():
             taken = self.service.approvals.take(pending["id"])

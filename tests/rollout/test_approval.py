@@ -1,4 +1,4 @@
-"""A stage that somebody has to approve: what is decided while the answer is awaited."""
+"""A stage that needs an approval: the decisions during the wait for the answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DAY = timedelta(days=1)
 
 
 def flag(*percentages: int) -> FlagSnapshot:
-    """Raised by us an hour apart, the last time two hours ago."""
+    """Return a flag that this task raised to these percentages, an hour apart, the last one two hours ago."""
     entries = [
         VersionEntry(
             number + 1,
@@ -125,7 +125,7 @@ def test_guardrails_go_on_while_it_waits_and_a_fail_ends_the_waiting() -> None:
     assert act.until == NOW + plan.recheck
     assert isinstance(look(plan, seen, passed, plan.recheck), RunGuardrails)
     assert look(plan, seen, said(passed, "fail")).to == Exposure(0, False)  # type: ignore[union-attr]
-    # Also when somebody approved meanwhile.
+    # A fail counts also if a person has approved.
     approved = replace(said(passed, "fail"), response=ApprovalResponse(True, "eve"))
     assert isinstance(look(plan, seen, approved), RollBack)
 
@@ -136,7 +136,7 @@ def test_a_stage_of_its_own_asks_the_guardrails_before_it_raises() -> None:
     assert isinstance(look(plan, seen, state), RunGuardrails)
     assert isinstance(look(plan, seen, said(state, "pass")), SetStage)
     assert isinstance(look(plan, seen, said(state, "fail")), RollBack)
-    # What is behind it asks nobody any more.
+    # A stage that the flag has passed needs no check.
     assert isinstance(look(replace(plan, only=1), seen, state), Complete)
 
 
@@ -150,13 +150,13 @@ def test_a_stage_of_its_own_goes_over_nobodys_head(percentages: tuple[int, ...])
 
 
 def test_a_last_stage_that_does_not_soak_is_not_checked() -> None:
-    """At once after the raise there is nothing to measure, and a check that cannot tell would take it down again."""
+    """Right after the raise there are no data, and an inconclusive check would roll back."""
     seen = flag(0, 1, 5, 25, 100)
     state = RolloutState().after_observation(RolloutPlan(STAGES, checked=True), seen, NOW)
     assert isinstance(look(RolloutPlan(STAGES, checked=True), seen, state), Complete)
     soaking = RolloutPlan(parse_stages([1, {"percentage": 100, "soak": "1h"}]), checked=True)
     assert isinstance(look(soaking, seen, state), RunGuardrails)
-    # A stage in the midst is, soak or not: more users follow.
+    # An earlier stage is checked also without a soak, because more users follow.
     assert isinstance(look(RolloutPlan(parse_stages([1, 5]), checked=True), flag(0, 1), RolloutState()), RunGuardrails)
 
 
@@ -164,7 +164,7 @@ def test_a_rollback_that_an_attempt_left_undone_is_finished_first() -> None:
     plan, seen = RolloutPlan(STAGES, checked=True), flag(0, 1, 5)
     state = RolloutState(run_began=NOW - timedelta(hours=10), is_retry=True, rollback_reason="errors (fail 1 of 1)")
     assert look(plan, seen, state) == RollBack(Exposure(0, False), "errors (fail 1 of 1)")
-    assert isinstance(look(plan, flag(0, 1, 5, 0), state), Abort)  # it was done after all
+    assert isinstance(look(plan, flag(0, 1, 5, 0), state), Abort)  # the rollback was applied
 
 
 @pytest.mark.parametrize(

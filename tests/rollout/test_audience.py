@@ -1,4 +1,4 @@
-"""Who gets what, besides the percentage: which changes of it are drift, and how they are named."""
+"""The audience of a flag without the percentage: the changes that are drift, and their descriptions."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_each_change_of_who_gets_what_is_drift_and_is_named(now: dict[str, Any],
         {**CONFIG, "name": "Checkout", "description": "new", "tags": ["mine"]},
         {**CONFIG, "variants": [{"key": "on", "payload": {"color": "red"}, "name": "On"}, {"key": "other"}]},
         {**CONFIG, "variants": [{"key": "on"}, {"key": "other"}, {"key": "third"}]},
-        with_segments(STAFF, {**BETA, "percentage": 100}),  # what is ramped
-        with_segments({**STAFF, "percentage": 10}, BETA),  # takes users out
+        with_segments(STAFF, {**BETA, "percentage": 100}),  # the ramped segment
+        with_segments({**STAFF, "percentage": 10}, BETA),  # fewer users
         with_segments({**STAFF, "percentage": 49.5}, BETA),  # the same users
         with_segments({**STAFF, "name": "Employees"}, BETA),
         with_segments(STAFF, {name: value for name, value in BETA.items() if name != "bucketingKey"}),
@@ -160,18 +160,18 @@ def test_the_ways_in_besides_the_percentage_that_is_ramped() -> None:
 def test_nobody_reaches_what_comes_after_a_segment_that_captures_everybody_on_purpose() -> None:
     config: Any = {**with_segments({**BETA, "conditions": []}), "rolloutPercentage": 40}
     assert AudienceFields.of(config, "Beta").ways_in("Beta") == []
-    # It may be for a cohort; then all other users get the feature at 40 %.
+    # The segment may be for a cohort. Then all other users get the feature at 40 %.
     assert AudienceFields.of(config, "Beta").ways_in() == ["the percentage of all other users, 40 %"]
 
 
-# what a rollout decides
+# the decisions of a rollout
 
 PLAN = RolloutPlan(parse_stages([5, 25, 100], soak="1h"), segment="Beta")
 ADOPTS = RolloutPlan(parse_stages([5, 25, 100], soak="1h"), segment="Beta", on_drift="adopt")
 
 
 def seen(*configs: tuple[str, dict[str, Any]], segment: str | None = "Beta") -> FlagSnapshot:
-    """A flag whose versions were made by these, an hour apart."""
+    """Return a flag with versions by these actors, an hour apart."""
     versions = [
         {"version": number, "createdAt": at(number).isoformat(), "createdBy": by, "flagConfig": config}
         for number, (by, config) in enumerate(configs, 1)

@@ -1,4 +1,4 @@
-"""Past releases of a version history, and the looks that guardrails would have had. Pure."""
+"""Past releases of a version history, and the looks of their guardrails. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def hours(count: float) -> datetime:
 
 
 def history(*positions: tuple[float, float]) -> tuple[VersionEntry, ...]:
-    """Versions, newest first, by hour and percentage; disabled at 0 %."""
+    """Return versions, newest first, from hours and percentages; disabled at 0 %."""
     given = [(-99, 0), *positions]
     entries = [
         VersionEntry(number, hours(hour), "Ana", Exposure(percentage, percentage > 0))
@@ -46,7 +46,7 @@ def says(verdict: Callable[[Look], Any], **policy: Any) -> Callable[[Look], list
 
 
 def looks(found: ReleaseBacktest) -> list[tuple[float, float]]:
-    """Percentage and hour of each look."""
+    """Return percentage and hour of each look."""
     return [(look.look.stage.percentage, (look.look.at - BEGAN) / timedelta(hours=1)) for look in found.looks]
 
 

@@ -1,4 +1,4 @@
-"""A history as rows of changes."""
+"""The history as rows of changes."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_one_and_true_are_two_things() -> None:
 
 @given(histories())
 def test_the_rows_lead_from_each_state_to_the_next(history: list[Any]) -> None:
-    """What is known after each version, replayed from the rows alone."""
+    """The state after each version can be computed from the rows alone."""
     replayed = flattened(history[0]["flagConfig"])
     rows = table(history)
     known = dict(replayed)
@@ -147,7 +147,7 @@ def test_the_rows_lead_from_each_state_to_the_next(history: list[Any]) -> None:
 
 
 def stated(state: dict[str, Any]) -> dict[str, Any]:
-    """Nothing and not there are one thing, and an empty list of segments is the same as none of them."""
+    """Return a state without empty values: null equals a missing field, and an empty list of segments equals none."""
     return {path: value for path, value in state.items() if value not in (None, [], {})}
 
 

@@ -1,4 +1,4 @@
-"""The rule of a rollout, case by case: what was seen, and the one next act."""
+"""The rules of a rollout, case by case: the observation, and the next action."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 PLAN = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR))
 CHECKED = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), checked=True)
-OFF = replace(PLAN, rollback="off")  # which needs no history
+OFF = replace(PLAN, rollback="off")  # this rollback needs no history
 
 
 def on(percentage: float) -> Exposure:
@@ -53,7 +53,7 @@ def off(percentage: float) -> Exposure:
 
 
 def flag(*steps: tuple[float, Exposure] | tuple[float, Exposure, str], archived: bool = False) -> FlagSnapshot:
-    """A flag that came to be in these steps: hours after T0, exposure, by whom."""
+    """Return a flag with these versions: hours after T0, exposure, and the actor if it is not the rollout's key."""
     entries = [
         VersionEntry(number, T0 + HOUR * step[0], step[2] if len(step) > 2 else "Airflow", step[1])  # type: ignore[misc]
         for number, step in enumerate(steps, 1)
@@ -83,7 +83,7 @@ def raised_to(act: Action) -> int:
     return act.stage.percentage
 
 
-# where it stands at the start
+# the exposure at the start
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_before_its_first_stage_that_is_set_at_once(exposure: Exposure, expected
 
 @pytest.mark.parametrize(("exposure", "expected"), [(on(3), 5), (on(5.5), 25), (on(26), 100)])
 def test_between_stages_it_soaks_and_is_checked_before_the_next_above_is_set(exposure: Exposure, expected: int) -> None:
-    """Nothing earned a percentage that a person or an earlier plan set."""
+    """A percentage that a person or an earlier plan set has not yet soaked or passed a check."""
     assert until(look(PLAN, flag((0, exposure)), 0.5)) == at(1)
     assert raised_to(look(PLAN, flag((0, exposure)), 1)) == expected
     assert isinstance(look(CHECKED, flag((0, exposure)), 1), RunGuardrails)
@@ -133,7 +133,7 @@ def test_an_archived_flag_stops() -> None:
     assert act.cause == "archived"
 
 
-# since when it soaks
+# the start of the soak
 
 
 def test_a_soak_counts_from_when_the_percentage_began_not_from_the_last_edit() -> None:
@@ -169,7 +169,7 @@ def test_versions_that_show_nothing_do_not_lengthen_the_soak_backwards() -> None
     assert until(look(OFF, seen, 1.5)) == at(2)
 
 
-# somebody else
+# changes by other actors
 
 
 def test_somebody_elses_change_stops_it_with_who_when_from_and_to() -> None:
@@ -230,7 +230,7 @@ BEGUN = ((0, on(0)), (1, on(1)))
 
 
 def attempt(plan: RolloutPlan, *more: tuple[float, Exposure], hours: float) -> tuple[Action, RolloutState]:
-    """What an attempt that has set 1 % itself makes of what it sees then, and what it remembers."""
+    """Return the decision of an attempt that has set 1 % itself, after these versions, and its state."""
     state = RolloutState(last_exposure=on(1), wrote_last=True, start=on(0)).after_observation(plan, flag(*BEGUN), at(1))
     seen = flag(*BEGUN, *more)
     return look(plan, seen, hours, state), state.after_observation(plan, seen, at(hours))
@@ -295,7 +295,7 @@ def test_a_last_step_of_another_attempt_is_checked_before_it_ends_the_rollout() 
     assert isinstance(look(plan, seen, 2.2, said(state, "fail", 2.2)), RollBack)
     assert isinstance(look(plan, seen, 2.2, said(state, "inconclusive", 2.2)), Wait)
     assert isinstance(retry(plan, (2.1, on(100)), hours=2.2), RunGuardrails)
-    # What this attempt has set itself is not: at once after the last raise there is nothing to measure.
+    # The last stage that this attempt set itself is not checked, because right after the raise there are no data.
     own = state.after_set_stage(on(1), at(1), on(100), seen, at(2.1))
     assert isinstance(look(plan, seen, 2.2, own), Complete)
 
@@ -316,10 +316,10 @@ def test_two_steps_at_once_are_external_where_nobody_checked_the_stage_between()
 def test_in_a_group_each_task_makes_its_own_step_only() -> None:
     group = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=5)
     begun = RolloutState(run_began=at(0.5))
-    # The stages before are those tasks' concern: a person may have ended their soak early.
+    # The tasks of the earlier stages judge those stages: a person may have ended their soak early.
     assert until(look(group, flag(*BEGUN, (1.2, on(5))), 1.5, begun)) == at(2.2)
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(25))), 2.2, begun), Abort)
-    # The stage that follows has not begun while this one goes on.
+    # The next stage does not begin while this stage runs.
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, begun), Abort)
     state = remembered(group, flag(*BEGUN, (2.1, on(5))), 2.2, begun)
     assert isinstance(look(group, flag(*BEGUN, (2.1, on(5)), (3.2, on(25))), 3.3, state), Abort)
@@ -330,14 +330,14 @@ def test_a_group_that_was_cleared_after_its_rollback_goes_on_in_the_same_run() -
     group = RolloutPlan(parse_stages([1, 5, 25, 100], soak=HOUR), only=25)
     began = began_after_a_clear(group, cleared.history, at(0.5))
     assert raised_to(look(group, cleared, 5, RolloutState(run_began=began))) == 25
-    # Nobody cleared it: it stays rolled back, and a person's lowering is never passed over.
+    # Without a clear the flag stays rolled back, and a person's lowering is never ignored.
     rolled_back = flag((0, on(0)), (1, on(1)), (2, on(5)), (2.5, on(0)))
     assert began_after_a_clear(PLAN, rolled_back.history, at(0.5)) == at(0.5)
     hers = flag((0, on(0)), (1, on(1)), (2.5, on(0), "Maria"), (3, on(1)))
     assert began_after_a_clear(PLAN, hers.history, at(0.5)) == at(0.5)
 
 
-# where a rollback takes it, where this run is not the one that began
+# the target of a rollback, when another run began the rollout
 
 
 def test_the_start_is_where_the_flag_stood_before_the_plans_unbroken_raises() -> None:
@@ -345,8 +345,8 @@ def test_the_start_is_where_the_flag_stood_before_the_plans_unbroken_raises() ->
     plan = replace(CHECKED, rollback="start")
     state = said(remembered(plan, seen, 4), "fail", 4)
     assert look(plan, seen, 4, state).to == off(0)  # type: ignore[union-attr]
-    assert state.start == on(5)  # what this run found, for its outcome
-    # An actor is named once: Maria's own 1 % is no part of Airflow's raises.
+    assert state.start == on(5)  # the exposure at the start of this run, for its result
+    # Only raises by one actor count together: Maria's 1 % is not one of Airflow's raises.
     hers = flag((0, off(0)), (1, on(1), "Maria"), (3, on(5)))
     state = said(remembered(plan, hers, 4), "fail", 4)
     assert look(plan, hers, 4, state).to == on(1)  # type: ignore[union-attr]
@@ -360,7 +360,7 @@ def test_the_start_outlives_a_retry_of_a_run_that_took_over() -> None:
 
 
 def test_a_rollback_that_lowers_nothing_says_why_and_does_not_call_it_a_rollback() -> None:
-    seen = flag((0, off(0)), (1, on(5), "Maria"))  # not by this plan's stages: it began there
+    seen = flag((0, off(0)), (1, on(5), "Maria"))  # 5 % is not after this plan's stages, so the rollout began at 5 %
     act = look(CHECKED, seen, 2, said(remembered(CHECKED, seen, 2), "fail", 2, "errors"))
     assert isinstance(act, RollBack)
     assert act.to is None
@@ -382,7 +382,7 @@ def test_a_rollout_whose_start_nothing_tells_is_refused_before_it_raises(history
     assert "Set rollback= to a percentage or to 'off'" in act.why
     for rollback in ("off", "hold", 0, "previous"):
         assert not isinstance(look(replace(PLAN, rollback=rollback), seen, 4), Abort)
-    assert not isinstance(look(PLAN, FlagSnapshot(off(5)), 4), Abort)  # nobody gets it, so nobody is left in
+    assert not isinstance(look(PLAN, FlagSnapshot(off(5)), 4), Abort)  # no user has it, so a rollback leaves no user in
 
 
 # an automatic retry
@@ -403,9 +403,9 @@ def test_a_retry_puts_back_what_a_dead_attempt_wrote_over() -> None:
     assert isinstance(act, RollBack)
     assert act.to == on(2)
     assert "from 5 % to 2 % by Maria" in act.why
-    # A raise that had seen it would have gone no further than this.
+    # A raise after a read of 2 % would also set 5 %.
     assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3.1, on(5))), 3.2, retry), Abort)
-    # It was put back already, or somebody else has raised it.
+    # The flag was already restored, or another actor has raised it.
     assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25)), (3, on(2))), 3.1, retry), Abort)
     assert isinstance(look(PLAN, flag(*begun, (3, on(2), "Maria"), (3, on(25), "Olga")), 3.1, retry), Abort)
 
@@ -416,7 +416,7 @@ def test_a_retry_stops_where_a_first_raise_may_have_come_over_a_lowering() -> No
     assert isinstance(act, Abort)
     assert act.cause == "unknown"
     assert "from 1 % to 0 % by Maria" in act.why
-    # A raise that had seen it would have gone no further than this.
+    # A raise after a read of 0 % would also set 1 %.
     assert isinstance(look(PLAN, flag((0, on(1)), (1, on(0), "Maria"), (1, on(1))), 1.1, retry), Wait)
 
 
@@ -464,7 +464,7 @@ def test_what_the_runs_earlier_tasks_prepared_is_its_own() -> None:
 
 
 def said(state: RolloutState, verdict: str, hours: float, why: str = "", **consequence: object) -> RolloutState:
-    """The state after the one guardrail has answered."""
+    """Return the state after a result of the only guardrail."""
     before = state.statuses[0] if state.statuses else GuardrailStatus("errors", GuardrailPolicy(**consequence))  # type: ignore[arg-type]
     return state.after_checks([before.with_result(verdict, why, None, at(hours))], at(hours))  # type: ignore[arg-type]
 
@@ -589,7 +589,7 @@ def test_a_rollback_to_the_last_stage_or_above_is_refused(rollback: int | str) -
 def test_a_check_that_failed_while_a_person_moved_the_flag_rolls_back_where_that_is_adopted(
     rollback: str, expected: Exposure, percentage: float
 ) -> None:
-    """Also to below the stage at which it failed, where the person raised the flag."""
+    """The target may also be below the failed stage, if the person raised the flag."""
     plan = replace(CHECKED, on_drift="adopt", rollback=rollback)
     state = remembered(plan, flag((0, on(0)), (1, on(5))), 2, RolloutState(start=on(0)))
     state = said(state, "fail", 2, "errors 3 %")
@@ -607,7 +607,7 @@ def test_a_failed_check_and_a_persons_change_are_both_told() -> None:
     assert "errors 3 %" in act.why
 
 
-# windows, and persons who hold it
+# windows, and holds by persons
 
 NIGHTLY = ChangeWindow(days="Mon-Sun", start="02:00", end="04:00", timezone="UTC")
 
@@ -622,7 +622,7 @@ def test_outside_its_window_nothing_is_raised_and_guardrails_go_on() -> None:
     assert "window" in act.why
     assert isinstance(look(plan, seen, 1.1, state), RunGuardrails)
     failed = said(state, "fail", 1.1)
-    assert isinstance(look(plan, seen, 1.1, failed), RollBack)  # a rollback waits for nothing
+    assert isinstance(look(plan, seen, 1.1, failed), RollBack)  # a rollback does not wait
     state = said(remembered(plan, seen, 14), "pass", 14)
     assert raised_to(look(plan, seen, 14, state)) == 25
 
@@ -650,7 +650,7 @@ def test_a_person_holds_it_by_a_tag_and_guardrails_go_on() -> None:
     assert isinstance(look(CHECKED, seen, 1, said(state, "fail", 1)), RollBack)
 
 
-# one stage of several, each a task of its own
+# one stage of several, each with its own task
 
 
 @pytest.mark.parametrize(
@@ -764,7 +764,7 @@ def test_a_plan_can_be_written_in_several_ways(stages: object, expected: list[tu
 
 @pytest.mark.parametrize("given", [12, 12.5, "12", 7200])
 def test_a_length_of_time_without_a_unit_is_refused(given: object) -> None:
-    """12 may mean seconds or hours: a soak that is too short lets everybody in."""
+    """12 may mean seconds or hours, and too short a soak would let all users in."""
     with pytest.raises(InvalidInputError, match="has no unit; write"):
         parse_duration("soak", given)
 
@@ -790,7 +790,7 @@ AT_5 = flag((0, off(0)), (1, on(1)), (2, on(5)))
 
 
 def entered(plan: RolloutPlan = CHECKED) -> RolloutState:
-    """What is remembered of 5 % that was entered under a plan and looked at once, over a deferral."""
+    """Return the state, after a deferral, of 5 % that was set with a plan and polled once."""
     at_1 = RolloutState(last_exposure=on(1), version=2, actor="Airflow", wrote_last=True)
     state = at_1.after_set_stage(on(1), at(1), on(5), AT_5, at(2)).after_observation(plan, AT_5, at(2))
     return RolloutState.from_json(state.as_json())
@@ -821,7 +821,7 @@ def test_what_was_edited_in_a_plan_is_named() -> None:
 
 
 def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> None:
-    """With on_drift="adopt" a retry goes on from an exposure that its edited plan does not have."""
+    """With on_drift="adopt" a retry continues from an exposure that its edited plan does not have."""
     plan = RolloutPlan(
         parse_stages([{"percentage": 1, "soak": "2h"}, {"percentage": 10, "soak": "1h"}, 100]), on_drift="adopt"
     )
@@ -830,7 +830,7 @@ def test_where_a_crash_lost_what_was_owed_the_longer_neighbour_stands_in() -> No
 
 
 def test_what_is_stored_has_plain_texts_in_place_of_words() -> None:
-    """Airflow stores a state with its own serialisation, which would name the class of an enum."""
+    """Airflow's own serialisation of a state would include the class of an enum."""
     status = GuardrailStatus("errors", GuardrailPolicy()).with_result("fail", "4 %", 4.0, at(1))
     state = RolloutState().after_checks([status], at(1)).with_line(RecordKind.STOP, at(2), {"cause": "drift"})
 

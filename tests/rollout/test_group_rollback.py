@@ -1,4 +1,4 @@
-"""What becomes of a flag whose rollout failed, was rejected, or was ended by hand."""
+"""The rollback of a group after a failed or rejected rollout, or one that a person ended."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def after(
     plan: RolloutPlan = PLAN,
     finished: tuple[int, ...] = (),
 ) -> RollBack | Complete | Abort:
-    """What is decided after these moves, an hour apart."""
+    """Return the decision after these changes of exposure, an hour apart."""
     entries = [
         VersionEntry(number, BEGAN + timedelta(hours=number - 0.5), by, exposure)
         for number, (exposure, by) in enumerate([(start, "Maria"), *external_changes])
@@ -82,13 +82,13 @@ def test_a_stage_that_rolled_back_by_itself_has_done_it() -> None:
 
 
 def test_what_was_raised_again_after_a_rollback_is_taken_back_again() -> None:
-    """As when its stages were cleared while the run went on, or an attempt that was taken for dead lived on."""
+    """For example, stages were cleared during the run, or an attempt that was believed to be dead continued."""
     assert after(on(1), on(5), on(0), on(1)) == RollBack(START, "failed: stage_5")
     assert isinstance(after(on(1), on(5), on(0), on(1), on(0)), Complete)
 
 
 def test_an_early_raise_is_taken_back_only_if_the_stage_before_ended_well() -> None:
-    """A person may have promoted it. Else another task with the same key set it, which is left as it is."""
+    """A person may have promoted the stage. Otherwise another task with the same key set it, and it is not changed."""
     slow = RolloutPlan(parse_stages([1, 5, 25, 100], soak="2h"))
     act = after(on(1), on(5), plan=slow)
     assert isinstance(act, Abort)
@@ -112,6 +112,6 @@ def test_a_history_that_shows_no_exposure_does_not_tell_who_raised_it() -> None:
 
     assert decided((shown, *hidden)) == "unknown"
     assert decided(()) == "unknown"
-    assert decided((shown, *hidden), Exposure(25, enabled=False)) == "nothing raised"  # nobody gets it
+    assert decided((shown, *hidden), Exposure(25, enabled=False)) == "nothing raised"  # no user gets the flag
     old = tuple(replace(entry, at=BEGAN - timedelta(days=1)) for entry in (shown, *hidden))
-    assert decided(old) == "nothing raised"  # it stood there before this run
+    assert decided(old) == "nothing raised"  # the flag was at this percentage before this run

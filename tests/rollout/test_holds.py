@@ -1,4 +1,4 @@
-"""How long guardrails may hold a rollout, and what is asked of them before the first raise."""
+"""The time limit of holds by guardrails, and the preflight of guardrails before the first raise."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ STANDS = FlagSnapshot(
 
 
 def answered(state: RolloutState, verdict: Any, hours: float) -> RolloutState:
-    """What is remembered once the one guardrail, which holds, has answered."""
+    """Return the state after a result of the only guardrail, whose effect is a hold."""
     (streak,) = state.statuses or (GuardrailStatus("errors", GuardrailPolicy(effect="hold")),)
     now = T0 + hours * HOUR
     return state.after_checks([streak.with_result(verdict, "9 % fail", None, now)], now)
 
 
 def held(*hours: float, plan: RolloutPlan = PLAN) -> RolloutState:
-    """The guardrail said at these hours that nothing is to be raised."""
+    """Return the state after holds by the guardrail at these hours."""
     state = RolloutState().after_observation(plan, STANDS, T0)
     for hour in hours:
         state = answered(state, "fail", hour)
@@ -135,12 +135,12 @@ def test_a_preflight_comes_before_the_first_raise_only() -> None:
     assert isinstance(decide(PLAN, off, replace(owed, preflight_owed=False), T0), SetStage)
     assert isinstance(
         decide(PLAN, STANDS, owed, T0 + HOUR), RunGuardrails
-    )  # it stands at a stage: a check comes first anyway
+    )  # the flag is at a stage, so a check comes first
     assert RolloutState.from_json(owed.as_json()).preflight_owed is True
 
 
 def test_a_rollout_that_a_person_holds_has_no_forecast() -> None:
-    """The forecast of such a flag never ended."""
+    """The computation of such a forecast once did not end."""
     tagged = replace(STANDS, tags=(PLAN.hold_tag,))
     with pytest.raises(InvalidInputError, match="a person holds the rollout"):
         forecast(PLAN, T0 + 2 * HOUR, tagged)

@@ -1,4 +1,4 @@
-"""Everything optional may be null, missing or odd, in every answer: what reads it works, or says what is missing."""
+"""Each optional field may be null, missing or odd in each response: a reader works, or names the missing field."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ ODD: list[Any] = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_waits() -> Iterator[None]:
-    """What would be waited for is over at once, and time has gone on by it."""
+    """Let each wait end at once, and advance the clock by its time."""
     passed = [0.0]
     clock = SimpleNamespace(
         monotonic=lambda: time.monotonic() + passed[0],
@@ -124,7 +124,7 @@ def _nothing_waits() -> Iterator[None]:
 
 
 class Answering(requests.Session):
-    """Answers from a table; each write with OK."""
+    """A session that answers from a table, and answers each write with OK."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Answering(requests.Session):
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in an answer."""
+    """Yield the path of each value in a response."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in inner:
         yield (*path, name)
@@ -149,7 +149,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def altered(draw: st.DrawFn) -> dict[str, Any]:
-    """All answers, some places in them dropped, null or odd: the same for each answer that tells of the flag."""
+    """Draw all responses with some fields missing, null or odd. All responses with the flag have the same changes."""
     answers = copy.deepcopy(ANSWERS)
     for _ in range(draw(st.integers(1, 3))):
         of = draw(st.sampled_from(sorted(answers)))

@@ -1,4 +1,4 @@
-"""A plan as plain values, and back."""
+"""A plan is converted to plain values, and back."""
 
 from __future__ import annotations
 

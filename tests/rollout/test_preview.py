@@ -1,4 +1,4 @@
-"""A preview before each raise: when it comes, and what it decides."""
+"""A preview before each raise: its time, and its effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a rollout may raise: what is refused, the nights on which clocks change, and properties over all zones."""
+"""The change window: its refusals, the nights on which clocks change, and properties in all time zones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_ampexp.rollout._change_window import ChangeWindow
 UTC = timezone.utc
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MINUTE = timedelta(minutes=1)
-# Changes at midnight, of half an hour and of two hours, a whole day skipped, back and forth for Ramadan.
+# Zones with changes at midnight, of half an hour and of two hours, a skipped day, and changes for Ramadan.
 ODD_ZONES = [
     *("Europe/Berlin", "Europe/Dublin", "America/New_York", "America/Sao_Paulo", "America/Havana", "America/Nuuk"),
     *("America/Scoresbysund", "Africa/Cairo", "Africa/Casablanca", "Asia/Beirut", "Asia/Kathmandu", "Asia/Pyongyang"),
@@ -33,12 +33,12 @@ ALL_ZONES = sorted(available_timezones() - {"localtime", "posixrules"})
 
 
 def at(text: str) -> datetime:
-    """A moment in UTC."""
+    """Return a time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def oracle(window: ChangeWindow, moment: datetime) -> bool:
-    """Look at the wall clock, and see whether it lies in what opened today or yesterday."""
+    """Return true if the wall-clock time is within the window that opened today or yesterday."""
     wall = moment.astimezone(ZoneInfo(window.timezone)).replace(tzinfo=None)
     left_out = {date.fromisoformat(str(day)) for day in window.except_dates}
     if wall.date() in left_out:
@@ -61,7 +61,7 @@ def minutes(since: datetime, until: datetime) -> Iterator[datetime]:
 
 @cache
 def clock_changes(zone: str) -> tuple[datetime, ...]:
-    """The days, 1993 to 2032, on which the clocks of a zone change (the moment itself is within the next day)."""
+    """Return the days from 1993 to 2032 on which the clocks of a zone change (within the next 24 hours)."""
     days = [datetime(1993, 1, 1, tzinfo=UTC) + timedelta(days=place) for place in range(365 * 40)]
     offsets = [(day, day.astimezone(ZoneInfo(zone)).utcoffset()) for day in days]
     return tuple(day for (day, offset), (_, later) in pairwise(offsets) if offset != later)
@@ -69,7 +69,7 @@ def clock_changes(zone: str) -> tuple[datetime, ...]:
 
 @st.composite
 def moments(draw: st.DrawFn, zone: str) -> datetime:
-    """Mostly around a change of the clocks; not on whole minutes only."""
+    """Draw a time, mostly near a change of the clocks, and not only on whole minutes."""
     around = clock_changes(zone)
     base = draw(st.sampled_from(around)) if around and draw(st.booleans()) else at("2026-01-01")
     away = timedelta(hours=40) if base in around else timedelta(days=5000)
@@ -128,7 +128,7 @@ def test_closes_is_the_first_closed_moment(drawn: tuple[ChangeWindow, datetime])
     window, moment = drawn
     opened = window.next_open(moment)
     closed = window.closes(opened)
-    if closed is None:  # whole days, all of the week, and the dates left out are past
+    if closed is None:  # whole days, the whole week, and all excluded dates are past
         assert all(oracle(window, opened + timedelta(hours=hours)) for hours in range(366 * 24))
         return
     assert closed.tzinfo is UTC
@@ -162,7 +162,7 @@ BERLIN = (
 
 
 def spans(window: ChangeWindow, since: str, until: str) -> list[str]:
-    """When it opens and closes, in UTC."""
+    """Return the times at which a window opens and closes, in UTC."""
     found, moment = [], at(since)
     while (opened := window.next_open(moment)) < at(until):
         closed = window.closes(opened)
@@ -220,7 +220,7 @@ def test_a_day_that_was_left_out_of_the_calendar() -> None:
     ]
 
 
-# Days, midnight and dates left out
+# Days, midnight and excluded dates
 
 
 def test_the_day_named_is_the_one_on_which_it_opens() -> None:
@@ -274,7 +274,7 @@ def test_a_moment_of_any_zone_will_do() -> None:
     assert window.next_open(moment).tzinfo is UTC
 
 
-# What it is made of
+# The arguments of a window
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.watchdog.rollouts import add_key
 
 @pytest.fixture(autouse=True)
 def short_backoff() -> Iterator[None]:
-    """Between attempts the client waits milliseconds."""
+    """Let the client wait only milliseconds between attempts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transport, "_BACKOFF", tenacity.wait_random_exponential(multiplier=0.01, max=0.05))
         yield
@@ -22,6 +22,6 @@ def short_backoff() -> Iterator[None]:
 
 @pytest.fixture
 def emulator(amplitude_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:  # noqa: F811
-    """An emulator with a key of the watchdog's own, which is in the environment."""
+    """Return an emulator with a separate key for the watchdog, which is in the environment."""
     monkeypatch.setenv(cli.KEY, add_key(amplitude_emulator))
     return amplitude_emulator

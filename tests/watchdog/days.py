@@ -1,4 +1,4 @@
-"""72 hours of a rollout that runs, and of a watchdog beside it, on the service's clock and from a seed.
+"""Simulate 72 hours of a running rollout and of a watchdog, on the service's clock and from a seed.
 
 The steps of the rollout come late. Workers die, and their retries come later. The DAG is paused, a person holds or
 clears the rollout, edits the flag, or answers an approval after days. The store of the heartbeats fails. The clocks of
@@ -40,7 +40,7 @@ class Killed(BaseException):
 
 
 class Days:
-    """One rollout, and its watchdog. ``codes`` counts the exit codes, ``events`` what happened."""
+    """One rollout, and its watchdog. ``codes`` counts the exit codes, and ``events`` counts the events."""
 
     def __init__(self, seed: int, emulator: Emulator, folder: Path, patch: pytest.MonkeyPatch) -> None:
         emulator.reset()
@@ -142,10 +142,10 @@ class Days:
         self._skew = 0.0
         self._at(self._seconds + self.random.uniform(10 * MINUTE, 30 * MINUTE), self._look)
 
-    # -- what happens ------------------------------------------------------------------------------------------------
+    # -- the events --------------------------------------------------------------------------------------------------
 
     def _incident(self) -> None:
-        """A person holds the rollout with the tag and pauses the DAG for hours; unpauses it, and then ends the hold."""
+        """Hold the rollout with the tag, and pause the DAG for hours; then unpause the DAG, and remove the tag."""
         self.events["incident"] += 1
         length = self.random.uniform(2 * HOUR, 30 * HOUR)
         self._emulator.edit("flags", self._flag_id, tags=["rollout-hold"])
@@ -164,7 +164,7 @@ class Days:
         self._paused_until = max(self._paused_until, self._seconds + length)
 
     def _clear(self) -> None:
-        """A person clears the task: its state is lost."""
+        """Clear the task as a person, so that its state is lost."""
         self.events["clear"] += 1
         self._rollout.state = None
         self._next(self._seconds + self.random.uniform(1, 5 * MINUTE))
@@ -174,7 +174,7 @@ class Days:
         self._emulator.edit("flags", self._flag_id, description=f"{self.random.random()}")
 
     def _take_over(self) -> None:
-        """A person sets a percentage, so the rollout stops."""
+        """Set a percentage as a person, so that the rollout stops."""
         self.events["another actor"] += 1
         self._emulator.edit("flags", self._flag_id, rolloutPercentage=self.random.choice([0, 5, 25, 33, 50]))
         self._next(self._seconds + MINUTE)
@@ -220,5 +220,5 @@ class Days:
 
 
 def passes_always(percentage: float) -> VerdictLike:
-    """In place of a guardrail; the rollout of the simulation has its own verdicts."""
+    """Pass, in place of a guardrail. The rollout of the simulation has its own verdicts."""
     return "pass"

@@ -1,4 +1,4 @@
-"""A rollout without Airflow: the real loop, rule and heartbeat, over HTTP, on the service's clock."""
+"""A rollout without Airflow, with the real loop, rules and heartbeat, over HTTP and on the service's clock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def passes(percentage: float) -> VerdictLike:
 
 
 def add_key(emulator: Emulator) -> str:
-    """Add a key of the watchdog's own, and return it."""
+    """Add a separate key for the watchdog, and return it."""
     key = {"key": "ampex_watchdog", "person": "Watchdog", "projects": [emulator.project_id]}
     emulator.load({"keys": [key]})
     return str(key["key"])
@@ -55,7 +55,7 @@ def new_flag(emulator: Emulator) -> str:
 
 
 def exposures(emulator: Emulator, flag_id: str) -> list[int]:
-    """What users got, from the first version on."""
+    """Return the percentage that users got with each version, oldest first."""
     return emulator.percentages("flags", flag_id)
 
 
@@ -64,7 +64,7 @@ def actors(emulator: Emulator, flag_id: str) -> set[str]:
 
 
 class Rollout:
-    """The tasks of a rollout, one after another. Each step is a process of its own.
+    """The tasks of a rollout, one after another. Each step is a separate process.
 
     :param plans: one for each task; the plan of the whole rollout for a single task
     :param write: stores a heartbeat, and returns whether it is stored
@@ -122,7 +122,7 @@ class Rollout:
 
 
 class _Port:
-    """The task, as the loop knows it."""
+    """The interface of the task to the loop."""
 
     def __init__(self, rollout: Rollout, flag: ManagedFlag) -> None:
         self._rollout = rollout
@@ -187,7 +187,7 @@ class _Port:
 
 
 def write_to(folder: Path) -> Callable[[Heartbeat], bool]:
-    """Return what writes a heartbeat into a folder, as a whole."""
+    """Return a function that writes a heartbeat into a folder, as a whole."""
 
     def write(beat: Heartbeat) -> bool:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A rollout that runs is never taken for dead."""
+"""A running rollout never counts as dead."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ KILLS = int(os.environ.get("AMPEXP_WATCHDOG_KILLS", "4"))
 AFTER, POLL = timedelta(hours=1), timedelta(minutes=5)
 CONFIRMED = 5
 _ROOT = Path(__file__).resolve().parents[2]
-_MOMENT = timedelta(seconds=30)  # of a busy machine, on whose time the emulator's clock runs too
+_MOMENT = timedelta(seconds=30)  # the tolerance for a busy machine, because the emulator's clock uses its time
 
 
 @dataclass
 class Death:
-    """What became of a flag after a kill.
+    """The result of a kill for a flag.
 
-    :param exposure: when the process died
+    :param exposure: the exposure when the process died
     :param late: the time from the death, or from the end of the soak if that is later, to the lowering
     """
 
@@ -36,7 +36,7 @@ class Death:
 
 
 class Scene:
-    """A flag, its rollout in a process of its own, and the service's clock."""
+    """A flag, its rollout in a separate process, and the service's clock."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         emulator.reset()
@@ -50,14 +50,14 @@ class Scene:
         return int(self._run("0", "before")[-1])
 
     def kill(self, request: int, when: str) -> Death:
-        """Let the process die, and the watchdog poll until nothing is left to lower."""
+        """Let the process die, and run the watchdog until there is nothing to lower."""
         self._run(str(request), when)
         died, exposure = self._now, exposures(self._emulator, self._flag_id)[-1]
-        pause = POLL if exposure > CONFIRMED else AFTER + 2 * POLL  # then one pass shows enough
+        pause = POLL if exposure > CONFIRMED else AFTER + 2 * POLL  # otherwise one pass is enough
         for _ in range(2 * (AFTER // POLL) if exposure > CONFIRMED else 1):
             self._advance(pause)
             code = cli.main([str(self._folder), "--base-url", self._emulator.base_url])
-            if not any(self._folder.iterdir()):  # it died before its first heartbeat, so before its first raise
+            if not any(self._folder.iterdir()):  # died before its first heartbeat, so before its first raise
                 assert (code, exposure) == (4, 0)
                 break
             assert code in (0, 1, 3)
@@ -81,7 +81,7 @@ class Scene:
         return min(at) + timedelta(hours=1)
 
     def _run(self, request: str, when: str) -> list[str]:
-        """Run the process to its end. Each wait is over at once."""
+        """Run the process to its end. Each wait ends at once."""
         words = [self._emulator.base_url, self._flag_id, str(self._folder), request, when]
         command = [sys.executable, "-m", "tests.watchdog.victim", *words]
         said = []
@@ -109,7 +109,7 @@ def test_after_a_kill_the_flag_is_back_in_time(
     points = [(request, when) for request in range(1, total + 1) for when in ("before", "after")]
     deaths = []
     for count in range(KILLS):
-        # From the end, where the flag is at 25 %, to the beginning, in equal steps.
+        # The requests from the last one, at 25 %, to the first one, in equal steps.
         request, when = points[-1 - count * len(points) // KILLS % len(points)]
         deaths.append(Scene(emulator, tmp_path / str(count)).kill(request, when))
         assert deaths[-1].last <= CONFIRMED, (request, when)

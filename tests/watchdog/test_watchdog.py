@@ -1,4 +1,4 @@
-"""The command on the heartbeat of a rollout whose Airflow died at 25 %, after 1 % was confirmed."""
+"""The watchdog command, with the heartbeat of a rollout whose Airflow died at 25 %, after 1 % was confirmed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Death:
         return cli.main([str(self.folder), "--base-url", self.emulator.base_url, *arguments])
 
     def edit(self, **fields: Any) -> None:
-        """A person edits the flag."""
+        """Edit the flag as a person."""
         self.emulator.edit("flags", self.flag_id, **fields)
 
     def write(self, **fields: Any) -> None:
@@ -90,7 +90,7 @@ def put_back(death: Death) -> None:
 
 
 def other_rollout_alive(death: Death) -> None:
-    """A rollout of another DAG has the same flag, and its step is not due yet."""
+    """Add a running rollout of another DAG with the same flag. Its step is not yet due."""
     beat = json.loads(death.file.read_text())
     other = death.folder / "other" / death.file.name
     other.parent.mkdir()
@@ -98,7 +98,7 @@ def other_rollout_alive(death: Death) -> None:
 
 
 def other_rollout_confirmed_it(death: Death) -> None:
-    """Another rollout of this flag ended at the same stage, later."""
+    """Add another rollout of this flag, which ended later at the same stage."""
     beat = json.loads(death.file.read_text())
     other = death.folder / "other" / death.file.name
     other.parent.mkdir()
@@ -240,7 +240,7 @@ def test_the_key_comes_from_the_environment_and_appears_nowhere(
 
 
 def test_the_command_needs_no_airflow(death: Death) -> None:
-    """It runs where Airflow, and what comes with Airflow, cannot be imported."""
+    """The command runs without Airflow and the packages that Airflow installs."""
     death.emulator.advance(2 * HOUR)
     code = (
         "import sys, runpy\n"
