@@ -56,8 +56,8 @@ def soak(triggerer: Triggerer, server: Loopback, options: argparse.Namespace) ->
     print(
         f"{date.today()}: {options.waits:,} waits for {flags:,} flags, every {options.interval:g} s, for "
         f"{options.minutes:g} minutes, seed {options.seed}.\n"
-        f"Changes: {len(changed)}, which concerned {len(concerned):,} waits; {len(missed)} did not see theirs, "
-        f"{len(mistaken)} saw one that was not.\n"
+        f"Changes: {len(changed)}, which concerned {len(concerned):,} waits; {len(missed)} did not see their change, "
+        f"{len(mistaken)} saw a change that did not happen.\n"
         f"From change to event: median {statistics.median(late):.1f} s, p99 {late[int(0.99 * len(late))]:.1f} s, "
         f"longest {late[-1]:.1f} s.\n"
         f"Requests: {len(requests)}, {len(requests) / (last.at - began):.2f} a second. CPU of the triggers' process: "

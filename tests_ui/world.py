@@ -122,7 +122,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
         if is_so():
             return
         time.sleep(0.3)
-    raise TimeoutError(f"Not so after {_LOOKS} looks: {what}")
+    raise TimeoutError(f"After {_LOOKS} looks, this is still not true: {what}")
 
 
 @contextmanager

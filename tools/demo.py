@@ -28,7 +28,7 @@ def main() -> int:
         f"{' -> '.join(f'{stage} %' for stage in STAGES)}, "
         f"with a soak of {SOAK} s at each stage (in real life: hours or days)."
     )
-    print("Amplitude is played by the emulator of this package. Starting both ...\n", flush=True)
+    print("The emulator of this package takes the place of Amplitude. Starting both ...\n", flush=True)
     with EmulatorServer() as server, tempfile.TemporaryDirectory(prefix="ampexp-demo-") as home:
         emulator = Emulator(server.base_url)
         env = environment(Path(home), emulator.connection_json)
@@ -44,7 +44,7 @@ def main() -> int:
         flag = timeline.flag
         if returncode == 0 and flag and flag["enabled"] and flag["rolloutPercentage"] == 100:
             total = emulator.requests()["total"]
-            print(f"\nDone in {seconds:.0f} s: everybody has {FLAG!r}. It took {total} requests to Amplitude.")
+            print(f"\nDone in {seconds:.0f} s: all users have {FLAG!r}. The rollout sent {total} requests.")
             return 0
         print(f"\nFAILED: Airflow ended with {returncode}, and {FLAG!r} is {flag}. The end of Airflow's log:\n")
         print(end_of(log))

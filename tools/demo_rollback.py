@@ -34,7 +34,7 @@ def main() -> int:
         "Before each raise a guardrail asks the warehouse (here SQLite): do checkouts fail more often with the feature"
     )
     print(f"than without it? This feature has a bug that shows only at {BAD_FROM} %, and nobody is on call.")
-    print("Amplitude is played by the emulator of this package. Starting both ...\n", flush=True)
+    print("The emulator of this package takes the place of Amplitude. Starting both ...\n", flush=True)
     with EmulatorServer() as server, tempfile.TemporaryDirectory(prefix="ampexp-demo-") as home:
         emulator = Emulator(server.base_url)
         warehouse, log = Warehouse(Path(home) / "warehouse.db"), Path(home) / "demo.log"
@@ -72,9 +72,9 @@ def verdict(emulator: Emulator, timeline: Timeline, returncode: int, seconds: fl
         return 1
     spared = " and ".join(f"{stage} %" for stage in STAGES if stage > BAD_FROM)
     print(f"""
-What happened   At {BAD_FROM} % the guardrail failed. The rollout took the flag back by itself and stopped.
+What happened   At {BAD_FROM} % the guardrail failed. The rollout rolled the flag back, and stopped.
 Why             {last.name}: {last.why}.
-Where it is     {FLAG!r} is off, as before the rollout: nobody gets it. {spared} never came.
+Where it is     {FLAG!r} is off, as before the rollout: no user gets it. {spared} were never set.
 What now        The task `ramp` has failed with this reason, and does not retry. Fix the feature, then clear the task.
 What it took    {emulator.requests()["total"]} requests to Amplitude, {seconds:.0f} s, and no person.""")
     return 0

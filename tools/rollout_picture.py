@@ -59,7 +59,7 @@ def story() -> tuple[list[VersionEntry], list[tuple[datetime, bool]]]:
             versions.append(VersionEntry(len(versions) + 1, now, "Airflow", act.to))
             return versions, checks
         else:
-            raise AssertionError(f"the story has another end: {act}")
+            raise AssertionError(f"expected a rollback at the end of the story, got {act}")
 
 
 _LEFT, _RIGHT, _TOP, _FLOOR, _WIDTH, _HEIGHT = 60, 790, 56, 240, 820, 300

@@ -93,9 +93,9 @@ def surroundings(emulator: Emulator, warehouse: Warehouse) -> dict[str, str]:
 
 def tell(emulator: str, home: Path) -> None:
     print(f"Airflow:   {AIRFLOW} (no login)")
-    print(f"Emulator:  {emulator}/_emulator/ tells what it can be told to do")
+    print(f"Emulator:  {emulator}/_emulator/ lists the commands of the emulator")
     print(f"Logs:      {home}")
-    print("Trigger staged_rollout with soak = 30s, and watch; or guarded_rollout, which takes itself back at 25 %.")
+    print("Trigger staged_rollout with soak = 30s, and watch. Or trigger guarded_rollout, which rolls back at 25 %.")
     print("Ctrl-C ends both.", flush=True)
 
 

@@ -80,7 +80,7 @@ def main() -> int:
         sdist, wheel = build(folder / "dist")
         differing = in_the_tree() ^ in_the_wheel(wheel)
         if differing:
-            sys.exit(f"The wheel is not what the tree is: {sorted(differing)}")
+            sys.exit(f"The files of the wheel differ from the files of the tree: {sorted(differing)}")
         print(f"{sdist.name}: {len(in_the_sdist(sdist))} files. {wheel.name}: {len(in_the_wheel(wheel))} files.")
 
         python = folder / "empty" / "bin" / "python"
@@ -94,7 +94,7 @@ def main() -> int:
         env = {**os.environ, "AIRFLOW_HOME": str(folder / "home"), "PYTHONWARNINGS": "ignore"}
         said = _run(python, "-c", _LOOK, cwd=elsewhere, env=env).splitlines()
         if folder not in Path(said[-1]).parents:
-            sys.exit(f"That was not the wheel, but {said[-1]}")
+            sys.exit(f"Python imported the package from {said[-1]}, expected from the wheel in {folder}")
         print("\n".join(said[:-1]), flush=True)
         env = {**env, "PATH": f"{python.parent}{os.pathsep}{env['PATH']}"}
         return subprocess.run([str(python), "-m", "tools.demo"], cwd=elsewhere, env=env).returncode

@@ -1,4 +1,4 @@
-"""Who gets which variant at which percentage: the vendor's hash and evaluation order. Pure functions, no Airflow."""
+"""The evaluation of users: the hash and the order of the vendor. Pure functions, no Airflow."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from typing import Any
 from airflow_provider_ampexp.client.types import FlagConfig
 
 _ON = "Sticky bucketing is on: users keep their variant"
-_LOWERED = f"{_ON}, so a lower percentage takes it from nobody. Disable the object, or set stickyBucketing to false."
+_LOWERED = f"{_ON}, so a lower percentage removes no user. Disable the object, or set stickyBucketing to false."
 _WEIGHED = f"{_ON}, so new weights apply to new users only. To move the others, set stickyBucketing to false."
-_DISABLED = f"{_ON}. Disabling takes it from them. If you enable the object again, they get it back at any percentage."
+_DISABLED = f"{_ON}. They lose it now. If you enable the object again, they get it back, at any percentage."
 
 
 def sticky_notes(config: FlagConfig, changed: Mapping[str, Any]) -> tuple[str, ...]:

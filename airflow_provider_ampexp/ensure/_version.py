@@ -155,8 +155,9 @@ def _planned(
         )
     if missing := [name for name in required if name in _DECIDE_EXPOSURE and name not in config]:
         raise MissingFieldError(
-            f"Restoring version {version} of {target} failed: Amplitude does not show {', '.join(missing)} of now. "
-            "Nothing was changed. Restore it in Amplitude, or name the other fields with `fields`."
+            f"Restoring version {version} of {target} failed: Amplitude does not show the present "
+            f"{', '.join(missing)}. Nothing was changed. Restore it in Amplitude, or name the other fields with "
+            "`fields`."
         )
     considered = [name for name in named or RESTORED_FIELDS if name in then and name in config]
     differing = [name for name in considered if not _same(name, config, then)]

@@ -187,7 +187,7 @@ class HoldbackGuardrail(QueryGuardrail):
         if not users:
             return self._without_data(moment, "the query has no users")
         least = min(bands.split.shares)
-        counts = f"{bands.treated.count:,} users with it and {bands.control.count:,} without"
+        counts = f"{bands.treated.count:,} users with the feature and {bands.control.count:,} in the control"
         if users * least < self.min_users:
             why = f"too few users to expect {self.min_users:,} in each group: {counts}"
         elif nonzero * least < self.min_nonzero:
@@ -203,8 +203,8 @@ class HoldbackGuardrail(QueryGuardrail):
         with_it, without = (f"{sum(counts) * share:,.0f}" for share in bands.split.shares)
         return CheckResult(
             Verdict.FAIL,
-            f"users are missing from a group: {counts[0]:,} with it (expected {with_it}) and {counts[1]:,} without "
-            f"(expected {without})",
+            f"users are missing from a group: {counts[0]:,} with the feature (expected {with_it}) and {counts[1]:,} "
+            f"in the control (expected {without})",
         )
 
     def _harm(self, moment: CheckContext, bands: Bands) -> CheckResult:
@@ -230,8 +230,8 @@ class HoldbackGuardrail(QueryGuardrail):
         side = "lower" if found.estimate < 0 else "higher"
         return (
             f"{_percent(abs(found.estimate))} {side} ({100 * (1 - self.alpha):g} % always-valid bounds "
-            f"{_percent(found.low)} to {_percent(found.high)}) among {bands.treated.count:,} with it than among "
-            f"{bands.control.count:,} without"
+            f"{_percent(found.low)} to {_percent(found.high)}) among {bands.treated.count:,} with the feature "
+            f"than among {bands.control.count:,} in the control"
         )
 
     @property

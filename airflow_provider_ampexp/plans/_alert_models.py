@@ -61,7 +61,7 @@ class EmailAlert(AlertFields):
     kind: Literal["email"]
     connection: Text = Field("smtp_default", description="The Airflow connection to the mail server.")
     to: Recipients = Field(description="The recipients.")
-    sender: Text | None = Field(None, description="Who sends it; if left out, what the connection says.")
+    sender: Text | None = Field(None, description="The sender; default: the sender of the connection.")
     subject: str = Field("Rollout of {{ rollout.key }}: {{ rollout.event }}", description="The subject, a template.")
     text: str = Field("{{ rollout.text | e }}", description="The message, a template of HTML.")
 

@@ -127,7 +127,9 @@ def forecast(
         for line in course.lines:
             print(f"  {line}")
         if finish_by is not None and course.finish > finish_by:
-            print(f"  too late: expected the finish by {shown(finish_by, loaded.plan.rollout_plan().window)}")
+            print(
+                f"  too late: expected the end of the rollout by {shown(finish_by, loaded.plan.rollout_plan().window)}"
+            )
             result = WRONG
     conflicts: list[object] = list(plans_of_one_flag(made))
     if dependencies:

@@ -223,7 +223,9 @@ def plans_of_one_flag(read: Iterable[LoadedPlan | PlanFileError]) -> Iterator[Pl
     for plan in (rollout for loaded in read if isinstance(loaded, LoadedPlan) for rollout in loaded.rollouts):
         first = known.setdefault(plan.plan.what_it_ramps, plan)
         if first is not plan:
-            yield plan.conflict(f"{first.file} ramps the same; each rollout would stop at the other's changes")
+            yield plan.conflict(
+                f"{first.file} ramps the same flag; each rollout would stop at the changes of the other"
+            )
 
 
 def plan_files(folder: Path) -> list[Path]:

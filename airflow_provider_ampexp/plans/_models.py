@@ -158,7 +158,7 @@ class PlanFile(StrictModel):
     )
 
     preview: PreviewFields | None = Field(
-        None, description="Who enters, by the warehouse, before each raise and in each approval."
+        None, description="The users who enter, read from the warehouse, before each raise and in each approval."
     )
 
     approve_before: list[Percentage] = Field([], description="Stages that need an approval.")

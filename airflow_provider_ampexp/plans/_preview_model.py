@@ -14,7 +14,7 @@ Values = Annotated[list[str | int | float | bool], Field(min_length=1), or_else(
 
 
 class PreviewFields(StrictModel):
-    """Who enters, before each raise and in each approval."""
+    """The preview: the users who enter, before each raise and in each approval."""
 
     _made: RolloutPreview = PrivateAttr()
 

@@ -70,7 +70,7 @@ def test_the_release_is_stopped_by_its_own_control(
     control = sum(position >= 60 for position in positions)
     for stage, check in zip((1, 25), checks, strict=True):
         treated = sum(position < stage for position in positions)
-        assert check["why"].endswith(f" among {treated:,} with it than among {control:,} without")
+        assert check["why"].endswith(f" among {treated:,} with the feature than among {control:,} in the control")
     assert checks[1]["value"] == pytest.approx(-0.5, abs=0.03)
     for check in checks:
         assert check["low"] < check["value"] < check["high"]

@@ -21,7 +21,7 @@ SEGMENT: dict[str, Any] = {
     "rolloutWeights": {"control": 1},
     "bucketingKey": "user_id",
 }
-LOWERED = "so a lower percentage takes it from nobody"
+LOWERED = "so a lower percentage removes no user"
 Task = Callable[..., BaseOperator]
 
 
@@ -37,7 +37,7 @@ WARNED: dict[str, tuple[Task, str]] = {
         task(AmplitudeSetWeightsOperator, weights={"control": 3}, others="keep"),
         "new weights apply to new users only",
     ),
-    "disabled": (task(AmplitudeDisableOperator), "they get it back at any percentage"),
+    "disabled": (task(AmplitudeDisableOperator), "they get it back, at any percentage"),
     "waited": (task(AmplitudeRolloutSensor, at_least=20), "so more users than the percentage may have it"),
 }
 SILENT: dict[str, Task] = {

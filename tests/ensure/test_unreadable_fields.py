@@ -217,7 +217,7 @@ def test_a_version_is_not_restored_over_segments_that_cannot_be_read(
     emulator.edit("flags", str(flag.id), rolloutPercentage=60)
     before = stored(emulator, flag)
     session.alter, session.path = alter, f"/{flag.id}"
-    with pytest.raises(MissingFieldError, match="does not show targetSegments of now"):
+    with pytest.raises(MissingFieldError, match="does not show the present targetSegments"):
         ensure_version(client, flag, 1, overwrite=True)
     assert stored(emulator, flag) == before
 

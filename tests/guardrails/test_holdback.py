@@ -125,7 +125,8 @@ def test_a_shown_harm_fails_in_a_sentence(shop: Shop):
     assert said.value == pytest.approx(-0.3, abs=0.05)
     assert said == CheckResult(
         "fail",
-        "30.1 % lower (99 % always-valid bounds -37.8 % to -22.4 %) among 2,126 with it than among 17,874 without",
+        "30.1 % lower (99 % always-valid bounds -37.8 % to -22.4 %) among 2,126 with the feature than among "
+        "17,874 in the control",
         said.value,
         interval=said.interval,
     )
@@ -154,7 +155,7 @@ def test_an_acceptable_harm_passes_once_more_is_ruled_out(shop: Shop):
     assert answer(at_most_worse=0.5).verdict == "pass"
     said = answer(at_most_worse=0.01)
     assert said.verdict == "inconclusive"
-    assert said.why.endswith(" without. 1.0 % worse is not ruled out")
+    assert said.why.endswith(" in the control. 1.0 % worse is not ruled out")
 
 
 def test_a_shown_harm_that_is_acceptable_passes(shop: Shop):
@@ -220,9 +221,9 @@ def test_users_who_are_lost_by_the_feature_are_found(shop: Shop):
     shop.run("delete from users where exposed and rowid % 3 = 0")
     said = answer()
     assert said.verdict == "fail"
-    assert said.why.startswith("users are missing from a group: 1,406 with it (expected 1,928) and 17,")
+    assert said.why.startswith("users are missing from a group: 1,406 with the feature (expected 1,928) and 17,")
     shop.run("delete from users where exposed")
-    assert answer().why.startswith("users are missing from a group: 0 with it (expected 1,")
+    assert answer().why.startswith("users are missing from a group: 0 with the feature (expected 1,")
 
 
 # the groups
@@ -241,7 +242,7 @@ def history(*positions: tuple[float, bool]) -> Any:
 
 
 def control_of(said: CheckResult) -> int:
-    return int(said.why.split(" than among ")[1].split(" without")[0].replace(",", ""))
+    return int(said.why.split(" than among ")[1].split(" in the control")[0].replace(",", ""))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +312,7 @@ def test_of_several_variants_one_is_compared(shop: Shop):
     config = {"variants": [{"key": "control"}, {"key": "treatment"}], "rolloutWeights": {"control": 3, "treatment": 1}}
     said = answer(config=config, percentage=50, variant="treatment")
     assert said.verdict == "pass"
-    treated = int(said.why.split(" among ")[1].split(" with it")[0].replace(",", ""))
+    treated = int(said.why.split(" among ")[1].split(" with the feature")[0].replace(",", ""))
     assert treated == pytest.approx(20_000 / 8, rel=0.1)
     for wrong in (None, "off"):
         assert answer(config=config, percentage=50, variant=wrong).why.startswith(

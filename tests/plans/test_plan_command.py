@@ -415,7 +415,7 @@ def test_forecast_fails_when_a_rollout_cannot_finish_in_time(command: Command) -
     assert command(*arguments, "2026-12-02T00:00:00Z")[0] == 0
     code, out, _ = command(*arguments, "2026-12-01T23:59:59Z")
     assert code == 1
-    assert "  too late: expected the finish by Tue 2026-12-01 23:59 UTC" in out
+    assert "  too late: expected the end of the rollout by Tue 2026-12-01 23:59 UTC" in out
 
 
 def test_forecast_without_a_start_begins_now(command: Command) -> None:

@@ -245,8 +245,8 @@ def test_two_files_that_ramp_one_flag_are_told(folder: Path) -> None:
     found = bag(folder)
     assert set(found.dags) == {"checkout", "zebra", "beta"}
     assert warned(found, folder) == [
-        f"rollouts/zebra.yaml:1: {WARNING}: flag: {folder}/rollouts/checkout.yaml ramps the same; "
-        "each rollout would stop at the other's changes".replace(f"{folder}/", "")
+        f"rollouts/zebra.yaml:1: {WARNING}: flag: {folder}/rollouts/checkout.yaml ramps the same flag; "
+        "each rollout would stop at the changes of the other".replace(f"{folder}/", "")
     ]
 
 

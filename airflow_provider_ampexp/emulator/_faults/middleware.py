@@ -135,7 +135,7 @@ class FaultMiddleware:
         clock = self.service.clock
         # The server's own Date header is disabled. This one follows the emulator's clock.
         headers = [*answer.headers, (b"date", clock.http_date(wrong_by).encode("ascii"))]
-        if clock.has_external_change:
+        if clock.is_moved:
             # This header shows a caller that the clock was moved on purpose.
             headers.append((b"x-emulator-clock-offset", f"{clock.offset:.3f}".encode("ascii")))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

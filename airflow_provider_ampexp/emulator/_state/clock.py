@@ -39,7 +39,7 @@ class Clock:
         self._offset, self._since = seconds, time.time()
 
     @property
-    def has_external_change(self) -> bool:
+    def is_moved(self) -> bool:
         """Return true if the clock differs from the machine's, or runs at another speed."""
         return self._offset != 0 or self._speed != 1
 

@@ -139,7 +139,7 @@ class Service:
                 and fields.get("enabled") is False
                 and not thing.config["deployments"]
             ):
-                raise bad_request("enabled: what has no deployments cannot be disabled.")
+                raise bad_request("enabled: an object without deployments cannot be disabled.")
             check_dependencies(self.objects, thing, fields.get("parentDependencies"), self.groups.ids())
             day = self.clock.day()
             # Validate all fields before any is applied, also those that will wait.

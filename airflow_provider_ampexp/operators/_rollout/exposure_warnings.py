@@ -39,7 +39,7 @@ def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:
         why = f"with the first stage, all users of {cohorts[0]} get it too"
     else:
         return state
-    log.warning("Exposure of %s: %s. A rollback takes it from them only if it disables it.", task.described, why)
+    log.warning("Exposure of %s: %s. A rollback removes these users only if it disables the flag.", task.described, why)
     return state.with_line(RecordKind.WARNING, flag.now, {"why": why})
 
 
