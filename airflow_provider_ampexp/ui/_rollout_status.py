@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 from airflow_provider_ampexp._validate import InvalidInputError
+from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.rollout import (
     Abort,
@@ -224,7 +225,7 @@ def _since(reason: Reason, view: Evaluation, stands_since: datetime | None) -> d
 
 def _tagged_since(view: Evaluation) -> datetime | None:
     """Return since when the flag has the tag; ``None`` if the history does not show it, or was not read."""
-    tagged = list(takewhile(lambda entry: view.plan.hold_tag in entry.tags, view.seen.history))
+    tagged = list(takewhile(lambda entry: has_tag(entry.tags, view.plan.hold_tag), view.seen.history))
     return tagged[-1].at if tagged else None
 
 

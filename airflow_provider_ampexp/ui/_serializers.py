@@ -141,7 +141,6 @@ def _rollout(rollout: Rollout, seen: FlagSnapshot | None, here: RolloutStatus) -
         "stands_since": _moment(here.stands_since),
         "segment": plan.segment,
         "rollback": plan.rollback,
-        "hold_tag": plan.hold_tag,
         "dag_id": task.dag_id,
         "run_id": task.run_id,
         "task_id": task.task_id,

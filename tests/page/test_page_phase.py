@@ -153,8 +153,9 @@ def test_a_task_that_is_marked_as_success_at_5_percent_is_not_done() -> None:
     assert told["why"] == "its task ended with success at 5 %, before the last stage"
 
 
-def test_a_hold_by_a_tag_tells_since_when_as_the_history_does() -> None:
-    versions = [*VERSIONS, version(4, NOW - HOUR, "Maria", **flag(tags=["rollout-hold"]))]
+@pytest.mark.parametrize("tag", ["rollout-hold", " Rollout-Hold"])
+def test_a_hold_by_a_tag_tells_since_when_as_the_history_does(tag: str) -> None:
+    versions = [*VERSIONS, version(4, NOW - HOUR, "Maria", **flag(tags=[tag]))]
     told = detail(task(rollout_state=replace(STATE, version=4)), versions=versions)["rollout"]
     assert (told["phase"], told["since"]) == ("held", (NOW - HOUR).isoformat())
     assert told["next_step"] == "nothing is raised until a person removes the tag rollout-hold"
