@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_ampexp._keys import BEGUN_STATE
-from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -73,11 +73,11 @@ class _Begun(NamedTuple):
 
 def _note(store: TaskStateStoreAccessor, begun: _Begun) -> None:
     note: dict[str, JsonValue] = {"try": begun.number, "max_tries": begun.max_tries, "at": begun.at.isoformat()}
-    bounded_call.call_bounded("store the start of this task", lambda: store.set(BEGUN_STATE, note), None)
+    airflow_call.call_airflow("store the start of this task", lambda: store.set(BEGUN_STATE, note), None)
 
 
 def _noted(store: TaskStateStoreAccessor) -> _Begun | None:
-    note = bounded_call.call_bounded("read the start of this task", lambda: store.get(BEGUN_STATE), None)
+    note = airflow_call.call_airflow("read the start of this task", lambda: store.get(BEGUN_STATE), None)
     if not isinstance(note, dict):
         return None
     try:

@@ -28,7 +28,7 @@ from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohort
 from airflow_provider_ampexp.reconcile._overwritten_edit import OverwrittenEdit, find_overwritten_edit
 from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import AudienceFields
-from airflow_provider_ampexp.rollout._history import since
+from airflow_provider_ampexp.rollout._history import version_of_exposure
 from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_still_gets_it
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class ManagedFlag:
 
     def since(self, state: RolloutState) -> datetime:
         """Return since when the flag has its present exposure."""
-        entry = since(self.seen)
+        entry = version_of_exposure(self.seen)
         return (entry.at if entry else None) or state.first_seen_at or self.now
 
     def observe(self, *, archived: bool = False) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._history import (
     FlagSnapshot,
     audience_changes,
     exposure_changes,
-    since,
+    version_of_exposure,
 )
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
@@ -67,7 +67,7 @@ class Evaluation:
     @property
     def began(self) -> datetime:
         """The start of the present exposure; if the history does not show it, the first observation."""
-        entry = since(self.seen)
+        entry = version_of_exposure(self.seen)
         return (entry.at if entry else None) or self.state.first_seen_at or self.now
 
     @property
@@ -128,7 +128,7 @@ class Evaluation:
     def check_is_due(self) -> datetime:
         """When the guardrails must run next."""
         last = self.state.checked_at
-        if last is None or (self.decision == GuardrailDecision.GO and not self.were_asked_after_the_soak):
+        if last is None or (self.decision == GuardrailDecision.GO and not self.ran_after_the_soak):
             every = self.plan.check_interval
             return self.soak_ends if every is None else min((last or self.began) + every, self.soak_ends)
         again = last + self.plan.recheck
@@ -154,10 +154,10 @@ class Evaluation:
             return True
         if self.state.checked_at is None or self.decision != GuardrailDecision.GO:
             return False
-        return self.were_asked_after_the_soak and self.now < self.check_is_due
+        return self.ran_after_the_soak and self.now < self.check_is_due
 
     @property
-    def were_asked_after_the_soak(self) -> bool:
+    def ran_after_the_soak(self) -> bool:
         """Whether each guardrail ran after the soak. A slow check can start before the end of the soak."""
         return all(status.at is not None and self.soak_ends <= status.at for status in self.state.statuses)
 
@@ -227,8 +227,8 @@ class Evaluation:
 
     def shares_the_key(self, change: ExposureChange) -> bool:
         """Whether the actor of a change has the name of this rollout's key."""
-        hand = self.last_state.actor or (self.first_own_step.entry.by if self.first_own_step else None)
-        return change.entry.by == hand
+        actor = self.last_state.actor or (self.first_own_step.entry.by if self.first_own_step else None)
+        return change.entry.by == actor
 
     @property
     def overwritten_edit(self) -> tuple[ExposureChange, ExposureChange] | None:

@@ -20,12 +20,13 @@ from airflow_provider_ampexp.rollout._history import (
     ExposureChange,
     FlagSnapshot,
     exposure_changes,
-    since,
+    version_of_exposure,
     versions_before,
 )
 from airflow_provider_ampexp.rollout._own_steps import is_next_stage
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
+from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd
 
 _FORMAT = 1
 _LAST_YEAR = 9000  # so that a duration can be added
@@ -94,7 +95,7 @@ class Heartbeat:
 
         The rollout may have died after it set the announced stage, and before it wrote the next heartbeat.
         """
-        set_by = since(seen)
+        set_by = version_of_exposure(seen)
         if set_by is None or self.version is None:
             return False
         if seen.exposure == self.exposure:
@@ -102,7 +103,7 @@ class Heartbeat:
         if self.next_stage is None or seen.exposure != Exposure(self.next_stage, enabled=True):
             return False
         change = ExposureChange(self.exposure, seen.exposure, set_by)
-        before = since(FlagSnapshot(self.exposure, history=versions_before(seen.history, change)))
+        before = version_of_exposure(FlagSnapshot(self.exposure, history=versions_before(seen.history, change)))
         return before is not None and before.version == self.version
 
     def as_json(self) -> str:
@@ -158,7 +159,7 @@ def heartbeat(
     :param state: the state after the observation
     :param now: the service's clock
     """
-    set_by = since(seen)
+    set_by = version_of_exposure(seen)
     beat = Heartbeat(
         subject=subject,
         at=now,
@@ -173,11 +174,11 @@ def heartbeat(
     if isinstance(action, RollBack):
         return replace(beat, lower_to=action.to or seen.exposure)
     if isinstance(action, Complete) and _is_complete(plan, seen):
-        return replace(beat, ended="finished")
+        return replace(beat, ended=HeartbeatEnd.FINISHED)
     return beat
 
 
-def last_heartbeat(subject: RolloutSubject, seen: FlagSnapshot, ended: str, now: datetime) -> Heartbeat:
+def last_heartbeat(subject: RolloutSubject, seen: FlagSnapshot, ended: HeartbeatEnd, now: datetime) -> Heartbeat:
     """Return the heartbeat at the end of a rollout.
 
     :param ended: how it ended

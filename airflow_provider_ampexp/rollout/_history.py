@@ -136,7 +136,7 @@ def read_history(
     return tuple(entries)
 
 
-def since(seen: FlagSnapshot) -> VersionEntry | None:
+def version_of_exposure(seen: FlagSnapshot) -> VersionEntry | None:
     """Return the version that set the present exposure: the oldest of the newest unbroken row of versions with it.
 
     A version without a time is left out, which makes the row shorter, never longer. ``None`` if the history is empty,

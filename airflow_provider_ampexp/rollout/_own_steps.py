@@ -18,7 +18,7 @@ from airflow_provider_ampexp.rollout._history import (
     FlagSnapshot,
     VersionEntry,
     exposure_changes,
-    since,
+    version_of_exposure,
     versions_before,
 )
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
@@ -70,7 +70,7 @@ class OwnSteps:
             return True
         if not left.soak:
             return True
-        began = since(FlagSnapshot(change.before, history=versions_before(self.history, change)))
+        began = version_of_exposure(FlagSnapshot(change.before, history=versions_before(self.history, change)))
         if began is None or began.at is None or change.entry.at is None:
             return False
         return change.entry.at - began.at >= left.soak

@@ -13,13 +13,13 @@ class RollbackTarget(NamedTuple):
     """The target of a rollback of one plan, from one observation of the flag.
 
     :param present: the present exposure
-    :param checked: the exposure that the guardrails checked; ``None`` at the first observation
+    :param last: the exposure of the last observation or write; ``None`` at the first observation
     :param origin: the exposure before this rollout; ``None`` if the history does not show it
     """
 
     plan: RolloutPlan
     present: Exposure
-    checked: Exposure | None
+    last: Exposure | None
     origin: Exposure | None
 
     @property
@@ -71,6 +71,6 @@ class RollbackTarget(NamedTuple):
 
     @property
     def _stage_below(self) -> ResolvedStage | None:
-        """The stage before the present one; before the checked one, if another actor raised since the check."""
-        checked = self.checked or self.present
-        return self.plan.highest_below(min(checked.percentage, self.present.percentage))
+        """The stage before the present one; before the last one, if another actor raised since the last observation."""
+        last = self.last or self.present
+        return self.plan.highest_below(min(last.percentage, self.present.percentage))

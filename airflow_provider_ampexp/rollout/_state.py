@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_ampexp.rollout._analysis import GuardrailStatus, aggregate
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
-from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, since
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, version_of_exposure
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps, before_the_rollout
 from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._preview import PreviewResult
@@ -230,7 +230,7 @@ class RolloutState:
             actor=plain.get("hand"),
             preflight_owed=bool(plain.get("preflight_owed")),
             first_seen_at=_moment(plain.get("seen_first")),
-            statuses=tuple(GuardrailStatus.from_json(streak) for streak in plain.get("streaks") or ()),
+            statuses=tuple(GuardrailStatus.from_json(status) for status in plain.get("streaks") or ()),
             checked_at=_moment(plain.get("checked_at")),
             held_since=_moment(plain.get("held_since")),
             rollback_reason=plain.get("failed"),
@@ -264,7 +264,7 @@ class RolloutState:
         if self.wrote_last and self.last_exposure == seen.exposure:
             # Another actor may have left the stage since and set it again. So the version of the write comes first.
             own = (entry for entry in seen.history if entry.version == self.version)
-            set_by = next((entry for entry in own if entry.exposure == seen.exposure), since(seen))
+            set_by = next((entry for entry in own if entry.exposure == seen.exposure), version_of_exposure(seen))
             return set_by.by if set_by else None
         first = OwnSteps(plan, seen.history).first(self.run_began)
         return first.entry.by if first else None

@@ -51,7 +51,8 @@ class RecordKind(Word):
     LOWERED = "lowered"
     CONFIRMED = "confirmed"
     LEFT = "left"
-    HOLD = "hold"
+    NOT_LOWERED = "hold"
+    """The rollout failed, and left the flag as it is."""
     STOP = "stop"
     ERROR = "error"
     NOTE = "note"
@@ -97,7 +98,15 @@ class AbortCause(Word):
     REFUSED = "refused"
     """The preview refuses users who would enter with the next stage."""
     NOT_LOWERED = "not lowered"
-    """The rollout failed, and its plan has no lower percentage to roll back to."""
+    """The rollout failed, and left the flag: the plan has no lower target, or the history hides the start."""
+
+
+class HeartbeatEnd(Word):
+    """How a rollout ended, in its last heartbeat."""
+
+    FINISHED = "finished"
+    ROLLED_BACK = "rolled back"
+    STOPPED = "stopped"
 
 
 class AlertCause(Word):

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_ampexp.rollout._history import VersionEntry, exposure_changes
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
-_MARKED = (RecordKind.CHECK, RecordKind.ROLLBACK, RecordKind.HOLD, RecordKind.STOP)
+_MARKED = (RecordKind.CHECK, RecordKind.ROLLBACK, RecordKind.NOT_LOWERED, RecordKind.STOP)
 
 
 def exposure_series(history: tuple[VersionEntry, ...], now: datetime) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from airflow_provider_ampexp.rollout import (
 )
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._history import VersionEntry, since
+from airflow_provider_ampexp.rollout._history import VersionEntry, version_of_exposure
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision, RecordKind, Verdict
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout
@@ -91,7 +91,7 @@ def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> Rol
 
 def _place(plan: RolloutPlan, seen: FlagSnapshot) -> RolloutStatus:
     """Return the present stage and its start."""
-    began = since(seen)
+    began = version_of_exposure(seen)
     at = began.at if began else None
     exposure = seen.exposure
     if not exposure.enabled or exposure.percentage < plan.all_stages[0].percentage:
@@ -117,7 +117,7 @@ def _end(rollout: Rollout, seen: FlagSnapshot | None) -> tuple[Reason, str]:
         what == RecordKind.STOP and cause == AbortCause.ROLLED_BACK
     ):
         return Reason.ROLLED_BACK, why
-    if what == RecordKind.HOLD:
+    if what == RecordKind.NOT_LOWERED:
         return Reason.NOT_LOWERED, why
     if what == RecordKind.ERROR and _NOT_CONFIRMED in why:
         return Reason.UNCONFIRMED, why

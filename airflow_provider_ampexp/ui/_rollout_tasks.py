@@ -29,7 +29,7 @@ _FAILED = ("failed", "upstream_failed")
 _NO_EFFECT = ("skipped", "upstream_failed", "removed")
 # The lines of a record that end a rollout without success. The first kind that is found has the reason.
 _ENDS = (
-    (RecordKind.ROLLBACK, RecordKind.STOP, RecordKind.HOLD),
+    (RecordKind.ROLLBACK, RecordKind.STOP, RecordKind.NOT_LOWERED),
     (RecordKind.CONFIRMED, RecordKind.LEFT, RecordKind.ERROR),
 )
 

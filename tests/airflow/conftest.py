@@ -78,10 +78,10 @@ def callbacks_see_the_exception() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def patient_calls_to_airflow() -> Iterator[None]:
     """Let a rollout wait longer than 2 s for a call to Airflow, which may be slow on a busy machine."""
-    from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+    from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounded_call, "LIMIT", 60.0)
+        patch.setattr(airflow_call, "LIMIT", 60.0)
         yield
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 from airflow_provider_ampexp.operators._attempts import Attempt, is_automatic_retry, this_attempt, was_cleared
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -87,7 +87,7 @@ def test_a_retry_after_a_clear_knows_when_that_was() -> None:
 
 
 def test_an_airflow_that_is_away_neither_fails_nor_delays_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_call, "LIMIT", 0.2)
+    monkeypatch.setattr(airflow_call, "LIMIT", 0.2)
 
     def broken() -> None:
         raise RuntimeError("the API server is away")

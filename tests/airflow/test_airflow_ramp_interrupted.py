@@ -21,7 +21,7 @@ from ramps import HAS_TASK_STATE, PLAN, Failures, Soaks, exposures, flag, told
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.guardrails import CallableGuardrail, CheckContext, CheckResult, SqlGuardrail
-from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 
@@ -40,7 +40,7 @@ def let_go() -> Iterator[threading.Event]:
 @pytest.fixture(autouse=True)
 def real_limit_of_calls_to_airflow(patient_calls_to_airflow: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore the real limit of calls to Airflow, because Airflow hangs on purpose here."""
-    monkeypatch.setattr(bounded_call, "LIMIT", 2.0)
+    monkeypatch.setattr(airflow_call, "LIMIT", 2.0)
 
 
 def fails(moment: CheckContext) -> CheckResult:

@@ -79,7 +79,7 @@ class World:
         """Return since when the flag has its present exposure, by the complete history."""
         entries = read_history(self.versions, self.story.segment)
         assert entries[0].exposure is not None
-        began = history.since(FlagSnapshot(entries[0].exposure, history=entries))
+        began = history.version_of_exposure(FlagSnapshot(entries[0].exposure, history=entries))
         assert began is not None
         assert began.at is not None
         return began.at

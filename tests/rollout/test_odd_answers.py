@@ -29,7 +29,7 @@ from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, decide, read_history
 from airflow_provider_ampexp.rollout._audience import AudienceFields, changed_fields
-from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, since
+from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, version_of_exposure
 from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, RolloutTask
 from airflow_provider_ampexp.ui._serializers import diff_versions, flag_detail, list_item
@@ -245,7 +245,7 @@ def readers_of_a_history(versions: Any) -> None:
         list(exposure_changes(entries, NOW - timedelta(hours=2)))
         exposure = entries[0].exposure if entries else None
         seen = FlagSnapshot(exposure or Exposure(5, True), history=entries)
-        since(seen)
+        version_of_exposure(seen)
         act = decide(PLAN, seen, RolloutState(), NOW)
         assert act.why
         assert all(map(str, entries))

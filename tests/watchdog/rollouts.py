@@ -18,7 +18,7 @@ from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutPlan, Rollou
 from airflow_provider_ampexp.rollout._actions import Action
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, RolloutSubject, heartbeat, last_heartbeat
-from airflow_provider_ampexp.rollout._vocabulary import VerdictLike
+from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd, VerdictLike
 
 Guardrail = Callable[[float], VerdictLike]
 """The verdict at a percentage."""
@@ -182,7 +182,7 @@ class _Port:
         self._end("stopped")
 
     def _end(self, ended: str) -> NoReturn:
-        self._rollout.store(last_heartbeat(self._subject, self._flag.seen, ended, self._flag.now))
+        self._rollout.store(last_heartbeat(self._subject, self._flag.seen, HeartbeatEnd(ended), self._flag.now))
         raise Ended(ended)
 
 

@@ -18,8 +18,8 @@ from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._keys import ALERTS_XCOM
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import flag_url
+from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 from airflow_provider_ampexp.operators import _attempts as attempts
-from airflow_provider_ampexp.operators import _bounded_call as bounded_call
 from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
 from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
@@ -82,7 +82,7 @@ class Alerts:
         if self._is_loaded or store is None or ti is None or ti.try_number < 2:
             return
         self._is_loaded = True
-        kept = bounded_call.call_bounded("read which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
+        kept = airflow_call.call_airflow("read which alerts were sent", lambda: store.get(ALERTS_XCOM), None)
         if isinstance(kept, dict) and kept.get("since_try") == attempts.first_try(ti, ti.task.retries):
             self.learn(kept.get("sent"))
             if self.sent:
@@ -100,7 +100,7 @@ class Alerts:
         if (ti := self._context.get("ti")) is None or not any(self._notifiers.values()):
             return
         where, tasks = of_same_index(ti), sorted(task_ids)
-        found = bounded_call.call_bounded(
+        found = airflow_call.call_airflow(
             "read which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
         )
         for sent in found or ():
@@ -205,7 +205,7 @@ class Alerts:
                 store.set(ALERTS_XCOM, note)
             ti.xcom_push(key=ALERTS_XCOM, value=sent)
 
-        bounded_call.call_bounded("store that the alert was sent", keep, None)
+        airflow_call.call_airflow("store that the alert was sent", keep, None)
 
 
 def send_alert(

@@ -79,7 +79,7 @@ def with_response(state: RolloutState, plan: RolloutPlan, event: Mapping[str, An
 def _body(task: RolloutTask, policy: ApprovalPolicy, state: RolloutState) -> str:
     flag = task.flag
     url = flag_url(flag.client, flag.config)
-    checks = "".join(f"\n* {streak}" for streak in state.statuses)
+    checks = "".join(f"\n* {status}" for status in state.statuses)
     where = f"The flag is at **{flag.seen.exposure}** since {flag.since(state):%Y-%m-%d %H:%M} UTC."
     preview = f"\n\n{_plain(state.preview.text)}" if state.preview else ""
     refusal = {"hold": "leaves the flag", "rollback": f"rolls the flag back (rollback={task.plan.rollback!r})"}

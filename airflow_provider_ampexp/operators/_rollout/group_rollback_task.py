@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
 from airflow_provider_ampexp.operators import _attempts as attempts
-from airflow_provider_ampexp.operators._bounded_call import call_bounded
+from airflow_provider_ampexp.operators._airflow_call import call_airflow
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
 from airflow_provider_ampexp.operators._rollout.interruption import log_interruption
@@ -26,7 +26,7 @@ from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOpera
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 from airflow_provider_ampexp.rollout import Abort, Complete, Exposure, RollBack, RolloutState
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -119,7 +119,7 @@ class RollbackTask(RolloutTask):
         done = f"Rolled back {self.described} from {before} to {after}, {how}: {why}."
         self._learn_alerts()
         send_alert(self, "rollback", done, why, before=before, to=after, confirmed=True)
-        self.end_heartbeat("rolled back")
+        self.end_heartbeat(HeartbeatEnd.ROLLED_BACK)
         return state
 
     def _confirm(self, action: Complete, state: RolloutState) -> RolloutState:
@@ -130,7 +130,7 @@ class RollbackTask(RolloutTask):
         self.logger.info("%s", text)
         self._learn_alerts()
         send_alert(self, "rollback", text, action.why, confirmed=True)
-        self.end_heartbeat("rolled back")
+        self.end_heartbeat(HeartbeatEnd.ROLLED_BACK)
         return state.with_line(RecordKind.CONFIRMED, self.flag.now, {"why": action.why})
 
     def _fail(self, action: Abort, state: RolloutState) -> NoReturn:
@@ -141,7 +141,7 @@ class RollbackTask(RolloutTask):
         )
         self._learn_alerts()
         send_alert(self, "rollback", failed, action.why, before=before, confirmed=False)
-        self.end_heartbeat("stopped")
+        self.end_heartbeat(HeartbeatEnd.STOPPED)
         self._keep_end(RecordKind.STOP, state, action.why)
         raise AirflowFailException(failed)
 
@@ -151,7 +151,7 @@ class RollbackTask(RolloutTask):
             self._learn_alerts()
             if "rollback" not in self.alerts.sent:
                 send_alert(self, "abort", left, why, cause=cause)
-            self.end_heartbeat("stopped")
+            self.end_heartbeat(HeartbeatEnd.STOPPED)
         self._keep_end(RecordKind.LEFT, state, why)
         raise AirflowSkipException(left)
 
@@ -199,7 +199,7 @@ class RollbackTask(RolloutTask):
         if (ti := self.context.get("ti")) is None:
             return []
         where, wanted = of_same_index(ti), sorted(tasks)
-        found = call_bounded(what, lambda: ti.xcom_pull(task_ids=wanted, key=RECORD_XCOM, **where), None)
+        found = call_airflow(what, lambda: ti.xcom_pull(task_ids=wanted, key=RECORD_XCOM, **where), None)
         records = [record for record in found or () if isinstance(record, list) and record]
         return [record for record in records if all(isinstance(line, dict) for line in record)]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
     from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
     from airflow_provider_ampexp.rollout._actions import Action
+    from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd
 
 LIMIT = 5.0
 """The time limit in seconds of a write before a raise, before a wait and at the end of a task."""
@@ -81,7 +82,7 @@ class HeartbeatFile:
         if isinstance(action, SetStage | Wait | Complete):
             self._finish()
 
-    def end(self, flag: ManagedFlag, ended: str) -> None:
+    def end(self, flag: ManagedFlag, ended: HeartbeatEnd) -> None:
         """Write the last heartbeat.
 
         :param ended: how the rollout ended

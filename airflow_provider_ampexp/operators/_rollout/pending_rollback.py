@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp import _limited_call as limited_call
 from airflow_provider_ampexp._keys import ROLLBACK_STATE
-from airflow_provider_ampexp.operators import _bounded_call as bounded_call
+from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 from airflow_provider_ampexp.operators._attempts import first_try
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class PendingRollback:
     def finish(self) -> None:
         """Wait for the note, at most 2 seconds from its begin."""
         if self._call is not None:
-            bounded_call.finish(_KEEP, self._call, None)
+            airflow_call.finish(_KEEP, self._call, None)
             self._call = None
 
 
@@ -52,7 +52,7 @@ def pending_rollback_reason(context: Context) -> str | None:
     store, ti = context.get("task_state_store"), context.get("ti")
     if store is None or ti is None:
         return None
-    kept = bounded_call.call_bounded("read whether a rollback is incomplete", lambda: store.get(ROLLBACK_STATE), None)
+    kept = airflow_call.call_airflow("read whether a rollback is incomplete", lambda: store.get(ROLLBACK_STATE), None)
     if not isinstance(kept, dict) or kept.get("since_try") != first_try(ti, ti.task.retries):
         return None
     return str(kept.get("why"))

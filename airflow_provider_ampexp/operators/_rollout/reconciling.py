@@ -13,8 +13,8 @@ from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout.approval_request import with_response
+from airflow_provider_ampexp.operators._rollout.experiment_group_note import note_group_share
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
-from airflow_provider_ampexp.operators._rollout.group_note import note_group_share
 from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import plan_edited, rebuilt, record_on_error
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.operators import _attempts as attempts
-from airflow_provider_ampexp.operators._bounded_call import call_bounded
+from airflow_provider_ampexp.operators._airflow_call import call_airflow
 from airflow_provider_ampexp.rollout._record import RecordLine, digest_of, earlier_steps
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
@@ -39,7 +39,7 @@ def push_record(task: RolloutTask, state: RolloutState) -> None:
 def keep_before_a_wait(task: RolloutTask, state: RolloutState) -> None:
     """Store the record before a wait. Airflow has 2 seconds for that."""
     begin_file(task, state)
-    call_bounded("store the record of the rollout", lambda: _push(task.context, state), None)
+    call_airflow("store the record of the rollout", lambda: _push(task.context, state), None)
     _finish_file(task, state)
 
 

@@ -16,9 +16,9 @@ from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_in
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, record_on_error, take_notes
 from airflow_provider_ampexp.operators._rollout.stop import CONTINUE
 from airflow_provider_ampexp.rollout import Exposure, RollBack, RolloutState
-from airflow_provider_ampexp.rollout._history import since
+from airflow_provider_ampexp.rollout._history import version_of_exposure
 from airflow_provider_ampexp.rollout._record import RecordLine, exposure_fields, fields_before
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -35,7 +35,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     before, since = flag.seen.exposure, flag.since(state)
     if act.to is None:
         task.pending_rollback.finish()
-        state = state.with_line(RecordKind.HOLD, flag.now, {"stage": before.percentage, "why": act.why})
+        state = state.with_line(RecordKind.NOT_LOWERED, flag.now, {"stage": before.percentage, "why": act.why})
         who, after = ", where nobody gets it", CONTINUE
         if before.effective_percentage:
             who = ": users still get it"
@@ -46,7 +46,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
         )
         begin_file(task, state)
         send_alert(task, "abort", left, act.why, cause=AbortCause.NOT_LOWERED)
-        task.end_heartbeat("stopped")
+        task.end_heartbeat(HeartbeatEnd.STOPPED)
         push_record(task, state)
         raise AirflowFailException(left)
     with record_on_error(task, state):
@@ -57,7 +57,7 @@ def roll_back(task: RolloutTask, act: RollBack, state: RolloutState) -> NoReturn
     begin_file(task, state)
     # Before the record is stored in Airflow, which takes minutes while its API server is down.
     send_alert(task, "rollback", done, act.why, before=before, to=flag.seen.exposure, confirmed=True)
-    task.end_heartbeat("rolled back")
+    task.end_heartbeat(HeartbeatEnd.ROLLED_BACK)
     push_record(task, state)
     raise AirflowFailException(f"{done} No retry follows. Clear this task to start again.")
 
@@ -124,7 +124,7 @@ def rollback_line(flag: ManagedFlag, before: Exposure, since_when: datetime, why
     return {
         **fields_before(before, since_when),
         "to": after.percentage,
-        **exposure_fields(after, since(flag.seen)),
+        **exposure_fields(after, version_of_exposure(flag.seen)),
         "why": why,
         **ways_in_line(flag),
     }

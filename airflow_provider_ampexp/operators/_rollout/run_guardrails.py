@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
 
 
-def ask_guardrails(task: RolloutTask, state: RolloutState) -> RolloutState:
+def run_all(task: RolloutTask, state: RolloutState) -> RolloutState:
     """Run all guardrails at the present exposure, and log a line for each."""
     flag, log = task.flag, task.logger
     moment = _moment(task, state, flag.seen.exposure.percentage)

@@ -10,7 +10,7 @@ from airflow_provider_ampexp.operators._rollout.alerts import send_alert
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record
 from airflow_provider_ampexp.rollout import Abort, RolloutState
 from airflow_provider_ampexp.rollout._alert import AlertEvent
-from airflow_provider_ampexp.rollout._vocabulary import AbortCause, RecordKind
+from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -32,7 +32,7 @@ NEXT_STEP = {
     AbortCause.COHORT: _CORRECT,
     AbortCause.REFUSED: _CORRECT,
 }
-"""What a person does after a stop, by its cause. Causes of a skip are not here: nothing needs a person then."""
+"""The next step of a person after a stop, by its cause. A task with another cause is skipped, or failed to lower."""
 
 
 def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
@@ -50,8 +50,8 @@ def abort(task: RolloutTask, act: Abort, state: RolloutState) -> NoReturn:
     is_rollback = act.cause is AbortCause.ROLLED_BACK
     event: AlertEvent = "rollback" if is_rollback else "abort"
     send_alert(task, event, stopped, act.why, cause=act.cause, confirmed=is_rollback or None)
-    task.end_heartbeat("rolled back" if is_rollback else "stopped")
+    task.end_heartbeat(HeartbeatEnd.ROLLED_BACK if is_rollback else HeartbeatEnd.STOPPED)
     push_record(task, state)
     if act.cause in (AbortCause.REJECTED, AbortCause.NO_ANSWER):
         raise AirflowSkipException(f"{stopped} The tasks after this one are skipped.")
-    raise AirflowFailException(f"{stopped} {NEXT_STEP[act.cause]}".rstrip())
+    raise AirflowFailException(f"{stopped} {NEXT_STEP[act.cause]}")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
 from airflow_provider_ampexp.links.amplitude import push_link
 from airflow_provider_ampexp.operators import _arguments as arguments
+from airflow_provider_ampexp.operators._airflow_call import call_airflow
 from airflow_provider_ampexp.operators._asset_events import emit_asset_events
 from airflow_provider_ampexp.operators._attempts import is_automatic_retry
-from airflow_provider_ampexp.operators._bounded_call import call_bounded
 from airflow_provider_ampexp.operators._errors import error_context
 from airflow_provider_ampexp.operators._rollout import (
     alerts,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
     from airflow_provider_ampexp.rollout import Abort, PreviewRaise, RollBack, RolloutPlan, RolloutState, Wait
     from airflow_provider_ampexp.rollout._actions import Action
+    from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd
 
 
 class RolloutTask(ABC):
@@ -91,7 +92,7 @@ class RolloutTask(ABC):
             self.flag = self.find_flag(hook, target)
             self.open_files()
             state = self.initial_state()
-            call_bounded("store the plan of the rollout", lambda: self._show(hook), None)
+            call_airflow("store the plan of the rollout", lambda: self._show(hook), None)
             return self.finish(hook, self.carry_out(state))
 
     def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
@@ -141,7 +142,7 @@ class RolloutTask(ABC):
         if self.heartbeat is not None:
             self.heartbeat.before(action, self.plan, self.flag, state)
 
-    def end_heartbeat(self, ended: str) -> None:
+    def end_heartbeat(self, ended: HeartbeatEnd) -> None:
         """Write how the rollout ended, for the watchdog."""
         if self.heartbeat is not None:
             self.heartbeat.end(self.flag, ended)
@@ -168,7 +169,7 @@ class RolloutTask(ABC):
 
     def run_guardrails(self, state: RolloutState) -> RolloutState:
         """Run the guardrails at the present stage."""
-        return run_guardrails.ask_guardrails(self, state)
+        return run_guardrails.run_all(self, state)
 
     def run_preflight(self, state: RolloutState) -> RolloutState:
         """Run each guardrail once to see whether it works."""

@@ -32,6 +32,6 @@ def finish(what: str, call: LimitedCall[T], otherwise: T) -> T:
         return otherwise
 
 
-def call_bounded(what: str, function: Callable[[], T], otherwise: T) -> T:
+def call_airflow(what: str, function: Callable[[], T], otherwise: T) -> T:
     """Call Airflow. Without a response after 2 seconds, log a warning and return ``otherwise``."""
     return finish(what, limited_call.begin(function, what), otherwise)
