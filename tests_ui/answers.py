@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPlan
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 from airflow_provider_ampexp.ui._stale_flags import StaleList, stale_list

@@ -8,22 +8,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from airflow_provider_ampexp.rollout import (
-    ChangeWindow,
-    Exposure,
-    FlagSnapshot,
-    GuardrailPolicy,
-    GuardrailStatus,
-    RollBack,
-    RolloutPlan,
-    RolloutState,
-    RunGuardrails,
-    SetStage,
-    Wait,
-    decide,
-    parse_stages,
-)
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout import ChangeWindow, GuardrailPolicy, RolloutPlan
+from airflow_provider_ampexp.rollout._actions import RollBack, RunGuardrails, SetStage, Wait
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "rollout.svg"
 

@@ -17,11 +17,12 @@ from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.history._field_changes import Row, rows_of, within
 from airflow_provider_ampexp.operators._attempts import Attempt
 from airflow_provider_ampexp.operators._written_fields import is_assigned
-from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._history import ExposureChange, exposure_changes, versions_before
+from airflow_provider_ampexp.rollout._history import ExposureChange, FlagSnapshot, exposure_changes, versions_before
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
 from airflow_provider_ampexp.rollout._plan import IfChangedSince
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

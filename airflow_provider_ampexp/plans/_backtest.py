@@ -17,10 +17,10 @@ from airflow_provider_ampexp.guardrails._sql_template import names_in
 from airflow_provider_ampexp.guardrails._warehouse import QueryGuardrail
 from airflow_provider_ampexp.plans._loader import LoadedPlan
 from airflow_provider_ampexp.plans._models import PlanFile
-from airflow_provider_ampexp.rollout import GuardrailStatus, read_history
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._backtest import CheckedLook, Look, ReleaseBacktest, backtest, past_releases
 from airflow_provider_ampexp.rollout._duration import format_duration
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._history import VersionEntry, read_history
 from airflow_provider_ampexp.rollout._vocabulary import GuardrailDecision
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from airflow_provider_ampexp.plans._clients import Clients
 from airflow_provider_ampexp.plans._errors import PlanIssue
 from airflow_provider_ampexp.plans._forecast import PlanForecast, shown
 from airflow_provider_ampexp.plans._loader import LoadedPlan
-from airflow_provider_ampexp.rollout import Forecast
+from airflow_provider_ampexp.rollout._forecast import Forecast
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -10,20 +10,20 @@ from airflow_provider_ampexp.client._timestamps import format_timestamp
 from airflow_provider_ampexp.ensure._errors import TargetNotFoundError
 from airflow_provider_ampexp.plans._models import PlanFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import (
+from airflow_provider_ampexp.rollout._actions import (
     Abort,
     Action,
     Complete,
-    FlagSnapshot,
     RequestApproval,
-    RolloutState,
     RunGuardrails,
     SetStage,
     Wait,
-    decide,
 )
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -10,7 +10,8 @@ from typing import Any
 from airflow_provider_ampexp.guardrails import HoldbackGuardrail
 from airflow_provider_ampexp.plans._loader import LoadedPlan
 from airflow_provider_ampexp.plans._traffic import Traffic
-from airflow_provider_ampexp.rollout import ChangeWindow, Forecast, RolloutPlan, forecast
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
+from airflow_provider_ampexp.rollout._forecast import Forecast, forecast
 
 _ANY: dict[str, Any] = {"no_data": "hold", "worse": "lower"}
 

@@ -27,9 +27,9 @@ from airflow_provider_ampexp.plans._types import (
     obey,
     or_else,
 )
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage
 from airflow_provider_ampexp.rollout._plan import ALERTS, APPROVALS, PARAMETERS
-from airflow_provider_ampexp.rollout._stages import check_soaks
+from airflow_provider_ampexp.rollout._stages import check_soaks, parse_stages
 
 # Fields that are valid only together with others, so that they cannot be checked alone.
 _WITH_OTHERS = ("stages", "soak", "heartbeat_path", *APPROVALS)

@@ -15,8 +15,8 @@ from typing_extensions import NotRequired
 from airflow_provider_ampexp.client._optional_fields import has_tag, tags_of, without_odd_fields
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.polling._statuses import SoakStatus
-from airflow_provider_ampexp.rollout import Exposure, exposure_of
 from airflow_provider_ampexp.rollout._audience import AudienceFields, changed_fields
+from airflow_provider_ampexp.rollout._history import Exposure, exposure_of
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

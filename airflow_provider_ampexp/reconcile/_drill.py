@@ -13,7 +13,7 @@ from airflow_provider_ampexp.ensure._dependencies import dependents
 from airflow_provider_ampexp.ensure._errors import ConflictError, EnsureError, MissingFieldError, WrongStateError
 from airflow_provider_ampexp.ensure._flag_ref import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

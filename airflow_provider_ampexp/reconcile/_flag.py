@@ -26,10 +26,16 @@ from airflow_provider_ampexp.ensure._refusals import retry_while_refused
 from airflow_provider_ampexp.ensure._rollout_percentage import percentage_fields
 from airflow_provider_ampexp.ensure._segments import find_segment, refuse_cohorts
 from airflow_provider_ampexp.reconcile._overwritten_edit import OverwrittenEdit, find_overwritten_edit
-from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot, RolloutState, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import AudienceFields
-from airflow_provider_ampexp.rollout._history import version_of_exposure
+from airflow_provider_ampexp.rollout._history import (
+    Exposure,
+    FlagSnapshot,
+    exposure_of,
+    read_history,
+    version_of_exposure,
+)
 from airflow_provider_ampexp.rollout._lost_segment import what_became_of, who_still_gets_it
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.client import ManagementClient

@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from airflow_provider_ampexp.client._timestamps import format_timestamp
-from airflow_provider_ampexp.rollout import (
+from airflow_provider_ampexp.rollout._actions import (
     Abort,
+    Action,
     Complete,
     Preflight,
     PreviewRaise,
@@ -19,16 +20,17 @@ from airflow_provider_ampexp.rollout import (
     RollBack,
     RunGuardrails,
     SetStage,
+    SwitchOffSticky,
     Wait,
-    decide,
+    describe,
 )
-from airflow_provider_ampexp.rollout._actions import Action, SwitchOffSticky, describe
-from airflow_provider_ampexp.rollout._decision import audience_drift
+from airflow_provider_ampexp.rollout._decision import audience_drift, decide
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+    from airflow_provider_ampexp.rollout import RolloutPlan
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 _LONG = 2.0  # seconds after which the flag is observed again: another person may have changed it in that time
 

@@ -14,7 +14,7 @@ from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.ensure._fields import differing
 from airflow_provider_ampexp.ensure._segments import raises_a_segment
 from airflow_provider_ampexp.ensure._writer import Writer, writer_of
-from airflow_provider_ampexp.rollout import Exposure, exposure_of
+from airflow_provider_ampexp.rollout._history import Exposure, exposure_of
 
 
 class OverwrittenEdit(NamedTuple):

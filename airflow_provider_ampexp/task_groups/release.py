@@ -16,8 +16,9 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.ensure._flag_ref import FLAG_WAYS
 from airflow_provider_ampexp.operators._rollout.group_rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.release_order import AmplitudeReleaseOrderOperator
-from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._plan import PARAMETERS
+from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.sensors.rollout import AmplitudeRolloutSensor
 from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 

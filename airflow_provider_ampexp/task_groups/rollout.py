@@ -16,8 +16,9 @@ from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
 from airflow_provider_ampexp.operators._rollout.group_rollback import AmplitudeRollbackOperator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
-from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._plan import APPROVALS, PARAMETERS, with_plan
+from airflow_provider_ampexp.rollout._stages import parse_stages
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.rollout._approval import OnReject

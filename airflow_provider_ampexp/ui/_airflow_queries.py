@@ -15,7 +15,8 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, select
 
 from airflow_provider_ampexp._keys import PLAN_XCOM, RECORD_XCOM
-from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RUN_UNDER_WAY, RolloutTask
 
 _MOST = 1000  # tasks of runs under way, then the newest

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import has_tag
-from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, forecast
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._forecast import forecast
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_status import RolloutStatus
 

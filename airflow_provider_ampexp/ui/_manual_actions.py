@@ -10,22 +10,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from airflow_provider_ampexp.rollout import (
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import (
     Abort,
     Complete,
-    FlagSnapshot,
     Preflight,
     RequestApproval,
     RollBack,
-    RolloutPlan,
-    RolloutState,
     RunGuardrails,
     SetStage,
-    decide,
 )
 from airflow_provider_ampexp.rollout._approval import ApprovalResponse
+from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RUN_UNDER_WAY, Rollout, RolloutTask
 
 

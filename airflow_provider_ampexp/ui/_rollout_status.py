@@ -14,20 +14,13 @@ from typing import Any
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.client._timestamps import format_timestamp
-from airflow_provider_ampexp.rollout import (
-    Abort,
-    Action,
-    FlagSnapshot,
-    RollBack,
-    RolloutPlan,
-    RolloutState,
-    RunGuardrails,
-    Wait,
-    decide,
-)
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Abort, Action, RollBack, RunGuardrails, Wait
+from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._duration import format_duration
 from airflow_provider_ampexp.rollout._evaluation import Evaluation
-from airflow_provider_ampexp.rollout._history import VersionEntry, version_of_exposure
+from airflow_provider_ampexp.rollout._history import FlagSnapshot, VersionEntry, version_of_exposure
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision, RecordKind, Verdict
 from airflow_provider_ampexp.ui._phase import Reason
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout

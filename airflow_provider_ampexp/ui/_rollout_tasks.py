@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_ampexp.client._flags import Kind
-from airflow_provider_ampexp.rollout import FlagSnapshot, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
 from airflow_provider_ampexp.rollout._own_steps import OwnSteps
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 RUN_UNDER_WAY = ("running", "queued")

@@ -12,8 +12,8 @@ from airflow_provider_ampexp.client._flags import Kind
 from airflow_provider_ampexp.client._optional_fields import config_of, tags_of, version_number
 from airflow_provider_ampexp.client.types import FlagConfig, Version
 from airflow_provider_ampexp.history._field_changes import Row, rows_of
-from airflow_provider_ampexp.rollout import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.rollout._audience import AudienceFields
+from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_of, read_history
 from airflow_provider_ampexp.ui._chart_data import chart_marks, exposure_series
 from airflow_provider_ampexp.ui._forecast import remaining_stages
 from airflow_provider_ampexp.ui._interval_series import interval_series

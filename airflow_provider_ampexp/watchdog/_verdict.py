@@ -11,9 +11,9 @@ from enum import Enum
 
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.client._timestamps import format_timestamp
-from airflow_provider_ampexp.rollout import FlagSnapshot
 from airflow_provider_ampexp.rollout._audience import changed_fields
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat
+from airflow_provider_ampexp.rollout._history import FlagSnapshot
 
 
 class Outcome(Enum):

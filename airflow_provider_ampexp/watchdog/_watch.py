@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_ampexp.client._optional_fields import has_tag
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import Exposure
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, HeartbeatError
+from airflow_provider_ampexp.rollout._history import Exposure
 from airflow_provider_ampexp.watchdog._verdict import Limits, Outcome, judge
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.operators._rollout.ramp import AmplitudeRampRolloutOperator
 from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs, as_plain, from_plain
 from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
-from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.triggers.flag_state import AmplitudeFlagStateTrigger
 from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 

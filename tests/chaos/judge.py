@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp.emulator.control import Emulator
-from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._duration import parse_duration
+from airflow_provider_ampexp.rollout._stages import parse_stages
 from tests.chaos.kinds import Kind
 from tests.chaos.witness import Line
 from tests.invariants import violations

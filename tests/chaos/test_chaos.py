@@ -20,8 +20,8 @@ from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.pytest_plugin import amplitude_emulator  # noqa: F401
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import Exposure, FlagSnapshot
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, RolloutSubject
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot
 from tests.chaos import kinds, secrets_backend, signals, witness
 from tests.chaos.judge import judge, plan_of
 from tests.chaos.report import scenarios_report

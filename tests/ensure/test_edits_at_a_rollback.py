@@ -10,7 +10,7 @@ from airflow_provider_ampexp.client import ManagementClient
 from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import ConflictError, FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import Exposure
+from airflow_provider_ampexp.rollout._history import Exposure
 
 from .trial import AfterFirstWrite
 from .world import IDS, a_client

@@ -17,19 +17,12 @@ from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.guardrails import CheckContext, CheckResult, SampleRatioGuardrail, SqlGuardrail, run_checks
 from airflow_provider_ampexp.guardrails import _warehouse as warehouses
 from airflow_provider_ampexp.guardrails._data_time import load_time
-from airflow_provider_ampexp.rollout import (
-    Complete,
-    Exposure,
-    FlagSnapshot,
-    GuardrailStatus,
-    RolloutPlan,
-    RolloutState,
-    RunGuardrails,
-    SetStage,
-    Wait,
-    decide,
-)
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Complete, RunGuardrails, SetStage, Wait
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 HOUR = timedelta(hours=1)
 SOAK_ENDS = BEGAN + HOUR

@@ -22,7 +22,7 @@ from airflow_provider_ampexp.bucketing import Bucketer
 from airflow_provider_ampexp.guardrails import CheckResult, HoldbackGuardrail, _warehouse, run_checks
 from airflow_provider_ampexp.guardrails._bands import read_row
 from airflow_provider_ampexp.guardrails._run import preflight
-from airflow_provider_ampexp.rollout import read_history
+from airflow_provider_ampexp.rollout._history import read_history
 
 SALT = "sAlt12"
 HASH = Bucketer(SALT)

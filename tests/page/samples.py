@@ -7,7 +7,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_ampexp.client.types import FlagConfig, Version
-from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, parse_stages
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 

@@ -11,7 +11,8 @@ from uuid import uuid4
 import requests
 from fastapi import FastAPI
 
-from airflow_provider_ampexp.rollout import RolloutPlan, parse_stages
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._stages import parse_stages
 
 CONNECTION = "amplitude_experiment_default"
 FLAGS = f"/connections/{CONNECTION}/flags"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp.client.types import Version
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, RolloutState, Stage
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RolloutTask
 from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, task, version
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollout import GuardrailPolicy, GuardrailStatus, LiftInterval, RolloutState
+from airflow_provider_ampexp.rollout import GuardrailPolicy, LiftInterval
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
+from airflow_provider_ampexp.rollout._state import RolloutState
 from tests.page.samples import HOUR, MONDAY, STATE, detail, task
 
 MINUTE = timedelta(minutes=1)

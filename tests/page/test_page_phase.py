@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollout import ChangeWindow, GuardrailPolicy, GuardrailStatus, RolloutState
+from airflow_provider_ampexp.rollout import ChangeWindow, GuardrailPolicy
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._phase import Reason, RolloutPhase
 from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, shown, task, version
 

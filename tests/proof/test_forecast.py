@@ -8,8 +8,8 @@ from datetime import timedelta
 from hypothesis import HealthCheck, assume, example, given, settings
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout import Forecast, forecast, read_history
-from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot
+from airflow_provider_ampexp.rollout._forecast import Forecast, forecast
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, read_history
 from tests.invariants.observed import Observed
 from tests.proof.histories import stories
 from tests.proof.story import Fault, Story

@@ -16,8 +16,8 @@ from airflow_provider_ampexp.emulator._state.errors import Refusal
 from airflow_provider_ampexp.emulator._state.flags import Kind
 from airflow_provider_ampexp.emulator._state.service import Service
 from airflow_provider_ampexp.emulator._state.user_edits import PersonEdit, carry_out
-from airflow_provider_ampexp.rollout import FlagSnapshot, read_history
 from airflow_provider_ampexp.rollout import _history as history
+from airflow_provider_ampexp.rollout._history import FlagSnapshot, read_history
 from tests.invariants.observed import Write
 from tests.proof.airflow import Airflow
 from tests.proof.story import Edit, Fault, PointKind, Story

@@ -8,25 +8,23 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout import (
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import (
     Abort,
     Action,
     Complete,
-    Exposure,
-    FlagSnapshot,
     RequestApproval,
     RollBack,
-    RolloutPlan,
-    RolloutState,
     RunGuardrails,
     SetStage,
     Wait,
-    decide,
-    parse_stages,
 )
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy, ApprovalResponse
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 STAGES = parse_stages([1, 5, 25, 100], soak="1h")

@@ -8,19 +8,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollout import (
-    Abort,
-    Exposure,
-    FlagSnapshot,
-    RolloutPlan,
-    RolloutState,
-    SetStage,
-    decide,
-    parse_stages,
-)
-from airflow_provider_ampexp.rollout._actions import SwitchOffSticky
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Abort, SetStage, SwitchOffSticky
 from airflow_provider_ampexp.rollout._audience import AudienceFields
-from airflow_provider_ampexp.rollout._history import read_history
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, read_history
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 from tests.rollout.test_decision import at
 
 BETA: dict[str, Any] = {

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_ampexp.rollout import Exposure, GuardrailPolicy, GuardrailStatus, RolloutPlan
+from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPlan
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._backtest import Look, PastRelease, ReleaseBacktest, backtest, past_releases
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._history import Exposure, VersionEntry
 
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)
 LONG_AGO, LATER = BEGAN - timedelta(days=900), BEGAN + timedelta(days=900)

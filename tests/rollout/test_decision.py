@@ -11,30 +11,24 @@ import pytest
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.client.types import Version
-from airflow_provider_ampexp.rollout import (
+from airflow_provider_ampexp.rollout import ChangeWindow, GuardrailPolicy, LiftInterval, RolloutPlan
+from airflow_provider_ampexp.rollout._actions import (
     Abort,
     Action,
-    ChangeWindow,
     Complete,
-    Exposure,
-    FlagSnapshot,
-    GuardrailPolicy,
-    GuardrailStatus,
-    LiftInterval,
     RollBack,
-    RolloutPlan,
-    RolloutState,
     RunGuardrails,
     SetStage,
     Wait,
-    decide,
-    parse_stages,
-    read_history,
+    describe,
 )
-from airflow_provider_ampexp.rollout._actions import describe
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
+from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._duration import interval, parse_duration
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry, read_history
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind, Verdict
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

@@ -7,18 +7,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_ampexp.rollout import (
-    Abort,
-    Complete,
-    Exposure,
-    FlagSnapshot,
-    RollBack,
-    RolloutPlan,
-    RolloutState,
-    parse_stages,
-)
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Abort, Complete, RollBack
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 START = Exposure(0, enabled=True)

@@ -9,25 +9,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout import (
-    Abort,
-    Action,
-    Exposure,
-    FlagSnapshot,
-    GuardrailPolicy,
-    GuardrailStatus,
-    Preflight,
-    RollBack,
-    RolloutPlan,
-    RolloutState,
-    RunGuardrails,
-    SetStage,
-    Wait,
-    decide,
-    forecast,
-    parse_stages,
-)
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout import GuardrailPolicy, RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Abort, Action, Preflight, RollBack, RunGuardrails, SetStage, Wait
+from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._forecast import forecast
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

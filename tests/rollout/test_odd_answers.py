@@ -27,10 +27,19 @@ from airflow_provider_ampexp.polling._check_once import seen as seen_by
 from airflow_provider_ampexp.polling._conditions import EnabledIs, RolloutAtLeast, StateIs
 from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-from airflow_provider_ampexp.rollout import Exposure, RolloutPlan, RolloutState, decide, read_history
+from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._audience import AudienceFields, changed_fields
-from airflow_provider_ampexp.rollout._history import FlagSnapshot, exposure_changes, exposure_of, version_of_exposure
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._history import (
+    Exposure,
+    FlagSnapshot,
+    exposure_changes,
+    exposure_of,
+    read_history,
+    version_of_exposure,
+)
 from airflow_provider_ampexp.rollout._stages import parse_stages
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import Rollout, RolloutTask
 from airflow_provider_ampexp.ui._serializers import diff_versions, flag_detail, list_item
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage, parse_stages
+from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan, Stage
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
+from airflow_provider_ampexp.rollout._stages import parse_stages
 
 STAGES = parse_stages([1, Stage(25, "1d"), 100], "2h")
 

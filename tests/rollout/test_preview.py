@@ -10,25 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_ampexp._validate import InvalidInputError
-from airflow_provider_ampexp.rollout import (
-    Abort,
-    Action,
-    ChangeWindow,
-    Exposure,
-    FlagSnapshot,
-    PreviewRaise,
-    PreviewResult,
-    RequestApproval,
-    RolloutPlan,
-    RolloutPreview,
-    RolloutState,
-    SetStage,
-    Wait,
-    decide,
-    forecast,
-)
+from airflow_provider_ampexp.rollout import ChangeWindow, PreviewResult, RolloutPlan, RolloutPreview
+from airflow_provider_ampexp.rollout._actions import Abort, Action, PreviewRaise, RequestApproval, SetStage, Wait
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
-from airflow_provider_ampexp.rollout._history import VersionEntry
+from airflow_provider_ampexp.rollout._decision import decide
+from airflow_provider_ampexp.rollout._forecast import forecast
+from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)

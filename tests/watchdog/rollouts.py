@@ -14,10 +14,11 @@ from airflow_provider_ampexp.emulator.control import Emulator
 from airflow_provider_ampexp.ensure import FlagRef
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.reconcile._loop import reconcile
-from airflow_provider_ampexp.rollout import Abort, RollBack, RolloutPlan, RolloutState, Wait
-from airflow_provider_ampexp.rollout._actions import Action
+from airflow_provider_ampexp.rollout import RolloutPlan
+from airflow_provider_ampexp.rollout._actions import Abort, Action, RollBack, Wait
 from airflow_provider_ampexp.rollout._analysis import GuardrailPolicy, GuardrailStatus
 from airflow_provider_ampexp.rollout._heartbeat import Heartbeat, RolloutSubject, heartbeat, last_heartbeat
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd, VerdictLike
 
 Guardrail = Callable[[float], VerdictLike]

@@ -22,9 +22,12 @@ from airflow_provider_ampexp.operators import _airflow_call as airflow_call
 from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import mask_secrets
-from airflow_provider_ampexp.rollout import Exposure, RolloutAlert, RolloutState, Wait
+from airflow_provider_ampexp.rollout import RolloutAlert
+from airflow_provider_ampexp.rollout._actions import Wait
 from airflow_provider_ampexp.rollout._alert import AlertEvent, Notifier, new_alert
 from airflow_provider_ampexp.rollout._analysis import aggregate
+from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, AlertCause
 
 if TYPE_CHECKING:

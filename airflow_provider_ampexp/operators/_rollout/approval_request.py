@@ -18,9 +18,10 @@ from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+    from airflow_provider_ampexp.rollout import RolloutPlan
     from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
     from airflow_provider_ampexp.rollout._record import RecordLine
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 APPROVE, REJECT = "Approve", "Reject"
 _OPTIONS = [APPROVE, REJECT]

@@ -10,7 +10,7 @@ from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import RolloutState
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 
 def note_group_share(task: RolloutTask, state: RolloutState) -> RolloutState:

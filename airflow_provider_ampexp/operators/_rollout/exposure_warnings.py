@@ -16,7 +16,7 @@ LIMIT = 5.0
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-    from airflow_provider_ampexp.rollout import RolloutState
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 
 def warn_of_reach(task: RolloutTask, state: RolloutState) -> RolloutState:

@@ -24,8 +24,10 @@ from airflow_provider_ampexp.operators._rollout.rollback import (
 )
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-from airflow_provider_ampexp.rollout import Abort, Complete, Exposure, RollBack, RolloutState
+from airflow_provider_ampexp.rollout._actions import Abort, Complete, RollBack
 from airflow_provider_ampexp.rollout._group_rollback import decide_group_rollback
+from airflow_provider_ampexp.rollout._history import Exposure
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp._limited_call import LimitedCall
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
-    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState
+    from airflow_provider_ampexp.rollout import RolloutPlan
     from airflow_provider_ampexp.rollout._actions import Action
+    from airflow_provider_ampexp.rollout._state import RolloutState
     from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd
 
 LIMIT = 5.0

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_ampexp.operators._rollout.record import push_record
-from airflow_provider_ampexp.rollout import RunGuardrails, SetStage, Wait
+from airflow_provider_ampexp.rollout._actions import RunGuardrails, SetStage, Wait
 from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import RolloutState
     from airflow_provider_ampexp.rollout._actions import Action
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 
 def interruption_message(task: RolloutTask, act: Action) -> str:

@@ -16,7 +16,9 @@ from airflow_provider_ampexp.rollout._vocabulary import RecordKind
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
     from airflow_provider_ampexp.operators.preview import PreviewXCom
-    from airflow_provider_ampexp.rollout import PreviewRaise, RolloutPreview, RolloutState
+    from airflow_provider_ampexp.rollout import RolloutPreview
+    from airflow_provider_ampexp.rollout._actions import PreviewRaise
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 LIMIT = timedelta(minutes=10)
 """The time limit of the query. Until it ends, no guardrail runs."""

@@ -22,8 +22,8 @@ from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.reconcile._loop import reconcile
-from airflow_provider_ampexp.rollout import RolloutState
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import RolloutState
+    from airflow_provider_ampexp.rollout._state import RolloutState
 
 T = TypeVar("T")
 

@@ -15,9 +15,10 @@ from airflow_provider_ampexp.operators._rollout.alerts import send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, record_on_error, take_notes
 from airflow_provider_ampexp.operators._rollout.stop import CONTINUE
-from airflow_provider_ampexp.rollout import Exposure, RollBack, RolloutState
-from airflow_provider_ampexp.rollout._history import version_of_exposure
+from airflow_provider_ampexp.rollout._actions import RollBack
+from airflow_provider_ampexp.rollout._history import Exposure, version_of_exposure
 from airflow_provider_ampexp.rollout._record import RecordLine, exposure_fields, fields_before
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:

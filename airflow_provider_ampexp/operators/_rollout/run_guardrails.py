@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_provider_ampexp.exceptions import AmplitudeTaskError
 from airflow_provider_ampexp.guardrails._base import CheckContext
 from airflow_provider_ampexp.guardrails._run import add_results, preflight, run_checks
-from airflow_provider_ampexp.rollout import RolloutState
 from airflow_provider_ampexp.rollout._analysis import aggregate
 from airflow_provider_ampexp.rollout._duration import format_duration
+from airflow_provider_ampexp.rollout._state import RolloutState
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask

@@ -8,8 +8,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp.operators._rollout.alerts import send_alert
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record
-from airflow_provider_ampexp.rollout import Abort, RolloutState
+from airflow_provider_ampexp.rollout._actions import Abort
 from airflow_provider_ampexp.rollout._alert import AlertEvent
+from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, HeartbeatEnd, RecordKind
 
 if TYPE_CHECKING:

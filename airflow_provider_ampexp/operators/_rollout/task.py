@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_ampexp.hooks.ampexp import AmplitudeExperimentHook
     from airflow_provider_ampexp.operators._rollout.base import RolloutOperator
-    from airflow_provider_ampexp.rollout import Abort, PreviewRaise, RollBack, RolloutPlan, RolloutState, Wait
-    from airflow_provider_ampexp.rollout._actions import Action
+    from airflow_provider_ampexp.rollout import RolloutPlan
+    from airflow_provider_ampexp.rollout._actions import Abort, Action, PreviewRaise, RollBack, Wait
+    from airflow_provider_ampexp.rollout._state import RolloutState
     from airflow_provider_ampexp.rollout._vocabulary import HeartbeatEnd
 
 

@@ -14,7 +14,9 @@ from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.operators._rollout.task import RolloutTask
-    from airflow_provider_ampexp.rollout import RolloutPlan, RolloutState, Wait
+    from airflow_provider_ampexp.rollout import RolloutPlan
+    from airflow_provider_ampexp.rollout._actions import Wait
+    from airflow_provider_ampexp.rollout._state import RolloutState
     from airflow_provider_ampexp.triggers.soak import AmplitudeSoakTrigger
 
 # A shorter wait stays on the worker, because a deferral takes longer. Such a wait happens when the history shows that a
