@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
+from airflow.sdk.exceptions import AirflowFailException
 from airflow_runs import Run
 from ramps import Failures, exposures, flag, writes
 
 from airflow_provider_ampexp._validate import InvalidInputError
 from airflow_provider_ampexp.emulator.control import Emulator
+from airflow_provider_ampexp.guardrails import CallableGuardrail
 from airflow_provider_ampexp.guardrails._base import CheckContext
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.task_groups.release import coordinated_release
+from airflow_provider_ampexp.task_groups.rollout import staged_rollout
 
 Runner = Callable[..., Run]
 QUICK: dict[str, Any] = {"stages": [5, 100], "soak": "0s", "poll_interval": 0.3}
@@ -166,6 +169,38 @@ def test_a_flag_that_a_person_changed_stays_and_the_others_are_rolled_back(
     assert ran.states["release.web.stage_100"] == "failed"
     assert ran.states["release.web.rollback"] == "skipped"
     assert (exposures(emulator, api)[-1], exposures(emulator, web)[-1]) == (0, 2)
+
+
+def test_a_flag_whose_own_plan_leaves_it_leaves_the_others_too(run: Runner, emulator: Emulator, dag_id: str) -> None:
+    """The plan of the flag that stops decides, and not the plan of each flag that could be rolled back."""
+    api, web = flag(emulator, "api"), flag(emulator, "web")
+    held = CallableGuardrail(lambda moment: False, "errors", effect="hold")
+    leaves = RolloutPlan([5, 100], "0s", guardrails=[held], hold_timeout="1s", preflight=False, poll_interval=0.3)
+    with DAG(dag_id) as dag:
+        coordinated_release(flags=["api", {"flag_key": "web", "plan": leaves}], **QUICK, on_hold_timeout="rollback")
+    ran = run(dag)
+    assert ran.states["release.web.stage_5"] == "failed"
+    assert {ran.states[f"release.{key}.rollback"] for key in ("api", "web")} == {"skipped"}
+    assert (exposures(emulator, api)[-1], exposures(emulator, web)[-1]) == (100, 5)
+
+
+def test_a_flag_that_fails_beside_a_flag_that_is_left_is_rolled_back(
+    run: Runner, emulator: Emulator, dag_id: str
+) -> None:
+    flag_id = flag(emulator, "search")
+    held = CallableGuardrail(lambda moment: False, "errors", effect="hold")
+    with DAG(dag_id) as dag:
+        staged_rollout(flag_key="search", guardrails=[held], hold_timeout="1s", preflight=False, **QUICK)
+
+        @task
+        def fails() -> None:
+            raise AirflowFailException("the catalogue was not published")
+
+        fails() >> dag.get_task("rollout.rollback")
+    ran = run(dag)
+    assert (ran.states["fails"], ran.states["rollout.stage_5"]) == ("failed", "failed")
+    assert ran.states["rollout.rollback"] == "success"
+    assert exposures(emulator, flag_id)[-1] == 0
 
 
 def test_regions_come_one_after_the_other(emulator: Emulator, dag_id: str) -> None:

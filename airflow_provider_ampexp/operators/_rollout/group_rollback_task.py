@@ -178,13 +178,13 @@ class RollbackTask(RolloutTask):
         return next((tasks for tasks in found if tasks), [])
 
     def _kept_by(self, failed: list[str]) -> AbortCause | None:
-        """Return why a stage stopped on purpose, by its record. Without a record it counts as failed."""
-        causes = {AbortCause.HELD: self.plan.on_hold_timeout == "stop", AbortCause.REFUSED: self.plan.preview}
-        if not any(causes.values()):
-            return None
+        """Return why the flags stay as they are: each failed task is a stage that stopped on purpose, by its record.
+
+        The plan of the stopped stage decides. In a coordinated release, the stage can belong to another flag.
+        """
         ends = [record[-1] for record in self._records("read why a stage failed", failed)]
-        stops = [end.get("cause") for end in ends if end.get("what") == RecordKind.STOP]
-        return next((cause for cause, counts in causes.items() if counts and cause in stops), None)
+        causes = [cause for cause in _KEPT for end in ends if _is_stop(end, cause)]
+        return causes[0] if causes and len(causes) == len(failed) else None
 
     def _first_raise(self) -> datetime | None:
         """Return when this run first raised the flag, by the records of its stages.
@@ -231,3 +231,7 @@ class RollbackTask(RolloutTask):
         # In a mapped task group each flag has its own stages. Airflow names them by their task and their index.
         names = {name: task for task in tasks for name in (task, f"{task}_{ti.map_index}")}
         return {names[name]: state for name, state in found.items() if name in names}
+
+
+def _is_stop(line: RecordLine, cause: AbortCause) -> bool:
+    return line.get("what") == RecordKind.STOP and line.get("cause") == cause
