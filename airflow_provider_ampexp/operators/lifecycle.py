@@ -141,7 +141,8 @@ class AmplitudeCreateFlagOperator(_AmplitudeCreateOperator):
     :param evaluation_mode: ``remote`` or ``local``
     :param bucketing_key: the user property by which users are bucketed
     :param if_exists: for an existing flag: ``skip`` (default) leaves the flag as it is; ``update`` sets the given
-        fields, adds variants and deployments, and removes none; ``fail`` fails the task
+        fields, adds variants and deployments, and removes none; ``fail`` fails the task. An archived flag always fails
+        the task.
     :param catch_all: the name of a target segment that has no conditions on purpose. The API does not show the
         conditions of a segment for a cohort, so any other segment with a percentage and without conditions is refused.
     :param if_changed_since: with ``if_exists="update"``, when one of the given fields of an existing flag was changed

@@ -141,7 +141,8 @@ def _wait_while_soaking(view: Evaluation) -> Action | None:
 def _wait_while_not_passed(view: Evaluation) -> Action | None:
     if view.guardrails_passed:
         return None
-    return Wait(view.check_is_due, f"the guardrails have not passed yet ({view.said}); {_next(view)}")
+    results = f" ({view.said})" if view.said else ""
+    return Wait(view.check_is_due, f"the guardrails have not passed yet{results}; {_next(view)}")
 
 
 def _preview_before_approval(view: Evaluation) -> Action | None:

@@ -833,3 +833,11 @@ def test_what_is_stored_has_plain_texts_in_place_of_words() -> None:
         return {type(value)}.union(*map(types, parts))
 
     assert types(state.as_json()) <= {dict, list, tuple, str, int, float, bool, type(None)}
+
+
+def test_a_wait_for_the_first_check_names_no_results() -> None:
+    """The version of a stage can be some milliseconds ahead of the observed time of the service."""
+    plan = RolloutPlan(parse_stages([1, 100], soak="0s"), checked=True)
+    act = look(plan, flag((0, on(1))), -0.0001)
+    assert isinstance(act, Wait)
+    assert act.why == "the guardrails have not passed yet; next stage 100 %"

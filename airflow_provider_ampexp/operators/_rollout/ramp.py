@@ -11,7 +11,7 @@ class AmplitudeRampRolloutOperator(ReconcilingOperator):
     The task uses a worker only while it writes or checks. It soaks in the triggerer. It reads the present stage and its
     beginning from the flag and its version history, on the clock of the service. So a killed worker, a cleared task or
     a restarted scheduler continues at the right place, and no soak gets shorter or starts again. Only a rollback lowers
-    the percentage. A change by another person stops the rollout.
+    the percentage of an enabled flag. A change by another person stops the rollout.
 
     The task takes the arguments of :class:`~airflow_provider_ampexp.operators._base.AmplitudeTargetOperator`, and:
 

@@ -91,7 +91,7 @@ class RecordFile:
             self._call = limited_call.begin(lambda: self._write(missing), "write the record of the rollout")
 
     def finish(self, record: Iterable[RecordLine]) -> None:
-        """Wait at most 5 seconds for the write. A failed write is repeated once. Missing lines are logged."""
+        """Wait at most 5 seconds for the write, and again for one repetition. Log the missing lines."""
         lines = list(record)
         error = self._error()
         if self._call is None or not self._call.is_running:
