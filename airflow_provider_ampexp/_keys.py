@@ -1,4 +1,7 @@
-"""The keys of values that the provider stores in Airflow, its default connection, and its metric. All begin alike."""
+"""The keys of values that the provider stores in Airflow: all begin with ``amplitude_experiment``.
+
+Also the default connection and the metric.
+"""
 
 DEFAULT_CONNECTION = "amplitude_experiment_default"
 """The id of the connection, if a task names none."""

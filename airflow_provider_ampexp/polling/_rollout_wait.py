@@ -1,4 +1,4 @@
-"""The condition of a soak: the soak is complete, or the flag has changed.
+"""The condition of a wait of a rollout: its time is over, or the flag has changed.
 
 The trigger uses it, and a task that waits on its worker does too. No Airflow.
 """
@@ -78,11 +78,11 @@ class RolloutWait:
             why = f"the audience changed: {', '.join(changed)}"
             return {"status": SoakStatus.CHANGED.value, "archived": archived, "why": why, "audience": audience}
         if self.until <= now:
-            return {"status": SoakStatus.DUE.value, "archived": archived, "why": "the soak is complete"}
+            return {"status": SoakStatus.DUE.value, "archived": archived, "why": "the time of the wait is over"}
         return None
 
     def seconds_left(self, client: ManagementClient) -> float:
-        """Return the seconds until the end of the soak."""
+        """Return the seconds until the end of the wait."""
         return (self.until - self.now(client)).total_seconds()
 
     def now(self, client: ManagementClient) -> datetime:

@@ -13,7 +13,7 @@ from airflow_provider_ampexp.rollout._vocabulary import AbortCause
 
 @dataclass(frozen=True)
 class SetStage:
-    """Set this stage, and enable a disabled flag."""
+    """Set this stage, and enable a disabled flag. A disabled flag above the stage is lowered first."""
 
     stage: ResolvedStage
     why: str

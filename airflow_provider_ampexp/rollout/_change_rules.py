@@ -31,7 +31,7 @@ def abort_on_unseen_change(view: Evaluation) -> Action | None:
     if not view.is_first_look or view.state.run_began is None:
         return None
     for change in exposure_changes(view.seen.history, view.state.run_began):
-        if view.is_own_change(change):
+        if view.is_own_or_earlier(change):
             continue
         if change.lowers:
             why = f" ({view.state.rollback_reason})" if view.state.rollback_reason else ""

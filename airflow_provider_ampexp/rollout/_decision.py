@@ -33,7 +33,7 @@ from airflow_provider_ampexp.rollout._plan import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.rollout._vocabulary import AbortCause, GuardrailDecision
 
-# A wait for a person has no end of its own. The trigger polls the flag in that time; this only repeats the log line.
+# A wait for a person has no end of its own. After this time the task wakes, logs and writes its heartbeat.
 _MAX_WAIT = timedelta(hours=12)
 
 

@@ -217,7 +217,7 @@ class Evaluation:
         decision, _ = aggregate(self.last_state.statuses)
         return decision == GuardrailDecision.GO and change == self._since_last_look[0]
 
-    def is_own_change(self, change: ExposureChange) -> bool:
+    def is_own_or_earlier(self, change: ExposureChange) -> bool:
         """Whether a change since the run began may be its own step, or came before its first own step."""
         first = self.first_own_step
         if first is None:

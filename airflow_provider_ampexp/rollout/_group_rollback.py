@@ -42,7 +42,7 @@ def decide_group_rollback(
         return Abort(AbortCause.NOTHING_RAISED, "this run raised nothing")
     rolled_back = external = None
     for change in exposure_changes(seen.history, state.run_began):
-        if view.is_own_change(change):
+        if view.is_own_or_earlier(change):
             # This run continued from the change of a person: the plan adopts it, or a person cleared the task.
             rolled_back = external = None
         elif change.entry.by == first.entry.by and not change.raises:

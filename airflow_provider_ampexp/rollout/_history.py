@@ -46,7 +46,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class FlagSnapshot:
-    """One observation of a flag, with its history, newest first. Without an ``audience``, the flag has no others."""
+    """One observation of a flag, with its history, newest first. Default: an audience without other users."""
 
     exposure: Exposure
     archived: bool = False

@@ -1,7 +1,7 @@
 """The plan of a rollout: its stages, and the rules that hold on the way.
 
-This is the one declaration of a rollout's parameters. The operators, ``staged_rollout`` and plan files take the same
-names with the same defaults, and every value is checked here.
+This is the reference of a rollout's parameters. The operators, ``staged_rollout`` and plan files repeat the names and
+the defaults; ``tests/airflow/test_airflow_one_plan.py`` compares them. ``_PARSERS`` checks the values.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class RolloutState:
 
     Each field is ``None`` or empty until it is known.
 
-    :param run_began: when this run, or its last clear by a person, began, on the service's clock. The rules take the
-        changes since then for this run's own, or refuse them. ``None`` on a first attempt.
+    :param run_began: when this run, or its last clear by a person, began, on the service's clock. The rules judge
+        each change since then: an own step, or a change of another actor. ``None`` on a first attempt.
     :param is_retry: Airflow made this attempt after an earlier one failed or died
     :param start: the exposure before this run raised it
     :param origin: the exposure before this rollout, which may be older than the run; ``None`` also if the history does
@@ -90,7 +90,7 @@ class RolloutState:
     preview: PreviewResult | None = None
 
     def after_observation(self, plan: RolloutPlan, seen: FlagSnapshot, now: datetime) -> RolloutState:
-        """Return the state after an observation that does not end the rollout."""
+        """Return the state after an observation."""
         fresh = self if self.last_exposure == seen.exposure else self._at_another_exposure()
         return replace(
             fresh,

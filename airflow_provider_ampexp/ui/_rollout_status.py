@@ -55,7 +55,7 @@ class RolloutStatus:
 
 
 def status_of(rollout: Rollout, seen: FlagSnapshot | None, now: datetime) -> RolloutStatus:
-    """Return the state of a rollout.
+    """Return what the page shows of a rollout.
 
     :param seen: the flag; ``None`` if it is not known. Without its history, the last observation of the task replaces
         the history.
