@@ -22,6 +22,14 @@ _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _KEY_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 
 
+DEEPEST_PAYLOAD = 64
+"""The largest number of levels of a payload. The client reads no response of 100 levels or more."""
+DEEPEST_BODY = DEEPEST_PAYLOAD + 4
+"""The same for a body: a payload is in a variant, in the list of variants, in the fields."""
+_LARGEST_WEIGHT = 1_000_000_000
+_LONGEST_SHOWN = 200
+
+
 class InvalidInputError(ValueError):
     """Invalid input. Nothing was sent. ``field`` names the invalid field."""
 
@@ -33,6 +41,17 @@ class InvalidInputError(ValueError):
     def __reduce__(self) -> tuple[type[InvalidInputError], tuple[str, str]]:
         # The default pickles only the message, from which the exception cannot be created again.
         return type(self), (self.field, self.problem)
+
+
+def shown(value: object) -> str:
+    """Return a value for an error, in at most 200 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python formats no whole number of more than 4,300 digits
+        return f"a {type(value).__name__} with too many digits"
+    except RecursionError:
+        return f"a {type(value).__name__} of too many levels"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def nearest(given: object, known: Iterable[str]) -> str:
@@ -97,7 +116,7 @@ def is_loopback(host: str) -> bool:
 def seconds(field: str, value: object) -> float:
     """Return a duration in seconds, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
-        raise InvalidInputError(field, f"expected a number of seconds from 0 to 10 years, got {value!r}")
+        raise InvalidInputError(field, f"expected a number of seconds from 0 to 10 years, got {shown(value)}")
     return float(value)
 
 
@@ -111,48 +130,57 @@ def timeout(field: str, value: object) -> float:
 def percentage(field: str, value: object) -> int:
     """Return a percentage, a whole number from 0 to 100, because Amplitude buckets users in steps of 1 %."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise InvalidInputError(field, f"{value!r} is not a percentage (a whole number from 0 to 100)")
+        raise InvalidInputError(field, f"{shown(value)} is not a percentage (a whole number from 0 to 100)")
     if not 0 <= value <= 100:
-        raise InvalidInputError(field, f"{value!r} is outside 0 to 100")
+        raise InvalidInputError(field, f"{shown(value)} is outside 0 to 100")
     if value != int(value):
-        raise InvalidInputError(field, f"{value!r} is not whole: Amplitude buckets users in steps of 1 %")
+        raise InvalidInputError(field, f"{shown(value)} is not whole: Amplitude buckets users in steps of 1 %")
     return int(value)
 
 
 def weight(field: str, value: object) -> int | float:
     """Return a variant's weight: a number, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise InvalidInputError(field, f"{value!r} is not a weight (a number, 0 or more)")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise InvalidInputError(field, f"{shown(value)} is not a weight (a number, 0 or more)")
+    if value > _LARGEST_WEIGHT:
+        raise InvalidInputError(field, f"expected a weight of at most {_LARGEST_WEIGHT:,}, got {shown(value)}")
     return value
 
 
 def name(field: str, value: object) -> str:
     """Return a key or an id: a non-empty string."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidInputError(field, f"expected a non-empty string, got {value!r}")
+        raise InvalidInputError(field, f"expected a non-empty string, got {shown(value)}")
     if not value.isprintable() and not _is_unicode(value):
-        raise InvalidInputError(field, f"{value!r} contains an invalid Unicode character")
+        raise InvalidInputError(field, f"{shown(value)} contains an invalid Unicode character")
     return value
 
 
 def text(field: str, value: object) -> str:
     """Return a name, a key or an id. A number becomes its text, because native rendering makes a number of an id."""
     refuse_missing(field, value)
-    return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    try:
+        return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(field, f"expected a key or an id, got {shown(value)}") from None
 
 
 def identifier(field: str, value: object) -> str:
     """Return a key or an id without spaces around it and without line ends, which come from a file or a YAML block."""
     found = text(field, value)
     if found != found.strip() or len(found.splitlines()) > 1:
-        raise InvalidInputError(field, f"expected a text without spaces around it and without line ends, got {found!r}")
+        raise InvalidInputError(
+            field, f"expected a text without spaces around it and without line ends, got {shown(found)}"
+        )
     return found
 
 
 def refuse_missing(field: str, value: object) -> None:
     """Refuse the result of a template without its Param or XCom."""
     if value in MISSING:
-        raise InvalidInputError(field, f"expected a text, got {value!r}: a Param or an XCom is missing")
+        raise InvalidInputError(field, f"expected a text, got {shown(value)}: a Param or an XCom is missing")
 
 
 def choice(field: str, value: object, words: Sequence[str], more: str = "") -> str:
@@ -164,13 +192,13 @@ def choice(field: str, value: object, words: Sequence[str], more: str = "") -> s
         return value
     *most, last = map(repr, words)
     expected = f"{', '.join((*most, last))} {more}" if more else f"{', '.join(most)} or {last}"
-    raise InvalidInputError(field, f"expected {expected}, got {value!r}{nearest(value, words)}")
+    raise InvalidInputError(field, f"expected {expected}, got {shown(value)}{nearest(value, words)}")
 
 
 def path_name(field: str, value: object) -> str:
     """Return a key or an id in a path. ``.`` and ``..`` would be another path, also if they are encoded."""
     if value in (".", ".."):
-        raise InvalidInputError(field, f"{value!r} is not possible in a path")
+        raise InvalidInputError(field, f"{shown(value)} is not possible in a path")
     return name(field, value)
 
 
@@ -185,14 +213,14 @@ def _is_unicode(value: str) -> bool:
 def index(field: str, value: object) -> int:
     """Return a place in a list, counted from 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidInputError(field, f"{value!r} is not a place in a list (0, 1, 2, ...)")
+        raise InvalidInputError(field, f"{shown(value)} is not a place in a list (0, 1, 2, ...)")
     return value
 
 
 def items(field: str, values: object, expected: str = "a list") -> list[Any]:
     """Return the items of a list. A text or a mapping is none."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InvalidInputError(field, f"expected {expected}, got {values!r}")
+        raise InvalidInputError(field, f"expected {expected}, got {shown(values)}")
     return list(values)
 
 
@@ -217,7 +245,7 @@ def label(field: str, value: object) -> str:
     refuse_missing(field, value)
     if not isinstance(value, str) or not _LABEL.fullmatch(value):
         raise InvalidInputError(
-            field, f"{value!r} may have letters, digits, '_' and '-' only, and at least one of them"
+            field, f"{shown(value)} may have letters, digits, '_' and '-' only, and at least one of them"
         )
     return value
 
@@ -225,22 +253,42 @@ def label(field: str, value: object) -> str:
 def deployment_type(field: str, value: object) -> str:
     """Validate a deployment's type (contract: *Create deployment*)."""
     if value not in ("client", "server"):
-        raise InvalidInputError(field, f"{value!r} is neither 'client' nor 'server'")
+        raise InvalidInputError(field, f"{shown(value)} is neither 'client' nor 'server'")
     return str(value)
 
 
 def switch(field: str, value: object) -> None:
     """Validate a boolean."""
     if not isinstance(value, bool):
-        raise InvalidInputError(field, f"expected true or false, got {value!r}")
+        raise InvalidInputError(field, f"expected true or false, got {shown(value)}")
 
 
-def json_element(field: str, value: object) -> None:
-    """Validate a JSON value. ``NaN`` and infinite numbers are not JSON."""
+def json_element(field: str, value: object, levels: int = DEEPEST_PAYLOAD) -> None:
+    """Validate a JSON value. ``NaN``, infinite numbers, and keys that are no text, are not JSON.
+
+    :param levels: the largest number of levels of lists and objects
+    """
+    too_deep = f"expected at most {levels} levels of lists and objects, got more"
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise InvalidInputError(field, too_deep) from None
     except (TypeError, ValueError) as error:
         raise InvalidInputError(field, f"not JSON: {error}") from None
+    level = [value]
+    for _ in range(levels):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                for key in item:
+                    if not isinstance(key, str):
+                        raise InvalidInputError(field, f"not JSON: expected a text as key, got {shown(key)}")
+                inner += item.values()
+            elif isinstance(item, list | tuple):
+                inner += item
+        level = inner
+    if any(isinstance(item, Mapping | list | tuple) for item in level):
+        raise InvalidInputError(field, too_deep)
 
 
 def require(field: str, fields: Mapping[str, Any], required: Iterable[str]) -> None:

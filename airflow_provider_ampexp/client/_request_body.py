@@ -22,7 +22,7 @@ def variant_fields(fields: Mapping[str, Any], field: str = "") -> dict[str, Any]
         validate.json_element(f"{prefix}payload", checked["payload"])
     if "rolloutWeight" in checked:
         validate.weight(f"{prefix}rolloutWeight", checked["rolloutWeight"])
-    validate.json_element(field or "fields", checked)
+    validate.json_element(field or "fields", checked, validate.DEEPEST_BODY)
     return checked
 
 
@@ -45,8 +45,7 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
     if "deployments" in checked:
         checked["deployments"] = validate.names("deployments", checked["deployments"])
     if "rolloutWeights" in checked:
-        for key, value in validate.mapping("rolloutWeights", checked["rolloutWeights"]).items():
-            validate.weight(f"rolloutWeights.{key}", value)
+        _weights("rolloutWeights", checked["rolloutWeights"])
     for many, parse_item in (("variants", variant_fields), ("targetSegments", partial(_segment, share))):
         if many in checked:
             listed = validate.items(many, checked[many])
@@ -55,7 +54,7 @@ def flag_fields(fields: Mapping[str, Any], *, patched: bool = False, as_read: bo
         validate.require(f"variants[{place}]", variant, ("key",))
     if not as_read:
         _whole_segments(checked.get("targetSegments", ()), _OF_SEGMENT if patched else ("conditions",))
-    validate.json_element("fields", checked)
+    validate.json_element("fields", checked, validate.DEEPEST_BODY)
     return checked
 
 
@@ -73,6 +72,13 @@ def _whole_segments(segments: Iterable[Mapping[str, Any]], required: Iterable[st
         conditions = validate.items(f"{field}.conditions", segment["conditions"])
         for number, condition in enumerate(conditions):
             _condition(f"{field}.conditions[{number}]", condition)
+        if segment.get("rolloutWeights") is not None:
+            _weights(f"{field}.rolloutWeights", segment["rolloutWeights"])
+
+
+def _weights(field: str, value: object) -> None:
+    for key, weight in validate.mapping(field, value).items():
+        validate.weight(f"{field}.{key}", weight)
 
 
 def _condition(field: str, value: object) -> None:

@@ -80,4 +80,4 @@ def check_weights_left(doing: str, place: str, weights: Iterable[float]) -> None
 
 def _gives_no_variant(segment: TargetSegment) -> bool:
     weights = segment.get("rolloutWeights")
-    return bool(segment.get("percentage")) and bool(weights) and not any((weights or {}).values())
+    return bool(segment.get("percentage")) and weights is not None and not any(weights.values())

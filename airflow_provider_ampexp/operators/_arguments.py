@@ -39,12 +39,19 @@ def check_literal(field: str, value: object, read: Callable[[str, object], objec
 
 def is_literal(value: object) -> bool:
     """Return true if the value has no template and does not come from another task."""
+    try:
+        return _has_no_template(value)
+    except RecursionError:
+        return True  # the check of the value refuses that many levels
+
+
+def _has_no_template(value: object) -> bool:
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):
-        return all(is_literal(item) for item in value.values())
+        return all(_has_no_template(item) for item in value.values())
     if isinstance(value, list | tuple | set):
-        return all(is_literal(item) for item in value)
+        return all(_has_no_template(item) for item in value)
     return not hasattr(value, "resolve")  # Airflow resolves an XComArg and similar objects when the task runs
 
 

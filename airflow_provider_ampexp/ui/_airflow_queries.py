@@ -15,6 +15,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import and_, select
 
 from airflow_provider_ampexp._keys import PLAN_XCOM, RECORD_XCOM
+from airflow_provider_ampexp.operators._rollout.plan_xcom import began_of
 from airflow_provider_ampexp.rollout import RolloutPlan
 from airflow_provider_ampexp.rollout._state import RolloutState
 from airflow_provider_ampexp.ui._rollout_tasks import RUN_UNDER_WAY, RolloutTask
@@ -142,6 +143,7 @@ def _read(row: Any, pushed: Any, record: Any, is_triggerer_alive: bool) -> Rollo
             record=lines_of(known),
             is_paused=bool(row.is_paused),
             is_triggerer_alive=is_triggerer_alive,
+            rollout_began=began_of(pushed),
         )
     except (KeyError, TypeError, ValueError):
         return None  # of another version, or a value of another task with the same key

@@ -41,6 +41,7 @@ class RolloutTask:
     """A task of this Airflow that carries out a rollout.
 
     :param began: when this attempt began
+    :param rollout_began: when the rollout began, on the service's clock; ``None`` if the task did not store it
     :param rollout_state: the state of the rollout while it waits; ``None`` while it works, and when it has ended
     :param until: the end of its wait
     :param record: its actions and measurements
@@ -66,6 +67,7 @@ class RolloutTask:
     record: tuple[Mapping[str, Any], ...] = ()
     is_paused: bool = False
     is_triggerer_alive: bool = True
+    rollout_began: datetime | None = None
 
     @property
     def is_under_way(self) -> bool:
@@ -157,9 +159,11 @@ class Rollout:
 
     @property
     def run_began(self) -> datetime:
-        """When its run began, on the service's clock, or some minutes earlier."""
+        """When its run began, on the service's clock, or some minutes earlier if no task stored it."""
         task = self.tasks[-1]
-        return (task.run_began or task.began) - CLOCKS_DIFFER
+        by_airflow = (task.run_began or task.began) - CLOCKS_DIFFER
+        stored = [known.rollout_began for known in self.tasks if known.rollout_began is not None]
+        return max(by_airflow, min(stored, default=by_airflow))
 
     @property
     def reached(self) -> float | None:

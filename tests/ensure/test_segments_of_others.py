@@ -25,7 +25,13 @@ ON_A_COHORT = [{"type": "cohort", "prop": "userdata_cohort", "op": "set contains
 
 
 def segment(name: str, percentage: float = 5, conditions: list[dict[str, Any]] = ON_BETA) -> dict[str, Any]:
-    return {"name": name, "conditions": conditions, "percentage": percentage, "rolloutWeights": {}, "bucketingKey": "u"}
+    return {
+        "name": name,
+        "conditions": conditions,
+        "percentage": percentage,
+        "rolloutWeights": {"on": 1},
+        "bucketingKey": "u",
+    }
 
 
 def seed(emulator: Emulator, segments: list[dict[str, Any]], *, hidden: bool = False) -> None:

@@ -12,7 +12,7 @@ from airflow_provider_ampexp.client.types import FlagConfig
 from airflow_provider_ampexp.rollout import ChangeWindow, RolloutPlan
 from airflow_provider_ampexp.rollout._approval import ApprovalPolicy
 from airflow_provider_ampexp.ui._airflow_queries import lines_of
-from airflow_provider_ampexp.ui._rollout_tasks import latest, rollouts_by_flag
+from airflow_provider_ampexp.ui._rollout_tasks import Rollout, latest, rollouts_by_flag
 from airflow_provider_ampexp.ui._serializers import flag_detail, list_item
 from tests.page.samples import HOUR, MONDAY, NOW, PLAN, STATE, VERSIONS, detail, flag, shown, task, version
 
@@ -227,3 +227,13 @@ def test_a_flag_that_shows_nothing_is_shown() -> None:
     assert told["pictures"][0]["points"] == []
     bare = list_item("flags", {"id": "1"}, "", rollouts_by_flag([task()])[("acme", "flags", "1")], NOW)
     assert bare["rollout"]["why"] == "Amplitude does not show the percentage of this rollout"
+
+
+def test_a_run_that_began_right_after_the_last_one_does_not_count_its_raises() -> None:
+    """Airflow's start of a run counts from 5 minutes earlier. The first task stores when the rollout began."""
+    ends = NOW - timedelta(seconds=10)
+    last = Rollout((task(run_began=NOW, began=NOW, rollout_began=ends),))
+    assert last.run_began == ends
+    assert Rollout((task(run_began=NOW, began=NOW, rollout_began=None),)).run_began == NOW - timedelta(minutes=5)
+    cleared = Rollout((task(run_began=NOW, began=NOW, rollout_began=NOW - timedelta(hours=1)),))
+    assert cleared.run_began == NOW - timedelta(minutes=5)  # a clear of an ended run begins it again

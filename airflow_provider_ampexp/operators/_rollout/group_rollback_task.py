@@ -11,10 +11,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
-from airflow_provider_ampexp.operators import _attempts as attempts
 from airflow_provider_ampexp.operators._airflow_call import call_airflow
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
+from airflow_provider_ampexp.operators._rollout.group_start import group_began
 from airflow_provider_ampexp.operators._rollout.interruption import log_interruption
 from airflow_provider_ampexp.operators._rollout.record import begin_file, push_record, take_notes
 from airflow_provider_ampexp.operators._rollout.rollback import (
@@ -69,7 +69,7 @@ class RollbackTask(RolloutTask):
 
     def initial_state(self) -> RolloutState:
         """The changes since the run began count."""
-        return RolloutState(attempts.run_began(self.context, self.flag.now))
+        return RolloutState(group_began(self.context, self.operator, self.flag.now))
 
     def carry_out(self, state: RolloutState) -> ChangeResultXCom:
         """Read which tasks failed, and roll the flag back once."""

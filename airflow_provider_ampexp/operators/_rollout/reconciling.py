@@ -15,6 +15,7 @@ from airflow_provider_ampexp.operators._outdated_run import refuse_a_ramp
 from airflow_provider_ampexp.operators._rollout.approval_request import with_response
 from airflow_provider_ampexp.operators._rollout.experiment_group_note import note_group_share
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import warn_of_reach
+from airflow_provider_ampexp.operators._rollout.group_start import group_began
 from airflow_provider_ampexp.operators._rollout.pending_rollback import pending_rollback_reason
 from airflow_provider_ampexp.operators._rollout.record import plan_edited, rebuilt, record_on_error
 from airflow_provider_ampexp.operators._rollout.task import RolloutTask
@@ -41,9 +42,11 @@ class ReconcilingTask(RolloutTask):
         context, plan, flag, operator = self.context, self.plan, self.flag, self.operator
         attempt = attempts.this_attempt(context, operator.retries, flag.now)
         began = None
-        if attempt.is_retry or (operator.is_continuation and not attempt.was_cleared):
-            began = attempt.cleared_at or attempts.run_began(context, flag.now)
-            if attempt.was_cleared or operator.is_continuation:
+        if operator.is_continuation and not attempt.was_cleared:
+            began = began_after_a_clear(plan, flag.seen.history, group_began(context, operator, flag.now))
+        elif attempt.is_retry:
+            began = attempt.first_began or attempts.run_began(context, flag.now)
+            if attempt.was_cleared:
                 began = began_after_a_clear(plan, flag.seen.history, began)
         owed = plan.checked and plan.preflight
         failed, now = pending_rollback_reason(context), plan.as_json()

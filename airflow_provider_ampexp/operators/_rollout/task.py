@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_provider_ampexp.ensure import ChangeResultXCom, FlagRef, flag_url
@@ -27,7 +28,7 @@ from airflow_provider_ampexp.operators._rollout import (
 from airflow_provider_ampexp.operators._rollout.alerts import Alerts
 from airflow_provider_ampexp.operators._rollout.heartbeat_file import HeartbeatFile
 from airflow_provider_ampexp.operators._rollout.pending_rollback import PendingRollback, pending_rollback_reason
-from airflow_provider_ampexp.operators._rollout.plan_shown import push_plan
+from airflow_provider_ampexp.operators._rollout.plan_xcom import push_plan
 from airflow_provider_ampexp.operators._rollout.record_file import RecordFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.rollout._plan import FOLDERS
@@ -93,7 +94,8 @@ class RolloutTask(ABC):
             self.flag = self.find_flag(hook, target)
             self.open_files()
             state = self.initial_state()
-            call_airflow("store the plan of the rollout", lambda: self._show(hook), None)
+            began = state.run_began or self.flag.now
+            call_airflow("store the plan of the rollout", lambda: self._show(hook, began), None)
             return self.finish(hook, self.carry_out(state))
 
     def find_flag(self, hook: AmplitudeExperimentHook, target: FlagRef) -> ManagedFlag:
@@ -196,9 +198,9 @@ class RolloutTask(ABC):
         """Leave the flag as it is, and end the task."""
         stop.abort(self, action, state)
 
-    def _show(self, hook: AmplitudeExperimentHook) -> None:
+    def _show(self, hook: AmplitudeExperimentHook, began: datetime) -> None:
         push_link(self.context, flag_url(hook.client, self.flag.config))
-        push_plan(self.context, self.plan, self.flag, hook.amplitude_conn_id)
+        push_plan(self.context, self.plan, self.flag, hook.amplitude_conn_id, began)
 
     def _purpose(self) -> str:
         """Return the purpose of this attempt, for its errors."""
