@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_ampexp.client._actors import actor_name
@@ -134,6 +134,15 @@ def read_history(
     if entries and entries[0].exposure is None:
         entries[0] = replace(entries[0], exposure=present)
     return tuple(entries)
+
+
+def observed_at(seen: FlagSnapshot, now: datetime) -> datetime:
+    """Return the time of an observation, after all versions that it shows.
+
+    The service's clock has steps of 1 s, so the newest version can be later than ``now``.
+    """
+    newest = seen.history[0].at if seen.history else None
+    return now if newest is None else max(now, newest + timedelta(microseconds=1))
 
 
 def version_of_exposure(seen: FlagSnapshot) -> VersionEntry | None:

@@ -25,7 +25,13 @@ from airflow_provider_ampexp.rollout._actions import (
 from airflow_provider_ampexp.rollout._analysis import GuardrailStatus
 from airflow_provider_ampexp.rollout._decision import decide
 from airflow_provider_ampexp.rollout._duration import interval, parse_duration
-from airflow_provider_ampexp.rollout._history import Exposure, FlagSnapshot, VersionEntry, read_history
+from airflow_provider_ampexp.rollout._history import (
+    Exposure,
+    FlagSnapshot,
+    VersionEntry,
+    observed_at,
+    read_history,
+)
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout._stages import parse_stages
 from airflow_provider_ampexp.rollout._state import RolloutState
@@ -841,3 +847,12 @@ def test_a_wait_for_the_first_check_names_no_results() -> None:
     act = look(plan, flag((0, on(1))), -0.0001)
     assert isinstance(act, Wait)
     assert act.why == "the guardrails have not passed yet; next stage 100 %"
+
+
+def test_an_observation_is_after_the_versions_that_it_shows() -> None:
+    """The clock of the service has steps of a second, and a version has milliseconds."""
+    seen = flag((0, on(1)), (1.0001, on(5)))
+    assert seen.history[0].at is not None
+    assert observed_at(seen, at(1)) == seen.history[0].at + timedelta(microseconds=1)
+    assert observed_at(seen, at(2)) == at(2)
+    assert observed_at(replace(seen, history=()), at(1)) == at(1)

@@ -23,6 +23,7 @@ from airflow_provider_ampexp.polling._rollout_wait import RolloutWait
 from airflow_provider_ampexp.polling._statuses import SoakStatus
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
 from airflow_provider_ampexp.reconcile._loop import reconcile
+from airflow_provider_ampexp.rollout._history import observed_at
 from airflow_provider_ampexp.rollout._own_steps import began_after_a_clear
 from airflow_provider_ampexp.rollout._state import RolloutState
 
@@ -40,7 +41,7 @@ class ReconcilingTask(RolloutTask):
     def initial_state(self) -> RolloutState:
         """Return the state of the rollout at the start of an attempt."""
         context, plan, flag, operator = self.context, self.plan, self.flag, self.operator
-        attempt = attempts.this_attempt(context, operator.retries, flag.now)
+        attempt = attempts.this_attempt(context, operator.retries, observed_at(flag.seen, flag.now))
         began = None
         if operator.is_continuation and not attempt.was_cleared:
             began = began_after_a_clear(plan, flag.seen.history, group_began(context, operator, flag.now))

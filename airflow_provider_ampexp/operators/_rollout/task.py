@@ -31,6 +31,7 @@ from airflow_provider_ampexp.operators._rollout.pending_rollback import PendingR
 from airflow_provider_ampexp.operators._rollout.plan_xcom import push_plan
 from airflow_provider_ampexp.operators._rollout.record_file import RecordFile
 from airflow_provider_ampexp.reconcile._flag import ManagedFlag
+from airflow_provider_ampexp.rollout._history import observed_at
 from airflow_provider_ampexp.rollout._plan import FOLDERS
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class RolloutTask(ABC):
             self.flag = self.find_flag(hook, target)
             self.open_files()
             state = self.initial_state()
-            began = state.run_began or self.flag.now
+            began = state.run_began or observed_at(self.flag.seen, self.flag.now)
             call_airflow("store the plan of the rollout", lambda: self._show(hook, began), None)
             return self.finish(hook, self.carry_out(state))
 
