@@ -159,12 +159,12 @@ def name(field: str, value: object) -> str:
 def text(field: str, value: object) -> str:
     """Return a name, a key or an id. A number becomes its text, because native rendering makes a number of an id."""
     refuse_missing(field, value)
-    try:
-        return name(field, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
-    except ValueError as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(field, f"expected a key or an id, got {shown(value)}") from None
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            value = str(value)
+        except ValueError:
+            raise InvalidInputError(field, f"expected a key or an id, got {shown(value)}") from None
+    return name(field, value)
 
 
 def identifier(field: str, value: object) -> str:
@@ -275,19 +275,14 @@ def json_element(field: str, value: object, levels: int = DEEPEST_PAYLOAD) -> No
         raise InvalidInputError(field, too_deep) from None
     except (TypeError, ValueError) as error:
         raise InvalidInputError(field, f"not JSON: {error}") from None
-    level = [value]
+    level: list[Any] = [value] if isinstance(value, Mapping | list | tuple) else []
     for _ in range(levels):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, Mapping):
-                for key in item:
-                    if not isinstance(key, str):
-                        raise InvalidInputError(field, f"not JSON: expected a text as key, got {shown(key)}")
-                inner += item.values()
-            elif isinstance(item, list | tuple):
-                inner += item
-        level = inner
-    if any(isinstance(item, Mapping | list | tuple) for item in level):
+        keys = (key for item in level if isinstance(item, Mapping) for key in item)
+        for key in (key for key in keys if not isinstance(key, str)):
+            raise InvalidInputError(field, f"not JSON: expected a text as key, got {shown(key)}")
+        level = [inner for item in level for inner in (item.values() if isinstance(item, Mapping) else item)]
+        level = [item for item in level if isinstance(item, Mapping | list | tuple)]
+    if level:
         raise InvalidInputError(field, too_deep)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -102,11 +102,7 @@ class Alerts:
         """Add the alerts of other tasks of the run. Airflow has 2 seconds to respond."""
         if (ti := self._context.get("ti")) is None or not any(self._notifiers.values()):
             return
-        where, tasks = of_same_index(ti), sorted(task_ids)
-        found = airflow_call.call_airflow(
-            "read which alerts were sent", lambda: ti.xcom_pull(task_ids=tasks, key=ALERTS_XCOM, **where), None
-        )
-        for sent in found or ():
+        for sent in pull_xcoms(ti, "read which alerts were sent", task_ids, ALERTS_XCOM):
             self.learn(sent)
 
     def send(self, alert: RolloutAlert, once: str) -> None:
@@ -267,6 +263,16 @@ def alert_of_holds(task: RolloutTask, act: Action, state: RolloutState) -> None:
         why = f"the flag has the tag {plan.hold_tag!r}"
         text = f"{held}: {why}. Nothing is raised until a person removes the tag."
         send_alert(task, "hold", text, why, once=_hold_id(AlertCause.TAG), cause=AlertCause.TAG)
+
+
+def pull_xcoms(ti: RuntimeTaskInstanceProtocol, what: str, task_ids: Iterable[str], key: str) -> Sequence[Any]:
+    """Return the XComs of other tasks of this run, of the same mapped task group. Airflow has 2 seconds to respond.
+
+    :param what: the purpose of the call
+    """
+    tasks, where = sorted(task_ids), of_same_index(ti)
+    found = airflow_call.call_airflow(what, lambda: ti.xcom_pull(task_ids=tasks, key=key, **where), None)
+    return found or ()
 
 
 def of_same_index(ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:

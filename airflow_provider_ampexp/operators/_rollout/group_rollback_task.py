@@ -11,8 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_ampexp._keys import RECORD_XCOM
 from airflow_provider_ampexp.ensure._errors import SegmentLostError
-from airflow_provider_ampexp.operators._airflow_call import call_airflow
-from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, send_alert
+from airflow_provider_ampexp.operators._rollout.alerts import Alerts, of_same_index, pull_xcoms, send_alert
 from airflow_provider_ampexp.operators._rollout.exposure_warnings import read_included_cohorts
 from airflow_provider_ampexp.operators._rollout.group_start import group_began
 from airflow_provider_ampexp.operators._rollout.interruption import log_interruption
@@ -200,9 +199,8 @@ class RollbackTask(RolloutTask):
         """Read the records of tasks of this run. Airflow has 2 seconds to respond."""
         if (ti := self.context.get("ti")) is None:
             return []
-        where, wanted = of_same_index(ti), sorted(tasks)
-        found = call_airflow(what, lambda: ti.xcom_pull(task_ids=wanted, key=RECORD_XCOM, **where), None)
-        records = [record for record in found or () if isinstance(record, list) and record]
+        pulled = pull_xcoms(ti, what, tasks, RECORD_XCOM)
+        records = [record for record in pulled if isinstance(record, list) and record]
         return [record for record in records if all(isinstance(line, dict) for line in record)]
 
     def _finished_stages(self) -> list[int]:

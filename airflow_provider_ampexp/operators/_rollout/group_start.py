@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_ampexp._keys import PLAN_XCOM
 from airflow_provider_ampexp.operators import _attempts as attempts
-from airflow_provider_ampexp.operators._airflow_call import call_airflow
-from airflow_provider_ampexp.operators._rollout.alerts import of_same_index
+from airflow_provider_ampexp.operators._rollout.alerts import pull_xcoms
 from airflow_provider_ampexp.operators._rollout.approval import AmplitudeApprovalOperator
 from airflow_provider_ampexp.operators._rollout.plan_xcom import began_of
 from airflow_provider_ampexp.operators._rollout.stage import AmplitudeStageOperator
@@ -32,11 +31,7 @@ def group_began(context: Context, operator: RolloutOperator, service_now: dateti
     first = _first_tasks(operator)
     if ti is None or not first:
         return by_airflow
-    where = of_same_index(ti)
-    pushed = call_airflow(
-        "read when the rollout began", lambda: ti.xcom_pull(task_ids=first, key=PLAN_XCOM, **where), None
-    )
-    times = (by_airflow, *map(began_of, pushed or ()))
+    times = (by_airflow, *map(began_of, pull_xcoms(ti, "read when the rollout began", first, PLAN_XCOM)))
     return max((moment for moment in times if moment is not None), default=None)
 
 
@@ -49,4 +44,4 @@ def _first_tasks(operator: RolloutOperator) -> list[str]:
         if isinstance(task, AmplitudeStageOperator | AmplitudeApprovalOperator)
         and task.task_id.rpartition(".")[0] == group
     }
-    return sorted(task for task, place in places.items() if place == min(places.values()))
+    return [task for task, place in places.items() if place == min(places.values())]

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_ampexp._keys import PLAN_XCOM
+from airflow_provider_ampexp.client._timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from airflow_provider_ampexp.reconcile._flag import ManagedFlag
@@ -41,9 +42,4 @@ def push_plan(
 
 def began_of(pushed: object) -> datetime | None:
     """Return when the rollout began, by this XCom; ``None`` for the XCom of an older version."""
-    value: Any = pushed.get(_BEGAN) if isinstance(pushed, Mapping) else None
-    try:
-        found = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return found if found.tzinfo is not None else None
+    return parse_timestamp(pushed.get(_BEGAN)) if isinstance(pushed, Mapping) else None
